@@ -1,0 +1,189 @@
+"""The catalogue: name in YAML -> block. A name that is not here cannot be built, and naming one imports nothing."""
+
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from blocks.errors import BlockError
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A class that cannot speak for itself (`torch.nn`'s carry no shapes), and the words that YAML uses for it.
+
+    Args:
+        factory: the class.
+        takes: axes of its input, as jaxtyping would write them; "..." for any.
+        gives: axes of its output; equal to `takes` when left out.
+        infer: word in YAML -> axis of the input that fills it.
+        words: word in YAML -> constructor parameter.
+        kind: dtype of the input, "float", "int" or "bool"; any when left out.
+        idle: whether an instance does nothing and can be left out of the generated code.
+    """
+
+    factory: Callable[..., nn.Module]
+    takes: str = "..."
+    gives: str | None = None
+    infer: Mapping[str, str] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
+    kind: str | None = "float"
+    idle: Callable[[Any], bool] | None = None
+    __hash__ = object.__hash__
+
+
+def _convolution(factory: type[nn.Module], axes: str) -> Layer:
+    out = " ".join(f"out_{axis}" for axis in axes.split())
+    words = {"features": "out_channels", "kernel": "kernel_size"}
+    return Layer(factory, f"batch channels {axes}", f"batch out_channels {out}", {"in_channels": "channels"}, words)
+
+
+def _pooling(factory: type[nn.Module], axes: str, word: str = "kernel") -> Layer:
+    out = " ".join(f"out_{axis}" for axis in axes.split())
+    name = {"kernel": "kernel_size", "size": "output_size"}[word]
+    return Layer(factory, f"batch channels {axes}", f"batch channels {out}", words={word: name})
+
+
+def _normalisation(factory: type[nn.Module], takes: str, word: str, axis: str) -> Layer:
+    return Layer(factory, takes, infer={word: axis})
+
+
+IMAGE, GRID = "batch channels height width", "height width"
+TORCH: dict[str, Layer] = {
+    "Linear": Layer(nn.Linear, "*batch dim", "*batch out_dim", {"in_features": "dim"}, {"features": "out_features"}),
+    "Embedding": Layer(
+        nn.Embedding, "*tokens", "*tokens dim", {"vocab": "vocab"}, {"vocab": "num_embeddings", "dim": "embedding_dim"}, "int"
+    ),
+    "Conv1d": _convolution(nn.Conv1d, "length"),
+    "Conv2d": _convolution(nn.Conv2d, GRID),
+    "Conv3d": _convolution(nn.Conv3d, "depth height width"),
+    "ConvTranspose1d": _convolution(nn.ConvTranspose1d, "length"),
+    "ConvTranspose2d": _convolution(nn.ConvTranspose2d, GRID),
+    "MaxPool1d": _pooling(nn.MaxPool1d, "length"),
+    "MaxPool2d": _pooling(nn.MaxPool2d, GRID),
+    "AvgPool1d": _pooling(nn.AvgPool1d, "length"),
+    "AvgPool2d": _pooling(nn.AvgPool2d, GRID),
+    "AdaptiveAvgPool1d": _pooling(nn.AdaptiveAvgPool1d, "length", "size"),
+    "AdaptiveAvgPool2d": _pooling(nn.AdaptiveAvgPool2d, GRID, "size"),
+    "AdaptiveMaxPool2d": _pooling(nn.AdaptiveMaxPool2d, GRID, "size"),
+    "LayerNorm": Layer(nn.LayerNorm, "*batch dim", infer={"normalized_shape": "dim"}, words={"epsilon": "eps"}),
+    "GroupNorm": Layer(
+        nn.GroupNorm, "batch channels *rest", infer={"num_channels": "channels"}, words={"groups": "num_groups", "epsilon": "eps"}
+    ),
+    "BatchNorm1d": _normalisation(nn.BatchNorm1d, "batch channels *rest", "num_features", "channels"),
+    "BatchNorm2d": _normalisation(nn.BatchNorm2d, IMAGE, "num_features", "channels"),
+    "InstanceNorm2d": _normalisation(nn.InstanceNorm2d, IMAGE, "num_features", "channels"),
+    "LocalResponseNorm": Layer(nn.LocalResponseNorm, IMAGE),
+    "Dropout": Layer(nn.Dropout, words={"rate": "p"}, idle=lambda module: module.p == 0),
+    "Dropout2d": Layer(nn.Dropout2d, IMAGE, words={"rate": "p"}, idle=lambda module: module.p == 0),
+    "Identity": Layer(nn.Identity, kind=None, idle=lambda module: True),
+    "Flatten": Layer(nn.Flatten, "batch *rest", "batch out_dim", words={"start": "start_dim", "end": "end_dim"}, kind=None),
+    "Unflatten": Layer(nn.Unflatten, kind=None),
+    "Softmax": Layer(nn.Softmax, words={"axis": "dim"}),
+    "LogSoftmax": Layer(nn.LogSoftmax, words={"axis": "dim"}),
+    "Upsample": Layer(nn.Upsample, IMAGE, "batch channels out_height out_width", words={"scale": "scale_factor"}),
+    "PixelShuffle": Layer(nn.PixelShuffle, IMAGE, "batch out_channels out_height out_width", words={"factor": "upscale_factor"}),
+    "PixelUnshuffle": Layer(nn.PixelUnshuffle, IMAGE, "batch out_channels out_height out_width", words={"factor": "downscale_factor"}),
+    "ZeroPad2d": Layer(nn.ZeroPad2d, IMAGE, "batch channels out_height out_width"),
+    "PReLU": Layer(nn.PReLU),
+    **{
+        name: Layer(getattr(nn, name))
+        for name in (
+            "ReLU", "ReLU6", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Mish", "Softplus", "Tanh", "Sigmoid", "Hardswish",
+            "Hardsigmoid", "Hardtanh", "Softsign",
+        )
+    },
+}  # fmt: skip
+
+NOT_FAMILIES = ("catalog", "errors", "__main__")
+
+
+@lru_cache(maxsize=1)
+def own() -> dict[str, type[nn.Module]]:
+    """The project's own blocks: every public module class of the files in `blocks/`."""
+    import blocks
+
+    found: dict[str, type[nn.Module]] = {}
+    for module in pkgutil.iter_modules(blocks.__path__, "blocks."):
+        if not module.ispkg and module.name.rpartition(".")[2] not in NOT_FAMILIES:
+            found.update(_blocks_in(importlib.import_module(module.name)))
+    return found
+
+
+def catalog(library: Iterable[str] = ()) -> Mapping[str, Any]:
+    """Every block by its name: `torch.nn`'s that fit, the project's own, installed plug-ins, and the user's own.
+
+    Args:
+        library: folders (or single files) of the user's own blocks, or names of installed packages. Their code runs:
+            only the user may name them, on the command line or from Python.
+
+    Raises:
+        BlockError: a folder that is not there, or a file in it that cannot be imported.
+    """
+    found: dict[str, Any] = {**TORCH, **own()}
+    for point in entry_points(group="dougong.blocks"):
+        found.update(_blocks_in(point.load()))
+    for place in library:
+        found.update(_library(str(place)))
+    return found
+
+
+def _blocks_in(module: ModuleType) -> dict[str, type[nn.Module]]:
+    """Public `nn.Module` classes that a file defines itself."""
+    return {
+        name: item
+        for name, item in vars(module).items()
+        if inspect.isclass(item) and issubclass(item, nn.Module) and item.__module__ == module.__name__ and name[0] != "_"
+    }
+
+
+def _library(place: str) -> dict[str, type[nn.Module]]:
+    path = Path(place)
+    if not path.exists():
+        if place.replace(".", "").isidentifier() and importlib.util.find_spec(place.partition(".")[0]):
+            return _blocks_in(_import(place, lambda: importlib.import_module(place)))
+        raise BlockError(f"no folder or package {place!r} with blocks", fits="a folder with .py files, or a package")
+    files = [path] if path.is_file() else sorted(file for file in path.glob("*.py") if file.name[0] != "_")
+    if not files:
+        raise BlockError(f"no .py file in {place!r}", fits="a folder with files that define nn.Module classes")
+    found: dict[str, type[nn.Module]] = {}
+    for file in files:
+        found.update(_blocks_in(_import(str(file), lambda file=file: _import_file(file))))  # type: ignore[misc]
+    return found
+
+
+def _import_file(file: Path) -> ModuleType:
+    name = f"dougong_library_{file.resolve().parent.name}_{file.stem}"
+    if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(file.resolve()):
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, file.resolve())
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _import(name: str, load: Callable[[], ModuleType]) -> ModuleType:
+    try:
+        return load()
+    except Exception as error:  # any fault of the user's file is told with its name
+        line = getattr(error, "lineno", None) or (error.__traceback__ and _last_line(error))
+        raise BlockError(f"{name} cannot be imported", got=f"{type(error).__name__}: {error} (line {line})") from error
+
+
+def _last_line(error: BaseException) -> int | None:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace.tb_lineno if trace else None

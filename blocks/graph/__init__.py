@@ -1,0 +1,151 @@
+"""The assembler: YAML -> nn.Module. A graph of blocks is a block.
+
+    from blocks.graph import build
+    model = build("vit", overrides=["params.depth=6"], facts={"image": [3, 224, 224], "classes": 10})
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from blocks.catalog import catalog
+from blocks.errors import BlockError
+from blocks.graph.assemble import Assembler, bind_parameters, finish, materialise
+from blocks.graph.compose import Composed, compose, conf_folder
+from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean
+from blocks.graph.module import Graph, locate
+from blocks.graph.node import MODEL_WORDS
+from blocks.graph.room import Row, Wire
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A model on the meta device, with what is known of it: no memory is taken, every shape is there.
+
+    Args:
+        model: the composed module, parameters on the meta device.
+        rows: one row a node, nested as the graph is.
+        outputs: what the model gives, by name.
+    """
+
+    model: Graph
+    rows: list[Row]
+    outputs: dict[str, Wire]
+    assembler: Assembler
+    config: Mapping[str, Any]
+
+    def materialise(self, device: str | torch.device = "cpu") -> Graph:
+        """The same model with real parameters, initialised by each block's own constructor."""
+        with torch.device(device):
+            materialise(self.model, self.assembler.recipes)
+        for target, source in (self.config.get("tie") or {}).items():
+            bind_parameters(self.model, target, source)
+        return self.model
+
+
+def plan(composed: Composed, facts: Mapping[str, Any] | None = None, library: Iterable[str] = ()) -> Plan:
+    """Assemble the model of a composed configuration on the meta device.
+
+    Args:
+        facts: what the data says of itself, over what its YAML declares (`data.facts`).
+        library: folders or packages of the user's own blocks, over `library` on the command line.
+
+    Raises:
+        ConfigError: every problem found.
+    """
+    config = composed.config.get("model") or {}
+    known = {**((composed.config.get("data") or {}).get("facts") or {}), **(facts or {})}
+    known = {name: value for name, value in known.items() if value is not None}
+    choices = {group.removeprefix("model/"): option for group, option in composed.choices.items() if group.startswith("model/")}
+    assembler = Assembler(_catalog(composed, library), composed.origin, known, choices, composed.altered)
+    problems = _check_model(composed, config)
+    if problems:
+        raise ConfigError(problems)
+    model = assembler.model(config)
+    finish(assembler, model, config)
+    return Plan(model, assembler.rows, assembler.outputs, assembler, config)
+
+
+def assemble(composed: Composed, facts: Mapping[str, Any] | None = None, device: str = "cpu") -> Graph:
+    """The model of a composed configuration, ready to train; raises ConfigError."""
+    planned = plan(composed, facts)
+    return planned.model if device == "meta" else planned.materialise(device)
+
+
+def build(
+    model: str | Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    facts: Mapping[str, Any] | None = None,
+    *,
+    data: str | None = None,
+    library: Iterable[str] = (),
+    device: str = "cpu",
+) -> Graph:
+    """Build a model by name, or from a dictionary in the language of `docs/grammar.md`.
+
+    Args:
+        model: a file of `conf/model/` without its ending, or the model itself.
+        overrides: as on the command line, without `model.` in front: "params.depth=6", "attention=window".
+        facts: what the data says: {"image": [3, 224, 224], "classes": 10}.
+        data: whose declared facts to use (a file of `conf/data/`); the default of `conf/train.yaml` when left out.
+        library: folders or packages with blocks of your own.
+        device: where the parameters are made; "meta" takes no memory.
+
+    Raises:
+        ConfigError: every problem found, each with its place and a fix.
+    """
+    if isinstance(model, Mapping):
+        composed = Composed({"model": dict(model), "data": {"facts": {}}})
+    else:
+        chosen = [f"model={model}", *([f"data={data}"] if data else []), *map(_full_override, overrides)]
+        composed = compose(chosen)
+    planned = plan(composed, facts, library)
+    return planned.model if device == "meta" else planned.materialise(device)
+
+
+def _full_override(text: str) -> str:
+    """"params.depth=6" -> "model.params.depth=6"; "attention=window" -> "model/attention=window"."""
+    marks, key, rest = re.fullmatch(r"([+~]*)([^=]*)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
+    if re.match(r"(model|data)([./=]|$)", key) or key in ("model", "data"):
+        return text
+    is_group = (conf_folder() / "model" / key).is_dir() and "." not in key and not rest.startswith("={")
+    return f"{marks}model{'/' if is_group else '.'}{key}{rest}"
+
+
+def _catalog(composed: Composed, library: Iterable[str]) -> Mapping[str, Any]:
+    """The catalogue with the user's own blocks: named on the command line, never by a YAML file."""
+    named = composed.config.get("library") or []
+    origin = composed.origin(("library",))
+    if named and origin.file is not None:
+        raise ConfigError([Problem("blocks of your own are named on the command line, not in a file: their code runs", origin, "library",
+                                   fix=f"library={list(named)!r} on the command line".replace("'", ""))])  # fmt: skip
+    try:
+        return catalog([*([named] if isinstance(named, str) else named), *library])
+    except BlockError as error:
+        raise ConfigError([Problem(error.problem, origin, "library", got=error.got, fits=error.fits, fix=error.fix)]) from error
+
+
+def _check_model(composed: Composed, config: Mapping[str, Any]) -> list[Problem]:
+    """Whether a model has its sections and nothing but sections and slots."""
+    problems = []
+    for section in ("inputs", "graph"):
+        if not isinstance(config.get(section), Mapping) or not config[section]:
+            problems.append(Problem(f"a model needs {section!r}", composed.origin(("model",)), "model", got=repr(config.get(section)),
+                                    fits={"inputs": "inputs: {image: data.image}", "graph": "graph: {name: {block: Name}}"}[section]))  # fmt: skip
+    for key, value in config.items():
+        if key in MODEL_WORDS:
+            if key in ("params", "expect", "tie") and value is not None and not isinstance(value, Mapping):
+                problems.append(Problem(f"{key!r} is a mapping", composed.origin(("model", key)), f"model.{key}", got=repr(value)))
+        elif not isinstance(value, Mapping):
+            problems.append(Problem(f"no section {key!r} in a model", composed.origin(("model", key)), f"model.{key}", got=repr(value),
+                                    fits=did_you_mean(key, MODEL_WORDS)))  # fmt: skip
+    return problems
+
+
+__all__ = [
+    "Composed", "ConfigError", "Graph", "Origin", "Plan", "Problem", "assemble", "build", "compose", "did_you_mean", "locate", "plan",
+]  # fmt: skip

@@ -1,0 +1,292 @@
+"""One block: bind its inputs, read its arguments, infer its widths, make it on the meta device and run it there."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from blocks.errors import BlockError
+from blocks.graph.arguments import coerce, describe
+from blocks.graph.errors import Origin, Problem, did_you_mean
+from blocks.graph.expression import ExpressionError
+from blocks.graph.node import WORDS
+from blocks.graph.room import Input, Wire, show_size
+from blocks.graph.scope import Text
+from blocks.graph.signature import Parameter, Port, Signature, axis_names, bind, is_module
+
+
+class Trouble(Exception):
+    """A node cannot be built. The assembler adds where it stands, and goes on with the other nodes."""
+
+    def __init__(self, *problems: Problem):
+        super().__init__(*problems)
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a module is made: kept, so that the model is made again on a real device."""
+
+    factory: Callable[..., nn.Module]
+    arguments: Mapping[str, Any]
+
+    def make(self) -> nn.Module:
+        made = {name: value.make() if isinstance(value, Recipe) else value for name, value in self.arguments.items()}
+        return self.factory(**made)
+
+
+@dataclass(frozen=True)
+class Atom:
+    """A block made on the meta device, what it was made of, and what came out when it ran there."""
+
+    module: nn.Module
+    recipe: Recipe
+    arguments: Mapping[str, Any]
+    positional: tuple[Wire, ...]
+    named: Mapping[str, Wire]
+    outputs: Mapping[str, tuple[Tensor, tuple[str | None, ...]]]
+    idle: bool
+
+
+@dataclass
+class Maker:
+    """Makes atoms. Equal blocks with equal inputs run once on the meta device."""
+
+    signature: Callable[[str, Origin], Signature]
+    ran: dict[Any, Any] = field(default_factory=dict)
+
+    def make(self, signature: Signature, texts: Mapping[str, Text], inputs: list[Input], previous: Wire | None) -> Atom:
+        """Build one block; raises Trouble with every problem found."""
+        positional, named = assign(signature, inputs, previous)
+        wires = list(zip(signature.ports, positional, strict=False)) if not signature.variadic else []
+        if signature.variadic:
+            wires = [(signature.ports[0], wire) for wire in positional]
+        wires += [(port, named[port.name]) for port in signature.ports if port.name in named]
+        sizes, stars = self._bind(signature, wires)
+        flowing = {name: size for _, wire in reversed(wires) for name, size in wire.axes.items()}
+        axes = {name: size for name, size in {**flowing, **sizes}.items() if name != "batch"}
+        vocab = next((wire.vocab for _, wire in wires if wire.vocab is not None), None)
+        known = {**sizes, **({"vocab": vocab} if vocab is not None else {})}
+        arguments, recipe = self.recipe(signature, texts, known, axes, [wire for _, wire in wires])
+        try:
+            with torch.device("meta"):
+                module = recipe.make()
+            results = self._run(signature, module, recipe, positional, named)
+        except BlockError as error:
+            raise Trouble(_told_by_block(signature, error, texts, arguments, known, wires)) from error
+        except Exception as error:  # whatever a constructor or a forward raises is the user's to see, with the place
+            raise Trouble(_failed(signature, error, texts, arguments, wires)) from error
+        names = getattr(module, "outputs", None) or ("out",)
+        gives = {port.name: port for port in signature.gives}
+        outputs = {}
+        for index, (name, tensor) in enumerate(zip(names, results, strict=False)):
+            port = gives.get(name) or (signature.gives[index] if index < len(signature.gives) else Port(name))
+            outputs[name] = (tensor, axis_names(port, tensor.dim(), stars))
+        return Atom(module, recipe, arguments, positional, named, outputs, signature.idle(module))
+
+    def recipe(
+        self,
+        signature: Signature,
+        texts: Mapping[str, Text],
+        known: Mapping[str, int],
+        axes: Mapping[str, int],
+        wires: list[Wire],
+    ) -> tuple[dict[str, Any], Recipe]:
+        """The arguments by their YAML words, and the recipe; written ones first, then what the inputs say."""
+        problems = [_unknown(signature, word, text) for word, text in texts.items() if word not in signature.parameters]
+        values: dict[str, Any] = {}
+        parts = {}
+        for word, text in texts.items():
+            parameter = signature.parameters.get(word)
+            if parameter is None:
+                continue
+            if is_module(parameter.annotation) and isinstance(text.raw, Mapping):
+                parts[word] = text
+                continue
+            here = text.at(axes, texts, word)
+            here.scope.trace.clear()
+            try:
+                values[word] = coerce(parameter.annotation, here, word)
+            except ExpressionError as error:
+                got = f"{word}={text.raw!r}" if not isinstance(text.raw, str) else f"{word}: {text.raw}"
+                source = "\n".join([str(text.origin), *here.scope.trace])
+                problems.append(Problem(f"{signature.name}: {error.problem}", got=got, source=source, fits=error.fits, fix=error.fix))
+        for word, axis in signature.infer.items():
+            if axis not in known:
+                continue
+            if word in values and values[word] is not None and values[word] != known[axis] and word != "vocab":
+                made_by = ", ".join(f"{wire.made_by} {wire}" for wire in wires)
+                problems.append(Problem(
+                    f"{signature.name}: {word} is {known[axis]} in what flows in, and {values[word]} is written",
+                    got=f"{word}={values[word]!r}", source=f"{texts[word].origin}\nthe input comes from {made_by}",
+                    fits=f"{word}={known[axis]}", fix=f"leave {word} out: it is inferred",
+                ))  # fmt: skip
+            values.setdefault(word, known[axis])
+        for word, text in parts.items():
+            try:
+                values[word] = self._part(text, {**known, **values}, axes, texts)
+            except Trouble as trouble:
+                problems += [replace(p, problem=f"{signature.name}.{word}: {p.problem}") for p in trouble.problems]
+        for word, parameter in signature.parameters.items():
+            if parameter.required and word not in values and word not in texts:
+                problems.append(_missing(signature, parameter, wires))
+        if problems:
+            raise Trouble(*problems)
+        renamed = {signature.parameters[word].name: value for word, value in values.items()}
+        return values, Recipe(signature.factory, renamed)
+
+    def _part(self, text: Text, known: Mapping[str, Any], axes: Mapping[str, int], texts: Mapping[str, Text]) -> Recipe:
+        """A block inside a block (`rotary: {block: Rotary}`): it shares the names of the block around it."""
+        raw = dict(text.raw)
+        name = raw.pop("block", None)
+        if not isinstance(name, str):
+            raise Trouble(Problem("a part is {block: Name, ...}", got=repr(text.raw), source=str(text.origin)))
+        signature = self.signature(name, text.origin)
+        inner = {word: replace(text.at(axes, texts, ""), raw=value) for word, value in raw.items()}
+        shared = dict(known)
+        if isinstance(known.get("dim"), int) and isinstance(known.get("heads"), int) and known["heads"] > 0:
+            shared.setdefault("head_dim", known["dim"] // known["heads"])
+        filled = replace(signature, infer={word: word for word in signature.parameters if word in shared})
+        return self.recipe(filled, inner, shared, axes, [])[1]
+
+    def _bind(self, signature: Signature, wires: list[tuple[Port, Wire]]) -> tuple[dict[str, int], dict[str, Any]]:
+        sizes: dict[str, int] = {}
+        stars: dict[str, tuple[str | None, ...]] = {}
+        problems = []
+        for port, wire in wires:
+            if wire.tensor is None:
+                if not port.optional:
+                    problems.append(Problem(
+                        f"{signature.name} needs {port.name}, which the data does not have",
+                        got=f"the optional input {wire.made_by}", fix="leave this out, or choose data that has it",
+                    ))  # fmt: skip
+                continue
+            misfit = bind(port, wire.shape, sizes) if not signature.variadic else bind(port, wire.shape, {})
+            if misfit:
+                problems.append(Problem(
+                    f"{signature.name}: {misfit}", got=f"{wire} from {wire.made_by}", fix=_reshape_hint(port, wire)
+                ))  # fmt: skip
+            elif port.dtypes and str(wire.tensor.dtype).removeprefix("torch.") not in port.dtypes:
+                problems.append(Problem(
+                    f"{signature.name}: {port.name} takes {_kind(port.dtypes)}",
+                    got=f"{str(wire.tensor.dtype).removeprefix('torch.')} from {wire.made_by}",
+                ))  # fmt: skip
+            for index, axis in enumerate(port.axes or ()):
+                if axis.startswith("*") and not misfit:
+                    end = len(wire.names) - (len(port.axes or ()) - index - 1)
+                    stars[axis.lstrip("*#")] = wire.names[index:end]
+            stars[f"={port.name}"] = wire.names
+        if problems:
+            raise Trouble(*problems)
+        return sizes, stars
+
+    def _run(self, signature: Signature, module: nn.Module, recipe: Recipe, positional: Any, named: Any) -> tuple[Tensor, ...]:
+        tensors = [wire.tensor for wire in positional]
+        keywords = {name: wire.tensor for name, wire in named.items()}
+        shapes = [(None if t is None else (tuple(t.shape), t.dtype)) for t in (*tensors, *keywords.values())]
+        key = (signature.factory, repr(recipe.arguments), repr(shapes), tuple(keywords))
+        if key not in self.ran:
+            with torch.no_grad():
+                self.ran[key] = module(*tensors, **keywords)
+        result = self.ran[key]
+        results = tuple(result) if isinstance(result, tuple | list) else (result,)
+        if not all(isinstance(tensor, Tensor) for tensor in results):
+            raise BlockError("forward must return a tensor or a tuple of tensors", got=type(result).__name__)
+        return results
+
+
+def assign(signature: Signature, inputs: list[Input], previous: Wire | None) -> tuple[tuple[Wire, ...], dict[str, Wire]]:
+    """Inputs as positional wires and wires by port name; raises Trouble for ports that are unknown, taken or empty."""
+    positional = [item.wire for item in inputs if item.port is None]
+    named = {item.port: item.wire for item in inputs if item.port is not None}
+    ports = signature.ports
+    if signature.variadic:
+        if named:
+            raise Trouble(Problem(f"{signature.name} takes a list of inputs", got=f"in: {{{', '.join(named)}: ...}}", fits="in: [a, b]"))
+        return tuple(positional), {}
+    known = [port.name for port in ports]
+    for name in named:
+        if name not in known:
+            fits = did_you_mean(name, known) if known else "in: [] (it takes no input)"
+            raise Trouble(Problem(f"{signature.name} has no input {name!r}", got=f"in: {{{name}: ...}}", fits=fits))
+    if named and not positional and ports and not ports[0].optional and ports[0].name not in named and previous is not None:
+        positional = [previous]
+    if len(positional) > len(ports):
+        raise Trouble(Problem(f"{signature.name} takes {len(ports)} inputs ({', '.join(known) or 'none'})", got=f"{len(positional)}"))
+    for port in ports[: len(positional)]:
+        if port.name in named:
+            raise Trouble(Problem(f"{signature.name}: the input {port.name!r} is given twice"))
+    for port in ports[len(positional) :]:
+        if port.name not in named and not port.optional:
+            raise Trouble(Problem(f"{signature.name} needs an input {port.name!r} {port}", fix=f"in: {{{port.name}: NODE}}"))
+    return tuple(positional), named
+
+
+def _unknown(signature: Signature, word: str, text: Text) -> Problem:
+    known = list(signature.parameters)
+    near = did_you_mean(word, [*known, *WORDS])
+    return Problem(f"{signature.name} has no argument {word!r}", got=f"{word}: {text.raw}", source=str(text.origin),
+                   fits=near if near.startswith("did") else (", ".join(known) or f"{signature.name} takes no arguments"))
+
+
+def _missing(signature: Signature, parameter: Parameter, wires: list[Wire]) -> Problem:
+    if parameter.word in signature.infer:
+        came = ", ".join(map(str, wires)) or "nothing"
+        return Problem(f"{signature.name}: {parameter.word} cannot be inferred", got=f"inputs {came}",
+                       fix=f"write {parameter.word}: ...")
+    return Problem(f"{signature.name} needs {parameter.word}", fits=f"{parameter.word}: {describe(parameter.annotation)}")
+
+
+def _told_by_block(signature: Signature, error: BlockError, texts: Any, arguments: Any, known: Any, wires: Any) -> Problem:
+    return Problem(f"{signature.name}: {error.problem}", got=error.got, fits=error.fits, fix=error.fix,
+                   source=_sources(re.findall(r"(\w+)=", error.got or ""), texts, arguments, known, [w for _, w in wires]))
+
+
+def _sources(names: list[str], texts: Mapping[str, Text], arguments: Any, known: Any, wires: list[Wire]) -> str | None:
+    """Where each value came from: file, command line, inferred, or the block's own default."""
+    lines = []
+    for name in dict.fromkeys(names or list(texts)):
+        if name in texts:
+            text = texts[name]
+            lines.append(f"{name}  {text.origin}" + (f"  ({text.raw})" if isinstance(text.raw, str) else ""))
+            lines += [f"  {line}" for line in dict.fromkeys(text.scope.trace)]
+        elif name in known:
+            lines.append(f"{name}  inferred from {', '.join(f'{wire.made_by} {wire}' for wire in wires)}")
+        elif name in arguments or name.isidentifier():
+            lines.append(f"{name}  the block's default")
+    return "\n".join(lines) or None
+
+
+def _failed(signature: Signature, error: Exception, texts: Any, arguments: Any, wires: Any) -> Problem:
+    message = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    for size in sorted({int(n) for n in re.findall(r"\d{4,}", message)}, reverse=True):
+        message = message.replace(str(size), show_size(size))
+    came = ", ".join(f"{port.name} {wire}" for port, wire in wires) or "no input"
+    written = ", ".join(f"{word}={value!r}" for word, value in arguments.items() if not isinstance(value, Recipe))
+    return Problem(f"{signature.name} fails: {message}", got="; ".join(part for part in (came, written) if part),
+                   source=_sources(list(texts), texts, arguments, {}, []))
+
+
+def _reshape_hint(port: Port, wire: Wire) -> str | None:
+    """What to put between a grid, an image and tokens."""
+    have, want = tuple(n or "_" for n in wire.names), tuple(a.lstrip("*#") for a in port.axes or ())
+    layouts = {
+        ("batch", "tokens", "dim"): "b t d",
+        ("batch", "height", "width", "dim"): "b h w d",
+        ("batch", "channels", "height", "width"): "b d h w",
+    }
+    if have in layouts and want in layouts and have != want:
+        left, right = layouts[have], layouts[want]
+        left, right = (left.replace("t", "(h w)"), right) if "t" in left else (left, right.replace("t", "(h w)"))
+        sizes = ", sizes: {h: ...}" if "(h w)" in left else ""
+        return f"put between: {{block: Rearrange, pattern: {left} -> {right}{sizes}}}"
+    return None
+
+
+def _kind(dtypes: tuple[str, ...]) -> str:
+    if "bool" in dtypes:
+        return "true or false values" + (" or numbers" if len(dtypes) > 1 else "")
+    return "whole numbers" if not any("float" in d for d in dtypes) else "real numbers"

@@ -1,0 +1,226 @@
+"""What Hydra composes, as plain dictionaries, and where each value came from. The only file here that knows Hydra."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.default_element import ResultDefault
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean
+from blocks.graph.origins import read_origins, trap
+
+
+def conf_folder() -> Path:
+    """The project's own `conf/`: beside `blocks/` in a checkout, inside it in an installed package."""
+    package = Path(__file__).resolve().parents[1]
+    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
+
+
+@dataclass
+class Composed:
+    """A composed configuration.
+
+    Args:
+        config: plain dictionaries and lists, interpolations resolved; `???` stays where a value is missing.
+        origins: path of a key -> where it was written.
+        choices: group -> the option chosen, e.g. {"model/attention": "full"}.
+        overrides: the command line.
+    """
+
+    config: dict[str, Any]
+    origins: dict[tuple[Any, ...], Origin] = field(default_factory=dict)
+    choices: dict[str, str] = field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
+
+    def origin(self, path: str | Sequence[Any]) -> Origin:
+        """Where the value at a path was written; for one that no text names, where the nearest around it was."""
+        keys = tuple(path.split(".")) if isinstance(path, str) else tuple(path)
+        for end in range(len(keys), 0, -1):
+            if keys[:end] in self.origins:
+                return self.origins[keys[:end]]
+        return Origin(text="the composed configuration")
+
+    @property
+    def altered(self) -> bool:
+        """Whether the command line changes the model beyond choosing it."""
+        return any(re.match(r"[+~]*model[./]", override) for override in self.overrides)
+
+
+def compose(overrides: Sequence[str] = (), config_name: str = "train") -> Composed:
+    """Compose `conf/train.yaml` with overrides as on the command line.
+
+    Raises:
+        ConfigError: every override that does not fit, every trap in a file, or the file that cannot be read.
+    """
+    with _hydra() as hydra:
+        good, problems = _parse(overrides)
+        while True:
+            try:
+                config = hydra_compose(config_name, good)
+                break
+            except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+                problem, culprit = _explain(error, good, config_name)
+                problems.append(problem)
+                if culprit is None:
+                    raise ConfigError(problems) from error
+                good = [override for override in good if override != culprit]
+        origins, traps = _origins(hydra, config_name, good)
+    problems += traps
+    composed = Composed(_plain(config, origins, problems), origins, _choices(hydra, config_name, good), tuple(overrides))
+    if problems:
+        raise ConfigError(problems)
+    return composed
+
+
+@contextmanager
+def _hydra() -> Iterator[GlobalHydra]:
+    """Hydra as it is inside a job, or set up for the project's own `conf/`."""
+    instance = GlobalHydra.instance()
+    if instance.is_initialized():
+        yield instance
+        return
+    with initialize_config_dir(str(conf_folder()), version_base="1.3", job_name="dougong"):
+        yield GlobalHydra.instance()
+
+
+def _parse(overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
+    good, problems = [], []
+    for text in overrides:
+        try:
+            parsed = OverridesParser.create().parse_override(text)
+        except OverrideParseException as error:
+            message = str(error).splitlines()[0]
+            problems.append(Problem("this override cannot be read", _line(text), got=message,
+                                    fix="quote it: 'key=\"a value with , = ( )\"'"))  # fmt: skip
+            continue
+        if parsed.is_sweep_override():
+            problems.append(Problem("several values at once are a sweep", _line(text), fix="sweep with -m (--multirun), or quote the text"))
+            continue
+        value = parsed.value()
+        caught = trap(value) if isinstance(value, str) and not parsed.is_delete() and "'" not in text and '"' not in text else None
+        if caught and value.lower() not in ("on", "off"):
+            problems.append(Problem(caught[0].replace("YAML reads", "a file would read"), _line(text), got=value, fits=caught[1]))
+            continue
+        good.append(text)
+    return good, problems
+
+
+def _line(override: str) -> str:
+    return f"the command line: {override}"
+
+
+def _explain(error: Exception, overrides: list[str], config_name: str) -> tuple[Problem, str | None]:
+    """A problem for an exception of Hydra's, and the override at fault where there is one."""
+    text = str(error)
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return Problem(f"not YAML: {error.problem}", Origin(mark.name, mark.line + 1, mark.column + 1)), None
+    if isinstance(error, yaml.YAMLError):
+        return Problem(f"not YAML: {text.splitlines()[0]}"), None
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        culprit = next((o for o in overrides if re.sub(r"^[+~]*", "", o).split("@")[0] == f"{group}={option}"), None)
+        fits = did_you_mean(option, error.options or ())
+        return Problem(f"{group or config_name} has no option {option!r}", _line(culprit) if culprit else "the defaults list",
+                       got=f"{group}={option}", fits=fits), culprit  # fmt: skip
+    key = re.search(r"Could not (?:override|append to config|delete from config)\S* ?'?([^'\s]*)'?", text)
+    key = key or re.search(r"Could not .*?'([^']+)'", text)
+    if key:
+        name = key[1].rstrip(".'")
+        culprit = next((o for o in overrides if re.sub(r"^[+~]*", "", o).split("=")[0].split("@")[0] == name), None)
+        return _bad_key(name, culprit, [o for o in overrides if o != culprit], text, config_name), culprit
+    return Problem(text.splitlines()[0] if text else type(error).__name__), None
+
+
+def _bad_key(name: str, culprit: str | None, others: list[str], text: str, config_name: str) -> Problem:
+    parent, _, last = name.replace("/", ".").rpartition(".")
+    known: list[str] = []
+    try:
+        config: Any = hydra_compose(config_name, others)
+        node = OmegaConf.select(config, parent) if parent else config
+        known = [str(key) for key in node] if isinstance(node, DictConfig) else []
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError):
+        known = []
+    where = _line(culprit) if culprit else None
+    group = "/" in name or "group" in text
+    if (culprit or "").startswith("+") and last in known:
+        return Problem(f"{name} is there already", where, fix=f"without the +: {(culprit or '').lstrip('+')}")
+    problem = f"no {'group' if group else 'key'} {last!r} in {parent or 'the configuration'}"
+    fix = None if (culprit or "").startswith("~") else f"to add a new key, write +{culprit or name}"
+    return Problem(problem, where, fits=did_you_mean(last, known), fix=fix)
+
+
+def _defaults(hydra: GlobalHydra, config_name: str, overrides: list[str]) -> tuple[list[ResultDefault], list[Override]]:
+    loader = hydra.config_loader()
+    listed = loader.compute_defaults_list(config_name, overrides, RunMode.RUN)
+    return list(listed.defaults), list(listed.config_overrides)
+
+
+def _choices(hydra: GlobalHydra, config_name: str, overrides: list[str]) -> dict[str, str]:
+    paths = [default.config_path for default in _defaults(hydra, config_name, overrides)[0] if default.config_path]
+    return dict(path.rpartition("/")[::2] for path in paths if "/" in path and not path.startswith("hydra/"))
+
+
+def _origins(hydra: GlobalHydra, config_name: str, overrides: list[str]) -> tuple[dict[tuple[Any, ...], Origin], list[Problem]]:
+    defaults, config_overrides = _defaults(hydra, config_name, overrides)
+    folders = [
+        Path(element.path.removeprefix("file://"))
+        for element in hydra.config_loader().get_search_path().get_path()
+        if element.path.startswith("file://")
+    ]
+    origins: dict[tuple[Any, ...], Origin] = {}
+    problems: list[Problem] = []
+    for default in defaults:
+        file = next((f / f"{default.config_path}.yaml" for f in folders if (f / f"{default.config_path}.yaml").is_file()), None)
+        if default.config_path is None or file is None or default.config_path.startswith("hydra/"):
+            continue
+        prefix = tuple(default.package.split(".")) if default.package else ()
+        found, traps = read_origins(file)
+        problems += traps
+        for path, origin, is_mapping in found:
+            if path[0] != "defaults":
+                _set(origins, (*prefix, *path), origin, keep_below=is_mapping)
+    for override in config_overrides:
+        path = tuple(override.key_or_group.split("."))
+        _set_override(origins, path, override.value() if not override.is_delete() else None, Origin(text=_line(override.input_line or "")))
+    return origins, problems
+
+
+def _set(origins: dict[tuple[Any, ...], Origin], path: tuple[Any, ...], origin: Origin, keep_below: bool) -> None:
+    if not keep_below:
+        for longer in [key for key in origins if key[: len(path)] == path]:
+            del origins[longer]
+    origins[path] = origin
+
+
+def _set_override(origins: dict[tuple[Any, ...], Origin], path: tuple[Any, ...], value: Any, origin: Origin) -> None:
+    _set(origins, path, origin, keep_below=isinstance(value, dict))
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _set_override(origins, (*path, str(key)), item, origin)
+
+
+def _plain(config: DictConfig, origins: dict[tuple[Any, ...], Origin], problems: list[Problem]) -> dict[str, Any]:
+    """Plain dictionaries; an interpolation that leads nowhere is told."""
+    try:
+        plain = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        key = str(getattr(error, "full_key", "") or "")
+        where = origins.get(tuple(key.split(".")))
+        problems.append(Problem(str(error).splitlines()[0], where, key, fix="${...} names a key from the top: ${model.params.dim}"))
+        return {}
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}

@@ -1,0 +1,125 @@
+"""What stands in a body while it is put together: wires with shapes, and the names by which nodes reach them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+BATCH = 7919  # a large prime stands for the batch axis on the meta device, so that no real size is mistaken for it
+
+
+@dataclass(frozen=True)
+class Wire:
+    """What flows from one node to the next: a meta tensor, names of its axes, and its place in the generated code.
+
+    An optional input that the data does not have is a wire without a tensor. A broken wire follows a mistake that
+    has been told already.
+    """
+
+    tensor: Tensor | None
+    names: tuple[str | None, ...]
+    node: fx.Node | None
+    made_by: str
+    vocab: int | None = None
+    broken: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return () if self.tensor is None else tuple(self.tensor.shape)
+
+    @property
+    def axes(self) -> dict[str, int]:
+        """Sizes of the named axes, without the batch."""
+        pairs = zip(self.names, self.shape, strict=False)
+        return {name: size for name, size in pairs if name and name != "batch"}
+
+    def __str__(self) -> str:
+        return show_shape(self.shape) if self.tensor is not None else "nothing"
+
+
+def show_shape(shape: tuple[int, ...]) -> str:
+    """(7919, 65, 192) -> "(batch, 65, 192)"."""
+    return f"({', '.join(map(show_size, shape))})"
+
+
+def show_size(size: int) -> str:
+    if size and size % BATCH == 0:
+        return "batch" if size == BATCH else f"{size // BATCH}*batch"
+    return str(size)
+
+
+@dataclass(frozen=True)
+class Input:
+    """One thing that flows into a node: the port it was given for, if any, the name it was read by, and the wire."""
+
+    port: str | None
+    name: str
+    wire: Wire
+
+
+@dataclass
+class Row:
+    """One node as `explain` shows it."""
+
+    name: str
+    path: str
+    block: str
+    origin: str
+    inputs: tuple[tuple[int, ...], ...] = ()
+    outputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    arguments: dict[str, Any] = field(default_factory=dict)
+    children: list["Row"] = field(default_factory=list)
+    repeat: int = 0
+
+
+@dataclass
+class Room:
+    """A body under construction: its generated code, its modules, and what its names stand for."""
+
+    path: str
+    graph: fx.Graph = field(default_factory=fx.Graph)
+    root: nn.Module = field(default_factory=nn.Module)
+    inputs: dict[str, Wire] = field(default_factory=dict)
+    extras: tuple[str, ...] = ()
+    results: dict[str, dict[str, Wire]] = field(default_factory=dict)
+    arguments: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    previous: Wire | None = None
+    rows: list[Row] = field(default_factory=list)
+    origins: dict[str, str] = field(default_factory=dict)
+    skipped: bool = False  # a node was left out by `when`, or is broken: an unread wire is then no mistake
+
+    def below(self, name: str) -> str:
+        return f"{self.path}.{name}" if self.path else name
+
+    def add_input(self, name: str, wire: Wire, optional: bool = False) -> None:
+        default = {"default_value": None} if optional else {}
+        placeholder = self.graph.placeholder(name, **default)
+        self.inputs[name] = Wire(wire.tensor, wire.names, placeholder, wire.made_by, wire.vocab, wire.broken)
+        self.results[name] = {"out": self.inputs[name]}
+
+    def read(self, reference: str) -> Wire | None:
+        """The wire that `node` or `node.port` stands for; None where there is none."""
+        name, _, port = reference.partition(".")
+        outputs = self.results.get(name)
+        if outputs is None:
+            return None
+        return outputs.get(port) if port else next(iter(outputs.values()))
+
+    def references(self) -> list[str]:
+        """All that `in:` may say here."""
+        named = [name for name in self.results]
+        return named + [f"{name}.{port}" for name, ports in self.results.items() if len(ports) > 1 for port in ports]
+
+    def view(self, name: str) -> Mapping[str, Any] | None:
+        """A node for expressions: its shape, its axes, its arguments."""
+        outputs = self.results.get(name)
+        if outputs is None:
+            return None
+        wire = next(iter(outputs.values()))
+        return {**self.arguments.get(name, {}), **wire.axes, "shape": wire.shape}
+
+
+def meta_tensor(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    return torch.empty(shape, dtype=dtype, device="meta")

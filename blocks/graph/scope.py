@@ -1,0 +1,134 @@
+"""What a text in YAML may refer to, and from where: lexical names, axes of the inputs, counters, params, facts."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from blocks.graph.errors import Origin, did_you_mean
+from blocks.graph.expression import ExpressionError, evaluate, member
+
+MISSING = "???"
+
+
+@dataclass(frozen=True)
+class Counter:
+    """Where a repeat stands: `layer.index`, `layer.count`, `layer.fraction`."""
+
+    index: int
+    total: Callable[[], int]
+
+    def attribute(self, name: str, attribute: str) -> Any:
+        count = self.total()
+        values = {"index": self.index, "count": count, "fraction": self.index / (count - 1) if count > 1 else 0.0}
+        return member(values, name, attribute)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A value as YAML has it, the place where it was written, and the names in reach there."""
+
+    raw: Any
+    origin: Origin
+    scope: "Scope"
+    path: tuple[Any, ...] = ()
+
+    def at(self, axes: Mapping[str, int], arguments: Mapping[str, "Text"], word: str) -> "Text":
+        """The same text where its node is used: the axes are those of the node's own inputs."""
+        others = {name: text for name, text in arguments.items() if name != word}
+        return replace(self, scope=replace(self.scope, axes=axes, arguments=others))
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Names in reach, nearest first: arguments of the same node, names that the YAML around the text declares
+    (repeat lists, params), axes of the node's inputs, the model's params; `data`, counters and nodes by attribute.
+    """
+
+    arguments: Mapping[str, Text] = field(default_factory=dict)
+    lexical: Mapping[str, Any] = field(default_factory=dict)
+    axes: Mapping[str, int] = field(default_factory=dict)
+    params: Mapping[str, Text] = field(default_factory=dict)
+    counters: Mapping[str, Counter] = field(default_factory=dict)
+    holes: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    nodes: Callable[[str], Mapping[str, Any] | None] = lambda name: None
+    node_names: Callable[[], Iterable[str]] = tuple
+    trace: list[str] = field(default_factory=list)
+
+    def value(self, name: str) -> Any:
+        """The value of a bare name; raises ExpressionError with what was meant."""
+        for names in (self.arguments, self.lexical, self.axes, self.params):
+            if name in names:
+                return self._follow(name, names[name])
+        if name == "data":
+            return self.facts
+        if name in self.counters:
+            raise ExpressionError(f"{name!r} is a counter", f"{name}.index, {name}.count, {name}.fraction")
+        if self.nodes(name) is not None:
+            raise ExpressionError(f"{name!r} is a node; an expression needs a number", f"{name}.shape[-1], say")
+        known = [*self.arguments, *self.lexical, *self.axes, *self.params, *self.counters, "data"]
+        raise ExpressionError(f"no name {name!r} in scope here", did_you_mean(name, known))
+
+    def attribute(self, name: str, attribute: str) -> Any:
+        """The value of `name.attribute`: a counter, a node's shape, axis or argument, or a fact of the data."""
+        if name in self.counters:
+            return self.counters[name].attribute(name, attribute)
+        node = self.nodes(name)
+        if node is not None:
+            found = member(node, name, attribute)
+            return found() if callable(found) else found
+        if name == "data":
+            if attribute not in self.facts or self.facts[attribute] == MISSING:
+                raise ExpressionError(
+                    f"the data does not say {attribute!r}",
+                    f"data has {', '.join(k for k, v in self.facts.items() if v != MISSING) or 'no facts'}",
+                    f"choose data that has it (data=digits), or state it: +data.facts.{attribute}=...",
+                )
+            return self.facts[attribute]
+        if any(name in names for names in (self.arguments, self.lexical, self.axes, self.params)):
+            return member(self.value(name), name, attribute)
+        known = [*self.counters, *self.node_names(), "data"]
+        raise ExpressionError(f"no node or counter {name!r} in scope here", did_you_mean(name, known))
+
+    def declares(self, name: str) -> bool:
+        """Whether a text (not a number) may be a reference: only names that some YAML declares count."""
+        return any(name in names for names in (self.arguments, self.lexical, self.params))
+
+    def _follow(self, name: str, found: Any) -> Any:
+        """A declared name stands for what was written there, in the names in reach there."""
+        if not isinstance(found, Text):
+            return found
+        value = number(found)
+        self.trace.append(f"{name}={value!r}  {found.origin}")
+        return value
+
+
+def number(text: Text) -> Any:
+    """What a text is worth to an expression: a bare unknown word stays a word, so that `act != 'none'` works."""
+    raw = text.raw
+    if raw == MISSING:
+        raise ExpressionError("a value is missing here (???)", fix=f"give it: {text.origin}")
+    if isinstance(raw, list | tuple):
+        return tuple(number(replace(text, raw=item)) for item in raw)
+    if not isinstance(raw, str):
+        return raw
+    scope = replace(text.scope)
+    if raw.isidentifier() and not _reachable(scope, raw):
+        return raw
+    return evaluate(raw, scope)
+
+
+def word(text: Text) -> Any:
+    """What a text is worth to a parameter that takes text: itself, or what a declared name stands for."""
+    raw, scope = text.raw, text.scope
+    if isinstance(raw, str) and raw.isidentifier() and scope.declares(raw):
+        for names in (scope.arguments, scope.lexical, scope.params):
+            if raw in names:
+                found = names[raw]
+                return word(found) if isinstance(found, Text) else found
+    return raw
+
+
+def _reachable(scope: Scope, name: str) -> bool:
+    near = (scope.arguments, scope.lexical, scope.axes, scope.params, scope.counters)
+    return name == "data" or any(name in names for names in near) or scope.nodes(name) is not None
