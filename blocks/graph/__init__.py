@@ -66,7 +66,7 @@ def plan(composed: Composed, facts: Mapping[str, Any] | None = None, library: It
     if problems:
         raise ConfigError(problems)
     model = assembler.model(config)
-    finish(assembler, model, config)
+    finish(assembler, model, config, [path for path, origin in composed.origins.items() if origin.file is None])
     return Plan(model, assembler.rows, assembler.outputs, assembler, config)
 
 

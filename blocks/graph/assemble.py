@@ -5,7 +5,7 @@ is the one definition of every shape.
 """
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,9 +17,9 @@ from blocks.graph.arguments import coerce
 from blocks.graph.atom import Atom, Maker, Recipe, Trouble
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean
 from blocks.graph.expression import ExpressionError, evaluate
-from blocks.graph.module import Graph, materialise
-from blocks.graph.node import arguments_of, check_name, check_node, order
-from blocks.graph.room import Input, Room, Row, Wire, show_shape
+from blocks.graph.module import Graph, Scan, materialise
+from blocks.graph.node import MODEL_WORDS, arguments_of, check_name, check_node, order
+from blocks.graph.room import BATCH, Input, Room, Row, Wire, meta_tensor, show_shape
 from blocks.graph.scope import MISSING, Counter, Scope, Text, number
 from blocks.graph.signature import Signature, signature_of
 
@@ -63,6 +63,9 @@ class Assembler:
         self.recipes: dict[int, Recipe] = {}
         self.rooms: dict[str, tuple[nn.Module, tuple[str, ...]]] = {}  # every module by path, for `share`
         self.slots: Mapping[str, Any] = {}
+        self.params: dict[str, Text] = {}
+        self.read_params: set[Path] = set()
+        self.used_slots: set[str] = set()
         self.passed = 0  # innermost repeats passed inside the present top-level node
         self.total: Callable[[], int] = lambda: 0
 
@@ -71,12 +74,12 @@ class Assembler:
     def model(self, config: Mapping[str, Any], path: Path = ("model",)) -> Graph:
         """The whole model on the meta device; `rows` describe it. Problems are collected in `self.problems`."""
         self.slots = config
-        scope = Scope(facts=self.facts)
+        scope = Scope(facts=self.facts, read=self.read_params)
         params = config.get("params") or {}
-        self.params: dict[str, Text] = {}
         scope = replace(scope, params=self.params)
         for name, raw in params.items():
-            self.params[name] = Text(raw, self.origin((*path, "params", name)), replace(scope, trace=[]))
+            place = (*path, "params", name)
+            self.params[name] = Text(raw, self.origin(place), replace(scope, params=_Without(self.params, {}, name), trace=[]), place)
         scope = replace(scope, lexical=self.params)
         room = Room("")
         for name, raw in (config.get("inputs") or {}).items():
@@ -329,10 +332,76 @@ class Assembler:
         scopes = [replace(scope, lexical={**scope.lexical, **{k: v[i] for k, v in lists.items()}}) for i in range(times)]
         return sum(self.count(node, path, inner) for inner in scopes for node in body.values())
 
+    # ---------------------------------------------------------------- recurrence
+
     def scan(
         self, room: Room, name: str, raw: Mapping[str, Any], path: Path, scope: Scope, inputs: list[Input], previous: Wire | None
     ) -> Outputs:
-        raise Trouble(Problem("`scan` is not built yet", fix="use the blocks RNN, GRU or LSTM"))
+        """A body run once per step along an axis, with named state: gives the sequence, and the last of each state."""
+        single = {key: value for key, value in raw.items() if key not in ("scan", "in", "as", "when", "after", "expect")}
+        target, texts, label = self.resolve(Filling(single, path, scope), scope)
+        if "body" not in target.raw:
+            raise Trouble(Problem("`scan` goes with a body", got=f"block: {target.raw.get('block')}", fits="scan: {...}, body: {...}"))
+        given = {"x" if item.port is None else item.name: item.wire for item in inputs}
+        given = given if "x" in given or previous is None else {"x": previous, **given}
+        axis, states, reverse = self._scan_words(raw["scan"], (*path, "scan"), scope, given["x"])
+        whole = given["x"]
+        step = replace(whole, tensor=_meta_select(whole, axis), names=_without(whole.names, axis))
+        flow = {"x": step, **{key: wire for key, wire in given.items() if key != "x"}}
+        for state, shape in states.items():
+            flow.setdefault(state, Wire(whole_like(whole, shape), ("batch", *[None] * (len(shape) - 1), "dim"), None, state))
+        items = [Input(None if key == "x" else key, key, wire) for key, wire in flow.items()]
+        axes = {axis_name: size for wire in reversed(flow.values()) for axis_name, size in wire.axes.items()}
+        inside = replace(scope, axes=axes)
+        _, graph, outputs, rows = self._body_of(room, name, target, texts, items, None, inside, label, via_use="use" in raw)
+        if graph is None:
+            return {key: _broken(name) for key in ("out", *states)}
+        if len(states) == 1 and len(outputs) == 1:
+            outputs = {next(iter(states)): next(iter(outputs.values()))}
+        self._check_states(states, flow, outputs)
+        sequence = next((key for key in outputs if key not in states), next(iter(outputs)))
+        module = Scan.of(graph, axis, states, sequence, tuple(outputs), reverse)
+        wire = outputs[sequence]
+        stacked = replace(wire, tensor=_meta_stack(wire, axis, whole.shape[axis]), names=_with(wire.names, axis, whole.names[axis]))
+        found = {"out": stacked, **{state: outputs[state] for state in states}}
+        room.rows.append(self._row(room, name, f"scan x{whole.shape[axis]}", path, inputs, found, rows))
+        room.root.add_module(name, module)
+        self.rooms[room.below(name)] = (module, tuple(found))
+        named = {key: wire for key, wire in given.items() if key != "x" and key in graph.input_names}
+        return self._emit(room, name, [whole], named, found)
+
+    def _scan_words(
+        self, raw: Any, path: Path, scope: Scope, wire: Wire
+    ) -> tuple[int, dict[str, tuple[int, ...]], bool]:
+        """Axis, shapes of the states without the batch, and whether the last step comes first."""
+        fits = "scan: {axis: tokens, state: {hidden: 64}}"
+        if not isinstance(raw, Mapping) or not set(raw) <= {"axis", "state", "reverse"} or not isinstance(raw.get("state"), Mapping):
+            raise Trouble(Problem("`scan` states its axis and its state", got=f"scan: {raw}", fits=fits))
+        axis = raw.get("axis", 1)
+        if isinstance(axis, str):
+            if axis not in wire.names:
+                raise Trouble(Problem(f"x has no axis {axis!r} to scan", got=str(wire), fits=did_you_mean(axis, [n for n in wire.names if n])))
+            axis = wire.names.index(axis)
+        if not isinstance(axis, int) or not 0 < axis < len(wire.shape):
+            raise Trouble(Problem("`scan` runs along an axis behind the batch", got=f"axis: {axis}, x {wire}", fits=fits))
+        states = {}
+        for state, size in raw["state"].items():
+            text = Text(size, self.origin((*path, "state", state)), scope)
+            try:
+                value = coerce(int | tuple[int, ...], text, str(state))
+            except ExpressionError as error:
+                raise Trouble(Problem(error.problem, got=f"{state}: {size}", source=str(text.origin), fits=error.fits)) from None
+            states[str(state)] = value if isinstance(value, tuple) else (value,)
+        return axis, states, raw.get("reverse") is True
+
+    def _check_states(self, states: Mapping[str, Any], flow: Mapping[str, Wire], outputs: Outputs) -> None:
+        for state in states:
+            if state not in outputs:
+                raise Trouble(Problem(f"the body does not say the next {state!r}", got=f"outputs {', '.join(outputs)}",
+                                      fits=f"outputs: {{{state}: NODE}} beside body"))  # fmt: skip
+            if outputs[state].shape != flow[state].shape:
+                raise Trouble(Problem(f"the state {state!r} changes its shape from step to step", got=f"{outputs[state]} after {flow[state]}",
+                                      fits=f"a node that gives {flow[state]}"))  # fmt: skip
 
     # ---------------------------------------------------------------- one module
 
@@ -343,8 +412,8 @@ class Assembler:
             return self._share(room, name, raw, filling.path, inputs, previous)
         target, texts, label = self.resolve(filling, scope)
         if "block" in target.raw:
-            return self._atom(room, name, target, texts, inputs, previous, scope)
-        return self._template(room, name, target, texts, inputs, previous, scope, label, via_use="use" in raw)
+            return self._atom(room, name, filling.path, target, texts, inputs, previous)
+        return self._template(room, name, filling.path, target, texts, inputs, previous, scope, label, via_use="use" in raw)
 
     def resolve(self, filling: Filling, here: Scope) -> tuple[Filling, dict[str, Text], str]:
         """Follow `use` to a block or a body, merging the arguments on the way: the nearer to the node wins."""
@@ -376,12 +445,13 @@ class Assembler:
         }
 
     def _option(self, slot: Any, filling: Filling, here: Scope) -> tuple[Filling, str]:
-        raw = self.slots.get(slot) if isinstance(slot, str) and slot not in ("params", "inputs", "graph", "outputs", "expect", "tie") else None
+        raw = self.slots.get(slot) if isinstance(slot, str) and slot not in MODEL_WORDS else None
         if not isinstance(raw, Mapping):
             known = [key for key, value in self.slots.items() if isinstance(value, Mapping) and {"block", "use", "body"} & set(value)]
             raise Trouble(Problem(f"no slot {slot!r} is filled here", got=f"use: {slot}", fits=did_you_mean(str(slot), [*known, *filling.scope.holes]),
                                   fix=f"choose an option: model/{slot}=..., or add `{slot}: OPTION` to the model's defaults"))  # fmt: skip
-        scope = Scope(axes=here.axes, params=self.params, counters=here.counters, facts=self.facts)
+        self.used_slots.add(slot)
+        scope = Scope(axes=here.axes, params=self.params, counters=here.counters, facts=self.facts, read=self.read_params)
         return Filling(raw, ("model", slot), scope), self.choices.get(slot, "")
 
     def signature(self, name: Any, origin: Origin) -> Signature:
@@ -392,7 +462,7 @@ class Assembler:
         return signature_of(name, self.catalog[name])
 
     def _atom(
-        self, room: Room, name: str, target: Filling, texts: dict[str, Text], inputs: list[Input], previous: Wire | None, here: Scope
+        self, room: Room, name: str, path: Path, target: Filling, texts: dict[str, Text], inputs: list[Input], previous: Wire | None
     ) -> Outputs:
         signature = self.signature(target.raw["block"], self.origin((*target.path, "block")))
         if not signature.ports:
@@ -405,7 +475,7 @@ class Assembler:
             key: Wire(tensor, names, None, name, vocab if not tensor.is_floating_point() else None)
             for key, (tensor, names) in atom.outputs.items()
         }
-        row = self._row(room, name, signature.name, target.path, [Input(None, "", wire) for wire in wires], found, [])
+        row = self._row(room, name, signature.name, path, [Input(None, "", wire) for wire in wires], found, [])
         row.arguments = {key: value for key, value in atom.arguments.items() if not isinstance(value, Recipe)}
         room.rows.append(row)
         if atom.idle and len(found) == 1 and wires:
@@ -416,9 +486,20 @@ class Assembler:
         return self._emit(room, name, list(atom.positional), dict(atom.named), found)
 
     def _template(
-        self, room: Room, name: str, target: Filling, texts: dict[str, Text], inputs: list[Input], previous: Wire | None,
+        self, room: Room, name: str, path: Path, target: Filling, texts: dict[str, Text], inputs: list[Input], previous: Wire | None,
         here: Scope, label: str, via_use: bool,
     ) -> Outputs:  # fmt: skip
+        given, graph, outputs, rows = self._body_of(room, name, target, texts, inputs, previous, here, label, via_use)
+        if graph is None:
+            return outputs
+        room.rows.append(self._row(room, name, label or "body", path, inputs, outputs, rows))
+        return self.call(room, name, graph, given, outputs)
+
+    def _body_of(
+        self, room: Room, name: str, target: Filling, texts: dict[str, Text], inputs: list[Input], previous: Wire | None,
+        here: Scope, label: str, via_use: bool,
+    ) -> tuple[dict[str, Wire], Graph | None, Outputs, list[Row]]:  # fmt: skip
+        """The module of a body or template: what flows in, the module (None where a node is broken), what it gives."""
         raw = target.raw
         params, holes = dict(raw.get("params") or {}), raw.get("holes") or []
         holes = {hole: None for hole in holes} if isinstance(holes, list) else dict(holes)
@@ -450,12 +531,10 @@ class Assembler:
         outputs = self.body(inner, body, (*target.path, "body"), scope, raw.get("outputs"), (*target.path, "outputs"))
         if any(wire.broken for wire in outputs.values()):
             room.skipped = True
-            return {key: _broken(name) for key in outputs}
+            return given_wires, None, {key: _broken(name) for key in outputs}, inner.rows
         graph = self.close(inner, outputs, explicit=tuple(item.name for item in inputs if item.port not in (None, "x")))
-        self.rooms[room.below(name)] = (graph, tuple(outputs))
         room.arguments[name] = {param: _Lazy(text) for param, text in local.items()}
-        room.rows.append(self._row(room, name, label or "body", target.path, inputs, outputs, inner.rows))
-        return self.call(room, name, graph, given_wires, outputs)
+        return given_wires, graph, outputs, inner.rows
 
     def _check_arguments(self, texts: Mapping[str, Text], params: Mapping[str, Any], holes: Mapping[str, Any], label: str) -> None:
         known = [*params, *holes]
@@ -666,13 +745,34 @@ def _repeats_inside(body: Any) -> bool:
     return any(isinstance(node, Mapping) and ("repeat" in node or _repeats_inside(node.get("body"))) for node in nodes)
 
 
+def _meta_select(wire: Wire, axis: int) -> torch.Tensor:
+    assert wire.tensor is not None
+    return wire.tensor.select(axis, 0)
+
+
+def _meta_stack(wire: Wire, axis: int, steps: int) -> torch.Tensor:
+    assert wire.tensor is not None
+    return wire.tensor.unsqueeze(axis).expand(*wire.shape[:axis], steps, *wire.shape[axis:])
+
+
+def whole_like(wire: Wire, shape: tuple[int, ...]) -> torch.Tensor:
+    """A state on the meta device: the batch of the input, and a shape of its own."""
+    return meta_tensor((wire.shape[0], *shape), torch.get_default_dtype())
+
+
+def _without(names: tuple[str | None, ...], axis: int) -> tuple[str | None, ...]:
+    return names[:axis] + names[axis + 1 :]
+
+
+def _with(names: tuple[str | None, ...], axis: int, name: str | None) -> tuple[str | None, ...]:
+    return names[:axis] + (name,) + names[axis:]
+
+
 DTYPES = {"float": torch.float32, "float32": torch.float32, "int": torch.int64, "int64": torch.int64, "long": torch.int64, "bool": torch.bool}
 
 
 def _wire_of_fact(name: str, fact: Any, dtype: Any) -> Wire:
     """An input from what the data says: {channels: 3, height: 224, width: 224}, or [3, 224, 224]."""
-    from blocks.graph.room import BATCH, meta_tensor
-
     entries = dict(fact) if isinstance(fact, Mapping) else {}
     kind = str(dtype or entries.pop("dtype", "float"))
     entries.pop("dtype", None)
@@ -687,8 +787,25 @@ def _wire_of_fact(name: str, fact: Any, dtype: Any) -> Wire:
     return Wire(meta_tensor((BATCH, *sizes), DTYPES[kind]), ("batch", *names), None, f"input {name}", vocab)
 
 
-def finish(assembler: Assembler, model: Graph, config: Mapping[str, Any]) -> Graph:
+def idle_words(assembler: Assembler, overridden: Iterable[Path]) -> list[Problem]:
+    """What the command line says of the model and nothing reads: silence there would be a lie."""
+    problems = []
+    for path in overridden:
+        if path[0] != "model" or len(path) < 3:
+            continue
+        unread = path[-2] == "params" and path not in assembler.read_params
+        idle = path[1] not in MODEL_WORDS and path[1] not in assembler.used_slots
+        if unread or idle:
+            what = f"no node reads {path[-1]!r}" if unread else f"no node uses the slot {path[1]!r}"
+            problems.append(Problem(f"this changes nothing: {what}", str(assembler.origin(path)), ".".join(map(str, path)),
+                                    fix="leave it out, or let a node read it"))  # fmt: skip
+    return problems
+
+
+def finish(assembler: Assembler, model: Graph, config: Mapping[str, Any], overridden: Iterable[Path] = ()) -> Graph:
     """Tie, check the model's claims, and raise every problem found."""
+    if not assembler.problems:
+        assembler.problems += idle_words(assembler, overridden)
     if not assembler.problems:
         tie(assembler, model, config.get("tie") or {})
         expect(assembler, model, config.get("expect") or {})

@@ -59,14 +59,21 @@ class Composed:
         return any(re.match(r"[+~]*model[./]", override) for override in self.overrides)
 
 
-def compose(overrides: Sequence[str] = (), config_name: str = "train") -> Composed:
+def compose(overrides: Sequence[str] = (), config_name: str = "train", config_dir: str | None = None) -> Composed:
     """Compose `conf/train.yaml` with overrides as on the command line.
+
+    Args:
+        config_dir: a folder with YAML of the user's own, searched after the project's `conf/`.
 
     Raises:
         ConfigError: every override that does not fit, every trap in a file, or the file that cannot be read.
     """
+    if config_dir is not None and not Path(config_dir).is_dir():
+        raise ConfigError([Problem(f"no folder {config_dir!r}", "the command line: --config-dir", fits="a folder with model/, data/, ...")])
     with _hydra() as hydra:
         good, problems = _parse(overrides)
+        if config_dir is not None:
+            good.insert(0, f"hydra.searchpath=['file://{Path(config_dir).resolve()}']")
         while True:
             try:
                 config = hydra_compose(config_name, good)
@@ -77,9 +84,12 @@ def compose(overrides: Sequence[str] = (), config_name: str = "train") -> Compos
                 if culprit is None:
                     raise ConfigError(problems) from error
                 good = [override for override in good if override != culprit]
-        origins, traps = _origins(hydra, config_name, good)
+        listed = hydra.config_loader().compute_defaults_list(config_name, good, RunMode.RUN)
+        origins, traps = _origins(hydra, listed.defaults, listed.config_overrides)
     problems += traps
-    composed = Composed(_plain(config, origins, problems), origins, _choices(hydra, config_name, good), tuple(overrides))
+    paths = [default.config_path for default in listed.defaults if default.config_path]
+    choices = dict(path.rpartition("/")[::2] for path in paths if "/" in path and not path.startswith("hydra/"))
+    composed = Composed(_plain(config, origins, problems), origins, choices, tuple(overrides))
     if problems:
         raise ConfigError(problems)
     return composed
@@ -122,12 +132,35 @@ def _line(override: str) -> str:
     return f"the command line: {override}"
 
 
+YAML_FIXES = {
+    "duplicate key": "keep one of the two",
+    "'\\t'": "indent with spaces, not with a tab",
+    "found '?'": "inside braces and brackets put it in quotes: \"???\"",
+    "expected ','": "close what a bracket or a brace opened, or add the comma",
+    "mapping values": "put a text with a colon in quotes, or start the key on a line of its own",
+    "cannot start any token": "put the text in quotes",
+    "alias": "put a text that begins with * in quotes",
+    "expected ':'": "end the key with a colon and a space",
+    "<block end>": "indent all keys of a mapping alike",
+}  # fmt: skip
+
+
+def _line_of(mark: yaml.Mark) -> str | None:
+    """The line of the file that a mark points at."""
+    try:
+        lines = Path(mark.name).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return " ".join(lines[mark.line].split())[:80] if mark.line < len(lines) else "the end of the file"
+
+
 def _explain(error: Exception, overrides: list[str], config_name: str) -> tuple[Problem, str | None]:
     """A problem for an exception of Hydra's, and the override at fault where there is one."""
     text = str(error)
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        mark = error.problem_mark
-        return Problem(f"not YAML: {error.problem}", Origin(mark.name, mark.line + 1, mark.column + 1)), None
+        mark, what = error.problem_mark, str(error.problem)
+        fix = next((fix for sign, fix in YAML_FIXES.items() if sign in what), "look at brackets, quotes and indentation here and above")
+        return Problem(f"not YAML: {what}", Origin(mark.name, mark.line + 1, mark.column + 1), got=_line_of(mark), fix=fix), None
     if isinstance(error, yaml.YAMLError):
         return Problem(f"not YAML: {text.splitlines()[0]}"), None
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
@@ -163,24 +196,12 @@ def _bad_key(name: str, culprit: str | None, others: list[str], text: str, confi
     return Problem(problem, where, fits=did_you_mean(last, known), fix=fix)
 
 
-def _defaults(hydra: GlobalHydra, config_name: str, overrides: list[str]) -> tuple[list[ResultDefault], list[Override]]:
-    loader = hydra.config_loader()
-    listed = loader.compute_defaults_list(config_name, overrides, RunMode.RUN)
-    return list(listed.defaults), list(listed.config_overrides)
-
-
-def _choices(hydra: GlobalHydra, config_name: str, overrides: list[str]) -> dict[str, str]:
-    paths = [default.config_path for default in _defaults(hydra, config_name, overrides)[0] if default.config_path]
-    return dict(path.rpartition("/")[::2] for path in paths if "/" in path and not path.startswith("hydra/"))
-
-
-def _origins(hydra: GlobalHydra, config_name: str, overrides: list[str]) -> tuple[dict[tuple[Any, ...], Origin], list[Problem]]:
-    defaults, config_overrides = _defaults(hydra, config_name, overrides)
-    folders = [
-        Path(element.path.removeprefix("file://"))
-        for element in hydra.config_loader().get_search_path().get_path()
-        if element.path.startswith("file://")
-    ]
+def _origins(
+    hydra: GlobalHydra, defaults: Sequence[ResultDefault], overrides: Sequence[Override]
+) -> tuple[dict[tuple[Any, ...], Origin], list[Problem]]:
+    places = [element.path for element in hydra.config_loader().get_search_path().get_path()]
+    places += [place for override in overrides if override.key_or_group == "hydra.searchpath" for place in override.value()]
+    folders = [Path(place.removeprefix("file://")) for place in places if "://" not in place.removeprefix("file://")]
     origins: dict[tuple[Any, ...], Origin] = {}
     problems: list[Problem] = []
     for default in defaults:
@@ -190,17 +211,19 @@ def _origins(hydra: GlobalHydra, config_name: str, overrides: list[str]) -> tupl
         prefix = tuple(default.package.split(".")) if default.package else ()
         found, traps = read_origins(file)
         problems += traps
+        if prefix:
+            origins.setdefault(prefix, Origin(str(file), 1, 1))
         for path, origin, is_mapping in found:
             if path[0] != "defaults":
                 _set(origins, (*prefix, *path), origin, keep_below=is_mapping)
-    for override in config_overrides:
+    for override in overrides:
         path = tuple(override.key_or_group.split("."))
         _set_override(origins, path, override.value() if not override.is_delete() else None, Origin(text=_line(override.input_line or "")))
     return origins, problems
 
 
 def _set(origins: dict[tuple[Any, ...], Origin], path: tuple[Any, ...], origin: Origin, keep_below: bool) -> None:
-    if not keep_below:
+    if not keep_below and path in origins:
         for longer in [key for key in origins if key[: len(path)] == path]:
             del origins[longer]
     origins[path] = origin

@@ -5,7 +5,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from torch import fx, nn
+import torch
+from torch import Tensor, fx, nn
 
 
 class Graph(fx.GraphModule):
@@ -18,7 +19,7 @@ class Graph(fx.GraphModule):
         return code
 
     def __reduce__(self) -> Any:
-        return _rebuild, (super().__reduce__(), self.meta)
+        return _rebuild, (super().__reduce__(), type(self).__mro__[1], self.meta)
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -31,10 +32,48 @@ class Graph(fx.GraphModule):
         return tuple(self.meta["outputs"])
 
 
-def _rebuild(reduced: tuple[Callable[..., Any], tuple[Any, ...]], meta: dict[str, Any]) -> fx.GraphModule:
+class Scan(Graph):
+    """A body run once per step along an axis of its first input; named state flows from step to step.
+
+    The generated code is one step. States that no input gives start at zero.
+    """
+
+    @classmethod
+    def of(
+        cls, graph: Graph, axis: int, states: dict[str, tuple[int, ...]], sequence: str, outputs: tuple[str, ...], reverse: bool
+    ) -> "Scan":
+        scan = cls(graph, graph.graph, "Scan")
+        scan.meta.update(graph.meta)
+        scan.meta.update({"axis": axis, "states": states, "sequence": sequence, "step_outputs": outputs, "reverse": reverse})
+        scan.meta["outputs"] = ("out", *states)
+        return scan
+
+    def recompile(self) -> Any:
+        """The generated forward is the step; what is called is the loop below."""
+        code = super().recompile()
+        type(self).step = type(self).__dict__["forward"]  # type: ignore[attr-defined]
+        del type(self).forward
+        return code
+
+    def forward(self, x: Tensor, **given: Tensor) -> tuple[Tensor, ...]:
+        axis, states = self.meta["axis"], self.meta["states"]
+        carried = {name: given.pop(name) if name in given else x.new_zeros(x.shape[0], *shape) for name, shape in states.items()}
+        steps = x.unbind(axis)
+        sequence = []
+        for step in reversed(steps) if self.meta["reverse"] else steps:
+            result = self.step(step, **carried, **given)
+            named = dict(zip(self.meta["step_outputs"], result if isinstance(result, tuple) else (result,), strict=True))
+            carried = {name: named[name] for name in carried}
+            sequence.append(named[self.meta["sequence"]])
+        if self.meta["reverse"]:
+            sequence.reverse()
+        return torch.stack(sequence, axis), *carried.values()
+
+
+def _rebuild(reduced: tuple[Callable[..., Any], tuple[Any, ...]], kind: type["Graph"], meta: dict[str, Any]) -> fx.GraphModule:
     make, arguments = reduced[:2]
     module = make(*arguments)
-    graph = Graph(module, module.graph, "Graph")
+    graph = kind(module, module.graph, kind.__name__)
     for name, value in vars(module).items():
         if name not in vars(graph):
             setattr(graph, name, value)

@@ -54,6 +54,7 @@ class Scope:
     nodes: Callable[[str], Mapping[str, Any] | None] = lambda name: None
     node_names: Callable[[], Iterable[str]] = tuple
     trace: list[str] = field(default_factory=list)
+    read: set[tuple[Any, ...]] = field(default_factory=set)
 
     def value(self, name: str) -> Any:
         """The value of a bare name; raises ExpressionError with what was meant."""
@@ -98,6 +99,7 @@ class Scope:
         """A declared name stands for what was written there, in the names in reach there."""
         if not isinstance(found, Text):
             return found
+        self.read.add(found.path)
         value = number(found)
         self.trace.append(f"{name}={value!r}  {found.origin}")
         return value
@@ -125,7 +127,10 @@ def word(text: Text) -> Any:
         for names in (scope.arguments, scope.lexical, scope.params):
             if raw in names:
                 found = names[raw]
-                return word(found) if isinstance(found, Text) else found
+                if isinstance(found, Text):
+                    scope.read.add(found.path)
+                    return word(found)
+                return found
     return raw
 
 
