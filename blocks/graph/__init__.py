@@ -131,6 +131,9 @@ def _catalog(composed: Composed, library: Iterable[str]) -> Mapping[str, Any]:
 
 def _check_model(composed: Composed, config: Mapping[str, Any]) -> list[Problem]:
     """Whether a model has its sections and nothing but sections and slots."""
+    if not isinstance(config, Mapping):
+        return [Problem("a model is a mapping", composed.origin(("model",)), "model", got=f"a {type(config).__name__}",
+                        fits="inputs: {...}, graph: {...}")]  # fmt: skip
     problems = []
     for section in ("inputs", "graph"):
         if not isinstance(config.get(section), Mapping) or not config[section]:
@@ -140,7 +143,7 @@ def _check_model(composed: Composed, config: Mapping[str, Any]) -> list[Problem]
         if key in MODEL_WORDS:
             if key in ("params", "expect", "tie") and value is not None and not isinstance(value, Mapping):
                 problems.append(Problem(f"{key!r} is a mapping", composed.origin(("model", key)), f"model.{key}", got=repr(value)))
-        elif not isinstance(value, Mapping):
+        elif not isinstance(value, Mapping) or not {"block", "use", "body"} & set(value):
             problems.append(Problem(f"no section {key!r} in a model", composed.origin(("model", key)), f"model.{key}", got=repr(value),
                                     fits=did_you_mean(key, MODEL_WORDS)))  # fmt: skip
     return problems

@@ -15,7 +15,7 @@ from blocks.graph.expression import ExpressionError
 from blocks.graph.node import WORDS
 from blocks.graph.room import Input, Wire, show_size
 from blocks.graph.scope import Text
-from blocks.graph.signature import Parameter, Port, Signature, axis_names, bind, is_module
+from blocks.graph.signature import ANYTHING, Parameter, Port, Signature, axis_names, bind, is_module
 
 
 class Trouble(Exception):
@@ -175,7 +175,7 @@ class Maker:
                     got=f"{str(wire.tensor.dtype).removeprefix('torch.')} from {wire.made_by}",
                 ))  # fmt: skip
             for index, axis in enumerate(port.axes or ()):
-                if axis.startswith("*") and not misfit:
+                if (axis.startswith("*") or axis == ANYTHING) and not misfit:
                     end = len(wire.names) - (len(port.axes or ()) - index - 1)
                     stars[axis.lstrip("*#")] = wire.names[index:end]
             stars[f"={port.name}"] = wire.names

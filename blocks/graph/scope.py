@@ -63,6 +63,8 @@ class Scope:
                 return self._follow(name, names[name])
         if name == "data":
             return self.facts
+        if name == "params":
+            return dict.fromkeys(self.params)
         if name in self.counters:
             raise ExpressionError(f"{name!r} is a counter", f"{name}.index, {name}.count, {name}.fraction")
         if self.nodes(name) is not None:
@@ -86,9 +88,11 @@ class Scope:
                     f"choose data that has it (data=digits), or state it: +data.facts.{attribute}=...",
                 )
             return self.facts[attribute]
+        if name == "params" and attribute in self.params:
+            return self._follow(attribute, self.params[attribute])
         if any(name in names for names in (self.arguments, self.lexical, self.axes, self.params)):
             return member(self.value(name), name, attribute)
-        known = [*self.counters, *self.node_names(), "data"]
+        known = [*self.counters, *self.node_names(), "data", "params"]
         raise ExpressionError(f"no node or counter {name!r} in scope here", did_you_mean(name, known))
 
     def declares(self, name: str) -> bool:
@@ -109,7 +113,8 @@ def number(text: Text) -> Any:
     """What a text is worth to an expression: a bare unknown word stays a word, so that `act != 'none'` works."""
     raw = text.raw
     if raw == MISSING:
-        raise ExpressionError("a value is missing here (???)", fix=f"give it: {text.origin}")
+        name = ".".join(map(str, text.path)) or "it"
+        raise ExpressionError(f"{name} is missing (???)", fix=f"write it at {text.origin}, or {name}=... on the command line")
     if isinstance(raw, list | tuple):
         return tuple(number(replace(text, raw=item)) for item in raw)
     if not isinstance(raw, str):
@@ -136,4 +141,4 @@ def word(text: Text) -> Any:
 
 def _reachable(scope: Scope, name: str) -> bool:
     near = (scope.arguments, scope.lexical, scope.axes, scope.params, scope.counters)
-    return name == "data" or any(name in names for names in near) or scope.nodes(name) is not None
+    return name in ("data", "params") or any(name in names for names in near) or scope.nodes(name) is not None

@@ -174,11 +174,18 @@ def axis_names(port: Port, rank: int, inputs: Mapping[str, tuple[str | None, ...
         if axis.startswith("*") or axis == ANYTHING:
             missing = rank - (len(port.axes) - 1)
             behind = inputs.get(axis.lstrip("*"), ())
-            names += behind if len(behind) == missing else (None,) * missing
+            names += behind if len(behind) == missing else _spread(axis.lstrip("*").removeprefix("out_"), missing)
         else:
             bare = axis.lstrip("#").removeprefix("out_")
             names.append(bare if bare.isidentifier() and bare != "_" else None)
     return tuple(names) if len(names) == rank else (None,) * rank
+
+
+def _spread(name: str, count: int) -> tuple[str | None, ...]:
+    """Names for the axes of a new `*tokens`: one is the tokens themselves, two are a grid."""
+    if name == "tokens" and count == 2:
+        return ("height", "width")
+    return (name,) if count == 1 and name.isidentifier() else (None,) * count
 
 
 def is_module(hint: Any) -> bool:

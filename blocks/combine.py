@@ -1,0 +1,307 @@
+"""How streams meet, are weighed, dropped and reshaped: the joints between blocks."""
+
+from functools import reduce
+
+import einops
+import torch
+from einops import EinopsError
+from einops.layers.torch import Rearrange as EinopsRearrange
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from blocks.errors import BlockError, must_be_positive, must_be_share, must_divide
+
+
+def _must_agree(inputs: tuple[Tensor, ...], purpose: str) -> None:
+    """Raise a BlockError unless all inputs have as many axes and each size is the same, or 1.
+
+    Stricter than torch, which lines shapes up from the right: (batch, dim) added to (batch, tokens, dim) is a mistake
+    that would pass whenever batch and tokens happen to be equal.
+    """
+    if not inputs:
+        raise BlockError(f"there must be something to {purpose}", got="no input", fits="one input or more")
+    so_far, *others = (tuple(each.shape) for each in inputs)
+    for number, shape in enumerate(others, start=2):
+        if shape == so_far:
+            continue
+        if len(shape) != len(so_far) or any(a not in (b, 1) and b != 1 for a, b in zip(so_far, shape, strict=True)):
+            raise BlockError(
+                f"shapes to {purpose} must agree",
+                got=f"{'input 1' if number == 2 else f'inputs 1 to {number - 1}'} {so_far}, input {number} {shape}",
+                fits="as many axes, on each the same size or 1",
+            )
+        so_far = tuple(b if a == 1 else a for a, b in zip(so_far, shape, strict=True))
+
+
+class Add(nn.Module):
+    """The sum of the inputs.
+
+    Shape:
+        several inputs with as many axes, each of the same size or 1 -> the larger size on every axis
+
+    Raises:
+        BlockError: the shapes do not agree.
+
+    Source:
+        Residual connections: He et al. 2016, arXiv:1512.03385, section 3.1.
+    """
+
+    def forward(self, *inputs: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        _must_agree(inputs, "add")
+        return reduce(torch.add, inputs)
+
+
+class Multiply(nn.Module):
+    """The elementwise product of the inputs.
+
+    Shape:
+        several inputs with as many axes, each of the same size or 1 -> the larger size on every axis
+
+    Raises:
+        BlockError: the shapes do not agree.
+
+    Source:
+        Gates: Hochreiter and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735.
+    """
+
+    def forward(self, *inputs: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        _must_agree(inputs, "multiply")
+        return reduce(torch.mul, inputs)
+
+
+class Concat(nn.Module):
+    """The inputs one after the other along an axis.
+
+    Args:
+        axis: index of the axis, counted from the end where negative; 1 are the channels of an image.
+
+    Shape:
+        several inputs, of equal sizes on every other axis -> their sizes on `axis` summed
+
+    Raises:
+        BlockError: there is no such axis; the inputs differ on another axis.
+
+    Source:
+        Huang et al. 2017, arXiv:1608.06993 (DenseNet); Ronneberger et al. 2015, arXiv:1505.04597 (U-Net).
+    """
+
+    def __init__(self, axis: int = -1):
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, *inputs: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
+        if not inputs:
+            raise BlockError("there must be something to concatenate", got="no input", fits="one input or more")
+        first, *others = (tuple(each.shape) for each in inputs)
+        axis = _axis_index(self.axis, len(first))
+        for number, shape in enumerate(others, start=2):
+            if len(shape) != len(first) or shape[:axis] + shape[axis + 1 :] != first[:axis] + first[axis + 1 :]:
+                raise BlockError(
+                    f"shapes to concatenate must agree on every axis but {self.axis}",
+                    got=f"input 1 {first}, input {number} {shape}",
+                )
+        return torch.cat(inputs, dim=axis)
+
+
+class Part(nn.Module):
+    """One of several equal parts of the input along an axis; a view, nothing is copied.
+
+    Args:
+        index: which part, counted from 0.
+        of: into how many parts the axis is divided.
+        axis: index of the axis, counted from the end where negative.
+
+    Shape:
+        any -> the same with `axis` divided by `of`
+
+    Raises:
+        BlockError: there is no such part or axis; `of` does not divide the axis.
+
+    Source:
+        `torch.chunk`, one output a node: the halves of Dauphin et al. 2017, arXiv:1612.08083 (GLU), say.
+    """
+
+    def __init__(self, index: int, of: int, *, axis: int = -1):
+        super().__init__()
+        must_be_positive("of", of)
+        if not 0 <= index < of:
+            raise BlockError("there is no such part", got=f"index={index}, of={of}", fits=f"index in 0..{of - 1}")
+        self.index, self.of, self.axis = index, of, axis
+
+    @property
+    def idle(self) -> bool:
+        return self.of == 1
+
+    def forward(self, x: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
+        axis = _axis_index(self.axis, x.ndim)
+        must_divide("of", self.of, f"axis {self.axis}", x.shape[axis])
+        length = x.shape[axis] // self.of
+        return x.narrow(axis, self.index * length, length)
+
+
+def _axis_index(axis: int, count: int) -> int:
+    if not -count <= axis < count:
+        raise BlockError(
+            "there is no such axis", got=f"axis={axis}, {count} axes", fits=f"axis in {-count}..{count - 1}"
+        )
+    return axis % count
+
+
+class Gain(nn.Module):
+    """Multiply by a number that is given, not learned.
+
+    Args:
+        factor: the number, alpha of DeepNorm say.
+
+    Shape:
+        any -> the same
+
+    Source:
+        Wang et al. 2022, arXiv:2203.00555 (DeepNorm).
+    """
+
+    def __init__(self, factor: float):
+        super().__init__()
+        self.factor = factor
+
+    @property
+    def idle(self) -> bool:
+        return self.factor == 1
+
+    def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        return x * self.factor
+
+
+class LayerScale(nn.Module):
+    """Multiply every channel of the tokens by a learned number that starts small.
+
+    Args:
+        dim: width of a token; inferred from the input.
+        initial: where all numbers start.
+
+    Shape:
+        (batch, ..., dim) -> the same
+
+    Source:
+        Touvron et al. 2021, arXiv:2103.17239 (CaiT), section 2: `initial` 0.1 up to depth 18, 1e-5 up to 24, 1e-6
+        deeper.
+    """
+
+    def __init__(self, dim: int, initial: float = 1e-5):
+        super().__init__()
+        self.gain = nn.Parameter(torch.full((dim,), float(initial)))
+
+    def forward(self, x: Float[Tensor, "batch *tokens dim"]) -> Float[Tensor, "batch *tokens dim"]:
+        return x * self.gain
+
+
+class ChannelScale(nn.Module):
+    """LayerScale for images: multiply every channel by a learned number that starts small.
+
+    Args:
+        channels: number of channels; inferred from the input.
+        initial: where all numbers start.
+
+    Shape:
+        (batch, channels, ...) -> the same
+
+    Source:
+        Touvron et al. 2021, arXiv:2103.17239, section 2; as ConvNeXt, Liu et al. 2022, arXiv:2201.03545, uses it.
+    """
+
+    def __init__(self, channels: int, initial: float = 1e-6):
+        super().__init__()
+        self.gain = nn.Parameter(torch.full((channels,), float(initial)))
+
+    def forward(self, x: Float[Tensor, "batch channels *size"]) -> Float[Tensor, "batch channels *size"]:
+        return x * self.gain.view(-1, *(1 for _ in x.shape[2:]))
+
+
+class ReZero(nn.Module):
+    """Multiply everything by one learned number that starts at zero, so that a residual branch starts closed.
+
+    Args:
+        initial: where the number starts.
+
+    Shape:
+        any -> the same
+
+    Source:
+        Bachlechner et al. 2021, arXiv:2003.04887. One axis of size 1, which sharded training needs.
+    """
+
+    def __init__(self, initial: float = 0.0):
+        super().__init__()
+        self.gain = nn.Parameter(torch.full((1,), float(initial)))
+
+    def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        return x * self.gain
+
+
+class DropPath(nn.Module):
+    """Zero a residual branch for some examples of the batch in training, and scale the others so that the mean stays.
+
+    Args:
+        rate: share of examples zeroed, in [0, 1).
+
+    Shape:
+        (batch, ...) -> the same
+
+    Raises:
+        BlockError: `rate` is outside [0, 1).
+
+    Source:
+        Huang et al. 2016, arXiv:1603.09382 (stochastic depth), drawn for each example and scaled in training, not in
+        evaluation, as in Larsson et al. 2017, arXiv:1605.07648, and every vision transformer since DeiT.
+    """
+
+    def __init__(self, rate: float = 0.0):
+        super().__init__()
+        must_be_share("rate", rate)
+        self.rate = rate
+
+    @property
+    def idle(self) -> bool:
+        return self.rate == 0
+
+    def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
+        if not self.training or self.rate == 0:
+            return x
+        kept = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(1 - self.rate)
+        return x * kept.div_(1 - self.rate)
+
+
+class Rearrange(nn.Module):
+    """Reorder, split and merge axes, in the language of einops.
+
+    Args:
+        pattern: for example "batch channels height width -> batch (height width) channels".
+        sizes: sizes of axes that the input does not give, for example {height: 14}.
+
+    Shape:
+        as `pattern` says
+
+    Raises:
+        BlockError: the pattern is no pattern, or the input does not match it; the text is that of einops.
+
+    Source:
+        Rogozhnikov 2022, "Einops: clear and reliable tensor manipulations with Einstein-like notation", ICLR.
+    """
+
+    def __init__(self, pattern: str, sizes: dict[str, int] | None = None):
+        super().__init__()
+        self.pattern, self.sizes = pattern, dict(sizes or {})
+        try:
+            EinopsRearrange(pattern, **self.sizes)
+        except EinopsError as error:
+            raise BlockError("einops cannot read the pattern", got=_one_line(error)) from error
+
+    def forward(self, x: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
+        try:
+            return einops.rearrange(x, self.pattern, **self.sizes)
+        except EinopsError as error:
+            raise BlockError("the input does not match the pattern", got=_one_line(error)) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

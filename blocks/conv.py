@@ -1,0 +1,72 @@
+"""Convolutions and channel gates that `torch.nn` and YAML cannot say together.
+
+What they can is not here: a depthwise convolution a `Conv2d` with `groups: channels`, a pointwise one has kernel 1.
+"""
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from blocks.errors import must_be_positive, must_divide
+
+
+class SqueezeExcite(nn.Module):
+    """Weigh each channel of an image by what the means of all channels say.
+
+    Args:
+        channels: number of channels; inferred from the input.
+        reduction: how many times narrower the layer between is; divides `channels`.
+
+    Shape:
+        (batch, channels, height, width) -> the same
+
+    Raises:
+        BlockError: `reduction` does not divide `channels`.
+
+    Source:
+        Hu et al. 2018, arXiv:1709.01507, section 3; both projections have biases, as in the authors' code.
+    """
+
+    def __init__(self, channels: int, *, reduction: int = 16):
+        super().__init__()
+        must_divide("reduction", reduction, "channels", channels)
+        self.squeeze = nn.Linear(channels, channels // reduction)
+        self.excite = nn.Linear(channels // reduction, channels)
+
+    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
+        gate = self.excite(F.relu(self.squeeze(x.mean(dim=(2, 3))))).sigmoid()
+        return x * gate[:, :, None, None]
+
+
+class CausalConv1d(nn.Module):
+    """Convolution along the tokens that sees the present and the past, never the future.
+
+    Args:
+        dim: width of a token; inferred from the input.
+        features: width of a token that leaves.
+        kernel: how many tokens it sees.
+        dilation: how many tokens apart they stand.
+        groups: into how many groups the channels fall; `dim` for a depthwise convolution.
+        bias: whether it has a bias.
+
+    Shape:
+        (batch, tokens, dim) -> (batch, tokens, features)
+
+    Raises:
+        BlockError: `groups` does not divide `dim` and `features`; `kernel` or `dilation` is not positive.
+
+    Source:
+        van den Oord et al. 2016, arXiv:1609.03499 (WaveNet), section 2.1; Bai et al. 2018, arXiv:1803.01271 (TCN).
+    """
+
+    def __init__(self, dim: int, features: int, *, kernel: int, dilation: int = 1, groups: int = 1, bias: bool = True):
+        super().__init__()
+        must_be_positive("kernel", kernel)
+        must_be_positive("dilation", dilation)
+        must_divide("groups", groups, "dim", dim)
+        must_divide("groups", groups, "features", features)
+        self.past = (kernel - 1) * dilation
+        self.project = nn.Conv1d(dim, features, kernel, dilation=dilation, groups=groups, bias=bias)
+
+    def forward(self, x: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens out_dim"]:
+        return self.project(F.pad(x.transpose(1, 2), (self.past, 0))).transpose(1, 2)
