@@ -1,8 +1,8 @@
 """Recurrent networks on torch's fused kernels, with padding that changes nothing.
 
 Parameters have the names, shapes and start of `torch.nn.RNN`, `GRU` and `LSTM`, whose weights load as they are. A
-padding mask is True where a token is real; padding stands behind the tokens. It costs neither a packed sequence (slow
-on a CPU, and a GPU must be waited for to know the lengths) nor a loop over the steps.
+padding mask is True where a token is real; padding stands behind the tokens. It needs no packed sequence (whose LSTM is
+slow on a CPU, and for whose lengths a GPU must be waited for) and no loop over the steps.
 """
 
 from typing import ClassVar, Literal

@@ -16,7 +16,7 @@ from blocks.catalog import catalog
 from blocks.errors import BlockError
 from blocks.graph.assemble import Assembler, bind_parameters, finish, materialise
 from blocks.graph.compose import Composed, compose, conf_folder
-from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean
+from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, show
 from blocks.graph.module import Graph, locate
 from blocks.graph.node import MODEL_WORDS
 from blocks.graph.room import Row, Wire
@@ -39,11 +39,13 @@ class Plan:
     config: Mapping[str, Any]
 
     def materialise(self, device: str | torch.device = "cpu") -> Graph:
-        """The same model with real parameters, initialised by each block's own constructor."""
+        """The same model with real parameters: as each block starts, then as `initialise` says."""
         with torch.device(device):
             materialise(self.model, self.assembler.recipes)
         for target, source in (self.config.get("tie") or {}).items():
             bind_parameters(self.model, target, source)
+        for start in self.assembler.starts:
+            start.apply(self.model)
         return self.model
 
 
@@ -126,7 +128,8 @@ def _catalog(composed: Composed, library: Iterable[str]) -> Mapping[str, Any]:
     try:
         return catalog([*([named] if isinstance(named, str) else named), *library])
     except BlockError as error:
-        raise ConfigError([Problem(error.problem, origin, "library", got=error.got, fits=error.fits, fix=error.fix)]) from error
+        raise ConfigError([Problem(error.problem, origin, "library", got=error.got, fits=error.fits,
+                                   fix=error.fix or (None if error.fits else "mend that file, or leave it out"))]) from error
 
 
 def _check_model(composed: Composed, config: Mapping[str, Any]) -> list[Problem]:
@@ -137,14 +140,16 @@ def _check_model(composed: Composed, config: Mapping[str, Any]) -> list[Problem]
     problems = []
     for section in ("inputs", "graph"):
         if not isinstance(config.get(section), Mapping) or not config[section]:
-            problems.append(Problem(f"a model needs {section!r}", composed.origin(("model",)), "model", got=repr(config.get(section)),
+            got = f"{section}: {show(config[section])}" if section in config else None
+            problems.append(Problem(f"a model needs {section!r}", composed.origin(("model", section)), "model", got=got,
                                     fits={"inputs": "inputs: {image: data.image}", "graph": "graph: {name: {block: Name}}"}[section]))  # fmt: skip
     for key, value in config.items():
         if key in MODEL_WORDS:
-            if key in ("params", "expect", "tie") and value is not None and not isinstance(value, Mapping):
-                problems.append(Problem(f"{key!r} is a mapping", composed.origin(("model", key)), f"model.{key}", got=repr(value)))
+            if key in ("params", "expect", "tie", "initialise") and value is not None and not isinstance(value, Mapping):
+                problems.append(Problem(f"{key!r} is a mapping", composed.origin(("model", key)), f"model.{key}", got=f"{key}: {show(value)}",
+                                        fits=f"{key}: {{name: value}}"))  # fmt: skip
         elif not isinstance(value, Mapping) or not {"block", "use", "body"} & set(value):
-            problems.append(Problem(f"no section {key!r} in a model", composed.origin(("model", key)), f"model.{key}", got=repr(value),
+            problems.append(Problem(f"no section {key!r} in a model", composed.origin(("model", key)), f"model.{key}", got=f"{key}: {show(value)}",
                                     fits=did_you_mean(key, MODEL_WORDS)))  # fmt: skip
     return problems
 

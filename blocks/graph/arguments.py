@@ -21,7 +21,7 @@ def coerce(hint: Any, text: Text, name: str) -> Any:
     if not fits(value, hint):
         if isinstance(value, float) and value.is_integer() and int in choices(hint):
             raise ExpressionError(f"{name} takes a whole number", f"{int(value)}; in an expression // divides whole")
-        raise ExpressionError(f"{name} takes {describe(hint)}", _nearest(hint, value))
+        raise ExpressionError(f"{name} takes {describe(hint)}", _nearest(hint, value) or example(hint, name))
     return value
 
 
@@ -114,6 +114,20 @@ def describe(hint: Any) -> str:
             return f"{len(inner)} values [{', '.join(describe(h) for h in inner)}]"
         return "a list"
     return NAMES.get(hint, getattr(hint, "__name__", "any value"))
+
+
+EXAMPLES = {
+    int: "{name}: 4, or an expression: 2 * dim",
+    float: "{name}: 0.1, or an expression: 0.1 * layer.fraction",
+    bool: "{name}: true, or a comparison: layer.index > 0",
+    str: "{name}: a word",
+}
+
+
+def example(hint: Any, name: str) -> str | None:
+    """What a value of a type looks like in YAML."""
+    found = next((EXAMPLES[kind] for kind in choices(hint) if kind in EXAMPLES), None)
+    return found.format(name=name) if found else None
 
 
 def _nearest(hint: Any, value: Any) -> str | None:

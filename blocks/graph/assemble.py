@@ -15,13 +15,16 @@ from torch import fx, nn
 
 from blocks.graph.arguments import coerce
 from blocks.graph.atom import Atom, Maker, Recipe, Trouble
-from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean
+from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, show
 from blocks.graph.expression import ExpressionError, evaluate
+from blocks.graph.initialise import Reader, Start
 from blocks.graph.module import Graph, Scan, materialise
 from blocks.graph.node import MODEL_WORDS, arguments_of, check_name, check_node, order
 from blocks.graph.room import BATCH, Input, Room, Row, Wire, meta_tensor, show_shape
 from blocks.graph.scope import MISSING, Counter, Scope, Text, number
 from blocks.graph.signature import Signature, signature_of
+
+DEEPEST = 32  # bodies within bodies; no honest model has more
 
 Path = tuple[Any, ...]
 Outputs = dict[str, Wire]
@@ -61,6 +64,7 @@ class Assembler:
         self.maker = Maker(self.signature)
         self.problems: list[Problem] = []
         self.recipes: dict[int, Recipe] = {}
+        self.starts: list[Start] = []
         self.rooms: dict[str, tuple[nn.Module, tuple[str, ...]]] = {}  # every module by path, for `share`
         self.slots: Mapping[str, Any] = {}
         self.params: dict[str, Text] = {}
@@ -105,21 +109,28 @@ class Assembler:
                 room.add_input(name, Wire(None, (), None, name), optional=True)
                 return
             room.add_input(name, Wire(None, (), None, name, broken=True))
-            raise Trouble(Problem(error.problem, got=f"{name}: {raw}", fits=error.fits, fix=error.fix)) from None
-        room.add_input(name, _wire_of_fact(name, fact, dtype), optional)
+            raise Trouble(Problem(error.problem, got=f"{name}: {show(raw)}", fits=error.fits, fix=error.fix)) from None
+        try:
+            wire = _wire_of_fact(name, fact, dtype)
+        except Trouble:
+            room.add_input(name, Wire(None, (), None, name, broken=True))
+            raise
+        room.add_input(name, wire, optional)
 
     # ---------------------------------------------------------------- bodies
 
     def body(self, room: Room, nodes: Any, path: Path, scope: Scope, outputs: Any, outputs_path: Path) -> Outputs:
         """Build every node of a body in order; what the body gives."""
         if not isinstance(nodes, Mapping) or not nodes:
-            self.tell(Problem("a body is a mapping of named nodes", got=repr(nodes), fits="name: {block: Name}"), path, room.path)
+            self.tell(Problem("a body is a mapping of named nodes", got=show(nodes), fits="name: {block: Name}"), path, room.path)
             return {"out": _broken("")}
         scope = replace(scope, nodes=room.view, node_names=lambda: tuple(room.results))
         names, lost = order(nodes)
         for name, anchor in lost:
             known = [other for other in names if other != name]
             problem = Problem(f"'after' names no node {anchor!r}", got=f"after: {anchor}", fits=did_you_mean(anchor, known))
+            if anchor in known:
+                problem = Problem(f"{name!r} and {anchor!r} wait for each other", got=f"after: {anchor}", fix="leave `after` out at one of them")
             self.tell(problem, (*path, name, "after"), room.below(name))
         later = [ref for name in names for ref in _mentions(nodes[name])] + _mentions({"in": outputs})
         for name in names:
@@ -177,7 +188,7 @@ class Assembler:
             if node.op == "placeholder":
                 if node.target in explicit and not broken:
                     self.tell(Problem(f"nothing reads the input {node.target!r}", fix="name it in some node's `in:`, or leave it out"),
-                              ("model", "inputs", node.target) if not room.path else (), room.path)  # fmt: skip
+                              ("model", "inputs", node.target) if not room.path else (), room.path or f"inputs.{node.target}")  # fmt: skip
                 room.graph.erase_node(node)
             elif not broken:
                 self.tell(Problem("this node feeds nothing", fix="name it in the `in:` of another node or in `outputs`, or delete it"),
@@ -224,7 +235,7 @@ class Assembler:
             return items, None
         if isinstance(flow, Mapping):
             return [Input(str(port), str(port), self.read(room, ref, (*where, port))) for port, ref in flow.items()], room.previous
-        raise Trouble(Problem("`in` names what flows in", got=repr(flow), fits="in: node, in: [a, b], in: {port: node}, or in: []"))
+        raise Trouble(Problem("`in` names what flows in", got=f"in: {show(flow)}", fits="in: node, in: [a, b], in: {port: node}, or in: []"))
 
     def read(self, room: Room, reference: Any, path: Path | None = None) -> Wire:
         """The wire of `node` or `node.port`; raises Trouble with what there is to name."""
@@ -237,9 +248,10 @@ class Assembler:
             if port and name in room.results:
                 problem, fits = f"{name!r} has no output {port!r}", ", ".join(room.results[name])
             else:
-                problem = f"no node or input {reference!r} here, before this one"
+                problem = f"no node or input {show(reference)!r} here" + ", before this one" * bool(path)
                 fix = "a body sees only its own inputs and nodes; hand outer values in through `in:`" if room.path else None
-            raise Trouble(Problem(problem, got=f"in: {reference}", source=source, fits=fits, fix=fix))
+            word = "in" if path else "outputs"
+            raise Trouble(Problem(problem, got=f"{word}: {show(reference)}", source=source, fits=fits, fix=fix))
         return wire
 
     def _condition(self, raw: Any, path: Path, scope: Scope) -> bool:
@@ -248,7 +260,8 @@ class Assembler:
         except ExpressionError as error:
             raise Trouble(Problem(f"when: {error.problem}", got=f"when: {raw}", fits=error.fits, fix=error.fix)) from None
         if not isinstance(value, bool):
-            raise Trouble(Problem("`when` is true or false", got=f"{value!r} from when: {raw}", fits="a comparison: layer.index > 0"))
+            came = f"when: {show(raw)}" + f", which is {show(value)}" * isinstance(raw, str)
+            raise Trouble(Problem("`when` is true or false", got=came, fits="a comparison: layer.index > 0"))
         return value
 
     # ---------------------------------------------------------------- repetition
@@ -301,19 +314,22 @@ class Assembler:
             if not isinstance(raw, Mapping):
                 count = coerce(int, text, "repeat")
                 if count < 1:
-                    raise Trouble(Problem("repeat is at least 1", got=f"repeat: {raw}" + (f" = {count}" if isinstance(raw, str) else ""),
+                    raise Trouble(Problem("repeat is at least 1", got=f"repeat: {show(raw)}" + (f" = {count}" if isinstance(raw, str) else ""),
                                           source="\n".join([source, *scope.trace]),
                                           fix="to leave a node out, write when: false"))  # fmt: skip
                 return count, {}
             lists = {key: number(Text(value, self.origin((*path, key)), scope)) for key, value in raw.items()}
         except ExpressionError as error:
-            raise Trouble(Problem(error.problem, got=f"repeat: {raw}", source=source, fits=error.fits, fix=error.fix)) from None
+            source = "\n".join([source, *scope.trace])
+            raise Trouble(Problem(error.problem, got=f"repeat: {show(raw)}", source=source, fits=error.fits, fix=error.fix)) from None
         bad = [key for key, value in lists.items() if not isinstance(value, tuple)]
         if bad or not lists:
-            raise Trouble(Problem("repeat is a number, or lists of equal length", got=f"repeat: {raw}", source=source,
+            raise Trouble(Problem("repeat is a number, or lists of equal length", got=f"repeat: {show(raw)}", source=source,
                                   fits="repeat: 4, or repeat: {depth: [2, 2], heads: [3, 6]}"))  # fmt: skip
         lengths = {key: len(value) for key, value in lists.items()}
-        if len(set(lengths.values())) != 1 or not min(lengths.values()):
+        if not min(lengths.values()):
+            raise Trouble(Problem("a list of repeat is empty", got=f"repeat: {show(raw)}", source=source, fix="to leave a node out, write when: false"))
+        if len(set(lengths.values())) != 1:
             got = ", ".join(f"{key} has {length}" for key, length in lengths.items())
             origins = "\n".join(f"{key}  {self.origin((*path, key))}" for key in lengths)
             raise Trouble(Problem("the lists of repeat differ in length", got=got, source=origins, fix="give each list the same length"))
@@ -422,7 +438,7 @@ class Assembler:
         while "use" in filling.raw:
             slot = filling.raw["use"]
             if slot in seen:
-                raise Trouble(Problem(f"the slot {slot!r} uses itself", got=" -> ".join([*seen, str(slot)])))
+                raise Trouble(Problem(f"the slot {slot!r} uses itself", got=" -> ".join([*seen, str(slot)]), fix="let one of them be a block or a body"))
             seen.append(slot)
             hole = filling.scope.holes.get(slot) if isinstance(slot, str) else None
             if hole is not None:
@@ -448,8 +464,11 @@ class Assembler:
         raw = self.slots.get(slot) if isinstance(slot, str) and slot not in MODEL_WORDS else None
         if not isinstance(raw, Mapping):
             known = [key for key, value in self.slots.items() if isinstance(value, Mapping) and {"block", "use", "body"} & set(value)]
-            raise Trouble(Problem(f"no slot {slot!r} is filled here", got=f"use: {slot}", fits=did_you_mean(str(slot), [*known, *filling.scope.holes]),
-                                  fix=f"choose an option: model/{slot}=..., or add `{slot}: OPTION` to the model's defaults"))  # fmt: skip
+            known += filling.scope.holes
+            fits = did_you_mean(str(slot), known) if known else None
+            fix = f"add `{slot}: OPTION` to the model's defaults, or +model/{slot}=OPTION on the command line"
+            near = (fits or "").startswith("did")
+            raise Trouble(Problem(f"no slot {slot!r} is filled here", got=f"use: {show(slot)}", fits=fits, fix=None if near else fix))
         self.used_slots.add(slot)
         scope = Scope(axes=here.axes, params=self.params, counters=here.counters, facts=self.facts, read=self.read_params)
         return Filling(raw, ("model", slot), scope), self.choices.get(slot, "")
@@ -457,8 +476,8 @@ class Assembler:
     def signature(self, name: Any, origin: Origin) -> Signature:
         """What the catalogue knows under a name; raises Trouble with the nearest names."""
         if not isinstance(name, str) or name not in self.catalog:
-            raise Trouble(Problem(f"no block {name!r}", got=f"block: {name}", source=str(origin), fits=did_you_mean(str(name), self.catalog),
-                                  fix="python -m blocks catalog lists all; your own come with library=FOLDER"))  # fmt: skip
+            raise Trouble(Problem(f"no block {name!r}", got=f"block: {name}", source=str(origin), fits=did_you_mean(str(name).rpartition(".")[2], self.catalog),
+                                  fix="blocks of your own come with library=FOLDER on the command line"))  # fmt: skip
         return signature_of(name, self.catalog[name])
 
     def _atom(
@@ -501,6 +520,9 @@ class Assembler:
     ) -> tuple[dict[str, Wire], Graph | None, Outputs, list[Row]]:  # fmt: skip
         """The module of a body or template: what flows in, the module (None where a node is broken), what it gives."""
         raw = target.raw
+        if room.path.count(".") > DEEPEST:
+            raise Trouble(Problem(f"nodes are nested more than {DEEPEST} deep", got=f"{label or 'a body'}, in itself",
+                                  fix="a slot must not stand in its own body"))  # fmt: skip
         params, holes = dict(raw.get("params") or {}), raw.get("holes") or []
         holes = {hole: None for hole in holes} if isinstance(holes, list) else dict(holes)
         self._check_arguments(texts, params, holes, label or "this body")
@@ -541,7 +563,7 @@ class Assembler:
         unknown = [word for word in texts if word not in known]
         if unknown:
             raise Trouble(*(
-                Problem(f"{label} has no argument {word!r}", got=f"{word}: {texts[word].raw}", source=str(texts[word].origin),
+                Problem(f"{label} has no argument {word!r}", got=f"{word}: {show(texts[word].raw)}", source=str(texts[word].origin),
                         fits=did_you_mean(word, known) if known else "it takes none")
                 for word in unknown
             ))  # fmt: skip
@@ -565,7 +587,7 @@ class Assembler:
         """Whether what stands at a node has an input of that name."""
         try:
             target, _, _ = self.resolve(Filling(raw, (), scope), scope)
-        except Trouble:
+        except (Trouble, RecursionError):
             return False
         if "block" in target.raw:
             known = target.raw["block"] in self.catalog
@@ -616,7 +638,8 @@ class Assembler:
                 result = module(*(wire.tensor for wire in positional), **{key: wire.tensor for key, wire in named.items()})
         except Exception as error:
             came = ", ".join(map(str, [*positional, *named.values()]))
-            raise Trouble(Problem(f"the shared module does not take this: {str(error).splitlines()[0]}", got=came)) from error
+            what = (str(error).splitlines() or [type(error).__name__])[0]
+            raise Trouble(Problem("the shared module does not take this", got=came, source=what[:90], fits="what it takes where it stands first")) from error
         results = result if isinstance(result, tuple) else (result,)
         names = [wire.names for wire in positional] or [()]
         found = {
@@ -680,13 +703,15 @@ class Assembler:
 
     def tell(self, problem: Problem, path: Path, display: str, where: str | None = None) -> None:
         place = where or (self.origin(path) if path else None)
-        shown = f"graph.{display}" if display and not display.startswith(("inputs", "outputs")) else display or "graph"
+        section = display.partition(".")[0] in ("inputs", "outputs", "tie", "expect")
+        shown = display if section else f"graph.{display}" if display else "graph"
+        shown = shown if len(shown) <= 70 else f"{shown[:30]} ... {shown[-30:]}"
         self.problems.append(replace(problem, where=problem.where or place, path=problem.path or shown))
 
     def _expect_node(self, raw: Any, path: Path, display: str, wire: Wire) -> None:
         shape = raw.get("shape") if isinstance(raw, Mapping) else None
         if shape is None:
-            raise Trouble(Problem("`expect` of a node states its shape", got=repr(raw), fits="expect: {shape: [batch, 65, 192]}"))
+            raise Trouble(Problem("`expect` of a node states its shape", got=f"expect: {show(raw)}", fits="expect: {shape: [batch, 65, 192]}"))
         came = show_shape(wire.shape)
         wanted = f"({', '.join(map(str, shape))})"
         if came != wanted:
@@ -783,7 +808,7 @@ def _wire_of_fact(name: str, fact: Any, dtype: Any) -> Wire:
     if kind not in DTYPES:
         raise Trouble(Problem(f"no dtype {kind!r}", got=f"dtype: {kind}", fits=did_you_mean(kind, DTYPES)))
     if not all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes):
-        raise Trouble(Problem(f"the shape of {name} is not known", got=repr(fact), fits=fits))
+        raise Trouble(Problem(f"the shape of {name} is not known", got=show(fact), fits=fits))
     return Wire(meta_tensor((BATCH, *sizes), DTYPES[kind]), ("batch", *names), None, f"input {name}", vocab)
 
 
@@ -804,14 +829,28 @@ def idle_words(assembler: Assembler, overridden: Iterable[Path]) -> list[Problem
 
 def finish(assembler: Assembler, model: Graph, config: Mapping[str, Any], overridden: Iterable[Path] = ()) -> Graph:
     """Tie, check the model's claims, and raise every problem found."""
-    if not assembler.problems:
-        assembler.problems += idle_words(assembler, overridden)
+    for name, value in (config.get("params") or {}).items():
+        if value == MISSING and ("model", "params", name) not in assembler.read_params:
+            problem = Problem(f"{name} is missing (???), and no node reads it", path=f"model.params.{name}", fix="leave it out, or let a node read it")
+            assembler.tell(problem, ("model", "params", name), "")
     if not assembler.problems:
         tie(assembler, model, config.get("tie") or {})
+    if not assembler.problems:
+        _initialise(assembler, model, config.get("initialise") or {})
+        assembler.problems += idle_words(assembler, overridden)
+    if not assembler.problems:
         expect(assembler, model, config.get("expect") or {})
     if assembler.problems:
         raise ConfigError(assembler.problems)
     return model
+
+
+def _initialise(assembler: Assembler, model: nn.Module, lines: Mapping[str, Any]) -> None:
+    """Read how parameters start; `Plan.materialise` does it."""
+    scope = Scope(params=assembler.params, facts=assembler.facts, read=assembler.read_params)
+    reader = Reader(assembler.origin, scope, tuple(assembler.catalog), assembler.altered)
+    assembler.starts = reader.read(model, lines)
+    assembler.problems += reader.problems
 
 
 def tie(assembler: Assembler, model: nn.Module, ties: Mapping[str, str]) -> None:
@@ -824,7 +863,7 @@ def tie(assembler: Assembler, model: nn.Module, ties: Mapping[str, str]) -> None
             assembler.tell(problem, ("model", "tie", target), "tie")
         elif known[target].shape != known[source].shape:
             got = f"{target} {tuple(known[target].shape)}, {source} {tuple(known[source].shape)}"
-            assembler.tell(Problem("tied parameters differ in shape", got=got), ("model", "tie", target), "tie")
+            assembler.tell(Problem("tied parameters differ in shape", got=got, fits="two parameters of one shape"), ("model", "tie", target), "tie")
         else:
             bind_parameters(model, target, source)
 

@@ -1,6 +1,8 @@
 """One block: bind its inputs, read its arguments, infer its widths, make it on the meta device and run it there."""
 
+import inspect
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,10 +12,10 @@ from torch import Tensor, nn
 
 from blocks.errors import BlockError
 from blocks.graph.arguments import coerce, describe
-from blocks.graph.errors import Origin, Problem, did_you_mean
+from blocks.graph.errors import Origin, Problem, did_you_mean, show
 from blocks.graph.expression import ExpressionError
 from blocks.graph.node import WORDS
-from blocks.graph.room import Input, Wire, show_size
+from blocks.graph.room import Input, Wire, show_shape, show_size
 from blocks.graph.scope import Text
 from blocks.graph.signature import ANYTHING, Parameter, Port, Signature, axis_names, bind, is_module
 
@@ -60,6 +62,7 @@ class Maker:
 
     def make(self, signature: Signature, texts: Mapping[str, Text], inputs: list[Input], previous: Wire | None) -> Atom:
         """Build one block; raises Trouble with every problem found."""
+        texts = {word: replace(text, scope=replace(text.scope, trace=[])) for word, text in texts.items()}  # a trace of its own
         positional, named = assign(signature, inputs, previous)
         wires = list(zip(signature.ports, positional, strict=False)) if not signature.variadic else []
         if signature.variadic:
@@ -72,9 +75,14 @@ class Maker:
         known = {**sizes, **({"vocab": vocab} if vocab is not None else {})}
         arguments, recipe = self.recipe(signature, texts, known, axes, [wire for _, wire in wires])
         try:
-            with torch.device("meta"):
+            with torch.device("meta"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what torch has to say, it says again when the parameters are made
                 module = recipe.make()
-            results = self._run(signature, module, recipe, positional, named)
+                results = self._run(signature, module, recipe, positional, named)
+            empty = next((tensor for tensor in results if not tensor.numel()), None)
+            if empty is not None:
+                raise BlockError("an axis of what comes out is empty", got=show_shape(tuple(empty.shape)),
+                                 fits="axes of size 1 or more")  # fmt: skip
         except BlockError as error:
             raise Trouble(_told_by_block(signature, error, texts, arguments, known, wires)) from error
         except Exception as error:  # whatever a constructor or a forward raises is the user's to see, with the place
@@ -111,7 +119,7 @@ class Maker:
             try:
                 values[word] = coerce(parameter.annotation, here, word)
             except ExpressionError as error:
-                got = f"{word}={text.raw!r}" if not isinstance(text.raw, str) else f"{word}: {text.raw}"
+                got = f"{word}: {show(text.raw)}"
                 source = "\n".join([str(text.origin), *here.scope.trace])
                 problems.append(Problem(f"{signature.name}: {error.problem}", got=got, source=source, fits=error.fits, fix=error.fix))
         for word, axis in signature.infer.items():
@@ -173,6 +181,8 @@ class Maker:
                 problems.append(Problem(
                     f"{signature.name}: {port.name} takes {_kind(port.dtypes)}",
                     got=f"{str(wire.tensor.dtype).removeprefix('torch.')} from {wire.made_by}",
+                    fix="an input of whole numbers says so: {shape: [...], dtype: int}" if "float32" not in port.dtypes
+                    else "put a block before it that gives real numbers: Embedding, say",
                 ))  # fmt: skip
             for index, axis in enumerate(port.axes or ()):
                 if (axis.startswith("*") or axis == ANYTHING) and not misfit:
@@ -194,7 +204,7 @@ class Maker:
         result = self.ran[key]
         results = tuple(result) if isinstance(result, tuple | list) else (result,)
         if not all(isinstance(tensor, Tensor) for tensor in results):
-            raise BlockError("forward must return a tensor or a tuple of tensors", got=type(result).__name__)
+            raise BlockError("forward must return a tensor or a tuple of tensors", got=type(result).__name__, fix="end forward with return ...")
         return results
 
 
@@ -215,7 +225,9 @@ def assign(signature: Signature, inputs: list[Input], previous: Wire | None) -> 
     if named and not positional and ports and not ports[0].optional and ports[0].name not in named and previous is not None:
         positional = [previous]
     if len(positional) > len(ports):
-        raise Trouble(Problem(f"{signature.name} takes {len(ports)} inputs ({', '.join(known) or 'none'})", got=f"{len(positional)}"))
+        takes = f"{len(ports)} input{'s' * (len(ports) != 1)}" + f" ({', '.join(known)})" * bool(known)
+        raise Trouble(Problem(f"{signature.name} takes {takes}", got=f"{len(positional)}: {', '.join(item.name for item in inputs)}",
+                              fits="in: NODE" if len(ports) == 1 else f"in: [{', '.join(known)}]"))  # fmt: skip
     for port in ports[: len(positional)]:
         if port.name in named:
             raise Trouble(Problem(f"{signature.name}: the input {port.name!r} is given twice"))
@@ -228,7 +240,7 @@ def assign(signature: Signature, inputs: list[Input], previous: Wire | None) -> 
 def _unknown(signature: Signature, word: str, text: Text) -> Problem:
     known = list(signature.parameters)
     near = did_you_mean(word, [*known, *WORDS])
-    return Problem(f"{signature.name} has no argument {word!r}", got=f"{word}: {text.raw}", source=str(text.origin),
+    return Problem(f"{signature.name} has no argument {word!r}", got=f"{word}: {show(text.raw)}", source=str(text.origin),
                    fits=near if near.startswith("did") else (", ".join(known) or f"{signature.name} takes no arguments"))
 
 
@@ -241,7 +253,7 @@ def _missing(signature: Signature, parameter: Parameter, wires: list[Wire]) -> P
 
 
 def _told_by_block(signature: Signature, error: BlockError, texts: Any, arguments: Any, known: Any, wires: Any) -> Problem:
-    return Problem(f"{signature.name}: {error.problem}", got=error.got, fits=error.fits, fix=error.fix,
+    return Problem(f"{signature.name}: {_batch(error.problem)}", got=_batch(error.got), fits=_batch(error.fits), fix=_batch(error.fix),
                    source=_sources(re.findall(r"(\w+)=", error.got or ""), texts, arguments, known, [w for _, w in wires]))
 
 
@@ -261,13 +273,32 @@ def _sources(names: list[str], texts: Mapping[str, Text], arguments: Any, known:
 
 
 def _failed(signature: Signature, error: Exception, texts: Any, arguments: Any, wires: Any) -> Problem:
-    message = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    for size in sorted({int(n) for n in re.findall(r"\d{4,}", message)}, reverse=True):
-        message = message.replace(str(size), show_size(size))
+    message = _batch((str(error).strip().splitlines() or [type(error).__name__])[0])
     came = ", ".join(f"{port.name} {wire}" for port, wire in wires) or "no input"
     written = ", ".join(f"{word}={value!r}" for word, value in arguments.items() if not isinstance(value, Recipe))
-    return Problem(f"{signature.name} fails: {message}", got="; ".join(part for part in (came, written) if part),
-                   source=_sources(list(texts), texts, arguments, {}, []))
+    line = _line_in(signature.factory, error)
+    usage = ", ".join(f"{word}: {describe(parameter.annotation)}" for word, parameter in signature.parameters.items())
+    message = f"{signature.name} fails: {message}"
+    return Problem(message if len(message) <= 100 else f"{message[:97]}...", got="; ".join(part for part in (came, written) if part)[:90],
+                   source=_sources(list(texts), texts, arguments, {}, []),
+                   fits=None if line else usage[:90] or None,
+                   fix=f"look at {line}; DOUGONG_DEBUG=1 shows the traceback" if line else None)  # fmt: skip
+
+
+def _batch(message: str | None) -> str | None:
+    """A message with "batch" in place of the number that stands for it."""
+    for size in sorted({int(n) for n in re.findall(r"\d{4,}", message or "")}, reverse=True):
+        message = (message or "").replace(str(size), show_size(size))
+    return message
+
+
+def _line_in(factory: Any, error: BaseException) -> str | None:
+    """File and line in the user's own file at which an error was raised; None for a layer of torch."""
+    file, line, trace = inspect.getsourcefile(factory), None, error.__traceback__
+    while trace is not None:
+        line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == file else line
+        trace = trace.tb_next
+    return str(Origin(file, line, 1)) if line and file and not factory.__module__.startswith("torch.") else None
 
 
 def _reshape_hint(port: Port, wire: Wire) -> str | None:

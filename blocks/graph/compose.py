@@ -14,7 +14,7 @@ from hydra.core.default_element import ResultDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -78,7 +78,7 @@ def compose(overrides: Sequence[str] = (), config_name: str = "train", config_di
             try:
                 config = hydra_compose(config_name, good)
                 break
-            except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+            except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
                 problem, culprit = _explain(error, good, config_name)
                 problems.append(problem)
                 if culprit is None:
@@ -111,13 +111,12 @@ def _parse(overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
     for text in overrides:
         try:
             parsed = OverridesParser.create().parse_override(text)
-        except OverrideParseException as error:
-            message = str(error).splitlines()[0]
-            problems.append(Problem("this override cannot be read", _line(text), got=message,
-                                    fix="quote it: 'key=\"a value with , = ( )\"'"))  # fmt: skip
+        except HydraException:
+            fits, fix = "key=value, +key=value or ~key", "quote it: 'key=\"a value with , = ( )\"'"
+            problems.append(Problem("this override cannot be read", _line(text), fits=fits, fix=fix if "=" in text else None))
             continue
         if parsed.is_sweep_override():
-            problems.append(Problem("several values at once are a sweep", _line(text), fix="sweep with -m (--multirun), or quote the text"))
+            problems.append(Problem("several values at once are a sweep", _line(text), fix="sweep with -m (--multirun); one list is key=[2,4]"))
             continue
         value = parsed.value()
         caught = trap(value) if isinstance(value, str) and not parsed.is_delete() and "'" not in text and '"' not in text else None
@@ -166,16 +165,30 @@ def _explain(error: Exception, overrides: list[str], config_name: str) -> tuple[
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         culprit = next((o for o in overrides if re.sub(r"^[+~]*", "", o).split("@")[0] == f"{group}={option}"), None)
-        fits = did_you_mean(option, error.options or ())
-        return Problem(f"{group or config_name} has no option {option!r}", _line(culprit) if culprit else "the defaults list",
+        fits = did_you_mean(option, error.options) if error.options else f"a file {group}/{option}.yaml, or a list of {{folder: file}}"
+        return Problem(f"{group or config_name} has no option {option!r}", _line(culprit) if culprit else _in_defaults(text, option),
                        got=f"{group}={option}", fits=fits), culprit  # fmt: skip
-    key = re.search(r"Could not (?:override|append to config|delete from config)\S* ?'?([^'\s]*)'?", text)
-    key = key or re.search(r"Could not .*?'([^']+)'", text)
+    key = re.search(r"Could not[^']*'([^']+)'", text)
     if key:
-        name = key[1].rstrip(".'")
+        name = key[1].partition("@")[0]
         culprit = next((o for o in overrides if re.sub(r"^[+~]*", "", o).split("=")[0].split("@")[0] == name), None)
         return _bad_key(name, culprit, [o for o in overrides if o != culprit], text, config_name), culprit
-    return Problem(text.splitlines()[0] if text else type(error).__name__), None
+    text = text or str(error.__cause__ or type(error).__name__)
+    named = re.search(r"in '([^']+)'", text)
+    return Problem(text.splitlines()[0][:100], f"{named[1]}.yaml" if named else "the composed configuration",
+                   fix="look at the defaults list and at ${...}"), None  # fmt: skip
+
+
+def _in_defaults(text: str, option: str) -> Origin | str:
+    """The line of the defaults list that names an option which is not there."""
+    named = re.search(r"In '([^']+)'", text)
+    for place in re.findall(r"path=file://(.+)", text) if named else ():  # Hydra's message ends with its search path
+        file = Path(place) / f"{named[1]}.yaml"  # type: ignore[index]
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines() if file.is_file() else (), 1):
+            found = re.search(rf"(?<![\w.]){re.escape(option)}(?![\w.])", line)
+            if found and not line.lstrip().startswith("#"):
+                return Origin(str(file), number, found.start() + 1)
+    return f"the defaults list of {named[1]}.yaml" if named else "the defaults list"
 
 
 def _bad_key(name: str, culprit: str | None, others: list[str], text: str, config_name: str) -> Problem:
@@ -192,7 +205,8 @@ def _bad_key(name: str, culprit: str | None, others: list[str], text: str, confi
     if (culprit or "").startswith("+") and last in known:
         return Problem(f"{name} is there already", where, fix=f"without the +: {(culprit or '').lstrip('+')}")
     problem = f"no {'group' if group else 'key'} {last!r} in {parent or 'the configuration'}"
-    fix = None if (culprit or "").startswith("~") else f"to add a new key, write +{culprit or name}"
+    no_fix = group or (culprit or "").startswith("~") or not culprit
+    fix = None if no_fix else f"to add a new key, write +{culprit}"
     return Problem(problem, where, fits=did_you_mean(last, known), fix=fix)
 
 
@@ -214,10 +228,17 @@ def _origins(
         if prefix:
             origins.setdefault(prefix, Origin(str(file), 1, 1))
         for path, origin, is_mapping in found:
+            if path == ("library",) and not prefix and not default.primary:
+                what = "blocks of your own are named on the command line, not in a file: their code runs"
+                problems.append(Problem(what, origin, "library", fix="library=[FOLDER] on the command line"))
             if path[0] != "defaults":
                 _set(origins, (*prefix, *path), origin, keep_below=is_mapping)
     for override in overrides:
         path = tuple(override.key_or_group.split("."))
+        if (override.is_add() or override.is_force_add()) and len(path) == 1 and path not in origins:
+            known = [key[0] for key in origins if len(key) == 1] + [default.config_path.rpartition("/")[0] for default in defaults if default.config_path]
+            problems.append(Problem(f"this changes nothing: nothing reads {path[0]!r}", _line(override.input_line or ""),
+                                    fits=did_you_mean(path[0], [name for name in known if name])))  # fmt: skip
         _set_override(origins, path, override.value() if not override.is_delete() else None, Origin(text=_line(override.input_line or "")))
     return origins, problems
 
@@ -243,7 +264,10 @@ def _plain(config: DictConfig, origins: dict[tuple[Any, ...], Origin], problems:
     except OmegaConfBaseException as error:
         key = str(getattr(error, "full_key", "") or "")
         where = origins.get(tuple(key.split(".")))
-        problems.append(Problem(str(error).splitlines()[0], where, key, fix="${...} names a key from the top: ${model.params.dim}"))
+        what = str(error).splitlines()[0].replace("KeyError raised while resolving interpolation: ", "").strip('"')
+        fix = "${...} names a key from the top: ${seed}; a model's own params need no ${...}"
+        fix = "set it: export NAME=value, or give a default: ${oc.env:NAME,value}" if "Environment" in what else fix
+        problems.append(Problem(what, where, key, fix=fix))
         return {}
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}

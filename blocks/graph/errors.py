@@ -2,9 +2,11 @@
 
 import difflib
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,29 @@ class Problem:
 class ConfigError(ValueError):
     """Every problem found in one pass. `str(error)` is one screen of text for a person."""
 
-    MOST = 8
+    SCREEN = 24  # lines: problems that do not fit are told in one line each
+    MOST = 6
 
     def __init__(self, problems: Iterable[Problem]):
-        self.problems = list({(str(p.where), p.problem): p for p in reversed(list(problems))}.values())[::-1]
-        shown = [str(problem) for problem in self.problems[: self.MOST]]
-        if len(self.problems) > self.MOST:
-            shown.append(f"... and {len(self.problems) - self.MOST} more")
-        super().__init__("\n\n".join(shown))
+        self.problems = list({_key(problem): problem for problem in reversed(list(problems))}.values())[::-1]
+        texts = [str(problem) for problem in self.problems]
+        whole = len(texts)
+        while whole > 1 and _height(texts[:whole]) + (2 + min(len(texts) - whole, self.MOST + 1)) * (whole < len(texts)) > self.SCREEN:
+            whole -= 1
+        short = [f"  {problem.where or problem.path}  {problem.problem}"[:110] for problem in self.problems[whole:]]
+        if len(short) > self.MOST:
+            short[self.MOST :] = [f"  ... and {len(short) - self.MOST} more"]
+        super().__init__("\n\n".join([*texts[:whole], *(["\n".join(["and", *short])] if short else [])]))
+
+
+def _key(problem: Problem) -> tuple[str, str, str]:
+    """What makes two problems one: the same line of a file, or without a file the same node of each repeat."""
+    in_file = isinstance(problem.where, Origin) and problem.where.file is not None or re.search(r":\d+:\d+$", str(problem.where))
+    return str(problem.where), problem.problem, "" if in_file else re.sub(r"\.\d+(?=\.|$)", "", problem.path)
+
+
+def _height(texts: list[str]) -> int:
+    return sum(text.count("\n") + 2 for text in texts) - 1
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -76,4 +93,23 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(word), known, n=2, cutoff=0.6)
     if near:
         return f"did you mean {' or '.join(near)}?"
-    return (", ".join(known[:12]) + (", ..." if len(known) > 12 else "")) if known else "nothing"
+    shown = known[:12]
+    while len(", ".join(shown)) > 80 and len(shown) > 1:
+        shown.pop()
+    return (", ".join(shown) + (", ..." if len(known) > len(shown) else "")) if known else "nothing"
+
+
+def show(value: Any) -> str:
+    """A value as YAML would have it, in one line of at most 70 characters."""
+    text = _yaml(value)
+    return text if len(text) <= 70 else f"{text[:67]}..."
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_yaml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_yaml, value))}]"
+    return str(value)

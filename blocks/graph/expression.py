@@ -66,7 +66,7 @@ def evaluate(text: str, names: Names) -> Any:
     except (TypeError, ZeroDivisionError, OverflowError, IndexError, KeyError, ValueError) as error:
         if isinstance(error, ExpressionError):
             raise
-        raise ExpressionError(f"{text!r} has no value: {error}") from None
+        raise ExpressionError(f"{text!r} has no value: {error}", "numbers that the operation takes") from None
 
 
 def _value(node: ast.expr, names: Names) -> Any:

@@ -6,12 +6,12 @@ from typing import Any
 
 from torch import fx
 
-from blocks.graph.errors import Problem, did_you_mean
+from blocks.graph.errors import Problem, did_you_mean, show
 
 KINDS = ("block", "use", "body", "share")
 WORDS = (*KINDS, "in", "repeat", "scan", "as", "when", "after", "expect", "outputs", "params", "holes")
 PLACES = ("in", "repeat", "scan", "as", "when", "after", "expect")  # what belongs to a place, not to a filling
-MODEL_WORDS = ("params", "inputs", "graph", "outputs", "expect", "tie")
+MODEL_WORDS = ("params", "inputs", "graph", "outputs", "expect", "tie", "initialise")
 RESERVED = frozenset(dir(fx.GraphModule)) | {"training", "graph", "code", "meta", "self", "data", "input"}
 
 
@@ -19,7 +19,7 @@ def check_name(name: Any, taken: tuple[str, ...]) -> Problem | None:
     """Whether a node may bear this name: it becomes a Python attribute and a prefix in the state_dict."""
     text = str(name)
     if not isinstance(name, str) or not text.isidentifier() or keyword.iskeyword(text):
-        return Problem(f"{name!r} cannot name a node", fits="a Python name: letters, digits, _", fix="rename the node")
+        return Problem(f"{name!r} cannot name a node", fits="a Python name: letters, digits, _; no keyword", fix="rename the node")
     if text in RESERVED or text.startswith("_"):
         return Problem(f"{text!r} cannot name a node: a PyTorch module uses it", fix=f"rename it, {text.strip('_')}_node say")
     if text in taken:
@@ -33,15 +33,17 @@ def check_node(raw: Any, option: bool = False) -> Problem | None:
         return Problem("a node cannot be empty", fits="{block: Name}, {use: slot}, {body: {...}} or {share: node}",
                        fix="to delete a node, write ~model.graph.NAME on the command line")
     if not isinstance(raw, Mapping):
-        return Problem("a node is a mapping", got=repr(raw), fits=f"{{block: {raw}}} or {{use: {raw}}}")
+        return Problem("a node is a mapping", got=show(raw), fits=f"{{block: {show(raw)}}} or {{use: {show(raw)}}}")
     kinds = [word for word in KINDS if word in raw and not (word == "share" and isinstance(raw[word], bool))]
     if len(kinds) != 1:
         got = " and ".join(kinds) if kinds else ", ".join(map(str, raw)) or "{}"
-        near = next((f"; {key!r}: {did_you_mean(key, KINDS)}" for key in raw if key not in WORDS), "") if not kinds else ""
-        return Problem("a node is exactly one of block, use, body, share", got=got + near)
+        near = (did_you_mean(key, KINDS) for key in raw if key not in WORDS and not kinds)
+        fits = next((text for text in near if text.startswith("did")), "{block: Name}, {use: slot}, {body: {...}} or {share: node}")
+        return Problem("a node is exactly one of block, use, body, share", got=got, fits=fits)
     for word, needs in (("as", ("repeat", "scan")), ("outputs", ("body",)), ("params", ("body",)), ("holes", ("body",))):
         if word in raw and not any(need in raw for need in needs):
-            return Problem(f"{word!r} goes with {' or '.join(needs)}", got=f"{word}: {raw[word]}")
+            return Problem(f"{word!r} goes with {' or '.join(needs)}", got=f"{word}: {show(raw[word])}",
+                           fix=f"write {needs[0]}: ... beside it, or leave it out")  # fmt: skip
     if raw.get("share") is True and "repeat" not in raw:
         return Problem("'share: true' goes with repeat", fits="share: NODE, to use a node again")
     if "holes" in raw and not option:

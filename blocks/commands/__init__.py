@@ -1,0 +1,1 @@
+"""Questions about an architecture: one file a command, with `arguments(parser)` and `run(chosen) -> exit status`."""

@@ -1,0 +1,94 @@
+"""Make the pages of `docs/` that say what the code says: the catalogue, and the way from RNN to Swin.
+
+    python docs/generate.py [--check]
+"""
+
+import argparse
+import difflib
+import sys
+from pathlib import Path
+from typing import Any
+
+from blocks.catalog import catalog
+from blocks.graph import build, conf_folder
+from blocks.graph.explain import count_parameters
+from blocks.graph.listing import entries, markdown
+
+DOCS = Path(__file__).parent
+TEXT = {"tokens": {"tokens": 64, "dtype": "int", "vocab": 1000}, "classes": 4, "vocab": 1000,
+        "source": {"tokens": 64, "dtype": "int", "vocab": 1000}, "target": {"tokens": 64, "dtype": "int", "vocab": 1000}}  # fmt: skip
+IMAGE = {"image": {"channels": 3, "height": 224, "width": 224}, "classes": 1000}
+STEPS: list[tuple[str, str, dict[str, Any], str]] = [
+    ("rnn", "A sequence, one step after another", TEXT,
+     "A state reads one token, changes, and reads the next. Whatever the model knows of the first token has to survive every later change, "
+     "and no step can start before the one before it has ended. `recurrence/rnn_graph` writes the same step out in YAML."),
+    ("lstm", "Gates, so that something survives", TEXT,
+     "One word changes: the recurrence. A cell that is only added to, and gates that say when, carry a gradient further. The steps are still serial."),
+    ("seq2seq", "Attention: look back instead of remembering", TEXT,
+     "The decoder is a recurrence written in YAML (`scan`), and at every step it searches the encoder's states. This is where attention comes from: "
+     "the summary of the source no longer has to fit into one vector."),
+    ("transformer_base", "Attention alone", TEXT,
+     "The recurrence goes; every token attends to every token at once. What it knew, order, comes back as positions; what it did, depth, "
+     "needs residual paths and norms. Masks keep the decoder from seeing what it should predict, and cross-attention keeps source words from being missed."),
+    ("gpt2", "The decoder alone", TEXT,
+     "Without a source there is nothing to cross to. The norm moves in front of what is inside, and the positions are learned."),
+    ("bert_base", "The encoder alone", TEXT,
+     "No causal mask: a token sees both sides. The first token stands for the sequence."),
+    ("vit_ti16", "A patch is a word", IMAGE,
+     "The layers stay as they are; only what comes before them changes. An image is cut into patches, each a token; a class token is put in front."),
+    ("swin_t", "Windows, shifted, in a hierarchy", IMAGE,
+     "Tokens stay a grid. Attention looks inside windows, so its cost grows with the image and not with its square; every second layer shifts "
+     "the windows, so that they talk. Between stages four tokens become one, as pooling does in a CNN."),
+    ("cat_t", "Inside patches, then between them", IMAGE,
+     "Instead of shifting, CAT alternates: attention inside a patch, then, channel by channel, between patches."),
+    ("resnet50", "The other way to look: convolution", IMAGE,
+     "A kernel sees a neighbourhood and is the same everywhere; depth and stride widen what it sees. The residual path is the one that the Transformer took over."),
+]  # fmt: skip
+
+
+def without_comments(name: str) -> list[str]:
+    lines = (conf_folder() / "model" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if not line.startswith("#")]
+
+
+def source_of(name: str) -> str:
+    first = (conf_folder() / "model" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
+    return first.lstrip("# ")
+
+
+def way() -> str:
+    """The page `docs/from_rnn_to_swin.md`."""
+    parts = ["# From RNN to Swin", "", "Each architecture is a file in `conf/model/`. This page walks from one to the next and shows what "
+             "changes in the YAML. It is made by `python docs/generate.py`; a test keeps it true.", ""]  # fmt: skip
+    before = None
+    for index, (name, title, facts, story) in enumerate(STEPS, 1):
+        count = count_parameters(build(name, facts=facts, device="meta"))
+        parts += [f"## {index}. {title}: `{name}`", "", f"{source_of(name)}", "", story, "", f"Parameters: {count:,}.", ""]
+        if before is None:
+            parts += ["```yaml", *without_comments(name), "```", ""]
+        else:
+            diff = list(difflib.unified_diff(without_comments(before), without_comments(name), before, name, lineterm="", n=1))
+            parts += ["```diff", *(line for line in diff if not line.startswith("@@")), "```", ""]
+        before = name
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def pages() -> dict[Path, str]:
+    """Every generated page and what it should say."""
+    return {DOCS / "catalog.md": markdown(entries(catalog(), conf_folder() / "model")), DOCS / "from_rnn_to_swin.md": way()}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a page is not current")
+    check = parser.parse_args().check
+    stale = [path for path, text in pages().items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
+    for path in stale:
+        print(f"{path.relative_to(DOCS.parent)} {'is not current: run python docs/generate.py' if check else 'written'}")
+        if not check:
+            path.write_text(pages()[path], encoding="utf-8")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
