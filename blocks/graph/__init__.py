@@ -14,10 +14,11 @@ from torch import nn
 
 from blocks.catalog import catalog
 from blocks.errors import BlockError
-from blocks.graph.assemble import Assembler, bind_parameters, finish, materialise
+from blocks.graph.assemble import Assembler
+from blocks.graph.claims import bind_parameters, finish
 from blocks.graph.compose import Composed, compose, conf_folder
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, show
-from blocks.graph.module import Graph, locate
+from blocks.graph.module import Graph, locate, materialise
 from blocks.graph.node import MODEL_WORDS
 from blocks.graph.room import Row, Wire
 

@@ -234,6 +234,8 @@ def assign(signature: Signature, inputs: list[Input], previous: Wire | None) -> 
     for port in ports[len(positional) :]:
         if port.name not in named and not port.optional:
             raise Trouble(Problem(f"{signature.name} needs an input {port.name!r} {port}", fix=f"in: {{{port.name}: NODE}}"))
+    if ports and not positional and ports[0].name in named:
+        positional = [named.pop(ports[0].name)]  # torch's layers call their first input something else than x
     return tuple(positional), named
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from blocks.graph.arguments import coerce
-from blocks.graph.errors import Origin, Problem, did_you_mean
+from blocks.graph.errors import Origin, Problem, did_you_mean, show
 from blocks.graph.expression import ExpressionError
 from blocks.graph.pattern import Parameter, Pieces, match, matching, nothing_matches, parameters_of
 from blocks.graph.scope import Scope, Text
@@ -118,8 +118,10 @@ class Reader:
                 for parameter, pieces in found:
                     starts[parameter.path] = self._start(parameter, pieces, raw, where)
             except ExpressionError as error:
-                got = f"{pattern}: {raw}"
-                self.problems.append(Problem(error.problem, self.origin(where), "initialise", got, None, error.fits, error.fix))
+                got = f"{pattern}: {show(raw)}"
+                self.problems.append(
+                    Problem(error.problem, self.origin(where), "initialise", got, None, error.fits, error.fix)
+                )
         return [starts[each.path] for each in parameters if starts.get(each.path) is not None]  # type: ignore[misc]
 
     def _harmless(self, pattern: str, parameters: list[Parameter], origin: Origin) -> bool:

@@ -34,7 +34,9 @@ def regex(pattern: str) -> re.Pattern[str]:
         else:
             name = piece.removesuffix("*")
             if not name.isidentifier():
-                raise ExpressionError(f"{pattern!r}: {{{piece}}} is no name", "{i} for one stretch, {rest*} across dots")
+                raise ExpressionError(
+                    f"{pattern!r}: {{{piece}}} is no name", "{i} for one stretch, {rest*} across dots"
+                )
             parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>{'.+' if piece.endswith('*') else '[^.]+'})")
             seen.add(name)
     try:
@@ -85,11 +87,12 @@ class Parameter:
     aliases: tuple[str, ...] = ()
 
     def match(self, pattern: str) -> dict[str, str] | None:
-        """By path, by a module on the path (all that is in it), or by kind."""
-        for name, wanted in ((self.path, pattern), (self.path, f"{pattern}.*"), (self.kind, pattern)):
-            found = match(wanted, name)
-            if found is not None:
-                return found
+        """By path or kind, or by a module on the path or a kind of module: all that is in it."""
+        for name in (self.path, self.kind):
+            for wanted in (pattern, f"{pattern}.*"):
+                found = match(wanted, name)
+                if found is not None:
+                    return found
         return None
 
 
@@ -117,7 +120,7 @@ def nothing_matches(pattern: str, parameters: Sequence[Parameter], where: Origin
         if pattern in each.aliases:
             return Problem(f"{pattern!r} is the same parameter as {each.path!r}", where, path, fix=f"name {each.path}")
     names = {each.path for each in parameters} | {each.kind for each in parameters}
-    names |= {name.rpartition(".")[0] for name in names if "." in name}
+    names |= {name[: dot.start()] for name in names for dot in re.finditer(r"\.", name)}
     if any(mark in pattern for mark in "*?[{"):
         names = {re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name) for name in names}
     return Problem(f"{pattern!r} matches no parameter", where, path, fits=did_you_mean(pattern, names))

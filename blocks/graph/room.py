@@ -82,7 +82,6 @@ class Room:
     graph: fx.Graph = field(default_factory=fx.Graph)
     root: nn.Module = field(default_factory=nn.Module)
     inputs: dict[str, Wire] = field(default_factory=dict)
-    extras: tuple[str, ...] = ()
     results: dict[str, dict[str, Wire]] = field(default_factory=dict)
     arguments: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     previous: Wire | None = None
@@ -98,6 +97,25 @@ class Room:
         placeholder = self.graph.placeholder(name, **default)
         self.inputs[name] = Wire(wire.tensor, wire.names, placeholder, wire.made_by, wire.vocab, wire.broken)
         self.results[name] = {"out": self.inputs[name]}
+
+    def enter(self, inputs: list[Input], previous: Wire | None) -> dict[str, Wire]:
+        """Take what flows into a body: the first is `x`, the others bear their own names.
+
+        Where a mapping leaves `x` out, the sibling before is offered as `x`. Returns the outer wires by name.
+        """
+        given: dict[str, Wire] = {}
+        positional = [item for item in inputs if item.port is None]
+        named = sorted((item for item in inputs if item.port is not None), key=lambda item: item.port != "x")
+        if positional:
+            given["x"] = positional[0].wire
+            given.update({item.name: item.wire for item in positional[1:]})
+        elif named and named[0].port != "x" and previous is not None:
+            given["x"] = previous
+        given.update({item.name: item.wire for item in named})
+        for name, wire in given.items():
+            self.add_input(name, wire, optional=wire.tensor is None)
+        self.previous = next(iter(self.inputs.values()), None)
+        return given
 
     def read(self, reference: str) -> Wire | None:
         """The wire that `node` or `node.port` stands for; None where there is none."""

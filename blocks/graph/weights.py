@@ -18,7 +18,7 @@ import yaml
 from torch import Tensor, nn
 
 from blocks.graph.compose import conf_folder
-from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean
+from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, show
 from blocks.graph.expression import ExpressionError, evaluate
 from blocks.graph.origins import LOADER, read_origins
 from blocks.graph.pattern import Pieces, fill, match, matching, nothing_matches, parameters_of
@@ -27,7 +27,7 @@ from blocks.graph.resample import FITS, resample
 SECTIONS = ("rename", "tie", "drop", "keep", "head", "map")
 WORDS = ("from", "parts", "of", "axis", "transpose", "permute", "flip", "reshape", "fit", "prefix")
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # what trainers put around a state_dict
-TOLD = 12  # names that an error shows
+TOLD = 6  # names that an error shows
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,16 @@ def load_weights(
         ConfigError: every tensor that does not fit or is not accounted for.
     """
     if head not in ("keep", "replace"):
-        raise ConfigError([Problem(f"no way {head!r} with the head", path="weights.head", fits=did_you_mean(head, ("keep", "replace")))])
-    loader = Loader(read_map(map, folder), read_tensors(source), str(source) if isinstance(source, str | Path) else "the state_dict")
+        raise ConfigError(
+            [
+                Problem(
+                    f"no way {head!r} with the head", path="weights.head", fits=did_you_mean(head, ("keep", "replace"))
+                )
+            ]
+        )
+    loader = Loader(
+        read_map(map, folder), read_tensors(source), str(source) if isinstance(source, str | Path) else "the state_dict"
+    )
     report, values = loader.plan(model, head)
     problems = loader.problems
     if strict:
@@ -97,138 +105,6 @@ def load_weights(
         for name, value in values.items():
             own[name].copy_(value)
     return report
-
-
-def save_weights(model: nn.Module, path: str | Path) -> None:
-    """Write parameters and buffers as safetensors, a tied one once; `load_weights` without a map reads them back.
-
-    Raises:
-        ConfigError: the file cannot be written.
-    """
-    from safetensors.torch import save
-
-    path = Path(path)
-    tensors = {name: value.detach().cpu().contiguous() for name, (value, _) in _targets(model).items()}
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            file.write(save(tensors, metadata={"format": "pt"}))
-        os.replace(file.name, path)
-    except OSError as error:
-        raise ConfigError([Problem(f"{path} cannot be written", got=str(error))]) from error
-
-
-# -------------------------------------------------------------------------------------------------- files
-
-
-def read_tensors(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors of a file or a state_dict, by name; nothing in a file is executed."""
-    if isinstance(source, Mapping):
-        found: Any = source
-    else:
-        path = Path(source)
-        if not path.is_file():
-            known = sorted(file.name for file in path.parent.glob("*") if file.suffix in SUFFIXES) if path.parent.is_dir() else []
-            raise ConfigError([Problem(f"no file {str(path)!r} with weights", fits=did_you_mean(path.name, known) if known else None)])
-        try:
-            found = _read_file(path)
-        except pickle.UnpicklingError as error:
-            raise ConfigError([Problem(f"{path} holds more than tensors: reading it could run its code", got=_first_line(error),
-                                       fix="save its state_dict alone, or as safetensors")]) from error  # fmt: skip
-        except Exception as error:  # each format has errors of its own for a broken file
-            raise ConfigError([Problem(f"{path} cannot be read as weights", got=f"{type(error).__name__}: {_first_line(error)}",
-                                       fits="a .safetensors, or a .pt, .pth, .bin of torch.save")]) from error  # fmt: skip
-    for wrapper in WRAPPERS:
-        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
-            found = found[wrapper]
-    tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)} if isinstance(found, Mapping) else {}
-    if not tensors:
-        raise ConfigError([Problem("no tensors in there", str(source) if not isinstance(source, Mapping) else None,
-                                   fits=f"a state_dict, bare or under {', '.join(WRAPPERS)}")])  # fmt: skip
-    return tensors
-
-
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
-
-
-def _read_file(path: Path) -> Any:
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:200]
-
-
-@dataclass(frozen=True)
-class Map:
-    """A map as read: sections, and where each line stands."""
-
-    name: str
-    sections: Mapping[str, Any]
-    origins: Mapping[tuple[Any, ...], Origin] = field(default_factory=dict)
-
-    def origin(self, *path: str) -> Origin:
-        return self.origins.get(path) or Origin(text=self.name)
-
-
-def read_map(map: str | Path | Mapping[str, Any] | None, folder: Path | None = None) -> Map:
-    """The map of that name or path; raises ConfigError."""
-    if map is None:
-        return Map("names of our own", {"map": {"{name*}": "{name*}"}})
-    origins: dict[tuple[Any, ...], Origin] = {}
-    if isinstance(map, Mapping):
-        name, sections = "the map", map
-    else:
-        path = find_map(map, folder)
-        name = path.stem
-        try:
-            sections = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
-            found, traps = read_origins(path)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            where = Origin(str(path), mark.line + 1, mark.column + 1) if mark else str(path)
-            raise ConfigError([Problem(f"not YAML: {getattr(error, 'problem', error)}", where)]) from error
-        origins = {place: origin for place, origin, _ in found}
-        if traps:
-            raise ConfigError(traps)
-    read = Map(name, sections if isinstance(sections, Mapping) else {}, origins)
-    problems = [Problem(f"no section {key!r} in a map", read.origin(str(key)), fits=did_you_mean(str(key), SECTIONS))
-                for key in read.sections if key not in SECTIONS]  # fmt: skip
-    for key, value in read.sections.items():
-        wanted: type = list if key in ("drop", "keep", "head") else Mapping  # type: ignore[assignment]
-        if key in SECTIONS and value is not None and not isinstance(value, wanted):
-            problems.append(Problem(f"{key!r} of a map is a {'list of patterns' if wanted is list else 'mapping'}", read.origin(key), got=repr(value)))
-    if not read.sections.get("map"):
-        problems.append(Problem("a map needs lines", name, fits="map: {ours: theirs}"))
-    if problems:
-        raise ConfigError(problems)
-    return read
-
-
-def find_map(name: str | Path, folder: Path | None = None) -> Path:
-    """The file of a map; raises ConfigError with the maps that there are."""
-    folders = [*([folder] if folder else []), conf_folder() / "weights"]
-    for path in (Path(name), *(place / f"{name}.yaml" for place in folders)):
-        if path.suffix == ".yaml" and path.is_file():
-            return path
-    known = [file.stem for place in folders for file in place.glob("*.yaml")]
-    raise ConfigError([Problem(f"no map {str(name)!r}", path="weights.map", fits=did_you_mean(str(name), known), fix="or the path of a .yaml")])
-
-
-# -------------------------------------------------------------------------------------------------- one load
-
-
-def _targets(model: nn.Module) -> dict[str, tuple[Tensor, tuple[str, ...]]]:
-    """Every tensor of the state_dict once, with the other names it has by tying."""
-    names: dict[int, list[str]] = {}
-    values: dict[int, Tensor] = {}
-    for name, value in model.state_dict(keep_vars=True).items():
-        names.setdefault(id(value), []).append(name)
-        values[id(value)] = value
-    return {alike[0]: (values[key], tuple(alike[1:])) for key, alike in names.items()}
 
 
 @dataclass
@@ -252,19 +128,20 @@ class Loader:
         theirs = self._renamed()
         report: dict[str, Any] = {"matched": {}, "reshaped": {}, "replaced": [], "kept": [], "missing": []}
         values: dict[str, Tensor] = {}
-        for ours, (parameter, aliases) in _targets(model).items():
-            value, how = None, None
+        for ours, (parameter, aliases) in tensors_of(model).items():
+            value, how, found = None, "", None
             for name in (ours, *aliases):
                 try:
                     found = self._line(name, theirs)
                     if found is None:
                         continue
                     pattern, pieces, line = found
-                    new, source, how = self._value(theirs, line, pieces, tuple(parameter.shape), how)
+                    new, source, how = self._value(theirs, line, pieces, tuple(parameter.shape))
                 except ExpressionError as error:
                     where = self.map.origin("map", found[0]) if found else self.map.name
                     self.problems.append(Problem(error.problem, where, name, fits=error.fits, fix=error.fix))
-                    value = parameter  # told already, so not missing as well
+                    value = parameter  # told already, so neither missing nor left over
+                    self.used.update({each: {(0, 1)} for each in (found[2]["from"] if found else ())})
                     break
                 if value is not None and not torch.equal(value, new):
                     self.problems.append(Problem(f"{ours} and {name} are one parameter here and two different ones there", self.file, name,
@@ -286,12 +163,14 @@ class Loader:
         left = [name for name in theirs if not self._spent(name)]
         report["dropped"] = [name for name in left if self._listed("drop", name)]
         report["left_over"] = [name for name in left if name not in report["dropped"]]
-        return Report(**{key: tuple(value) if isinstance(value, list) else value for key, value in report.items()}), values
+        return Report(
+            **{key: tuple(value) if isinstance(value, list) else value for key, value in report.items()}
+        ), values
 
     def _misfit(self, ours: str, shape: tuple[int, ...], came: tuple[int, ...], source: str) -> None:
         fix = None
         if self._listed("head", ours):
-            fix = "weights.head=replace, to leave the head new: the number of classes differs"
+            fix = "--head replace, or weights.head=replace: where the number of classes differs, the head stays new"
         self.problems.append(Problem(f"{ours} is {shape}, and {source} gives {came}", self.file, ours, fix=fix))
 
     def _renamed(self) -> dict[str, Tensor]:
@@ -316,7 +195,9 @@ class Loader:
         try:
             return read()
         except ExpressionError as error:
-            self.problems.append(Problem(error.problem, self.map.origin(*path), path[1], fits=error.fits, fix=error.fix))
+            self.problems.append(
+                Problem(error.problem, self.map.origin(*path), path[1], fits=error.fits, fix=error.fix)
+            )
             return None
 
     def _listed(self, section: str, name: str) -> bool:
@@ -342,8 +223,8 @@ class Loader:
         return None
 
     def _value(
-        self, theirs: Mapping[str, Tensor], line: Mapping[str, Any], pieces: Mapping[str, str], shape: tuple[int, ...], how: str | None
-    ) -> tuple[Tensor, str, str | None]:
+        self, theirs: Mapping[str, Tensor], line: Mapping[str, Any], pieces: Mapping[str, str], shape: tuple[int, ...]
+    ) -> tuple[Tensor, str, str]:
         """Theirs as ours needs it, in the order: axes, join, parts, shape, resolution."""
         axis = _number(line.get("axis", 0), pieces, "axis")
         tensors = [_turned(theirs[name], line) for name in line["from"]]
@@ -362,6 +243,7 @@ class Loader:
             shapes = ", ".join(f"{name} {tuple(theirs[name].shape)}" for name in line["from"])
             raise ExpressionError(f"{shapes} cannot become {shape}: {_first_line(error)}") from None
         source = " + ".join(line["from"]) + (f" [{line['parts']} of {line['of']}]" if "parts" in line else "")
+        how = ""
         if "fit" in line and tuple(value.shape) != shape:
             value, how = resample(str(line["fit"]), value, shape, _number(line.get("prefix", 0), pieces, "prefix"))
         return value, source, how
@@ -434,61 +316,4 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(names[:TOLD]) + (f", ... ({len(names)})" if len(names) > TOLD else "")
 
 
-# -------------------------------------------------------------------------------------------------- fine-tuning
-
-
-def freeze(model: nn.Module, patterns: Iterable[str]) -> list[str]:
-    """Take parameters out of the training; their names.
-
-    Args:
-        patterns: of paths (`layers.[0-3].*`), modules (`patch`), or kinds (`LayerNorm.*`).
-
-    Raises:
-        ConfigError: a pattern that matches nothing.
-    """
-    parameters, frozen, problems = parameters_of(model), {}, []
-    for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        try:
-            found = matching(parameters, str(pattern))
-        except ExpressionError as error:
-            problems.append(Problem(error.problem, path="weights.freeze", fits=error.fits))
-            continue
-        if not found:
-            problems.append(nothing_matches(str(pattern), parameters, None, "weights.freeze"))
-        frozen.update({each.path: each.value for each, _ in found})
-    if problems:
-        raise ConfigError(problems)
-    for value in frozen.values():
-        value.requires_grad_(False)
-    return list(frozen)
-
-
-def learning_rates(model: nn.Module, multipliers: Mapping[str, Any]) -> dict[str, float]:
-    """What the learning rate of each parameter is multiplied by; 1 where no pattern matches, the last that does wins.
-
-    Args:
-        multipliers: pattern -> number, or an expression of the pattern's pieces: {"layers.{i}": "0.75 ** (12 - i)"}.
-
-    Raises:
-        ConfigError: a pattern that matches nothing, a multiplier that is no number or negative.
-    """
-    parameters, problems = parameters_of(model), []
-    rates = {each.path: 1.0 for each in parameters}
-    for pattern, raw in multipliers.items():
-        try:
-            found = matching(parameters, str(pattern))
-            if not found:
-                problems.append(nothing_matches(str(pattern), parameters, None, "weights.learning_rate"))
-            for each, pieces in found:
-                value = evaluate(raw, Pieces(pieces)) if isinstance(raw, str) else raw
-                if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
-                    raise ExpressionError(f"{pattern}: a multiplier is a number from 0", "0.1, or 0.75 ** (12 - i)")
-                rates[each.path] = float(value)
-        except ExpressionError as error:
-            problems.append(Problem(error.problem, path="weights.learning_rate", got=f"{pattern}: {raw}", fits=error.fits, fix=error.fix))
-    if problems:
-        raise ConfigError(problems)
-    return rates
-
-
-__all__ = ["FITS", "Report", "freeze", "learning_rates", "load_weights", "save_weights"]
+__all__ = ["FITS", "Report", "fine_tune", "freeze", "learning_rates", "load_weights", "save_weights"]

@@ -1,0 +1,115 @@
+"""What a finished model must satisfy: ties that fit, claims that hold, and no word that changes nothing."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from blocks.graph.errors import ConfigError, Problem, did_you_mean
+from blocks.graph.expression import ExpressionError, evaluate
+from blocks.graph.initialise import Reader
+from blocks.graph.module import Graph
+from blocks.graph.node import MODEL_WORDS
+from blocks.graph.scope import MISSING
+from blocks.graph.site import Path
+
+if TYPE_CHECKING:
+    from blocks.graph.assemble import Assembler
+
+
+def finish(
+    assembler: "Assembler", model: Graph, config: Mapping[str, Any], overridden: Iterable[Path] = ()
+) -> Graph:
+    """Tie, read how parameters start, check the model's claims; raises ConfigError with every problem found."""
+    _check_params(assembler, config.get("params") or {})
+    if not assembler.problems:
+        tie(assembler, model, config.get("tie") or {})
+    if not assembler.problems:
+        _initialise(assembler, model, config.get("initialise") or {})
+        assembler.problems += idle_words(assembler, overridden)
+    if not assembler.problems:
+        expect(assembler, model, config.get("expect") or {})
+    if assembler.problems:
+        raise ConfigError(assembler.problems)
+    return model
+
+
+def _check_params(assembler: "Assembler", params: Mapping[str, Any]) -> None:
+    for name, value in params.items():
+        place = ("model", "params", name)
+        if value == MISSING and place not in assembler.read_params:
+            problem, fix = f"{name} is missing (???), and no node reads it", "leave it out, or let a node read it"
+            assembler.tell(Problem(problem, path=f"model.params.{name}", fix=fix), place, "")
+
+
+def idle_words(assembler: "Assembler", overridden: Iterable[Path]) -> list[Problem]:
+    """What the command line says of the model and nothing reads: silence there would be a lie."""
+    problems = []
+    for path in overridden:
+        if path[0] != "model" or len(path) < 3:
+            continue
+        unread = path[-2] == "params" and path not in assembler.read_params
+        idle = path[1] not in MODEL_WORDS and path[1] not in assembler.used_slots
+        if unread or idle:
+            what = f"no node reads {path[-1]!r}" if unread else f"no node uses the slot {path[1]!r}"
+            where, shown = str(assembler.origin(path)), ".".join(map(str, path))
+            fix = "leave it out, or let a node read it"
+            problems.append(Problem(f"this changes nothing: {what}", where, shown, fix=fix))
+    return problems
+
+
+def _initialise(assembler: "Assembler", model: nn.Module, lines: Mapping[str, Any]) -> None:
+    """Read how parameters start; `Plan.materialise` does it."""
+    reader = Reader(assembler.origin, assembler.outermost, tuple(assembler.catalog), assembler.altered)
+    assembler.starts = reader.read(model, lines)
+    assembler.problems += reader.problems
+
+
+def tie(assembler: "Assembler", model: nn.Module, ties: Mapping[str, str]) -> None:
+    """One parameter at two places: `tie: {head.weight: embedding.weight}`."""
+    known = dict(model.named_parameters(remove_duplicate=False))
+    for target, source in ties.items():
+        place = ("model", "tie", target)
+        lost = [name for name in (target, source) if name not in known]
+        if lost:
+            fits = did_you_mean(lost[0], known)
+            problem = Problem(f"no parameter {lost[0]!r} to tie", got=f"{target}: {source}", fits=fits)
+            assembler.tell(problem, place, "tie")
+        elif known[target].shape != known[source].shape:
+            got = f"{target} {tuple(known[target].shape)}, {source} {tuple(known[source].shape)}"
+            problem = Problem("tied parameters differ in shape", got=got, fits="two parameters of one shape")
+            assembler.tell(problem, place, "tie")
+        else:
+            bind_parameters(model, target, source)
+
+
+def bind_parameters(model: nn.Module, target: str, source: str) -> None:
+    """Make `target` the very parameter at `source`."""
+    owner, _, name = target.rpartition(".")
+    model.get_submodule(owner)._parameters[name] = model.get_parameter(source)
+
+
+def expect(assembler: "Assembler", model: nn.Module, claims: Mapping[str, Any]) -> None:
+    """The claims of a model file, about the file as it stands: its parameter count, for the data that `when` names."""
+    for claim in claims:
+        if claim not in ("parameters", "when"):
+            fits = did_you_mean(claim, ("parameters", "when"))
+            assembler.tell(Problem(f"a model cannot expect {claim!r}", fits=fits), ("model", "expect", claim), "expect")
+    if assembler.altered or "parameters" not in claims or not _claimed(assembler, claims):
+        return
+    count = sum(parameter.numel() for parameter in model.parameters())
+    if count != claims["parameters"]:
+        problem = Problem(
+            "the model has not the parameters it claims",
+            got=f"{count:,}",
+            fits=f"{claims['parameters']:,}",
+            fix="correct the graph, or the claim",
+        )
+        assembler.tell(problem, ("model", "expect", "parameters"), "expect")
+
+
+def _claimed(assembler: "Assembler", claims: Mapping[str, Any]) -> bool:
+    try:
+        return bool(evaluate(str(claims.get("when", "True")), assembler.outermost))
+    except ExpressionError:
+        return False  # other data than the claim is about

@@ -1,0 +1,127 @@
+"""`repeat`: a node several times in a row, its first input carried through."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from blocks.graph.arguments import coerce
+from blocks.graph.atom import Trouble
+from blocks.graph.errors import Problem, show
+from blocks.graph.expression import ExpressionError
+from blocks.graph.room import Input, Room, Wire
+from blocks.graph.scope import Counter, Scope, Text, number
+from blocks.graph.site import Filling, Outputs, Path, Site, axes_of
+
+if TYPE_CHECKING:
+    from blocks.graph.assemble import Assembler
+
+NOT_REPEATED = ("repeat", "in", "as", "when", "after", "expect", "share")
+
+
+def repeat(assembler: "Assembler", site: Site) -> Outputs:
+    """Build a node as often as `repeat` says, in a room of its own; what the last one gives."""
+    count, lists = repetitions(assembler, site.raw["repeat"], (*site.path, "repeat"), site.scope)
+    once = site.without(*NOT_REPEATED)
+    inner = Room(site.display)
+    given = inner.enter(site.inputs, site.previous)
+    flow, carried = dict(inner.inputs), next(iter(inner.inputs), None)
+    outputs: Outputs = {}
+    for index in range(count):
+        scope = _scope_of(assembler, site, index, count, lists, flow)
+        items = [Input(None if key == carried else key, key, wire) for key, wire in flow.items()]
+        inner.origins[str(index)] = str(assembler.origin(site.path))
+        place = Site(inner, str(index), Filling(once, site.path, scope), items, next(iter(flow.values()), None))
+        if site.raw.get("share") is True and index:
+            outputs = assembler.call_again(place, "0", list(outputs))
+        else:
+            outputs = assembler.single(place)
+        inner.results[str(index)] = outputs
+        if any(wire.broken for wire in outputs.values()):
+            return site.broken()
+        _carry(flow, outputs, carried)
+    results = dict(outputs)
+    asked = [port for port in site.wanted if port.isdigit() and port in inner.results]
+    results.update({port: next(iter(inner.results[port].values())) for port in asked})
+    graph = assembler.close(inner, results, tuple(item.name for item in site.inputs if item.port))
+    site.room.rows.append(assembler.row(site, f"{count} times", results, inner.rows, repeat=count))
+    return assembler.call(site, graph, given, results)
+
+
+def _scope_of(
+    assembler: "Assembler", site: Site, index: int, count: int, lists: Mapping[str, Any], flow: Mapping[str, Wire]
+) -> Scope:
+    """The names in reach in one repeat: its counter, its elements of the lists, the axes of what flows in."""
+    counters = {**site.scope.counters, str(site.raw.get("as", "layer")): Counter(index, lambda: count)}
+    if not repeats_inside(site.raw.get("body")):
+        counters["depth"] = Counter(assembler.passed, assembler.total)
+        assembler.passed += 1
+    lexical = {**site.scope.lexical, **{name: values[index] for name, values in lists.items()}}
+    return replace(site.scope, lexical=lexical, counters=counters, axes=axes_of(list(flow.values())))
+
+
+def _carry(flow: dict[str, Wire], outputs: Outputs, carried: str | None) -> None:
+    """What the next repeat gets: every output that bears an input's name, and the first input in any case."""
+    flow.update({key: wire for key, wire in outputs.items() if key in flow})
+    if carried is not None and carried not in outputs:
+        flow[carried] = next(iter(outputs.values()))
+
+
+def repetitions(assembler: "Assembler", raw: Any, path: Path, scope: Scope) -> tuple[int, dict[str, tuple[Any, ...]]]:
+    """How often, and the lists that are zipped along."""
+    text = Text(raw, assembler.origin(path), scope)
+    try:
+        if not isinstance(raw, Mapping):
+            return _positive(coerce(int, text, "repeat"), text), {}
+        lists = {key: number(Text(value, assembler.origin((*path, key)), scope)) for key, value in raw.items()}
+    except ExpressionError as error:
+        source = "\n".join([str(text.origin), *scope.trace])
+        problem = Problem(error.problem, got=f"repeat: {show(raw)}", source=source, fits=error.fits, fix=error.fix)
+        raise Trouble(problem) from None
+    got, source = f"repeat: {show(raw)}", str(text.origin)
+    if not lists or not all(isinstance(value, tuple) for value in lists.values()):
+        fits = "repeat: 4, or repeat: {depth: [2, 2], heads: [3, 6]}"
+        raise Trouble(Problem("repeat is a number, or lists of equal length", got=got, source=source, fits=fits))
+    lengths = {key: len(value) for key, value in lists.items()}
+    if not min(lengths.values()):
+        fix = "to leave a node out, write when: false"
+        raise Trouble(Problem("a list of repeat is empty", got=got, source=source, fix=fix))
+    if len(set(lengths.values())) != 1:
+        got = ", ".join(f"{key} has {length}" for key, length in lengths.items())
+        source = "\n".join(f"{key}  {assembler.origin((*path, key))}" for key in lengths)
+        fix = "give each list the same length"
+        raise Trouble(Problem("the lists of repeat differ in length", got=got, source=source, fix=fix))
+    return next(iter(lengths.values())), lists
+
+
+def _positive(count: int, text: Text) -> int:
+    if count < 1:
+        got = f"repeat: {show(text.raw)}" + (f" = {count}" if isinstance(text.raw, str) else "")
+        source = "\n".join([str(text.origin), *text.scope.trace])
+        fix = "to leave a node out, write when: false"
+        raise Trouble(Problem("repeat is at least 1", got=got, source=source, fix=fix))
+    return count
+
+
+def count_innermost(assembler: "Assembler", raw: Any, path: Path, scope: Scope) -> int:
+    """How many innermost repeats run inside a node: what `depth.count` says."""
+    if not isinstance(raw, Mapping):
+        return 0
+    body = raw.get("body")
+    nodes = list(body.values()) if isinstance(body, Mapping) else []
+    if "repeat" not in raw:
+        return sum(count_innermost(assembler, node, path, scope) for node in nodes)
+    times, lists = repetitions(assembler, raw["repeat"], (*path, "repeat"), scope)
+    if not repeats_inside(body):
+        return times
+    total = 0
+    for index in range(times):
+        lexical = {**scope.lexical, **{name: values[index] for name, values in lists.items()}}
+        inner = replace(scope, lexical=lexical)
+        total += sum(count_innermost(assembler, node, path, inner) for node in nodes)
+    return total
+
+
+def repeats_inside(body: Any) -> bool:
+    """Whether a body repeats anything: its own repeats are not the innermost then."""
+    nodes = body.values() if isinstance(body, Mapping) else ()
+    return any(isinstance(node, Mapping) and ("repeat" in node or repeats_inside(node.get("body"))) for node in nodes)

@@ -1,0 +1,95 @@
+"""Files of weights: tensors read without running anything, and written as safetensors."""
+
+import os
+import pickle
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from blocks.graph.errors import ConfigError, Problem, did_you_mean
+
+WRAPPERS = ("state_dict", "model", "model_state_dict")  # what trainers put around a state_dict
+
+
+def read_tensors(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a file or a state_dict, by name; nothing in a file is executed."""
+    if isinstance(source, Mapping):
+        found: Any = source
+    else:
+        path = Path(source)
+        if not path.is_file():
+            known = (
+                sorted(file.name for file in path.parent.glob("*") if file.suffix in SUFFIXES)
+                if path.parent.is_dir()
+                else []
+            )
+            raise ConfigError(
+                [Problem(f"no file {str(path)!r} with weights", fits=did_you_mean(path.name, known) if known else None)]
+            )
+        try:
+            found = _read_file(path)
+        except pickle.UnpicklingError as error:
+            raise ConfigError([Problem(f"{path} holds more than tensors: reading it could run its code", got=_first_line(error),
+                                       fix="save its state_dict alone, or as safetensors")]) from error  # fmt: skip
+        except Exception as error:  # each format has errors of its own for a broken file
+            raise ConfigError([Problem(f"{path} cannot be read as weights", got=f"{type(error).__name__}: {_first_line(error)}",
+                                       fits="a .safetensors, or a .pt, .pth, .bin of torch.save")]) from error  # fmt: skip
+    for wrapper in WRAPPERS:
+        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
+            found = found[wrapper]
+    tensors = (
+        {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+        if isinstance(found, Mapping)
+        else {}
+    )
+    if not tensors:
+        raise ConfigError([Problem("no tensors in there", str(source) if not isinstance(source, Mapping) else None,
+                                   fits=f"a state_dict, bare or under {', '.join(WRAPPERS)}")])  # fmt: skip
+    return tensors
+
+
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+
+
+def _read_file(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:200]
+
+
+def tensors_of(model: nn.Module) -> dict[str, tuple[Tensor, tuple[str, ...]]]:
+    """Every tensor of the state_dict once, with the other names it has by tying."""
+    names: dict[int, list[str]] = {}
+    values: dict[int, Tensor] = {}
+    for name, value in model.state_dict(keep_vars=True).items():
+        names.setdefault(id(value), []).append(name)
+        values[id(value)] = value
+    return {alike[0]: (values[key], tuple(alike[1:])) for key, alike in names.items()}
+
+
+def save_weights(model: nn.Module, path: str | Path) -> None:
+    """Write parameters and buffers as safetensors, a tied one once; `load_weights` without a map reads them back.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    from safetensors.torch import save
+
+    path = Path(path)
+    tensors = {name: value.detach().cpu().contiguous() for name, (value, _) in tensors_of(model).items()}
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            file.write(save(tensors, metadata={"format": "pt"}))
+        os.replace(file.name, path)
+    except OSError as error:
+        raise ConfigError([Problem(f"{path} cannot be written", got=str(error))]) from error

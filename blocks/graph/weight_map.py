@@ -1,0 +1,86 @@
+"""Weight maps: YAML that says for each of our tensors which of theirs fill it. Nothing in one is executed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from blocks.graph.compose import conf_folder
+from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, show
+from blocks.graph.origins import LOADER, read_origins
+
+SECTIONS = ("rename", "tie", "drop", "keep", "head", "map")
+LISTS = ("drop", "keep", "head")
+
+
+@dataclass(frozen=True)
+class Map:
+    """A map as read: sections, and where each line stands."""
+
+    name: str
+    sections: Mapping[str, Any]
+    origins: Mapping[tuple[Any, ...], Origin] = field(default_factory=dict)
+
+    def origin(self, *path: str) -> Origin:
+        return self.origins.get(path) or Origin(text=self.name)
+
+
+def read_map(map: str | Path | Mapping[str, Any] | None, folder: Path | None = None) -> Map:
+    """The map of that name or path; raises ConfigError."""
+    if map is None:
+        return Map("names of our own", {"map": {"{name*}": "{name*}"}})
+    origins: dict[tuple[Any, ...], Origin] = {}
+    if isinstance(map, Mapping):
+        name, sections = "the map", map
+    else:
+        path = find_map(map, folder)
+        name = path.stem
+        try:
+            sections = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
+            found, traps = read_origins(path)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            where = Origin(str(path), mark.line + 1, mark.column + 1) if mark else str(path)
+            raise ConfigError([Problem(f"not YAML: {getattr(error, 'problem', error)}", where)]) from error
+        origins = {place: origin for place, origin, _ in found}
+        if traps:
+            raise ConfigError(traps)
+    read = Map(name, sections if isinstance(sections, Mapping) else {}, origins)
+    problems = [Problem(f"no section {key!r} in a map", read.origin(str(key)), fits=did_you_mean(str(key), SECTIONS))
+                for key in read.sections if key not in SECTIONS]  # fmt: skip
+    for key, value in read.sections.items():
+        wanted: type = list if key in ("drop", "keep", "head") else Mapping  # type: ignore[assignment]
+        if key in SECTIONS and value is not None and not isinstance(value, wanted):
+            problems.append(
+                Problem(
+                    f"{key!r} of a map is a {'list of patterns' if wanted is list else 'mapping'}",
+                    read.origin(key),
+                    got=show(value),
+                )
+            )
+    if not read.sections.get("map"):
+        problems.append(Problem("a map needs lines", name, fits="map: {ours: theirs}"))
+    if problems:
+        raise ConfigError(problems)
+    return read
+
+
+def find_map(name: str | Path, folder: Path | None = None) -> Path:
+    """The file of a map; raises ConfigError with the maps that there are."""
+    folders = [*([folder] if folder else []), conf_folder() / "weights"]
+    for path in (Path(name), *(place / f"{name}.yaml" for place in folders)):
+        if path.suffix == ".yaml" and path.is_file():
+            return path
+    known = [file.stem for place in folders for file in place.glob("*.yaml")]
+    raise ConfigError(
+        [
+            Problem(
+                f"no map {str(name)!r}",
+                path="weights.map",
+                fits=did_you_mean(str(name), known),
+                fix="or the path of a .yaml",
+            )
+        ]
+    )
