@@ -1,6 +1,6 @@
 """What composition costs: a composed ViT against the same modules called by hand, in one interleaved run.
 
-    python bench/overhead.py [--rounds N]
+python bench/overhead.py [--rounds N]
 """
 
 import argparse
@@ -55,8 +55,11 @@ def compare(name: str, model: Graph, image: torch.Tensor, rounds: int) -> None:
             (theirs if index % 2 else ours).append(b)
     pairs = [a / b for a, b in zip(ours, theirs, strict=True)]
     low, high = statistics.quantiles(pairs, n=4)[0], statistics.quantiles(pairs, n=4)[2]
-    print(f"{name:<28} composed {statistics.median(ours) * 1e3:8.2f} ms  by hand {statistics.median(theirs) * 1e3:8.2f} ms"
-          f"  ratio {statistics.median(ours) / statistics.median(theirs):.3f}  (quartiles of pairs {low:.3f} to {high:.3f})")  # fmt: skip
+    ratio = statistics.median(ours) / statistics.median(theirs)
+    print(
+        f"{name:<28} composed {statistics.median(ours) * 1e3:8.2f} ms, by hand {statistics.median(theirs) * 1e3:8.2f} ms"
+    )
+    print(f"{'':<28} ratio {ratio:.3f}, quartiles of the pairs {low:.3f} to {high:.3f}")
 
 
 def main() -> None:
@@ -67,7 +70,12 @@ def main() -> None:
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, seed 0, forward and backward")
     compare("vit, digits 8x8, batch 64", build("vit"), torch.randn(64, 1, 8, 8), 4 * rounds)
     facts = {"image": [3, 224, 224], "classes": 1000}
-    compare("vit_ti16, 224x224, batch 2", build("vit_ti16", ["params.drop_path=0.0"], facts), torch.randn(2, 3, 224, 224), rounds)
+    compare(
+        "vit_ti16, 224x224, batch 2",
+        build("vit_ti16", ["params.drop_path=0.0"], facts),
+        torch.randn(2, 3, 224, 224),
+        rounds,
+    )
 
 
 if __name__ == "__main__":

@@ -62,7 +62,12 @@ IMAGE, GRID = "batch channels height width", "height width"
 TORCH: dict[str, Layer] = {
     "Linear": Layer(nn.Linear, "*batch dim", "*batch out_dim", {"in_features": "dim"}, {"features": "out_features"}),
     "Embedding": Layer(
-        nn.Embedding, "*tokens", "*tokens dim", {"vocab": "vocab"}, {"vocab": "num_embeddings", "dim": "embedding_dim"}, "int"
+        nn.Embedding,
+        "*tokens",
+        "*tokens dim",
+        {"vocab": "vocab"},
+        {"vocab": "num_embeddings", "dim": "embedding_dim"},
+        "int",
     ),
     "Conv1d": _convolution(nn.Conv1d, "length"),
     "Conv2d": _convolution(nn.Conv2d, GRID),
@@ -78,7 +83,10 @@ TORCH: dict[str, Layer] = {
     "AdaptiveMaxPool2d": _pooling(nn.AdaptiveMaxPool2d, GRID, "size"),
     "LayerNorm": Layer(nn.LayerNorm, "*batch dim", infer={"normalized_shape": "dim"}, words={"epsilon": "eps"}),
     "GroupNorm": Layer(
-        nn.GroupNorm, "batch channels *rest", infer={"num_channels": "channels"}, words={"groups": "num_groups", "epsilon": "eps"}
+        nn.GroupNorm,
+        "batch channels *rest",
+        infer={"num_channels": "channels"},
+        words={"groups": "num_groups", "epsilon": "eps"},
     ),
     "BatchNorm1d": _normalisation(nn.BatchNorm1d, "batch channels *rest", "num_features", "channels"),
     "BatchNorm2d": _normalisation(nn.BatchNorm2d, IMAGE, "num_features", "channels"),
@@ -87,23 +95,42 @@ TORCH: dict[str, Layer] = {
     "Dropout": Layer(nn.Dropout, words={"rate": "p"}, idle=lambda module: module.p == 0),
     "Dropout2d": Layer(nn.Dropout2d, IMAGE, words={"rate": "p"}, idle=lambda module: module.p == 0),
     "Identity": Layer(nn.Identity, kind=None, idle=lambda module: True),
-    "Flatten": Layer(nn.Flatten, "batch *rest", "batch out_dim", words={"start": "start_dim", "end": "end_dim"}, kind=None),
+    "Flatten": Layer(
+        nn.Flatten, "batch *rest", "batch out_dim", words={"start": "start_dim", "end": "end_dim"}, kind=None
+    ),
     "Unflatten": Layer(nn.Unflatten, kind=None),
     "Softmax": Layer(nn.Softmax, words={"axis": "dim"}),
     "LogSoftmax": Layer(nn.LogSoftmax, words={"axis": "dim"}),
     "Upsample": Layer(nn.Upsample, IMAGE, "batch channels out_height out_width", words={"scale": "scale_factor"}),
-    "PixelShuffle": Layer(nn.PixelShuffle, IMAGE, "batch out_channels out_height out_width", words={"factor": "upscale_factor"}),
-    "PixelUnshuffle": Layer(nn.PixelUnshuffle, IMAGE, "batch out_channels out_height out_width", words={"factor": "downscale_factor"}),
+    "PixelShuffle": Layer(
+        nn.PixelShuffle, IMAGE, "batch out_channels out_height out_width", words={"factor": "upscale_factor"}
+    ),
+    "PixelUnshuffle": Layer(
+        nn.PixelUnshuffle, IMAGE, "batch out_channels out_height out_width", words={"factor": "downscale_factor"}
+    ),
     "ZeroPad2d": Layer(nn.ZeroPad2d, IMAGE, "batch channels out_height out_width"),
     "PReLU": Layer(nn.PReLU),
     **{
         name: Layer(getattr(nn, name))
         for name in (
-            "ReLU", "ReLU6", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Mish", "Softplus", "Tanh", "Sigmoid", "Hardswish",
-            "Hardsigmoid", "Hardtanh", "Softsign",
+            "ReLU",
+            "ReLU6",
+            "LeakyReLU",
+            "ELU",
+            "SELU",
+            "GELU",
+            "SiLU",
+            "Mish",
+            "Softplus",
+            "Tanh",
+            "Sigmoid",
+            "Hardswish",
+            "Hardsigmoid",
+            "Hardtanh",
+            "Softsign",
         )
     },
-}  # fmt: skip
+}
 
 NOT_FAMILIES = ("catalog", "errors", "__main__")
 
@@ -143,7 +170,10 @@ def _blocks_in(module: ModuleType) -> dict[str, type[nn.Module]]:
     return {
         name: item
         for name, item in vars(module).items()
-        if inspect.isclass(item) and issubclass(item, nn.Module) and item.__module__ == module.__name__ and name[0] != "_"
+        if inspect.isclass(item)
+        and issubclass(item, nn.Module)
+        and item.__module__ == module.__name__
+        and name[0] != "_"
     }
 
 

@@ -1,6 +1,6 @@
 """Make the pages of `docs/` that say what the code says: the catalogue, and the way from RNN to Swin.
 
-    python docs/generate.py [--check]
+python docs/generate.py [--check]
 """
 
 import argparse
@@ -63,11 +63,22 @@ def way() -> str:
     before = None
     for index, (name, title, facts, story) in enumerate(STEPS, 1):
         count = count_parameters(build(name, facts=facts, device="meta"))
-        parts += [f"## {index}. {title}: `{name}`", "", f"{source_of(name)}", "", story, "", f"Parameters: {count:,}.", ""]
+        parts += [
+            f"## {index}. {title}: `{name}`",
+            "",
+            f"{source_of(name)}",
+            "",
+            story,
+            "",
+            f"Parameters: {count:,}.",
+            "",
+        ]
         if before is None:
             parts += ["```yaml", *without_comments(name), "```", ""]
         else:
-            diff = list(difflib.unified_diff(without_comments(before), without_comments(name), before, name, lineterm="", n=1))
+            diff = list(
+                difflib.unified_diff(without_comments(before), without_comments(name), before, name, lineterm="", n=1)
+            )
             parts += ["```diff", *(line for line in diff if not line.startswith("@@")), "```", ""]
         before = name
     return "\n".join(parts).rstrip() + "\n"
@@ -75,7 +86,10 @@ def way() -> str:
 
 def pages() -> dict[Path, str]:
     """Every generated page and what it should say."""
-    return {DOCS / "catalog.md": markdown(entries(catalog(), conf_folder() / "model")), DOCS / "from_rnn_to_swin.md": way()}
+    return {
+        DOCS / "catalog.md": markdown(entries(catalog(), conf_folder() / "model")),
+        DOCS / "from_rnn_to_swin.md": way(),
+    }
 
 
 def main() -> int:
@@ -84,7 +98,9 @@ def main() -> int:
     check = parser.parse_args().check
     stale = [path for path, text in pages().items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     for path in stale:
-        print(f"{path.relative_to(DOCS.parent)} {'is not current: run python docs/generate.py' if check else 'written'}")
+        print(
+            f"{path.relative_to(DOCS.parent)} {'is not current: run python docs/generate.py' if check else 'written'}"
+        )
         if not check:
             path.write_text(pages()[path], encoding="utf-8")
     return 1 if check and stale else 0

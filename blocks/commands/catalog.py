@@ -16,7 +16,9 @@ def run(chosen: argparse.Namespace) -> int:
     found = {entry.name: entry for entry in entries(catalog(chosen.library), conf_folder() / "model")}
     unknown = [name for name in chosen.names if name not in found]
     if unknown:
-        raise ConfigError([Problem(f"no block {name!r}", "the command line", fits=did_you_mean(name, found)) for name in unknown])
+        raise ConfigError(
+            [Problem(f"no block {name!r}", "the command line", fits=did_you_mean(name, found)) for name in unknown]
+        )
     if chosen.names:
         print("\n\n".join(found[name].text() for name in chosen.names))
         return 0

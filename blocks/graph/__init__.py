@@ -1,7 +1,7 @@
 """The assembler: YAML -> nn.Module. A graph of blocks is a block.
 
-    from blocks.graph import build
-    model = build("vit", overrides=["params.depth=6"], facts={"image": [3, 224, 224], "classes": 10})
+from blocks.graph import build
+model = build("vit", overrides=["params.depth=6"], facts={"image": [3, 224, 224], "classes": 10})
 """
 
 import re
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from blocks.catalog import catalog
 from blocks.errors import BlockError
@@ -63,7 +62,9 @@ def plan(composed: Composed, facts: Mapping[str, Any] | None = None, library: It
     config = composed.config.get("model") or {}
     known = {**((composed.config.get("data") or {}).get("facts") or {}), **(facts or {})}
     known = {name: value for name, value in known.items() if value is not None}
-    choices = {group.removeprefix("model/"): option for group, option in composed.choices.items() if group.startswith("model/")}
+    choices = {
+        group.removeprefix("model/"): option for group, option in composed.choices.items() if group.startswith("model/")
+    }
     assembler = Assembler(_catalog(composed, library), composed.origin, known, choices, composed.altered)
     problems = _check_model(composed, config)
     if problems:
@@ -111,7 +112,7 @@ def build(
 
 
 def _full_override(text: str) -> str:
-    """"params.depth=6" -> "model.params.depth=6"; "attention=window" -> "model/attention=window"."""
+    """ "params.depth=6" -> "model.params.depth=6"; "attention=window" -> "model/attention=window"."""
     marks, key, rest = re.fullmatch(r"([+~]*)([^=]*)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
     if re.match(r"(model|data)([./=]|$)", key) or key in ("model", "data"):
         return text
@@ -124,37 +125,98 @@ def _catalog(composed: Composed, library: Iterable[str]) -> Mapping[str, Any]:
     named = composed.config.get("library") or []
     origin = composed.origin(("library",))
     if named and origin.file is not None:
-        raise ConfigError([Problem("blocks of your own are named on the command line, not in a file: their code runs", origin, "library",
-                                   fix=f"library={list(named)!r} on the command line".replace("'", ""))])  # fmt: skip
+        raise ConfigError(
+            [
+                Problem(
+                    "blocks of your own are named on the command line, not in a file: their code runs",
+                    origin,
+                    "library",
+                    fix=f"library={list(named)!r} on the command line".replace("'", ""),
+                )
+            ]
+        )
     try:
         return catalog([*([named] if isinstance(named, str) else named), *library])
     except BlockError as error:
-        raise ConfigError([Problem(error.problem, origin, "library", got=error.got, fits=error.fits,
-                                   fix=error.fix or (None if error.fits else "mend that file, or leave it out"))]) from error
+        raise ConfigError(
+            [
+                Problem(
+                    error.problem,
+                    origin,
+                    "library",
+                    got=error.got,
+                    fits=error.fits,
+                    fix=error.fix or (None if error.fits else "mend that file, or leave it out"),
+                )
+            ]
+        ) from error
 
 
 def _check_model(composed: Composed, config: Mapping[str, Any]) -> list[Problem]:
     """Whether a model has its sections and nothing but sections and slots."""
     if not isinstance(config, Mapping):
-        return [Problem("a model is a mapping", composed.origin(("model",)), "model", got=f"a {type(config).__name__}",
-                        fits="inputs: {...}, graph: {...}")]  # fmt: skip
+        return [
+            Problem(
+                "a model is a mapping",
+                composed.origin(("model",)),
+                "model",
+                got=f"a {type(config).__name__}",
+                fits="inputs: {...}, graph: {...}",
+            )
+        ]
     problems = []
     for section in ("inputs", "graph"):
         if not isinstance(config.get(section), Mapping) or not config[section]:
             got = f"{section}: {show(config[section])}" if section in config else None
-            problems.append(Problem(f"a model needs {section!r}", composed.origin(("model", section)), "model", got=got,
-                                    fits={"inputs": "inputs: {image: data.image}", "graph": "graph: {name: {block: Name}}"}[section]))  # fmt: skip
+            problems.append(
+                Problem(
+                    f"a model needs {section!r}",
+                    composed.origin(("model", section)),
+                    "model",
+                    got=got,
+                    fits={"inputs": "inputs: {image: data.image}", "graph": "graph: {name: {block: Name}}"}[section],
+                )
+            )
     for key, value in config.items():
         if key in MODEL_WORDS:
-            if key in ("params", "expect", "tie", "initialise") and value is not None and not isinstance(value, Mapping):
-                problems.append(Problem(f"{key!r} is a mapping", composed.origin(("model", key)), f"model.{key}", got=f"{key}: {show(value)}",
-                                        fits=f"{key}: {{name: value}}"))  # fmt: skip
+            if (
+                key in ("params", "expect", "tie", "initialise")
+                and value is not None
+                and not isinstance(value, Mapping)
+            ):
+                problems.append(
+                    Problem(
+                        f"{key!r} is a mapping",
+                        composed.origin(("model", key)),
+                        f"model.{key}",
+                        got=f"{key}: {show(value)}",
+                        fits=f"{key}: {{name: value}}",
+                    )
+                )
         elif not isinstance(value, Mapping) or not {"block", "use", "body"} & set(value):
-            problems.append(Problem(f"no section {key!r} in a model", composed.origin(("model", key)), f"model.{key}", got=f"{key}: {show(value)}",
-                                    fits=did_you_mean(key, MODEL_WORDS)))  # fmt: skip
+            problems.append(
+                Problem(
+                    f"no section {key!r} in a model",
+                    composed.origin(("model", key)),
+                    f"model.{key}",
+                    got=f"{key}: {show(value)}",
+                    fits=did_you_mean(key, MODEL_WORDS),
+                )
+            )
     return problems
 
 
 __all__ = [
-    "Composed", "ConfigError", "Graph", "Origin", "Plan", "Problem", "assemble", "build", "compose", "did_you_mean", "locate", "plan",
-]  # fmt: skip
+    "Composed",
+    "ConfigError",
+    "Graph",
+    "Origin",
+    "Plan",
+    "Problem",
+    "assemble",
+    "build",
+    "compose",
+    "did_you_mean",
+    "locate",
+    "plan",
+]

@@ -16,7 +16,9 @@ NUMBERS = (int, float, bool)
 def coerce(hint: Any, text: Text, name: str) -> Any:
     """The value of an argument for a parameter of type `hint`; raises ExpressionError."""
     if text.raw == MISSING:
-        raise ExpressionError(f"{name} is missing (???)", describe(hint), f"write {name}: ... here, or give it on the command line")
+        raise ExpressionError(
+            f"{name} is missing (???)", describe(hint), f"write {name}: ... here, or give it on the command line"
+        )
     value = _read(hint, text)
     if not fits(value, hint):
         if isinstance(value, float) and value.is_integer() and int in choices(hint):
@@ -28,7 +30,9 @@ def coerce(hint: Any, text: Text, name: str) -> Any:
 def _read(hint: Any, text: Text) -> Any:
     kinds = choices(hint)
     textual = any(kind is str or typing.get_origin(kind) is Literal for kind in kinds)
-    numeric = any(kind in NUMBERS or typing.get_origin(kind) in (tuple, list) or kind in (tuple, list) for kind in kinds)
+    numeric = any(
+        kind in NUMBERS or typing.get_origin(kind) in (tuple, list) or kind in (tuple, list) for kind in kinds
+    )
     raw = text.raw
     if isinstance(raw, list | tuple):
         return _sequence(kinds, text)

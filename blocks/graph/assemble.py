@@ -101,9 +101,7 @@ class Assembler:
 
     def _tell_lost(self, room: Room, name: str, anchor: str, names: list[str], path: Path) -> None:
         known = [other for other in names if other != name]
-        problem = Problem(
-            f"'after' names no node {anchor!r}", got=f"after: {anchor}", fits=did_you_mean(anchor, known)
-        )
+        problem = Problem(f"'after' names no node {anchor!r}", got=f"after: {anchor}", fits=did_you_mean(anchor, known))
         if anchor in known:
             fix = "leave `after` out at one of them"
             problem = Problem(f"{name!r} and {anchor!r} wait for each other", got=f"after: {anchor}", fix=fix)
@@ -356,7 +354,7 @@ class Assembler:
         """Write the call into the generated code; wires for what comes out."""
         graph, name = site.room.graph, site.name
         arguments, keywords = tuple(wire.node for wire in positional), {key: wire.node for key, wire in named.items()}
-        call = graph.create_node("call_module", target, arguments, keywords, name=name)
+        call = graph.create_node("call_module", target, arguments, keywords, name=name)  # type: ignore[arg-type]
         if len(outputs) == 1:
             return {key: replace(wire, node=call, made_by=name) for key, wire in outputs.items()}
         results = {}

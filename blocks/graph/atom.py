@@ -20,7 +20,7 @@ from blocks.graph.scope import Text
 from blocks.graph.signature import ANYTHING, Parameter, Port, Signature, axis_names, bind, is_module
 
 
-class Trouble(Exception):
+class Trouble(Exception):  # noqa: N818 - it is caught and told, no program ends with it
     """A node cannot be built. The assembler adds where it stands, and goes on with the other nodes."""
 
     def __init__(self, *problems: Problem):
@@ -62,7 +62,9 @@ class Maker:
 
     def make(self, signature: Signature, texts: Mapping[str, Text], inputs: list[Input], previous: Wire | None) -> Atom:
         """Build one block; raises Trouble with every problem found."""
-        texts = {word: replace(text, scope=replace(text.scope, trace=[])) for word, text in texts.items()}  # a trace of its own
+        texts = {
+            word: replace(text, scope=replace(text.scope, trace=[])) for word, text in texts.items()
+        }  # a trace of its own
         positional, named = assign(signature, inputs, previous)
         wires = list(zip(signature.ports, positional, strict=False)) if not signature.variadic else []
         if signature.variadic:
@@ -81,8 +83,11 @@ class Maker:
                 results = self._run(signature, module, recipe, positional, named)
             empty = next((tensor for tensor in results if not tensor.numel()), None)
             if empty is not None:
-                raise BlockError("an axis of what comes out is empty", got=show_shape(tuple(empty.shape)),
-                                 fits="axes of size 1 or more")  # fmt: skip
+                raise BlockError(
+                    "an axis of what comes out is empty",
+                    got=show_shape(tuple(empty.shape)),
+                    fits="axes of size 1 or more",
+                )
         except BlockError as error:
             raise Trouble(_told_by_block(signature, error, texts, arguments, known, wires)) from error
         except Exception as error:  # whatever a constructor or a forward raises is the user's to see, with the place
@@ -121,17 +126,25 @@ class Maker:
             except ExpressionError as error:
                 got = f"{word}: {show(text.raw)}"
                 source = "\n".join([str(text.origin), *here.scope.trace])
-                problems.append(Problem(f"{signature.name}: {error.problem}", got=got, source=source, fits=error.fits, fix=error.fix))
+                problems.append(
+                    Problem(
+                        f"{signature.name}: {error.problem}", got=got, source=source, fits=error.fits, fix=error.fix
+                    )
+                )
         for word, axis in signature.infer.items():
             if axis not in known:
                 continue
             if word in values and values[word] is not None and values[word] != known[axis] and word != "vocab":
                 made_by = ", ".join(f"{wire.made_by} {wire}" for wire in wires)
-                problems.append(Problem(
-                    f"{signature.name}: {word} is {known[axis]} in what flows in, and {values[word]} is written",
-                    got=f"{word}={values[word]!r}", source=f"{texts[word].origin}\nthe input comes from {made_by}",
-                    fits=f"{word}={known[axis]}", fix=f"leave {word} out: it is inferred",
-                ))  # fmt: skip
+                problems.append(
+                    Problem(
+                        f"{signature.name}: {word} is {known[axis]} in what flows in, and {values[word]} is written",
+                        got=f"{word}={values[word]!r}",
+                        source=f"{texts[word].origin}\nthe input comes from {made_by}",
+                        fits=f"{word}={known[axis]}",
+                        fix=f"leave {word} out: it is inferred",
+                    )
+                )
             values.setdefault(word, known[axis])
         for word, text in parts.items():
             try:
@@ -167,23 +180,31 @@ class Maker:
         for port, wire in wires:
             if wire.tensor is None:
                 if not port.optional:
-                    problems.append(Problem(
-                        f"{signature.name} needs {port.name}, which the data does not have",
-                        got=f"the optional input {wire.made_by}", fix="leave this out, or choose data that has it",
-                    ))  # fmt: skip
+                    problems.append(
+                        Problem(
+                            f"{signature.name} needs {port.name}, which the data does not have",
+                            got=f"the optional input {wire.made_by}",
+                            fix="leave this out, or choose data that has it",
+                        )
+                    )
                 continue
             misfit = bind(port, wire.shape, sizes) if not signature.variadic else bind(port, wire.shape, {})
             if misfit:
-                problems.append(Problem(
-                    f"{signature.name}: {misfit}", got=f"{wire} from {wire.made_by}", fix=_reshape_hint(port, wire)
-                ))  # fmt: skip
+                problems.append(
+                    Problem(
+                        f"{signature.name}: {misfit}", got=f"{wire} from {wire.made_by}", fix=_reshape_hint(port, wire)
+                    )
+                )
             elif port.dtypes and str(wire.tensor.dtype).removeprefix("torch.") not in port.dtypes:
-                problems.append(Problem(
-                    f"{signature.name}: {port.name} takes {_kind(port.dtypes)}",
-                    got=f"{str(wire.tensor.dtype).removeprefix('torch.')} from {wire.made_by}",
-                    fix="an input of whole numbers says so: {shape: [...], dtype: int}" if "float32" not in port.dtypes
-                    else "put a block before it that gives real numbers: Embedding, say",
-                ))  # fmt: skip
+                problems.append(
+                    Problem(
+                        f"{signature.name}: {port.name} takes {_kind(port.dtypes)}",
+                        got=f"{str(wire.tensor.dtype).removeprefix('torch.')} from {wire.made_by}",
+                        fix="an input of whole numbers says so: {shape: [...], dtype: int}"
+                        if "float32" not in port.dtypes
+                        else "put a block before it that gives real numbers: Embedding, say",
+                    )
+                )
             for index, axis in enumerate(port.axes or ()):
                 if (axis.startswith("*") or axis == ANYTHING) and not misfit:
                     end = len(wire.names) - (len(port.axes or ()) - index - 1)
@@ -193,7 +214,9 @@ class Maker:
             raise Trouble(*problems)
         return sizes, stars
 
-    def _run(self, signature: Signature, module: nn.Module, recipe: Recipe, positional: Any, named: Any) -> tuple[Tensor, ...]:
+    def _run(
+        self, signature: Signature, module: nn.Module, recipe: Recipe, positional: Any, named: Any
+    ) -> tuple[Tensor, ...]:
         tensors = [wire.tensor for wire in positional]
         keywords = {name: wire.tensor for name, wire in named.items()}
         shapes = [(None if t is None else (tuple(t.shape), t.dtype)) for t in (*tensors, *keywords.values())]
@@ -204,36 +227,62 @@ class Maker:
         result = self.ran[key]
         results = tuple(result) if isinstance(result, tuple | list) else (result,)
         if not all(isinstance(tensor, Tensor) for tensor in results):
-            raise BlockError("forward must return a tensor or a tuple of tensors", got=type(result).__name__, fix="end forward with return ...")
+            raise BlockError(
+                "forward must return a tensor or a tuple of tensors",
+                got=type(result).__name__,
+                fix="end forward with return ...",
+            )
         return results
 
 
-def assign(signature: Signature, inputs: list[Input], previous: Wire | None) -> tuple[tuple[Wire, ...], dict[str, Wire]]:
+def assign(
+    signature: Signature, inputs: list[Input], previous: Wire | None
+) -> tuple[tuple[Wire, ...], dict[str, Wire]]:
     """Inputs as positional wires and wires by port name; raises Trouble for ports that are unknown, taken or empty."""
     positional = [item.wire for item in inputs if item.port is None]
     named = {item.port: item.wire for item in inputs if item.port is not None}
     ports = signature.ports
     if signature.variadic:
         if named:
-            raise Trouble(Problem(f"{signature.name} takes a list of inputs", got=f"in: {{{', '.join(named)}: ...}}", fits="in: [a, b]"))
+            raise Trouble(
+                Problem(
+                    f"{signature.name} takes a list of inputs",
+                    got=f"in: {{{', '.join(named)}: ...}}",
+                    fits="in: [a, b]",
+                )
+            )
         return tuple(positional), {}
     known = [port.name for port in ports]
     for name in named:
         if name not in known:
             fits = did_you_mean(name, known) if known else "in: [] (it takes no input)"
             raise Trouble(Problem(f"{signature.name} has no input {name!r}", got=f"in: {{{name}: ...}}", fits=fits))
-    if named and not positional and ports and not ports[0].optional and ports[0].name not in named and previous is not None:
+    if (
+        named
+        and not positional
+        and ports
+        and not ports[0].optional
+        and ports[0].name not in named
+        and previous is not None
+    ):
         positional = [previous]
     if len(positional) > len(ports):
         takes = f"{len(ports)} input{'s' * (len(ports) != 1)}" + f" ({', '.join(known)})" * bool(known)
-        raise Trouble(Problem(f"{signature.name} takes {takes}", got=f"{len(positional)}: {', '.join(item.name for item in inputs)}",
-                              fits="in: NODE" if len(ports) == 1 else f"in: [{', '.join(known)}]"))  # fmt: skip
+        raise Trouble(
+            Problem(
+                f"{signature.name} takes {takes}",
+                got=f"{len(positional)}: {', '.join(item.name for item in inputs)}",
+                fits="in: NODE" if len(ports) == 1 else f"in: [{', '.join(known)}]",
+            )
+        )
     for port in ports[: len(positional)]:
         if port.name in named:
             raise Trouble(Problem(f"{signature.name}: the input {port.name!r} is given twice"))
     for port in ports[len(positional) :]:
         if port.name not in named and not port.optional:
-            raise Trouble(Problem(f"{signature.name} needs an input {port.name!r} {port}", fix=f"in: {{{port.name}: NODE}}"))
+            raise Trouble(
+                Problem(f"{signature.name} needs an input {port.name!r} {port}", fix=f"in: {{{port.name}: NODE}}")
+            )
     if ports and not positional and ports[0].name in named:
         positional = [named.pop(ports[0].name)]  # torch's layers call their first input something else than x
     return tuple(positional), named
@@ -242,21 +291,37 @@ def assign(signature: Signature, inputs: list[Input], previous: Wire | None) -> 
 def _unknown(signature: Signature, word: str, text: Text) -> Problem:
     known = list(signature.parameters)
     near = did_you_mean(word, [*known, *WORDS])
-    return Problem(f"{signature.name} has no argument {word!r}", got=f"{word}: {show(text.raw)}", source=str(text.origin),
-                   fits=near if near.startswith("did") else (", ".join(known) or f"{signature.name} takes no arguments"))
+    return Problem(
+        f"{signature.name} has no argument {word!r}",
+        got=f"{word}: {show(text.raw)}",
+        source=str(text.origin),
+        fits=near if near.startswith("did") else (", ".join(known) or f"{signature.name} takes no arguments"),
+    )
 
 
 def _missing(signature: Signature, parameter: Parameter, wires: list[Wire]) -> Problem:
     if parameter.word in signature.infer:
         came = ", ".join(map(str, wires)) or "nothing"
-        return Problem(f"{signature.name}: {parameter.word} cannot be inferred", got=f"inputs {came}",
-                       fix=f"write {parameter.word}: ...")
-    return Problem(f"{signature.name} needs {parameter.word}", fits=f"{parameter.word}: {describe(parameter.annotation)}")
+        return Problem(
+            f"{signature.name}: {parameter.word} cannot be inferred",
+            got=f"inputs {came}",
+            fix=f"write {parameter.word}: ...",
+        )
+    return Problem(
+        f"{signature.name} needs {parameter.word}", fits=f"{parameter.word}: {describe(parameter.annotation)}"
+    )
 
 
-def _told_by_block(signature: Signature, error: BlockError, texts: Any, arguments: Any, known: Any, wires: Any) -> Problem:
-    return Problem(f"{signature.name}: {_batch(error.problem)}", got=_batch(error.got), fits=_batch(error.fits), fix=_batch(error.fix),
-                   source=_sources(re.findall(r"(\w+)=", error.got or ""), texts, arguments, known, [w for _, w in wires]))
+def _told_by_block(
+    signature: Signature, error: BlockError, texts: Any, arguments: Any, known: Any, wires: Any
+) -> Problem:
+    return Problem(
+        f"{signature.name}: {_batch(error.problem)}",
+        got=_batch(error.got),
+        fits=_batch(error.fits),
+        fix=_batch(error.fix),
+        source=_sources(re.findall(r"(\w+)=", error.got or ""), texts, arguments, known, [w for _, w in wires]),
+    )
 
 
 def _sources(names: list[str], texts: Mapping[str, Text], arguments: Any, known: Any, wires: list[Wire]) -> str | None:
@@ -281,10 +346,13 @@ def _failed(signature: Signature, error: Exception, texts: Any, arguments: Any, 
     line = _line_in(signature.factory, error)
     usage = ", ".join(f"{word}: {describe(parameter.annotation)}" for word, parameter in signature.parameters.items())
     message = f"{signature.name} fails: {message}"
-    return Problem(message if len(message) <= 100 else f"{message[:97]}...", got="; ".join(part for part in (came, written) if part)[:90],
-                   source=_sources(list(texts), texts, arguments, {}, []),
-                   fits=None if line else usage[:90] or None,
-                   fix=f"look at {line}; DOUGONG_DEBUG=1 shows the traceback" if line else None)  # fmt: skip
+    return Problem(
+        message if len(message) <= 100 else f"{message[:97]}...",
+        got="; ".join(part for part in (came, written) if part)[:90],
+        source=_sources(list(texts), texts, arguments, {}, []),
+        fits=None if line else usage[:90] or None,
+        fix=f"look at {line}; DOUGONG_DEBUG=1 shows the traceback" if line else None,
+    )
 
 
 def _batch(message: str | None) -> str | None:

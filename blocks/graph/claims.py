@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from blocks.graph.assemble import Assembler
 
 
-def finish(
-    assembler: "Assembler", model: Graph, config: Mapping[str, Any], overridden: Iterable[Path] = ()
-) -> Graph:
+def finish(assembler: "Assembler", model: Graph, config: Mapping[str, Any], overridden: Iterable[Path] = ()) -> Graph:
     """Tie, read how parameters start, check the model's claims; raises ConfigError with every problem found."""
     _check_params(assembler, config.get("params") or {})
     if not assembler.problems:

@@ -69,7 +69,15 @@ def compose(overrides: Sequence[str] = (), config_name: str = "train", config_di
         ConfigError: every override that does not fit, every trap in a file, or the file that cannot be read.
     """
     if config_dir is not None and not Path(config_dir).is_dir():
-        raise ConfigError([Problem(f"no folder {config_dir!r}", "the command line: --config-dir", fits="a folder with model/, data/, ...")])
+        raise ConfigError(
+            [
+                Problem(
+                    f"no folder {config_dir!r}",
+                    "the command line: --config-dir",
+                    fits="a folder with model/, data/, ...",
+                )
+            ]
+        )
     with _hydra() as hydra:
         good, problems = _parse(overrides)
         if config_dir is not None:
@@ -113,15 +121,26 @@ def _parse(overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
             parsed = OverridesParser.create().parse_override(text)
         except HydraException:
             fits, fix = "key=value, +key=value or ~key", "quote it: 'key=\"a value with , = ( )\"'"
-            problems.append(Problem("this override cannot be read", _line(text), fits=fits, fix=fix if "=" in text else None))
+            problems.append(
+                Problem("this override cannot be read", _line(text), fits=fits, fix=fix if "=" in text else None)
+            )
             continue
         if parsed.is_sweep_override():
-            problems.append(Problem("several values at once are a sweep", _line(text), fix="sweep with -m (--multirun); one list is key=[2,4]"))
+            problems.append(
+                Problem(
+                    "several values at once are a sweep",
+                    _line(text),
+                    fix="sweep with -m (--multirun); one list is key=[2,4]",
+                )
+            )
             continue
-        value = parsed.value()
-        caught = trap(value) if isinstance(value, str) and not parsed.is_delete() and "'" not in text and '"' not in text else None
+        value: Any = parsed.value()
+        plain = isinstance(value, str) and not parsed.is_delete() and "'" not in text and '"' not in text
+        caught = trap(value) if plain else None
         if caught and value.lower() not in ("on", "off"):
-            problems.append(Problem(caught[0].replace("YAML reads", "a file would read"), _line(text), got=value, fits=caught[1]))
+            problems.append(
+                Problem(caught[0].replace("YAML reads", "a file would read"), _line(text), got=value, fits=caught[1])
+            )
             continue
         good.append(text)
     return good, problems
@@ -134,14 +153,14 @@ def _line(override: str) -> str:
 YAML_FIXES = {
     "duplicate key": "keep one of the two",
     "'\\t'": "indent with spaces, not with a tab",
-    "found '?'": "inside braces and brackets put it in quotes: \"???\"",
+    "found '?'": 'inside braces and brackets put it in quotes: "???"',
     "expected ','": "close what a bracket or a brace opened, or add the comma",
     "mapping values": "put a text with a colon in quotes, or start the key on a line of its own",
     "cannot start any token": "put the text in quotes",
     "alias": "put a text that begins with * in quotes",
     "expected ':'": "end the key with a colon and a space",
     "<block end>": "indent all keys of a mapping alike",
-}  # fmt: skip
+}
 
 
 def _line_of(mark: yaml.Mark) -> str | None:
@@ -158,16 +177,29 @@ def _explain(error: Exception, overrides: list[str], config_name: str) -> tuple[
     text = str(error)
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark, what = error.problem_mark, str(error.problem)
-        fix = next((fix for sign, fix in YAML_FIXES.items() if sign in what), "look at brackets, quotes and indentation here and above")
-        return Problem(f"not YAML: {what}", Origin(mark.name, mark.line + 1, mark.column + 1), got=_line_of(mark), fix=fix), None
+        fix = next(
+            (fix for sign, fix in YAML_FIXES.items() if sign in what),
+            "look at brackets, quotes and indentation here and above",
+        )
+        return Problem(
+            f"not YAML: {what}", Origin(mark.name, mark.line + 1, mark.column + 1), got=_line_of(mark), fix=fix
+        ), None
     if isinstance(error, yaml.YAMLError):
         return Problem(f"not YAML: {text.splitlines()[0]}"), None
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         culprit = next((o for o in overrides if re.sub(r"^[+~]*", "", o).split("@")[0] == f"{group}={option}"), None)
-        fits = did_you_mean(option, error.options) if error.options else f"a file {group}/{option}.yaml, or a list of {{folder: file}}"
-        return Problem(f"{group or config_name} has no option {option!r}", _line(culprit) if culprit else _in_defaults(text, option),
-                       got=f"{group}={option}", fits=fits), culprit  # fmt: skip
+        fits = (
+            did_you_mean(option, error.options)
+            if error.options
+            else f"a file {group}/{option}.yaml, or a list of {{folder: file}}"
+        )
+        return Problem(
+            f"{group or config_name} has no option {option!r}",
+            _line(culprit) if culprit else _in_defaults(text, option),
+            got=f"{group}={option}",
+            fits=fits,
+        ), culprit
     key = re.search(r"Could not[^']*'([^']+)'", text)
     if key:
         name = key[1].partition("@")[0]
@@ -175,8 +207,11 @@ def _explain(error: Exception, overrides: list[str], config_name: str) -> tuple[
         return _bad_key(name, culprit, [o for o in overrides if o != culprit], text, config_name), culprit
     text = text or str(error.__cause__ or type(error).__name__)
     named = re.search(r"in '([^']+)'", text)
-    return Problem(text.splitlines()[0][:100], f"{named[1]}.yaml" if named else "the composed configuration",
-                   fix="look at the defaults list and at ${...}"), None  # fmt: skip
+    return Problem(
+        text.splitlines()[0][:100],
+        f"{named[1]}.yaml" if named else "the composed configuration",
+        fix="look at the defaults list and at ${...}",
+    ), None
 
 
 def _in_defaults(text: str, option: str) -> Origin | str:
@@ -214,12 +249,15 @@ def _origins(
     hydra: GlobalHydra, defaults: Sequence[ResultDefault], overrides: Sequence[Override]
 ) -> tuple[dict[tuple[Any, ...], Origin], list[Problem]]:
     places = [element.path for element in hydra.config_loader().get_search_path().get_path()]
-    places += [place for override in overrides if override.key_or_group == "hydra.searchpath" for place in override.value()]
+    extra: list[Any] = [each.value() for each in overrides if each.key_or_group == "hydra.searchpath"]
+    places += [place for value in extra for place in value]
     folders = [Path(place.removeprefix("file://")) for place in places if "://" not in place.removeprefix("file://")]
     origins: dict[tuple[Any, ...], Origin] = {}
     problems: list[Problem] = []
     for default in defaults:
-        file = next((f / f"{default.config_path}.yaml" for f in folders if (f / f"{default.config_path}.yaml").is_file()), None)
+        file = next(
+            (f / f"{default.config_path}.yaml" for f in folders if (f / f"{default.config_path}.yaml").is_file()), None
+        )
         if default.config_path is None or file is None or default.config_path.startswith("hydra/"):
             continue
         prefix = tuple(default.package.split(".")) if default.package else ()
@@ -236,10 +274,22 @@ def _origins(
     for override in overrides:
         path = tuple(override.key_or_group.split("."))
         if (override.is_add() or override.is_force_add()) and len(path) == 1 and path not in origins:
-            known = [key[0] for key in origins if len(key) == 1] + [default.config_path.rpartition("/")[0] for default in defaults if default.config_path]
-            problems.append(Problem(f"this changes nothing: nothing reads {path[0]!r}", _line(override.input_line or ""),
-                                    fits=did_you_mean(path[0], [name for name in known if name])))  # fmt: skip
-        _set_override(origins, path, override.value() if not override.is_delete() else None, Origin(text=_line(override.input_line or "")))
+            known = [key[0] for key in origins if len(key) == 1] + [
+                default.config_path.rpartition("/")[0] for default in defaults if default.config_path
+            ]
+            problems.append(
+                Problem(
+                    f"this changes nothing: nothing reads {path[0]!r}",
+                    _line(override.input_line or ""),
+                    fits=did_you_mean(path[0], [name for name in known if name]),
+                )
+            )
+        _set_override(
+            origins,
+            path,
+            override.value() if not override.is_delete() else None,
+            Origin(text=_line(override.input_line or "")),
+        )
     return origins, problems
 
 

@@ -69,7 +69,11 @@ class ConfigError(ValueError):
         self.problems = list({_key(problem): problem for problem in reversed(list(problems))}.values())[::-1]
         texts = [str(problem) for problem in self.problems]
         whole = len(texts)
-        while whole > 1 and _height(texts[:whole]) + (2 + min(len(texts) - whole, self.MOST + 1)) * (whole < len(texts)) > self.SCREEN:
+        while (
+            whole > 1
+            and _height(texts[:whole]) + (2 + min(len(texts) - whole, self.MOST + 1)) * (whole < len(texts))
+            > self.SCREEN
+        ):
             whole -= 1
         short = [f"  {problem.where or problem.path}  {problem.problem}"[:110] for problem in self.problems[whole:]]
         if len(short) > self.MOST:
@@ -79,7 +83,11 @@ class ConfigError(ValueError):
 
 def _key(problem: Problem) -> tuple[str, str, str]:
     """What makes two problems one: the same line of a file, or without a file the same node of each repeat."""
-    in_file = isinstance(problem.where, Origin) and problem.where.file is not None or re.search(r":\d+:\d+$", str(problem.where))
+    in_file = (
+        (isinstance(problem.where, Origin)
+        and problem.where.file is not None)
+        or re.search(r":\d+:\d+$", str(problem.where))
+    )
     return str(problem.where), problem.problem, "" if in_file else re.sub(r"\.\d+(?=\.|$)", "", problem.path)
 
 

@@ -55,7 +55,8 @@ def parse(text: str) -> ast.expr:
         return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ExpressionError(
-            f"{text!r} is not an expression", "numbers, names, + - * / // % **, comparisons, a if b else c, min max round"
+            f"{text!r} is not an expression",
+            "numbers, names, + - * / // % **, comparisons, a if b else c, min max round",
         ) from None
 
 

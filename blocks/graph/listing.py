@@ -27,9 +27,16 @@ class Entry:
 
     def text(self) -> str:
         """A page for the terminal."""
-        parts = [f"{self.name}  ({self.family})", self.summary, "", *_section("takes", self.takes), *_section("gives", self.gives),
-                 *_section("arguments", self.arguments or ("none",)), *_section("source", (self.source or "torch.nn",)),
-                 *_section("used by", (", ".join(self.models) or "no model of conf/model",))]  # fmt: skip
+        parts = [
+            f"{self.name}  ({self.family})",
+            self.summary,
+            "",
+            *_section("takes", self.takes),
+            *_section("gives", self.gives),
+            *_section("arguments", self.arguments or ("none",)),
+            *_section("source", (self.source or "torch.nn",)),
+            *_section("used by", (", ".join(self.models) or "no model of conf/model",)),
+        ]
         return "\n".join(parts)
 
 
@@ -50,7 +57,7 @@ def _entry(signature: Signature, item: Any, models: tuple[str, ...]) -> Entry:
     text = signature.documentation
     summary = " ".join(text.split("\n\n")[0].split())
     if layer:
-        summary = f"torch.nn.{signature.factory.__name__}"  # type: ignore[attr-defined]
+        summary = f"torch.nn.{signature.factory.__name__}"
     source = re.search(r"\nSource:\n(.*?)(?:\n\n|\n\w|\Z)", text, re.DOTALL)
     return Entry(
         signature.name,
@@ -90,8 +97,13 @@ def _used(models: Path) -> dict[str, tuple[str, ...]]:
 
 def markdown(found: list[Entry]) -> str:
     """The page `docs/catalog.md`."""
-    parts = ["# The catalogue", "", "Every block that a YAML may name. Made by `python docs/generate.py`; the same in the terminal: "
-             "`python -m blocks catalog [NAME]`.", ""]  # fmt: skip
+    parts = [
+        "# The catalogue",
+        "",
+        "Every block that a YAML may name. Made by `python docs/generate.py`; the same in the terminal: "
+        "`python -m blocks catalog [NAME]`.",
+        "",
+    ]
     family = None
     for entry in found:
         if entry.family != family:
@@ -100,9 +112,18 @@ def markdown(found: list[Entry]) -> str:
         if family == "torch.nn":
             parts.append(f"- **{entry.name}** takes {'; '.join(entry.takes)}. {_bullets(entry.arguments)}")
             continue
-        parts += [f"### {entry.name}", "", entry.summary, "", f"- takes {'; '.join(entry.takes)}", f"- gives {'; '.join(entry.gives)}",
-                  f"- arguments: {_bullets(entry.arguments) or 'none'}", *([f"- source: {entry.source}"] if entry.source else []),
-                  *([f"- used by: {', '.join(entry.models)}"] if entry.models else []), ""]  # fmt: skip
+        parts += [
+            f"### {entry.name}",
+            "",
+            entry.summary,
+            "",
+            f"- takes {'; '.join(entry.takes)}",
+            f"- gives {'; '.join(entry.gives)}",
+            f"- arguments: {_bullets(entry.arguments) or 'none'}",
+            *([f"- source: {entry.source}"] if entry.source else []),
+            *([f"- used by: {', '.join(entry.models)}"] if entry.models else []),
+            "",
+        ]
     return "\n".join(parts).replace("*", "\\*").replace("\\*\\*", "**").rstrip() + "\n"
 
 

@@ -15,7 +15,8 @@ class Graph(fx.GraphModule):
     def recompile(self) -> Any:
         """Generate `forward` and call it as any module is called: fx's own wrapper costs time and eats tracebacks."""
         code = super().recompile()
-        vars(type(self)).get("__call__") and delattr(type(self), "__call__")
+        if "__call__" in vars(type(self)):
+            delattr(type(self), "__call__")
         return code
 
     def __reduce__(self) -> Any:
@@ -40,11 +41,19 @@ class Scan(Graph):
 
     @classmethod
     def of(
-        cls, graph: Graph, axis: int, states: dict[str, tuple[int, ...]], sequence: str, outputs: tuple[str, ...], reverse: bool
+        cls,
+        graph: Graph,
+        axis: int,
+        states: dict[str, tuple[int, ...]],
+        sequence: str,
+        outputs: tuple[str, ...],
+        reverse: bool,
     ) -> "Scan":
         scan = cls(graph, graph.graph, "Scan")
         scan.meta.update(graph.meta)
-        scan.meta.update({"axis": axis, "states": states, "sequence": sequence, "step_outputs": outputs, "reverse": reverse})
+        scan.meta.update(
+            {"axis": axis, "states": states, "sequence": sequence, "step_outputs": outputs, "reverse": reverse}
+        )
         scan.meta["outputs"] = ("out", *states)
         return scan
 
@@ -57,12 +66,18 @@ class Scan(Graph):
 
     def forward(self, x: Tensor, **given: Tensor) -> tuple[Tensor, ...]:
         axis, states = self.meta["axis"], self.meta["states"]
-        carried = {name: given.pop(name) if name in given else x.new_zeros(x.shape[0], *shape) for name, shape in states.items()}
+        carried = {
+            name: given.pop(name) if name in given else x.new_zeros(x.shape[0], *shape)
+            for name, shape in states.items()
+        }
         steps = x.unbind(axis)
         sequence = []
+        run: Callable[..., Any] = type(self).step  # type: ignore[attr-defined]
         for step in reversed(steps) if self.meta["reverse"] else steps:
-            result = self.step(step, **carried, **given)
-            named = dict(zip(self.meta["step_outputs"], result if isinstance(result, tuple) else (result,), strict=True))
+            result = run(self, step, **carried, **given)
+            named = dict(
+                zip(self.meta["step_outputs"], result if isinstance(result, tuple) else (result,), strict=True)
+            )
             carried = {name: named[name] for name in carried}
             sequence.append(named[self.meta["sequence"]])
         if self.meta["reverse"]:
@@ -70,7 +85,9 @@ class Scan(Graph):
         return torch.stack(sequence, axis), *carried.values()
 
 
-def _rebuild(reduced: tuple[Callable[..., Any], tuple[Any, ...]], kind: type["Graph"], meta: dict[str, Any]) -> fx.GraphModule:
+def _rebuild(
+    reduced: tuple[Callable[..., Any], tuple[Any, ...]], kind: type["Graph"], meta: dict[str, Any]
+) -> fx.GraphModule:
     make, arguments = reduced[:2]
     module = make(*arguments)
     graph = kind(module, module.graph, kind.__name__)
@@ -83,7 +100,7 @@ def _rebuild(reduced: tuple[Callable[..., Any], tuple[Any, ...]], kind: type["Gr
 
 
 def locate(error: BaseException) -> str | None:
-    """The node and the YAML line at which a running model failed: "graph.layers.0.attention  conf/model/vit.yaml:12:7"."""
+    """The node and the YAML line at which a running model failed: "graph.layers.0  conf/model/vit.yaml:12:7"."""
     path, origin = [], None
     trace = error.__traceback__
     while trace is not None:

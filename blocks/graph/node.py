@@ -19,9 +19,13 @@ def check_name(name: Any, taken: tuple[str, ...]) -> Problem | None:
     """Whether a node may bear this name: it becomes a Python attribute and a prefix in the state_dict."""
     text = str(name)
     if not isinstance(name, str) or not text.isidentifier() or keyword.iskeyword(text):
-        return Problem(f"{name!r} cannot name a node", fits="a Python name: letters, digits, _; no keyword", fix="rename the node")
+        return Problem(
+            f"{name!r} cannot name a node", fits="a Python name: letters, digits, _; no keyword", fix="rename the node"
+        )
     if text in RESERVED or text.startswith("_"):
-        return Problem(f"{text!r} cannot name a node: a PyTorch module uses it", fix=f"rename it, {text.strip('_')}_node say")
+        return Problem(
+            f"{text!r} cannot name a node: a PyTorch module uses it", fix=f"rename it, {text.strip('_')}_node say"
+        )
     if text in taken:
         return Problem(f"{text!r} is an input here and cannot name a node too", fix="rename the node")
     return None
@@ -30,26 +34,40 @@ def check_name(name: Any, taken: tuple[str, ...]) -> Problem | None:
 def check_node(raw: Any, option: bool = False) -> Problem | None:
     """Whether a node says what it is, once, and its words go together."""
     if raw is None:
-        return Problem("a node cannot be empty", fits="{block: Name}, {use: slot}, {body: {...}} or {share: node}",
-                       fix="to delete a node, write ~model.graph.NAME on the command line")
+        return Problem(
+            "a node cannot be empty",
+            fits="{block: Name}, {use: slot}, {body: {...}} or {share: node}",
+            fix="to delete a node, write ~model.graph.NAME on the command line",
+        )
     if not isinstance(raw, Mapping):
         return Problem("a node is a mapping", got=show(raw), fits=f"{{block: {show(raw)}}} or {{use: {show(raw)}}}")
     kinds = [word for word in KINDS if word in raw and not (word == "share" and isinstance(raw[word], bool))]
     if len(kinds) != 1:
         got = " and ".join(kinds) if kinds else ", ".join(map(str, raw)) or "{}"
         near = (did_you_mean(key, KINDS) for key in raw if key not in WORDS and not kinds)
-        fits = next((text for text in near if text.startswith("did")), "{block: Name}, {use: slot}, {body: {...}} or {share: node}")
+        fits = next(
+            (text for text in near if text.startswith("did")),
+            "{block: Name}, {use: slot}, {body: {...}} or {share: node}",
+        )
         return Problem("a node is exactly one of block, use, body, share", got=got, fits=fits)
-    for word, needs in (("as", ("repeat", "scan")), ("outputs", ("body",)), ("params", ("body",)), ("holes", ("body",))):
+    for word, needs in (
+        ("as", ("repeat", "scan")),
+        ("outputs", ("body",)),
+        ("params", ("body",)),
+        ("holes", ("body",)),
+    ):
         if word in raw and not any(need in raw for need in needs):
-            return Problem(f"{word!r} goes with {' or '.join(needs)}", got=f"{word}: {show(raw[word])}",
-                           fix=f"write {needs[0]}: ... beside it, or leave it out")  # fmt: skip
+            return Problem(
+                f"{word!r} goes with {' or '.join(needs)}",
+                got=f"{word}: {show(raw[word])}",
+                fix=f"write {needs[0]}: ... beside it, or leave it out",
+            )
     if raw.get("share") is True and "repeat" not in raw:
         return Problem("'share: true' goes with repeat", fits="share: NODE, to use a node again")
     if "holes" in raw and not option:
         return Problem("only an option of a slot has holes", fix="move the body to conf/model/SLOT/NAME.yaml")
     if option and (misplaced := [word for word in PLACES if word in raw]):
-        return Problem(f"{misplaced[0]!r} belongs to the node that uses this, not here", fix=f"move it beside `use:`")
+        return Problem(f"{misplaced[0]!r} belongs to the node that uses this, not here", fix="move it beside `use:`")
     return None
 
 

@@ -27,7 +27,9 @@ def read_origins(file: Path) -> tuple[list[tuple[tuple[Any, ...], Origin, bool]]
     return found, problems
 
 
-def _walk(node: yaml.Node, path: tuple[Any, ...], file: str, problems: list[Problem]) -> Iterator[tuple[tuple[Any, ...], Origin, bool]]:
+def _walk(
+    node: yaml.Node, path: tuple[Any, ...], file: str, problems: list[Problem]
+) -> Iterator[tuple[tuple[Any, ...], Origin, bool]]:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             origin = _origin(file, key)
@@ -61,7 +63,10 @@ def _trap(node: yaml.Node, origin: Origin, path: str, problems: list[Problem], k
 def trap(text: str, key: bool = False) -> tuple[str, str] | None:
     """What YAML 1.1 would make of a plain word, and what to write instead; None for an honest one."""
     if text.lower() in BOOLEANS:
-        return f"YAML reads {text} as {BOOLEANS[text.lower()]}", f'{BOOLEANS[text.lower()]}, or "{text}" in quotes for the word'
+        return (
+            f"YAML reads {text} as {BOOLEANS[text.lower()]}",
+            f'{BOOLEANS[text.lower()]}, or "{text}" in quotes for the word',
+        )
     if text == "None" and not key:
         return "YAML reads None as a word of four letters", 'null, or "None" in quotes for the word'
     if OCTAL.match(text) and not key:

@@ -127,7 +127,7 @@ class Room:
 
     def references(self) -> list[str]:
         """All that `in:` may say here."""
-        named = [name for name in self.results]
+        named = list(self.results)
         return named + [f"{name}.{port}" for name, ports in self.results.items() if len(ports) > 1 for port in ports]
 
     def view(self, name: str) -> Mapping[str, Any] | None:

@@ -114,7 +114,9 @@ def number(text: Text) -> Any:
     raw = text.raw
     if raw == MISSING:
         name = ".".join(map(str, text.path)) or "it"
-        raise ExpressionError(f"{name} is missing (???)", fix=f"write it at {text.origin}, or {name}=... on the command line")
+        raise ExpressionError(
+            f"{name} is missing (???)", fix=f"write it at {text.origin}, or {name}=... on the command line"
+        )
     if isinstance(raw, list | tuple):
         return tuple(number(replace(text, raw=item)) for item in raw)
     if not isinstance(raw, str):

@@ -4,7 +4,7 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any
 
@@ -60,15 +60,16 @@ class Signature:
         return next((port for port in self.ports if port.name == name), None)
 
 
-@lru_cache(maxsize=None)
+@cache
 def signature_of(name: str, entry: Any) -> Signature:
     """The signature of a catalogue entry: an `nn.Module` class or a `Layer`."""
     layer = entry if isinstance(entry, Layer) else None
     factory = layer.factory if layer else entry
     parameters = _parameters(factory, {} if layer is None else layer.words)
     if layer:
-        ports, variadic = (Port("x", _axes(layer.takes), DTYPES.get(layer.kind or "")),), False
-        gives = (Port("out", _axes(layer.gives or layer.takes)),)
+        ports: tuple[Port, ...] = (Port("x", _axes(layer.takes), DTYPES.get(layer.kind or "")),)
+        gives: tuple[Port, ...] = (Port("out", _axes(layer.gives or layer.takes)),)
+        variadic = False
         idle = layer.idle or (lambda module: False)
     else:
         ports, variadic, gives = _forward(factory)

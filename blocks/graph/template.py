@@ -25,7 +25,8 @@ def resolve(assembler: "Assembler", filling: Filling, here: Scope) -> tuple[Fill
     Returns:
         What it leads to, the arguments, and a label such as "residual: prenorm".
     """
-    texts, label, seen = _texts(assembler, filling), "", []
+    texts, label = _texts(assembler, filling), ""
+    seen: list[Any] = []
     while "use" in filling.raw:
         slot = filling.raw["use"]
         if slot in seen:
@@ -48,9 +49,7 @@ def resolve(assembler: "Assembler", filling: Filling, here: Scope) -> tuple[Fill
 
 def _texts(assembler: "Assembler", filling: Filling) -> dict[str, Text]:
     places = {key: (*filling.path, key) for key in arguments_of(filling.raw)}
-    return {
-        key: Text(filling.raw[key], assembler.origin(path), filling.scope, path) for key, path in places.items()
-    }
+    return {key: Text(filling.raw[key], assembler.origin(path), filling.scope, path) for key, path in places.items()}
 
 
 def _option(assembler: "Assembler", slot: Any, filling: Filling, here: Scope) -> tuple[Filling, str]:
@@ -58,7 +57,9 @@ def _option(assembler: "Assembler", slot: Any, filling: Filling, here: Scope) ->
     slots = {key: value for key, value in assembler.slots.items() if key not in MODEL_WORDS}
     raw = slots.get(slot) if isinstance(slot, str) else None
     if not isinstance(raw, Mapping):
-        known = [key for key, value in slots.items() if isinstance(value, Mapping) and {"block", "use", "body"} & set(value)]
+        known = [
+            key for key, value in slots.items() if isinstance(value, Mapping) and {"block", "use", "body"} & set(value)
+        ]
         known += filling.scope.holes
         fits = did_you_mean(str(slot), known) if known else None
         fix = f"add `{slot}: OPTION` to the model's defaults, or +model/{slot}=OPTION on the command line"

@@ -13,58 +13,49 @@ from torch import Tensor, nn
 from blocks.graph.errors import ConfigError, Problem, did_you_mean
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # what trainers put around a state_dict
-
-
-def read_tensors(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors of a file or a state_dict, by name; nothing in a file is executed."""
-    if isinstance(source, Mapping):
-        found: Any = source
-    else:
-        path = Path(source)
-        if not path.is_file():
-            known = (
-                sorted(file.name for file in path.parent.glob("*") if file.suffix in SUFFIXES)
-                if path.parent.is_dir()
-                else []
-            )
-            raise ConfigError(
-                [Problem(f"no file {str(path)!r} with weights", fits=did_you_mean(path.name, known) if known else None)]
-            )
-        try:
-            found = _read_file(path)
-        except pickle.UnpicklingError as error:
-            raise ConfigError([Problem(f"{path} holds more than tensors: reading it could run its code", got=_first_line(error),
-                                       fix="save its state_dict alone, or as safetensors")]) from error  # fmt: skip
-        except Exception as error:  # each format has errors of its own for a broken file
-            raise ConfigError([Problem(f"{path} cannot be read as weights", got=f"{type(error).__name__}: {_first_line(error)}",
-                                       fits="a .safetensors, or a .pt, .pth, .bin of torch.save")]) from error  # fmt: skip
-    for wrapper in WRAPPERS:
-        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
-            found = found[wrapper]
-    tensors = (
-        {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
-        if isinstance(found, Mapping)
-        else {}
-    )
-    if not tensors:
-        raise ConfigError([Problem("no tensors in there", str(source) if not isinstance(source, Mapping) else None,
-                                   fits=f"a state_dict, bare or under {', '.join(WRAPPERS)}")])  # fmt: skip
-    return tensors
-
-
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
 
-def _read_file(path: Path) -> Any:
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
+def read_tensors(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a file or a state_dict, by name; nothing in a file is executed. Raises ConfigError."""
+    found: Any = source if isinstance(source, Mapping) else _read_file(Path(source))
+    for wrapper in WRAPPERS:
+        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
+            found = found[wrapper]
+    tensors = {}
+    if isinstance(found, Mapping):
+        tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+    if not tensors:
+        where = None if isinstance(source, Mapping) else str(source)
+        fits = f"a state_dict, bare or under {', '.join(WRAPPERS)}"
+        raise ConfigError([Problem("no tensors in there", where, fits=fits)])
+    return tensors
 
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+
+def _read_file(path: Path) -> Any:
+    if not path.is_file():
+        known = [file.name for file in path.parent.glob("*") if file.suffix in SUFFIXES]
+        fits = did_you_mean(path.name, known) if known else None
+        raise ConfigError([Problem(f"no file {str(path)!r} with weights", fits=fits)])
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        problem, fix = "this file holds more than tensors: reading it could run code", "save its state_dict alone"
+        raise ConfigError([Problem(problem, str(path), got=_first_line(error), fix=fix)]) from error
+    except Exception as error:  # each format has errors of its own for a broken file
+        got, fits = (
+            f"{type(error).__name__}: {_first_line(error)}",
+            "a .safetensors, or a .pt, .pth, .bin of torch.save",
+        )
+        raise ConfigError([Problem("this file cannot be read as weights", str(path), got=got, fits=fits)]) from error
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:200]
+    return (str(error).strip().splitlines() or [""])[0][:100]
 
 
 def tensors_of(model: nn.Module) -> dict[str, tuple[Tensor, tuple[str, ...]]]:

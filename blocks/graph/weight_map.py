@@ -51,15 +51,9 @@ def read_map(map: str | Path | Mapping[str, Any] | None, folder: Path | None = N
     problems = [Problem(f"no section {key!r} in a map", read.origin(str(key)), fits=did_you_mean(str(key), SECTIONS))
                 for key in read.sections if key not in SECTIONS]  # fmt: skip
     for key, value in read.sections.items():
-        wanted: type = list if key in ("drop", "keep", "head") else Mapping  # type: ignore[assignment]
-        if key in SECTIONS and value is not None and not isinstance(value, wanted):
-            problems.append(
-                Problem(
-                    f"{key!r} of a map is a {'list of patterns' if wanted is list else 'mapping'}",
-                    read.origin(key),
-                    got=show(value),
-                )
-            )
+        if key in SECTIONS and value is not None and not isinstance(value, list if key in LISTS else Mapping):
+            problem = f"{key!r} of a map is a {'list of patterns' if key in LISTS else 'mapping'}"
+            problems.append(Problem(problem, read.origin(key), got=f"{key}: {show(value)}"))
     if not read.sections.get("map"):
         problems.append(Problem("a map needs lines", name, fits="map: {ours: theirs}"))
     if problems:
@@ -74,13 +68,5 @@ def find_map(name: str | Path, folder: Path | None = None) -> Path:
         if path.suffix == ".yaml" and path.is_file():
             return path
     known = [file.stem for place in folders for file in place.glob("*.yaml")]
-    raise ConfigError(
-        [
-            Problem(
-                f"no map {str(name)!r}",
-                path="weights.map",
-                fits=did_you_mean(str(name), known),
-                fix="or the path of a .yaml",
-            )
-        ]
-    )
+    fits = did_you_mean(str(name), known)
+    raise ConfigError([Problem(f"no map {str(name)!r}", path="weights.map", fits=fits, fix="or the path of a .yaml")])

@@ -4,9 +4,6 @@ A map is YAML (`conf/weights/`): for each of our parameters the name of theirs. 
 is executed. Every tensor on both sides is accounted for.
 """
 
-import os
-import pickle
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -14,19 +11,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import yaml
 from torch import Tensor, nn
 
 from blocks.graph.compose import conf_folder
-from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, show
-from blocks.graph.expression import ExpressionError, evaluate
-from blocks.graph.origins import LOADER, read_origins
-from blocks.graph.pattern import Pieces, fill, match, matching, nothing_matches, parameters_of
-from blocks.graph.resample import FITS, resample
+from blocks.graph.errors import ConfigError, Problem, did_you_mean
+from blocks.graph.expression import ExpressionError
+from blocks.graph.pattern import fill, match
+from blocks.graph.weight_file import read_tensors, save_weights, tensors_of
+from blocks.graph.weight_line import Line, read_line
+from blocks.graph.weight_map import Map, read_map
 
-SECTIONS = ("rename", "tie", "drop", "keep", "head", "map")
-WORDS = ("from", "parts", "of", "axis", "transpose", "permute", "flip", "reshape", "fit", "prefix")
-WRAPPERS = ("state_dict", "model", "model_state_dict")  # what trainers put around a state_dict
 TOLD = 6  # names that an error shows
 
 
@@ -55,10 +49,10 @@ class Report:
     def __str__(self) -> str:
         lines = [f"{len(self.matched)} tensors matched"]
         lines += [f"  reshaped   {name}: {how}" for name, how in self.reshaped.items()]
-        for word, names in (("replaced", self.replaced), ("kept", self.kept), ("dropped", self.dropped),
-                            ("missing", self.missing), ("left over", self.left_over)):  # fmt: skip
+        for word in ("replaced", "kept", "dropped", "missing", "left_over"):
+            names = getattr(self, word)
             if names:
-                lines.append(f"  {word:<10} {_some(names)}")
+                lines.append(f"  {word.replace('_', ' '):<10} {_some(names)}")
         return "\n".join(lines)
 
 
@@ -84,16 +78,10 @@ def load_weights(
         ConfigError: every tensor that does not fit or is not accounted for.
     """
     if head not in ("keep", "replace"):
-        raise ConfigError(
-            [
-                Problem(
-                    f"no way {head!r} with the head", path="weights.head", fits=did_you_mean(head, ("keep", "replace"))
-                )
-            ]
-        )
-    loader = Loader(
-        read_map(map, folder), read_tensors(source), str(source) if isinstance(source, str | Path) else "the state_dict"
-    )
+        fits = did_you_mean(head, ("keep", "replace"))
+        raise ConfigError([Problem(f"no way {head!r} with the head", path="weights.head", fits=fits)])
+    file = str(source) if isinstance(source, str | Path) else "the state_dict"
+    loader = Loader(read_map(map, folder), read_tensors(source), file)
     report, values = loader.plan(model, head)
     problems = loader.problems
     if strict:
@@ -126,46 +114,54 @@ class Loader:
     def plan(self, model: nn.Module, head: str) -> tuple[Report, dict[str, Tensor]]:
         """What goes where, and the values; nothing is copied yet."""
         theirs = self._renamed()
-        report: dict[str, Any] = {"matched": {}, "reshaped": {}, "replaced": [], "kept": [], "missing": []}
+        report: Any = {"matched": {}, "reshaped": {}, "replaced": [], "kept": [], "missing": []}
         values: dict[str, Tensor] = {}
         for ours, (parameter, aliases) in tensors_of(model).items():
-            value, how, found = None, "", None
-            for name in (ours, *aliases):
-                try:
-                    found = self._line(name, theirs)
-                    if found is None:
-                        continue
-                    pattern, pieces, line = found
-                    new, source, how = self._value(theirs, line, pieces, tuple(parameter.shape))
-                except ExpressionError as error:
-                    where = self.map.origin("map", found[0]) if found else self.map.name
-                    self.problems.append(Problem(error.problem, where, name, fits=error.fits, fix=error.fix))
-                    value = parameter  # told already, so neither missing nor left over
-                    self.used.update({each: {(0, 1)} for each in (found[2]["from"] if found else ())})
-                    break
-                if value is not None and not torch.equal(value, new):
-                    self.problems.append(Problem(f"{ours} and {name} are one parameter here and two different ones there", self.file, name,
-                                                 fix=f"~model.tie takes the tie away"))  # fmt: skip
-                value = new if value is None else value
-                report["matched"].setdefault(ours, source)
+            shape = tuple(parameter.shape)
+            value, source, how = self._gather(ours, aliases, shape, theirs)
             if value is None:
                 word = "kept" if self._listed("keep", ours) else "missing"
                 report[word].append(ours)
-            elif tuple(value.shape) == tuple(parameter.shape):
-                values[ours] = value
+            elif tuple(value.shape) == shape:
+                values[ours], report["matched"][ours] = value, source
                 if how:
                     report["reshaped"][ours] = how
             elif head == "replace" and self._listed("head", ours):
-                report["matched"].pop(ours)
                 report["replaced"].append(ours)
-            else:
-                self._misfit(ours, tuple(parameter.shape), tuple(value.shape), report["matched"].get(ours, ""))
+            elif source:
+                self._misfit(ours, shape, tuple(value.shape), source)
         left = [name for name in theirs if not self._spent(name)]
         report["dropped"] = [name for name in left if self._listed("drop", name)]
         report["left_over"] = [name for name in left if name not in report["dropped"]]
         return Report(
-            **{key: tuple(value) if isinstance(value, list) else value for key, value in report.items()}
+            **{key: tuple(names) if isinstance(names, list) else names for key, names in report.items()}
         ), values
+
+    def _gather(
+        self, ours: str, aliases: tuple[str, ...], shape: tuple[int, ...], theirs: Mapping[str, Tensor]
+    ) -> tuple[Tensor | None, str, str]:
+        """What fills one of ours, under any of its names: the value, where it comes from, how it was resampled."""
+        value, source, how = None, "", ""
+        for name in (ours, *aliases):
+            line = None
+            try:
+                line = self._line(name, theirs)
+                if line is None:
+                    continue
+                new, how = line.value(theirs, shape)
+            except ExpressionError as error:
+                where = self.map.origin("map", line.pattern) if line else self.map.name
+                self.problems.append(Problem(error.problem, where, name, fits=error.fits, fix=error.fix))
+                for each in line.sources if line else ():
+                    self.used[each] = {(0, 1)}
+                return torch.empty(0), "", ""  # told: neither missing nor left over
+            for each in line.sources:
+                self.used.setdefault(each, set()).update(line.taken())
+            if value is not None and not torch.equal(value, new):
+                problem = f"{ours} and {name} are one parameter here and two different ones there"
+                self.problems.append(Problem(problem, self.file, name, fix="'~model.tie' takes the tie away"))
+            value, source = (new, line.text()) if value is None else (value, source)
+        return value, source, how
 
     def _misfit(self, ours: str, shape: tuple[int, ...], came: tuple[int, ...], source: str) -> None:
         fix = None
@@ -203,62 +199,15 @@ class Loader:
     def _listed(self, section: str, name: str) -> bool:
         return any(fnmatchcase(name, str(pattern)) for pattern in self.map.sections.get(section) or ())
 
-    def _line(self, ours: str, theirs: Mapping[str, Tensor]) -> tuple[str, dict[str, str], dict[str, Any]] | None:
+    def _line(self, ours: str, theirs: Mapping[str, Tensor]) -> Line | None:
         """The first line that fits one of ours and whose tensors are all there."""
         for pattern, raw in self.map.sections["map"].items():
             pieces = match(str(pattern), ours)
-            if pieces is None:
-                continue
-            line = dict(raw) if isinstance(raw, Mapping) else {"from": raw}
-            unknown = [word for word in line if word not in WORDS]
-            if unknown or "from" not in line:
-                problem = f"a line of a map has no {unknown[0]!r}" if unknown else "a line of a map says `from`"
-                fits = did_you_mean(str(unknown[0]), WORDS) if unknown else "from: THEIRS"
-                self.problems.append(Problem(problem, self.map.origin("map", pattern), ours, fits=fits))
-                continue
-            names = line["from"] if isinstance(line["from"], list) else [line["from"]]
-            line["from"] = [fill(str(name), pieces) for name in names]
-            if all(name in theirs for name in line["from"]):
-                return str(pattern), pieces, line
+            if pieces is not None:
+                line = read_line(str(pattern), raw, pieces)
+                if all(name in theirs for name in line.sources):
+                    return line
         return None
-
-    def _value(
-        self, theirs: Mapping[str, Tensor], line: Mapping[str, Any], pieces: Mapping[str, str], shape: tuple[int, ...]
-    ) -> tuple[Tensor, str, str]:
-        """Theirs as ours needs it, in the order: axes, join, parts, shape, resolution."""
-        axis = _number(line.get("axis", 0), pieces, "axis")
-        tensors = [_turned(theirs[name], line) for name in line["from"]]
-        for name in line["from"]:
-            self.used.setdefault(name, set())
-        try:
-            value = torch.cat(tensors, axis) if len(tensors) > 1 else tensors[0]
-            if "parts" in line:
-                value = self._parts(value, line, pieces, axis)
-            else:
-                for name in line["from"]:
-                    self.used[name].add((0, 1))
-            if line.get("reshape") is True and tuple(value.shape) != shape:
-                value = value.reshape(shape)
-        except (RuntimeError, IndexError) as error:
-            shapes = ", ".join(f"{name} {tuple(theirs[name].shape)}" for name in line["from"])
-            raise ExpressionError(f"{shapes} cannot become {shape}: {_first_line(error)}") from None
-        source = " + ".join(line["from"]) + (f" [{line['parts']} of {line['of']}]" if "parts" in line else "")
-        how = ""
-        if "fit" in line and tuple(value.shape) != shape:
-            value, how = resample(str(line["fit"]), value, shape, _number(line.get("prefix", 0), pieces, "prefix"))
-        return value, source, how
-
-    def _parts(self, value: Tensor, line: Mapping[str, Any], pieces: Mapping[str, str], axis: int) -> Tensor:
-        """Some of several equal parts along an axis, in the order named."""
-        of = _number(line.get("of"), pieces, "of")
-        raw = line["parts"] if isinstance(line["parts"], list) else [line["parts"]]
-        parts = [_number(part, pieces, "parts") for part in raw]
-        if of < 1 or value.shape[axis] % of or not all(0 <= part < of for part in parts):
-            raise ExpressionError(f"parts {parts} of {of} do not divide {tuple(value.shape)} along axis {axis}")
-        for name in line["from"]:
-            self.used[name] |= {(part, of) for part in parts}
-        pieces_of = value.chunk(of, axis)
-        return torch.cat([pieces_of[part] for part in parts], axis)
 
     def _spent(self, name: str) -> bool:
         """Whether all of theirs went somewhere."""
@@ -275,11 +224,12 @@ class Loader:
             fix = better and f"the map {better} fits this file"
         if report.missing:
             near = did_you_mean(report.missing[0], report.left_over) if report.left_over else ""
-            yield Problem(f"nothing fills {len(report.missing)} of ours", self.map.name, "weights", got=_some(report.missing),
-                          fits=near if near.startswith("did") else None, fix=fix or "another map, or fewer layers")  # fmt: skip
+            fits = near if near.startswith("did") else None
+            problem, fix_missing = f"nothing fills {len(report.missing)} of ours", fix or "another map, or fewer layers"
+            yield Problem(problem, self.map.name, "weights", got=_some(report.missing), fits=fits, fix=fix_missing)
         if report.left_over:
-            yield Problem(f"{len(report.left_over)} of theirs fill nothing", self.file, "weights", got=_some(report.left_over),
-                          fix="a line in the map, or in its `drop`" if not fix else None)  # fmt: skip
+            problem, fix_left = f"{len(report.left_over)} of theirs fill nothing", "a line in the map, or in its `drop`"
+            yield Problem(problem, self.file, "weights", got=_some(report.left_over), fix=None if fix else fix_left)
 
     def _better_map(self, model: nn.Module, folder: Path | None, matched: int) -> str | None:
         """The map of ours that fills most of this model from this file, if it fills more."""
@@ -292,28 +242,9 @@ class Loader:
         return best
 
 
-def _number(raw: Any, pieces: Mapping[str, str], word: str) -> int:
-    value = evaluate(raw, Pieces(pieces)) if isinstance(raw, str) else raw
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ExpressionError(f"{word} of a map is a whole number, not {raw!r}")
-    return value
-
-
-def _turned(value: Tensor, line: Mapping[str, Any]) -> Tensor:
-    """Axes of one tensor in another order or direction."""
-    if line.get("transpose") is True and value.dim() == 2:
-        value = value.t()
-    try:
-        if "permute" in line:
-            value = value.permute(*line["permute"])
-        return value.flip(line["flip"]) if "flip" in line else value
-    except (RuntimeError, IndexError, TypeError) as error:
-        raise ExpressionError(f"axes of {tuple(value.shape)}: {_first_line(error)}") from None
-
-
 def _some(names: Iterable[str]) -> str:
     names = list(names)
     return ", ".join(names[:TOLD]) + (f", ... ({len(names)})" if len(names) > TOLD else "")
 
 
-__all__ = ["FITS", "Report", "fine_tune", "freeze", "learning_rates", "load_weights", "save_weights"]
+__all__ = ["Report", "load_weights", "save_weights"]

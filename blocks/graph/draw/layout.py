@@ -135,7 +135,7 @@ class _Layout:
         net = next(net for net in self.order.nets if net.lane == place)
         ends = [(net.source, lambda: self._out(net)), *((t.vertex, lambda t=t: self._in(t)) for t in net.targets)]
         placed = [where() for vertex, where in ends if self.home[vertex] < place]
-        return next((end for end in placed if 0 < (end - x) * side), x)
+        return next((end for end in placed if (end - x) * side > 0), x)
 
     def _label_reach(self, vertex: int) -> float:
         reach = 0.0

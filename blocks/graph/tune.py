@@ -62,15 +62,8 @@ def learning_rates(model: nn.Module, multipliers: Mapping[str, Any]) -> dict[str
                     raise ExpressionError(f"{pattern}: a multiplier is a number from 0", "0.1, or 0.75 ** (12 - i)")
                 rates[each.path] = float(value)
         except ExpressionError as error:
-            problems.append(
-                Problem(
-                    error.problem,
-                    path="weights.learning_rate",
-                    got=f"{pattern}: {show(raw)}",
-                    fits=error.fits,
-                    fix=error.fix,
-                )
-            )
+            got, where = f"{pattern}: {show(raw)}", "weights.learning_rate"
+            problems.append(Problem(error.problem, path=where, got=got, fits=error.fits, fix=error.fix))
     if problems:
         raise ConfigError(problems)
     return rates
@@ -88,9 +81,9 @@ def fine_tune(
     Returns:
         The report of the load (None without one), the frozen parameters, and the multiplier of each parameter.
     """
-    unknown = [key for key in section if key not in ("load", "map", "head", "freeze", "learning_rate")]
+    unknown = [key for key in section if key not in KEYS]
     if unknown:
-        fits = did_you_mean(unknown[0], ("load", "map", "head", "freeze", "learning_rate"))
+        fits = did_you_mean(unknown[0], KEYS)
         raise ConfigError([Problem(f"no key {unknown[0]!r} in weights", path="weights", fits=fits)])
     report = None
     if section.get("load"):
@@ -98,7 +91,7 @@ def fine_tune(
             model, section["load"], section.get("map"), head=section.get("head") or "keep", folder=folder
         )
     elif section.get("map") or section.get("head") == "replace":
-        raise ConfigError([Problem("weights.map and weights.head say how to load, and nothing is loaded", path="weights",
-                                   fix="weights.load=FILE")])  # fmt: skip
+        problem = "weights.map and weights.head say how to load, and nothing is loaded"
+        raise ConfigError([Problem(problem, path="weights", fix="weights.load=FILE")])
     frozen = freeze(model, section.get("freeze") or [])
     return report, frozen, learning_rates(model, section.get("learning_rate") or {})
