@@ -1,0 +1,134 @@
+"""What every block of the catalogue keeps, whatever it computes: right gradients, the same shapes on meta, any batch."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from blocks.catalog import own
+
+B, N, D, H, W = 2, 3, 4, 6, 4  # small, for gradcheck; every block's own tests use primes
+
+
+def tokens(*shape: int) -> Tensor:
+    return torch.randn(*(shape or (B, N, D)), dtype=torch.float64, requires_grad=True)
+
+
+def ids() -> Tensor:
+    return torch.tensor([[0, 4, 2], [1, 1, 3]])
+
+
+GRID, IMAGE = (B, H, W, D), (B, D, H, W)
+EXAMPLES = {  # name -> constructor arguments, inputs
+    "Add": ({}, lambda: (tokens(), tokens())),
+    "AdditiveAttention": ({"dim": D, "context_dim": 5, "hidden": 3}, lambda: (tokens(), tokens(B, 2, 5))),
+    "AttentionPool": ({"dim": D, "heads": 2}, lambda: (tokens(),)),
+    "CausalConv1d": ({"dim": D, "features": 3, "kernel": 2}, lambda: (tokens(),)),
+    "ChannelNorm": ({"channels": D}, lambda: (tokens(*IMAGE),)),
+    "ChannelScale": ({"channels": D}, lambda: (tokens(*IMAGE),)),
+    "ClassToken": ({"dim": D}, lambda: (tokens(),)),
+    "Concat": ({}, lambda: (tokens(), tokens(B, N, 5))),
+    "CrossAttention": ({"dim": D, "context_dim": 5, "heads": 2}, lambda: (tokens(), tokens(B, 2, 5))),
+    "CrossPatchAttention": ({"height": H, "width": W, "patch": 2}, lambda: (tokens(*GRID),)),
+    "DropPath": ({"rate": 0.0}, lambda: (tokens(),)),
+    "Gain": ({"factor": 1.5}, lambda: (tokens(),)),
+    "GRU": ({"dim": D, "hidden": 3}, lambda: (tokens(),)),
+    "GlobalAverage": ({}, lambda: (tokens(*IMAGE),)),
+    "InnerPatchAttention": ({"dim": D, "height": H, "width": W, "heads": 2, "patch": 2}, lambda: (tokens(*GRID),)),
+    "LSTM": ({"dim": D, "hidden": 3}, lambda: (tokens(),)),
+    "LastToken": ({}, lambda: (tokens(),)),
+    "LayerScale": ({"dim": D}, lambda: (tokens(),)),
+    "LearnedPosition": ({"tokens": N, "dim": D}, lambda: (tokens(),)),
+    "LearnedPosition2d": ({"height": H, "width": W, "dim": D}, lambda: (tokens(*GRID),)),
+    "LearnedTokens": ({"tokens": 2, "dim": D}, lambda: (tokens(),)),
+    "LinearAttention": ({"dim": D, "heads": 2}, lambda: (tokens(),)),
+    "MaxTokens": ({}, lambda: (tokens(),)),
+    "MeanTokens": ({}, lambda: (tokens(),)),
+    "MixtureOfExperts": ({"dim": D, "experts": 2, "top": 2, "hidden": 3}, lambda: (tokens(),)),
+    "Multiply": ({}, lambda: (tokens(), tokens())),
+    "Part": ({"index": 1, "of": 2}, lambda: (tokens(),)),
+    "PatchEmbedding": ({"channels": D, "dim": 3, "size": 2}, lambda: (tokens(*IMAGE),)),
+    "PatchMerging": ({"dim": D}, lambda: (tokens(*GRID),)),
+    "RMSNorm": ({"dim": D}, lambda: (tokens(),)),
+    "RNN": ({"dim": D, "hidden": 3}, lambda: (tokens(),)),
+    "ReZero": ({"initial": 0.5}, lambda: (tokens(),)),
+    "Rearrange": ({"pattern": "b t d -> b d t"}, lambda: (tokens(),)),
+    "ResponseNorm": ({"dim": D}, lambda: (tokens(*GRID),)),
+    "SelectToken": ({}, lambda: (tokens(),)),
+    "SelfAttention": ({"dim": D, "heads": 2}, lambda: (tokens(),)),
+    "SinusoidalPosition": ({"dim": D}, lambda: (tokens(),)),
+    "SinusoidalPosition2d": ({"dim": D}, lambda: (tokens(B, 4, D),)),
+    "SqueezeExcite": ({"channels": D, "reduction": 2}, lambda: (tokens(*IMAGE),)),
+    "TokenEmbedding": ({"vocab": 5, "dim": D}, lambda: (ids(),)),
+    "WindowAttention": (
+        {"dim": D, "height": H, "width": W, "heads": 2, "window": 2, "shift": 1},
+        lambda: (tokens(*GRID),),
+    ),
+}
+PARTS = {
+    "Rotary": {"head_dim": 4},
+    "ALiBi": {"heads": 2},
+    "RelativeBias": {"heads": 2},
+}  # parts of an attention: see its tests
+
+
+def make(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    return own()[name](**EXAMPLES[name][0])
+
+
+def first(result: object) -> Tensor:
+    return result[0] if isinstance(result, tuple) else result
+
+
+def test_every_block_has_an_example():
+    assert sorted([*EXAMPLES, *PARTS]) == sorted(own())
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_gradients_are_right_in_double_precision(name):
+    module = make(name).double().eval()
+    inputs = EXAMPLES[name][1]()
+    parameters = dict(module.named_parameters())
+
+    def run(*values: Tensor) -> Tensor:
+        given, weights = values[: len(inputs)], dict(zip(parameters, values[len(inputs) :], strict=True))
+        return first(torch.func.functional_call(module, weights, given))
+
+    weights = [parameter.detach().clone().requires_grad_() for parameter in parameters.values()]
+    differentiable = [value for value in (*inputs, *weights) if value.requires_grad]
+    assert differentiable, "nothing to differentiate"
+    assert torch.autograd.gradcheck(run, (*inputs, *weights), fast_mode=True)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_meta_device_gives_the_shapes_of_the_real_one(name):
+    inputs = [value.detach().float() if value.is_floating_point() else value for value in EXAMPLES[name][1]()]
+    real = first(make(name)(*inputs))
+    with torch.device("meta"):
+        module = own()[name](**EXAMPLES[name][0])
+    unreal = first(module(*(value.to("meta") for value in inputs)))
+    assert (unreal.shape, unreal.dtype) == (real.shape, real.dtype)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_of_a_batch_does_not_depend_on_the_others(name):
+    module = make(name).eval()
+    inputs = [value.detach().float() if value.is_floating_point() else value for value in EXAMPLES[name][1]()]
+    whole, alone = first(module(*inputs)), first(module(*(value[:1] for value in inputs)))
+    torch.testing.assert_close(whole[:1], alone, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", own())
+def test_the_docstring_says_arguments_shape_and_source(name):
+    text = own()[name].__doc__ or ""
+    wanted = ["Shape:", "Source:"] + ["Args:"] * bool(_own_arguments(name))
+    assert [word for word in wanted if word not in text] == []
+
+
+def _own_arguments(name: str) -> list[str]:
+    code = own()[name].__init__.__code__
+    return [
+        each
+        for each in code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+        if "__init__" in vars(own()[name])
+    ]
