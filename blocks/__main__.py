@@ -7,12 +7,14 @@ import sys
 
 COMMANDS = {  # a file of blocks/commands each; imported only when it is called, so that --help answers at once
     "explain": "one row a node: block, output shape, parameters, share",
+    "draw": "a picture: a page, an SVG, Mermaid or DOT",
     "catalog": "every block: what it takes, gives and does; which models use it",
     "load": "weights of timm, transformers, torchvision or our own into a model; says what became of each tensor",
 }
 EXAMPLES = """examples:
   python -m blocks explain model=vit_ti16 data=imagenet
   python -m blocks explain model=vit model/mlp=swiglu model.params.depth=6 --depth 2
+  python -m blocks draw model=swin -o swin.svg
   python -m blocks catalog SelfAttention
   python -m blocks load model=vit_b16 data=imagenet --weights FILE --map timm_vit --save vit_b16.safetensors
 """

@@ -20,6 +20,8 @@ from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, show
 from blocks.graph.module import Graph, locate, materialise
 from blocks.graph.node import MODEL_WORDS
 from blocks.graph.room import Row, Wire
+from blocks.graph.tune import fine_tune, freeze, learning_rates
+from blocks.graph.weights import Report, load_weights, save_weights
 
 
 @dataclass(frozen=True)
@@ -213,10 +215,16 @@ __all__ = [
     "Origin",
     "Plan",
     "Problem",
+    "Report",
     "assemble",
     "build",
     "compose",
     "did_you_mean",
+    "fine_tune",
+    "freeze",
+    "learning_rates",
+    "load_weights",
     "locate",
     "plan",
+    "save_weights",
 ]

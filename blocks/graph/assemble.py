@@ -63,6 +63,7 @@ class Assembler:
         self.passed = 0  # innermost repeats passed inside the present top-level node
         self.total: Callable[[], int] = lambda: 0
         self.rows: list[Row] = []
+        self.inputs: Outputs = {}
         self.outputs: Outputs = {}
 
     # ---------------------------------------------------------------- bodies
@@ -81,7 +82,7 @@ class Assembler:
                 add_model_input(room, name, Text(raw, self.origin((*path, "inputs", name)), scope))
         room.previous = next(iter(room.inputs.values()), None)
         outputs = self.body(room, config["graph"], (*path, "graph"), scope, config.get("outputs"), (*path, "outputs"))
-        self.outputs, self.rows = outputs, room.rows
+        self.inputs, self.outputs, self.rows = room.inputs, outputs, room.rows
         return self.close(room, outputs, tuple(room.inputs), named=isinstance(config.get("outputs"), Mapping))
 
     def body(self, room: Room, nodes: Any, path: Path, scope: Scope, outputs: Any, outputs_path: Path) -> Outputs:
@@ -261,7 +262,9 @@ class Assembler:
         given, graph, outputs, rows = build_body(self, site, target, texts, label)
         if graph is None:
             return outputs
-        site.room.rows.append(self.row(site, label or "body", outputs, rows))
+        row = self.row(site, label or "body", outputs, rows)
+        row.texts = {name: found.text for name, found in site.room.arguments[site.name].items()}
+        site.room.rows.append(row)
         return self.call(site, graph, given, outputs)
 
     def signature(self, name: Any, origin: Origin) -> Signature:
@@ -285,7 +288,8 @@ class Assembler:
             for key, (tensor, names) in atom.outputs.items()
         }
         row = self.row(site, signature.name, found, [])
-        row.inputs = tuple(wire.shape for wire in wires)
+        row.inputs, row.texts = tuple(wire.shape for wire in wires), texts
+        row.flow = {str(index): wire for index, wire in enumerate(wires)}
         row.arguments = {key: value for key, value in atom.arguments.items() if not isinstance(value, Recipe)}
         room.rows.append(row)
         if atom.idle and len(found) == 1 and wires:
@@ -355,6 +359,7 @@ class Assembler:
         graph, name = site.room.graph, site.name
         arguments, keywords = tuple(wire.node for wire in positional), {key: wire.node for key, wire in named.items()}
         call = graph.create_node("call_module", target, arguments, keywords, name=name)  # type: ignore[arg-type]
+        call.meta["node"] = name  # fx may spell it otherwise, and a shared module stands at several nodes
         if len(outputs) == 1:
             return {key: replace(wire, node=call, made_by=name) for key, wire in outputs.items()}
         results = {}
@@ -386,4 +391,8 @@ class Assembler:
         """What `explain` says of a node."""
         shapes = tuple(item.wire.shape for item in site.inputs)
         found = {key: wire.shape for key, wire in outputs.items()}
-        return Row(site.name, site.display, block, str(self.origin(site.path)), shapes, found, {}, children, repeat)
+        flow = {item.name if item.port or index else "x": item.wire for index, item in enumerate(site.inputs)}
+        if "x" not in flow and site.previous is not None:
+            flow["x"] = site.previous
+        place = str(self.origin(site.path))
+        return Row(site.name, site.display, block, place, shapes, found, {}, children, repeat, flow, outputs)

@@ -19,6 +19,10 @@ class Graph(fx.GraphModule):
             delattr(type(self), "__call__")
         return code
 
+    def _recompile_submodules(self) -> list[Any]:
+        """Bodies inside have their code already; fx would make it again at every level above."""
+        return []
+
     def __reduce__(self) -> Any:
         return _rebuild, (super().__reduce__(), type(self).__mro__[1], self.meta)
 

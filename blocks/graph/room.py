@@ -61,7 +61,7 @@ class Input:
 
 @dataclass
 class Row:
-    """One node as `explain` shows it."""
+    """One node as `explain` shows it; the last three say why: what flows in and out, and what is written."""
 
     name: str
     path: str
@@ -72,6 +72,9 @@ class Row:
     arguments: dict[str, Any] = field(default_factory=dict)
     children: list["Row"] = field(default_factory=list)
     repeat: int = 0
+    flow: dict[str, Wire] = field(default_factory=dict)
+    gives: dict[str, Wire] = field(default_factory=dict)
+    texts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass

@@ -110,32 +110,36 @@ class Loader:
     file: str
     problems: list[Problem] = field(default_factory=list)
     used: dict[str, set[tuple[int, int]]] = field(default_factory=dict)  # theirs -> parts (part, of) that are taken
+    copies: set[str] = field(default_factory=set)  # theirs that a `tie` of the map adds
+    reading: str = ""  # the left side of the line that is read
 
     def plan(self, model: nn.Module, head: str) -> tuple[Report, dict[str, Tensor]]:
         """What goes where, and the values; nothing is copied yet."""
         theirs = self._renamed()
-        report: Any = {"matched": {}, "reshaped": {}, "replaced": [], "kept": [], "missing": []}
         values: dict[str, Tensor] = {}
+        matched: dict[str, str] = {}
+        reshaped: dict[str, str] = {}
+        replaced: list[str] = []
+        kept: list[str] = []
+        missing: list[str] = []
         for ours, (parameter, aliases) in tensors_of(model).items():
             shape = tuple(parameter.shape)
             value, source, how = self._gather(ours, aliases, shape, theirs)
             if value is None:
-                word = "kept" if self._listed("keep", ours) else "missing"
-                report[word].append(ours)
+                (kept if self._listed("keep", ours) else missing).append(ours)
             elif tuple(value.shape) == shape:
-                values[ours], report["matched"][ours] = value, source
+                values[ours], matched[ours] = value, source
                 if how:
-                    report["reshaped"][ours] = how
+                    reshaped[ours] = how
             elif head == "replace" and self._listed("head", ours):
-                report["replaced"].append(ours)
+                replaced.append(ours)
             elif source:
                 self._misfit(ours, shape, tuple(value.shape), source)
-        left = [name for name in theirs if not self._spent(name)]
-        report["dropped"] = [name for name in left if self._listed("drop", name)]
-        report["left_over"] = [name for name in left if name not in report["dropped"]]
-        return Report(
-            **{key: tuple(names) if isinstance(names, list) else names for key, names in report.items()}
-        ), values
+        left = [name for name in theirs if not self._spent(name) and name not in self.copies]
+        dropped = [name for name in left if self._listed("drop", name)]
+        left = [name for name in left if name not in dropped]
+        lists = map(tuple, (replaced, kept, dropped, missing, left))
+        return Report(matched, reshaped, *lists), values
 
     def _gather(
         self, ours: str, aliases: tuple[str, ...], shape: tuple[int, ...], theirs: Mapping[str, Tensor]
@@ -150,7 +154,7 @@ class Loader:
                     continue
                 new, how = line.value(theirs, shape)
             except ExpressionError as error:
-                where = self.map.origin("map", line.pattern) if line else self.map.name
+                where = self.map.origin("map", self.reading)
                 self.problems.append(Problem(error.problem, where, name, fits=error.fits, fix=error.fix))
                 for each in line.sources if line else ():
                     self.used[each] = {(0, 1)}
@@ -185,6 +189,7 @@ class Loader:
         for absent, present in (self.map.sections.get("tie") or {}).items():
             if absent not in found and present in found:
                 found[absent] = found[present]
+                self.copies.add(absent)
         return found
 
     def _safely(self, path: tuple[str, str], read: Callable[[], Any]) -> Any:
@@ -204,6 +209,7 @@ class Loader:
         for pattern, raw in self.map.sections["map"].items():
             pieces = match(str(pattern), ours)
             if pieces is not None:
+                self.reading = str(pattern)
                 line = read_line(str(pattern), raw, pieces)
                 if all(name in theirs for name in line.sources):
                     return line

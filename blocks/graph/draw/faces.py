@@ -31,10 +31,16 @@ def badge(node: Node) -> str:
     return f"×{node.times}" if node.times > 1 else ""
 
 
+def subtitle(node: Node) -> str:
+    """The block or template of a node; for a body without a name, what is in it."""
+    names = ", ".join(child.name for child in node.body.nodes) if node.body and not node.block else ""
+    return node.block or (names if len(names) <= 26 else f"{names[:24].rstrip(', ')} ...")
+
+
 def face(node: Node) -> tuple[float, float]:
     """Width and height of a folded node."""
     first = text_width(node.name, 12.5) + (text_width(badge(node), 11) + 22 if badge(node) else 0) + (16 if node.body else 0)
-    second = text_width(node.block, 10.5) + text_width(count_text(node.parameters), 10.5) + 16
+    second = text_width(subtitle(node), 10.5) + text_width(count_text(node.parameters), 10.5) + 16
     return max(LEAST, round(max(first, second) + 26)), FACE
 
 
@@ -79,7 +85,7 @@ def face_svg(node: Node) -> str:
         f'<rect class="box" width="{w:g}" height="{h}" rx="7"/>',
         f'<rect class="accent" x="0" y="8" width="3.5" height="{h - 16}" rx="1.75"/>',
         text(13, 19, node.name, 12.5, ' font-weight="600"'),
-        text(13, 34, node.block, 10.5, ' class="soft"'),
+        text(13, 34, subtitle(node), 10.5, ' class="soft"'),
         text(w - 10, 34, count_text(node.parameters), 10.5, ' class="soft" text-anchor="end"'),
     ]
     right = w - 10 - (14 if node.body else 0)

@@ -165,7 +165,7 @@ def _channels(nets: list[Net], layers: list[int], lanes: list[Lane], home: dict[
 
 def _slots(body: Body, found: Order, before: dict[int, Edge]) -> None:
     """Slots of inputs and outputs: the straight one in the middle, the others on the side they come from or go to."""
-    side = {vertex: lane.side for lane in found.lanes for vertex in lane.vertices}
+    across = {vertex: lane.side * place for place, lane in enumerate(found.lanes) for vertex in lane.vertices}  # later is further out
     taken: dict[tuple[int, int], int] = {}
     outputs: dict[int, int] = {}
     for net in found.nets:
@@ -178,6 +178,7 @@ def _slots(body: Body, found: Order, before: dict[int, Edge]) -> None:
             if (main.source, main.port, main.into) == (net.source, net.port, target.into):
                 continue
             far = net.lane >= 0 and found.layers[target.vertex] > found.layers[net.source] + 1
-            way = found.lanes[net.lane].side if far else 1 if side[net.source] >= side[target.vertex] else -1
+            here = found.lanes[net.lane].side * net.lane if far else across[net.source]
+            way = 1 if here >= across[target.vertex] else -1
             taken[target.vertex, way] = taken.get((target.vertex, way), 0) + 1
             target.slot = way * taken[target.vertex, way]

@@ -215,7 +215,12 @@ def documentation(text: str) -> tuple[str, str]:
     """The first paragraph of a docstring, and its source, as plain text."""
     source = re.search(r"\nSource:\n(.*?)(?:\n\n|\n\w|\Z)", text, re.DOTALL)
     first = " ".join(re.sub(r":\w+:`~?([^`<]*?)\s*(?:<[^`]*>)?`", r"\1", text.split("\n\n")[0]).replace("`", "").split())
-    return first, " ".join(source[1].replace("`", "").split()) if source else ""
+    return first, _first_sentence(" ".join(source[1].replace("`", "").split())) if source else ""
+
+
+
+def _first_sentence(text: str) -> str:
+    return re.split(r"(?<=[a-z0-9)])\. (?=[A-Z])", text)[0].rstrip(".") + "."
 
 
 def submodule(module: nn.Module | None, path: str) -> nn.Module | None:
@@ -311,12 +316,25 @@ def _input_shapes(graph: nn.Module, rows: list[Row]) -> dict[str, tuple[int, ...
     return found
 
 
+def unfold(drawn: Picture, depth: int) -> Picture:
+    """Open every body down to a depth, and close those below: 0 shows the top level alone."""
+
+    def down(body: Body, left: int) -> None:
+        for node in body.nodes:
+            if node.body is not None:
+                node.opened = left > 0
+                down(node.body, left - 1)
+
+    down(drawn.body, depth)
+    return drawn
+
+
 def structure(node: Node) -> Any:
     """What a node is made of, whatever its sizes and names."""
     if node.body is None:
         return node.block
     edges = tuple((edge.source, edge.target) for edge in node.body.edges)
-    return node.block, tuple(map(structure, node.body.nodes)), edges
+    return re.sub(r"^(scan x)?\d+( times)?$", "repeat", node.block), tuple(map(structure, node.body.nodes)), edges
 
 
 def _open_once(node: Node, seen: set[Any]) -> None:
