@@ -6,7 +6,8 @@ import os
 import sys
 
 COMMANDS = {  # a file of blocks/commands each; imported only when it is called, so that --help answers at once
-    "explain": "one row a node: block, output shape, parameters, share",
+    "explain": "one row a node: block, output shape, parameters, multiply-adds; --why: where a value comes from",
+    "check": "models and every combination of a sweep, before the first run",
     "draw": "a picture: a page, an SVG, Mermaid or DOT",
     "catalog": "every block: what it takes, gives and does; which models use it",
     "load": "weights of timm, transformers, torchvision or our own into a model; says what became of each tensor",

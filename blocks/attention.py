@@ -133,13 +133,15 @@ class SelfAttention(nn.Module):
 
     Args:
         dim: width of a token; inferred from the input.
-        heads: number of heads; divides `dim`, a head is `head_dim = dim / heads` wide.
+        heads: number of heads; divides `dim` where `head_dim` is not given.
         kv_heads: number of key and value heads, each shared by `heads / kv_heads` neighbouring query heads; divides
             `heads`. None is `heads` (multi-head), 1 is multi-query.
         causal: token i attends to tokens 0..i only.
         dropout: share of attention weights zeroed in training, in [0, 1).
         projection_dropout: share of the outputs zeroed in training, in [0, 1).
-        bias: the fused projection to q, k, v has a bias. The output projection always has one.
+        head_dim: width of a head; None is `dim / heads`.
+        bias: the fused projection to q, k, v has a bias.
+        project_bias: the output projection has a bias.
         rotary: turns queries and keys by position: `rotary(q, k) -> (q, k)`, both (batch, heads, tokens, head_dim).
         position_bias: added to the scores: `position_bias(queries, keys) -> (heads, queries, keys)`.
         return_weights: a second output `weights`, the attention weights before dropout. It costs the fused kernel.
@@ -167,24 +169,29 @@ class SelfAttention(nn.Module):
         causal: bool = False,
         dropout: float = 0.0,
         projection_dropout: float = 0.0,
+        head_dim: int | None = None,
         bias: bool = True,
+        project_bias: bool = True,
         rotary: nn.Module | None = None,
         position_bias: nn.Module | None = None,
         return_weights: bool = False,
     ):
         super().__init__()
-        must_divide("heads", heads, "dim", dim)
+        if head_dim is None:
+            must_divide("heads", heads, "dim", dim)
+        must_be_positive("heads", heads)
+        must_be_positive("head_dim", 1 if head_dim is None else head_dim)
         self.heads, self.kv_heads = heads, heads if kv_heads is None else kv_heads
         must_divide("kv_heads", self.kv_heads, "heads", heads)
         must_be_share("dropout", dropout)
         must_be_share("projection_dropout", projection_dropout)
-        self.head_dim = dim // heads
+        self.head_dim = dim // heads if head_dim is None else head_dim
         self.causal, self.dropout, self.projection_dropout = causal, dropout, projection_dropout
         self.return_weights = return_weights
         if return_weights:
             self.outputs = ("tokens", "weights")
-        self.qkv = nn.Linear(dim, dim + 2 * self.kv_heads * self.head_dim, bias=bias)
-        self.project = nn.Linear(dim, dim)
+        self.qkv = nn.Linear(dim, (heads + 2 * self.kv_heads) * self.head_dim, bias=bias)
+        self.project = nn.Linear(heads * self.head_dim, dim, bias=project_bias)
         self.rotary = rotary
         self.position_bias = position_bias
 
@@ -232,7 +239,8 @@ class CrossAttention(nn.Module):
         kv_heads: number of key and value heads; divides `heads`. None is `heads`, 1 is multi-query.
         dropout: share of attention weights zeroed in training, in [0, 1).
         projection_dropout: share of the outputs zeroed in training, in [0, 1).
-        bias: the projections to q and to k, v have a bias. The output projection always has one.
+        bias: the projections to q and to k, v have a bias.
+        project_bias: the output projection has a bias.
         return_weights: a second output `weights`, the attention weights before dropout. It costs the fused kernel.
 
     Shape:
@@ -259,6 +267,7 @@ class CrossAttention(nn.Module):
         dropout: float = 0.0,
         projection_dropout: float = 0.0,
         bias: bool = True,
+        project_bias: bool = True,
         return_weights: bool = False,
     ):
         super().__init__()
@@ -274,7 +283,7 @@ class CrossAttention(nn.Module):
             self.outputs = ("tokens", "weights")
         self.q = nn.Linear(dim, dim, bias=bias)
         self.kv = nn.Linear(context_dim, 2 * self.kv_heads * self.head_dim, bias=bias)
-        self.project = nn.Linear(dim, dim)
+        self.project = nn.Linear(dim, dim, bias=project_bias)
 
     def project_context(self, context: Float[Tensor, "batch keys context_dim"]) -> tuple[Tensor, Tensor]:
         """Keys and values, each (batch, kv_heads, keys, head_dim)."""

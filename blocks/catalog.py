@@ -55,7 +55,7 @@ def _pooling(factory: type[nn.Module], axes: str, word: str = "kernel") -> Layer
 
 
 def _normalisation(factory: type[nn.Module], takes: str, word: str, axis: str) -> Layer:
-    return Layer(factory, takes, infer={word: axis})
+    return Layer(factory, takes, infer={word: axis}, words={"epsilon": "eps"})
 
 
 IMAGE, GRID = "batch channels height width", "height width"
@@ -110,6 +110,7 @@ TORCH: dict[str, Layer] = {
     ),
     "ZeroPad2d": Layer(nn.ZeroPad2d, IMAGE, "batch channels out_height out_width"),
     "PReLU": Layer(nn.PReLU),
+    "GLU": Layer(nn.GLU, "*batch dim", "*batch out_dim", words={"axis": "dim"}),
     **{
         name: Layer(getattr(nn, name))
         for name in (

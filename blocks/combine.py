@@ -1,15 +1,19 @@
 """How streams meet, are weighed, dropped and reshaped: the joints between blocks."""
 
+import re
 from functools import reduce
 
 import einops
 import torch
+import torch.nn.functional as F
 from einops import EinopsError
 from einops.layers.torch import Rearrange as EinopsRearrange
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from blocks.errors import BlockError, must_be_positive, must_be_share, must_divide
+
+LETTERS = {"b": "batch", "t": "tokens", "n": "tokens", "d": "dim", "c": "channels", "h": "height", "w": "width"}
 
 
 def _must_agree(inputs: tuple[Tensor, ...], purpose: str) -> None:
@@ -49,6 +53,28 @@ class Add(nn.Module):
     def forward(self, *inputs: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         _must_agree(inputs, "add")
         return reduce(torch.add, inputs)
+
+
+class Subtract(nn.Module):
+    """The first input less the second.
+
+    Shape:
+        two inputs with as many axes, each of the same size or 1 -> the larger size on every axis
+
+    Raises:
+        BlockError: there are not two inputs, or their shapes do not agree.
+
+    Source:
+        The difference of two embeddings in Siamese networks: Koch et al. 2015, section 3.1.
+    """
+
+    def forward(self, *inputs: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        if len(inputs) != 2:
+            raise BlockError(
+                "one input is taken from another", got=f"{len(inputs)} inputs", fits="in: [a, b] for a - b"
+            )
+        _must_agree(inputs, "subtract")
+        return inputs[0] - inputs[1]
 
 
 class Multiply(nn.Module):
@@ -103,6 +129,40 @@ class Concat(nn.Module):
         return torch.cat(inputs, dim=axis)
 
 
+class MatMul(nn.Module):
+    """The matrix product of the last two axes of two inputs; axes before them are matched.
+
+    Args:
+        transpose: turn the second input's last two axes around: a bᵀ, the similarity of every pair of rows.
+
+    Shape:
+        (..., n, k), (..., k, m) -> (..., n, m); with `transpose`, (..., n, k), (..., m, k) -> (..., n, m)
+
+    Raises:
+        BlockError: there are not two inputs, or their inner sizes differ.
+
+    Source:
+        Scores of every pair: Vaswani et al. 2017, arXiv:1706.03762, equation 1; the input transform of Qi et al. 2017
+        (PointNet), arXiv:1612.00593.
+    """
+
+    def __init__(self, transpose: bool = False):
+        super().__init__()
+        self.transpose = transpose
+
+    def forward(self, *inputs: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        if len(inputs) != 2:
+            raise BlockError("a matrix product has two factors", got=f"{len(inputs)} inputs", fits="in: [a, b]")
+        a, b = inputs
+        b = b.transpose(-2, -1) if self.transpose else b
+        if a.dim() < 2 or b.dim() < 2 or a.shape[-1] != b.shape[-2]:
+            got = f"{tuple(a.shape)} and {tuple(b.shape)}" + " (turned around)" * self.transpose
+            raise BlockError(
+                "the inner sizes of a matrix product must agree", got=got, fits="(..., n, k) and (..., k, m)"
+            )
+        return a @ b
+
+
 class Part(nn.Module):
     """One of several equal parts of the input along an axis; a view, nothing is copied.
 
@@ -145,6 +205,80 @@ def _axis_index(axis: int, count: int) -> int:
             "there is no such axis", got=f"axis={axis}, {count} axes", fits=f"axis in {-count}..{count - 1}"
         )
     return axis % count
+
+
+class Slice(nn.Module):
+    """From one place of an axis up to another, as `x[start:stop]`; a view, nothing is copied.
+
+    Args:
+        start: the first place, counted from the end where negative.
+        stop: the place after the last; None is the end.
+        axis: index of the axis, counted from the end where negative.
+
+    Shape:
+        any -> the same with a shorter `axis`
+
+    Raises:
+        BlockError: nothing is left.
+
+    Source:
+        The crops of Ronneberger et al. 2015 (U-Net), arXiv:1505.04597, section 2.
+    """
+
+    def __init__(self, start: int = 0, stop: int | None = None, *, axis: int = 1):
+        super().__init__()
+        self.start, self.stop, self.axis = start, stop, axis
+
+    def forward(self, x: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
+        size = x.shape[self.axis]
+        start, stop, _ = slice(self.start, self.stop).indices(size)
+        if stop <= start:
+            got = f"start={self.start}, stop={self.stop}, size {size}"
+            raise BlockError("nothing is left of the axis", got=got, fits=f"start below stop, both within {size}")
+        return x.narrow(self.axis, start, stop - start)
+
+
+class Flip(nn.Module):
+    """Turn an axis around: the last comes first.
+
+    Args:
+        axis: index of the axis, counted from the end where negative; 1 are the tokens.
+
+    Shape:
+        any -> the same
+
+    Source:
+        The backward direction of Schuster and Paliwal 1997, doi:10.1109/78.650093.
+    """
+
+    def __init__(self, axis: int = 1):
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, x: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
+        return x.flip(self.axis)
+
+
+class UnitNorm(nn.Module):
+    """Divide by the Euclidean length along the last axis: what is left is a direction.
+
+    Args:
+        epsilon: the smallest length that is divided by.
+
+    Shape:
+        (..., dim) -> the same
+
+    Source:
+        The embeddings of Schroff et al. 2015 (FaceNet), arXiv:1503.03832, section 3.1; cosine logits of Radford et al. 2021
+        (CLIP), arXiv:2103.00020, figure 3.
+    """
+
+    def __init__(self, epsilon: float = 1e-12):
+        super().__init__()
+        self.epsilon = epsilon
+
+    def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        return F.normalize(x, dim=-1, eps=self.epsilon)
 
 
 class Gain(nn.Module):
@@ -295,6 +429,13 @@ class Rearrange(nn.Module):
             EinopsRearrange(pattern, **self.sizes)
         except EinopsError as error:
             raise BlockError("einops cannot read the pattern", got=_one_line(error)) from error
+
+    @property
+    def axis_names(self) -> tuple[str | None, ...]:
+        """Names of the axes that leave, for expressions in YAML: the words of the pattern, or what a letter stands for."""
+        right = self.pattern.split("->")[1]
+        groups = re.findall(r"\([^)]*\)|\S+", right)
+        return tuple(None if not group.isidentifier() else LETTERS.get(group, group) for group in groups)
 
     def forward(self, x: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
         try:

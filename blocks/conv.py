@@ -3,6 +3,9 @@
 What they can is not here: a depthwise convolution a `Conv2d` with `groups: channels`, a pointwise one has kernel 1.
 """
 
+from typing import Literal
+
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -16,6 +19,9 @@ class SqueezeExcite(nn.Module):
     Args:
         channels: number of channels; inferred from the input.
         reduction: how many times narrower the layer between is; divides `channels`.
+        hidden: width of the layer between, in place of `reduction`.
+        activation: of the layer between: relu, or silu as in EfficientNet.
+        gate: what opens the channels: sigmoid, or hardsigmoid as in MobileNetV3.
 
     Shape:
         (batch, channels, height, width) -> the same
@@ -27,14 +33,27 @@ class SqueezeExcite(nn.Module):
         Hu et al. 2018, arXiv:1709.01507, section 3; both projections have biases, as in the authors' code.
     """
 
-    def __init__(self, channels: int, *, reduction: int = 16):
+    def __init__(
+        self,
+        channels: int,
+        *,
+        reduction: int = 16,
+        hidden: int | None = None,
+        activation: Literal["relu", "silu"] = "relu",
+        gate: Literal["sigmoid", "hardsigmoid"] = "sigmoid",
+    ):
         super().__init__()
-        must_divide("reduction", reduction, "channels", channels)
-        self.squeeze = nn.Linear(channels, channels // reduction)
-        self.excite = nn.Linear(channels // reduction, channels)
+        if hidden is None:
+            must_divide("reduction", reduction, "channels", channels)
+        hidden = channels // reduction if hidden is None else hidden
+        must_be_positive("hidden", hidden)
+        self.activation = F.silu if activation == "silu" else F.relu
+        self.gate = F.hardsigmoid if gate == "hardsigmoid" else torch.sigmoid
+        self.squeeze = nn.Linear(channels, hidden)
+        self.excite = nn.Linear(hidden, channels)
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
-        gate = self.excite(F.relu(self.squeeze(x.mean(dim=(2, 3))))).sigmoid()
+        gate = self.gate(self.excite(self.activation(self.squeeze(x.mean(dim=(2, 3))))))
         return x * gate[:, :, None, None]
 
 

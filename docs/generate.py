@@ -1,4 +1,4 @@
-"""Make the pages of `docs/` that say what the code says: the catalogue, and the way from RNN to Swin.
+"""Make the pages of `docs/` that say what the code says: the catalogue, the way from RNN to Swin, a page for each model.
 
 python docs/generate.py [--check]
 """
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from blocks.catalog import catalog
-from blocks.graph import build, conf_folder
+from blocks.graph import build, compose, conf_folder, plan
+from blocks.graph.draw import svg
 from blocks.graph.explain import count_parameters
 from blocks.graph.listing import entries, markdown
 
@@ -84,9 +85,37 @@ def way() -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
+DIGITS = {"image": {"channels": 1, "height": 8, "width": 8}, "classes": 10}
+LENET = {"image": {"channels": 1, "height": 28, "width": 28}, "classes": 10}
+SMALL = {"cat": DIGITS, "cnn": DIGITS, "lenet5": LENET, "mlp": DIGITS, "swin": DIGITS, "unet": DIGITS, "vit": DIGITS}
+
+
+def models() -> dict[Path, str]:
+    """A page and a picture for each model, and the table of all."""
+    found: dict[Path, str] = {}
+    table = ["# Models", "", "Every file of `conf/model/`, drawn by `python docs/generate.py`. The same as a page that folds and unfolds: "
+             "`python -m blocks draw model=NAME`.", "", "| model | parameters | source |", "|---|---:|---|"]  # fmt: skip
+    for name in sorted(file.stem for file in (conf_folder() / "model").glob("*.yaml")):
+        planned = plan(compose([f"model={name}"]), SMALL.get(name, {**TEXT, **IMAGE}))
+        count = f"{count_parameters(planned.model):,}"
+        found[DOCS / "pictures" / f"{name}.svg"] = svg(planned, name)
+        found[DOCS / "models" / f"{name}.md"] = model_page(name, count)
+        table.append(f"| [{name}]({name}.md) | {count} | {source_of(name)} |")
+    found[DOCS / "models" / "README.md"] = "\n".join(table) + "\n"
+    return found
+
+
+def model_page(name: str, count: str) -> str:
+    """The page `docs/models/NAME.md`."""
+    parts = [f"# {name}", "", source_of(name), "", f"Parameters: {count}, for the data of the picture.", "",
+             f"![the graph of {name}](../pictures/{name}.svg)", "", "```yaml", *without_comments(name), "```"]  # fmt: skip
+    return "\n".join(parts).rstrip() + "\n"
+
+
 def pages() -> dict[Path, str]:
     """Every generated page and what it should say."""
     return {
+        **models(),
         DOCS / "catalog.md": markdown(entries(catalog(), conf_folder() / "model")),
         DOCS / "from_rnn_to_swin.md": way(),
     }
@@ -96,13 +125,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a page is not current")
     check = parser.parse_args().check
-    stale = [path for path, text in pages().items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
+    wanted = pages()
+    stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     for path in stale:
         print(
             f"{path.relative_to(DOCS.parent)} {'is not current: run python docs/generate.py' if check else 'written'}"
         )
         if not check:
-            path.write_text(pages()[path], encoding="utf-8")
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(wanted[path], encoding="utf-8")
     return 1 if check and stale else 0
 
 

@@ -9,8 +9,8 @@ from blocks.graph.draw import WRITERS, draw
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", help="as for train.py: model=vit model.params.depth=6")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="its ending says what: .html, .svg, .mmd (Mermaid), .dot; "
-                        "MODEL.html when left out")  # fmt: skip
+    formats = "its ending says what: .html, .svg, .mmd (Mermaid), .dot; MODEL.html when left out"
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=formats)
     parser.add_argument("--depth", type=int, metavar="N", help="unfold N levels; each structure once when left out")
     parser.add_argument("--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)")
 
@@ -20,12 +20,23 @@ def run(chosen: argparse.Namespace) -> int:
     title = composed.choices.get("model") or "model"
     file = chosen.output or Path(f"{title}.html")
     if file.suffix not in WRITERS:
-        raise ConfigError([Problem("the ending of the file says what is drawn", "the command line", got=f"-o {file}", fits=", ".join(WRITERS))])
+        raise ConfigError(
+            [
+                Problem(
+                    "the ending of the file says what is drawn",
+                    "the command line",
+                    got=f"-o {file}",
+                    fits=", ".join(WRITERS),
+                )
+            ]
+        )
     drawn = draw(plan(composed), file.suffix, title, chosen.depth)
     try:
         file.write_text(drawn, encoding="utf-8")
     except OSError as error:
-        problem = Problem("the file cannot be written", "the command line", got=f"-o {file}", fits="a file in a folder that exists")
+        problem = Problem(
+            "the file cannot be written", "the command line", got=f"-o {file}", fits="a file in a folder that exists"
+        )
         raise ConfigError([problem]) from error
     print(file)
     return 0

@@ -1,21 +1,37 @@
-"""One row a node: block, output shape, parameters, share."""
+"""One row a node: block, output shape, parameters, multiply-adds for one sample."""
 
 import argparse
 import json
 
 from blocks.graph import compose, plan
-from blocks.graph.explain import describe, table
+from blocks.graph.cost import measure
+from blocks.graph.explain import comma_separated, describe, table
+from blocks.graph.why import why
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    """The words of the command line."""
     parser.add_argument("overrides", nargs="*", help="as for train.py: model=vit model.params.depth=6")
-    parser.add_argument("--json", action="store_true", help="print an object with parameters, outputs, nodes")
     parser.add_argument("--depth", type=int, metavar="N", help="show N levels of nested nodes")
+    parser.add_argument(
+        "--all", action="store_true", help="more columns: share, memory for training, field, input, YAML"
+    )
+    parser.add_argument("--why", metavar="PATH", help="where one value comes from: layers.0.attention.inner.heads")
+    parser.add_argument("--json", action="store_true", help="print an object with parameters, outputs, nodes")
+    parser.add_argument("--csv", action="store_true", help="print one line a node, nothing folded")
     parser.add_argument("--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)")
 
 
 def run(chosen: argparse.Namespace) -> int:
+    """Compose, build on the meta device, print; the exit status."""
     planned = plan(compose(chosen.overrides, config_dir=chosen.config_dir))
-    description = describe(planned.model, planned.rows, {name: wire.shape for name, wire in planned.outputs.items()})
-    print(json.dumps(description, indent=1) if chosen.json else table(description, chosen.depth))
+    if chosen.why:
+        print(why(planned, chosen.why))
+        return 0
+    shapes = {name: wire.shape for name, wire in planned.outputs.items()}
+    description = describe(planned.model, planned.rows, shapes, measure(planned))
+    if chosen.json:
+        print(json.dumps(description, indent=1))
+    else:
+        print(comma_separated(description) if chosen.csv else table(description, chosen.depth, chosen.all))
     return 0

@@ -63,7 +63,7 @@ def plan(composed: Composed, facts: Mapping[str, Any] | None = None, library: It
     """
     config = composed.config.get("model") or {}
     known = {**((composed.config.get("data") or {}).get("facts") or {}), **(facts or {})}
-    known = {name: value for name, value in known.items() if value is not None}
+    known = {name: _named(name, value) for name, value in known.items() if value is not None}
     choices = {
         group.removeprefix("model/"): option for group, option in composed.choices.items() if group.startswith("model/")
     }
@@ -74,6 +74,13 @@ def plan(composed: Composed, facts: Mapping[str, Any] | None = None, library: It
     model = assembler.model(config)
     finish(assembler, model, config, [path for path, origin in composed.origins.items() if origin.file is None])
     return Plan(model, assembler.rows, assembler.outputs, assembler, config)
+
+
+def _named(name: str, fact: Any) -> Any:
+    """`image: [3, 224, 224]` is short for channels, height and width."""
+    if name == "image" and isinstance(fact, list | tuple) and len(fact) == 3:
+        return dict(zip(("channels", "height", "width"), fact, strict=True))
+    return fact
 
 
 def assemble(composed: Composed, facts: Mapping[str, Any] | None = None, device: str = "cpu") -> Graph:
@@ -89,6 +96,7 @@ def build(
     *,
     data: str | None = None,
     library: Iterable[str] = (),
+    config_dir: str | None = None,
     device: str = "cpu",
 ) -> Graph:
     """Build a model by name, or from a dictionary in the language of `docs/grammar.md`.
@@ -99,6 +107,7 @@ def build(
         facts: what the data says: {"image": [3, 224, 224], "classes": 10}.
         data: whose declared facts to use (a file of `conf/data/`); the default of `conf/train.yaml` when left out.
         library: folders or packages with blocks of your own.
+        config_dir: a folder with YAML of your own (`model/`, `data/`, ...).
         device: where the parameters are made; "meta" takes no memory.
 
     Raises:
@@ -108,7 +117,7 @@ def build(
         composed = Composed({"model": dict(model), "data": {"facts": {}}})
     else:
         chosen = [f"model={model}", *([f"data={data}"] if data else []), *map(_full_override, overrides)]
-        composed = compose(chosen)
+        composed = compose(chosen, config_dir=config_dir)
     planned = plan(composed, facts, library)
     return planned.model if device == "meta" else planned.materialise(device)
 

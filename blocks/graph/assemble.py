@@ -54,7 +54,7 @@ class Assembler:
         self.problems: list[Problem] = []
         self.recipes: dict[int, Recipe] = {}
         self.starts: list[Start] = []
-        self.modules: dict[str, tuple[nn.Module, tuple[str, ...]]] = {}  # every module by path, for `share`
+        self.modules: dict[str, tuple[nn.Module, Outputs]] = {}  # every module by path, for `share`
         self.slots: Mapping[str, Any] = {}
         self.params: dict[str, Text] = {}
         self.read_params: set[Path] = set()
@@ -120,7 +120,7 @@ class Assembler:
             wanted = tuple(port for node, _, port in asked if node == name)
             room.results[name] = self.node(room, name, Filling(raw, path, scope), wanted)
         if str(name) not in room.results:
-            room.skipped = True
+            room.spoilt = True
             room.results[str(name)] = {"out": broken(str(name))}
         room.previous = next(iter(room.results[str(name)].values()))
 
@@ -146,7 +146,7 @@ class Assembler:
 
         A model whose YAML names its outputs gives a dictionary; inside, several outputs are a tuple.
         """
-        whole = not room.skipped and not any(wire.broken for wire in outputs.values())
+        whole = not room.spoilt and not any(wire.broken for wire in outputs.values())
         results = {name: wire.node for name, wire in outputs.items()}
         several = tuple(results.values())
         value: Any = results if named else several[0] if len(several) == 1 else several
@@ -168,8 +168,10 @@ class Assembler:
         name = str(node.target)
         if node.op != "placeholder":
             fix = "name it in the `in:` of another node or in `outputs`, or delete it"
+            if room.left_out:
+                fix += f"\n`when` leaves out {', '.join(room.left_out)}: its name then stands for its first input"
             self.tell(Problem("this node feeds nothing", fix=fix), (), room.below(name), room.origins.get(name))
-        elif name in explicit:
+        elif name in explicit and not room.left_out:
             problem = Problem(f"nothing reads the input {name!r}", fix="name it in some node's `in:`, or leave it out")
             self.tell(problem, () if room.path else ("model", "inputs", name), room.path or f"inputs.{name}")
 
@@ -180,13 +182,15 @@ class Assembler:
         raw, path = filling.raw, filling.path
         inputs, previous = self._inputs_of(room, raw, path)
         wires = [item.wire for item in inputs] or ([previous] if previous is not None else [])
+        offered = isinstance(raw.get("in"), Mapping) and "x" not in raw["in"] and previous is not None
+        wires = [previous, *wires] if offered else wires
         scope = replace(filling.scope, axes=axes_of(wires), arguments={}, trace=[])
         site = Site(room, name, Filling(raw, path, scope), inputs, previous, wanted)
         if any(wire.broken for wire in wires):
-            room.skipped = True
+            room.spoilt = True
             return site.broken()
         if "when" in raw and not self._condition(raw["when"], scope):
-            room.skipped = True
+            room.left_out.append(name)
             room.origins.pop(name, None)
             return {"out": wires[0] if wires else broken(name)}
         build = scan if "scan" in raw else repeat if "repeat" in raw else Assembler.single
@@ -295,7 +299,7 @@ class Assembler:
         if atom.idle and len(found) == 1 and wires:
             return {"out": replace(wires[0], names=next(iter(found.values())).names)}
         self.recipes[id(atom.module)] = atom.recipe
-        self.add(site, atom.module, tuple(found))
+        self.add(site, atom.module, found)
         return self.emit(site, name, list(atom.positional), atom.named, found)
 
     def _share(self, site: Site) -> Outputs:
@@ -313,11 +317,11 @@ class Assembler:
         sibling = found == near and "." not in reference
         if not sibling:
             site.room.root.add_module(site.name, module)
-        results = self.call_again(site, reference if sibling else site.name, list(outputs), module)
+        results = self.call_again(site, reference if sibling else site.name, outputs, module)
         site.room.rows.append(self.row(site, f"share: {reference}", results, []))
         return results
 
-    def call_again(self, site: Site, target: str, outputs: list[str], module: nn.Module | None = None) -> Outputs:
+    def call_again(self, site: Site, target: str, outputs: Outputs, module: nn.Module | None = None) -> Outputs:
         """Call a module that exists with other inputs: it runs on the meta device as it is."""
         module = module or site.room.root.get_submodule(target)
         positional = [item.wire for item in site.inputs if item.port is None]
@@ -333,21 +337,23 @@ class Assembler:
             what, fits = (str(error).splitlines() or [type(error).__name__])[0], "what it takes where it stands first"
             problem = Problem("the shared module does not take this", got=came, source=what[:90], fits=fits)
             raise Trouble(problem) from error
-        names = positional[0].names if positional else ()
-        found = {}
-        for key, tensor in zip(outputs, result if isinstance(result, tuple) else (result,), strict=False):
-            axes = names if len(names) == tensor.dim() else (None,) * tensor.dim()
-            found[key] = Wire(tensor, axes, None, site.name)
+        results = result if isinstance(result, tuple) else (result,)
+        found = {
+            key: Wire(
+                tensor, before.names if len(before.names) == tensor.dim() else (None,) * tensor.dim(), None, site.name
+            )
+            for (key, before), tensor in zip(outputs.items(), results, strict=False)
+        }
         return self.emit(site, target, positional, named, found)
 
-    def add(self, site: Site, module: nn.Module, outputs: tuple[str, ...]) -> None:
+    def add(self, site: Site, module: nn.Module, outputs: Outputs) -> None:
         """Give a module its name in the room."""
         site.room.root.add_module(site.name, module)
         self.modules[site.display] = (module, outputs)
 
     def call(self, site: Site, graph: Graph, given: Mapping[str, Wire], outputs: Outputs) -> Outputs:
         """Put a body's module into the room around it."""
-        self.add(site, graph, tuple(outputs))
+        self.add(site, graph, outputs)
         names = graph.input_names
         first = [given[names[0]]] if names else []
         return self.emit(site, site.name, first, {key: given[key] for key in names[1:]}, outputs)

@@ -1,6 +1,7 @@
 """One block: bind its inputs, read its arguments, infer its widths, make it on the meta device and run it there."""
 
 import inspect
+import math
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -97,7 +98,8 @@ class Maker:
         outputs = {}
         for index, (name, tensor) in enumerate(zip(names, results, strict=False)):
             port = gives.get(name) or (signature.gives[index] if index < len(signature.gives) else Port(name))
-            outputs[name] = (tensor, axis_names(port, tensor.dim(), stars))
+            moved = getattr(module, "axis_names", None)  # a block that moves axes says where they go
+            outputs[name] = (tensor, moved if moved is not None else axis_names(port, tensor.dim(), stars))
         return Atom(module, recipe, arguments, positional, named, outputs, signature.idle(module))
 
     def recipe(
@@ -377,14 +379,19 @@ def _reshape_hint(port: Port, wire: Wire) -> str | None:
     layouts = {
         ("batch", "tokens", "dim"): "b t d",
         ("batch", "height", "width", "dim"): "b h w d",
-        ("batch", "channels", "height", "width"): "b d h w",
+        ("batch", "channels", "height", "width"): "b c h w",
     }
-    if have in layouts and want in layouts and have != want:
-        left, right = layouts[have], layouts[want]
-        left, right = (left.replace("t", "(h w)"), right) if "t" in left else (left, right.replace("t", "(h w)"))
-        sizes = ", sizes: {h: ...}" if "(h w)" in left else ""
-        return f"put between: {{block: Rearrange, pattern: {left} -> {right}{sizes}}}"
-    return None
+    if have not in layouts or want not in layouts or have == want:
+        return None
+    left, right = layouts[have], layouts[want]
+    left = left.replace("c", "d")
+    if "t" not in left:
+        right = "b (h w) d" if "t" in right else right.replace("c", "d")
+        return f"put between: {{block: Rearrange, pattern: {left} -> {right}}}"
+    side = math.isqrt(wire.shape[1])
+    if side * side != wire.shape[1]:
+        return f"{wire.shape[1]} tokens are no grid: take the class token away (~model.graph.token), or keep the grid (layout: grid)"
+    return f"put between: {{block: Rearrange, pattern: b (h w) d -> {right.replace('c', 'd')}, sizes: {{h: {side}}}}}"
 
 
 def _kind(dtypes: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""What Hydra composes, as plain dictionaries, and where each value came from. The only file here that knows Hydra."""
+"""What Hydra composes, as plain dictionaries, and where each value came from. Only this and `sweep.py` know Hydra."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra._internal.defaults_list import DefaultsList
 from hydra.core.default_element import ResultDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -59,11 +60,30 @@ class Composed:
         return any(re.match(r"[+~]*model[./]", override) for override in self.overrides)
 
 
-def compose(overrides: Sequence[str] = (), config_name: str = "train", config_dir: str | None = None) -> Composed:
+class Loader:
+    """How Hydra is asked, and the files."""
+
+    def load(self, hydra: GlobalHydra, config_name: str, overrides: list[str]) -> tuple[DictConfig, DefaultsList]:
+        """The composed configuration, and the list of the files it came from."""
+        config = hydra_compose(config_name, overrides)
+        return config, hydra.config_loader().compute_defaults_list(config_name, overrides, RunMode.RUN)
+
+    def read(self, file: Path) -> tuple[list[tuple[tuple[Any, ...], Origin, bool]], list[Problem]]:
+        """Where each key of a file stands, and the traps in it."""
+        return read_origins(file)
+
+
+def compose(
+    overrides: Sequence[str] = (),
+    config_name: str = "train",
+    config_dir: str | None = None,
+    loader: Loader | None = None,
+) -> Composed:
     """Compose `conf/train.yaml` with overrides as on the command line.
 
     Args:
         config_dir: a folder with YAML of the user's own, searched after the project's `conf/`.
+        loader: one that remembers, for many compositions in a row (`sweep.Remembering`).
 
     Raises:
         ConfigError: every override that does not fit, every trap in a file, or the file that cannot be read.
@@ -78,13 +98,14 @@ def compose(overrides: Sequence[str] = (), config_name: str = "train", config_di
                 )
             ]
         )
-    with _hydra() as hydra:
+    loader = loader or Loader()
+    with opened_hydra() as hydra:
         good, problems = _parse(overrides)
         if config_dir is not None:
             good.insert(0, f"hydra.searchpath=['file://{Path(config_dir).resolve()}']")
         while True:
             try:
-                config = hydra_compose(config_name, good)
+                config, listed = loader.load(hydra, config_name, good)
                 break
             except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
                 problem, culprit = _explain(error, good, config_name)
@@ -92,8 +113,7 @@ def compose(overrides: Sequence[str] = (), config_name: str = "train", config_di
                 if culprit is None:
                     raise ConfigError(problems) from error
                 good = [override for override in good if override != culprit]
-        listed = hydra.config_loader().compute_defaults_list(config_name, good, RunMode.RUN)
-        origins, traps = _origins(hydra, listed.defaults, listed.config_overrides)
+        origins, traps = _origins(hydra, loader, listed.defaults, listed.config_overrides)
     problems += traps
     paths = [default.config_path for default in listed.defaults if default.config_path]
     choices = dict(path.rpartition("/")[::2] for path in paths if "/" in path and not path.startswith("hydra/"))
@@ -104,7 +124,7 @@ def compose(overrides: Sequence[str] = (), config_name: str = "train", config_di
 
 
 @contextmanager
-def _hydra() -> Iterator[GlobalHydra]:
+def opened_hydra() -> Iterator[GlobalHydra]:
     """Hydra as it is inside a job, or set up for the project's own `conf/`."""
     instance = GlobalHydra.instance()
     if instance.is_initialized():
@@ -246,7 +266,7 @@ def _bad_key(name: str, culprit: str | None, others: list[str], text: str, confi
 
 
 def _origins(
-    hydra: GlobalHydra, defaults: Sequence[ResultDefault], overrides: Sequence[Override]
+    hydra: GlobalHydra, loader: Loader, defaults: Sequence[ResultDefault], overrides: Sequence[Override]
 ) -> tuple[dict[tuple[Any, ...], Origin], list[Problem]]:
     places = [element.path for element in hydra.config_loader().get_search_path().get_path()]
     extra: list[Any] = [each.value() for each in overrides if each.key_or_group == "hydra.searchpath"]
@@ -261,7 +281,7 @@ def _origins(
         if default.config_path is None or file is None or default.config_path.startswith("hydra/"):
             continue
         prefix = tuple(default.package.split(".")) if default.package else ()
-        found, traps = read_origins(file)
+        found, traps = loader.read(file)
         problems += traps
         if prefix:
             origins.setdefault(prefix, Origin(str(file), 1, 1))

@@ -91,6 +91,23 @@ class Accounts:
         held = [*model.parameters(), *model.buffers()]
         self.kept = {_storage(tensor): tensor for tensor in held}  # weights are there anyway
         self.fields = Fields()
+        self.recipes: Mapping[int, Any] = {}
+        self.known: dict[Any, tuple[Any, int]] = {}
+
+    def run(self, module: nn.Module, arguments: Any, keywords: Any) -> Any:
+        """A block; an equal one with equal inputs is not run again where only products are counted."""
+        recipe = self.recipes.get(id(module))
+        if recipe is None:
+            return module(*arguments, **keywords)
+        key = (recipe.factory, repr(recipe.arguments), repr(fx.node.map_aggregate((arguments, keywords), _signature)))
+        before = self.here[-1].macs
+        if key not in self.known:
+            out = module(*arguments, **keywords)
+            self.known[key] = (out, (self.here[-1].macs - before) // self.times)
+        else:
+            for cost in self.here:
+                cost.macs += self.times * self.known[key][1]
+        return self.known[key][0]
 
     def enter(self, path: str) -> None:
         """From here on, costs go to the node at a path as well."""
@@ -128,13 +145,35 @@ def _for_one(count: int) -> int:
 def measure(plan: "Plan") -> dict[str, Cost]:
     """What every node costs, by its path; the whole model under ""."""
     accounts = Accounts(plan.model)
-    inputs = {name: wire.tensor for name, wire in plan.assembler.inputs.items() if wire.tensor is not None}
+    inputs = _inputs(plan)
     accounts.fields.start(inputs.values())
     counting = (_Counter(accounts), Kernels(), torch.device("meta"), saved_tensors_hooks(accounts.keep, lambda x: x))
     with warnings.catch_warnings(), counting[0], counting[1], counting[2], counting[3]:
         warnings.simplefilter("ignore")  # a kernel may warn of what the meta device cannot do; no number is computed
         _run(plan.model, "", inputs, accounts)
     return accounts.costs
+
+
+def multiply_adds(plan: "Plan", known: dict[Any, tuple[Any, int]] | None = None) -> int:
+    """The multiply-adds of a model for one sample, and nothing else: equal blocks run once.
+
+    Args:
+        known: blocks that ran before; shared between models, it spares all they have in common.
+    """
+    accounts = Accounts(plan.model)
+    accounts.recipes, accounts.known = plan.assembler.recipes, {} if known is None else known
+    with warnings.catch_warnings(), torch.no_grad(), _Counter(accounts), torch.device("meta"):
+        warnings.simplefilter("ignore")
+        _run(plan.model, "", _inputs(plan), accounts)
+    return accounts.costs[""].macs
+
+
+def _inputs(plan: "Plan") -> dict[str, Tensor]:
+    return {name: wire.tensor for name, wire in plan.assembler.inputs.items() if wire.tensor is not None}
+
+
+def _signature(value: Any) -> Any:
+    return (tuple(value.shape), value.dtype) if isinstance(value, Tensor) else value
 
 
 def _run(graph: Graph, path: str, inputs: Mapping[str, Any], accounts: Accounts) -> Any:
@@ -160,14 +199,14 @@ def _run(graph: Graph, path: str, inputs: Mapping[str, Any], accounts: Accounts)
 
 def _call(module: nn.Module, path: str, arguments: Any, keywords: Any, accounts: Accounts) -> Any:
     if not isinstance(module, Graph):
-        return module(*arguments, **keywords)
+        return accounts.run(module, arguments, keywords)
     if isinstance(module, Scan):
         return _scan(module, path, arguments[0], keywords, accounts)
     return _run(module, path, {**dict(zip(module.input_names, arguments, strict=False)), **keywords}, accounts)
 
 
 def _scan(scan: Scan, path: str, x: Tensor, given: Mapping[str, Any], accounts: Accounts) -> tuple[Tensor, ...]:
-    """Two steps tell what all cost: the first as it is, the second, which begins where the first ended, for the rest."""
+    """Two steps tell what all cost: the first; and, for all others, the second, which begins where the first ended."""
     axis, steps, sequence = scan.meta["axis"], x.shape[scan.meta["axis"]], scan.meta["sequence"]
     shapes, times = scan.meta["states"], accounts.times
     states = {name: given.get(name, x.new_zeros(x.shape[0], *shape)) for name, shape in shapes.items()}

@@ -26,7 +26,7 @@ BINARY: dict[type, Callable[[Any, Any], Any]] = {
     ast.NotIn: lambda item, container: item not in container,
 }
 UNARY: dict[type, Callable[[Any], Any]] = {ast.UAdd: operator.pos, ast.USub: operator.neg, ast.Not: operator.not_}
-FUNCTIONS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "round": round}
+FUNCTIONS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "round": round, "len": len}
 
 
 class ExpressionError(ValueError):
@@ -80,8 +80,8 @@ def _value(node: ast.expr, names: Names) -> Any:
             return names.attribute(name, attribute)
         case ast.Attribute(value=inner, attr=attribute):
             return member(_value(inner, names), ast.unparse(inner), attribute)
-        case ast.Subscript(value=inner, slice=ast.Slice(lower=lower, upper=upper, step=None)):
-            return _value(inner, names)[slice(*(bound and _value(bound, names) for bound in (lower, upper)))]
+        case ast.Subscript(value=inner, slice=ast.Slice(lower=lower, upper=upper, step=step)):
+            return _value(inner, names)[slice(*(bound and _value(bound, names) for bound in (lower, upper, step)))]
         case ast.Subscript(value=inner, slice=index):
             return _value(inner, names)[_value(index, names)]
         case ast.UnaryOp(op=op, operand=operand) if type(op) in UNARY:
@@ -100,7 +100,7 @@ def _value(node: ast.expr, names: Names) -> Any:
         case ast.Call(func=ast.Name(id=function), args=arguments, keywords=[]) if function in FUNCTIONS:
             return FUNCTIONS[function](*(_value(argument, names) for argument in arguments))
         case ast.Call(func=function):
-            raise ExpressionError(f"an expression cannot call {ast.unparse(function)}", "min, max, round")
+            raise ExpressionError(f"an expression cannot call {ast.unparse(function)}", "min, max, round, len")
     raise ExpressionError(f"{ast.unparse(node)!r} is not allowed in an expression", "arithmetic, comparison, if else")
 
 

@@ -106,14 +106,15 @@ class Reader:
 
     def read(self, model: nn.Module, lines: Mapping[str, Any]) -> list[Start]:
         """One start for each parameter that a line names; the last line that names it wins."""
-        parameters = parameters_of(model)
+        parameters, absent = parameters_of(model), _absent(model)
         starts: dict[str, Start | None] = {}
         for pattern, raw in lines.items():
             pattern = str(pattern)
             where = ("model", "initialise", pattern)
             try:
                 found = matching(parameters, pattern)
-                if not found and not self._harmless(pattern, parameters, self.origin(where)):
+                left_out = any(match(pattern, kind) is not None for kind in absent)
+                if not found and not left_out and not self._harmless(pattern, parameters, self.origin(where)):
                     self.problems.append(nothing_matches(pattern, parameters, self.origin(where), "initialise"))
                 for parameter, pieces in found:
                     starts[parameter.path] = self._start(parameter, pieces, raw, where)
@@ -177,3 +178,10 @@ def fans(shape: tuple[int, ...]) -> dict[str, int]:
 def _numbers(pieces: Mapping[str, str]) -> dict[str, Any]:
     values = Pieces(pieces)
     return {name: values.value(name) for name in pieces}
+
+
+def _absent(model: nn.Module) -> set[str]:
+    """Kinds of parameters that modules could have and these have not: `Linear.bias` where no layer has a bias."""
+    return {
+        f"{type(m).__name__}.{name}" for m in model.modules() for name, value in m._parameters.items() if value is None
+    }

@@ -39,7 +39,9 @@ class Kernels(TorchFunctionMode):
         return function(*arguments, **keywords)
 
 
-def _attention(function: Any, q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, *rest: Any, **more: Any) -> Tensor:
+def _attention(
+    function: Any, q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, *rest: Any, **more: Any
+) -> Tensor:
     with torch.no_grad():
         out = function(q, k, v, attn_mask, *rest, **more)  # its products are counted where they are made
     inputs = [q, k, v] if attn_mask is None else [q, k, v, attn_mask]
@@ -47,7 +49,7 @@ def _attention(function: Any, q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor
 
 
 def _recurrence(function: Any, name: str, arguments: tuple[Any, ...]) -> tuple[Tensor, ...]:
-    x, states, weights, _, layers, _, _, bidirectional, batch_first = arguments[:9]
+    x, states, weights, _, layers, _, _, bidirectional = arguments[:8]
     states = list(states) if name == "lstm" else [states]
     tokens, directions, hidden = x.shape[0] * x.shape[1], 2 if bidirectional else 1, states[0].shape[-1]
     with torch.no_grad():

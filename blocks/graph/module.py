@@ -64,7 +64,7 @@ class Scan(Graph):
     def recompile(self) -> Any:
         """The generated forward is the step; what is called is the loop below."""
         code = super().recompile()
-        type(self).step = type(self).__dict__["forward"]  # type: ignore[attr-defined]
+        type(self)._step = type(self).__dict__["forward"]  # type: ignore[attr-defined]
         del type(self).forward
         return code
 
@@ -76,7 +76,7 @@ class Scan(Graph):
         }
         steps = x.unbind(axis)
         sequence = []
-        run: Callable[..., Any] = type(self).step  # type: ignore[attr-defined]
+        run: Callable[..., Any] = type(self)._step  # type: ignore[attr-defined]
         for step in reversed(steps) if self.meta["reverse"] else steps:
             result = run(self, step, **carried, **given)
             named = dict(

@@ -4,15 +4,14 @@ import keyword
 from collections.abc import Mapping
 from typing import Any
 
-from torch import fx
-
 from blocks.graph.errors import Problem, did_you_mean, show
+from blocks.graph.module import Graph
 
 KINDS = ("block", "use", "body", "share")
 WORDS = (*KINDS, "in", "repeat", "scan", "as", "when", "after", "expect", "outputs", "params", "holes")
 PLACES = ("in", "repeat", "scan", "as", "when", "after", "expect")  # what belongs to a place, not to a filling
 MODEL_WORDS = ("params", "inputs", "graph", "outputs", "expect", "tie", "initialise")
-RESERVED = frozenset(dir(fx.GraphModule)) | {"training", "graph", "code", "meta", "self", "data", "input"}
+RESERVED = frozenset(dir(Graph)) | {"training", "graph", "code", "meta", "self", "data", "input"}
 
 
 def check_name(name: Any, taken: tuple[str, ...]) -> Problem | None:

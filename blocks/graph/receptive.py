@@ -107,10 +107,14 @@ def _window(name: str, arguments: tuple[Any, ...]) -> tuple[Any, Any, Any, bool]
 
 def _through(field: Field, kernel: Any, stride: Any, dilation: Any, widens: bool, places: tuple[int, ...]) -> Field:
     count = len(field.size)
-    kernel, stride, dilation = (tuple(each) * count if len(each) == 1 else tuple(each) for each in (kernel, stride, dilation))
+    kernel, stride, dilation = (
+        tuple(each) * count if len(each) == 1 else tuple(each) for each in (kernel, stride, dilation)
+    )
     if widens:
         jump = tuple(j / s for j, s in zip(field.jump, stride, strict=True))
-        size = tuple(f + (-(-k // s) - 1) * j for f, k, s, j in zip(field.size, kernel, stride, field.jump, strict=True))
+        size = tuple(
+            f + (-(-k // s) - 1) * j for f, k, s, j in zip(field.size, kernel, stride, field.jump, strict=True)
+        )
     else:
         jump = tuple(j * s for j, s in zip(field.jump, stride, strict=True))
         size = tuple(f + (k - 1) * d * j for f, k, d, j in zip(field.size, kernel, dilation, field.jump, strict=True))

@@ -32,7 +32,7 @@ def repeat(assembler: "Assembler", site: Site) -> Outputs:
         inner.origins[str(index)] = str(assembler.origin(site.path))
         place = Site(inner, str(index), Filling(once, site.path, scope), items, next(iter(flow.values()), None))
         if site.raw.get("share") is True and index:
-            outputs = assembler.call_again(place, "0", list(outputs))
+            outputs = assembler.call_again(place, "0", outputs)
         else:
             outputs = assembler.single(place)
         inner.results[str(index)] = outputs

@@ -90,7 +90,8 @@ class Room:
     previous: Wire | None = None
     rows: list[Row] = field(default_factory=list)
     origins: dict[str, str] = field(default_factory=dict)
-    skipped: bool = False  # a node was left out by `when`, or is broken: an unread wire is then no mistake
+    spoilt: bool = False  # a node is broken: an unread wire is then no mistake
+    left_out: list[str] = field(default_factory=list)  # nodes that `when` leaves out
 
     def below(self, name: str) -> str:
         return f"{self.path}.{name}" if self.path else name

@@ -50,7 +50,7 @@ def scan(assembler: "Assembler", site: Site) -> Outputs:
     found = {"out": _stacked(outputs[sequence], whole, axis), **{state: outputs[state] for state in states}}
     site.room.rows.append(assembler.row(site, f"scan x{whole.shape[axis]}", found, rows))
     named = {key: wire for key, wire in given.items() if key != "x" and key in graph.input_names}
-    assembler.add(site, module, tuple(found))
+    assembler.add(site, module, found)
     return assembler.emit(site, site.name, [whole], named, found)
 
 

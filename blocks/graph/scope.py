@@ -85,7 +85,7 @@ class Scope:
                 raise ExpressionError(
                     f"the data does not say {attribute!r}",
                     f"data has {', '.join(k for k, v in self.facts.items() if v != MISSING) or 'no facts'}",
-                    f"choose data that has it (data=digits), or state it: +data.facts.{attribute}=...",
+                    f"choose other data (data=...), or state it: +data.facts.{attribute}=...",
                 )
             return self.facts[attribute]
         if name == "params" and attribute in self.params:

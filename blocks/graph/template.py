@@ -93,7 +93,7 @@ def build_body(
     body = _hand_on(assembler, raw["body"], extras, scope) if via_use else raw["body"]
     outputs = assembler.body(inner, body, (*target.path, "body"), scope, raw.get("outputs"), (*target.path, "outputs"))
     if any(wire.broken for wire in outputs.values()):
-        room.skipped = True
+        room.spoilt = True
         return given, None, {key: broken(site.name) for key in outputs}, inner.rows
     graph = assembler.close(inner, outputs, tuple(item.name for item in site.inputs if item.port not in (None, "x")))
     room.arguments[site.name] = {param: Later(text) for param, text in local.items()}

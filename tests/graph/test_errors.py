@@ -672,7 +672,7 @@ model/broken.yaml:3:3  graph.head
   got       features: data.clases
   from      model/broken.yaml:3:25
   fits      data has image, classes
-  fix       choose data that has it (data=digits), or state it: +data.facts.clases=...""",
+  fix       choose other data (data=...), or state it: +data.facts.clases=...""",
     ),
     "missing fact": (
         """\
@@ -685,7 +685,7 @@ model/broken.yaml:1:10  inputs.tokens
   the data does not say 'tokens'
   got       tokens: data.tokens
   fits      data has image, classes
-  fix       choose data that has it (data=digits), or state it: +data.facts.tokens=...""",
+  fix       choose other data (data=...), or state it: +data.facts.tokens=...""",
     ),
     "node attribute": (
         """\
@@ -894,7 +894,7 @@ graph:
 model/broken.yaml:3:3  graph.conv
   Conv2d: x has 4 axes (batch, channels, height, width)
   got       (batch, 7, 6) from input x
-  fix       put between: {block: Rearrange, pattern: b (h w) d -> b d h w, sizes: {h: ...}}""",
+  fix       7 tokens are no grid: take the class token away (~model.graph.token), or keep the grid (layout: grid)""",
     ),
     "too few axes": (
         """\
@@ -1466,7 +1466,7 @@ model/broken.yaml:3:3  graph.head
   Linear: an expression cannot call __import__('os').getpid
   got       features: __import__("os").getpid()
   from      model/broken.yaml:3:25
-  fits      min, max, round""",
+  fits      min, max, round, len""",
     ),
     "half an expression": (
         """\

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from blocks.graph.draw import html as _html
 from blocks.graph.draw import svg as _svg
 from blocks.graph.draw import text as _text
-from blocks.graph.draw.picture import Picture, picture, unfold
+from blocks.graph.draw.paint import picture
+from blocks.graph.draw.picture import Picture, unfold
 
 if TYPE_CHECKING:
     from blocks.graph import Plan

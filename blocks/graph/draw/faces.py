@@ -39,7 +39,11 @@ def subtitle(node: Node) -> str:
 
 def face(node: Node) -> tuple[float, float]:
     """Width and height of a folded node."""
-    first = text_width(node.name, 12.5) + (text_width(badge(node), 11) + 22 if badge(node) else 0) + (16 if node.body else 0)
+    first = (
+        text_width(node.name, 12.5)
+        + (text_width(badge(node), 11) + 22 if badge(node) else 0)
+        + (16 if node.body else 0)
+    )
     second = text_width(subtitle(node), 10.5) + text_width(count_text(node.parameters), 10.5) + 16
     return max(LEAST, round(max(first, second) + 26)), FACE
 
@@ -80,7 +84,10 @@ def _badge(node: Node, x: float, y: float) -> str:
 def face_svg(node: Node) -> str:
     """A folded node, its corner at 0, 0; several equal ones look like a pile."""
     w, h = face(node)
-    parts = [f'<rect class="box" x="{3 * i}" y="{-3 * i}" width="{w:g}" height="{h}" rx="7"/>' for i in ((2, 1) if node.times > 1 else ())]
+    parts = [
+        f'<rect class="box" x="{3 * i}" y="{-3 * i}" width="{w:g}" height="{h}" rx="7"/>'
+        for i in ((2, 1) if node.times > 1 else ())
+    ]
     parts += [
         f'<rect class="box" width="{w:g}" height="{h}" rx="7"/>',
         f'<rect class="accent" x="0" y="8" width="3.5" height="{h - 16}" rx="1.75"/>',
@@ -101,13 +108,15 @@ def _share(node: Node, w: float, h: float) -> str:
     if not node.parameters:
         return ""
     full = w - 26
+    part = max(2.0, full * node.share)
     return (f'<rect class="track" x="13" y="{h - 6:g}" width="{full:g}" height="2" rx="1"/>'
-            f'<rect class="share" x="13" y="{h - 6:g}" width="{max(2.0, full * node.share):.1f}" height="2" rx="1"/>')  # fmt: skip
+            f'<rect class="share" x="13" y="{h - 6:g}" width="{part:.1f}" height="2" rx="1"/>')  # fmt: skip
 
 
 def head_svg(node: Node) -> str:
     """The left of the head of an unfolded node, from its corner."""
-    words = f'<tspan font-size="12.5" font-weight="600">{escape(node.name)}</tspan><tspan dx="8" class="soft">{escape(node.block)}</tspan>'
+    name = f'<tspan font-size="12.5" font-weight="600">{escape(node.name)}</tspan>'
+    words = f'{name}<tspan dx="8" class="soft">{escape(node.block)}</tspan>'
     return f'<path class="sign" d="M13 12l4 4 4 -4"/><text x="29" y="19.5" font-size="10.5">{words}</text>'
 
 

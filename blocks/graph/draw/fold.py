@@ -12,6 +12,12 @@ def equal(a: Row, b: Row) -> bool:
     return same and all(x.name == y.name and equal(x, y) for x, y in zip(a.children, b.children, strict=True))
 
 
+def structure(row: Row) -> Any:
+    """What a row is made of, whatever its sizes, its name and how often it is repeated."""
+    inside = tuple(map(structure, row.children))
+    return ("repeat", tuple(dict.fromkeys(inside))) if row.repeat else (row.block, inside)
+
+
 def runs(rows: Sequence[Row]) -> list[list[Row]]:
     """Rows, with neighbouring equal repeats together."""
     groups: list[list[Row]] = []

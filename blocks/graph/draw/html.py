@@ -1,7 +1,7 @@
 """A picture as one HTML page that needs nothing else: fold and unfold, look closer, search, by pointer or keyboard."""
 
 import json
-from functools import lru_cache
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ PAGE = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:">
 <link rel="icon" href="data:,">
 <title>{title}</title>
 <style>
@@ -28,14 +29,18 @@ PAGE = """<!doctype html>
 <header>
 <h1>{title}</h1><p>{count} parameters</p>
 <span id="found" role="status"></span>
-<input id="search" type="search" placeholder="search  /" aria-label="search nodes" autocomplete="off" spellcheck="false">
-<button id="unfold" type="button">unfold all</button>
-<button id="fold" type="button">fold all</button>
+<input id="search" type="search" placeholder="search  /" aria-label="search nodes" autocomplete="off"
+ spellcheck="false">
+<button id="unfold-all" type="button">unfold all</button>
+<button id="fold-all" type="button">fold all</button>
 <button id="theme" type="button">auto</button>
 </header>
-<main id="stage"><svg id="canvas" class="dougong" role="tree" aria-label="nodes of {title}" xmlns="http://www.w3.org/2000/svg"></svg></main>
+<main id="stage">
+<svg id="canvas" class="dougong" role="tree" aria-label="nodes of {title}" xmlns="http://www.w3.org/2000/svg"></svg>
+</main>
 <aside id="panel" aria-label="the chosen node" aria-live="polite"></aside>
-<footer>{legend}<div><kbd>&uarr;</kbd> <kbd>&darr;</kbd> go, <kbd>&larr;</kbd> <kbd>&rarr;</kbd> <kbd>Enter</kbd> fold and unfold,
+<footer>{legend}<div><kbd>&uarr;</kbd> <kbd>&darr;</kbd> go,
+ <kbd>&larr;</kbd> <kbd>&rarr;</kbd> <kbd>Enter</kbd> fold and unfold,
  <kbd>/</kbd> search, <kbd>Esc</kbd> end the search</div></footer>
 <script type="application/json" id="model">{model}</script>
 <script>
@@ -45,7 +50,7 @@ PAGE = """<!doctype html>
 """
 
 
-@lru_cache(maxsize=None)
+@cache
 def _file(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
@@ -67,23 +72,31 @@ def _style() -> str:
     """Colours as the reader's system says, unless the button says otherwise."""
     chosen = rules("dark", f':root[data-theme="dark"] {SCOPE}')
     asked = rules("dark", f':root:not([data-theme="light"]) {SCOPE}')
-    return f"{_file('page.css')}{SHAPES}\n{rules('light', SCOPE)}\n{chosen}\n@media (prefers-color-scheme:dark){{\n{asked}\n}}\n"
+    dark = f"{chosen}\n@media (prefers-color-scheme:dark){{\n{asked}\n}}"
+    return f"{_file('page.css')}{SHAPES}\n{rules('light', SCOPE)}\n{dark}\n"
 
 
 def _legend(picture: Picture) -> str:
     used = {node.kind for node in picture.nodes()}
-    return "".join(f'<span style="--colour:{ACCENTS[kind]}">{escape(name)}</span>' for kind, name in NAMES.items() if kind in used and kind != "body")
+    return "".join(
+        f'<span style="--colour:{ACCENTS[kind]}">{escape(name)}</span>'
+        for kind, name in NAMES.items()
+        if kind in used and kind != "body"
+    )
 
 
 def _body(body: Body, top: bool) -> dict[str, Any]:
     found = order(body, top)
     nets = [
-        {"source": net.source, "slot": net.slot, "exit": net.exit, "lane": net.lane, "shape": net.shape, "width": label_width(net.shape),
-         "labelled": labelled(body, net, top),
-         "targets": [{"vertex": t.vertex, "slot": t.slot, "entry": t.entry, "straight": t.straight} for t in net.targets]}
+        {
+            **{key: getattr(net, key) for key in ("source", "slot", "exit", "lane", "shape")},
+            "width": label_width(net.shape),
+            "labelled": labelled(body, net, top),
+            "targets": [{key: getattr(t, key) for key in ("vertex", "slot", "entry", "straight")} for t in net.targets],
+        }
         for net in found.nets
-    ]  # fmt: skip
-    lanes = [{"side": lane.side, "first": lane.first, "last": lane.last, "vertices": lane.vertices} for lane in found.lanes]
+    ]
+    lanes = [{key: getattr(lane, key) for key in ("side", "first", "last", "vertices")} for lane in found.lanes]
     return {
         "vertices": [_vertex(body, vertex, top) for vertex in range(body.size)],
         "outputs": len(body.inputs) + len(body.nodes),
@@ -98,16 +111,23 @@ def _vertex(body: Body, vertex: int, top: bool) -> dict[str, Any]:
         return {"w": w, "h": h, "face": pill_svg(body, vertex, top)}
     w, h = face(node)
     told = f"{node.name} {badge(node)}, {node.block or 'body'}, {node.parameters:,} parameters".replace(" ,", ",")
-    found = {"id": node.id, "name": node.name, "kind": node.kind, "times": node.times, "w": w, "h": h, "face": face_svg(node), "told": told,
-             "info": information(node)}  # fmt: skip
+    found = {key: getattr(node, key) for key in ("id", "name", "kind", "times")}
+    found |= {"w": w, "h": h, "face": face_svg(node), "told": told, "info": information(node)}
     if node.body is not None:
-        found |= {"open": node.opened, "least": head(node), "head": head_svg(node), "tail": tail_svg(node), "body": _body(node.body, False)}
+        found |= {
+            "open": node.opened,
+            "least": head(node),
+            "head": head_svg(node),
+            "tail": tail_svg(node),
+            "body": _body(node.body, False),
+        }
     return found
 
 
 def information(node: Node) -> dict[str, Any]:
     """What the page tells about a node."""
-    count = f"{node.parameters:,}  ({node.share:.1%} of the model)" if node.parameters else ""
+    share = f"{node.share:.1%}" if node.share >= 0.001 else "under 0.1%"
+    count = f"{node.parameters:,}  ({share} of the model)" if node.parameters else ""
     return {
         "title": node.display,
         "block": f"{node.block or 'body'}{f', {node.times} times' if node.times > 1 else ''}",

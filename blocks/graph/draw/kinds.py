@@ -1,4 +1,7 @@
-"""Kinds of blocks, told by the family a block belongs to, and one palette for them (Okabe and Ito 2008, safe for every eye)."""
+"""Kinds of blocks, told by the family a block belongs to, and one palette for them.
+
+The accents are those of Okabe and Ito 2008, which every eye tells apart; a darker yellow and greys beside them.
+"""
 
 from collections.abc import Iterable
 
@@ -13,21 +16,37 @@ FAMILIES = {  # the last part of the module that defines a block
 }  # fmt: skip
 NAMES = {
     "attention": "attention", "mlp": "linear, MLP", "conv": "convolution", "norm": "norm", "add": "add, combine",
-    "embedding": "embedding, position", "recurrence": "recurrence", "head": "head", "plain": "other", "body": "body",
+    "embedding": "embedding, position",
+    "recurrence": "recurrence", "head": "head", "plain": "other", "body": "body",
 }  # fmt: skip
 ACCENTS = {
-    "attention": "#D55E00", "mlp": "#0072B2", "conv": "#009E73", "norm": "#C9A800", "add": "#7A8494", "embedding": "#E69F00",
+    "attention": "#D55E00", "mlp": "#0072B2", "conv": "#009E73", "norm": "#C9A800", "add": "#7A8494",
+    "embedding": "#E69F00",
     "recurrence": "#CC79A7", "head": "#56B4E9", "plain": "#A3ABB8", "body": "#A3ABB8",
 }  # fmt: skip
 QUIET = ("norm", "add", "plain")  # what stands beside the work of a body, and does not name it
 THEMES = {
-    "light": {"paper": "#FFFFFF", "ink": "#1B2230", "soft": "#5A6475", "line": "#8791A1", "skip": "#3F6FB5", "chip": "#E8ECF2"},
-    "dark": {"paper": "#12161D", "ink": "#E8ECF3", "soft": "#A1ABBB", "line": "#6B7686", "skip": "#7FB0F5", "chip": "#2A313D"},
+    "light": {
+        "paper": "#FFFFFF",
+        "ink": "#1B2230",
+        "soft": "#5A6475",
+        "line": "#8791A1",
+        "skip": "#3F6FB5",
+        "chip": "#E8ECF2",
+    },
+    "dark": {
+        "paper": "#12161D",
+        "ink": "#E8ECF3",
+        "soft": "#A1ABBB",
+        "line": "#6B7686",
+        "skip": "#7FB0F5",
+        "chip": "#2A313D",
+    },
 }
 
 
 def kind_of(factory: object) -> str:
-    """The kind of a block by the module that defines its class: "blocks.window" and "torch.nn.modules.conv" say enough."""
+    """The kind of a block by the module that defines its class: "blocks.window", "torch.nn.modules.conv"."""
     kind = FAMILIES.get(getattr(factory, "__module__", "").rpartition(".")[2], "plain")
     name = getattr(factory, "__name__", "").lower()
     if kind == "attention" and "attention" not in name:  # what stands beside attention in its family: patch merging

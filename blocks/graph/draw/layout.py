@@ -1,7 +1,7 @@
 """Sizes added up along the order: where every box, line and label of a body is drawn. `page.js` does the same sums.
 
-Boxes stand in layers; all horizontal lines run in the gaps between layers, all long vertical ones in channels of their own.
-So no line crosses a box.
+Boxes stand in layers; all horizontal lines run in the gaps between layers, all long vertical ones in channels of their
+own. So no line crosses a box.
 """
 
 from dataclasses import dataclass, field
@@ -89,7 +89,9 @@ class _Layout:
 
     def _anchor(self, vertex: int) -> float:
         """Where the straight line of its lane meets a box, from its left."""
-        into = [target for net in self.order.nets for target in net.targets if target.vertex == vertex and target.slot == 0]
+        into = [
+            target for net in self.order.nets for target in net.targets if target.vertex == vertex and target.slot == 0
+        ]
         return self._in(into[0]) - self.boxes[vertex].x if into else self.boxes[vertex].w / 2
 
     def _in(self, target: Target) -> float:
@@ -109,7 +111,7 @@ class _Layout:
     def _columns(self) -> None:
         """Put the lanes beside each other, each as near to the spine as those before it allow."""
         left, right = [0.0] * self.depth, [0.0] * self.depth
-        self.lane_x = []
+        self.lane_x: list[float] = []
         for lane in self.order.lanes:
             near, far = [0.0] * self.depth, [0.0] * self.depth  # how far the lane reaches to its left and right
             for vertex in lane.vertices:
@@ -164,7 +166,11 @@ class _Layout:
         rows: dict[int, int] = {}
         rest = sorted(ways, key=lambda number: (self.order.layers[self.order.nets[number].source] != gap, number))
         while rest:
-            free = [number for number in rest if not any(_above(ways[other], ways[number]) for other in rest if other != number)]
+            free = [
+                number
+                for number in rest
+                if not any(_above(ways[other], ways[number]) for other in rest if other != number)
+            ]
             number = (free or rest)[0]
             rest.remove(number)
             low = [rows[other] + 1 for other in rows if _above(ways[other], ways[number])]
@@ -178,13 +184,17 @@ class _Layout:
         """The y at which each layer begins and ends."""
         y = float(HEAD if self.owner is not None else PAD)
         tops, ends = [], []
+        self.row_y: list[float] = []
         for layer in range(self.depth):
             tops.append(y)
             y += max((box.h for vertex, box in enumerate(self.boxes) if self.order.layers[vertex] == layer), default=0)
             ends.append(y)
-            told = any(shown and self.order.layers[net.source] == layer for net, shown in zip(self.order.nets, self.labelled, strict=True))
+            told = any(
+                shown and self.order.layers[net.source] == layer
+                for net, shown in zip(self.order.nets, self.labelled, strict=True)
+            )
             y += (LABEL if told else 4) + ROW * (max(rows[layer].values(), default=-1) + 1) + TIP
-            self.row_y = [*getattr(self, "row_y", []), ends[-1] + (LABEL if told else 4) + 3]
+            self.row_y.append(ends[-1] + (LABEL if told else 4) + 3)
         return tops, ends
 
     def _line(self, number: int, net: Net, target: Target, rows: list[dict[int, int]], ends: list[float]) -> Line:
@@ -211,7 +221,9 @@ class _Layout:
         for line in sheet.lines:
             line.points = [(x + move, y) for x, y in line.points]
         sheet.labels = [(number, x + move, y) for number, x, y in sheet.labels]
-        open_below = self.owner is not None and any(not box.h for box in sheet.boxes[len(self.body.inputs) + len(self.body.nodes) :])
+        open_below = self.owner is not None and any(
+            not box.h for box in sheet.boxes[len(self.body.inputs) + len(self.body.nodes) :]
+        )
         sheet.h = bottom + (0 if open_below else 10 if self.owner is not None else PAD)
 
 

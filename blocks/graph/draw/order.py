@@ -1,7 +1,8 @@
-"""Who stands where in a body, without sizes: layers from top to bottom, chains, and channels beside them for long edges.
+"""Who stands where in a body, without sizes: layers from top to bottom, chains, channels beside them for long edges.
 
-Graphs of models are nearly chains with skips. The chain that ends in the output is the spine; other chains and the edges
-that span layers are put beside it, short ones inside. The page and the static picture add up sizes from this one order.
+Graphs of models are nearly chains with skips. The chain that ends in the output is the spine; other chains and the
+edges that span layers are put beside it, short ones inside. The page and the static picture both add up sizes from
+this one order.
 """
 
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from blocks.graph.draw.picture import Body, Edge
 
 @dataclass
 class Target:
-    """Where an edge ends: a vertex, the slot around the middle of its top, the input inside it, and whether along its chain."""
+    """Where an edge ends: a vertex, the slot around the middle of its top, the input inside it, if along its chain."""
 
     vertex: int
     into: str
@@ -75,7 +76,13 @@ def order(body: Body, top: bool = False) -> Order:
             same = (main.source, main.port, main.into) == (net.source, net.port, target.into)
             target.straight = same and home[target.vertex] == home[net.source]
     channels = list(_channels(list(nets.values()), layers, lanes, home))
-    placed = [lanes[0], *sorted([*lanes[1:], *(lane for lane, _ in channels)], key=lambda lane: (lane.last - lane.first, bool(lane.vertices)))]
+    placed = [
+        lanes[0],
+        *sorted(
+            [*lanes[1:], *(lane for lane, _ in channels)],
+            key=lambda lane: (lane.last - lane.first, bool(lane.vertices)),
+        ),
+    ]
     for lane, net in channels:
         net.lane = next(place for place, other in enumerate(placed) if other is lane)
     result = Order(layers, placed, list(nets.values()))
@@ -124,7 +131,7 @@ def _main_predecessors(body: Body, layers: list[int]) -> dict[int, Edge]:
 
 
 def _chains(body: Body, layers: list[int], before: dict[int, Edge]) -> list[list[int]]:
-    """Vertices in chains, each followed upwards along its main input; the spine, which ends in the first output, first."""
+    """Vertices in chains, each followed upwards along its main input; first the spine, which ends in an output."""
     outputs = range(len(body.inputs) + len(body.nodes), body.size)
     rest = [*outputs, *sorted((v for v in range(body.size) if v not in outputs), key=lambda v: (-layers[v], v))]
     taken: set[int] = set()
@@ -153,10 +160,16 @@ def _stand_by_its_reader(body: Body, chain: list[int], place: int, lanes: list[L
         lanes[place].side = sides[0] if sides and sides[0] else 1
 
 
-def _channels(nets: list[Net], layers: list[int], lanes: list[Lane], home: dict[int, int]) -> Iterator[tuple[Lane, Net]]:
+def _channels(
+    nets: list[Net], layers: list[int], lanes: list[Lane], home: dict[int, int]
+) -> Iterator[tuple[Lane, Net]]:
     """A channel for every net that reaches beyond the next layer other than along its own chain."""
     for net in nets:
-        far = [target.vertex for target in net.targets if layers[target.vertex] > layers[net.source] + 1 and not target.straight]
+        far = [
+            target.vertex
+            for target in net.targets
+            if layers[target.vertex] > layers[net.source] + 1 and not target.straight
+        ]
         if far:
             sides = [lanes[home[vertex]].side for vertex in (net.source, *far)]
             last = max(layers[vertex] for vertex in far) - 1
@@ -165,7 +178,9 @@ def _channels(nets: list[Net], layers: list[int], lanes: list[Lane], home: dict[
 
 def _slots(body: Body, found: Order, before: dict[int, Edge]) -> None:
     """Slots of inputs and outputs: the straight one in the middle, the others on the side they come from or go to."""
-    across = {vertex: lane.side * place for place, lane in enumerate(found.lanes) for vertex in lane.vertices}  # later is further out
+    across = {
+        vertex: lane.side * place for place, lane in enumerate(found.lanes) for vertex in lane.vertices
+    }  # later is further out
     taken: dict[tuple[int, int], int] = {}
     outputs: dict[int, int] = {}
     for net in found.nets:

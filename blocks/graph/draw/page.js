@@ -149,8 +149,8 @@ function next(enter) {
   if (!enter) reveal(current.element);
 }
 search.addEventListener("input", look);
-document.getElementById("unfold").addEventListener("click", () => everything(true));
-document.getElementById("fold").addEventListener("click", () => everything(false));
+document.getElementById("unfold-all").addEventListener("click", () => everything(true));
+document.getElementById("fold-all").addEventListener("click", () => everything(false));
 
 const theme = document.getElementById("theme"), THEMES = ["auto", "light", "dark"];
 function paint(name) {

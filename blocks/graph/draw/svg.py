@@ -14,7 +14,8 @@ FONT = "ui-sans-serif,system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue'
 SHAPES = f"""{SCOPE} text{{font-family:{FONT};font-variant-numeric:tabular-nums}}
 {SCOPE} .box,{SCOPE} .shell{{stroke-width:1}}{SCOPE} .pill{{stroke-width:1}}
 {SCOPE} .edge{{fill:none;stroke-width:1.4;stroke-linejoin:round}}{SCOPE} .edge.skip{{stroke-width:1.6}}
-{SCOPE} .edge.maybe{{stroke-dasharray:4 3}}{SCOPE} .sign{{fill:none;stroke:#8791A1;stroke-width:1.6;stroke-linecap:round;stroke-linejoin:round}}"""
+{SCOPE} .edge.maybe{{stroke-dasharray:4 3}}
+{SCOPE} .sign{{fill:none;stroke:#8791A1;stroke-width:1.6;stroke-linecap:round;stroke-linejoin:round}}"""
 RADIUS = 7
 
 
@@ -82,7 +83,12 @@ def _told(node: Node | None) -> str:
     if node is None:
         return ""
     given = "; ".join(f"{key}={value}" for key, value in node.arguments.items())
-    lines = [f"{node.display}  {node.block}".strip(), given, f"{count_text(node.parameters)} parameters" if node.parameters else "", node.summary, node.where]
+    lines = [
+        f"{node.display}  {node.block}".strip(),
+        given,
+        f"{count_text(node.parameters)} parameters" if node.parameters else "",
+        node.summary,
+    ]
     return f"<title>{escape(chr(10).join(line for line in lines if line))}</title>"
 
 

@@ -50,11 +50,13 @@ def _wire(found: Flat, body: Body, outer: dict[int, str]) -> dict[int, str]:
         into = [edge for edge in body.edges if edge.target == vertex and (edge.source, edge.port) in gives]
         ports = {edge.port for edge in body.edges if edge.source == vertex}
         if node is not None and node.body is not None and node.opened:
-            inside = _wire(found, node.body, {node.body.entry(edge.into): gives[edge.source, edge.port] for edge in into})
+            inside = _wire(
+                found, node.body, {node.body.entry(edge.into): gives[edge.source, edge.port] for edge in into}
+            )
             gives |= {(vertex, port): inside[node.body.exit(port)] for port in ports if node.body.exit(port) in inside}
             continue
         if name is None:
-            ends |= {vertex: gives[edge.source, edge.port] for edge in into}
+            ends.update((vertex, gives[edge.source, edge.port]) for edge in into)
             continue
         found.edges += [(gives[edge.source, edge.port], name, edge.shape, False) for edge in into]
         gives |= {(vertex, port): name for port in ports}
@@ -135,7 +137,8 @@ def _dot_body(found: Flat, body: Body, indent: str, top: bool = False) -> Iterat
         if name is None:
             continue
         if node is None:
-            yield f'{indent}{name} [label={_quoted(pill_text(body, vertex, top))}, shape=oval, fillcolor="#E8ECF2", color="#8791A1"];'
+            label = _quoted(pill_text(body, vertex, top))
+            yield f'{indent}{name} [label={label}, shape=oval, fillcolor="#E8ECF2", color="#8791A1"];'
         elif node.body is not None and node.opened:
             yield f"{indent}subgraph cluster_{name} {{"
             yield f'{indent}  label={_quoted(", ".join(words(node)))}; style=rounded; color="{ACCENTS[node.kind]}";'
@@ -151,7 +154,11 @@ def words(node: Node) -> list[str]:
     """What a node says of itself in text."""
     count = count_text(node.parameters)
     name = f"{node.name} {badge(node)}".strip()
-    return [part for part in (name, subtitle(node) if not node.opened else node.block, f"{count} parameters" if count else "") if part]
+    return [
+        part
+        for part in (name, subtitle(node) if not node.opened else node.block, f"{count} parameters" if count else "")
+        if part
+    ]
 
 
 def _quoted(text: str) -> str:

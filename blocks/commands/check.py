@@ -1,0 +1,18 @@
+"""Models and every combination of a sweep, before the first run: sizes, costs, mistakes, words that change nothing."""
+
+import argparse
+
+from blocks.graph.check import check, report
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The words of the command line."""
+    parser.add_argument("overrides", nargs="*", help="model=vit,swin model.params.depth=2,4, or files: conf/model/*.yaml")
+    parser.add_argument("--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Build all, print the table; 2 if any is bad."""
+    results = check(chosen.overrides, chosen.config_dir)
+    print(report(results))
+    return 2 if any(result.problems for result in results) else 0

@@ -1,0 +1,144 @@
+"""Every combination of a sweep, built on the meta device before the first run: what fits, what it costs, what is idle."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from blocks.graph.compose import compose, opened_hydra
+from blocks.graph.cost import multiply_adds
+from blocks.graph.errors import ConfigError, Problem
+from blocks.graph.explain import count_parameters, short
+from blocks.graph.node import MODEL_WORDS
+from blocks.graph.room import Row
+from blocks.graph.sweep import Remembering, combinations
+
+if TYPE_CHECKING:
+    from blocks.graph import Plan
+
+
+@dataclass(frozen=True)
+class Result:
+    """One combination: its size and cost, or what is wrong with it.
+
+    Args:
+        overrides: the command line of this combination.
+        idle: what its files say and nothing reads.
+    """
+
+    overrides: tuple[str, ...]
+    parameters: int = 0
+    macs: int = 0
+    problems: tuple[Problem, ...] = ()
+    idle: tuple[Problem, ...] = field(default=())
+
+
+def check(arguments: Sequence[str], config_dir: str | None = None) -> list[Result]:
+    """Build every combination; a bad one does not stop the others.
+
+    Raises:
+        ConfigError: the command line itself cannot be read.
+    """
+    loader, known = Remembering(), dict[Any, Any]()
+    with opened_hydra():
+        return [_result(overrides, config_dir, loader, known) for overrides in combinations(arguments)]
+
+
+def _result(overrides: tuple[str, ...], config_dir: str | None, loader: Remembering, known: dict[Any, Any]) -> Result:
+    from blocks.graph import plan
+
+    try:
+        planned = plan(compose(overrides, config_dir=config_dir, loader=loader))
+    except ConfigError as error:
+        return Result(overrides, problems=tuple(error.problems))
+    parameters, macs = count_parameters(planned.model), multiply_adds(planned, known)
+    return Result(overrides, parameters, macs, idle=tuple(idle(planned)))
+
+
+def idle(plan: "Plan") -> list[Problem]:
+    """What the files say of the model and nothing in the built graph reads: params, slots, arguments of templates."""
+    assembler, found = plan.assembler, []
+    for name in plan.config.get("params") or {}:
+        place = ("model", "params", name)
+        if place not in assembler.read_params:
+            found.append(Problem("nothing reads this param", assembler.origin(place), f"params.{name}"))
+    for slot in plan.config:
+        if slot not in MODEL_WORDS and slot not in assembler.used_slots:
+            found.append(Problem("no node uses this slot", assembler.origin(("model", slot)), slot))
+    found += _idle_arguments(plan.rows, assembler.read_params)
+    return list({(str(problem.where), problem.path): problem for problem in found}.values())
+
+
+def _idle_arguments(rows: Iterable[Row], read: set[tuple[object, ...]]) -> list[Problem]:
+    found = []
+    for row in rows:
+        for name, text in row.texts.items() if row.children else ():
+            if text.path not in read:
+                found.append(Problem(f"nothing in {row.block} reads {name}", text.origin, f"graph.{row.path}.{name}"))
+        found += _idle_arguments(row.children, read)
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------- as text
+
+
+def report(results: Sequence[Result]) -> str:
+    """A line for each combination; then each mistake once, with the combinations that make it; then what is idle."""
+    parts = [_table(results)]
+    mistakes = _grouped(results, "problems")
+    for problem, where in mistakes.values():
+        parts.append(f"{problem}\n  {'in':<9} {_some(where, len(results))}")
+    for problem, where in _grouped(results, "idle").values():
+        head = f"{problem.where}  {problem.path}"
+        parts.append(f"warning: {head}\n  {problem.problem} in {_some(where, len(results))}")
+    bad = sum(bool(result.problems) for result in results)
+    count = f"{len(results)} combination{'s' * (len(results) != 1)}"
+    return "\n\n".join([*parts, f"{count}, {bad} bad" if bad else f"{count}, all good"])
+
+
+def _table(results: Sequence[Result]) -> str:
+    keys = _varying(results)
+    head = [*(key.removeprefix("model.params.") for key in keys), "parameters", "MACs"] if keys else ["parameters", "MACs"]
+    rows = []
+    for result in results:
+        values = _values(result)
+        told = ["bad", ""] if result.problems else [f"{result.parameters:,}", short(result.macs)]
+        rows.append([*(values.get(key, "") for key in keys), *told])
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    texts = []
+    for row in (head, *rows):
+        cells = [row[i].ljust(widths[i]) if i < len(keys) else row[i].rjust(widths[i]) for i in range(len(head))]
+        texts.append("  ".join(cells).rstrip())
+    return "\n".join([texts[0], "-" * (sum(widths) + 2 * len(widths) - 2), *texts[1:]])
+
+
+def _values(result: Result) -> dict[str, str]:
+    return dict(override.partition("=")[::2] for override in result.overrides)
+
+
+def _varying(results: Sequence[Result]) -> list[str]:
+    """Keys of the command line whose value is not the same in all combinations."""
+    seen: dict[str, set[str]] = {}
+    for result in results:
+        for key, value in _values(result).items():
+            seen.setdefault(key, set()).add(value)
+    varying = [key for key, values in seen.items() if len(values) > 1]
+    return varying or list(seen)
+
+
+def _grouped(results: Sequence[Result], attribute: str) -> Mapping[tuple[str, str], tuple[Problem, list[str]]]:
+    """Equal problems of several combinations: the first, and all combinations."""
+    keys = _varying(results)
+    groups: dict[tuple[str, str], tuple[Problem, list[str]]] = {}
+    for result in results:
+        told = " ".join(f"{key}={value}" for key, value in _values(result).items() if key in keys) or "the defaults"
+        for problem in getattr(result, attribute):
+            key = (str(problem.where), f"{problem.problem} {problem.got or ''}")
+            groups.setdefault(key, (problem, []))[1].append(told)
+    return groups
+
+
+def _some(where: Sequence[str], whole: int) -> str:
+    if len(where) == whole and whole > 1:
+        return f"all {whole} combinations"
+    more = f" and {len(where) - 2} more" if len(where) > 2 else ""
+    return ", ".join(where[:2]) + more

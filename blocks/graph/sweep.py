@@ -1,0 +1,135 @@
+"""Every combination of a sweep in Hydra's syntax, and composing them without asking Hydra the same twice."""
+
+import copy
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.defaults_list import DefaultsList, create_defaults_list
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from blocks.graph.compose import Loader, conf_folder, opened_hydra
+from blocks.graph.errors import ConfigError, Origin, Problem
+
+SEARCH_PATH = "hydra.searchpath"
+
+
+class Remembering(Loader):
+    """Composes many combinations. Those that choose the same files share all but the values on the command line.
+
+    Values are put in by Hydra's own function, so the result is what Hydra composes.
+    """
+
+    def __init__(self) -> None:
+        self.repositories: dict[str, Any] = {}
+        self.composed: dict[tuple[str, ...], tuple[DictConfig, DefaultsList]] = {}
+        self.files: dict[Path, Any] = {}
+
+    def read(self, file: Path) -> tuple[list[tuple[tuple[Any, ...], Origin, bool]], list[Problem]]:
+        """Where each key of a file stands, read once."""
+        if file not in self.files:
+            self.files[file] = super().read(file)
+        return self.files[file]
+
+    def load(self, hydra: GlobalHydra, config_name: str, overrides: list[str]) -> tuple[DictConfig, DefaultsList]:
+        """What `Loader.load` gives, to the letter."""
+        loader = hydra.config_loader()
+        assert isinstance(loader, ConfigLoaderImpl)
+        parsed = OverridesParser.create().parse_overrides(overrides)
+        searched = [each for each in parsed if each.key_or_group == SEARCH_PATH]
+        if len(searched) < sum(each.key_or_group.partition(".")[0] == "hydra" for each in parsed):
+            return super().load(hydra, config_name, overrides)  # Hydra's own settings change: no short cut
+        place = str([each.input_line for each in searched])
+        if place not in self.repositories:
+            lines = [str(each.input_line) for each in searched]
+            self.repositories[place] = loader._parse_overrides_and_create_caching_repo(config_name, lines)[1]
+        repository = self.repositories[place]
+        groups = [each for each in parsed if _is_group(each, repository)]
+        values = [each for each in parsed if each not in groups]
+        key = (config_name, place, *(str(each.input_line) for each in groups))
+        if key not in self.composed:
+            self.composed[key] = _compose(loader, repository, config_name, groups)
+        whole, listed = self.composed[key]
+        config = copy.deepcopy(whole)
+        loader._apply_overrides_to_config([each for each in values if each not in searched], config)
+        listed = copy.copy(listed)
+        listed.config_overrides = values
+        return config, listed
+
+
+def _is_group(override: Override, repository: Any) -> bool:
+    """Whether an override chooses a file rather than a value, as Hydra decides it."""
+    return repository.group_exists(override.key_or_group) and not isinstance(override.value(), dict)
+
+
+def _compose(
+    loader: ConfigLoaderImpl, repository: Any, config_name: str, groups: list[Override]
+) -> tuple[DictConfig, DefaultsList]:
+    listed = create_defaults_list(
+        repo=repository, config_name=config_name, overrides_list=groups, prepend_hydra=True, skip_missing=False
+    )
+    config = loader._compose_config_from_defaults_list(defaults=listed.defaults, repo=repository)
+    OmegaConf.set_struct(config, True)
+    with open_dict(config):
+        del config["hydra"]
+    return config, listed
+
+
+def combinations(arguments: Sequence[str]) -> list[tuple[str, ...]]:
+    """Every combination that a command line asks for, in the order in which Hydra would run them.
+
+    Args:
+        arguments: overrides, some with several values (`a=1,2`, `a=range(1,5)`, `model=glob(vit*)`), and model files.
+
+    Raises:
+        ConfigError: an override that cannot be read, or whose values cannot be counted.
+    """
+    choices: list[list[str]] = []
+    problems: list[Problem] = []
+    files = [f"model={_model_of(text, problems)}" for text in arguments if _is_file(text)]
+    with opened_hydra() as hydra:
+        parser = OverridesParser.create(config_loader=hydra.config_loader())
+        for text in arguments:
+            if not _is_file(text):
+                choices.append(_values(parser, text, problems))
+    if problems:
+        raise ConfigError(problems)
+    return list(product(*([files] if files else []), *choices))
+
+
+def _values(parser: OverridesParser, text: str, problems: list[Problem]) -> list[str]:
+    try:
+        override = parser.parse_overrides([text])[0]  # which, unlike its singular, knows the folders
+    except HydraException:
+        fits, fix = "key=value, key=1,2 or key=range(1,5)", "quote it: 'key=\"a value with , = ( )\"'"
+        problems.append(Problem("this override cannot be read", f"the command line: {text}", fits=fits, fix=fix))
+        return []
+    if not override.is_sweep_override():
+        return [text]
+    if not override.is_discrete_sweep():
+        fits = "key=1,2,3, key=range(1,5), key=choice(a,b) or group=glob(*)"
+        problem = "an interval has no end of values"
+        problems.append(Problem(problem, f"the command line: {text}", fits=fits))
+        return []
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+
+
+def _is_file(text: str) -> bool:
+    return "=" not in text and text.endswith((".yaml", ".yml"))
+
+
+def _model_of(text: str, problems: list[Problem]) -> str:
+    """The name by which a file of `conf/model/` is chosen."""
+    file, models = Path(text).resolve(), (conf_folder() / "model").resolve()
+    if file.parent == models and file.is_file():
+        return file.stem
+    fits, fix = "a file in conf/model", "YAML of your own: --config-dir DIR model=NAME, with DIR/model/NAME.yaml"
+    problem = "no model of this project" if file.is_file() else "no such file"
+    problems.append(Problem(problem, f"the command line: {text}", fits=fits, fix=fix))
+    return ""

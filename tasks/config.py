@@ -1,0 +1,169 @@
+"""From a section of the configuration to an object: only what is named here, only with arguments it has."""
+
+import functools
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from blocks.graph import ConfigError, Problem
+from tasks import hints
+from tasks.errors import ArgumentError
+
+# Exactly these names may stand behind `_target_`, each only in its own section. A prefix would admit too much:
+# `torch` has `torch.load` in it. Checked before anything is imported.
+TARGETS: dict[str, tuple[str, ...]] = {
+    "task": ("tasks.classify.Classify",),
+    "data": ("tasks.data.digits.Digits", "tasks.data.images.Images", "tasks.data.arrays.Arrays"),
+    "optimizer": ("torch.optim.AdamW", "torch.optim.SGD"),
+    "schedule": ("tasks.optimizer.Cosine", "tasks.optimizer.Constant"),
+    "trainer": ("pytorch_lightning.Trainer",),
+    "callbacks": (
+        "pytorch_lightning.callbacks.EarlyStopping",
+        "pytorch_lightning.callbacks.EMAWeightAveraging",
+        "pytorch_lightning.callbacks.LearningRateMonitor",
+        "pytorch_lightning.callbacks.ModelCheckpoint",
+        "tasks.progress.Progress",
+    ),
+    "logger": (
+        "tasks.logger.Csv",
+        "pytorch_lightning.loggers.MLFlowLogger",
+        "pytorch_lightning.loggers.TensorBoardLogger",
+        "pytorch_lightning.loggers.WandbLogger",
+    ),
+}
+EXTRAS = {"wandb": "wandb", "mlflow": "mlflow", "tensorboard": "tensorboard", "tensorboardX": "tensorboard"}
+POSITIVE = {"optimizer": ("lr",)}
+NOT_NEGATIVE = {"optimizer": ("weight_decay", "momentum", "eps")}
+
+Path = tuple[str, ...]
+
+
+def section(composed: Any, path: Path) -> dict:
+    """The part of the configuration at `path`."""
+    return functools.reduce(lambda found, key: found[key], path, composed.config)
+
+
+def problem(composed: Any, path: Path, text: str, **parts: Any) -> Problem:
+    """A Problem at `path`, with the place the value came from."""
+    return Problem(problem=text, where=composed.origin(".".join(path)), path=".".join(path), **parts)
+
+
+def make(
+    composed: Any,
+    path: Path,
+    given: Mapping[str, Any] | None = None,
+    *,
+    leave: tuple[str, ...] = (),
+    without: tuple[str, ...] = (),
+) -> Any:
+    """The object that the section at `path` describes.
+
+    Args:
+        composed: the configuration and where each value was written.
+        path: e.g. ("data",) or ("callbacks", "progress").
+        given: arguments that the program adds.
+        leave: parameters that whoever uses the object will give; the result is a `functools.partial` then.
+        without: entries of the section that are meant for somebody else.
+    """
+    target = find(composed, path)
+    arguments = {key: value for key, value in section(composed, path).items() if key not in ("_target_", *without)}
+    problems = list(check(composed, path, target, arguments, {*(given or {}), *leave}))
+    if problems:
+        raise ConfigError(problems)
+    try:
+        with importing(composed, path):
+            return functools.partial(target, **arguments) if leave else target(**arguments, **(given or {}))
+    except ArgumentError as error:
+        raise ConfigError([told(composed, path, error)]) from error
+    except (TypeError, ValueError, OSError, ImportError, MisconfigurationException) as error:
+        if isinstance(error, ConfigError):
+            raise
+        text = " ".join(str(error).split())
+        raise ConfigError([problem(composed, path, f"{target.__name__} refuses: {text}")]) from error
+
+
+def told(composed: Any, path: Path, error: ArgumentError) -> Problem:
+    """What an object says about one of its arguments, with the place where the argument was written."""
+    where = (*path, error.argument) if error.argument else path
+    return problem(composed, where, error.problem, got=error.got, fits=error.fits, fix=error.fix)
+
+
+def find(composed: Any, path: Path) -> Any:
+    """The class behind `_target_`, imported only if its exact name is allowed in this section."""
+    values, allowed = section(composed, path), TARGETS[path[0]]
+    shown = ".".join(path)
+    if not isinstance(values, dict) or "_target_" not in values:
+        text = f"{shown} has no _target_: it does not say what it is"
+        raise ConfigError(
+            [problem(composed, path, text, fits=", ".join(allowed), fix=f"{shown}._target_={allowed[0]}")]
+        )
+    name = values["_target_"]
+    if name not in allowed:
+        raise ConfigError(
+            [
+                problem(
+                    composed,
+                    (*path, "_target_"),
+                    f"_target_ names what may not stand in the section {path[0]}",
+                    got=str(name),
+                    fits=", ".join(allowed),
+                    fix=hints.did_you_mean(name, allowed),
+                )
+            ]
+        )
+    module, _, attribute = name.rpartition(".")
+    with importing(composed, path):
+        return getattr(importlib.import_module(module), attribute)
+
+
+class importing:  # noqa: N801 - reads as a sentence: with importing(...)
+    """Turns a missing optional package into a ConfigError that says what to install."""
+
+    def __init__(self, composed: Any, path: Path):
+        self.composed, self.path = composed, path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if not isinstance(error, ModuleNotFoundError):
+            return
+        missing = next((name for name in EXTRAS if name.lower() in str(error).lower()), None)
+        if missing is None:
+            return
+        fix = f"pip install 'dougong[{EXTRAS[missing]}]'"
+        text = f"{section(self.composed, self.path)['_target_']} needs the package {missing}, which is not installed"
+        raise ConfigError([problem(self.composed, self.path, text, fix=fix)]) from error
+
+
+def check(composed: Any, path: Path, target: Any, arguments: dict, given: set[str]) -> Iterator[Problem]:
+    """Problems with the names and the values of `arguments`."""
+    known, open_ended = hints.parameters(target)
+    for key, value in arguments.items():
+        if key in given or (key not in known and not open_ended):
+            usable = [name for name in known if name not in given]
+            fix = hints.did_you_mean(key, usable)
+            text = f"{target.__name__} has no argument {key}"
+            yield problem(composed, (*path, key), text, fits=", ".join(usable), fix=fix)
+        else:
+            yield from unfit(composed, (*path, key), value, known[key][0] if key in known else Any)
+    for name, (_, required) in known.items():
+        if required and name not in arguments and name not in given:
+            here = ".".join((*path, name))
+            yield problem(composed, path, f"{here} is missing", fix=f"{here}=...")
+
+
+def unfit(composed: Any, path: Path, value: Any, hint: Any) -> Iterator[Problem]:
+    """What is wrong with one value."""
+    key, here = path[-1], ".".join(path)
+    if value == "???":
+        yield problem(composed, path, f"{here} is missing", fix=f"{here}=...")
+    elif not hints.fits(value, hint):
+        text, fix = f"{key} must be {hints.words(hint)}", hints.did_you_mean(value, hints.choices(hint))
+        yield problem(composed, path, text, got=f"{key}={value!r}", fix=fix)
+    elif key in POSITIVE.get(path[0], ()) and not value > 0:
+        yield problem(composed, path, f"{key} must be positive", got=f"{key}={value}", fits="0.001, say")
+    elif key in NOT_NEGATIVE.get(path[0], ()) and value < 0:
+        yield problem(composed, path, f"{key} must not be negative", got=f"{key}={value}", fits="0 or more")

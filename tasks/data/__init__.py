@@ -1,0 +1,1 @@
+"""From bytes to batches: Lightning data modules that yield dictionaries such as {"image": ..., "label": ...}."""

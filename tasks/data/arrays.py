@@ -1,0 +1,152 @@
+"""Images in arrays, as people have them on disk: one .npz file, or a folder of IDX files."""
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tasks.data import idx
+from tasks.data.held import HeldImages
+from tasks.data.split import part, split
+from tasks.errors import ArgumentError
+
+Raw = dict[str, dict[str, np.ndarray]]
+
+IMAGES = ("x", "image", "images", "data")
+LABELS = ("y", "label", "labels", "target", "targets")
+PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "t10k", "testing")}
+
+
+class Arrays(HeldImages):
+    """MNIST, Fashion-MNIST and whatever else comes as arrays of images and labels.
+
+    Args:
+        path: a .npz file with x_train, y_train, x_test, y_test (or images and labels, without parts), or a folder with
+            IDX files such as train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz.
+
+    The other arguments are those of `HeldImages`. Parts that are missing are split off the training part.
+    """
+
+    def __init__(self, path: str, **options: Any):
+        super().__init__(**options)
+        self.path = Path(path).expanduser()
+
+    def load(self) -> dict[str, tuple[Tensor, Tensor]]:
+        if not self.path.exists():
+            fix = "data.path=FILE.npz, or data.path=FOLDER with IDX files"
+            raise ArgumentError("path", f"{self.path} does not exist", got=f"path={self.path}", fix=fix)
+        raw = read_folder(self.path) if self.path.is_dir() else read_npz(self.path)
+        pairs = {name: (images(found["image"], self.path), found["label"].reshape(-1)) for name, found in raw.items()}
+        self._name_classes(pairs)
+        numbers = {name: self._number(name, image, label) for name, (image, label) in pairs.items()}
+        return self._completed(on_one_scale(numbers))
+
+    def _name_classes(self, pairs: dict[str, tuple[Tensor, np.ndarray]]) -> None:
+        self.values = np.unique(pairs["train"][1])
+        if not np.issubdtype(self.values.dtype, np.integer):
+            got = f"labels of type {self.values.dtype}"
+            raise ArgumentError("path", f"{self.path}: labels must be whole numbers, one for each image", got=got)
+        self.classes = [str(value) for value in self.values]
+
+    def _number(self, name: str, image: Tensor, label: np.ndarray) -> tuple[Tensor, Tensor]:
+        if len(image) != len(label):
+            got = f"{len(image):,} images, {len(label):,} labels"
+            raise ArgumentError("path", f"{self.path}: the {name} part needs one label for each image", got=got)
+        if not len(image):
+            raise ArgumentError("path", f"{self.path}: the {name} part has no images")
+        strange = np.setdiff1d(label, self.values)
+        if len(strange):
+            got = f"label {strange[0]}, training has {', '.join(self.classes[:12])}"
+            raise ArgumentError("path", f"{self.path}: the {name} part has a class that training lacks", got=got)
+        return image, torch.from_numpy(np.searchsorted(self.values, label))
+
+    def _completed(self, pairs: dict[str, tuple[Tensor, Tensor]]) -> dict[str, tuple[Tensor, Tensor]]:
+        image, label = pairs["train"]
+        if "test" not in pairs and "val" not in pairs:
+            chosen = split(label, self.val, self.test, self.split_seed)
+            return {name: (image[index], label[index]) for name, index in chosen.items()}
+        for name, share in (("test", self.test), ("val", self.val)):
+            if name not in pairs:
+                image, label = pairs["train"]
+                stay, take = part(label, share, self.split_seed)
+                pairs |= {"train": (image[stay], label[stay]), name: (image[take], label[take])}
+        return pairs
+
+
+def read_npz(path: Path) -> Raw:
+    """The parts in a .npz file."""
+    try:
+        with path.open("rb") as content:
+            file = np.load(content, allow_pickle=False)
+            if isinstance(file, np.ndarray):
+                raise ValueError("it holds one array without a name")
+            found = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        fix = "data.path=FILE.npz with plain arrays of numbers"
+        raise ArgumentError("path", f"{path} cannot be read as .npz: {error}", fix=fix) from error
+    raw: Raw = {}
+    for name, value in found.items():
+        words = name.lower().replace("-", "_").split("_")
+        kind = "image" if set(words) & set(IMAGES) else "label" if set(words) & set(LABELS) else None
+        place = next((part for part, names in PARTS.items() if set(words) & set(names)), "train")
+        if kind:
+            raw.setdefault(place, {})[kind] = value
+    return checked(raw, path, f"the arrays {', '.join(found) or 'none'}", "x_train, y_train, x_test, y_test")
+
+
+def read_folder(path: Path) -> Raw:
+    """The parts in a folder of IDX files."""
+    raw: Raw = {}
+    files = sorted(file for file in path.iterdir() if "idx" in file.name.lower() or "ubyte" in file.name.lower())
+    for file in files:
+        name = file.name.lower()
+        kind = "image" if "image" in name else "label" if "label" in name else None
+        place = next((part for part, names in PARTS.items() if any(word in name for word in names)), "train")
+        if kind:
+            if kind in raw.get(place, {}):
+                continue  # the same file, packed and unpacked side by side
+            raw.setdefault(place, {})[kind] = idx.read(file)
+    seen = ", ".join(file.name for file in files[:6]) or "no IDX file"
+    return checked(raw, path, seen, "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz")
+
+
+def checked(raw: Raw, path: Path, got: str, fits: str) -> Raw:
+    """The parts, if training is among them and each has images and labels."""
+    if "train" not in raw:
+        raise ArgumentError("path", f"{path} has no training images and labels", got=got, fits=fits)
+    for name, found in raw.items():
+        for kind in ("image", "label"):
+            if kind not in found:
+                raise ArgumentError("path", f"{path}: the {name} part has no {kind}s", got=got, fits=fits)
+    return raw
+
+
+def images(array: np.ndarray, path: Path) -> Tensor:
+    """Images as (samples, channels, height, width)."""
+    if array.ndim == 3:
+        array = array[:, None]
+    elif array.ndim == 4 and array.shape[-1] in (1, 3, 4) and array.shape[1] not in (1, 3, 4):
+        array = np.moveaxis(array, -1, 1)
+    if array.ndim != 4 or not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
+        got = f"shape {array.shape} of {array.dtype}"
+        fits = "(samples, height, width), or with channels before or after height and width"
+        raise ArgumentError("path", f"{path}: images must be arrays of three or four axes", got=got, fits=fits)
+    array = array if array.dtype == np.uint8 else array.astype(np.float32)
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def on_one_scale(pairs: dict[str, tuple[Tensor, Tensor]]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Float images in [0, 1], by the smallest and the largest value of the training part; bytes stay bytes."""
+    image = pairs["train"][0]
+    if image.dtype == torch.uint8:
+        return pairs
+    low, high = image.min(), image.max()
+    if low >= 0 and high <= 1:
+        return pairs
+    return {
+        name: ((image.float() - low) / (high - low).clamp_min(1e-9), label) for name, (image, label) in pairs.items()
+    }

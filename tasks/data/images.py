@@ -1,0 +1,246 @@
+"""Images in class folders, read as they are needed."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from tasks.data import files
+from tasks.data.order import Order, generator
+from tasks.data.split import PARTS, check_shares, part, split
+from tasks.errors import ArgumentError, must_be_one_of, must_be_positive, must_be_share, must_not_be_negative
+
+
+class Images(pl.LightningDataModule):
+    """FOLDER/CLASS/IMAGE, or FOLDER/train, FOLDER/val and FOLDER/test with class folders in each.
+
+    Args:
+        path: the folder.
+        size: height and width of an image as the network gets it.
+        channels: 3 for colour, 1 for grey.
+        batch_size: samples in a batch, of each process.
+        crop: in training, cut out a random part of at least this share of the image; 1 takes the middle, as in tests.
+        flip: mirror half of the training images.
+        mean: taken from every channel, or from each one.
+        std: what they are divided by.
+        val: share of the training images kept for validation, where the folder has no `val`.
+        test: share of them kept for the test, where it has no `test`.
+        workers: processes that read images.
+        check: decode every file once before training, and leave broken ones out with a note. Without it a broken file
+            stops the run when it is met.
+        seed: seed of the order and the augmentation.
+        split_seed: seed of the split, the same for every run.
+        facts: what the YAML declares about the data; checked against what is read.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        size: int = 224,
+        channels: int = 3,
+        batch_size: int = 64,
+        crop: float = 0.35,
+        flip: bool = True,
+        mean: float | list[float] = 0.5,
+        std: float | list[float] = 0.5,
+        val: float = 0.1,
+        test: float = 0.1,
+        workers: int = 2,
+        check: bool = True,
+        seed: int = 0,
+        split_seed: int = 0,
+        facts: dict | None = None,
+    ):
+        super().__init__()
+        must_be_positive("batch_size", batch_size)
+        must_be_one_of("channels", channels, (1, 3))
+        must_not_be_negative("workers", workers)
+        must_be_share("crop", crop) if crop != 1 else None
+        check_shares(val, test)
+        self.path, self.channels = Path(path).expanduser(), channels
+        must_be_positive("size", size)
+        self.size = (size, size)
+        self.mean, self.std = self._each("mean", mean), self._each("std", std)
+        self.batch_size, self.crop, self.flip, self.workers, self.check = batch_size, crop, flip, workers, check
+        self.val, self.test, self.seed, self.split_seed, self.declared = val, test, seed, split_seed, facts
+        self.parts: dict[str, files.Samples] = {}
+        self.classes: list[str] = []
+        self.notes: list[str] = []
+
+    def _each(self, name: str, value: float | list[float]) -> Tensor:
+        each = [value] * self.channels if isinstance(value, (int, float)) else list(value)
+        if len(each) != self.channels:
+            got = f"{len(each)} values, channels={self.channels}"
+            raise ArgumentError(name, f"{name} must have one value, or one for each channel", got=got)
+        return torch.tensor(each)[:, None, None]
+
+    def read(self) -> None:
+        """Find the files, once; decode each if asked to."""
+        if self.parts:
+            return
+        parts = files.scan(self.path)
+        if self.check:
+            parts = self._without_broken(parts)
+        self.classes = sorted({name for _, name in parts["train"]})
+        for name, found in parts.items():
+            strange = sorted({label for _, label in found} - set(self.classes))
+            if strange:
+                got = f"{strange[0]}; training has {', '.join(self.classes[:8])}"
+                raise ArgumentError("path", f"the {name} part of {self.path} has a class that training lacks", got=got)
+        self.parts = self._completed(parts)
+
+    def _without_broken(self, parts: dict[str, files.Samples]) -> dict[str, files.Samples]:
+        bad = files.broken(parts)
+        if not bad:
+            return parts
+        total = sum(len(found) for found in parts.values())
+        told = "; ".join(f"{file.relative_to(self.path)} ({text})" for file, text in list(bad.items())[:5])
+        more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
+        self.notes.append(f"{len(bad)} of {total} images are broken and left out: {told}{more}")
+        kept = {name: [pair for pair in found if pair[0] not in bad] for name, found in parts.items()}
+        for name, found in kept.items():
+            if not found:
+                raise ArgumentError("path", f"every image of the {name} part of {self.path} is broken", got=told)
+        return kept
+
+    def _completed(self, parts: dict[str, files.Samples]) -> dict[str, files.Samples]:
+        train = parts["train"]
+        if "val" not in parts and "test" not in parts:
+            chosen = split(self._labels(train), self.val, self.test, self.split_seed)
+            return {name: [train[index] for index in indices.tolist()] for name, indices in chosen.items()}
+        for name, share in (("test", self.test), ("val", self.val)):
+            if name not in parts:
+                stay, take = part(self._labels(parts["train"]), share, self.split_seed)
+                train = parts["train"]
+                parts = parts | {"train": [train[i] for i in stay.tolist()], name: [train[i] for i in take.tolist()]}
+        return parts
+
+    def _labels(self, found: files.Samples) -> Tensor:
+        number = {name: index for index, name in enumerate(self.classes)}
+        return torch.tensor([number[name] for _, name in found])
+
+    def facts(self) -> dict[str, Any]:
+        """Shape of an image as the network gets it, and number of classes, as read."""
+        self.read()
+        image = {"channels": self.channels, "height": self.size[0], "width": self.size[1]}
+        return {"image": image, "classes": len(self.classes)}
+
+    def sizes(self) -> dict[str, int]:
+        """Number of samples in each part."""
+        return {name: len(self.parts[name]) for name in PARTS}
+
+    def names(self, part: str) -> list[str] | None:
+        """The files of a part, as seen from the folder."""
+        return [str(file.relative_to(self.path)) for file, _ in self.parts[part]]
+
+    def picture(self, part: str, index: int) -> Tensor:
+        """One image as the network gets it, but in [0, 1]."""
+        return as_tensor(middle(opened(self.parts[part][index][0], self.channels), self.size))
+
+    def setup(self, stage: str) -> None:
+        self.read()
+
+    def train_dataloader(self) -> DataLoader:
+        return self._loader("train", training=True)
+
+    def val_dataloader(self) -> DataLoader:
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader:
+        return self._loader("test")
+
+    def _loader(self, part: str, training: bool = False) -> DataLoader:
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        found = self.parts[part]
+        dataset = Files(
+            self, part, self._labels(found), crop=self.crop if training else 1.0, flip=training and self.flip
+        )
+        order = Order(len(found), shuffle=training, seed=self.seed, rank=rank, world=world)
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=order,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            drop_last=training and len(order) >= self.batch_size,
+            generator=generator(self.seed),
+        )
+
+
+class Files(Dataset[dict[str, Any]]):
+    """The images of one part; a key is (epoch, index), from which alone the augmentation follows."""
+
+    def __init__(self, data: Images, part: str, label: Tensor, *, crop: float, flip: bool):
+        self.paths, self.label, self.crop, self.flip = [file for file, _ in data.parts[part]], label, crop, flip
+        self.size, self.channels, self.mean, self.std, self.seed = (
+            data.size,
+            data.channels,
+            data.mean,
+            data.std,
+            data.seed,
+        )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        epoch, index = key
+        image = opened(self.paths[index], self.channels)
+        source = generator(self.seed, epoch, index)
+        image = middle(image, self.size) if self.crop == 1 else cut(image, self.size, self.crop, source)
+        tensor = (as_tensor(image) - self.mean) / self.std
+        if self.flip and torch.rand((), generator=source) < 0.5:
+            tensor = tensor.flip(2)
+        return {"image": tensor, "label": self.label[index], "index": index}
+
+
+def opened(path: Path, channels: int) -> Image.Image:
+    """An image file, decoded, in colour or grey; what is transparent becomes white."""
+    try:
+        with Image.open(path) as file:
+            image: Image.Image = file
+            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+                image = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+            return image.convert("RGB" if channels == 3 else "L")
+    except (OSError, SyntaxError) as error:
+        raise RuntimeError(f"{path} cannot be read: {error}") from error
+
+
+def middle(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The largest part of the wished proportions around the middle, scaled to `size` (height, width)."""
+    height, width = size
+    scale = min(image.width / width, image.height / height)
+    wide, high = width * scale, height * scale
+    left, top = (image.width - wide) / 2, (image.height - high) / 2
+    box = (left, top, left + wide, top + high)
+    return image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+
+
+def cut(image: Image.Image, size: tuple[int, int], least: float, source: torch.Generator) -> Image.Image:
+    """A random part of at least `least` of the area, with sides in 3:4 to 4:3 of the wished proportions.
+
+    Szegedy et al. 2015, arXiv:1409.4842, section 6.
+    """
+    height, width = size
+    area, ratio, across, down = torch.rand(4, generator=source).tolist()
+    area = (least + (1 - least) * area) * image.width * image.height
+    proportion = width / height * math.exp((2 * ratio - 1) * math.log(4 / 3))
+    wide, high = min(math.sqrt(area * proportion), image.width), min(math.sqrt(area / proportion), image.height)
+    left, top = across * (image.width - wide), down * (image.height - high)
+    return image.resize((width, height), Image.Resampling.BILINEAR, box=(left, top, left + wide, top + high))
+
+
+def as_tensor(image: Image.Image) -> Tensor:
+    """An image as float32 in [0, 1], channels first."""
+    array = np.asarray(image)
+    array = array[:, :, None] if array.ndim == 2 else array
+    return torch.from_numpy(array.transpose(2, 0, 1).copy()).float() / 255

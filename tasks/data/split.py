@@ -1,0 +1,43 @@
+"""Dividing samples into training, validation and test sets, each class in the same proportion."""
+
+import torch
+from torch import Tensor
+
+from tasks.data.order import generator
+from tasks.errors import ArgumentError, must_be_share
+
+PARTS = ("train", "val", "test")
+
+
+def check_shares(val: float, test: float) -> None:
+    """Raise an ArgumentError unless something is left for training."""
+    must_be_share("val", val)
+    must_be_share("test", test)
+    if val + test >= 1:
+        raise ArgumentError(
+            "val", "val and test leave nothing for training", got=f"val={val}, test={test}", fits="val + test < 1"
+        )
+
+
+def part(label: Tensor, share: float, seed: int, salt: int = 0) -> tuple[Tensor, Tensor]:
+    """Indices of the samples that stay and of those that are taken: `share` of each class, at least one of two.
+
+    The cut depends on `seed` and on the labels only, so runs that differ in their training seed share it.
+    """
+    stay, take = [], []
+    for name in label.unique().tolist():
+        members = (label == name).nonzero()[:, 0]
+        members = members[torch.randperm(len(members), generator=generator(seed, salt, name))]
+        count = round(share * len(members))
+        if share > 0 and len(members) > 1:
+            count = min(max(count, 1), len(members) - 1)
+        take.append(members[:count])
+        stay.append(members[count:])
+    return torch.cat(stay).sort().values, torch.cat(take).sort().values
+
+
+def split(label: Tensor, val: float, test: float, seed: int) -> dict[str, Tensor]:
+    """Indices of the three parts."""
+    rest, last = part(label, test, seed, salt=1)
+    kept, middle = part(label[rest], val / (1 - test), seed, salt=2)
+    return {"train": rest[kept], "val": rest[middle], "test": last}

@@ -1,0 +1,162 @@
+"""The run folder: its name, and the record of what ran in it. Needs neither torch nor Hydra."""
+
+import contextlib
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+RECORD = "run.json"
+PACKAGES = [
+    "dougong",
+    "torch",
+    "pytorch-lightning",
+    "torchmetrics",
+    "hydra-core",
+    "omegaconf",
+    "numpy",
+    "einops",
+    "jaxtyping",
+    "scikit-learn",
+    "pillow",
+]
+
+
+def claim(wish: Path) -> Path:
+    """Make a new folder called `wish`, or `wish-2`, `wish-3`, ...; no two processes ever get the same one."""
+    wish.parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        folder = wish if number == 1 else wish.with_name(f"{wish.name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+            continue
+        return folder
+
+
+def check_unused(folder: Path) -> None:
+    """Raise a ConfigError if a folder that the user chose holds a run already."""
+    if (folder / RECORD).exists():
+        from blocks.graph import ConfigError, Problem
+
+        text, fix = f"{near(folder)} holds a run already", "another hydra.run.dir, or leave it out for a new folder"
+        raise ConfigError([Problem(problem=text, where="the command line", path="hydra.run.dir", fix=fix)])
+
+
+def remove(folder: Path) -> None:
+    """Take away the folder of a run that did not start, and the folder of its day if nothing else is in it."""
+    shutil.rmtree(folder)
+    with contextlib.suppress(OSError):
+        folder.parent.rmdir()
+
+
+def now() -> str:
+    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+class Record:
+    """`run.json`: what ran, on what, how it ended. Replaced as a whole at each change, so it is never half written.
+
+    Its `status` is "running", "finished", "failed" or "interrupted"; a record that still says "running" when its
+    process is gone belongs to a run that was killed. A quiet record writes nothing: of several processes only the
+    first does.
+    """
+
+    def __init__(self, folder: Path, *, quiet: bool = False, **entries: Any):
+        self.folder, self.quiet, self.entries = folder, quiet, {"status": "running", **entries}
+        self.save()
+
+    def add(self, **entries: Any) -> None:
+        self.entries.update(entries)
+        self.save()
+
+    def save(self) -> None:
+        if self.quiet:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        draft = self.folder / f"{RECORD}.part"
+        draft.write_text(json.dumps(self.entries, indent=2, ensure_ascii=False, default=str) + "\n")
+        os.replace(draft, self.folder / RECORD)
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """The record in a folder, if there is one."""
+    try:
+        return json.loads((folder / RECORD).read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+def near(path: Path) -> Path:
+    """A path as seen from where the user stands, if it lies below."""
+    path, here = path.absolute(), Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def farewell(place: Path, metrics: dict[str, float]) -> str:
+    """The last lines of a run: the score and where everything is."""
+    told = "  ".join(f"{name.replace('/', ' ')} {value:.4f}" for name, value in sorted(metrics.items()))
+    return f"{told}\nreport {near(place / 'report.html')}"
+
+
+def command(overrides: list[str]) -> str:
+    """The command that runs the same again, into a new folder."""
+    return shlex.join(["python", "train.py", *overrides])
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide the numbers."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """What the run ran on. The number of threads changes the last bits of a result, so it is noted."""
+    import torch
+
+    found: dict[str, Any] = {"system": platform.platform(), "cores": os.cpu_count(), "threads": torch.get_num_threads()}
+    if torch.cuda.is_available():
+        found["gpu"] = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    return found
+
+
+def git(folder: Path) -> dict[str, Any] | None:
+    """The commit checked out in `folder`, and whether files differ from it."""
+
+    def ask(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.rstrip()
+
+    try:
+        return {"commit": ask("rev-parse", "HEAD"), "changed": ask("status", "--porcelain").splitlines()[:100]}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def identity(config: dict, overrides: list[str], root: Path) -> dict[str, Any]:
+    """All that is known before the run starts."""
+    return {
+        "command": command(overrides),
+        "overrides": overrides,
+        "seed": config["seed"],
+        "started": now(),
+        "directory": str(Path.cwd()),
+        "git": git(root),
+        "versions": versions(),
+        "executable": sys.executable,
+    }

@@ -1,0 +1,110 @@
+"""A page that opens without a network: one HTML file, its pictures inside, light or dark as the reader's screen."""
+
+from collections.abc import Sequence
+from html import escape
+
+STYLE = """
+:root {
+  --ink: #1d2330; --soft: #667085; --line: #e4e7ec; --paper: #fff; --shade: #f6f7f9; --first: #2f6fdb; --note: #fff4e5;
+  color-scheme: light dark;
+}
+@media (prefers-color-scheme: dark) { :root {
+  --ink: #e6e9ef; --soft: #98a2b3; --line: #2d3442; --paper: #14181f; --shade: #1b212b; --first: #7aa8f5;
+  --note: #33270f;
+} }
+* { box-sizing: border-box; }
+body {
+  margin: 0 auto; max-width: 1080px; padding: 32px 20px 80px; background: var(--paper); color: var(--ink);
+  font: 15px/1.5 system-ui, "Segoe UI", "Noto Sans", "Noto Sans CJK SC", sans-serif;
+}
+h1 { font-size: 26px; margin: 0; }
+h2 { font-size: 18px; margin: 40px 0 12px; border-top: 1px solid var(--line); padding-top: 20px; }
+p { margin: 0 0 12px; }
+header { display: flex; flex-wrap: wrap; gap: 12px 40px; align-items: end; justify-content: space-between; }
+.score {
+  font-size: 44px; line-height: 1; font-weight: 650; color: var(--first); font-variant-numeric: tabular-nums;
+}
+.soft, dt, th { color: var(--soft); font-weight: 400; }
+.facts { display: flex; flex-wrap: wrap; gap: 8px 32px; margin: 20px 0 0; }
+.facts div { display: flex; flex-direction: column; }
+dl.pairs { display: grid; grid-template-columns: max-content 1fr; gap: 4px 20px; margin: 16px 0 0; }
+dd { margin: 0; overflow-wrap: anywhere; }
+.wide { overflow-x: auto; }
+.wide svg { display: block; max-width: none; }
+table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: 4px 24px 4px 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
+td.number, th.number { text-align: right; }
+td:first-child, pre { font-family: ui-monospace, "SF Mono", Consolas, monospace; font-size: 13px; }
+pre { background: var(--shade); border-radius: 8px; padding: 14px 16px; white-space: pre-wrap; margin: 0; }
+.note { background: var(--note); border-radius: 8px; padding: 10px 14px; margin-top: 20px; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(130px, 1fr)); gap: 16px; }
+figure { margin: 0; }
+figure img {
+  width: 100%; aspect-ratio: 1; object-fit: contain; image-rendering: pixelated; background: var(--shade);
+  border-radius: 6px;
+}
+figcaption { font-size: 13px; color: var(--soft); }
+summary { cursor: pointer; margin-bottom: 10px; }
+"""
+
+
+def html(title: str, head: str, sections: Sequence[tuple[str, str]]) -> str:
+    """The whole page."""
+    body = "".join(f"<section><h2>{escape(name)}</h2>{content}</section>\n" for name, content in sections)
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>\n'
+        f"<body>{head}\n{body}</body></html>\n"
+    )
+
+
+def headline(title: str, score: tuple[str, str] | None, facts: Sequence[tuple[str, str]]) -> str:
+    """Title, the one number, and a line of facts."""
+    number = (
+        f'<div><div class="score">{escape(score[0])}</div><div class="soft">{escape(score[1])}</div></div>'
+        if score
+        else ""
+    )
+    pairs = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
+    return f'<header><h1>{escape(title)}</h1>{number}</header><dl class="facts">{pairs}</dl>'
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], indents: Sequence[int] | None = None) -> str:
+    """A table; columns of numbers stand to the right, first cells may be indented."""
+    number = [bool(rows) and all(is_number(row[column]) for row in rows) for column in range(len(head))]
+    kinds = [' class="number"' if right else "" for right in number]
+    top = "".join(f"<th{kind}>{escape(name)}</th>" for name, kind in zip(head, kinds, strict=True))
+    lines = []
+    for place, row in enumerate(rows):
+        cells = [f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds, strict=True)]
+        if indents:
+            cells[0] = f'<td style="padding-left: {1.2 * indents[place]:g}em">{escape(row[0])}</td>'
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell reads as a number, or is empty."""
+    return not cell.strip("0123456789.,%-+± e")
+
+
+def pairs(entries: Sequence[tuple[str, str]]) -> str:
+    """Names and values below each other."""
+    body = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in entries)
+    return f'<dl class="pairs">{body}</dl>'
+
+
+def code(text: str) -> str:
+    return f"<pre>{escape(text)}</pre>"
+
+
+def wide(content: str) -> str:
+    return f'<div class="wide">{content}</div>'
+
+
+def folded(title: str, content: str) -> str:
+    return f"<details><summary>{escape(title)}</summary>{content}</details>"
+
+
+def figure(source: str, words: str) -> str:
+    return f'<figure><img src="{source}" alt="{escape(words, True)}"><figcaption>{escape(words)}</figcaption></figure>'

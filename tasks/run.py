@@ -1,0 +1,203 @@
+"""One run: data, network, training, test, record. What happens here is the same for every task."""
+
+import logging
+import signal
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import yaml
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from blocks.graph import ConfigError, Problem, assemble, fine_tune
+from tasks import config, folder, hints, report
+from tasks.errors import ArgumentError
+
+log = logging.getLogger(__name__)
+
+SECTIONS = (
+    "model",
+    "data",
+    "task",
+    "optimizer",
+    "schedule",
+    "trainer",
+    "callbacks",
+    "logger",
+    "seed",
+    "library",
+    "runs",
+    "weights",
+)
+PLACES = ("dirpath", "folder", "save_dir")  # arguments that name a place inside the run folder
+
+
+def check_sections(composed: Any) -> None:
+    """Raise a ConfigError for a section that nobody reads, and for a seed that is none."""
+    problems = []
+    for name, value in composed.config.items():
+        if name not in SECTIONS:
+            inside = next(iter(value), "") if isinstance(value, dict) else ""
+            where = composed.origin(f"{name}.{inside}" if inside else name)
+            fix, fits = hints.did_you_mean(name, SECTIONS), ", ".join(SECTIONS)
+            problems.append(Problem(f"there is no section {name}", where, name, fits=fits, fix=fix))
+    seed = composed.config.get("seed")
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        text = "seed must be a whole number from 0 to 4294967295"
+        problems.append(config.problem(composed, ("seed",), text, got=f"seed={seed!r}"))
+    for name in ("model", "data", "task", "optimizer", "trainer"):
+        if not isinstance(composed.config.get(name), dict):
+            text = f"the section {name} is missing"
+            problems.append(config.problem(composed, (name,), text, fix=f"choose one: {name}=..."))
+    if problems:
+        raise ConfigError(problems)
+
+
+def train(composed: Any, place: Path, record: folder.Record) -> dict[str, float]:
+    """Train and test what `composed` describes, and leave everything worth keeping in `place`.
+
+    Returns:
+        The test metrics.
+    """
+    started = time.monotonic()
+    check_sections(composed)
+    (place / "config.yaml").write_text(yaml.safe_dump(composed.config, sort_keys=False, allow_unicode=True))
+    move_places(composed.config, place)
+    pl.seed_everything(composed.config["seed"], workers=True, verbose=False)
+
+    data = read_data(composed)
+    facts = data.facts()
+    network = assemble(composed, facts)
+    rates = tune(composed, network, data)
+    task = make_task(composed, network, facts, rates)
+    trainer = make_trainer(composed, place)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    record.add(facts=facts, samples=data.sizes(), notes=data.notes, parameters=parameters, machine=folder.machine())
+    told = ", ".join(f"{count:,} {part}" for part, count in data.sizes().items())
+    print(f"seed {composed.config['seed']}, run folder {folder.near(place)}")
+    print(f"data {told}; network {parameters:,} parameters", flush=True)
+    for note in data.notes:
+        print(f"note: {note}", flush=True)
+
+    if composed.config["trainer"].get("compile"):
+        network.compile()
+    uninterrupted(trainer.fit, task, datamodule=data)
+    best, epoch = best_checkpoint(trainer)
+    metrics = uninterrupted(trainer.test, task, datamodule=data, ckpt_path=best, verbose=False)[0]
+    metrics = {name: float(value) for name, value in metrics.items()}
+    spent = round(time.monotonic() - started, 1)
+    record.add(status="finished", test=metrics, seconds=spent, ended=folder.now())
+    record.add(**{"checkpoint": relative(best, place), "best epoch": epoch})
+    if trainer.is_global_zero:
+        report.write(place, composed, record.entries, data, task)
+    return metrics
+
+
+def read_data(composed: Any) -> Any:
+    """The data module, with its data read and checked against what the YAML declares."""
+    data = config.make(composed, ("data",))
+    try:
+        data.read()
+    except ArgumentError as error:
+        raise ConfigError([config.told(composed, ("data",), error)]) from error
+    declared = composed.config["data"].get("facts") or {}
+    problems = list(differences(composed, ("data", "facts"), declared, data.facts()))
+    if problems:
+        raise ConfigError(problems)
+    return data
+
+
+def differences(composed: Any, path: tuple[str, ...], declared: Any, read: Any) -> Any:
+    """Problems where the YAML declares something else than the data has. Empty entries declare nothing."""
+    if isinstance(declared, dict) and isinstance(read, dict):
+        for key, value in declared.items():
+            if key in read:
+                yield from differences(composed, (*path, key), value, read[key])
+    elif declared not in (None, "???") and declared != read:
+        name = path[-1]
+        fix = f"{'.'.join(path)}={read}, or leave it out"
+        text = "the data differ from what is declared"
+        yield config.problem(composed, path, text, got=f"{name}={declared} declared, {name}={read} read", fix=fix)
+
+
+def tune(composed: Any, network: Any, data: Any) -> dict[str, float]:
+    """Do what the section `weights` says; the multipliers of the learning rate by parameter."""
+    loaded, frozen, rates = fine_tune(network, composed.config.get("weights") or {})
+    if loaded is not None:
+        data.notes.append(str(loaded))
+    if frozen:
+        data.notes.append(f"{len(frozen)} parameters rest: {', '.join(frozen[:3])}{', ...' if len(frozen) > 3 else ''}")
+    return rates
+
+
+def make_task(composed: Any, network: Any, facts: dict, rates: dict[str, float]) -> pl.LightningModule:
+    """The task around the network; its optimiser is made once before training, so that mistakes show at once."""
+    optimizer = config.make(composed, ("optimizer",), leave=("params",))
+    schedule = config.make(composed, ("schedule",)) if composed.config.get("schedule") else None
+    kept = {"config": composed.config, "facts": facts}
+    given = {
+        "network": network,
+        "optimizer": optimizer,
+        "schedule": schedule,
+        "classes": facts["classes"],
+        "rates": rates,
+        "config": kept,
+    }
+    try:
+        optimizer([torch.zeros(1, requires_grad=True)])
+    except (TypeError, ValueError) as error:
+        raise ConfigError([config.problem(composed, ("optimizer",), str(error))]) from error
+    return config.make(composed, ("task",), given)
+
+
+def make_trainer(composed: Any, place: Path) -> pl.Trainer:
+    """Lightning's trainer with the callbacks and loggers of the configuration."""
+    made = {
+        part: [
+            config.make(composed, (part, name)) for name, value in (composed.config.get(part) or {}).items() if value
+        ]
+        for part in ("callbacks", "logger")
+    }
+    given = {"callbacks": made["callbacks"], "logger": made["logger"] or False, "default_root_dir": str(place)}
+    return config.make(composed, ("trainer",), given, without=("compile",))
+
+
+def move_places(values: dict, place: Path) -> None:
+    """Let the relative folders of callbacks and loggers lie in the run folder."""
+    for part in ("callbacks", "logger"):
+        for section in (values.get(part) or {}).values():
+            for key in PLACES:
+                if isinstance(section, dict) and isinstance(section.get(key), str):
+                    section[key] = str(place / section[key])
+
+
+def uninterrupted(step: Any, *arguments: Any, **options: Any) -> Any:
+    """Run a step of the trainer; where Lightning turns Ctrl-C into an exit, turn it back."""
+    try:
+        with warnings.catch_warnings():
+            # Lightning 2.6 asks torch 2.13 for a class it has deprecated; nothing a user could do
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+            return step(*arguments, **options)
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from error
+        raise
+
+
+def best_checkpoint(trainer: pl.Trainer) -> tuple[str | None, int | None]:
+    """The checkpoint to test and its epoch: the best where one was kept; otherwise the weights stay as they are."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.best_model_path:
+            if not Path(callback.best_model_path).is_file():
+                raise OSError(f"the checkpoint {callback.best_model_path} could not be written")
+            return callback.best_model_path, torch.load(callback.best_model_path, weights_only=True)["epoch"] + 1
+    return None, None
+
+
+def relative(path: str | None, place: Path) -> str | None:
+    """A path as seen from the run folder."""
+    return str(Path(path).relative_to(place)) if path and Path(path).is_relative_to(place) else path

@@ -1,0 +1,158 @@
+"""The end of a sweep: one row for each run, mean and spread over seeds, as a table and as CSV."""
+
+import csv
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks import folder
+
+PLAN = "sweep.json"
+
+Row = dict[str, Any]
+
+
+def write_plan(place: Path, jobs: Sequence[dict[str, Any]]) -> None:
+    """Write down what shall run before it runs, so that a job that dies is still known.
+
+    Args:
+        place: the folder of the sweep.
+        jobs: each with "overrides", and "folder" or, if it could not be composed, "error".
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    (place / PLAN).write_text(json.dumps(list(jobs), indent=2) + "\n")
+
+
+def read(place: Path) -> list[Row]:
+    """One row for each job of the sweep in `place`, in the order of the sweep."""
+    return [row(number, job, place) for number, job in enumerate(json.loads((place / PLAN).read_text()))]
+
+
+def row(number: int, job: dict[str, Any], place: Path) -> Row:
+    """What became of one job."""
+    found: Row = {"job": number, "overrides": job["overrides"], "folder": job.get("folder") or ""}
+    if "error" in job:
+        return found | {"status": "failed", "error": job["error"]}
+    record = folder.read(place / job["folder"])
+    if record is None:
+        return found | {"status": "not run", "error": "it left no record"}
+    if record["status"] == "running":
+        return found | {"status": "died", "error": "it was killed: its record says that it is still running"}
+    scores = {"seconds": record["seconds"], **record["test"]} if record["status"] == "finished" else {}
+    return found | {"status": record["status"], "error": record.get("error", ""), **scores}
+
+
+def settings(rows: Sequence[Row]) -> list[str]:
+    """The keys that differ between the runs."""
+    values: dict[str, set[str]] = {}
+    for row in rows:
+        for text in row["overrides"]:
+            key, _, value = text.partition("=")
+            values.setdefault(key, set()).add(value)
+    return [key for key, found in values.items() if len(found) > 1] or list(values)
+
+
+def value_of(row: Row, key: str) -> str:
+    """What a run set a key to."""
+    return next((text.partition("=")[2] for text in row["overrides"] if text.partition("=")[0] == key), "")
+
+
+def metrics(rows: Sequence[Row]) -> list[str]:
+    """The columns with test metrics, accuracy first."""
+    found = dict.fromkeys(name for row in rows for name in row if name.startswith("test/"))
+    return sorted(found, key=lambda name: (not name.endswith("accuracy"), name))
+
+
+def groups(rows: Sequence[Row]) -> list[Row]:
+    """Runs that differ only in their seed, with mean and standard deviation of each metric."""
+    keys = [key for key in settings(rows) if key != "seed"]
+    gathered: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        gathered.setdefault(tuple(value_of(row, key) for key in keys), []).append(row)
+    out = []
+    for values, members in gathered.items():
+        done = [row for row in members if row["status"] == "finished"]
+        group: Row = {**dict(zip(keys, values, strict=True)), "runs": len(done), "failed": len(members) - len(done)}
+        for name in metrics(rows):
+            numbers = [row[name] for row in done]
+            group[f"{name} mean"] = statistics.fmean(numbers) if numbers else math.nan
+            group[f"{name} std"] = statistics.stdev(numbers) if len(numbers) > 1 else math.nan
+        out.append(group)
+    return out
+
+
+def write_csv(place: Path, rows: Sequence[Row]) -> None:
+    """Write sweep.csv, one line for each run, and sweep_mean.csv, one for each setting."""
+    keys, scores = settings(rows), metrics(rows)
+    with (place / "sweep.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["job", *keys, "status", *scores, "seconds", "folder", "error"])
+        for row in rows:
+            numbers = [row.get(name, "") for name in (*scores, "seconds")]
+            error = " ".join(row["error"].split())
+            set_to = [value_of(row, key) for key in keys]
+            writer.writerow([row["job"], *set_to, row["status"], *numbers, row["folder"], error])
+    means = groups(rows)
+    with (place / "sweep_mean.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, list(means[0]))
+        table.writeheader()
+        table.writerows({name: "" if value != value else value for name, value in mean.items()} for mean in means)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """What to print: every run, then mean and spread where there are several seeds, then what failed and why."""
+    keys, scores = settings(rows), metrics(rows)
+    head = ["job", *keys, "status", *(name.replace("/", " ") for name in scores), "seconds"]
+    lines = [
+        [
+            str(row["job"]),
+            *(value_of(row, key) for key in keys),
+            row["status"],
+            *(f"{row[name]:.4f}" if name in row else "" for name in scores),
+            f"{row['seconds']:.0f}" if "seconds" in row else "",
+        ]
+        for row in rows
+    ]
+    parts = [aligned(head, lines)]
+    if "seed" in keys and len(rows) > 1 and scores:
+        parts.append(aligned(*mean_lines(groups(rows), [key for key in keys if key != "seed"], scores)))
+    failed = [row for row in rows if row["status"] != "finished"]
+    parts += [
+        f"job {row['job']} {row['status']}: {' '.join(row['overrides'])}\n{indented(row['error'])}" for row in failed
+    ]
+    return "\n\n".join(parts)
+
+
+def mean_lines(means: Sequence[Row], keys: Sequence[str], scores: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Head and lines of the table of means."""
+    head = [*keys, "runs", *(f"{name.replace('/', ' ')} (mean ± std)" for name in scores)]
+    lines = []
+    for mean in means:
+        cells = []
+        for name in scores:
+            centre, spread = mean[f"{name} mean"], mean[f"{name} std"]
+            cells.append(
+                "" if math.isnan(centre) else f"{centre:.4f}" + ("" if math.isnan(spread) else f" ± {spread:.4f}")
+            )
+        lines.append([*(mean[key] for key in keys), str(mean["runs"]), *cells])
+    return head, lines
+
+
+def aligned(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Columns of text, numbers to the right."""
+    columns = list(zip(head, *lines, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    right = [all(not cell.strip("0123456789.-± ") for cell in column[1:]) for column in columns]
+
+    def line(cells: Sequence[str]) -> str:
+        fitted = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right, strict=True))
+        return "  ".join(fitted).rstrip()
+
+    return "\n".join([line(head), line(["-" * width for width in widths]), *map(line, lines)])
+
+
+def indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())

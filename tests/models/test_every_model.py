@@ -1,0 +1,340 @@
+"""Every file of `conf/model/`, found by globbing: a new file is tested as soon as it is there.
+
+A file is built as published on the meta device. What trains it needs it small: `SMALL` shrinks those that are not.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from blocks.errors import BlockError
+from blocks.graph import Composed, ConfigError, Graph, compose, locate, plan
+
+FILES = sorted((Path(__file__).resolve().parents[2] / "conf" / "model").glob("*.yaml"))
+MODELS = [file.stem for file in FILES]
+VOCAB, TOKENS, SIDE, BATCH = 53, 12, 16, 4
+MOST = 300_000  # parameters of a model that is trained here
+
+
+def image(side, channels=3):
+    return {"channels": channels, "height": side, "width": side}
+
+
+def words(tokens):
+    whole = {"tokens": tokens, "dtype": "int", "vocab": VOCAB}
+    return {"tokens": whole, "source": whole, "target": whole, "vocab": VOCAB}
+
+
+IMAGENET = {"image": image(224), "classes": 1000, **words(128)}
+PUBLISHED = {"lenet5": {"image": image(28, channels=1), "classes": 10}}  # the others: ImageNet, and words
+
+
+@dataclass(frozen=True)
+class Small:
+    """How a file becomes small: overrides, and the side of its images. `slow` ones differ from another in numbers."""
+
+    overrides: tuple[str, ...] = ()
+    side: int = SIDE
+    slow: bool = False
+
+
+def small(*overrides, side=SIDE, slow=False):
+    return Small(overrides, side, slow)
+
+
+CAT = ("params.dim=16", "params.depths=[1,1]", "params.heads=[2,4]", "params.patch=2", "params.window=4")
+SWIN = ("params.dim=16", "params.depths=[2,2]", "params.heads=[2,4]", "params.patch=2", "params.window=4")
+ONE_VOCABULARY = (
+    "params.dim=32",
+    "params.depth=2",
+    "params.heads=4",
+    f"params.vocab={VOCAB}",
+    f"params.length={TOKENS}",
+)
+SEQUENCE = ("params.dim=16", "params.hidden=32")
+VIT = ("params.dim=32", "params.depth=2")
+SMALL = {
+    "alexnet": small("graph.stem.features=16", "graph.conv2.features=16", "graph.convs.repeat.maps=[16,16,16]",
+                     "graph.average.size=2", "graph.hidden.body.linear.features=64", side=64),
+    "bert": small("params.dim=32", "params.depth=2"),
+    "bert_base": small(*ONE_VOCABULARY),
+    "cat": small("params.dim=16", side=8),
+    "cat_b": small(*CAT, slow=True),
+    "cat_s": small(*CAT, slow=True),
+    "cat_t": small(*CAT, slow=True),
+    "cnn": small("params.width=8"),
+    "convnext_t": small("params.widths=[16,32]", "params.depths=[1,2]", "graph.stem.features=16"),
+    "gpt": small("params.dim=32", "params.depth=2"),
+    "gpt2": small(*ONE_VOCABULARY, slow=True),
+    "gru": small(*SEQUENCE),
+    "gru_language": small(*SEQUENCE, slow=True),
+    "llama": small("params.dim=32", "params.depth=2", "params.heads=4"),
+    "lstm": small(*SEQUENCE),
+    "lstm_2x512": small("graph.lstm.hidden=32", f"inputs.x.tokens={TOKENS}", "inputs.x.dim=16"),
+    "lstm_language": small(*SEQUENCE),
+    "mixer_b16": small(*VIT, "params.token_hidden=16", "params.channel_hidden=64", side=32),
+    "mlp": small("params.hidden=32"),
+    "resnet18": small("params.width=8", "params.depths=[1,1]", side=32, slow=True),
+    "resnet50": small("params.width=8", "params.depths=[1,1]", side=32),
+    "rnn": small(*SEQUENCE),
+    "rnn_language": small(*SEQUENCE, slow=True),
+    "seq2seq": small(*SEQUENCE),
+    "swin": small("params.dim=16", side=8),
+    "swin_b": small(*SWIN, slow=True),
+    "swin_s": small(*SWIN, slow=True),
+    "swin_t": small(*SWIN, slow=True),
+    "transformer": small("params.dim=32", "params.depth=1", "params.hidden=64"),
+    "transformer_base": small(*ONE_VOCABULARY, "params.depth=1", "params.hidden=64"),
+    "transformer_big": small(*ONE_VOCABULARY, "params.depth=1", "params.hidden=64", slow=True),
+    "unet": small("params.width=8"),
+    "vgg16": small("params.widths=[8,16]", "params.depths=[1,2]", "graph.hidden.body.linear.features=64",
+                   "graph.average.size=2", side=32),
+    "vit": small(*VIT),
+    "vit_b16": small(*VIT, side=32, slow=True),
+    "vit_l16": small(*VIT, side=32, slow=True),
+    "vit_s16": small(*VIT, side=32, slow=True),
+    "vit_ti16": small(*VIT, side=32, slow=True),
+}  # fmt: skip
+
+# A larger image or a longer text than the model was built for. Who is not here runs on both.
+LINEAR = (RuntimeError, "mat1 and mat2 shapes cannot be multiplied")
+TABLE = (BlockError, "more tokens than learned positions")
+CELLS = (BlockError, "learned positions know one grid only")
+NOT_LARGER = {
+    **dict.fromkeys(["mlp", "mixer_b16"], LINEAR),
+    **dict.fromkeys(["bert", "bert_base", "gpt", "gpt2", "vit", "vit_b16", "vit_l16", "vit_s16", "vit_ti16"], TABLE),
+    **dict.fromkeys(["cat", "cat_b", "cat_s", "cat_t"], CELLS),
+}
+NOT_SMALLER = {name: error for name, error in NOT_LARGER.items() if error is not TABLE}
+NOT_SMALLER["alexnet"] = (RuntimeError, "Output size is too small")
+MASKED = ["bert", "bert_base", "gpt", "gpt2", "gru", "lstm", "rnn", "seq2seq", "transformer", "transformer_base"]
+
+
+@cache
+def composed(name, *overrides):
+    return compose([f"model={name}", *(f"model.{override}" for override in overrides)])
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Models this small only wait for each other's threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def facts_of(name, tokens=TOKENS, **more):
+    return {**words(tokens), "image": image(SMALL.get(name, Small()).side), "classes": 4, **more}
+
+
+def build(name, seed=0, **facts):
+    torch.manual_seed(seed)
+    return plan(composed(name, *SMALL.get(name, Small()).overrides), facts_of(name, **facts)).materialise()
+
+
+@cache
+def ready(name):
+    """A model that no test changes."""
+    return build(name).eval()
+
+
+def draw(name, batch=BATCH, side=1.0, tokens=None, seed=0):
+    """Inputs of a model by name, as its file describes them; the token ids of a batch are all different."""
+    generator = torch.Generator().manual_seed(seed)
+    config = composed(name, *SMALL.get(name, Small()).overrides).config["model"]
+    given = {}
+    for key, spec in config["inputs"].items():
+        if isinstance(spec, str):
+            spec = facts_of(name)[spec.removeprefix("data.")]
+        if "shape" in spec:
+            continue  # a mask, optional
+        sizes = {
+            axis: config["params"].get(size, size) if isinstance(size, str) else size for axis, size in spec.items()
+        }
+        kind, vocab = sizes.pop("dtype", "float"), sizes.pop("vocab", None)
+        shape = [tokens if tokens and axis == "tokens" else int(size * side) if axis in ("height", "width") else size
+                 for axis, size in sizes.items()]  # fmt: skip
+        if kind == "int" and batch * shape[0] <= vocab:
+            given[key] = torch.randperm(vocab, generator=generator)[: batch * shape[0]].reshape(batch, shape[0])
+        elif kind == "int":
+            given[key] = torch.randint(vocab, (batch, *shape), generator=generator)
+        else:
+            given[key] = torch.randn(batch, *shape, generator=generator)
+    return given
+
+
+def run(model: Graph, inputs):
+    """The outputs of a model by name."""
+    out = model(**inputs)
+    return out if isinstance(out, dict) else {"out": out}
+
+
+def settled(model: nn.Module) -> nn.Module:
+    """Training without chance: what drops rests, what counts a batch counts."""
+    model.eval()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.train()
+    return model
+
+
+def loss_of(out, inputs):
+    """Classes that were drawn (of a picture: its strongest channel); numbers that were drawn for what is no logit."""
+    generator = torch.Generator().manual_seed(1)
+    total = torch.zeros(())
+    for key, value in out.items():
+        if key != "logits":
+            total = total + F.mse_loss(value, 0.5 * torch.tanh(torch.randn(value.shape, generator=generator)))
+        elif value.dim() == 4:
+            total = total + F.cross_entropy(value, inputs["image"].argmax(1))
+        else:
+            target = torch.randint(value.shape[-1], value.shape[:-1], generator=generator)
+            total = total + F.cross_entropy(value.flatten(0, -2), target.flatten())
+    return total
+
+
+def equal(a, b, tolerance=1e-5):
+    assert a.keys() == b.keys()
+    for key in a:
+        torch.testing.assert_close(a[key], b[key], rtol=tolerance, atol=tolerance)
+
+
+BROKEN = {"seq2seq": "a node `step` of a scan body is taken for the step itself"}
+
+
+def every(names=MODELS):
+    def marks(name):
+        slow = [pytest.mark.slow] if SMALL.get(name, Small()).slow else []
+        return slow + ([pytest.mark.xfail(strict=True, reason=BROKEN[name])] if name in BROKEN else [])
+
+    return pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in names])
+
+
+# As published ---------------------------------------------------------------------------------------------------------
+
+
+INHERITED = pytest.mark.xfail(strict=True, reason="a small file inherits the claim of the large one")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[INHERITED] if n in ("cat", "swin") else []) for n in MODELS])
+def test_a_file_builds_for_the_data_it_is_about_and_keeps_its_claim(name):
+    facts, config = PUBLISHED.get(name, IMAGENET), composed(name).config["model"]
+    claim = config.get("expect") or {}
+    if claim.get("parameters") is None or claim.get("when") is False:
+        assert all(parameter.is_meta for parameter in plan(composed(name), facts).model.parameters())
+        return
+    wrong = {
+        **config,
+        "expect": {**claim, "parameters": claim["parameters"] + 1},
+    }  # so that a claim never read is found
+    with pytest.raises(ConfigError, match="the model has not the parameters it claims") as error:
+        plan(Composed({"model": wrong}), facts)
+    assert [problem.got for problem in error.value.problems] == [f"{claim['parameters']:,}"]
+
+
+def test_the_tables_above_name_files_that_are_there():
+    assert set(MODELS) >= {*SMALL, *PUBLISHED, *NOT_LARGER, *MASKED}
+
+
+# Small ----------------------------------------------------------------------------------------------------------------
+
+
+@every()
+def test_one_batch_is_learned_and_every_parameter_takes_part(name):
+    model = settled(build(name))
+    count = sum(parameter.numel() for parameter in model.parameters())
+    assert count <= MOST, f"{count:,} parameters: shrink {name} by a line in SMALL"
+    before = {key: value.clone() for key, value in model.named_parameters()}
+    inputs = draw(name)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.0)
+    for _ in range(300):
+        loss = loss_of(run(model, inputs), inputs)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if loss < 0.02:
+            break
+    assert loss < 0.05
+    still = [key for key, value in model.named_parameters() if torch.equal(value, before[key])]
+    assert not still, "parameters that no gradient reaches"
+
+
+@every()
+def test_half_precision_says_nearly_the_same(name):
+    model, inputs = ready(name), draw(name)
+    whole = run(model, inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = run(model, inputs)
+    for key, value in whole.items():
+        assert torch.isfinite(half[key]).all()
+        assert (half[key].float() - value).abs().max() < 0.1 * value.abs().max().clamp(min=0.1)
+
+
+@every()
+def test_the_model_is_exported(name):
+    model, inputs = ready(name), draw(name)
+    exported = torch.export.export(model, (), inputs).module()
+    equal(run(exported, inputs), run(model, inputs))
+
+
+@every()
+def test_an_example_does_not_depend_on_its_batch(name):
+    model, inputs = ready(name), draw(name)
+    whole = run(model, inputs)
+    for rows in (slice(0, 1), slice(1, 4)):
+        part = run(model, {key: value[rows] for key, value in inputs.items()})
+        equal(part, {key: value[rows] for key, value in whole.items()}, tolerance=1e-4)
+
+
+@every()
+@pytest.mark.parametrize(("side", "tokens", "no"), [(2.0, TOKENS + 8, NOT_LARGER), (0.5, TOKENS - 5, NOT_SMALLER)])
+def test_another_size_runs_or_is_told(name, side, tokens, no):
+    model, inputs = ready(name), draw(name, side=side, tokens=tokens)
+    if name in no:
+        kind, message = no[name]
+        with pytest.raises(kind, match=message) as error:
+            run(model, inputs)
+        assert locate(error.value).startswith("graph.")
+    else:
+        for value in run(model, inputs).values():
+            assert torch.isfinite(value).all()
+
+
+@every()
+def test_weights_go_out_and_come_in(name):
+    model, other, inputs = ready(name), build(name, seed=1).eval(), draw(name)
+    missing, unexpected = other.load_state_dict(model.state_dict(), strict=True)
+    assert not missing
+    assert not unexpected
+    equal(run(other, inputs), run(model, inputs), tolerance=0.0)
+
+
+# Padding --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_files_with_a_mask_are_those_of_the_table():
+    masked = [
+        name for name in MODELS if any(str(key).endswith("mask") for key in composed(name).config["model"]["inputs"])
+    ]
+    assert set(masked) - {"transformer_big"} == set(MASKED)
+
+
+@every(MASKED)
+def test_padding_changes_nothing(name):
+    mask = {"tokens": TOKENS, "dtype": "bool"}
+    model = build(name, padding_mask=mask, source_mask=mask, target_mask=mask).eval()
+    real = TOKENS - 4
+    inputs, others = draw(name), draw(name, seed=1)
+    for key in others:
+        others[key][:, :real] = inputs[key][:, :real]
+    masks = {key: torch.arange(TOKENS).expand(BATCH, -1) < real for key in model.input_names if key.endswith("mask")}
+    a, b = run(model, {**inputs, **masks}), run(model, {**others, **masks})
+    for key in a:
+        one, two = (out[:, :real] if out.dim() == 3 else out for out in (a[key], b[key]))
+        torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-5)

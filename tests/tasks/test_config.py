@@ -1,0 +1,136 @@
+import pytest
+
+from blocks.graph import ConfigError
+from tasks import config
+from tasks.data.digits import Digits
+
+
+class Composed:
+    """A configuration whose every value was written on line 7 of a file."""
+
+    def __init__(self, **sections):
+        self.config = sections
+
+    def origin(self, path):
+        return f"conf/{path.split('.')[0]}.yaml:7:1"
+
+
+def told(path, section, **options):
+    composed = Composed(**{path[0]: section if len(path) == 1 else {path[1]: section}})
+    with pytest.raises(ConfigError) as error:
+        config.make(composed, path, **options)
+    return str(error.value)
+
+
+DIGITS = "tasks.data.digits.Digits"
+
+
+def test_a_section_becomes_its_object():
+    composed = Composed(data={"_target_": DIGITS, "batch_size": 31})
+    data = config.make(composed, ("data",))
+    assert isinstance(data, Digits)
+    assert data.batch_size == 31
+
+
+def test_what_is_left_out_can_be_given_later():
+    import torch
+
+    composed = Composed(optimizer={"_target_": "torch.optim.AdamW", "lr": 0.5, "betas": [0.8, 0.9]})
+    optimizer = config.make(composed, ("optimizer",), leave=("params",))([torch.zeros(1)])
+    assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+@pytest.mark.parametrize("name", ["os.system", "torch.load", "torch.hub.load", "pytorch_lightning.Trainer", 3, None])
+def test_only_listed_targets_stand_in_a_section(name):
+    assert told(("data",), {"_target_": name}) == (
+        "conf/data.yaml:7:1  data._target_\n"
+        "  _target_ names what may not stand in the section data\n"
+        f"  got       {name}\n"
+        "  fits      tasks.data.digits.Digits, tasks.data.images.Images, tasks.data.arrays.Arrays"
+    )
+
+
+def test_a_misspelt_target_is_guessed_at():
+    assert "did you mean tasks.data.digits.Digits?" in told(("data",), {"_target_": "tasks.data.digits.Digit"})
+
+
+def test_nothing_is_imported_for_a_target_that_is_not_listed(monkeypatch):
+    monkeypatch.setattr(config.importlib, "import_module", lambda name: pytest.fail(f"imported {name}"))
+    told(("data",), {"_target_": "antigravity.fly"})
+
+
+def test_a_section_without_target_says_what_fits():
+    assert told(("schedule",), {"warmup": 0.1}) == (
+        "conf/schedule.yaml:7:1  schedule\n"
+        "  schedule has no _target_: it does not say what it is\n"
+        "  fits      tasks.optimizer.Cosine, tasks.optimizer.Constant\n"
+        "  fix       schedule._target_=tasks.optimizer.Cosine"
+    )
+
+
+def test_every_mistake_of_a_section_is_told_at_once():
+    section = {"_target_": DIGITS, "batchsize": 3, "shift": "one", "flip": 1, "val": "???"}
+    assert told(("data",), section) == (
+        "conf/data.yaml:7:1  data.batchsize\n"
+        "  Digits has no argument batchsize\n"
+        "  fits      batch_size, val, test, shift, rotate, scale, flip, seed, split_seed, facts\n"
+        "  fix       did you mean batch_size?\n"
+        "\n"
+        "conf/data.yaml:7:1  data.shift\n"
+        "  shift must be a number\n"
+        "  got       shift='one'\n"
+        "\n"
+        "conf/data.yaml:7:1  data.flip\n"
+        "  flip must be true or false\n"
+        "  got       flip=1\n"
+        "\n"
+        "conf/data.yaml:7:1  data.val\n"
+        "  data.val is missing\n"
+        "  fix       data.val=..."
+    )
+
+
+def test_a_value_that_the_object_refuses_is_told_where_it_was_written():
+    assert told(("data",), {"_target_": DIGITS, "batch_size": 0}) == (
+        "conf/data.yaml:7:1  data.batch_size\n"
+        "  batch_size must be positive\n"
+        "  got       batch_size=0\n"
+        "  fits      1 or more"
+    )
+
+
+@pytest.mark.parametrize(
+    ("section", "text"),
+    [
+        ({"lr": -1}, "lr must be positive\n  got       lr=-1"),
+        ({"lr": 0.1, "weight_decay": -0.1}, "weight_decay must not be negative\n  got       weight_decay=-0.1"),
+        ({"lr": "fast"}, "lr must be a number or Tensor\n  got       lr='fast'"),
+        ({"lr": 0.1, "betas": [0.9]}, "got       betas=[0.9]"),
+        ({"lr": float("nan")}, "lr must be positive"),
+    ],
+)
+def test_optimisers_refuse_what_cannot_train(section, text):
+    assert text in told(("optimizer",), {"_target_": "torch.optim.AdamW", **section}, leave=("params",))
+
+
+def test_the_trainer_knows_its_precisions():
+    text = told(("trainer",), {"_target_": "pytorch_lightning.Trainer", "precision": "bf16-mixe"})
+    assert "precision must be one of 64, 32, 16, transformer-engine" in text
+    assert text.endswith("did you mean bf16-mixed?")
+
+
+def test_a_device_that_is_not_there_is_a_mistake_of_the_configuration():
+    text = told(("trainer",), {"_target_": "pytorch_lightning.Trainer", "accelerator": "tpu", "logger": False})
+    assert text.startswith("conf/trainer.yaml:7:1  trainer\n  Trainer refuses: ")
+
+
+def test_a_missing_package_is_told_with_the_command_that_brings_it(monkeypatch):
+    def missing(name):
+        raise ModuleNotFoundError("No module named 'wandb'", name="wandb")
+
+    monkeypatch.setattr(config.importlib, "import_module", missing)
+    assert told(("logger", "w"), {"_target_": "pytorch_lightning.loggers.WandbLogger"}) == (
+        "conf/logger.yaml:7:1  logger.w\n"
+        "  pytorch_lightning.loggers.WandbLogger needs the package wandb, which is not installed\n"
+        "  fix       pip install 'dougong[wandb]'"
+    )

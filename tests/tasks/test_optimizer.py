@@ -1,0 +1,86 @@
+import pytest
+import torch
+from torch import nn
+
+from blocks.graph import assemble, compose
+from tasks import optimizer
+from tasks.errors import ArgumentError
+from tasks.optimizer import Constant, Cosine
+
+
+def names(network, wanted):
+    by_id = {id(parameter): name for name, parameter in network.named_parameters()}
+    pair = optimizer.groups(network, 0.5)
+    return sorted(by_id[id(p)] for group in pair if group["weight_decay"] == wanted for p in group["params"])
+
+
+def test_biases_norms_tokens_and_positions_do_not_decay():
+    network = assemble(compose(["model=vit", "model.params.depth=1", "data=digits"]))
+    free = names(network, 0.0)
+    assert "token.token" in free
+    assert "position.table" in free
+    assert all(
+        name.endswith((".bias", ".token", ".table")) or ".norm." in name or name == "norm.weight" for name in free
+    )
+    assert all(name.endswith(".weight") and "norm" not in name for name in names(network, 0.5))
+
+
+def test_every_trained_parameter_is_in_one_group_once():
+    network = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Linear(5, 7))
+    network[2].weight.requires_grad_(False)
+    network.append(network[0])  # a shared module
+    found = [p for group in optimizer.groups(network, 0.1) for p in group["params"]]
+    assert len(found) == len({id(p) for p in found}) == 5
+
+
+def test_a_module_may_name_what_does_not_decay():
+    network = nn.Linear(3, 5)
+    network.undecayed = ("weight",)
+    assert names(network, 0.0) == ["bias", "weight"]
+
+
+def test_decay_moves_only_what_decays():
+    network = nn.Linear(3, 5)
+    before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    import functools
+
+    made = optimizer.optimise(network, functools.partial(torch.optim.SGD, lr=1.0, weight_decay=0.5))
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    made.step()
+    torch.testing.assert_close(network.weight.detach(), before["weight"] * 0.5)
+    torch.testing.assert_close(network.bias.detach(), before["bias"])
+
+
+def test_the_rate_rises_linearly_then_falls_along_a_cosine():
+    schedule = Cosine(warmup=0.2, final=0.1)
+    factors = [schedule.factor(step, 11) for step in range(11)]
+    assert factors[:2] == [0.5, 1.0]
+    assert factors[2] == pytest.approx(1.0)
+    assert factors[6] == pytest.approx(0.55)  # half way down
+    assert factors[10] == pytest.approx(0.1)
+    assert factors[1:] == sorted(factors[1:], reverse=True)
+
+
+def test_torch_steps_through_the_same_factors():
+    made = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=3.0)
+    schedule = Cosine(warmup=0.3, final=0.0)
+    scheduler = schedule(made, 7)
+    for step in range(7):
+        assert made.param_groups[0]["lr"] == pytest.approx(3.0 * schedule.factor(step, 7))
+        made.step()
+        scheduler.step()
+
+
+def test_a_constant_schedule_stays():
+    assert {Constant().factor(step, 5) for step in range(5)} == {1.0}
+
+
+@pytest.mark.parametrize(("options", "text"), [
+    ({"warmup": 1.0}, "warmup must be in [0, 1); got warmup=1.0; fits: 0.1, say"),
+    ({"final": -0.1}, "final must be in [0, 1]; got final=-0.1; fits: 0.01, say"),
+])  # fmt: skip
+def test_impossible_schedules_are_told(options, text):
+    with pytest.raises(ArgumentError) as error:
+        Cosine(**options)
+    assert str(error.value) == text

@@ -1,0 +1,76 @@
+import csv
+
+import pytest
+
+from tasks import folder, sweep
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A sweep of six: five of two settings with seeds, of which one was killed, and one that cannot be composed."""
+    jobs = [
+        {"overrides": [f"model={m}", f"seed={s}", "trainer=debug"], "folder": f"{m}{s}"} for m in "ab" for s in (1, 2)
+    ]
+    jobs += [{"overrides": ["model=b", "seed=3", "trainer=debug"], "folder": "b3"}]
+    jobs += [{"overrides": ["model=c", "seed=1", "trainer=debug"], "error": "no option c\n  fits a, b"}]
+    sweep.write_plan(tmp_path, jobs)
+    for number, job in enumerate(jobs[:4]):
+        record = folder.Record(tmp_path / job["folder"])
+        record.add(status="finished", seconds=3.2, test={"test/loss": 0.5, "test/accuracy": 0.9 + number / 50})
+    folder.Record(tmp_path / "b3")
+    return tmp_path
+
+
+def test_the_table_has_every_run_the_means_and_the_reasons(place):
+    assert sweep.table(sweep.read(place)) == (
+        "job  model  seed  status    test accuracy  test loss  seconds\n"
+        "---  -----  ----  --------  -------------  ---------  -------\n"
+        "  0  a         1  finished         0.9000     0.5000        3\n"
+        "  1  a         2  finished         0.9200     0.5000        3\n"
+        "  2  b         1  finished         0.9400     0.5000        3\n"
+        "  3  b         2  finished         0.9600     0.5000        3\n"
+        "  4  b         3  died\n"
+        "  5  c         1  failed\n"
+        "\n"
+        "model  runs  test accuracy (mean ± std)  test loss (mean ± std)\n"
+        "-----  ----  --------------------------  ----------------------\n"
+        "a         2             0.9100 ± 0.0141         0.5000 ± 0.0000\n"
+        "b         2             0.9500 ± 0.0141         0.5000 ± 0.0000\n"
+        "c         0\n"
+        "\n"
+        "job 4 died: model=b seed=3 trainer=debug\n"
+        "  it was killed: its record says that it is still running\n"
+        "\n"
+        "job 5 failed: model=c seed=1 trainer=debug\n"
+        "  no option c\n"
+        "    fits a, b"
+    )
+
+
+def test_the_same_as_csv(place):
+    sweep.write_csv(place, sweep.read(place))
+    with (place / "sweep.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] for row in rows] == ["finished"] * 4 + ["died", "failed"]
+    assert rows[3]["test/accuracy"] == "0.96"
+    assert rows[5]["error"] == "no option c fits a, b"
+    with (place / "sweep_mean.csv").open() as file:
+        means = list(csv.DictReader(file))
+    assert [(row["model"], row["runs"], row["failed"]) for row in means] == [
+        ("a", "2", "0"),
+        ("b", "2", "1"),
+        ("c", "0", "1"),
+    ]
+    assert float(means[0]["test/accuracy std"]) == pytest.approx(0.02 / 2**0.5)
+
+
+def test_one_seed_has_no_spread(tmp_path):
+    sweep.write_plan(tmp_path, [{"overrides": ["seed=1"], "folder": "0"}])
+    folder.Record(tmp_path / "0").add(status="finished", seconds=1, test={"test/accuracy": 0.5})
+    (mean,) = sweep.groups(sweep.read(tmp_path))
+    assert mean["test/accuracy std"] != mean["test/accuracy std"]  # not a number
+
+
+def test_a_job_that_never_started_is_not_run(tmp_path):
+    sweep.write_plan(tmp_path, [{"overrides": ["seed=1"], "folder": "0"}])
+    assert sweep.read(tmp_path)[0]["status"] == "not run"

@@ -1,0 +1,252 @@
+"""The house rules of CONTRIBUTING.md, held by reading the files: nothing here imports a block or trains."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+LINES = 500  # a longer file holds more than one thing
+
+
+def python_files(*folders: str) -> list[Path]:
+    return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def text(path: Path | str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(text(path), str(path))
+
+
+def imports(node: ast.AST) -> Iterator[str]:
+    """Every module that is imported anywhere below a node, in functions too: "torch.nn", "blocks.errors.BlockError"."""
+    for found in ast.walk(node):
+        if isinstance(found, ast.Import):
+            yield from (alias.name for alias in found.names)
+        elif isinstance(found, ast.ImportFrom):
+            assert found.level == 0, f"relative import in line {found.lineno}"
+            yield from (f"{found.module}.{alias.name}" for alias in found.names)
+
+
+# Direction ------------------------------------------------------------------------------------------------------------
+
+FAMILIES = [path for path in sorted((ROOT / "blocks").glob("*.py")) if path.stem not in ("__init__", "__main__")]
+FOUNDATION = ("catalog", "errors")  # what blocks and the assembler both stand on
+CONCRETE = [f"blocks.{path.stem}" for path in FAMILIES if path.stem not in FOUNDATION]
+PLAIN = [*sys.stdlib_module_names, "torch"]
+LEARNING = ["pytorch_lightning", "torchmetrics", "numpy", "PIL", "sklearn", "yaml", "rich", "matplotlib", "safetensors"]
+
+ROOMS = {
+    "a block": (
+        [path for path in FAMILIES if path.stem not in FOUNDATION],
+        [*PLAIN, "einops", "jaxtyping", "blocks"],
+        ["blocks.graph"],
+    ),
+    "the foundation": (
+        [path for path in FAMILIES if path.stem in FOUNDATION],
+        [*PLAIN, "blocks"],
+        [*CONCRETE, "blocks.graph"],
+    ),
+    "the assembler": (
+        [path for path in python_files("blocks/graph") if path.name != "compose.py"],
+        [*PLAIN, "jaxtyping", "yaml", "safetensors", "blocks"],
+        CONCRETE,
+    ),
+    "Hydra's door": (
+        [ROOT / "blocks/graph/compose.py"], [*PLAIN, "yaml", "hydra", "omegaconf", "blocks"], CONCRETE,
+    ),
+    "questions": (
+        [ROOT / "blocks/__main__.py", *python_files("blocks/commands")],
+        [*PLAIN, "blocks.catalog", "blocks.errors", "blocks.graph", "blocks.commands"],
+        CONCRETE,
+    ),
+    "a task": (
+        [path for path in python_files("tasks") if path.parent.name != "data"],
+        [*PLAIN, *LEARNING, "tasks", "blocks.graph"],
+        [],
+    ),
+    "data": (python_files("tasks/data"), [*PLAIN, *LEARNING, "tasks"], []),
+    "Hydra's plug-in": (python_files("hydra_plugins"), [*PLAIN, "hydra", "omegaconf", "tasks", "blocks.graph"], []),
+}  # fmt: skip
+
+
+def below(module: str, roots: list[str]) -> bool:
+    return any(module == root or module.startswith(f"{root}.") for root in roots)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_what_lies_below_it(room):
+    files, allowed, forbidden = ROOMS[room]
+    found = {f"{name(path)}: {module}" for path in files for module in imports(tree(path))
+             if not below(module, allowed) or below(module, forbidden)}  # fmt: skip
+    assert files
+    assert not found, f"{room} imports what it must not: {sorted(found)}"
+
+
+def test_blocks_stand_on_lower_blocks_never_in_a_circle():
+    used = {f"blocks.{path.stem}": set(imports(tree(path))) for path in FAMILIES}
+    stands_on = {
+        family: {other for other in used if any(below(m, [other]) for m in modules)} for family, modules in used.items()
+    }
+    assert set(TopologicalSorter(stands_on).static_order()) == set(used)  # raises CycleError
+
+
+def test_the_front_doors_import_late_so_that_help_is_quick():
+    for door, allowed in (("train.py", ["hydra"]), ("blocks/__main__.py", []), ("blocks/__init__.py", [])):
+        top = [node for node in tree(ROOT / door).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        late = [
+            module
+            for node in top
+            for module in imports(node)
+            if not below(module, [*sys.stdlib_module_names, *allowed])
+        ]
+        assert not late, f"{door} imports {late} before it knows what is asked"
+
+
+def public_blocks() -> list[tuple[Path, ast.ClassDef]]:
+    return [(path, node) for path in FAMILIES if path.stem not in FOUNDATION for node in tree(path).body
+            if isinstance(node, ast.ClassDef) and node.name[0] != "_"
+            and any(isinstance(item, ast.FunctionDef) and item.name == "forward" for item in node.body)]  # fmt: skip
+
+
+def test_the_assembler_knows_no_block_by_name():
+    blocks = {node.name for _, node in public_blocks()}
+    for path in python_files("blocks/graph"):
+        for node in ast.walk(tree(path)):
+            word = node.id if isinstance(node, ast.Name) else node.value if isinstance(node, ast.Constant) else None
+            assert word not in blocks, f"{name(path)}:{getattr(node, 'lineno', 0)} names the block {word}"
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+def test_every_file_is_short_enough_to_be_read_at_once():
+    files = [*python_files("blocks", "tasks", "tests", "hydra_plugins", "bench"), ROOT / "train.py"]
+    long = {name(path): count for path in files if (count := len(text(path).splitlines())) > LINES}
+    assert not long, f"over {LINES} lines: {long}"
+
+
+@pytest.mark.parametrize(("path", "block"), [pytest.param(*pair, id=pair[1].name) for pair in public_blocks()])
+def test_a_block_tells_its_shape_and_its_source(path, block):
+    words = ast.get_docstring(block) or ""
+    missing = [part for part in ("Shape:", "Source:") if part not in words]
+    assert not missing, f"{name(path)}:{block.lineno} {block.name} lacks {missing} in its docstring"
+
+
+def test_every_configuration_file_begins_with_what_it_is():
+    bare = []
+    for path in sorted((ROOT / "conf").rglob("*.yaml")):
+        lines = text(path).splitlines()
+        header = [line for line in lines[:2] if line.startswith("# ") and not line.startswith("# @package")]
+        if not header or not lines[0].startswith("#"):
+            bare.append(name(path))
+    assert not bare, f"a first line that says what it is, and its paper, is missing in {bare}"
+
+
+def test_blocks_do_not_print_in_passing():
+    """Only the doors print; a block that prints does it once a step."""
+    for path in python_files("blocks"):
+        calls = [
+            node for node in ast.walk(tree(path)) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        ]
+        printing = [node.lineno for node in calls if node.func.id == "print"]
+        door = path.name == "__main__.py" or path.parent.name == "commands"
+        assert door or not printing, f"{name(path)} prints in line {printing}"
+
+
+def test_no_file_names_a_folder_of_somebodys_machine():
+    suffixes = {".py", ".yaml", ".yml", ".toml", ".md", ".txt", ".cfg", ""}
+    rooms = ("blocks", "tasks", "conf", "tests", "docs", "bench", "hydra_plugins", ".ci")
+    files = [path for room in rooms for path in (ROOT / room).rglob("*")] + list(ROOT.glob("*"))
+    private = re.compile(r"(?<![\w.~-])/(?:home|root|Users|tmp|work|mnt)/|\b[A-Z]:\\Users")
+    for path in files:
+        if path.is_file() and path.suffix in suffixes and "__pycache__" not in path.parts:
+            for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+                assert not private.search(line), f"{name(path)}:{number} {line.strip()}"
+
+
+# Versions -------------------------------------------------------------------------------------------------------------
+
+PROJECT = tomllib.loads(text("pyproject.toml"))["project"]
+
+
+def pins(python: str) -> dict[str, str]:
+    """package -> exact version, as constraints.txt has it for one Python."""
+    found: dict[str, str] = {}
+    for line in text("constraints.txt").splitlines():
+        if line and not line.startswith("#"):
+            pin = Requirement(line)
+            if pin.marker is None or pin.marker.evaluate({"python_version": python}):
+                (exact,) = pin.specifier
+                assert exact.operator == "==", line
+                assert plain(pin.name) not in found, f"{pin.name} is pinned twice for Python {python}"
+                found[plain(pin.name)] = exact.version
+    return found
+
+
+def plain(package: str) -> str:
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_constraints_pin_every_dependency_inside_its_range(python):
+    exact = pins(python)
+    extras = PROJECT["optional-dependencies"]
+    for line in [*PROJECT["dependencies"], *extras["dev"], *extras["tensorboard"], *extras["joblib"]]:
+        wanted = Requirement(line)
+        assert plain(wanted.name) in exact, f"{wanted.name} is missing in constraints.txt for Python {python}"
+        version = exact[plain(wanted.name)]
+        assert version in wanted.specifier, (
+            f"constraints.txt has {wanted.name} {version}, pyproject.toml asks for {line}"
+        )
+
+
+def test_the_changelog_begins_with_this_version():
+    versions = re.findall(r"^## \[(.+?)\]", text("CHANGELOG.md"), re.MULTILINE)
+    assert PROJECT["version"] == next(version for version in versions if version != "Unreleased")
+
+
+# Readme ---------------------------------------------------------------------------------------------------------------
+
+
+def code_blocks(markdown: str) -> list[tuple[str, str]]:
+    return re.findall(r"^```(\w*)\n(.*?)^```$", markdown, re.MULTILINE | re.DOTALL)
+
+
+def headings(markdown: str) -> list[int]:
+    prose = re.sub(r"^```.*?^```$", "", markdown, flags=re.MULTILINE | re.DOTALL)
+    return [len(marks) for marks in re.findall(r"^(#+) ", prose, re.MULTILINE)]
+
+
+def test_both_readmes_have_the_same_sections_and_the_same_commands():
+    english, chinese = text("README.md"), text("README.zh-CN.md")
+    assert headings(chinese) == headings(english)
+    assert code_blocks(chinese) == code_blocks(english)
+
+
+def test_the_readme_shows_the_model_as_it_is():
+    kind, shown = code_blocks(text("README.md"))[0]
+    assert (kind, shown) == ("yaml", text("conf/model/vit.yaml"))
+
+
+def test_every_link_to_a_file_leads_somewhere():
+    for page in ("README.md", "README.zh-CN.md", "CONTRIBUTING.md"):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", text(page)):
+            assert (ROOT / target).exists(), f"{page} points to {target}"

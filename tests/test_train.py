@@ -1,0 +1,126 @@
+"""The front door, as a person uses it: in a process of its own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = ["trainer=debug", "model.params.depth=1", "model.params.dim=16"]
+
+
+def start(folder, *arguments, code=None):
+    program = [sys.executable, "-c", code] if code else [sys.executable, str(ROOT / "train.py")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
+    environment.pop("DOUGONG_DEBUG", None)
+    pipe = subprocess.PIPE
+    return subprocess.Popen([*program, *arguments], cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def finish(process):
+    out, err = process.communicate(timeout=180)
+    return process.returncode, out, err
+
+
+def patched(body):
+    """A program that changes something before it opens the front door."""
+    quiet = "import logging; logging.basicConfig(level='ERROR')"  # as when Hydra has set up the log
+    return f"{quiet}\nimport sys, tasks.run, train\n{body}\nsys.argv[0] = 'train.py'\ntrain.main()"
+
+
+def test_a_run_prints_what_it_is_its_score_and_where_everything_lies(tmp_path):
+    status, out, err = finish(start(tmp_path, *SMALL))
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert re.fullmatch(r"seed 0, run folder runs/\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d", lines[0])
+    assert re.fullmatch(r"data 1,259 train, 179 val, 359 test; network [\d,]+ parameters", lines[1])
+    assert re.fullmatch(r"epoch 2/2  train loss [\d.]+  val loss [\d.]+  val accuracy [\d.]+  \d+ s", lines[3])
+    assert re.fullmatch(r"test accuracy [\d.]+  test loss [\d.]+", lines[4])
+    place = tmp_path / lines[0].partition("folder ")[2]
+    assert lines[5:] == [f"report {(place / 'report.html').relative_to(tmp_path)}"]
+    assert (place / "report.html").is_file()
+    assert json.loads((place / "run.json").read_text())["command"] == "python train.py " + " ".join(SMALL)
+
+
+MISTAKES = {
+    "optimizer.lr=-1": "optimizer.lr\n  lr must be positive\n  got       lr=-1\n  fits      0.001, say\n",
+    "data.batch_size=0": "  batch_size must be positive\n  got       batch_size=0\n  fits      1 or more\n",
+    "modle=vit": "  fits      did you mean model?\n  fix       to add a new key, write +modle=vit\n",
+}
+
+
+@pytest.mark.parametrize(("override", "text"), MISTAKES.items())
+def test_a_mistake_fits_on_a_screen_leaves_no_folder_and_exits_2(tmp_path, override, text):
+    status, out, err = finish(start(tmp_path, override))
+    assert (status, out) == (2, "")
+    assert err.startswith(f"the command line: {override}")
+    assert err.endswith(text)
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_sweep_goes_on_after_failures_and_says_so(tmp_path):
+    status, out, err = finish(start(tmp_path, "-m", "model.params.depth=1,0", "seed=1,2", *SMALL[:1], SMALL[2]))
+    assert status == 1
+    (table,) = tmp_path.rglob("sweep.csv")
+    rows = [line.split(",")[:4] for line in table.read_text().splitlines()[1:]]
+    states = ["finished", "finished", "failed", "failed"]
+    assert rows == [[str(n), d, s, state] for n, (d, s, state) in enumerate(zip("1100", "1212", states, strict=True))]
+    assert re.search(r"\n *1 +2 +[\d.]+ ± [\d.]+ +[\d.]+ ± [\d.]+\n", out)  # mean and spread over two seeds
+    assert "job 2 failed: model.params.depth=0 seed=1" in out
+    assert "Traceback" not in out + err
+
+
+def test_a_run_that_leaves_the_program_does_not_end_the_sweep(tmp_path):
+    code = patched("tasks.run.train = lambda composed, *rest: sys.exit(0)")
+    status, out, _ = finish(start(tmp_path, "-m", "seed=1,2", *SMALL, code=code))
+    assert status == 1
+    assert out.count("SystemExit: 0") == 2
+
+
+def test_a_sweep_of_which_nothing_can_be_composed_is_a_mistake(tmp_path):
+    status, out, err = finish(start(tmp_path, "-m", "modle=a,b"))
+    assert (status, out) == (2, "")
+    assert "did you mean model?" in err
+
+
+def test_a_crash_is_short_exits_1_and_is_recorded(tmp_path):
+    code = patched("def fail(*rest): raise ZeroDivisionError('no way')\ntasks.run.train = fail")
+    status, _, err = finish(start(tmp_path, *SMALL, code=code))
+    assert (status, err) == (1, "ZeroDivisionError: no way\nDOUGONG_DEBUG=1 shows the traceback\n")
+    (record,) = tmp_path.rglob("run.json")
+    assert json.loads(record.read_text())["status"] == "failed"
+
+
+def test_a_crash_in_the_network_names_the_node_and_its_line(tmp_path):
+    body = "from tasks.data.held import Batches as B\nold = B._augmented\nB._augmented = lambda *a: old(*a)[:, :, :7]"
+    status, _, err = finish(start(tmp_path, *SMALL, code=patched(body)))
+    assert status == 1
+    assert re.match(r"graph\.\S+  \S*conf/model/\S+\.yaml:\d+:\d+\n", err)
+    assert "Traceback" not in err
+
+
+def test_control_c_is_recorded_and_exits_130(tmp_path):
+    process = start(tmp_path, "trainer.max_epochs=500", *SMALL[1:])
+    for line in process.stdout:
+        if line.startswith("epoch 1/"):
+            break
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    status, _, err = finish(process)
+    assert status == 130
+    assert err.strip() == "stopped by Ctrl-C"
+    (record,) = tmp_path.rglob("run.json")
+    assert json.loads(record.read_text())["status"] == "interrupted"
+
+
+def test_help_needs_no_torch(tmp_path):
+    code = "import sys, train\nsys.argv[0] = 'train.py'\ntry: train.main()\nfinally: print('torch' in sys.modules)"
+    status, out, _ = finish(start(tmp_path, "--help", code=code))
+    assert status == 0
+    assert out.rstrip().endswith("False")

@@ -1,0 +1,156 @@
+"""The front door: compose the YAML, build, train, test, write the run folder.
+
+python train.py                                   the default model on the default data
+python train.py model=vit model.params.depth=4    another depth
+python train.py -m model.params.depth=2,4 seed=1,2,3
+python train.py --help
+"""
+
+import datetime
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+
+ROOT = Path(__file__).resolve().parent
+FINE, CRASH, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+
+
+class Door:
+    """What one start of the program knows: the composed configuration of a single run, and how it ended."""
+
+    composed: Any = None
+    claimed: Path | None = None
+    status: int = FINE
+
+
+def explain(error: BaseException) -> str:
+    """What a person needs to know about an error; `DOUGONG_DEBUG=1` shows where it came from as well."""
+    if os.environ.get("DOUGONG_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exception(error)
+    if isinstance(error, HydraException):
+        return (
+            f"the command line\n  this cannot be read: {str(error).splitlines()[0]}\n  fix       quote it: 'key=[1,2]'"
+        )
+    if is_mistake(error):
+        return str(error)
+    from blocks.graph import locate
+
+    where = locate(error)
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return "\n".join([*([where] if where else []), text, "DOUGONG_DEBUG=1 shows the traceback"])
+
+
+def is_mistake(error: BaseException) -> bool:
+    """Whether the user can mend it in the YAML or on the command line."""
+    from blocks.graph import ConfigError
+
+    return isinstance(error, (ConfigError, HydraException))
+
+
+def job(_: Any) -> dict[str, Any]:
+    """One run inside Hydra. Never raises but for Ctrl-C, so that a sweep goes on; the record tells how it ended."""
+    from blocks.graph import compose
+    from tasks import folder
+
+    place, overrides = Path(HydraConfig.get().runtime.output_dir), list(HydraConfig.get().overrides.task)
+    first = int(os.environ.get("LOCAL_RANK", 0)) == 0
+    record = None
+    try:
+        folder.check_unused(place) if first else None
+        composed = Door.composed or compose(overrides, config_name=HydraConfig.get().job.config_name or "train")
+        record = folder.Record(place, quiet=not first, **folder.identity(composed.config, overrides, ROOT))
+        from tasks.run import train
+
+        metrics = train(composed, place, record)
+        if first:
+            print(folder.farewell(place, metrics))
+        Door.status = FINE
+    except BaseException as error:
+        Door.status = ended(error, record)
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        if Door.status == MISTAKE and place == Door.claimed:
+            folder.remove(place)  # nothing has run
+    return {"status": Door.status, "folder": str(place)}
+
+
+def ended(error: BaseException, record: Any) -> int:
+    """Tell and record how a run failed; returns the exit status."""
+    from tasks import folder
+
+    interrupted = isinstance(error, KeyboardInterrupt)
+    told = {"status": "interrupted"} if interrupted else {"status": "failed", "error": explain(error)}
+    if record is not None:
+        record.add(**told, ended=folder.now())
+    if interrupted:
+        return INTERRUPTED
+    print(told["error"], file=sys.stderr, flush=True)
+    return MISTAKE if is_mistake(error) else CRASH
+
+
+def prepare(arguments: Any) -> None:
+    """Check a single run before Hydra starts it, and give it a folder of its own."""
+    from blocks.graph import compose
+    from tasks import folder
+
+    Door.composed = compose(arguments.overrides, config_name=arguments.config_name or "train")
+    chosen = [text.partition("=")[0] for text in arguments.overrides]
+    if "hydra.run.dir" not in chosen:
+        stamp = datetime.datetime.now().strftime("%Y-%m-%d/%H-%M-%S")
+        Door.claimed = folder.claim(Path(str(Door.composed.config.get("runs", "runs"))).absolute() / stamp)
+        sys.argv.append(f"hydra.run.dir='{Door.claimed}'")
+
+
+def check_sweep(arguments: Any) -> None:
+    """Raise the error of the first run if none of a sweep can be composed; single ones become rows of its table."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from blocks.graph import ConfigError, compose
+
+    overrides = OverridesParser.create().parse_overrides(arguments.overrides)
+    if any(override.key_or_group == "hydra/sweeper" for override in overrides):
+        return  # another sweeper has its own idea of what there is to run
+    first = None
+    for combination in BasicSweeper.split_arguments(overrides, None)[0]:
+        try:
+            compose(combination, config_name=arguments.config_name or "train")
+            return
+        except ConfigError as error:
+            first = first or error
+    if first is not None:
+        raise first
+
+
+def main() -> None:
+    """Run, and leave with 0 if all is well, 2 for a mistake in the configuration, 1 for a crash, 130 after Ctrl-C."""
+    from hydra._internal.utils import get_args_parser
+
+    arguments = get_args_parser().parse_args()
+    asks = (arguments.help, arguments.hydra_help, arguments.cfg, arguments.info, arguments.shell_completion)
+    if any(asks):
+        enter()
+        sys.exit(FINE)
+    try:
+        (check_sweep if arguments.multirun else prepare)(arguments)
+        enter()
+    except KeyboardInterrupt:
+        Door.status = INTERRUPTED
+        print("\nstopped by Ctrl-C", file=sys.stderr)
+    except Exception as error:
+        Door.status = MISTAKE if is_mistake(error) else CRASH
+        print(explain(error), file=sys.stderr)
+    sys.exit(Door.status)
+
+
+enter = hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="train")(job)
+
+if __name__ == "__main__":
+    main()
