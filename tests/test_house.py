@@ -65,12 +65,14 @@ ROOMS = {
         [*CONCRETE, "blocks.graph"],
     ),
     "the assembler": (
-        [path for path in python_files("blocks/graph") if path.name != "compose.py"],
+        [path for path in python_files("blocks/graph") if path.name not in ("compose.py", "sweep.py")],
         [*PLAIN, "jaxtyping", "yaml", "safetensors", "blocks"],
         CONCRETE,
     ),
     "Hydra's door": (
-        [ROOT / "blocks/graph/compose.py"], [*PLAIN, "yaml", "hydra", "omegaconf", "blocks"], CONCRETE,
+        [ROOT / "blocks/graph/compose.py", ROOT / "blocks/graph/sweep.py"],
+        [*PLAIN, "yaml", "hydra", "omegaconf", "blocks"],
+        CONCRETE,
     ),
     "questions": (
         [ROOT / "blocks/__main__.py", *python_files("blocks/commands")],

@@ -390,7 +390,7 @@ def _reshape_hint(port: Port, wire: Wire) -> str | None:
         return f"put between: {{block: Rearrange, pattern: {left} -> {right}}}"
     side = math.isqrt(wire.shape[1])
     if side * side != wire.shape[1]:
-        return f"{wire.shape[1]} tokens are no grid: take the class token away (~model.graph.token), or keep the grid (layout: grid)"
+        return f"{wire.shape[1]} tokens are no grid: take a class token away, or keep the grid (layout: grid)"
     return f"put between: {{block: Rearrange, pattern: b (h w) d -> {right.replace('c', 'd')}, sizes: {{h: {side}}}}}"
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -134,11 +135,17 @@ def opened_hydra() -> Iterator[GlobalHydra]:
         yield GlobalHydra.instance()
 
 
+@lru_cache(maxsize=4096)
+def parse_override(text: str) -> Override:
+    """One word of the command line as Hydra reads it; its parser takes milliseconds."""
+    return OverridesParser.create().parse_override(text)
+
+
 def _parse(overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
     good, problems = [], []
     for text in overrides:
         try:
-            parsed = OverridesParser.create().parse_override(text)
+            parsed = parse_override(text)
         except HydraException:
             fits, fix = "key=value, +key=value or ~key", "quote it: 'key=\"a value with , = ( )\"'"
             problems.append(

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,13 @@ class Origin:
     def __str__(self) -> str:
         if self.file is None:
             return self.text or "the program"
-        return f"{_short(self.file)}:{self.line}:{self.column}"
+        return f"{_short(self.file, os.getcwd())}:{self.line}:{self.column}"
 
 
-def _short(file: str) -> str:
+@lru_cache(maxsize=1024)
+def _short(file: str, folder: str) -> str:
     """The file relative to the working directory where it lies below it."""
-    relative = os.path.relpath(file)
+    relative = os.path.relpath(file, folder)
     return file if relative.startswith("..") else Path(relative).as_posix()
 
 

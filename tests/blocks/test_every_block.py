@@ -1,4 +1,4 @@
-"""What every block of the catalogue keeps, whatever it computes: right gradients, the same shapes on meta, any batch."""
+"""What every block of the catalogue keeps, whatever it computes: right gradients, shapes on meta, any batch."""
 
 import pytest
 import torch
