@@ -8,6 +8,8 @@ import sys
 COMMANDS = {  # a file of blocks/commands each; imported only when it is called, so that --help answers at once
     "explain": "one row a node: block, output shape, parameters, multiply-adds; --why: where a value comes from",
     "check": "models and every combination of a sweep, before the first run",
+    "diff": "what differs between two models: nodes, shapes, parameters, multiply-adds",
+    "fit": "the value of a param that meets a budget of parameters or multiply-adds",
     "draw": "a picture: a page, an SVG, Mermaid or DOT",
     "catalog": "every block: what it takes, gives and does; which models use it",
     "load": "weights of timm, transformers, torchvision or our own into a model; says what became of each tensor",

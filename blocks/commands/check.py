@@ -7,7 +7,7 @@ from blocks.graph.check import check, report
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words of the command line."""
-    parser.add_argument("overrides", nargs="*", help="model=vit,swin model.params.depth=2,4, or files: conf/model/*.yaml")
+    parser.add_argument("overrides", nargs="*", help="model=vit,swin model.params.depth=2,4; conf/model/*.yaml")
     parser.add_argument("--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)")
 
 

@@ -191,6 +191,7 @@ class Maker:
                     )
                 continue
             misfit = bind(port, wire.shape, sizes) if not signature.variadic else bind(port, wire.shape, {})
+            misfit = misfit or _turned(port, wire)
             if misfit:
                 problems.append(
                     Problem(
@@ -371,6 +372,15 @@ def _line_in(factory: Any, error: BaseException) -> str | None:
         line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == file else line
         trace = trace.tb_next
     return str(Origin(file, line, 1)) if line and file and not factory.__module__.startswith("torch.") else None
+
+
+def _turned(port: Port, wire: Wire) -> str | None:
+    """Four axes are not enough: a grid (batch, height, width, dim) is no image (batch, channels, height, width)."""
+    axes = tuple(axis.lstrip("#") for axis in port.axes or ())
+    if {"height", "width"} <= set(axes) and {"height", "width"} <= set(wire.names) and len(axes) == len(wire.names):
+        if any(axes.index(name) != wire.names.index(name) for name in ("height", "width")):
+            return f"{port.name} is {port}, and ({', '.join(name or '_' for name in wire.names)}) came"
+    return None
 
 
 def _reshape_hint(port: Port, wire: Wire) -> str | None:

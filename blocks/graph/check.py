@@ -1,4 +1,4 @@
-"""Every combination of a sweep, built on the meta device before the first run: what fits, what it costs, what is idle."""
+"""Every combination of a sweep, built on the meta device before the first run: what fits, what it costs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +14,8 @@ from blocks.graph.sweep import Remembering, combinations
 
 if TYPE_CHECKING:
     from blocks.graph import Plan
+
+MOST = 6  # mistakes told in full
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,13 @@ def _idle_arguments(rows: Iterable[Row], read: set[tuple[object, ...]]) -> list[
 
 def report(results: Sequence[Result]) -> str:
     """A line for each combination; then each mistake once, with the combinations that make it; then what is idle."""
+    mistakes, warnings = _grouped(results, "problems"), _grouped(results, "idle")
     parts = [_table(results)]
-    mistakes = _grouped(results, "problems")
-    for problem, where in mistakes.values():
-        parts.append(f"{problem}\n  {'in':<9} {_some(where, len(results))}")
-    for problem, where in _grouped(results, "idle").values():
-        head = f"{problem.where}  {problem.path}"
-        parts.append(f"warning: {head}\n  {problem.problem} in {_some(where, len(results))}")
+    parts += [f"{problem}\n  {'in':<9} {where}" for problem, where in mistakes[:MOST]]
+    parts += [f"... and {len(mistakes) - MOST} other mistakes"] if len(mistakes) > MOST else []
+    if warnings:
+        told = [f"  {problem.where}  {problem.path}: {problem.problem}; {where}" for problem, where in warnings]
+        parts.append("\n".join(["warning: this changes nothing", *told]))
     bad = sum(bool(result.problems) for result in results)
     count = f"{len(results)} combination{'s' * (len(results) != 1)}"
     return "\n\n".join([*parts, f"{count}, {bad} bad" if bad else f"{count}, all good"])
@@ -97,7 +99,7 @@ def report(results: Sequence[Result]) -> str:
 
 def _table(results: Sequence[Result]) -> str:
     keys = _varying(results)
-    head = [*(key.removeprefix("model.params.") for key in keys), "parameters", "MACs"] if keys else ["parameters", "MACs"]
+    head = [*(key.removeprefix("model.params.") for key in keys), "parameters", "MACs"]
     rows = []
     for result in results:
         values = _values(result)
@@ -125,20 +127,27 @@ def _varying(results: Sequence[Result]) -> list[str]:
     return varying or list(seen)
 
 
-def _grouped(results: Sequence[Result], attribute: str) -> Mapping[tuple[str, str], tuple[Problem, list[str]]]:
-    """Equal problems of several combinations: the first, and all combinations."""
-    keys = _varying(results)
-    groups: dict[tuple[str, str], tuple[Problem, list[str]]] = {}
+def _grouped(results: Sequence[Result], attribute: str) -> list[tuple[Problem, str]]:
+    """Equal problems of several combinations as one, and in which they are."""
+    groups: dict[tuple[str, str, str], tuple[Problem, list[Result]]] = {}
     for result in results:
-        told = " ".join(f"{key}={value}" for key, value in _values(result).items() if key in keys) or "the defaults"
         for problem in getattr(result, attribute):
-            key = (str(problem.where), f"{problem.problem} {problem.got or ''}")
-            groups.setdefault(key, (problem, []))[1].append(told)
-    return groups
+            key = (str(problem.where), problem.problem, problem.got or "")
+            groups.setdefault(key, (problem, []))[1].append(result)
+    return [(problem, _some(found, results)) for problem, found in groups.values()]
 
 
-def _some(where: Sequence[str], whole: int) -> str:
-    if len(where) == whole and whole > 1:
-        return f"all {whole} combinations"
-    more = f" and {len(where) - 2} more" if len(where) > 2 else ""
-    return ", ".join(where[:2]) + more
+def _some(found: Sequence[Result], results: Sequence[Result]) -> str:
+    """What some combinations have in common: "40 of 200, all with model.params.heads=3"."""
+    keys = _varying(results)
+    chosen = [{key: value for key, value in _values(result).items() if key in keys} for result in found]
+    common = " ".join(f"{key}={value}" for key, value in chosen[0].items() if all(c.get(key) == value for c in chosen))
+    if len(found) == len(results):
+        return "in all" if len(results) > 1 else common or "the defaults"
+    if len(found) == 1:
+        return common
+    return f"{len(found)} of {len(results)}" + (f", all with {common}" if common else f", {_told(chosen[0])} first")
+
+
+def _told(values: Mapping[str, str]) -> str:
+    return " ".join(f"{key}={value}" for key, value in values.items())

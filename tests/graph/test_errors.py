@@ -12,7 +12,7 @@ from blocks.graph import ConfigError, build, compose, plan
 ROOT = Path(__file__).parents[2]
 LINES, COLUMNS = 24, 110  # one screen
 
-# A file of wrong/: conf/model/broken.yaml of the user's (or the words that stand for the project's `vit`), the command line, what is told.
+# A file of wrong/: conf/model/broken.yaml of the user (or words for the project's `vit`), the command line, the text.
 FOLDER = Path(__file__).parent / "wrong"
 
 

@@ -7,6 +7,18 @@ from blocks.graph import ConfigError, build, compose, plan
 
 B, N, D = 2, 7, 6
 TOKENS = {"tokens": N, "dim": D}
+NORM = {"block": "LayerNorm", "epsilon": 1e-6}
+RESIDUAL = {
+    "params": {"rate": 0.0, "scale": 1.0},
+    "holes": ["inner"],
+    "body": {
+        "norm": {"use": "norm"},
+        "inner": {"use": "inner"},
+        "drop": {"block": "DropPath", "rate": "rate"},
+        "gain": {"block": "Gain", "factor": "scale"},
+        "add": {"block": "Add", "in": ["x", "gain"]},
+    },
+}
 
 
 def model(graph, inputs=None, facts=None, **sections):

@@ -205,13 +205,9 @@ def equal(a, b, tolerance=1e-5):
         torch.testing.assert_close(a[key], b[key], rtol=tolerance, atol=tolerance)
 
 
-BROKEN = {"seq2seq": "a node `step` of a scan body is taken for the step itself"}
-
-
 def every(names=MODELS):
     def marks(name):
-        slow = [pytest.mark.slow] if SMALL.get(name, Small()).slow else []
-        return slow + ([pytest.mark.xfail(strict=True, reason=BROKEN[name])] if name in BROKEN else [])
+        return [pytest.mark.slow] if SMALL.get(name, Small()).slow else []
 
     return pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in names])
 
@@ -219,10 +215,7 @@ def every(names=MODELS):
 # As published ---------------------------------------------------------------------------------------------------------
 
 
-INHERITED = pytest.mark.xfail(strict=True, reason="a small file inherits the claim of the large one")
-
-
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[INHERITED] if n in ("cat", "swin") else []) for n in MODELS])
+@pytest.mark.parametrize("name", MODELS)
 def test_a_file_builds_for_the_data_it_is_about_and_keeps_its_claim(name):
     facts, config = PUBLISHED.get(name, IMAGENET), composed(name).config["model"]
     claim = config.get("expect") or {}

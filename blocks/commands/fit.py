@@ -1,0 +1,69 @@
+"""The value of a param that meets a budget; several models at an equal budget in one call."""
+
+import argparse
+from collections.abc import Sequence
+
+from blocks.graph import ConfigError, Problem
+from blocks.graph.explain import short
+from blocks.graph.fit import Fit, fit
+from blocks.graph.sweep import Remembering, combinations
+
+BUDGETS = {"parameters": "parameters", "macs": "macs", "flops": "macs"}  # papers say FLOPs and count multiply-adds
+EXAMPLE = "model=swin 'model.params.dim=?' parameters=5e6"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The words of the command line."""
+    parser.add_argument("words", nargs="+", help=f"{EXAMPLE}; or macs=1e9, or flops=1e9, which counts the same")
+    parser.add_argument("--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Solve for each combination, print a line each; the exit status."""
+    key, budget, measure, overrides = read(chosen.words)
+    loader = Remembering()
+    fits = [fit(each, key, budget, measure, chosen.config_dir, loader) for each in combinations(overrides)]
+    print(table(fits))
+    return 0
+
+
+def read(words: Sequence[str]) -> tuple[str, float, str, list[str]]:
+    """The unknown, the budget, what the budget counts, and the rest of the command line."""
+    budgets = [word for word in words if word.partition("=")[0] in BUDGETS]
+    unknown = [word for word in words if word.endswith("=?")]
+    fits = f"python -m blocks fit {EXAMPLE}"
+    if len(unknown) != 1:
+        problem = "nothing to solve for" if not unknown else "one unknown at a time"
+        raise ConfigError([Problem(problem, "the command line", got=" ".join(unknown) or None, fits=fits)])
+    if len(budgets) != 1:
+        problem = "no budget" if not budgets else "one budget at a time"
+        raise ConfigError([Problem(problem, "the command line", got=" ".join(budgets) or None, fits=fits)])
+    name, _, text = budgets[0].partition("=")
+    try:
+        budget = float(text)
+    except ValueError:
+        budget = 0.0
+    if not budget > 0:
+        raise ConfigError(
+            [Problem("a budget is a number above 0", f"the command line: {budgets[0]}", fits=f"{name}=5e6")]
+        )
+    key = unknown[0].removesuffix("=?")
+    key = f"model.{key}" if key.startswith("params.") else key
+    return key, budget, BUDGETS[name], [word for word in words if word not in (*budgets, *unknown)]
+
+
+def table(fits: Sequence[Fit]) -> str:
+    """A line for each model, with the override to use."""
+    head = ("parameters", "MACs", "off", "use")
+    rows = [
+        (
+            f"{each.parameters:,}",
+            short(each.macs),
+            f"{each.off:+.1%}",
+            " ".join([*each.overrides, f"{each.key}={each.value}"]),
+        )
+        for each in fits
+    ]
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(4)]
+    lines = ["  ".join([*(row[i].rjust(widths[i]) for i in range(3)), row[3]]) for row in (head, *rows)]
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
