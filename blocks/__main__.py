@@ -4,6 +4,7 @@ import argparse
 import importlib
 import os
 import sys
+import types
 
 COMMANDS = {  # a file of blocks/commands each; imported only when it is called, so that --help answers at once
     "explain": "one row a node: block, output shape, parameters, multiply-adds; --why: where a value comes from",
@@ -21,6 +22,17 @@ EXAMPLES = """examples:
   python -m blocks catalog SelfAttention
   python -m blocks load model=vit_b16 data=imagenet --weights FILE --map timm_vit --save vit_b16.safetensors
 """
+
+
+def spare_the_compiler() -> None:
+    """Keep torch's compiler out of a process that only asks for shapes: importing it takes a second.
+
+    Some shape functions of torch are wrapped in `torch._dynamo.disable`, which does nothing but tell the compiler to
+    leave them alone, and which imports the compiler at the first call.
+    """
+    compiler = types.ModuleType("torch._dynamo")
+    compiler.disable = lambda function, *_, **__: function  # type: ignore[attr-defined]
+    sys.modules.setdefault("torch._dynamo", compiler)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    spare_the_compiler()
     try:
         sys.exit(main())
     except BrokenPipeError:

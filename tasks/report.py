@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from blocks.graph import plan
+from blocks.graph.draw import svg
 from blocks.graph.explain import describe, lines
 from tasks import draw, page
 
@@ -112,7 +113,7 @@ def as_picture(image: Any) -> Any:
 
 
 def architecture(composed: Any, facts: dict[str, Any]) -> str:
-    """The table of nodes: what stands in the network, what comes out of it, and how heavy it is."""
+    """The network as a picture, and the table of nodes: what stands there, what comes out, how heavy it is."""
     planned = plan(composed, facts)
     described = describe(planned.model, planned.rows, {name: wire.shape for name, wire in planned.outputs.items()})
     total = max(described["parameters"], 1)
@@ -127,7 +128,8 @@ def architecture(composed: Any, facts: dict[str, Any]) -> str:
         for line in found
     ]
     table = page.table(["node", "block", "output", "parameters", "share"], rows, indents=[line.depth for line in found])
-    return table if len(rows) <= 60 else page.folded(f"{len(rows)} nodes", table)
+    drawn = page.wide(svg(planned, composed.choices.get("model", "model")))
+    return drawn + (table if len(rows) <= 60 else page.folded(f"{len(rows)} nodes", table))
 
 
 def score(metrics: dict[str, float]) -> tuple[str, str]:

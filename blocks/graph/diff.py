@@ -132,9 +132,9 @@ def _moved(old: Sequence[Node], new: Sequence[Node], twins: Mapping[str, Node]) 
     order = [twins[node.name].name for node in new if node.name in twins]
     runs: list[list[str]] = []
     for name in order:
-        before = [run for run in runs if places[run[-1]] < places[name]]
-        runs.append([*max(before, key=len, default=[]), name])
-    return set(order) - set(max(runs, key=len, default=[]))
+        before: list[list[str]] = [[], *(run for run in runs if places[run[-1]] < places[name])]
+        runs.append([*max(before, key=len), name])
+    return set(order).difference(*sorted(runs, key=len)[-1:])
 
 
 def _both(old: Node, new: Node, place: str, depth: int) -> Iterator[Line]:

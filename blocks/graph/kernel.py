@@ -14,17 +14,27 @@ GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 
 
 class _Fused(torch.autograd.Function):
-    """Gives tensors of given shapes and keeps the inputs, the outputs and so many more numbers."""
+    """Gives tensors of given shapes and keeps the inputs, the outputs and so many more numbers.
+
+    Four axes are heads of attention, which every kernel lays out token by token.
+    """
 
     @staticmethod
     def forward(context: Any, shapes: Any, extra: tuple[int, ...], *inputs: Tensor) -> tuple[Tensor, ...]:
-        outputs = tuple(inputs[0].new_empty(shape) for shape in shapes)
+        outputs = tuple(_empty(inputs[0], tuple(shape)) for shape in shapes)
         context.save_for_backward(*inputs, *outputs, inputs[0].new_empty(extra))
         return outputs
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> Any:
         raise AssertionError("nothing flows back on the meta device")
+
+
+def _empty(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    if len(shape) != 4:
+        return like.new_empty(shape)
+    batch, heads, tokens, dim = shape
+    return like.new_empty(batch, tokens, heads, dim).transpose(1, 2)
 
 
 class Kernels(TorchFunctionMode):
