@@ -27,7 +27,8 @@ train: $(STAMP) ## set up, train, test, write a run folder
 test: $(STAMP) lint ## set up; format, lint, types and tests
 	$(BIN)/python -m pytest $(ARGS)
 
-test-all: $(STAMP) lint ## the same with the slow tests
+test-all: $(STAMP) lint ## the same with the slow tests, and logits compared with transformers (some 200 MB more)
+	$(BIN)/python -m pip install -q $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e ".[dev,parity]"
 	$(BIN)/python -m pytest -m "not gpu" $(ARGS)
 
 lint: $(STAMP) ## format, lint and types

@@ -1,6 +1,6 @@
 """The structural difference of two composed models: nodes added, removed, replaced, moved; and what follows of it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +23,18 @@ class Node:
     parameters: int
     macs: int
     count: int = 1
-    written: dict[str, str] = field(default_factory=dict)
+    values: dict[str, list[str]] = field(default_factory=dict)  # what is written, for each of the repeats
     reads: tuple[str, ...] = ()  # where it reads something else than the sibling before
     children: list["Node"] = field(default_factory=list)
+
+    @property
+    def written(self) -> dict[str, str]:
+        """Its arguments: one value, or all that occur in the repeats, "0..0.1" where they are many."""
+        told = {}
+        for name, values in self.values.items():
+            each = list(dict.fromkeys(values))
+            told[name] = "/".join(each) if len(each) <= 2 else f"{each[0]}..{each[-1]}"
+        return told
 
 
 @dataclass(frozen=True)
@@ -54,29 +63,46 @@ def side(label: str, plan: "Plan") -> Side:
     shapes = {name: wire.shape for name, wire in plan.outputs.items()}
     described = describe(plan.model, plan.rows, shapes, measure(plan))
     outputs = ", ".join(f"{name} {_shape(shape)}" for name, shape in described["outputs"].items())
-    nodes = _nodes(plan.rows, described["nodes"])
+    nodes = _nodes(plan.rows, described["nodes"], plan.assembler.modules)
     return Side(label, count_parameters(plan.model), described["macs"], outputs, nodes)
 
 
-def _nodes(rows: Sequence[Row], described: Sequence[Mapping[str, Any]]) -> list[Node]:
+def _nodes(rows: Sequence[Row], described: Sequence[Mapping[str, Any]], built: Container[str]) -> list[Node]:
     found: list[Node] = []
-    before = "x"
+    before, skipped = "x", dict[str, str]()
     for row, told in zip(rows, described, strict=True):
-        sources = tuple(map(_source, row.flow.values()))
+        sources = tuple(skipped.get(name, name) for name in map(_source, row.flow.values()))
+        if row.path not in built and len(sources) == 1 and sources != ("x",):
+            skipped[_source(next(iter(row.flow.values())))] = (
+                row.name
+            )  # it does nothing: what reads it reads through it
         shape = ", ".join(map(_shape, told["outputs"].values()))
         node = Node(row.name, row.block, shape, told["parameters"], told["macs"])
-        node.written = {name: show(row.arguments[name]) for name in row.texts if name in row.arguments}
+        node.values = {name: [_number(row.arguments[name])] for name in row.texts if name in row.arguments}
         node.reads = () if row.name.isdigit() or sources in ((before,), ()) else sources  # a chain says nothing
-        node.children = _nodes(row.children, told["children"])
+        node.children = _nodes(row.children, told["children"], built)
         before = row.name
         if found and row.name.isdigit() and _alike(found[-1], node):
+            _fold(found[-1], node)
             found[-1].count += 1
+            found[-1].name = f"{found[-1].name.partition('-')[0]}-{row.name}"
             found[-1].parameters += node.parameters
             found[-1].macs += node.macs
-            found[-1].name = f"{found[-1].name.partition('-')[0]}-{row.name}"
         else:
             found.append(node)
     return found
+
+
+def _fold(folded: Node, node: Node) -> None:
+    """Add what is written in one more repeat."""
+    for name, values in node.values.items():
+        folded.values.setdefault(name, []).extend(values)
+    for a, b in zip(folded.children, node.children, strict=True):
+        _fold(a, b)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else show(value)
 
 
 def _source(wire: Wire) -> str:

@@ -30,7 +30,7 @@ def text(old: Side, new: Side) -> str:
     found = difference(old, new)
     lines += ["", *(each for line in found for each in _wrapped(line))]
     legend = "  ".join(f"{mark} {kind}" for kind, mark in MARKS.items() if mark != " ")
-    return "\n".join([*lines, "", legend] if found else [*lines, "the two are the same"])
+    return "\n".join([*lines, "", legend] if found else [*lines, "the graphs are the same"])
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -79,7 +79,7 @@ def page(old: Side, new: Side) -> str:
         for kind, mark in MARKS.items()
         if mark != " "
     )
-    body = f"<table>{lines}</table>\n<p>{legend}</p>" if lines else "<p>The two are the same.</p>"
+    body = f"<table>{lines}</table>\n<p>{legend}</p>" if lines else "<p>The graphs are the same.</p>"
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

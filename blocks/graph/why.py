@@ -245,6 +245,6 @@ def _chain(places: Places, row: Row, axis: str) -> list[str]:
     first = places.rows.get(changes[0].path)
     for name in first.texts if first is not None else ():
         if first is not None and first.arguments.get(name) == changes[0].after:
-            head, *rest = _written(_here(first, name))
-            lines += [head.replace("  written   ", f"  there     {name}  "), *rest]
+            _, written, *rest = _written(_here(first, name))
+            lines += [f"  set at    {first.path}.{written.strip()}  {first.texts[name].origin}", *rest]
     return lines

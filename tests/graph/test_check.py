@@ -99,13 +99,16 @@ def test_every_good_combination_has_the_size_of_its_model():
 def test_the_table_names_the_bad_ones(capsys):
     assert main(["check", "model.params.dim=32,64", "model.params.heads=4,7"]) == 2
     table = capsys.readouterr().out.split("\n\n")[0]
-    assert table == """\
+    assert (
+        table
+        == """\
 dim  heads  parameters    MACs
 ------------------------------
 32   4          51,946   912 k
 32   7             bad
 64   4         202,186  3.50 M
 64   7             bad"""
+    )
 
 
 def test_each_mistake_is_told_once(capsys):
@@ -119,9 +122,7 @@ def test_what_changes_nothing_is_warned_of(tmp_path, capsys):
     (tmp_path / "model" / "extra").mkdir(parents=True)
     (tmp_path / "model" / "extra" / "some.yaml").write_text("# Nothing uses this.\nblock: ReLU\n")
     (tmp_path / "model" / "mine.yaml").write_text(
-        "# A model with words that change nothing.\n"
-        "defaults: [vit, extra: some, _self_]\n"
-        "params: {unread: 3}\n"
+        "# A model with words that change nothing.\ndefaults: [vit, extra: some, _self_]\nparams: {unread: 3}\n"
     )
     found = idle(plan(compose(["model=mine"], config_dir=str(tmp_path))))
     assert [(problem.path, problem.problem) for problem in found] == [

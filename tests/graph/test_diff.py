@@ -22,7 +22,7 @@ PAIRS = [
 @pytest.mark.parametrize("model", ["model=vit", "model=swin", "model=cnn", "model=unet"])
 def test_between_equals_there_is_none(model, capsys):
     assert main(["diff", model, f"{model},seed=3"]) == 0
-    assert capsys.readouterr().out.endswith("\n\nthe two are the same\n")
+    assert capsys.readouterr().out.endswith("\n\nthe graphs are the same\n")
 
 
 @pytest.mark.parametrize(("old", "new"), PAIRS)
@@ -47,7 +47,9 @@ def test_a_terminal_of_80_columns_is_wide_enough(old, new):
 
 def test_postnorm_moves_the_norm(capsys):
     assert main(["diff", "model=vit", "model=vit,model/residual=postnorm"]) == 0
-    assert capsys.readouterr().out == """\
+    assert (
+        capsys.readouterr().out
+        == """\
                         model=vit  model=vit,model/residual=postnorm
 parameters                202,186                            202,186
 multiply-adds              3.50 M                             3.50 M
@@ -61,11 +63,19 @@ outputs        logits (batch, 10)                 logits (batch, 10)
 
 + added  - removed  ! replaced  > moved  ~ changed
 """
+    )
 
 
 def test_other_wiring_is_told(capsys):
-    assert main(["diff", "model=vit", "model=vit,'model.residual.body.add.in=[drop,x]'".replace("'", "")]) == 0
+    assert main(["diff", "model=vit", "model=vit,model.residual.body.add.in=[drop,x]"]) == 0
     assert "~     add  Add  reads x, drop -> drop, x\n" in capsys.readouterr().out
+
+
+def test_what_does_nothing_changes_no_wiring(capsys):
+    assert main(["diff", "model=vit", "model=vit,model.params.drop_path=0.1"]) == 0
+    told = capsys.readouterr().out
+    assert told.count("~     drop  DropPath  rate 0 -> 0..0.1\n") == 2
+    assert "reads" not in told
 
 
 def test_data_that_fits_both_is_found_and_told(capsys):

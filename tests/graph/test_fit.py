@@ -49,11 +49,15 @@ def test_several_models_meet_one_budget(capsys):
     assert main(["fit", "model=vit,cnn", "model.params.dim=?", "parameters=1e5"]) == 2
     assert "there is no such param" in capsys.readouterr().err  # cnn calls it width
     assert main(["fit", "model=vit,swin", "params.dim=?", "parameters=1e5"]) == 0
-    assert capsys.readouterr().out == """\
+    assert (
+        capsys.readouterr().out
+        == """\
 parameters    MACs    off  use
-----------------------------------------------------
-   102,346  1.78 M  +2.3%  model=vit model.params.dim=...
+---------------------------------------------------------
+    96,766  1.68 M  -3.2%  model=vit model.params.dim=44
+   104,142  2.68 M  +4.1%  model=swin model.params.dim=28
 """
+    )
 
 
 @pytest.mark.parametrize(
