@@ -18,6 +18,10 @@ COMMANDS = {  # a file of blocks/commands each; imported only when it is called,
 EXAMPLES = """examples:
   python -m blocks explain model=vit_ti16 data=imagenet
   python -m blocks explain model=vit model/mlp=swiglu model.params.depth=6 --depth 2
+  python -m blocks explain model=swin --why stages.1.merge.dim
+  python -m blocks check model=vit,swin model/norm=layernorm,rmsnorm
+  python -m blocks diff model=vit model=vit,model/residual=postnorm
+  python -m blocks fit model=vit,swin 'model.params.dim=?' parameters=1e6
   python -m blocks draw model=swin -o swin.svg
   python -m blocks catalog SelfAttention
   python -m blocks load model=vit_b16 data=imagenet --weights FILE --map timm_vit --save vit_b16.safetensors

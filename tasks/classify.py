@@ -50,6 +50,7 @@ class Classify(pl.LightningModule):
         self.accuracy = nn.ModuleDict({f"{name}_part": MulticlassAccuracy(classes, average="micro") for name in PARTS})
         self.confusion = MulticlassConfusionMatrix(classes)
         self.finite: Tensor | bool = True
+        self.counts: list[list[int]] = []  # of the test: true class, predicted class
         self.predictions: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
@@ -91,6 +92,7 @@ class Classify(pl.LightningModule):
         self.confusion.reset()
 
     def on_test_epoch_end(self) -> None:
+        self.counts = self.confusion.compute().int().tolist()  # every process takes part in the sum
         if self.trainer.world_size > 1:  # every process saw its share
             shares: list = [None] * self.trainer.world_size
             torch.distributed.all_gather_object(shares, self.predictions)
@@ -99,7 +101,7 @@ class Classify(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         self._must_be_finite()
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        self.log("train/learning rate", rate, rank_zero_only=True)
+        self.log("train/learning rate", rate, sync_dist=True)
 
     def predicted(self) -> tuple[Tensor, Tensor, Tensor]:
         """Index, label and probabilities of the test samples, in the order of the data."""
@@ -116,7 +118,7 @@ class Classify(pl.LightningModule):
         metric: Any = self.accuracy[f"{part}_part"]
         metric.update(logits, label)
         options: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": len(label)}
-        self.log(f"{part}/loss", loss.detach(), sync_dist=part != "train", **options)
+        self.log(f"{part}/loss", loss.detach(), sync_dist=True, **options)
         self.log(f"{part}/accuracy", metric, **options)
 
 

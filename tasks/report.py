@@ -20,7 +20,7 @@ SHARES = 20  # with more classes the predictions list no share for each
 def write(place: Path, composed: Any, record: dict[str, Any], data: Any, task: Any) -> None:
     """Write curves.svg, confusion.svg, predictions.csv and report.html into the run folder."""
     index, label, share = task.predicted()
-    counts = task.confusion.compute().int().tolist()
+    counts = task.counts
     rows = read_metrics(place / "metrics.csv")
     curves, matrix = draw.curves(rows, record.get("best epoch")), draw.confusion(counts, data.classes)
     (place / "curves.svg").write_text(curves)

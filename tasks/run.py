@@ -76,11 +76,8 @@ def train(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
     trainer = make_trainer(composed, place)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     record.add(facts=facts, samples=data.sizes(), notes=data.notes, parameters=parameters, machine=folder.machine())
-    told = ", ".join(f"{count:,} {part}" for part, count in data.sizes().items())
-    print(f"seed {composed.config['seed']}, run folder {folder.near(place)}")
-    print(f"data {told}; network {parameters:,} parameters", flush=True)
-    for note in data.notes:
-        print(f"note: {note}", flush=True)
+    if trainer.is_global_zero:
+        announce(composed, place, data, parameters)
 
     if composed.config["trainer"].get("compile"):
         network.compile()
@@ -94,6 +91,15 @@ def train(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
     if trainer.is_global_zero:
         report.write(place, composed, record.entries, data, task)
     return metrics
+
+
+def announce(composed: Any, place: Path, data: Any, parameters: int) -> None:
+    """The first lines of a run: its seed, its folder, its data, its size."""
+    told = ", ".join(f"{count:,} {part}" for part, count in data.sizes().items())
+    print(f"seed {composed.config['seed']}, run folder {folder.near(place)}")
+    print(f"data {told}; network {parameters:,} parameters", flush=True)
+    for note in data.notes:
+        print(f"note: {note}", flush=True)
 
 
 def read_data(composed: Any) -> Any:

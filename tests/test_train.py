@@ -124,3 +124,15 @@ def test_help_needs_no_torch(tmp_path):
     status, out, _ = finish(start(tmp_path, "--help", code=code))
     assert status == 0
     assert out.rstrip().endswith("False")
+
+
+@pytest.mark.slow
+def test_two_processes_train_test_and_report_as_one(tmp_path):
+    processes = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.precision=32-true"]
+    status, out, err = finish(start(tmp_path, *processes, "trainer.max_epochs=1", "model.params.depth=1"))
+    assert status == 0, err
+    assert len(re.findall("^seed 0", out, re.MULTILINE)) == 1
+    run = Path(re.search(r"run folder (\S+)", out)[1])
+    rows = (tmp_path / run / "predictions.csv").read_text().splitlines()
+    assert len(rows) == 1 + 359  # every test sample once, though two processes had to share an odd number
+    assert (tmp_path / run / "report.html").is_file()

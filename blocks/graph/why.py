@@ -121,7 +121,8 @@ def _param(places: Places, name: str, path: str) -> str:
     if name not in params:
         raise _unknown(path, [f"params.{each}" for each in params])
     text = params[name]
-    readers = [f"{row.path}.{each}" for row in places.rows.values() for each in _reading(row, name)]
+    found = [f"{row.path}.{each}" for row in places.rows.values() for each in _reading(row, name)]
+    readers = list(dict.fromkeys(re.sub(r"(?<=\.)\d+(?=\.)", "*", each) for each in found))
     more = f", ... ({len(readers)})" if len(readers) > READERS else ""
     told = ", ".join(readers[:READERS]) + more if readers else "no argument of a node; see `repeat`, `when`, `inputs`"
     return "\n".join([f"params.{name} = {_value(text)}", *_written(text), f"  read by   {told}"])
