@@ -269,8 +269,8 @@ class UnitNorm(nn.Module):
         (..., dim) -> the same
 
     Source:
-        The embeddings of Schroff et al. 2015 (FaceNet), arXiv:1503.03832, section 3.1; cosine logits of Radford et al. 2021
-        (CLIP), arXiv:2103.00020, figure 3.
+        The embeddings of Schroff et al. 2015 (FaceNet), arXiv:1503.03832, section 3.1; the cosine logits of Radford et
+        al. 2021 (CLIP), arXiv:2103.00020, figure 3.
     """
 
     def __init__(self, epsilon: float = 1e-12):
@@ -432,7 +432,7 @@ class Rearrange(nn.Module):
 
     @property
     def axis_names(self) -> tuple[str | None, ...]:
-        """Names of the axes that leave, for expressions in YAML: the words of the pattern, or what a letter stands for."""
+        """Names of the axes that leave, for expressions in YAML: words of the pattern, or what a letter stands for."""
         right = self.pattern.split("->")[1]
         groups = re.findall(r"\([^)]*\)|\S+", right)
         return tuple(None if not group.isidentifier() else LETTERS.get(group, group) for group in groups)

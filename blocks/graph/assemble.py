@@ -182,8 +182,8 @@ class Assembler:
         raw, path = filling.raw, filling.path
         inputs, previous = self._inputs_of(room, raw, path)
         wires = [item.wire for item in inputs] or ([previous] if previous is not None else [])
-        offered = isinstance(raw.get("in"), Mapping) and "x" not in raw["in"] and previous is not None
-        wires = [previous, *wires] if offered else wires
+        if isinstance(raw.get("in"), Mapping) and "x" not in raw["in"] and previous is not None:
+            wires = [previous, *wires]
         scope = replace(filling.scope, axes=axes_of(wires), arguments={}, trace=[])
         site = Site(room, name, Filling(raw, path, scope), inputs, previous, wanted)
         if any(wire.broken for wire in wires):

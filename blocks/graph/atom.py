@@ -377,10 +377,12 @@ def _line_in(factory: Any, error: BaseException) -> str | None:
 def _turned(port: Port, wire: Wire) -> str | None:
     """Four axes are not enough: a grid (batch, height, width, dim) is no image (batch, channels, height, width)."""
     axes = tuple(axis.lstrip("#") for axis in port.axes or ())
-    if {"height", "width"} <= set(axes) and {"height", "width"} <= set(wire.names) and len(axes) == len(wire.names):
-        if any(axes.index(name) != wire.names.index(name) for name in ("height", "width")):
-            return f"{port.name} is {port}, and ({', '.join(name or '_' for name in wire.names)}) came"
-    return None
+    sides = {"height", "width"}
+    if not sides <= set(axes) or not sides <= set(wire.names) or len(axes) != len(wire.names):
+        return None
+    if all(axes.index(name) == wire.names.index(name) for name in sides):
+        return None
+    return f"{port.name} is {port}, and ({', '.join(name or '_' for name in wire.names)}) came"
 
 
 def _reshape_hint(port: Port, wire: Wire) -> str | None:

@@ -85,10 +85,8 @@ class ConfigError(ValueError):
 
 def _key(problem: Problem) -> tuple[str, str, str]:
     """What makes two problems one: the same line of a file, or without a file the same node of each repeat."""
-    in_file = (
-        (isinstance(problem.where, Origin)
-        and problem.where.file is not None)
-        or re.search(r":\d+:\d+$", str(problem.where))
+    in_file = (isinstance(problem.where, Origin) and problem.where.file is not None) or re.search(
+        r":\d+:\d+$", str(problem.where)
     )
     return str(problem.where), problem.problem, "" if in_file else re.sub(r"\.\d+(?=\.|$)", "", problem.path)
 
