@@ -20,7 +20,20 @@ def start(folder, *arguments, code=None):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
     environment.pop("DOUGONG_DEBUG", None)
     pipe = subprocess.PIPE
-    return subprocess.Popen([*program, *arguments], cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(
+        [*program, *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        preexec_fn=heed_control_c,
+    )
+
+
+def heed_control_c():
+    """A shell's background jobs ignore Ctrl-C, and so would all that they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def finish(process):
