@@ -95,6 +95,15 @@ def ended(error: BaseException, record: Any) -> int:
     return MISTAKE if is_mistake(error) else CRASH
 
 
+def quote_what_hydra_cannot_read(arguments: Any) -> None:
+    """A path with spaces, brackets or Chinese characters is a value like any other."""
+    from blocks.graph.compose import readable
+
+    quoted = {text: readable(text) for text in arguments.overrides}
+    arguments.overrides = list(quoted.values())
+    sys.argv[1:] = [quoted.get(text, text) for text in sys.argv[1:]]
+
+
 def prepare(arguments: Any) -> None:
     """Check a single run before Hydra starts it, and give it a folder of its own."""
     from blocks.graph import compose
@@ -139,6 +148,7 @@ def main() -> None:
         enter()
         sys.exit(FINE)
     try:
+        quote_what_hydra_cannot_read(arguments)
         (check_sweep if arguments.multirun else prepare)(arguments)
         enter()
     except KeyboardInterrupt:

@@ -47,6 +47,9 @@ def section(composed: Any, path: Path) -> dict:
 
 def problem(composed: Any, path: Path, text: str, **parts: Any) -> Problem:
     """A Problem at `path`, with the place the value came from."""
+    chosen = [text for text in getattr(composed, "overrides", ()) if text.lstrip("+~").startswith(path[0])]
+    if len(path) == 1 and chosen:
+        parts.setdefault("source", "\n".join(f"the command line: {text}" for text in chosen))
     return Problem(problem=text, where=composed.origin(".".join(path)), path=".".join(path), **parts)
 
 
@@ -81,7 +84,8 @@ def make(
         if isinstance(error, ConfigError):
             raise
         text = " ".join(str(error).split())
-        raise ConfigError([problem(composed, path, f"{target.__name__} refuses: {text}")]) from error
+        fix = "trainer=cpu" if "gpu backend" in text else None
+        raise ConfigError([problem(composed, path, f"{target.__name__} refuses: {text}", fix=fix)]) from error
 
 
 def told(composed: Any, path: Path, error: ArgumentError) -> Problem:

@@ -31,7 +31,10 @@ PACKAGES = [
 
 def claim(wish: Path) -> Path:
     """Make a new folder called `wish`, or `wish-2`, `wish-3`, ...; no two processes ever get the same one."""
-    wish.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        wish.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(wish.parent, error) from error
     number = 1
     while True:
         folder = wish if number == 1 else wish.with_name(f"{wish.name}-{number}")
@@ -40,7 +43,17 @@ def claim(wish: Path) -> Path:
         except FileExistsError:
             number += 1
             continue
+        except OSError as error:
+            raise unwritable(wish.parent, error) from error
         return folder
+
+
+def unwritable(place: Path, error: OSError) -> Exception:
+    """What to tell where no run folder can be made."""
+    from blocks.graph import ConfigError, Problem
+
+    text, fix = f"no folder can be made in {near(place)}", "runs=FOLDER, where you may write"
+    return ConfigError([Problem(problem=text, where="the command line", path="runs", got=error.strerror, fix=fix)])
 
 
 def check_unused(folder: Path) -> None:

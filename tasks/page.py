@@ -31,6 +31,7 @@ dl.pairs { display: grid; grid-template-columns: max-content 1fr; gap: 4px 20px;
 dd { margin: 0; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
 .wide svg { display: block; max-width: none; }
+.fit svg { display: block; max-width: 100%; height: auto; }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: 4px 24px 4px 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
 td.number, th.number { text-align: right; }
@@ -96,6 +97,11 @@ def pairs(entries: Sequence[tuple[str, str]]) -> str:
 
 def code(text: str) -> str:
     return f"<pre>{escape(text)}</pre>"
+
+
+def fit(content: str) -> str:
+    """A picture no wider than the page."""
+    return f'<div class="fit">{content}</div>'
 
 
 def wide(content: str) -> str:

@@ -28,8 +28,8 @@ def write(place: Path, composed: Any, record: dict[str, Any], data: Any, task: A
     write_predictions(place / "predictions.csv", index, label, share, data)
     title = " on ".join(composed.choices.get(part, part) for part in ("model", "data"))
     sections = [
-        ("Learning curves", page.wide(curves)),
-        ("Confusion matrix", page.wide(matrix)),
+        ("Learning curves", page.fit(curves)),
+        ("Confusion matrix", page.fit(matrix)),
         ("Classes", page.table(*class_table(counts, data.classes))),
         ("Mistakes", mistakes(index, label, share, data)),
         ("Architecture", architecture(composed, record["facts"])),

@@ -100,6 +100,7 @@ def compose(
             ]
         )
     loader = loader or Loader()
+    overrides = [readable(text) for text in overrides]
     with opened_hydra() as hydra:
         good, problems = _parse(overrides)
         if config_dir is not None:
@@ -141,6 +142,23 @@ def parse_override(text: str) -> Override:
     return OverridesParser.create().parse_override(text)
 
 
+def readable(override: str) -> str:
+    """An override as Hydra can read it: a value such as a path with spaces, brackets or Chinese characters in quotes."""
+    key, equals, value = override.partition("=")
+    if not equals or not value or value[0] in "[{" or any(mark in value for mark in "\"'\\,"):
+        return override
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException:
+        quoted = f'{key}="{value}"'
+        try:
+            OverridesParser.create().parse_override(quoted)
+        except HydraException:
+            return override
+        return quoted
+    return override
+
+
 def _parse(overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
     good, problems = [], []
     for text in overrides:
@@ -148,6 +166,7 @@ def _parse(overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
             parsed = parse_override(text)
         except HydraException:
             fits, fix = "key=value, +key=value or ~key", "quote it: 'key=\"a value with , = ( )\"'"
+            fix = "close the bracket" if re.search(r"=\s*[\[{]", text) else fix
             problems.append(
                 Problem("this override cannot be read", _line(text), fits=fits, fix=fix if "=" in text else None)
             )

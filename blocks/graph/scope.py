@@ -104,7 +104,7 @@ class Scope:
         if not isinstance(found, Text):
             return found
         self.read.add(found.path)
-        value = number(found)
+        value = number(replace(found, scope=replace(found.scope, trace=self.trace)))
         self.trace.append(f"{name}={value!r}  {found.origin}")
         return value
 
