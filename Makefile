@@ -14,7 +14,7 @@ PYTHON ?= python3
 PYTHONS := $(if $(filter file,$(origin PYTHON)),$(PYTHON) python3.13 python3.12 python3.11 python3.10,$(PYTHON))
 FITS := import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))
 
-.PHONY: help train test lint test-all format clean
+.PHONY: help train test lint test-all format schema clean
 .DEFAULT_GOAL := help
 
 help: ## these lines
@@ -39,6 +39,9 @@ lint: $(STAMP) ## format, lint and types
 format: $(STAMP) ## put the code in shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+schema: $(STAMP) ## write docs/schema again, which editors read
+	$(BIN)/python -m blocks schema -o docs/schema
 
 clean: ## remove the environment and all caches; runs/ stays
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -12,7 +12,9 @@ COMMANDS = {  # a file of blocks/commands each; imported only when it is called,
     "diff": "what differs between two models: nodes, shapes, parameters, multiply-adds",
     "fit": "the value of a param that meets a budget of parameters or multiply-adds",
     "draw": "a picture: a page, an SVG, Mermaid or DOT",
+    "emit": "the model as one file of plain PyTorch that needs torch alone",
     "catalog": "every block: what it takes, gives and does; which models use it",
+    "schema": "JSON Schema for editors: completes and checks YAML as it is written",
     "load": "weights of timm, transformers, torchvision or our own into a model; says what became of each tensor",
 }
 EXAMPLES = """examples:

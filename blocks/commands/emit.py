@@ -1,0 +1,41 @@
+"""A model as one file of plain PyTorch that needs torch alone."""
+
+import argparse
+import shlex
+from pathlib import Path
+
+from blocks.graph import ConfigError, Problem, compose, plan
+from blocks.graph.compose import conf_folder
+from blocks.graph.emit import CannotEmit, emit, header
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The words of the command line."""
+    parser.add_argument("overrides", nargs="*", help="as for train.py: model=vit model.params.depth=6")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="the Python file; printed when left out")
+    parser.add_argument("--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Compose, build on the meta device, write; the exit status."""
+    composed = compose(chosen.overrides, config_dir=chosen.config_dir)
+    title = composed.choices.get("model") or "model"
+    folders = [Path(chosen.config_dir)] if chosen.config_dir else []
+    files = [folder / "model" / f"{title}.yaml" for folder in (*folders, conf_folder())]
+    about = next((header(file) for file in files if file.is_file()), "")
+    command = shlex.join(["python", "-m", "blocks", "emit", *chosen.overrides])
+    try:
+        text = emit(plan(composed), title, command, about)
+    except CannotEmit as error:
+        problem = Problem("this model cannot be written as plain PyTorch", "the command line", got=str(error))
+        raise ConfigError([problem]) from error
+    if chosen.output is None:
+        print(text, end="")
+        return 0
+    try:
+        chosen.output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        fits, got = "a file in a folder that exists", f"-o {chosen.output}"
+        raise ConfigError([Problem("the file cannot be written", "the command line", got=got, fits=fits)]) from error
+    print(chosen.output)
+    return 0

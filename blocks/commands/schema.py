@@ -1,0 +1,36 @@
+"""JSON Schema for editors: completes and checks model files and options as they are written."""
+
+import argparse
+import json
+from pathlib import Path
+
+from blocks.catalog import catalog
+from blocks.graph import ConfigError, Problem, conf_folder
+from blocks.graph.schema import schemas
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The words of the command line."""
+    parser.add_argument("-o", "--output", default="docs/schema", metavar="DIR", help="where to write (docs/schema)")
+    parser.add_argument("--library", action="append", default=[], metavar="FOLDER", help="with blocks of your own")
+    parser.add_argument("--config-dir", metavar="DIR", help="with the slots and options of its model/ folder")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Write `model.json` and `option.json`."""
+    own = Path(chosen.config_dir) if chosen.config_dir else None
+    if own and not own.is_dir():
+        problem = Problem(f"no folder {chosen.config_dir!r}", "the command line", fits="a folder with model/")
+        raise ConfigError([problem])
+    folders = [conf_folder() / "model", *([own / "model"] if own else [])]
+    target = Path(chosen.output)
+    target.mkdir(parents=True, exist_ok=True)
+    for name, schema in schemas(catalog(chosen.library), folders).items():
+        (target / name).write_text(text(schema), encoding="utf-8")
+        print(target / name)
+    return 0
+
+
+def text(schema: object) -> str:
+    """A schema as a file: a line a value, so that a change reads well."""
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"

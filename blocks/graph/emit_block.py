@@ -1,0 +1,133 @@
+"""A block of the catalogue and the functions of its class, while they are made plain."""
+
+import ast
+import copy
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from blocks.graph.emit_fold import PRESENT, Known, drop_unread, fold
+
+
+class CannotEmit(Exception):  # noqa: N818 - the command tells it as a ConfigError
+    """A block whose source cannot stand alone."""
+
+
+class Plainer(ast.NodeTransformer):
+    """Leaves out what checks, and turns jaxtyping's annotations into torch's."""
+
+    def __init__(self, space: Mapping[str, Any]):
+        self.space = space
+
+    def _is_check(self, node: ast.stmt) -> bool:
+        if isinstance(node, ast.If):
+            return not node.orelse and isinstance(node.body[-1], ast.Raise)
+        called = node.value.func if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else None
+        return isinstance(called, ast.Name) and called.id.lstrip("_").startswith("must_")
+
+    def visit(self, node: ast.AST) -> Any:
+        if isinstance(node, ast.stmt) and self._is_check(node):
+            return None
+        if isinstance(node, ast.For):
+            self.generic_visit(node)
+            return node if node.body else None
+        return super().visit(node)
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        self.generic_visit(node)
+        root = self.space.get(node.value.id) if isinstance(node.value, ast.Name) else None
+        if getattr(root, "__module__", "").startswith("jaxtyping"):
+            return ast.Name("Tensor", ast.Load())
+        return node
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        value = self.space.get(node.id)
+        if node.id[:1].isupper() and "jaxtyping" in str(value) and not inspect.isclass(value):
+            return ast.Name("Tensor", ast.Load())
+        if inspect.isclass(value) and hasattr(value, "dim_str"):
+            return ast.Name("Tensor", ast.Load())
+        return ast.Name("ValueError", ast.Load()) if node.id == "BlockError" else node
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        self.generic_visit(node)
+        return node.left if ast.dump(node.left) == ast.dump(node.right) and "Tensor" in ast.dump(node.left) else node
+
+
+class Unit:
+    """A function or a method, with what is known of its parameters."""
+
+    def __init__(self, node: ast.FunctionDef, owner: "Block | None"):
+        self.node, self.owner, self.text = node, owner, ast.get_docstring(node)
+        self.gone: dict[str, Any] = {}
+        if self.text:
+            node.body = node.body[1:]
+
+    def parameters(self) -> list[ast.arg]:
+        found = [*self.node.args.posonlyargs, *self.node.args.args]
+        static = any(isinstance(item, ast.Name) and item.id == "staticmethod" for item in self.node.decorator_list)
+        return found[1:] if self.owner and not static else found
+
+    def defaults(self) -> dict[str, ast.expr | None]:
+        given = self.node.args
+        positional = [*given.posonlyargs, *given.args]
+        pairs = dict(zip([item.arg for item in reversed(positional)], reversed(given.defaults), strict=False))
+        return {**pairs, **{a.arg: d for a, d in zip(given.kwonlyargs, given.kw_defaults, strict=True)}}
+
+    def remove(self, name: str) -> None:
+        """Take a parameter away."""
+        given, defaults = self.node.args, self.defaults()
+        given.args = [item for item in given.args if item.arg != name]
+        given.kwonlyargs = [item for item in given.kwonlyargs if item.arg != name]
+        given.defaults = [value for item in given.args if (value := defaults.get(item.arg)) is not None]
+        given.kw_defaults = [defaults.get(item.arg) for item in given.kwonlyargs]
+
+    def settle(self, known: Known) -> bool:
+        """Write in what is known of parameters; whether anything changed."""
+        before = ast.dump(self.node)
+        for name, value in known.items():
+            if value is not PRESENT:
+                self.remove(name)
+                self.gone[name] = value
+        self.node.body = fold(self.node.body, dict(known), self.owner.known if self.owner else {}) or [ast.Pass()]
+        drop_unread(self.node)
+        return ast.dump(self.node) != before
+
+
+class Block:
+    """A class of the catalogue, on its way into the file."""
+
+    def __init__(self, kind: type, file: ast.Module, space: Mapping[str, Any]):
+        self.kind, self.known = kind, {}  # type: ignore[var-annotated]
+        found = next(item for item in file.body if isinstance(item, ast.ClassDef) and item.name == kind.__name__)
+        self.node = Plainer(space).visit(copy.deepcopy(found))
+        self.units = {item.name: Unit(item, self) for item in self.node.body if isinstance(item, ast.FunctionDef)}
+        self.plain = all(base is nn.Module for base in kind.__bases__)
+        for name in ("idle", "axis_names"):
+            if name in self.units:
+                self.node.body.remove(self.units.pop(name).node)
+
+    def settle_attributes(self) -> bool:
+        """Attributes that are one constant need not be stored."""
+        start = self.units.get("__init__")
+        if start is None or not self.plain:
+            return False
+        changed = False
+        stored = [
+            node.attr for node in ast.walk(self.node)
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+        ]  # fmt: skip
+        for statement in list(start.node.body):
+            target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+            if not (isinstance(target, ast.Attribute) and stored.count(target.attr) == 1):
+                continue
+            value = statement.value  # type: ignore[attr-defined]
+            if isinstance(value, ast.Constant):
+                self.known[target.attr] = value.value
+                start.node.body.remove(statement)
+                changed = True
+            elif isinstance(value, ast.Name) and start.gone.get(value.id) is PRESENT:
+                changed |= self.known.get(target.attr) is not PRESENT
+                self.known[target.attr] = PRESENT
+        return changed

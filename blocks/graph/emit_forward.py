@@ -1,0 +1,149 @@
+"""The forward of a body from its graph: one statement a node, joints as operators, repeats as loops."""
+
+from typing import Any
+
+from torch import fx
+
+from blocks.graph.emit_body import Bodies
+from blocks.graph.emit_group import Group, mode
+from blocks.graph.emit_joint import JOINTS
+from blocks.graph.module import Graph, Scan
+
+
+class Forward:
+    """Lines of `forward` (or of a scan's `step`), with its parameters."""
+
+    def __init__(self, bodies: Bodies, group: Group):
+        self.bodies, self.graph = bodies, group.members[0]
+        self.texts: dict[fx.Node, str] = {}
+        self.loose: fx.Node | None = None  # the value of the statement before, not written yet
+        self.lines: list[str] = []
+        self.parameters: list[str] = []
+        self.itself = mode(self.graph) == "list"
+        for node in self.graph.graph.nodes:
+            getattr(self, f"_{node.op}")(node)
+
+    def _placeholder(self, node: fx.Node) -> None:
+        name = str(node.target)
+        self.texts[node] = name
+        optional = bool(node.args) and node.args[0] is None
+        self.parameters.append(f"{name}: Tensor | None = None" if optional else f"{name}: Tensor")
+
+    def _read(self, item: Any) -> str:
+        return self.texts[item] if isinstance(item, fx.Node) else repr(item)
+
+    def _flush(self, reader: fx.Node | None = None) -> None:
+        """Write the statement that waits, unless its only reader is the next."""
+        node = self.loose
+        if node is None:
+            return
+        self.loose = None
+        if (
+            reader is not None
+            and len(node.users) == 1
+            and node in reader.all_input_nodes
+            and len(self.texts[node]) < 60
+        ):
+            return
+        self.lines.append(f"{node.name} = {self.texts[node]}")
+        self.texts[node] = node.name
+
+    def _call_module(self, node: fx.Node) -> None:
+        target = str(node.target)
+        module: Any = self.graph.get_submodule(target)
+        looped = mode(module) == "ModuleList"
+        self._flush(None if looped else node)
+        arguments = [self._read(item) for item in node.args]
+        if self.bodies.joint(module):
+            recipe = self.bodies.recipes[id(module)]
+            kind = recipe.factory.__name__.lower()
+            operands = [f"({a})" if " " in a and _loose(a) else a for a in arguments]
+            text = JOINTS[kind](operands if kind != "concat" else arguments, recipe.arguments)
+            self.texts[node] = text
+        elif looped:
+            self._loop(node, module, target, arguments)
+            return
+        else:
+            keywords = [f"{key}={self._read(value)}" for key, value in node.kwargs.items()]
+            self.texts[node] = f"{self._place(target)}({', '.join([*arguments, *keywords])})"
+        self.loose = node
+
+    def _place(self, target: str) -> str:
+        return f"self[{target}]" if self.itself else f"self.{target}"
+
+    def _loop(self, node: fx.Node, module: Graph, target: str, arguments: list[str]) -> None:
+        names = [str(item.target) for item in module.graph.nodes if item.op == "placeholder"]
+        given = dict(zip(names, arguments, strict=False)) | {
+            key: self._read(value) for key, value in node.kwargs.items()
+        }
+        call = next(item for item in module.graph.nodes if item.op == "call_module")
+        others = [given.get(str(item.target), "None") for item in call.args[1:]]
+        others += [f"{key}={given.get(str(item.target), 'None')}" for key, item in call.kwargs.items()]
+        word = target[:-1] if target.endswith("s") and target[:-1] not in (*given.values(), node.name) else "layer"
+        self.lines.append(f"{node.name} = {arguments[0]}")
+        self.lines.append(f"for {word} in self.{target}:")
+        self.lines.append(f"    {node.name} = {word}({', '.join([node.name, *others])})")
+        self.texts[node] = node.name
+
+    def _call_function(self, node: fx.Node) -> None:
+        source: Any = node.args[0]
+        index = node.args[1]
+        if self.loose is not None and self.loose is source and len(source.users) == 1:
+            self._flush(node)
+            self.texts[node] = f"{self.texts[source]}[{index}]"
+            self.loose = node
+            return
+        self._flush()
+        self.texts[node] = f"{self._read(source)}[{index}]"
+
+    def _output(self, node: fx.Node) -> None:
+        self._flush(node)
+        value: Any = node.args[0]
+        if isinstance(value, dict):
+            text = "{" + ", ".join(f'"{key}": {self._read(item)}' for key, item in value.items()) + "}"
+        elif isinstance(value, tuple | list):
+            text = ", ".join(map(self._read, value))
+        else:
+            text = self._read(value)
+        several = isinstance(value, tuple | list)
+        self.result = f"tuple[{', '.join(['Tensor'] * len(value))}]" if several else "Tensor"
+        self.result = "dict[str, Tensor]" if isinstance(value, dict) else self.result
+        self.lines.append(f"return {text}")
+
+    def methods(self) -> list[tuple[str, list[str]]]:
+        """Heads and bodies of the methods."""
+        if not isinstance(self.graph, Scan):
+            return [(f"def forward(self, {', '.join(self.parameters)}) -> {self.result}:", self.lines)]
+        meta, names = self.graph.meta, [item.partition(":")[0] for item in self.parameters]
+        states, steps = meta["states"], meta["step_outputs"]
+        others = [item for item in self.parameters[1:] if item.partition(":")[0] not in states]
+        required = [item for item in others if "=" not in item]
+        optional = [f"{name}: Tensor | None = None" for name in states] + [item for item in others if "=" in item]
+        lines: list[str] = []
+        for name, shape in states.items():
+            sizes = ", ".join(["x.shape[0]", *map(str, shape)])
+            lines += [f"if {name} is None:", f"    {name} = x.new_zeros({sizes})"]
+        taken = [name if name in states else f"next_{name}" for name in steps]
+        call = f"self.step({', '.join(['now', *[f'{name}={name}' for name in names[1:]]])})"
+        walk = f"x.unbind({meta['axis']})"
+        lines += ["sequence = []", f"for now in {f'reversed({walk})' if meta['reverse'] else walk}:"]
+        lines += [f"    {', '.join(taken)} = {call}", f"    sequence.append({taken[steps.index(meta['sequence'])]})"]
+        lines += ["sequence.reverse()"] if meta["reverse"] else []
+        stack = f"torch.stack(sequence, {meta['axis']})"
+        lines += [f"return {', '.join([stack, *states])}"]
+        head = ", ".join(["self", "x: Tensor", *required, *optional])
+        result = f"tuple[{', '.join(['Tensor'] * (1 + len(states)))}]"
+        return [
+            (f"def step(self, {', '.join(self.parameters)}) -> {self.result}:", self.lines),
+            (f"def forward({head}) -> {result}:", lines),
+        ]
+
+
+def _loose(text: str) -> bool:
+    """Whether an expression has an operator outside of its brackets."""
+    depth = 0
+    for letter in text:
+        depth += (letter in "([{") - (letter in ")]}")
+        if letter == " " and depth == 0:
+            return True
+    return False
