@@ -143,7 +143,7 @@ def parse_override(text: str) -> Override:
 
 
 def readable(override: str) -> str:
-    """An override as Hydra can read it: a value such as a path with spaces, brackets or Chinese characters in quotes."""
+    """An override as Hydra can read it: a path with spaces, brackets or Chinese characters comes into quotes."""
     key, equals, value = override.partition("=")
     if not equals or not value or value[0] in "[{" or any(mark in value for mark in "\"'\\,"):
         return override
