@@ -28,6 +28,16 @@ MODELS = ("alexnet", "bert", "cat", "cnn", "convnext_t", "gpt", "gru", "gru_lang
           "swin_t",          "transformer", "unet", "vgg16", "vit", "vit_ti16")  # fmt: skip
 LARGE = ("alexnet", "mixer_b16", "resnet50", "vgg16", "vit_ti16", "gru", "rnn", "gru_language", "rnn_language")
 
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """The number of threads changes the last bit; the emitted file runs with one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 ALONE = """
 import pathlib, sys, types
 
