@@ -14,10 +14,18 @@ from tasks.errors import ArgumentError
 # Exactly these names may stand behind `_target_`, each only in its own section. A prefix would admit too much:
 # `torch` has `torch.load` in it. Checked before anything is imported.
 TARGETS: dict[str, tuple[str, ...]] = {
-    "task": ("tasks.classify.Classify",),
-    "data": ("tasks.data.digits.Digits", "tasks.data.images.Images", "tasks.data.arrays.Arrays"),
+    "task": ("tasks.classify.Classify", "tasks.tokens.Tokens", "tasks.tokens.Language", "tasks.translate.Translate"),
+    "data": (
+        "tasks.data.digits.Digits",
+        "tasks.data.images.Images",
+        "tasks.data.arrays.Arrays",
+        "tasks.data.recall.Recall",
+        "tasks.data.text.Topics",
+        "tasks.data.translation.Phrases",
+        "tasks.data.translation.Pairs",
+    ),
     "optimizer": ("torch.optim.AdamW", "torch.optim.SGD"),
-    "schedule": ("tasks.optimizer.Cosine", "tasks.optimizer.Constant"),
+    "schedule": ("tasks.optimizer.Cosine", "tasks.optimizer.Constant", "tasks.optimizer.InverseSquareRoot"),
     "trainer": ("pytorch_lightning.Trainer",),
     "callbacks": (
         "pytorch_lightning.callbacks.EarlyStopping",

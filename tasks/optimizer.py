@@ -100,3 +100,21 @@ class Constant(Cosine):
 
     def __init__(self, *, warmup: float = 0.0):
         super().__init__(warmup=warmup, final=1.0)
+
+
+class InverseSquareRoot(Cosine):
+    """Linear warm-up, then a rate that falls with the square root of the step.
+
+    Args:
+        warmup: share of all steps, in [0, 1), in which the rate rises from zero.
+
+    Source:
+        Vaswani et al. 2017, arXiv:1706.03762, section 5.3; the highest rate is the optimiser's own.
+    """
+
+    def __init__(self, *, warmup: float = 0.1):
+        super().__init__(warmup=warmup, final=0.0)
+
+    def factor(self, step: int, steps: int) -> float:
+        rise = max(round(self.warmup * steps), 1)
+        return min((step + 1) / rise, math.sqrt(rise / (step + 1)))

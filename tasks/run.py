@@ -70,6 +70,8 @@ def train(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
 
     data = read_data(composed)
     facts = data.facts()
+    if hasattr(data, "save"):
+        data.save(place)
     network = assemble(composed, facts)
     rates = tune(composed, network, data)
     task = make_task(composed, network, facts, rates)
@@ -148,10 +150,16 @@ def make_task(composed: Any, network: Any, facts: dict, rates: dict[str, float])
         "network": network,
         "optimizer": optimizer,
         "schedule": schedule,
-        "classes": facts["classes"],
+        "facts": facts,
         "rates": rates,
         "config": kept,
     }
+    kind = config.find(composed, ("task",))
+    missing = [f"data.{name}" for name in kind.needs if name not in facts]
+    if missing:
+        told, fits = ", ".join(f"data.{name}" for name in facts), "task=... or data=... that go together"
+        text = f"{kind.__name__} needs {' and '.join(missing)}, which these data do not have"
+        raise ConfigError([config.problem(composed, ("task",), text, got=told, fits=fits)])
     try:
         optimizer([torch.zeros(1, requires_grad=True)])
     except (TypeError, ValueError) as error:

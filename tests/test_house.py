@@ -84,7 +84,7 @@ ROOMS = {
         [*PLAIN, *LEARNING, "tasks", "blocks.graph"],
         [],
     ),
-    "data": (python_files("tasks/data"), [*PLAIN, *LEARNING, "tasks"], []),
+    "data": (python_files("tasks/data"), [*PLAIN, *LEARNING, "tokenizers", "babel", "tasks"], []),
     "Hydra's plug-in": (python_files("hydra_plugins"), [*PLAIN, "hydra", "omegaconf", "tasks", "blocks.graph"], []),
 }  # fmt: skip
 

@@ -5,7 +5,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from blocks.graph import build
-from tasks.classify import Classify, auxiliary_loss
+from tasks.classify import Classify
+from tasks.task import auxiliary_loss
 
 
 class Routed(nn.Module):
@@ -22,7 +23,7 @@ class Routed(nn.Module):
 
 
 def test_the_loss_of_a_router_is_added_in_training(monkeypatch):
-    task = Classify(Routed(), optimizer=torch.optim.SGD, classes=2)
+    task = Classify(Routed(), optimizer=torch.optim.SGD, facts={"classes": 2})
     monkeypatch.setattr(task, "log", lambda *_, **__: None)
     batch = {"image": torch.randn(5, 3), "label": torch.tensor([0, 1, 1, 0, 1])}
     plain = F.cross_entropy(task(batch), batch["label"])

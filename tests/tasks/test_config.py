@@ -46,7 +46,9 @@ def test_only_listed_targets_stand_in_a_section(name):
         "conf/data.yaml:7:1  data._target_\n"
         "  _target_ names what may not stand in the section data\n"
         f"  got       {name}\n"
-        "  fits      tasks.data.digits.Digits, tasks.data.images.Images, tasks.data.arrays.Arrays"
+        "  fits      tasks.data.digits.Digits, tasks.data.images.Images, tasks.data.arrays.Arrays, "
+        "tasks.data.recall.Recall, tasks.data.text.Topics, tasks.data.translation.Phrases, "
+        "tasks.data.translation.Pairs"
     )
 
 
@@ -63,7 +65,7 @@ def test_a_section_without_target_says_what_fits():
     assert told(("schedule",), {"warmup": 0.1}) == (
         "conf/schedule.yaml:7:1  schedule\n"
         "  schedule has no _target_: it does not say what it is\n"
-        "  fits      tasks.optimizer.Cosine, tasks.optimizer.Constant\n"
+        "  fits      tasks.optimizer.Cosine, tasks.optimizer.Constant, tasks.optimizer.InverseSquareRoot\n"
         "  fix       schedule._target_=tasks.optimizer.Cosine"
     )
 

@@ -1,0 +1,147 @@
+"""Questions about a finished run.
+
+python -m tasks generate RUN --prompt "The "              go on writing
+python -m tasks translate RUN "Monday, November 23, 2026" say it in the other language
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+FINE, CRASH, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(prog="python -m tasks", description="Use a finished run.")
+    made.add_argument("--library", action="append", default=[], help="a folder or package with blocks of your own")
+    commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    generate = commands.add_parser("generate", help="go on writing where a text stops, as a language model does")
+    generate.add_argument("run", type=Path, help="the run folder")
+    generate.add_argument("--prompt", default="", help="the beginning")
+    generate.add_argument("--tokens", type=int, default=400, help="how many to write at most (400)")
+    generate.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest (0.8)")
+    generate.add_argument("--top-k", type=int, help="among so many of the likeliest")
+    generate.add_argument("--top-p", type=float, help="among the likeliest that make up this share")
+    generate.add_argument("--stop", action="append", default=[], help="a text of one token after which to stop")
+    generate.add_argument("--seed", type=int, default=0)
+
+    translate = commands.add_parser("translate", help="translate texts: arguments, or lines of standard input")
+    translate.add_argument("run", type=Path, help="the run folder")
+    translate.add_argument("text", nargs="*", help="texts; none reads lines of standard input")
+    translate.add_argument("--beams", type=int, default=1, help="width of the beam (1: greedy)")
+    translate.add_argument("--length-penalty", type=float, default=0.6)
+    return made
+
+
+def main() -> int:
+    """Answer; 0 if all is well, 1 where some item was bad, 2 for a mistake on the command line, 130 after Ctrl-C."""
+    from tasks.errors import ArgumentError
+
+    arguments = parser().parse_args()
+    try:
+        return {"generate": generate, "translate": translate}[arguments.command](arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FINE
+    except (ArgumentError, OSError) as error:
+        print("\n".join(str(error).split("; ")), file=sys.stderr)
+        return MISTAKE
+
+
+def generate(arguments: argparse.Namespace) -> int:
+    """Write on, token by token, as they come."""
+    import torch
+
+    from tasks import decode
+    from tasks.data.tokenizer import MASK, PAD, START, UNKNOWN
+    from tasks.errors import ArgumentError, must_be_positive
+    from tasks.finished import open_run
+
+    must_be_positive("tokens", arguments.tokens)
+    run = open_run(arguments.run, tuple(arguments.library))
+    if "tokens" not in run.network.input_names:
+        raise ArgumentError("run", f"{arguments.run} is no language model", fits="a run of task=language")
+    tokenizer, window = run.tokenizer, run.facts["tokens"]["tokens"]
+    stop = [tokenizer.encode(text) for text in arguments.stop]
+    if any(len(ids) != 1 for ids in stop):
+        raise ArgumentError("stop", "a stop must be one token", got=str(arguments.stop), fits='--stop "."')
+
+    def score(prefix: torch.Tensor) -> torch.Tensor:
+        logits = run.network(tokens=prefix[:, -window:])
+        return (logits["logits"] if isinstance(logits, dict) else logits)[:, -1]
+
+    start = torch.tensor([[START, *tokenizer.encode(arguments.prompt)]])
+    stream = decode.stream(
+        score,
+        start,
+        end=None,
+        limit=arguments.tokens,
+        temperature=arguments.temperature,
+        top_k=arguments.top_k,
+        top_p=arguments.top_p,
+        generator=torch.Generator().manual_seed(arguments.seed),
+        stop=[ids[0] for ids in stop],
+        forbidden=(PAD, START, UNKNOWN, MASK),
+    )
+    print(arguments.prompt, end="", flush=True)
+    for piece in written(stream, tokenizer):
+        print(piece, end="", flush=True)
+    print()
+    return FINE
+
+
+def written(stream: Iterable[Any], tokenizer: Any) -> Iterator[str]:
+    """The text as it grows. A character of several tokens is held back until it is whole."""
+    ids: list[int] = []
+    told = ""
+    for token in stream:
+        ids.append(int(token[0]))
+        text = tokenizer.decode(ids)
+        if not text.endswith("\ufffd"):
+            yield text[len(told) :]
+            told = text
+
+
+def translate(arguments: argparse.Namespace) -> int:
+    """One line for each text; a bad one is told and does not stop the rest."""
+    import torch
+
+    from tasks.data.tokenizer import END, PAD, START, UNKNOWN
+    from tasks.errors import ArgumentError
+    from tasks.finished import open_run
+    from tasks.translate import Translate
+
+    run = open_run(arguments.run, tuple(arguments.library))
+    if "source" not in run.network.input_names:
+        raise ArgumentError("run", f"{arguments.run} does not translate", fits="a run of task=translate")
+    tokenizer, longest = run.tokenizer, run.facts["source"]["tokens"]
+    options: dict[str, Any] = {"optimizer": torch.optim.SGD, "facts": run.facts}
+    task = Translate(run.network, beams=arguments.beams, length_penalty=arguments.length_penalty, **options).eval()
+    bad = 0
+    for text in arguments.text or map(str.rstrip, sys.stdin):
+        ids = tokenizer.encode(text)
+        unknown = sorted({text[place] for place, number in enumerate(ids) if number == UNKNOWN and place < len(text)})
+        if not ids or len(ids) > longest:
+            bad += 1
+            why = f"{len(ids)} tokens, the longest in training had {longest}" if ids else "nothing to translate"
+            print(f"{text[:60]!r}: {why}", file=sys.stderr)
+            continue
+        if unknown:
+            bad += 1
+            print(f"{text[:60]!r}: training never saw {' '.join(unknown)}", file=sys.stderr)
+        source = torch.tensor([ids])
+        with torch.no_grad():
+            said = task.translate({"source": source, "source_mask": source != PAD})[0].tolist()
+        print(tokenizer.decode([number for number in said if number not in (START, END, PAD)]), flush=True)
+    return CRASH if bad else FINE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""Sequences that fit in memory: tensors whose first axis is the samples, cut into batches by index."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor
+
+from tasks.data.order import Order
+from tasks.data.split import PARTS
+from tasks.errors import must_be_positive
+
+Part = dict[str, Tensor]
+IGNORED = -100  # a label at a place that nobody asks about; what torch's cross-entropy leaves out
+
+
+class Batches:
+    """Iterates over tensors that share their first axis; may be iterated any number of times.
+
+    Args:
+        part: the samples by name, or what makes those of an epoch: data without end.
+        size: samples in a batch of this process.
+        order: which samples, in which order.
+        narrow: takes away what all rows of a batch have in vain: padding.
+    """
+
+    def __init__(
+        self, part: Part | Callable[[int], Part], size: int, order: Order, narrow: Callable[[Part], Part] = dict
+    ):
+        self.part, self.size, self.narrow = part, size, narrow
+        self.sampler, self.batch_sampler = order, None  # where Lightning looks for set_epoch
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.sampler), self.size)
+        return whole if self.sampler.shuffle and whole else whole + bool(rest)
+
+    def __iter__(self) -> Iterator[Part]:
+        part = self.part(self.sampler.epoch) if callable(self.part) else self.part
+        indices = self.sampler.indices()
+        for number in range(len(self)):
+            chosen = indices[number * self.size : (number + 1) * self.size]
+            batch = self.narrow({name: tensor.index_select(0, chosen) for name, tensor in part.items()})
+            yield batch | {"index": chosen}
+
+
+class HeldSequences(pl.LightningDataModule):
+    """Base of the data modules whose sequences fit in memory: a subclass reads, this one batches.
+
+    Args:
+        batch_size: samples in a batch, of each process.
+        seed: seed of the order.
+        split_seed: seed of the split; kept apart so that runs with several seeds are judged on the same samples.
+        facts: what the YAML declares about the data; checked against what is read.
+    """
+
+    def __init__(self, *, batch_size: int = 64, seed: int = 0, split_seed: int = 0, facts: dict | None = None):
+        super().__init__()
+        must_be_positive("batch_size", batch_size)
+        self.batch_size, self.seed, self.split_seed, self.declared = batch_size, seed, split_seed, facts
+        self.parts: dict[str, Part] = {}
+        self.notes: list[str] = []
+        self.tokenizer: Any = None
+
+    def load(self) -> dict[str, Part]:
+        """The parts "train", "val" and "test"."""
+        raise NotImplementedError
+
+    def facts(self) -> dict[str, Any]:
+        """What the network has to know: lengths, vocabulary."""
+        raise NotImplementedError
+
+    def fresh(self, epoch: int) -> Part:
+        """The training samples of an epoch; new ones where data have no end."""
+        return self.parts["train"]
+
+    def narrow(self, batch: Part) -> Part:
+        """The batch without columns that are padding in every row."""
+        return batch
+
+    def save(self, place: Path) -> None:
+        """Leave in the run folder what a trained network needs to read and write texts."""
+        if self.tokenizer is not None:
+            self.tokenizer.save(place / "tokenizer.json")
+
+    def shown(self, ids: list[int]) -> str:
+        """Tokens as people read them."""
+        raise NotImplementedError
+
+    def read(self) -> None:
+        """Read the data, once."""
+        self.parts = self.parts or self.load()
+
+    def sizes(self) -> dict[str, int]:
+        """Number of samples in each part."""
+        return {name: len(next(iter(self.parts[name].values()))) for name in PARTS}
+
+    def setup(self, stage: str) -> None:
+        self.read()
+
+    def train_dataloader(self) -> Batches:
+        return Batches(self.fresh, self.batch_size, self._order("train", shuffle=True), self.narrow)
+
+    def val_dataloader(self) -> Batches:
+        return Batches(self.parts["val"], self.batch_size, self._order("val"), self.narrow)
+
+    def test_dataloader(self) -> Batches:
+        return Batches(self.parts["test"], self.batch_size, self._order("test"), self.narrow)
+
+    def _order(self, part: str, shuffle: bool = False) -> Order:
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        return Order(self.sizes()[part], shuffle=shuffle, seed=self.seed, rank=rank, world=world)

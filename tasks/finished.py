@@ -1,0 +1,62 @@
+"""A finished run, opened again: its configuration, its trained network, its tokenizer."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from blocks.graph import build
+from tasks.data.tokenizer import Tokenizer
+from tasks.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run left behind.
+
+    Args:
+        place: the run folder.
+        config: the configuration, as plain dictionaries.
+        facts: what the data said of themselves.
+        network: with the weights of the best epoch, in evaluation mode.
+    """
+
+    place: Path
+    config: dict[str, Any]
+    facts: dict[str, Any]
+    network: Any
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Raises ArgumentError where the run has none."""
+        path = self.place / "tokenizer.json"
+        if not path.is_file():
+            raise ArgumentError("run", f"{self.place} has no tokenizer: it did not learn from texts")
+        return Tokenizer.load(path)
+
+
+def open_run(place: Path, library: tuple[str, ...] = ()) -> Finished:
+    """Open a run folder. Nothing in it is executed: weights only, plain YAML.
+
+    Raises:
+        ArgumentError: no run folder, no checkpoint, or a damaged one.
+    """
+    if not (place / "config.yaml").is_file():
+        fix = "the folder that train.py named in its first line"
+        raise ArgumentError("run", f"{place} is no run folder: it has no config.yaml", fix=fix)
+    file = next((path for name in ("best", "last") if (path := place / "checkpoints" / f"{name}.ckpt").is_file()), None)
+    if file is None:
+        fix = "train it to the end of an epoch"
+        raise ArgumentError("run", f"{place} has no checkpoint", fits="checkpoints/best.ckpt", fix=fix)
+    try:
+        kept = torch.load(file, weights_only=True, map_location="cpu")
+        config, facts = kept["hyper_parameters"]["config"], kept["hyper_parameters"]["facts"]
+        weights = {name: value for name, value in kept["state_dict"].items() if name.startswith("network.")}
+    except Exception as error:  # torch raises what the damage happens to hit
+        text = yaml.safe_dump(str(error).splitlines()[0] if str(error) else type(error).__name__).strip()
+        raise ArgumentError("run", f"{file} cannot be read: {text}", fix="take another run") from error
+    network = build(config["model"], facts=facts, library=library)
+    network.load_state_dict({name.removeprefix("network."): value for name, value in weights.items()})
+    return Finished(place, config, facts, network.eval())

@@ -1,0 +1,89 @@
+"""What a run leaves of its classes: confusion matrix, predictions, and the mistakes it was surest of."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tasks import draw, page
+
+MISTAKES = 12  # pictures of mistakes on the page
+SHARES = 20  # with more classes the predictions list no share for each
+
+
+def sections(
+    place: Path, data: Any, counts: list[list[int]], index: Any, label: Any, share: Any
+) -> list[tuple[str, str]]:
+    """Write confusion.svg and predictions.csv into the run folder; the sections of the report."""
+    matrix = draw.confusion(counts, data.classes)
+    (place / "confusion.svg").write_text(matrix)
+    write_predictions(place / "predictions.csv", index, label, share, data)
+    return [
+        ("Confusion matrix", page.fit(matrix)),
+        ("Classes", page.table(*class_table(counts, data.classes))),
+        ("Mistakes", mistakes(index, label, share, data)),
+    ]
+
+
+def write_predictions(path: Path, index: Any, label: Any, share: Any, data: Any) -> None:
+    """One line for each test sample: what it is, what it was taken for, and how surely."""
+    names, classes = data.names("test"), data.classes
+    few = len(classes) <= SHARES
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        file_column, share_columns = ["file"] if names else [], [f"p({name})" for name in classes] if few else []
+        writer.writerow(["index", *file_column, "label", "prediction", "correct", "share", *share_columns])
+        for number, true, row in zip(index.tolist(), label.tolist(), share, strict=True):
+            taken = int(row.argmax())
+            shares = [f"{value:.4f}" for value in row.tolist()] if few else []
+            name = [names[number]] if names else []
+            right = int(taken == true)
+            writer.writerow([number, *name, classes[true], classes[taken], right, f"{float(row[taken]):.4f}", *shares])
+
+
+def class_table(counts: list[list[int]], classes: list[str]) -> tuple[list[str], list[list[str]]]:
+    """Precision and recall of each class, and what it was most often mistaken for."""
+    rows = []
+    columns = [sum(column) for column in zip(*counts, strict=True)]
+    for number, line in enumerate(counts):
+        hit, total = line[number], sum(line)
+        wrong = [(count, name) for count, name in zip(line, classes, strict=True) if count and name != classes[number]]
+        most = max(wrong, default=None)
+        rows.append(
+            [
+                classes[number],
+                str(total),
+                f"{hit / columns[number]:.3f}" if columns[number] else "-",
+                f"{hit / total:.3f}" if total else "-",
+                f"{most[1]} ({most[0]})" if most else "",
+            ]
+        )
+    return ["class", "samples", "precision", "recall", "mistaken for"], rows
+
+
+def mistakes(index: Any, label: Any, share: Any, data: Any) -> str:
+    """Pictures of the test samples that were taken for something else most surely."""
+    taken = share.argmax(1)
+    wrong = (taken != label).nonzero()[:, 0]
+    if not len(wrong):
+        return "<p>None.</p>"
+    worst = wrong[share[wrong].max(1).values.argsort(descending=True)][:MISTAKES].tolist()
+    figures = []
+    for number in worst:
+        true, guess = data.classes[int(label[number])], data.classes[int(taken[number])]
+        words = f"{true} taken for {guess}, {float(share[number].max()):.0%}"
+        figures.append(page.figure(draw.png(as_picture(data.picture("test", int(index[number])))), words))
+    more = f"<p>The {len(worst)} surest of {len(wrong)}, of {len(label)} test samples.</p>"
+    return more + f'<div class="pictures">{"".join(figures)}</div>'
+
+
+def as_picture(image: Any) -> Any:
+    """A tensor in [0, 1] with one or three channels, as a PIL image of at most 224 pixels."""
+    from PIL import Image
+
+    pixels = (image * 255).round().to(torch.uint8)
+    array = pixels[0].numpy() if len(pixels) != 3 else pixels.permute(1, 2, 0).numpy()
+    picture = Image.fromarray(array)
+    picture.thumbnail((224, 224))
+    return picture

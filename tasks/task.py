@@ -1,0 +1,98 @@
+"""What every task has in common: a network, an optimiser, a schedule, and losses that must stay finite."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from tasks.optimizer import Cosine, optimise
+
+PARTS = ("train", "val", "test")
+
+
+class Task(pl.LightningModule):
+    """Base of the tasks. A subclass says what the loss is and how it is judged.
+
+    Args:
+        network: gives logits, or a mapping with "logits", from the entries of a batch that bear its input names.
+        optimizer: makes an optimiser from parameter groups.
+        schedule: makes a learning rate schedule from an optimiser and the number of steps.
+        facts: what the data say of themselves; a task lists in `needs` what it cannot do without.
+        config: kept in the checkpoint as a plain dictionary, so that the network can be built again from it alone.
+        rates: name of a parameter of the network -> multiplier of its learning rate.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ()
+    headline: ClassVar[str] = "accuracy"  # the metric that the report shows largest
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        optimizer: Callable[..., torch.optim.Optimizer],
+        schedule: Callable[..., Any] | None = None,
+        facts: Mapping[str, Any],
+        config: dict | None = None,
+        rates: Mapping[str, float] | None = None,
+    ):
+        super().__init__()
+        self.network, self.facts = network, facts
+        self.input_names: tuple[str, ...] = getattr(network, "input_names", ("image",))
+        self.make_optimizer, self.schedule = optimizer, schedule or Cosine(warmup=0.0, final=1.0)
+        self.rates = dict(rates or {})
+        self.save_hyperparameters(config or {}, logger=False)
+        self.finite: Tensor | bool = True
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        # an optional input, a mask say, is left out where the data have none
+        result = self.network(**{name: batch[name] for name in self.input_names if name in batch})
+        return result["logits"] if isinstance(result, dict) else result
+
+    def sections(self, place: Path, data: Any) -> list[tuple[str, str]]:
+        """What the report of a run shows of this task after the learning curves: (title, HTML)."""
+        return []
+
+    def watch(self, loss: Tensor) -> Tensor:
+        """The loss with what blocks add to it; remembers whether all were finite, without waiting for the device."""
+        loss = loss + auxiliary_loss(self.network)
+        self.finite = self.finite & loss.detach().isfinite()
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        self._must_be_finite()  # before a checkpoint is written
+
+    def on_train_epoch_end(self) -> None:
+        self._must_be_finite()
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.log("train/learning rate", rate, sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = optimise(self.network, self.make_optimizer, self.rates)
+        schedule = self.schedule(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def gathered(self, found: list) -> list:
+        """What all processes found in the test, each of which saw its share."""
+        if self.trainer.world_size == 1:
+            return found
+        shares: list = [None] * self.trainer.world_size
+        torch.distributed.all_gather_object(shares, found)
+        return [batch for share in shares for batch in share]
+
+    def _must_be_finite(self) -> None:
+        if not self.finite:
+            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+            raise RuntimeError(
+                f"the loss became infinite or not a number in epoch {self.current_epoch + 1}, "
+                f"at a learning rate of {rate:.3g}; a lower optimizer.lr, a longer schedule.warmup "
+                "or trainer.gradient_clip_val=1.0 may help"
+            )
+
+
+def auxiliary_loss(network: nn.Module) -> Tensor | float:
+    """What blocks add to the loss themselves, as routers do to keep experts busy: the sum of their `auxiliary_loss`."""
+    found = (getattr(module, "auxiliary_loss", None) for module in network.modules())
+    return sum((loss for loss in found if loss is not None), start=0.0)

@@ -1,0 +1,105 @@
+"""Learning to say in one sequence what another one says."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.functional.text import chrf_score, sacre_bleu_score
+
+from tasks import decode, page
+from tasks.data.tokenizer import END, MASK, PAD, START, UNKNOWN
+from tasks.errors import must_be_positive, must_not_be_negative
+from tasks.tokens import EXAMPLES, Tokens
+
+TOKENIZERS = {"zh": "zh", "ja": "char", "ko": "char"}  # what BLEU cuts a language into; 13a for all others
+SAID = (PAD, START, UNKNOWN, MASK)  # what is never said
+
+
+class Translate(Tokens):
+    """Teacher forcing with label smoothing; the test decodes on its own.
+
+    Args:
+        network: takes "source", "target" and their masks; gives logits (batch, target tokens, vocab).
+        beams: width of the beam; 1 is greedy.
+        length_penalty: exponent of the length penalty of a beam, 0 for none.
+        options: those of `Tokens`.
+
+    Judged by, besides `Tokens` under teacher forcing: `exact_match`, `bleu` and `chrf` of what it says on its own, the
+    last two in [0, 1]; BLEU cuts Chinese into characters.
+
+    Source:
+        Vaswani et al. 2017, arXiv:1706.03762, section 5.4: label smoothing. BLEU: Post 2018, arXiv:1804.08771; chrF:
+        Popovic 2015, doi:10.18653/v1/W15-3049.
+    """
+
+    needs = ("source", "target", "vocab")
+    headline = "exact_match"
+
+    def __init__(self, network: nn.Module, *, beams: int = 1, length_penalty: float = 0.6, **options: Any):
+        super().__init__(network, **options)
+        must_be_positive("beams", beams)
+        must_not_be_negative("length_penalty", length_penalty)
+        self.beams, self.length_penalty = beams, length_penalty
+        self.said: list[tuple[int, list[int]]] = []
+        self.texts: list[tuple[str, str]] = []  # of the test: wanted, said
+
+    def translate(self, batch: dict[str, Tensor]) -> Tensor:
+        """What the network says to each source, (batch, tokens), from the start mark on."""
+        start = batch["source"].new_full((len(batch["source"]), 1), START)
+        limit = self.facts["target"]["tokens"] - 1
+        options: dict[str, Any] = {"end": END, "limit": limit, "pad": PAD, "forbidden": SAID}
+        if self.beams == 1:
+            return decode.greedy(Scorer(self, batch), start, **options)
+        score = Scorer(self, batch)
+        return decode.beam(score, start, beams=self.beams, length_penalty=self.length_penalty, **options)[0]
+
+    def test_step(self, batch: dict[str, Tensor], number: int) -> None:
+        super().test_step(batch, number)
+        for index, row in zip(batch["index"].tolist(), self.translate(batch).tolist(), strict=True):
+            self.said.append((index, row))
+
+    def on_test_start(self) -> None:
+        super().on_test_start()
+        self.said.clear()
+
+    def on_test_epoch_end(self) -> None:
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        said = sorted(self.gathered(self.said))
+        self.texts = [(data.references[index], data.tokenizer.decode(row)) for index, row in said]
+        for name, value in scores(self.texts, data.languages[1]).items():
+            self.log(f"test/{name}", value, rank_zero_only=True)
+
+    def sections(self, place: Path, data: Any) -> list[tuple[str, str]]:
+        sources = [data.shown(row.tolist()) for row in data.parts["test"]["source"]]
+        rows = [[source, *pair] for source, pair in zip(sources, self.texts, strict=True)]
+        wrong = [row for row in rows if row[1] != row[2]]
+        head = ["source", "wanted", "said"]
+        return [
+            ("Translations of the test", page.table(head, rows[:EXAMPLES])),
+            ("Mistakes", page.table(head, wrong[:EXAMPLES]) if wrong else "<p>None.</p>"),
+        ]
+
+
+class Scorer:
+    """What decoding asks the network: logits of the next token for rows of prefixes, several to a source."""
+
+    def __init__(self, task: Tokens, batch: dict[str, Tensor]):
+        self.task, self.batch = task, {name: batch[name] for name in ("source", "source_mask") if name in batch}
+
+    def __call__(self, prefix: Tensor) -> Tensor:
+        several = len(prefix) // len(self.batch["source"])
+        batch = {name: tensor.repeat_interleave(several, 0) for name, tensor in self.batch.items()}
+        return self.task({**batch, "target": prefix, "target_mask": torch.ones_like(prefix, dtype=torch.bool)})[:, -1]
+
+
+def scores(texts: Sequence[tuple[str, str]], language: str | None) -> dict[str, float]:
+    """Exact match, BLEU and chrF of (wanted, said) pairs; BLEU cuts as the language wants it."""
+    wanted, said = [[pair[0]] for pair in texts], [pair[1] for pair in texts]
+    cut: Any = TOKENIZERS.get((language or "").split("_")[0], "13a")
+    return {
+        "exact_match": sum(pair[0] == pair[1] for pair in texts) / len(texts),
+        "bleu": float(sacre_bleu_score(said, wanted, tokenize=cut)),
+        "chrf": float(chrf_score(said, wanted)),  # type: ignore[arg-type]
+    }
