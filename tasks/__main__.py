@@ -127,15 +127,21 @@ def translate(arguments: argparse.Namespace) -> int:
     bad = 0
     for text in arguments.text or map(str.rstrip, sys.stdin):
         ids = tokenizer.encode(text)
-        unknown = sorted({text[place] for place, number in enumerate(ids) if number == UNKNOWN and place < len(text)})
         if not ids or len(ids) > longest:
             bad += 1
             why = f"{len(ids)} tokens, the longest in training had {longest}" if ids else "nothing to translate"
             print(f"{text[:60]!r}: {why}", file=sys.stderr)
+            print()  # answers stay beside their questions
             continue
-        if unknown:
+        if UNKNOWN in ids:
             bad += 1
-            print(f"{text[:60]!r}: training never saw {' '.join(unknown)}", file=sys.stderr)
+            each = len(ids) == len(text)  # one token a character
+            what = (
+                " ".join(sorted({sign for sign, number in zip(text, ids, strict=True) if number == UNKNOWN}))
+                if each
+                else "some of it"
+            )
+            print(f"{text[:60]!r}: training never saw {what}", file=sys.stderr)
         source = torch.tensor([ids])
         with torch.no_grad():
             said = task.translate({"source": source, "source_mask": source != PAD})[0].tolist()

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import re
+from itertools import chain
 from pathlib import Path
 
 from tasks.errors import ArgumentError
@@ -10,6 +12,8 @@ from tasks.errors import ArgumentError
 Row = tuple[int, dict[str, str] | list[str]]  # the line it begins at, and its cells, by name where they have names
 SOURCES, TARGETS = ("source", "src", "input", "from"), ("target", "tgt", "output", "to", "translation")
 TEXTS, LABELS = ("text", "sentence", "review", "content"), ("label", "class", "category", "target")
+QUOTED = r'"[^"]*(?:""[^"]*)*"'  # and nothing behind it
+CELL = re.compile(rf"(?:(?P<quoted>{QUOTED})(?=[\t\r\n]|\Z)|(?P<plain>[^\t\r\n]*))(?P<end>\t|\r\n|\r|\n|\Z)")
 LONGEST = 1 << 30  # characters of one cell; the csv module's own limit is 131,072
 
 
@@ -23,10 +27,11 @@ def read_text(path: Path) -> str:
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        before = content[: error.start].decode(encoding, errors="ignore")
+        line = before.count("\n") + 1
         got = f"byte {content[error.start]:#04x} in line {line}"
         fix = f"save it as UTF-8: iconv -f WINDOWS-1252 -t UTF-8 {path.name} > new{path.suffix}, say"
-        raise ArgumentError("path", f"{path} is not in UTF-8", got=got, fix=fix) from error
+        raise ArgumentError("path", f"{path} is not in {encoding.upper()[:6].rstrip('-')}", got=got, fix=fix) from error
 
 
 def read_rows(path: Path, names: tuple[tuple[str | None, tuple[str, ...]], ...]) -> tuple[list[list[str]], list[str]]:
@@ -39,13 +44,17 @@ def read_rows(path: Path, names: tuple[tuple[str | None, tuple[str, ...]], ...])
     Raises:
         ArgumentError: a file that cannot be read or decoded, an unknown ending, a column that is not there, no rows.
     """
-    kinds = {".tsv": tabular, ".tab": tabular, ".csv": tabular, ".jsonl": objects, ".ndjson": objects}
+    kinds = {".tsv": tabs, ".tab": tabs, ".csv": commas, ".jsonl": objects, ".ndjson": objects}
     read = kinds.get(path.suffix.lower())
     if read is None:
         raise ArgumentError(
             "path", f"{path} is no table of texts", got=path.suffix or "no ending", fits=" ".join(kinds)
         )
-    rows, bad = read(read_text(path), path)
+    text = read_text(path)
+    if "\0" in text:
+        got = f"line {breaks(text[: text.index(chr(0))]) + 1}"
+        raise ArgumentError("path", f"{path} is not a text: a NUL byte", got=got)
+    rows, bad = read(text, path)
     found, lines = [], list(bad)
     columns = header(path, rows, names)
     for line, row in rows[1:] if isinstance(columns[0], str) and isinstance(rows[0][1], list) else rows:
@@ -65,8 +74,8 @@ def header(path: Path, rows: list[Row], names) -> list[str | int]:
     """Which columns are wanted: by name where there are names, else by place."""
     if not rows:
         raise ArgumentError("path", f"{path} is empty", fits="one pair a line")
-    first = rows[0][1]
-    there = list(first)
+    first, values = rows[0][1], [row for _, row in rows]
+    there = [cell.strip() for cell in first] if isinstance(first, list) else list(dict.fromkeys(chain(*values)))
     lower = {cell.strip().lower(): cell for cell in there}
     asked = any(given for given, _ in names)
     usual = [next((lower[name] for name in known if name in lower), None) for _, known in names]
@@ -86,31 +95,68 @@ def pick(row: dict[str, str] | list[str], columns: list[str | int], first) -> li
     """The wanted cells of a row, or None where it is too short."""
     if isinstance(row, dict):
         return [row[str(name)] for name in columns] if all(name in row for name in columns) else None
-    places = [first.index(name) if isinstance(name, str) else name for name in columns]
+    head = [cell.strip() for cell in first]
+    places = [head.index(name) if isinstance(name, str) else name for name in columns]
     return [row[place] for place in places] if max(places) < len(row) else None
 
 
-def tabular(text: str, path: Path) -> tuple[list[Row], list[tuple[int, str]]]:
-    """The rows of a table, with the line each begins at. Cells in quotes may hold tabs, commas and line breaks."""
-    csv.field_size_limit(LONGEST)
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise ArgumentError("path", f"{path} is not a text: a NUL byte", got=f"line {line}")
-    mark = "," if path.suffix.lower() == ".csv" else "\t"
-    if mark == "," and ";" in text.partition("\n")[0] and "," not in text.partition("\n")[0]:
-        mark = ";"  # as spreadsheets write where the comma is for decimals
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=False)
+def tabs(text: str, path: Path) -> tuple[list[Row], list[tuple[int, str]]]:
+    """The rows of a table with tabs, with the line each begins at.
+
+    A cell is unquoted only where its quotes begin and end it: most such files are written without any quoting, and a
+    stray quote must not swallow the lines behind it.
+    """
     rows: list[Row] = []
-    line = 1
-    for cells in reader:
-        if any(cells):
-            rows.append((line, cells))
-        line = reader.line_num + 1
+    cells: list[str] = []
+    line = first = 1
+    for found in CELL.finditer(text):
+        quoted, end = found["quoted"], found["end"]
+        cells.append(found["plain"] if quoted is None else quoted[1:-1].replace('""', '"'))
+        line += breaks(found[0])
+        if end == "\t":
+            continue
+        if any(cell.strip() for cell in cells):
+            rows.append((first, cells))
+        cells, first = [], line
     return rows, []
 
 
+def breaks(text: str) -> int:
+    """How many lines end in a text, whatever ends them."""
+    return text.count("\n") + text.count("\r") - text.count("\r\n")
+
+
+def commas(text: str, path: Path) -> tuple[list[Row], list[tuple[int, str]]]:
+    """The rows of a table with commas, with the line each begins at; quoted cells may hold commas and line breaks."""
+    csv.field_size_limit(LONGEST)
+    mark = ","
+    if ";" in text.partition("\n")[0] and "," not in text.partition("\n")[0]:
+        mark = ";"  # as spreadsheets write where the comma is for decimals
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=False)
+    rows: list[Row] = []
+    last = line = 1
+    for cells in reader:
+        if any(cell.strip() for cell in cells):
+            rows.append((line, cells))
+        last, line = line, reader.line_num + 1
+    if rows and line - last > 1:
+        closed(list(io.StringIO(text, newline=""))[last - 1 :], mark, path, last)
+    return rows, []
+
+
+def closed(lines: list[str], mark: str, path: Path, number: int) -> None:
+    """Raise an ArgumentError where the last row of a table runs to the end of the file in search of a quote."""
+    try:
+        list(csv.reader(lines, delimiter=mark, strict=True))
+    except csv.Error as error:
+        if "unexpected end" in str(error):
+            fix = 'close the quote, or double the ones that are meant: ""'
+            got = f"the row that begins in line {number}"
+            raise ArgumentError("path", f"{path}: a quote is never closed", got=got, fix=fix) from error
+
+
 def objects(text: str, path: Path) -> tuple[list[Row], list[tuple[int, str]]]:
-    """The objects of a .jsonl file; values that are no texts are read as they are written."""
+    """The objects of a .jsonl file; numbers are read as they are written, and what is no text is empty."""
     rows: list[Row] = []
     bad = []
     for number, line in enumerate(text.split("\n"), 1):
@@ -121,11 +167,20 @@ def objects(text: str, path: Path) -> tuple[list[Row], list[tuple[int, str]]]:
         except (ValueError, RecursionError):
             bad.append((number, "no JSON"))
             continue
-        if isinstance(value, dict):
-            rows.append((number, {name: cell if isinstance(cell, str) else str(cell) for name, cell in value.items()}))
-        else:
+        if not isinstance(value, dict):
             bad.append((number, "no object"))
+        elif re.search("[\ud800-\udfff]", "".join(cell for cell in value.values() if isinstance(cell, str))):
+            bad.append((number, "half a character"))
+        else:
+            rows.append((number, {name: written(cell) for name, cell in value.items()}))
     return rows, bad
+
+
+def written(value: object) -> str:
+    """A value of a JSON object as a text: 1 for 1, and nothing for null, lists and objects."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value) if isinstance(value, bool | int | float) else ""
 
 
 def told(lines: list[tuple[int, str]]) -> str:

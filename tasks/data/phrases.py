@@ -1,6 +1,8 @@
 """Dates, times, numbers and money in two languages, as Unicode's CLDR writes them: phrases without end, offline."""
 
 import datetime
+import difflib
+import hashlib
 import random
 from collections.abc import Callable
 from functools import partial
@@ -16,59 +18,71 @@ UNITS = {"second": 60, "minute": 60, "hour": 24, "day": 7, "week": 4, "month": 1
 PARTS = ("train", "val", "test")
 
 Pair = tuple[str, str]
-Draw = Callable[[random.Random, datetime.date], Callable[[Locale], str]]
+Write = Callable[[Locale], str]
+Draw = Callable[[random.Random, datetime.date], tuple[str, list[Write]]]  # the value, and ways to write it, best first
 
 
-def date(source: random.Random, day: datetime.date) -> Callable[[Locale], str]:
-    style = source.choice(("full", "long", "medium"))
-    return lambda locale: dates.format_date(day, style, locale)
+def date(source: random.Random, day: datetime.date) -> tuple[str, list[Write]]:
+    styles = ["full", "long", "medium"]
+    ways: list[Write] = [partial(_date, day, style) for style in styles]
+    first = source.randrange(len(ways))
+    return "", [ways[first], *ways]
 
 
-def moment(source: random.Random, day: datetime.date) -> Callable[[Locale], str]:
+def _date(day: datetime.date, style: Any, locale: Locale) -> str:
+    return dates.format_date(day, style, locale)
+
+
+def moment(source: random.Random, day: datetime.date) -> tuple[str, list[Write]]:
     at = datetime.datetime.combine(day, datetime.time(source.randrange(24), source.randrange(60)))
-
-    def write(locale: Locale) -> str:
-        return f"{dates.format_date(at, 'long', locale)} {dates.format_time(at, 'short', locale=locale)}"
-
-    return write
+    return "", [lambda locale: f"{_date(day, 'long', locale)} {dates.format_time(at, 'short', locale=locale)}"]
 
 
-def time(source: random.Random, _: datetime.date) -> Callable[[Locale], str]:
+def time(source: random.Random, _: datetime.date) -> tuple[str, list[Write]]:
     at = datetime.time(source.randrange(24), source.randrange(60), source.randrange(60))
-    return lambda locale: dates.format_time(at, "medium", locale=locale)
+    return at.isoformat(), [lambda locale: dates.format_time(at, "medium", locale=locale)]
 
 
-def number(source: random.Random, _: datetime.date) -> Callable[[Locale], str]:
+def number(source: random.Random, _: datetime.date) -> tuple[str, list[Write]]:
     value = source.randrange(10 ** source.randint(3, 8)) / 100
-    return lambda locale: numbers.format_decimal(value, locale=locale)
+    return f"{value:.2f}", [lambda locale: numbers.format_decimal(value, locale=locale)]
 
 
-def money(source: random.Random, _: datetime.date) -> Callable[[Locale], str]:
-    value, kind = source.randrange(10 ** source.randint(3, 7)) / 100, source.choice(CURRENCIES)
-    return lambda locale: numbers.format_currency(value, kind, locale=locale)
+def money(source: random.Random, _: datetime.date) -> tuple[str, list[Write]]:
+    kind = source.choice(CURRENCIES)
+    value = round(source.randrange(10 ** source.randint(3, 7)) / 100, numbers.get_currency_precision(kind))
+    return f"{value:.2f}", [lambda locale: numbers.format_currency(value, kind, locale=locale)]
 
 
-def span(source: random.Random, _: datetime.date) -> Callable[[Locale], str]:
+def span(source: random.Random, _: datetime.date) -> tuple[str, list[Write]]:
     unit = source.choice(tuple(UNITS))
     count = source.choice((-1, 1)) * source.randrange(1, UNITS[unit])
     seconds = count * dates.TIMEDELTA_UNITS[[name for name, _ in dates.TIMEDELTA_UNITS].index(unit)][1]
     write: Callable[..., str] = partial(
         dates.format_timedelta, seconds, granularity=cast(Any, unit), threshold=1e9, add_direction=True
     )
-    return lambda locale: write(locale=locale)
+    return f"{count} {unit}", [lambda locale: write(locale=locale)]
 
 
 KINDS: tuple[Draw, ...] = (date, date, date, moment, moment, time, number, money, money, span)
 
 
 def known(argument: str, name: str) -> Locale:
-    """The locale of a name; raises ArgumentError with what there is."""
+    """The locale of a name; raises ArgumentError with the nearest there are."""
     try:
-        return Locale.parse(name)
-    except (UnknownLocaleError, ValueError) as error:
-        first = name[:1].lower()
-        fits = ", ".join(sorted(found for found in localedata.locale_identifiers() if found.startswith(first))[:12])
-        raise ArgumentError(argument, f"no locale {name!r}", got=f"{argument}={name}", fits=fits or "en, zh") from error
+        return Locale.parse(name.replace("-", "_"))
+    except (UnknownLocaleError, ValueError, TypeError) as error:
+        languages = {word.lower(): code for code, word in Locale("en").languages.items() if localedata.exists(code)}
+        near = [languages[word] for word in difflib.get_close_matches(name.lower(), languages, 3)]
+        near += difflib.get_close_matches(name, localedata.locale_identifiers(), 6)
+        fits = ", ".join(dict.fromkeys(near)) or "en, zh, de, pt_BR, say"
+        raise ArgumentError(argument, f"no locale {name!r}", got=f"{argument}={name}", fits=fits) from error
+
+
+def part_of(value: str, seed: int) -> str:
+    """To which part a time, an amount or a span belongs; a tenth goes to test and to val each, whatever their sizes."""
+    digest = hashlib.blake2b(f"{seed} {value}".encode(), digest_size=2).digest()
+    return {0: "test", 1: "val"}.get(int.from_bytes(digest, "big") % 10, "train")
 
 
 def phrases(source: str, target: str, *, train: int, val: int, test: int, seed: int) -> dict[str, list[Pair]]:
@@ -86,27 +100,31 @@ def phrases(source: str, target: str, *, train: int, val: int, test: int, seed: 
         ArgumentError: an unknown locale; more pairs than there are phrases.
     """
     here, there = known("source", source), known("target", target)
-    chance = random.Random(seed)
-    days = [FIRST + datetime.timedelta(number) for number in range((LAST - FIRST).days + 1)]
-    chance.shuffle(days)
-    tenth = len(days) // 10
-    calendar = {"test": days[:tenth], "val": days[tenth : 2 * tenth], "train": days[2 * tenth :]}
-    seen: set[str] = set()
+    days: dict[str, list[datetime.date]] = {part: [] for part in PARTS}
+    for number in range((LAST - FIRST).days + 1):
+        day = FIRST + datetime.timedelta(number)
+        days[part_of(day.isoformat(), seed)].append(day)
+    targets: dict[str, str] = {}
     found: dict[str, list[Pair]] = {}
-    for part, count in zip(PARTS, (train, val, test), strict=True):
-        found[part] = []
-        vain = 0
+    for part, count in (("test", test), ("val", val), ("train", train)):
+        chance, found[part], vain = random.Random(f"{seed} {part}"), [], 0
         while len(found[part]) < count:
-            write = chance.choice(KINDS)(chance, chance.choice(calendar[part]))
-            pair = readable(write(here)), readable(write(there))
-            vain = vain + 1 if pair[0] in seen else 0
-            if vain > 1000:
-                fits = f"{len(found[part])} or fewer"
-                raise ArgumentError(part, "there are not so many phrases", got=f"{part}={count}", fits=fits)
-            if pair[0] not in seen:
-                seen.add(pair[0])
-                found[part].append(pair)
-    return found
+            draw = chance.choice(KINDS)
+            value, (write, *better) = draw(chance, chance.choice(days[part]))
+            while value and part_of(value, seed) != part:  # the same kind again, so that all parts are mixed alike
+                value, (write, *better) = draw(chance, chance.choice(days[part]))
+            text = readable(write(here))
+            if text in targets:
+                vain += 1
+                if vain > 1000:
+                    fits = f"{len(found[part])} or fewer"
+                    raise ArgumentError(part, "there are not so many phrases", got=f"{part}={count}", fits=fits)
+                continue
+            vain = 0
+            write = next((way for way in better if readable(way(here)) == text), write)  # one source text, one target
+            targets[text] = readable(write(there))
+            found[part].append((text, targets[text]))
+    return {part: found[part] for part in PARTS}
 
 
 def readable(text: str) -> str:

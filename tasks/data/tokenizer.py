@@ -92,7 +92,9 @@ class Tokenizer:
         return self.trained.decode([number for number in ids if number >= len(SPECIAL)])
 
     def name(self, number: int) -> str:
-        """One token as people read it."""
+        """One token as people read it; raises ArgumentError for a number that no token has."""
+        if not 0 <= number < self.vocab:
+            raise ArgumentError("number", "no token has this number", got=f"{number}", fits=f"0 to {self.vocab - 1}")
         return SPECIAL[number] if number < len(SPECIAL) else self.decode([number])
 
     def save(self, path: Path) -> None:
