@@ -2,6 +2,7 @@
 
 python -m tasks generate RUN --prompt "The "              go on writing
 python -m tasks translate RUN "Monday, November 23, 2026" say it in the other language
+python -m tasks evaluate RUN [KEY=VALUE ...]              judge it again, on the same data or on others
 """
 
 import argparse
@@ -35,21 +36,29 @@ def parser() -> argparse.ArgumentParser:
     translate.add_argument("text", nargs="*", help="texts; none reads lines of standard input")
     translate.add_argument("--beams", type=int, default=1, help="width of the beam (1: greedy)")
     translate.add_argument("--length-penalty", type=float, default=0.6)
+
+    evaluate = commands.add_parser("evaluate", help="judge a run again on the test part of its data, or of others")
+    evaluate.add_argument("run", type=Path, help="the run folder")
+    evaluate.add_argument("data", nargs="*", metavar="KEY=VALUE", help="what differs in the section data: path=FILE")
     return made
 
 
 def main() -> int:
     """Answer; 0 if all is well, 1 where some item was bad, 2 for a mistake on the command line, 130 after Ctrl-C."""
+    from blocks.graph import ConfigError
     from tasks.errors import ArgumentError
 
     arguments = parser().parse_args()
     try:
-        return {"generate": generate, "translate": translate}[arguments.command](arguments)
+        return {"generate": generate, "translate": translate, "evaluate": evaluate}[arguments.command](arguments)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINE
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return MISTAKE
     except (ArgumentError, OSError) as error:
         print("\n".join(str(error).split("; ")), file=sys.stderr)
         return MISTAKE
@@ -147,6 +156,29 @@ def translate(arguments: argparse.Namespace) -> int:
             said = task.translate({"source": source, "source_mask": source != PAD})[0].tolist()
         print(tokenizer.decode([number for number in said if number not in (START, END, PAD)]), flush=True)
     return CRASH if bad else FINE
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """The metrics of the test part, as train.py prints them."""
+    import logging
+
+    import yaml
+
+    from tasks.errors import ArgumentError
+    from tasks.finished import open_run
+    from tasks.run import judge
+
+    changes = {}
+    for text in arguments.data:
+        key, mark, value = text.partition("=")
+        if not mark:
+            raise ArgumentError("data", "a change of the data is KEY=VALUE", got=text, fits="path=FILE")
+        changes[key] = yaml.safe_load(value)
+    run = open_run(arguments.run, tuple(arguments.library))
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # what it says of GPUs and of itself
+    for name, value in judge(run, changes).items():
+        print(f"{name.replace('/', ' ')} {value:.4f}")
+    return FINE
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import torch
 import yaml
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from blocks.graph import ConfigError, Problem, assemble, fine_tune
+from blocks.graph import Composed, ConfigError, Problem, assemble, fine_tune
 from tasks import config, folder, hints, report
 from tasks.errors import ArgumentError
 
@@ -200,6 +200,38 @@ def uninterrupted(step: Any, *arguments: Any, **options: Any) -> Any:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from error
         raise
+
+
+def judge(run: Any, changes: dict[str, Any]) -> dict[str, float]:
+    """The test metrics of a finished run.
+
+    Args:
+        run: as `tasks.finished.open_run` gives it.
+        changes: entries of the section `data` that are to differ; its facts are read anew.
+    """
+    composed = Composed({**run.config, "data": {**run.config["data"], **changes}})
+    data = config.make(composed, ("data",), without=("facts",))
+    if hasattr(data, "tokenizer") and (run.place / "tokenizer.json").is_file():
+        data.tokenizer = run.tokenizer
+    try:
+        data.read()
+    except ArgumentError as error:
+        raise ConfigError([config.told(composed, ("data",), error)]) from error
+    read = data.facts()
+    for name in ("classes", "vocab", "image"):
+        if read.get(name) != run.facts.get(name):
+            fits = f"{name}={run.facts.get(name)}, as in training"
+            raise ArgumentError("data", "the data do not fit the network", got=f"{name}={read.get(name)}", fits=fits)
+    task = make_task(composed, run.network, run.facts, {})
+    quiet: dict[str, Any] = {
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "enable_checkpointing": False,
+    }
+    trainer = pl.Trainer(accelerator="cpu", use_distributed_sampler=False, **quiet)
+    metrics = uninterrupted(trainer.test, task, datamodule=data, verbose=False)[0]
+    return {name: float(value) for name, value in metrics.items()}
 
 
 def best_checkpoint(trainer: pl.Trainer) -> tuple[str | None, int | None]:

@@ -60,7 +60,7 @@ class HeldSequences(pl.LightningDataModule):
         self.batch_size, self.seed, self.split_seed, self.declared = batch_size, seed, split_seed, facts
         self.parts: dict[str, Part] = {}
         self.notes: list[str] = []
-        self.tokenizer: Any = None
+        self.tokenizer: Any = None  # of a finished run, set before reading; otherwise trained on the training part
 
     def load(self) -> dict[str, Part]:
         """The parts "train", "val" and "test"."""

@@ -52,7 +52,7 @@ class HeldText(HeldSequences):
 
     def load(self) -> dict[str, Part]:
         texts = self.divide(self.documents())
-        self.tokenizer = Tokenizer.train([texts["train"]], self.kind, self.vocab)
+        self.tokenizer = self.tokenizer or Tokenizer.train([texts["train"]], self.kind, self.vocab)
         ids = {part: self.tokenizer.encode(text) for part, text in texts.items()}
         for part, found in ids.items():
             if len(found) <= self.length:

@@ -54,7 +54,7 @@ class Translation(HeldSequences):
     def load(self) -> dict[str, Part]:
         pairs = self.pairs()
         texts = (text for pair in pairs["train"] for text in pair)
-        self.tokenizer = Tokenizer.train(texts, self.kind, self.vocab)
+        self.tokenizer = self.tokenizer or Tokenizer.train(texts, self.kind, self.vocab)
         encoded = {part: self._encoded(part, pairs[part]) for part in PARTS}
         rows = [pair for found in encoded.values() for pair in found]
         self.source_length = max(len(source) for source, _ in rows)

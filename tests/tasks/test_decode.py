@@ -5,21 +5,43 @@ import itertools
 import pytest
 import torch
 
-from tasks.decode import beam, greedy, keep, penalty, sample, stream
+from tasks.decode import beam, forbid, greedy, keep, penalty, sample, stream
 from tasks.errors import ArgumentError
 
 VOCAB, END, PAD = 5, 1, 0
 
 
-def table(seed: int, last_only: bool = False):
-    """Logits that depend on the whole prefix, the same for a prefix in any row."""
+class Table:
+    """Random logits that depend on the whole prefix, the same for a prefix in any row and any batch."""
 
-    def score(prefix: torch.Tensor) -> torch.Tensor:
-        seen = prefix[:, -1:] if last_only else prefix
-        seeds = [hash((seed, *row)) % 2**31 for row in seen.tolist()]
-        return torch.stack([torch.randn(VOCAB, generator=torch.Generator().manual_seed(each)) * 2 for each in seeds])
+    def __init__(self, seed: int, vocab: int = VOCAB):
+        self.logits = torch.randn(997, vocab, generator=torch.Generator().manual_seed(seed)) * 2
 
-    return score
+    def __call__(self, prefix: torch.Tensor) -> torch.Tensor:
+        place = torch.zeros(len(prefix), dtype=torch.long)
+        for token in prefix.unbind(1):
+            place = (place * 31 + token + 1) % 997
+        return self.logits[place]
+
+
+class Remembering(Table):
+    """A score that must be told where its rows went: it compares what it remembers with what it is asked."""
+
+    def __init__(self, seed: int):
+        super().__init__(seed)
+        self.seen: torch.Tensor | None = None
+        self.moved = 0
+
+    def __call__(self, prefix: torch.Tensor) -> torch.Tensor:
+        if self.seen is not None:
+            assert self.seen.tolist() == prefix[:, :-1].tolist()
+        self.seen = prefix
+        return super().__call__(prefix)
+
+    def reorder(self, rows: torch.Tensor) -> None:
+        assert self.seen is not None
+        self.moved += int((rows != torch.arange(len(rows))).any())
+        self.seen = self.seen[rows]
 
 
 def starts(*tokens: int) -> torch.Tensor:
@@ -32,44 +54,164 @@ def whole(row: torch.Tensor) -> list[int]:
     return row[: row.index(END, 1) + 1] if END in row[1:] else row
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_a_beam_of_one_is_greedy(seed):
-    score, start = table(seed), starts(2, 3, 4)
-    taken, _ = beam(score, start, end=END, limit=7, beams=1, forbidden=(PAD,))
-    wanted = greedy(score, start, end=END, limit=7, forbidden=(PAD,))
-    assert [whole(row) for row in taken] == [whole(row) for row in wanted]
+def said_by_hand(score: Table, start: list[int], limit: int, forbidden: tuple[int, ...] = ()) -> list[int]:
+    """The likeliest token at every step, one row and one token at a time."""
+    row = list(start)
+    for _ in range(limit):
+        logits = score(torch.tensor([row]))[0].tolist()
+        row.append(max((token for token in range(VOCAB) if token not in forbidden), key=logits.__getitem__))
+        if row[-1] == END:
+            break
+    return row
 
 
-@pytest.mark.parametrize("exponent", [0.0, 0.6, 1.0])
-@pytest.mark.parametrize("seed", range(8))
-def test_a_wide_beam_finds_the_best_of_all_sequences(seed, exponent):
-    score, limit = table(seed), 3
-    options = {"end": END, "limit": limit, "beams": VOCAB**limit, "length_penalty": exponent, "forbidden": (PAD,)}
-    taken, value = beam(score, starts(2, 3), **options)
+def all_sequences(score: Table, start: int, vocab: int, limit: int, end: int | None, forbidden, exponent: float):
+    """Every whole sequence with its penalised log probability."""
+    found = {}
+    allowed = [token for token in range(vocab) if token not in forbidden]
+    for length in range(1, limit + 1):
+        for said in itertools.product(allowed, repeat=length):
+            if end in said[:-1] or (length < limit and said[-1] != end):
+                continue
+            total = 0.0
+            for place, token in enumerate(said):
+                logits = score(torch.tensor([[start, *said[:place]]]))[0].double()
+                total += float(logits[allowed].log_softmax(-1)[allowed.index(token)])
+            found[said] = total / ((5 + length) / 6) ** exponent
+    return found
+
+
+@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("forbidden", [(), (PAD,), (PAD, 3)])
+def test_greedy_takes_the_likeliest_by_hand(seed, forbidden):
+    score = Table(seed)
+    taken = greedy(score, starts(2, 3, 4), end=END, limit=7, forbidden=forbidden, pad=9)
+    wanted = [said_by_hand(score, [start], 7, forbidden) for start in (2, 3, 4)]
+    width = max(map(len, wanted))
+    assert taken.tolist() == [row + [9] * (width - len(row)) for row in wanted]
+
+
+@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("end", [END, None])
+@pytest.mark.parametrize("forbidden", [(), (PAD,)])
+def test_a_beam_of_one_is_greedy(seed, end, forbidden):
+    score, start = Table(seed), torch.tensor([[2, 0], [3, 0], [4, 0], [2, 2]])
+    taken, _ = beam(score, start, end=end, limit=7, beams=1, forbidden=forbidden)
+    assert taken.tolist() == greedy(score, start, end=end, limit=7, forbidden=forbidden).tolist()
+
+
+def test_a_beam_of_one_takes_what_greedy_takes_of_equals():
+    def score(prefix):  # the second differs by less than its log probability can show
+        return torch.tensor([[-200.0, 1.0, 1.0000001, 1.0, 40.0]]).expand(len(prefix), -1)
+
+    options = {"end": END, "limit": 3, "forbidden": (4,)}
+    assert beam(score, starts(2), beams=1, **options)[0].tolist() == greedy(score, starts(2), **options).tolist()
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.6, 1.0, 3.0])
+@pytest.mark.parametrize(("end", "forbidden"), [(END, ()), (END, (PAD,)), (None, (PAD, 2))])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_wide_beam_finds_the_best_of_all_sequences(seed, end, forbidden, exponent):
+    vocab, limit = 4, 4
+    score = Table(seed, vocab)
+    options = {"end": end, "limit": limit, "beams": vocab**limit, "length_penalty": exponent, "forbidden": forbidden}
+    taken, value = beam(score, starts(2, 3), pad=7, **options)
     for row, start in enumerate((2, 3)):
-        found = {}
-        for length in range(1, limit + 1):
-            for said in itertools.product(range(1, VOCAB), repeat=length):
-                if END in said[:-1] or (length < limit and said[-1] != END):
-                    continue
-                total = 0.0
-                for place, token in enumerate(said):
-                    logits = score(torch.tensor([[start, *said[:place]]]))[0]
-                    logits[PAD] = -torch.inf
-                    total += float(logits.log_softmax(-1)[token])
-                found[said] = total / penalty(length, exponent)
+        found = all_sequences(score, start, vocab, limit, end, forbidden, exponent)
         best = max(found, key=found.get)
-        assert whole(taken[row])[1:] == list(best)
-        assert float(value[row]) == pytest.approx(found[best], abs=1e-5)
+        assert [token for token in taken[row, 1:].tolist() if token != 7] == list(best)
+        assert float(value[row]) == pytest.approx(found[best], rel=1e-6, abs=1e-6)
 
 
-@pytest.mark.parametrize("beams", [1, 3])
-def test_a_batch_says_what_each_row_says_alone(beams):
-    score, start = table(7), starts(2, 3, 4)
-    together, _ = beam(score, start, end=END, limit=6, beams=beams, forbidden=(PAD,))
-    for row in range(3):
-        alone, _ = beam(score, start[row : row + 1], end=END, limit=6, beams=beams, forbidden=(PAD,))
-        assert whole(together[row]) == whole(alone[0])
+def beam_by_hand(score: Table, start: int, limit: int, beams: int, exponent: float) -> list[int]:
+    """The search with lists, without an early stop."""
+    live, whole = [(0.0, [start])], []
+    for length in range(1, limit + 1):
+        grown = []
+        for total, row in live:
+            shares = score(torch.tensor([row]))[0].double().log_softmax(-1).tolist()
+            grown += [(total + share, [*row, token]) for token, share in enumerate(shares)]
+        grown = sorted(grown, reverse=True)[: 2 * beams]
+        over = [pair for pair in grown[:beams] if pair[1][-1] == END or length == limit]
+        whole += [(total / penalty(length, exponent), row) for total, row in over]
+        live = [pair for pair in grown if pair[1][-1] != END][:beams]
+    return max(whole)[1]
+
+
+@pytest.mark.parametrize("beams", [2, 3, 4])
+@pytest.mark.parametrize("seed", range(20))
+def test_a_narrow_beam_follows_what_lists_follow(seed, beams):
+    score, limit = Table(seed), 6
+    taken, _ = beam(score, starts(2, 3, 4), end=END, limit=limit, beams=beams, length_penalty=1.0, pad=9)
+    wanted = [beam_by_hand(score, start, limit, beams, 1.0) for start in (2, 3, 4)]
+    assert [[token for token in row if token != 9] for row in taken.tolist()] == wanted
+
+
+@pytest.mark.parametrize("beams", [2, 3, 5, 11])
+@pytest.mark.parametrize("seed", range(10))
+def test_the_score_of_a_beam_is_that_of_its_sequence(seed, beams):
+    score = Table(seed)
+    taken, value = beam(score, starts(2, 3, 4), end=END, limit=6, beams=beams, forbidden=(PAD,), length_penalty=0.8)
+    for row, worth in zip(taken, value.tolist(), strict=True):
+        said = whole(row)
+        steps = [
+            forbid(score(torch.tensor([said[:place]])), (PAD,)).log_softmax(-1)[0, said[place]]
+            for place in range(1, len(said))
+        ]
+        assert worth == pytest.approx(float(sum(steps)) / penalty(len(steps), 0.8), rel=1e-6, abs=1e-6)
+        assert PAD not in said
+
+
+@pytest.mark.parametrize("beams", [1, 2, 3, 7])
+@pytest.mark.parametrize("seed", range(10))
+def test_a_batch_says_what_each_row_says_alone(seed, beams):
+    score, start = Table(seed), starts(2, 3, 4, 0, 1)
+    together, values = beam(score, start, end=END, limit=6, beams=beams, forbidden=(PAD,))
+    for row in range(len(start)):
+        alone, value = beam(score, start[row : row + 1], end=END, limit=6, beams=beams, forbidden=(PAD,))
+        padded = alone[0].tolist() + [PAD] * (together.shape[1] - alone.shape[1])
+        assert together[row].tolist() == padded
+        assert float(values[row]) == float(value[0])
+
+
+def test_the_search_goes_on_while_a_longer_sequence_can_be_better():
+    # Ending at once has 0.6. Going on has 0.4, and then all is certain: with the penalty of five tokens it wins.
+    def score(prefix):
+        first = torch.tensor([-30.0, 0.6, 0.4, -30.0, -30.0]).clamp(min=1e-30).log()
+        then = torch.tensor([0.0, 0.0, 100.0, 0.0, 0.0])
+        last = torch.tensor([0.0, 100.0, 0.0, 0.0, 0.0])
+        return {1: first, 5: last}.get(prefix.shape[1], then).expand(len(prefix), -1)
+
+    asked = []
+
+    def counted(prefix):
+        asked.append(prefix.shape)
+        return score(prefix)
+
+    taken, value = beam(counted, starts(3), end=END, limit=5, beams=2, length_penalty=2.0)
+    assert taken.tolist() == [[3, 2, 2, 2, 2, END]]
+    assert float(value) == pytest.approx(-0.916290731874155 / (10 / 6) ** 2, abs=1e-6)
+    assert asked == [(2, length) for length in range(1, 6)]
+    asked.clear()
+    taken, value = beam(counted, starts(3), end=END, limit=5, beams=2, length_penalty=0.0)
+    assert taken.tolist() == [[3, END]]
+    assert float(value) == pytest.approx(-0.5108256237659907, abs=1e-6)
+    assert asked == [(2, 1)]  # what has 0.4 cannot become better than 0.6
+
+
+def test_padding_that_is_a_token_is_no_end():
+    def score(prefix):  # always says what padding is
+        return torch.tensor([[9.0, 0.0, 0.0, 0.0, 0.0]]).expand(len(prefix), -1)
+
+    assert beam(score, starts(0), end=END, limit=3, beams=2)[0].tolist() == [[0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_score_that_remembers_is_told_where_its_rows_went(seed):
+    score = Remembering(seed)
+    taken, _ = beam(score, starts(2, 3), end=END, limit=7, beams=3, forbidden=(PAD,))
+    assert score.moved
+    assert taken.tolist() == beam(Table(seed), starts(2, 3), end=END, limit=7, beams=3, forbidden=(PAD,))[0].tolist()
 
 
 def test_padding_stands_behind_the_end_and_all_ended_is_the_end():
@@ -79,43 +221,139 @@ def test_padding_stands_behind_the_end_and_all_ended_is_the_end():
         return logits.scatter(1, token[:, None], 9.0)
 
     assert greedy(score, starts(2, 3), end=END, limit=9).tolist() == [[2, END, PAD], [3, 4, END]]
+    assert greedy(score, starts(2, 3), end=None, stop=(4,), limit=3).tolist() == [[2, 1, 1, 1], [3, 4, 0, 0]]
+    assert [token.tolist() for token in stream(score, starts(2, 3), end=END, limit=9)] == [[END, 4], [PAD, END]]
 
 
-def test_chance_follows_the_shares():
-    logits = torch.tensor([[1.0, 2.0, 0.5, -1.0, 0.0]])
-    start = torch.zeros(20000, 1, dtype=torch.long)
-    options = {"end": None, "limit": 1, "temperature": 0.7, "top_k": 3, "generator": torch.Generator().manual_seed(0)}
-    drawn = sample(lambda prefix: logits.expand(len(prefix), -1), start, **options)[:, 1]
-    wanted = (logits[0] / 0.7).masked_fill(torch.tensor([False, False, False, True, True]), -torch.inf).softmax(-1)
-    assert torch.allclose(drawn.bincount(minlength=VOCAB) / 20000, wanted, atol=0.01)
-    assert drawn.bincount(minlength=VOCAB)[3:].sum() == 0
+@pytest.mark.parametrize(
+    ("options", "left"),
+    [
+        ({}, [0, 1, 2, 3, 4]),
+        ({"top_k": 3}, [0, 1, 2]),
+        ({"top_k": 99}, [0, 1, 2, 3, 4]),
+        ({"top_p": 0.8}, [0, 1]),
+        ({"top_k": 3, "top_p": 0.9}, [0, 1]),
+        ({"forbidden": (1,)}, [0, 2, 3, 4]),
+        ({"forbidden": (1, -1, 5)}, [0, 2, 3, 4]),
+    ],
+)
+def test_chance_follows_the_shares(options, left):
+    logits, draws = torch.tensor([[1.0, 2.0, 0.5, -1.0, 0.0]]), 40000
+    start, generator = torch.zeros(draws, 1, dtype=torch.long), torch.Generator().manual_seed(0)
+    options = {"end": None, "limit": 1, "temperature": 0.7, "generator": generator, **options}
+    drawn = sample(lambda prefix: logits.expand(len(prefix), -1), start, **options)[:, 1].bincount(minlength=VOCAB)
+    share = (logits[0] / 0.7)[left].softmax(-1)
+    assert int(drawn[left].sum()) == draws
+    surprise = float(((drawn[left] - draws * share) ** 2 / (draws * share)).sum())
+    assert surprise < 18.5  # chi-square: passed by chance once in a thousand with four degrees of freedom
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_top_k_and_top_p_are_what_sorting_by_hand_leaves(seed):
+    logits = torch.randn(7, 23, generator=torch.Generator().manual_seed(seed)) * 3
+    for top_k, top_p in itertools.product((None, 1, 5, 23), (None, 0.05, 0.5, 0.9, 1.0)):
+        for row, kept in zip(logits.double(), keep(logits.double(), top_k, top_p), strict=True):
+            order = sorted(range(23), key=lambda token, row=row: -float(row[token]))[:top_k]
+            share, mass, left = row[order].softmax(-1).tolist(), 0.0, []
+            for token, part in zip(order, share, strict=True):
+                if top_p is None or top_p == 1 or mass < top_p:
+                    left.append(token)
+                mass += part
+            assert kept.isfinite().nonzero()[:, 0].tolist() == sorted(left)
+            assert torch.equal(kept[left], row[left])
 
 
 def test_top_p_keeps_the_fewest_that_make_up_the_share():
-    logits = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
-    for share, kept in ((0.4, 1), (0.5, 1), (0.51, 2), (0.8, 2), (0.9, 3), (1.0, 4), (1e-9, 1)):
-        assert int(keep(logits, top_p=share).isfinite().sum()) == kept, share
+    logits = torch.tensor([[0.3, 0.5, 0.05, 0.15]]).log()
+    for share, kept in ((0.4, [1]), (0.51, [0, 1]), (0.9, [0, 1, 3]), (1.0, [0, 1, 2, 3]), (1e-9, [1])):
+        assert keep(logits, top_p=share)[0].isfinite().nonzero()[:, 0].tolist() == kept, share
+
+
+def test_top_k_keeps_so_many_of_equals():
+    assert int(keep(torch.zeros(1, VOCAB), top_k=2).isfinite().sum()) == 2
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_no_temperature_and_hardly_any_are_greedy(seed):
+    score, start = Table(seed), starts(2, 3, 4)
+    wanted = greedy(score, start, end=END, limit=8, forbidden=(PAD,)).tolist()
+    for temperature in (0, 0.0, 1e-30):
+        taken = sample(score, start, end=END, limit=8, forbidden=(PAD,), temperature=temperature)
+        assert taken.tolist() == wanted
 
 
 def test_a_seed_says_the_same_again():
-    options = {"end": END, "limit": 8, "temperature": 1.0}
-    said = [
-        sample(table(1), starts(2, 3), generator=torch.Generator().manual_seed(seed), **options).tolist()
-        for seed in (5, 5)
-    ]
-    assert said[0] == said[1]
+    def said(seed: int) -> list:
+        return sample(
+            Table(1), starts(2, 3), end=None, limit=12, generator=torch.Generator().manual_seed(seed)
+        ).tolist()
+
+    assert said(5) == said(5)
+    assert said(5) != said(6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_streams_is_what_is_sampled(seed):
+    options = {"end": END, "limit": 9, "temperature": 1.3, "top_k": 4, "stop": (3,)}
+    tokens = list(stream(Table(2), starts(2, 3), generator=torch.Generator().manual_seed(seed), **options))
+    taken = sample(Table(2), starts(2, 3), generator=torch.Generator().manual_seed(seed), **options)
+    assert torch.stack(tokens, 1).tolist() == taken[:, 1:].tolist()
+
+
+def test_no_gradient_is_kept():
+    weight = torch.zeros(VOCAB, requires_grad=True)
+    asked = []
+
+    def score(prefix):
+        logits = weight.expand(len(prefix), -1) * 1.0
+        asked.append(logits.requires_grad)
+        return logits
+
+    greedy(score, starts(2), end=None, limit=2)
+    assert not beam(score, starts(2), end=None, limit=2)[1].requires_grad
+    for _ in stream(score, starts(2), end=None, limit=2):
+        assert torch.is_grad_enabled()  # between the steps all is as the caller left it
+    assert asked == [False] * 6
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"temperature": -1.0}, "temperature must not be negative; got temperature=-1.0; fits: 0 or more"),
+        ({"temperature": float("nan")}, "temperature must not be negative; got temperature=nan; fits: 0 or more"),
+        ({"temperature": float("inf")}, "temperature must be finite; got temperature=inf; fits: 1.0, say"),
         ({"top_k": 0}, "top_k must be positive; got top_k=0; fits: 1 or more"),
         ({"top_p": 0.0}, "top_p must be in (0, 1]; got top_p=0.0; fits: 0.9, say"),
+        ({"top_p": 1.5}, "top_p must be in (0, 1]; got top_p=1.5; fits: 0.9, say"),
         ({"limit": 0}, "limit must be positive; got limit=0; fits: 1 or more"),
+        (
+            {"start": torch.tensor([2, 3])},
+            "start must be rows of tokens; got start of shape (2,), int64; fits: (rows, tokens), int64",
+        ),
     ],
 )
-def test_wrong_values_are_told(options, message):
+def test_wrong_values_are_told_before_the_first_step(options, message):
     with pytest.raises(ArgumentError) as error:
-        next(stream(table(0), starts(2), **{"end": END, "limit": 3, **options}))
+        stream(**{"score": Table(0), "start": starts(2), "end": END, "limit": 3, **options})
     assert str(error.value) == message
+    assert error.value.argument == next(iter(options))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beams": 0}, "beams must be positive; got beams=0; fits: 1 or more"),
+        ({"limit": 0}, "limit must be positive; got limit=0; fits: 1 or more"),
+        ({"length_penalty": -0.1}, "length_penalty must not be negative; got length_penalty=-0.1; fits: 0 or more"),
+        ({"forbidden": range(VOCAB)}, "forbidden leaves no token; got all 5 tokens; fits: fewer"),
+        (
+            {"start": torch.zeros(2, 3)},
+            "start must be rows of tokens; got start of shape (2, 3), float32; fits: (rows, tokens), int64",
+        ),
+    ],
+)
+def test_wrong_values_of_a_beam_are_told(options, message):
+    with pytest.raises(ArgumentError) as error:
+        beam(**{"score": Table(0), "start": starts(2), "end": END, "limit": 3, **options})
+    assert str(error.value) == message
+    assert error.value.argument == next(iter(options))

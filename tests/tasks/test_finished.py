@@ -79,6 +79,23 @@ def test_a_writer_goes_on_where_the_prompt_stops_the_same_for_a_seed(writer):
     assert said[0].stdout == said[1].stdout != said[2].stdout
 
 
+def test_evaluating_says_what_training_said(translator, writer):
+    for place, out in (translator, writer):
+        told = next(line for line in out.splitlines() if line.startswith("test accuracy"))
+        result = python("-m", "tasks", "evaluate", place, folder=place)
+        assert (result.returncode, result.stderr) == (0, "")
+        found = dict(line.rsplit(" ", 1) for line in result.stdout.splitlines())
+        if place == translator[0]:  # the writer was trained with a shortened test
+            assert "  ".join(f"{name} {value}" for name, value in sorted(found.items())) == told
+
+
+def test_evaluating_on_data_that_cannot_be_is_told(translator):
+    result = python("-m", "tasks", "evaluate", translator[0], "target=zz", folder=translator[0])
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "no locale 'zz'" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_what_is_no_run_of_the_kind_is_told(writer, tmp_path):
     result = python("-m", "tasks", "translate", writer[0], "hello", folder=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
