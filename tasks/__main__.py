@@ -122,7 +122,7 @@ def translate(arguments: argparse.Namespace) -> int:
     """One line for each text; a bad one is told and does not stop the rest."""
     import torch
 
-    from tasks.data.tokenizer import END, PAD, START, UNKNOWN
+    from tasks.data.tokenizer import PAD, UNKNOWN
     from tasks.errors import ArgumentError
     from tasks.finished import open_run
     from tasks.translate import Translate
@@ -154,7 +154,7 @@ def translate(arguments: argparse.Namespace) -> int:
         source = torch.tensor([ids])
         with torch.no_grad():
             said = task.translate({"source": source, "source_mask": source != PAD})[0].tolist()
-        print(tokenizer.decode([number for number in said if number not in (START, END, PAD)]), flush=True)
+        print(tokenizer.decode(said), flush=True)
     return CRASH if bad else FINE
 
 

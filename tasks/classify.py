@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
 from tasks import report_classes
+from tasks.data.split import PARTS
 from tasks.errors import must_be_share
-from tasks.task import PARTS, Task
+from tasks.task import Task
 
 
 class Classify(Task):

@@ -7,6 +7,7 @@ prefixes goes on from row number `rows[i]` of the last ones.
 
 import math
 from collections.abc import Callable, Collection, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -124,49 +125,14 @@ def steps(choose: Score, start: Tensor, ends: Collection[int], limit: int, pad: 
         prefix = torch.cat([prefix, token[:, None]], dim=1)
 
 
-def sample(
-    score: Score,
-    start: Tensor,
-    *,
-    end: int | None,
-    limit: int,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    generator: torch.Generator | None = None,
-    stop: Collection[int] = (),
-    forbidden: Collection[int] = (),
-    pad: int = 0,
-) -> Tensor:
+def sample(score: Score, start: Tensor, **options: Any) -> Tensor:
     """What `stream` says, as a whole: (rows, tokens), the start included. Arguments: those of `stream`."""
-    said = stream(
-        score,
-        start,
-        end=end,
-        limit=limit,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        generator=generator,
-        stop=stop,
-        forbidden=forbidden,
-        pad=pad,
-    )
-    return torch.cat([start, *(token[:, None] for token in said)], dim=1)
+    return torch.cat([start, *(token[:, None] for token in stream(score, start, **options))], dim=1)
 
 
-def greedy(
-    score: Score,
-    start: Tensor,
-    *,
-    end: int | None,
-    limit: int,
-    stop: Collection[int] = (),
-    forbidden: Collection[int] = (),
-    pad: int = 0,
-) -> Tensor:
+def greedy(score: Score, start: Tensor, **options: Any) -> Tensor:
     """The likeliest token at every step: (rows, tokens), the start included. Arguments: those of `stream`."""
-    return sample(score, start, end=end, limit=limit, temperature=0.0, stop=stop, forbidden=forbidden, pad=pad)
+    return sample(score, start, temperature=0.0, **options)
 
 
 def penalty(length: int, exponent: float) -> float:

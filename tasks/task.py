@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from tasks.optimizer import Cosine, optimise
 
-PARTS = ("train", "val", "test")
-
 
 class Task(pl.LightningModule):
     """Base of the tasks. A subclass says what the loss is and how it is judged.

@@ -11,8 +11,9 @@ from torchmetrics import MeanMetric
 
 from tasks import page
 from tasks.data.sequences import IGNORED
+from tasks.data.split import PARTS
 from tasks.errors import must_be_share
-from tasks.task import PARTS, Task
+from tasks.task import Task
 
 EXAMPLES = 12
 

@@ -10,12 +10,12 @@ from typing import Any, cast
 
 from babel import Locale, UnknownLocaleError, dates, localedata, numbers
 
+from tasks.data.split import PARTS
 from tasks.errors import ArgumentError
 
 FIRST, LAST = datetime.date(1950, 1, 1), datetime.date(2050, 12, 31)
 CURRENCIES = ("USD", "EUR", "CNY", "JPY", "GBP")
 UNITS = {"second": 60, "minute": 60, "hour": 24, "day": 7, "week": 4, "month": 12, "year": 50}
-PARTS = ("train", "val", "test")
 
 Pair = tuple[str, str]
 Write = Callable[[Locale], str]
