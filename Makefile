@@ -25,11 +25,11 @@ train: $(STAMP) ## set up, train, test, write a run folder
 	$(BIN)/python train.py $(ARGS)
 
 test: $(STAMP) lint ## set up; format, lint, types and tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 test-all: $(STAMP) lint ## the same with the slow tests, and logits compared with transformers (some 200 MB more)
 	$(BIN)/python -m pip install -q $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e ".[dev,parity]"
-	$(BIN)/python -m pytest -m "not gpu" $(ARGS)
+	$(BIN)/python -m pytest -n auto -m "not gpu" $(ARGS)
 
 lint: $(STAMP) ## format, lint and types
 	$(BIN)/ruff check .
