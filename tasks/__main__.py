@@ -3,6 +3,7 @@
 python -m tasks generate RUN --prompt "The "              go on writing
 python -m tasks translate RUN "Monday, November 23, 2026" say it in the other language
 python -m tasks evaluate RUN [KEY=VALUE ...]              judge it again, on the same data or on others
+python -m tasks export RUN --to onnx                      for other programs: onnx, pt2, safetensors, hub
 """
 
 import argparse
@@ -40,6 +41,12 @@ def parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="judge a run again on the test part of its data, or of others")
     evaluate.add_argument("run", type=Path, help="the run folder")
     evaluate.add_argument("data", nargs="*", metavar="KEY=VALUE", help="what differs in the section data: path=FILE")
+
+    export = commands.add_parser("export", help="write it for other programs, compared with the run")
+    export.add_argument("run", type=Path, help="the run folder")
+    kinds = "onnx: onnxruntime and its kin; pt2: torch.export; safetensors: weights alone; hub: a folder as on the Hub"
+    export.add_argument("--to", required=True, choices=("onnx", "pt2", "safetensors", "hub"), help=kinds)
+    export.add_argument("-o", "--out", type=Path, help="the file, or folder; otherwise in the run folder")
     return made
 
 
@@ -50,7 +57,7 @@ def main() -> int:
 
     arguments = parser().parse_args()
     try:
-        return {"generate": generate, "translate": translate, "evaluate": evaluate}[arguments.command](arguments)
+        return COMMANDS[arguments.command](arguments)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader has seen enough
@@ -180,6 +187,28 @@ def evaluate(arguments: argparse.Namespace) -> int:
         print(f"{name.replace('/', ' ')} {value:.4f}")
     return FINE
 
+
+def export(arguments: argparse.Namespace) -> int:
+    """Write the run, and say how close what was written is."""
+    from blocks.graph import ConfigError
+    from tasks.export import KINDS, made_inputs, needs, real_inputs
+    from tasks.export import export as write
+    from tasks.finished import open_run
+
+    needs(arguments.to)
+    run = open_run(arguments.run, tuple(arguments.library))
+    place = arguments.out or arguments.run / KINDS[arguments.to].name
+    try:
+        batch, source = real_inputs(run), "test samples of the run"
+    except ConfigError as error:
+        print(f"the data of the run cannot be read, so made ones are compared\n{error}", file=sys.stderr)
+        batch, source = made_inputs(run), "made inputs"
+    parity = write(run, arguments.to, place, batch, source)
+    print(f"{place}\n{parity}")
+    return FINE
+
+
+COMMANDS = {"generate": generate, "translate": translate, "evaluate": evaluate, "export": export}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -21,12 +21,14 @@ class Finished:
         config: the configuration, as plain dictionaries.
         facts: what the data said of themselves.
         network: with the weights of the best epoch, in evaluation mode.
+        library: where the user's own blocks are.
     """
 
     place: Path
     config: dict[str, Any]
     facts: dict[str, Any]
     network: Any
+    library: tuple[str, ...] = ()
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -59,4 +61,4 @@ def open_run(place: Path, library: tuple[str, ...] = ()) -> Finished:
         raise ArgumentError("run", f"{file} cannot be read: {text}", fix="take another run") from error
     network = build(config["model"], facts=facts, library=library)
     network.load_state_dict({name.removeprefix("network."): value for name, value in weights.items()})
-    return Finished(place, config, facts, network.eval())
+    return Finished(place, config, facts, network.eval(), library)

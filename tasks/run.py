@@ -77,6 +77,7 @@ def train(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
     task = make_task(composed, network, facts, rates)
     trainer = make_trainer(composed, place)
     parameters = sum(parameter.numel() for parameter in network.parameters())
+    record.add(choices={part: composed.choices.get(part) for part in ("model", "data", "task")})
     record.add(facts=facts, samples=data.sizes(), notes=data.notes, parameters=parameters, machine=folder.machine())
     if trainer.is_global_zero:
         announce(composed, place, data, parameters)
@@ -209,14 +210,7 @@ def judge(run: Any, changes: dict[str, Any]) -> dict[str, float]:
         run: as `tasks.finished.open_run` gives it.
         changes: entries of the section `data` that are to differ; its facts are read anew.
     """
-    composed = Composed({**run.config, "data": {**run.config["data"], **changes}})
-    data = config.make(composed, ("data",), without=("facts",))
-    if hasattr(data, "tokenizer") and (run.place / "tokenizer.json").is_file():
-        data.tokenizer = run.tokenizer
-    try:
-        data.read()
-    except ArgumentError as error:
-        raise ConfigError([config.told(composed, ("data",), error)]) from error
+    composed, data = reopened(run, changes)
     read = data.facts()
     for name in ("classes", "vocab", "image"):
         if read.get(name) != run.facts.get(name):
@@ -232,6 +226,19 @@ def judge(run: Any, changes: dict[str, Any]) -> dict[str, float]:
     trainer = pl.Trainer(accelerator="cpu", use_distributed_sampler=False, **quiet)
     metrics = uninterrupted(trainer.test, task, datamodule=data, verbose=False)[0]
     return {name: float(value) for name, value in metrics.items()}
+
+
+def reopened(run: Any, changes: dict[str, Any]) -> tuple[Composed, Any]:
+    """The configuration of a finished run and its data, read again. Arguments: those of `judge`."""
+    composed = Composed({**run.config, "data": {**run.config["data"], **changes}})
+    data = config.make(composed, ("data",), without=("facts",))
+    if hasattr(data, "tokenizer") and (run.place / "tokenizer.json").is_file():
+        data.tokenizer = run.tokenizer
+    try:
+        data.read()
+    except ArgumentError as error:
+        raise ConfigError([config.told(composed, ("data",), error)]) from error
+    return composed, data
 
 
 def best_checkpoint(trainer: pl.Trainer) -> tuple[str | None, int | None]:

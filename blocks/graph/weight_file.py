@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -79,8 +78,8 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
     path = Path(path)
     tensors = {name: value.detach().cpu().contiguous() for name, (value, _) in tensors_of(model).items()}
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            file.write(save(tensors, metadata={"format": "pt"}))
-        os.replace(file.name, path)
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft.write_bytes(save(tensors, metadata={"format": "pt"}))
+        os.replace(draft, path)
     except OSError as error:
         raise ConfigError([Problem(f"{path} cannot be written", got=str(error))]) from error

@@ -1,0 +1,138 @@
+"""A run for other programs: what is written gives what the run gives, or is not left behind."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import onnxruntime
+import pytest
+import torch
+import yaml
+
+from tasks import export as exporting
+from tasks.errors import ArgumentError
+from tasks.export import export, made_inputs, needs, real_inputs
+from tasks.finished import open_run
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ["model.params.depth=1", "model.params.dim=16", "model.params.heads=2", "trainer.max_epochs=1"]
+B = 7
+
+
+def trained(folder, *arguments):
+    command = [sys.executable, str(ROOT / "train.py"), *TINY, *arguments, f"hydra.run.dir={folder}/run"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True, timeout=180)
+    assert result.returncode == 0, result.stderr
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("classify"), "trainer.limit_train_batches=4")
+
+
+@pytest.fixture(scope="module")
+def run(place):
+    return open_run(place)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "pt2", "safetensors", "hub"])
+def test_what_is_written_gives_what_the_run_gives_on_real_samples(run, kind, tmp_path):
+    name = exporting.KINDS[kind].name
+    parity = export(run, kind, tmp_path / name, real_inputs(run, B), "test samples")
+    assert parity.batches == (B, 1)
+    assert parity.difference <= (0 if kind != "onnx" else 1e-5)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_an_onnx_file_has_the_names_of_the_yaml_takes_any_batch_and_says_what_it_is(run, tmp_path):
+    export(run, "onnx", tmp_path / "model.onnx", real_inputs(run, B), "test samples")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    (given,), (found,) = session.get_inputs(), session.get_outputs()
+    assert (given.name, given.shape, found.name) == ("image", ["batch", 1, 8, 8], "logits")
+    images = torch.randn(11, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        wanted = run.network(images)["logits"]
+    torch.testing.assert_close(torch.from_numpy(session.run(None, {"image": images.numpy()})[0]), wanted)
+    told = json.loads(session.get_modelmeta().custom_metadata_map["dougong"])
+    assert told["facts"] == {"image": {"channels": 1, "height": 8, "width": 8}, "classes": 10}
+
+
+def test_a_folder_for_the_hub_explains_itself_and_runs_without_this_project(run, tmp_path):
+    export(run, "hub", tmp_path / "hub", real_inputs(run, B), "test samples")
+    assert sorted(path.name for path in (tmp_path / "hub").iterdir()) == [
+        "README.md", "config.json", "model.py", "model.safetensors",
+    ]  # fmt: skip
+    card = (tmp_path / "hub" / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\nlibrary_name: dougong\ntags:\n- pytorch\n- vit\n---\n\n# vit on digits\n")
+    code = card.split("```python\n")[1].split("```")[0]
+    alone = f"import sys\nsys.modules['blocks'] = None\n{code}\nprint(sum(p.numel() for p in network.parameters()))"
+    result = subprocess.run([sys.executable, "-c", alone], cwd=tmp_path / "hub", text=True, capture_output=True)
+    assert result.stdout.strip() == str(sum(p.numel() for p in run.network.parameters())), result.stderr
+
+
+def test_what_differs_is_told_and_not_left_behind(run, tmp_path, monkeypatch):
+    def wrong(finished, path, batch):
+        network = exporting.write_safetensors(finished, path, batch)
+        return lambda part: {name: tensor + 0.01 for name, tensor in network(part).items()}
+
+    monkeypatch.setitem(exporting.KINDS, "pt2", exporting.Kind("model.safetensors", (), wrong))
+    with pytest.raises(
+        ArgumentError, match="what was written differs from the run; got test samples, batches of 7 and 1"
+    ):
+        export(run, "pt2", tmp_path / "model.safetensors", real_inputs(run, B), "test samples")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_package_that_is_missing_is_told_with_what_to_install(monkeypatch):
+    monkeypatch.setattr(exporting.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ArgumentError) as caught:
+        needs("onnx")
+    assert str(caught.value) == (
+        "--to onnx needs onnx and onnxscript and onnxruntime, which are not installed; "
+        'fix: pip install -c constraints.txt -e ".[onnx]"'
+    )
+
+
+def test_a_file_that_is_there_is_not_overwritten(run, tmp_path):
+    (tmp_path / "model.pt2").write_text("mine")
+    with pytest.raises(ArgumentError, match="exists already"):
+        export(run, "pt2", tmp_path / "model.pt2", real_inputs(run, B), "test samples")
+    assert (tmp_path / "model.pt2").read_text() == "mine"
+
+
+def test_made_inputs_have_the_shapes_of_the_real_ones(run):
+    real, made = real_inputs(run, B), made_inputs(run, B)
+    assert {name: (tensor.shape, tensor.dtype) for name, tensor in made.items()} == {
+        name: (tensor.shape, tensor.dtype) for name, tensor in real.items()
+    }
+
+
+def test_where_the_data_are_gone_made_ones_are_compared_and_that_is_said(place, tmp_path, capsys, monkeypatch):
+    from tasks.__main__ import main
+
+    kept = torch.load(place / "checkpoints" / "best.ckpt", weights_only=True)
+    gone = {"_target_": "tasks.data.arrays.Arrays", "path": str(tmp_path / "gone.npz")}
+    kept["hyper_parameters"]["config"]["data"] = gone
+    moved = tmp_path / "run"
+    (moved / "checkpoints").mkdir(parents=True)
+    torch.save(kept, moved / "checkpoints" / "best.ckpt")
+    (moved / "config.yaml").write_text(yaml.safe_dump(kept["hyper_parameters"]["config"]))
+    monkeypatch.setattr(sys, "argv", ["tasks", "export", str(moved), "--to", "safetensors"])
+    assert main() == 0
+    out, err = capsys.readouterr()
+    assert "made inputs, batches of 8 and 1: largest difference 0.0e+00" in out
+    assert err.startswith("the data of the run cannot be read, so made ones are compared\n")
+    assert "gone.npz does not exist" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["onnx", "pt2", "safetensors", "hub"])
+def test_masks_and_tied_parameters_come_along(kind, tmp_path):
+    small = ("data.train=256", "data.val=20", "data.test=20")
+    run = open_run(trained(tmp_path, "experiment=translate", *small))
+    parity = export(run, kind, tmp_path / exporting.KINDS[kind].name, real_inputs(run, B), "test samples")
+    assert parity.difference <= 1e-5 * parity.scale
