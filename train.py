@@ -123,8 +123,10 @@ def check_sweep(arguments: Any) -> None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     from blocks.graph import ConfigError, compose
+    from hydra_plugins.dougong import RESUME
 
-    overrides = OverridesParser.create().parse_overrides(arguments.overrides)
+    words = [text for text in arguments.overrides if text != RESUME]
+    overrides = OverridesParser.create().parse_overrides(words)
     if any(override.key_or_group == "hydra/sweeper" for override in overrides):
         return  # another sweeper has its own idea of what there is to run
     first = None

@@ -1,5 +1,6 @@
 """Hydra's way to a sweep that survives its runs. Hydra looks for plugins under this name and nowhere else."""
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, open_dict
+
+RESUME = "resume=true"  # goes on with the newest sweep of the same command
 
 
 class TableSweeper(BasicSweeper):
@@ -20,51 +23,72 @@ class TableSweeper(BasicSweeper):
         super().__init__(max_batch_size=max_batch_size, params=params)
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
-        from tasks import folder
+        from tasks import folder, sweep
 
-        self.place = folder.claim(Path(str(config.hydra.sweep.dir)))
+        self.command = [text for text in config.hydra.overrides.task if text != RESUME]
+        wanted = Path(str(config.hydra.sweep.dir))
+        self.earlier = None
+        if RESUME in config.hydra.overrides.task:
+            runs = Path(str(config.get("runs", "runs")))
+            self.earlier = wanted if (wanted / sweep.PLAN).is_file() else sweep.latest(runs, self.command)
+        self.place = self.earlier or folder.claim(wanted)
         with open_dict(config):
             config.hydra.sweep.dir = str(self.place)
             config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{self.place}'")  # each job composes anew
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
-        from tasks import folder
+        from blocks.graph import ConfigError
+        from tasks import folder, sweep
 
-        combinations = self._combinations(arguments)
-        jobs = self._composable(combinations)
-        good = [job["overrides"] for job in jobs if "error" not in job]
-        done = 0
-        print(f"{len(jobs)} runs, sweep folder {folder.near(self.place)}", flush=True)
+        jobs, configs = self._composable(self._combinations(arguments))
+        if self.earlier is None:
+            sweep.write_plan(self.place, jobs, self.command)
+        try:
+            numbers = sweep.missing(self.place, jobs, configs)
+        except ConfigError as error:
+            print(error, file=sys.stderr)
+            sys.exit(2)
+        done = f", {len(jobs) - len(numbers)} are done" if self.earlier else ""
+        print(f"{len(jobs)} runs{done}, sweep folder {folder.near(self.place)}", flush=True)
         status = 0
         try:
-            for batch in self.split_overrides_to_chunks(good, self.max_batch_size) if good else ():
-                self.launcher.launch(batch, initial_job_idx=done)
-                done += len(batch)
+            self._launch({int(job["folder"]): job["overrides"] for job in jobs if "folder" in job}, numbers)
         except KeyboardInterrupt:
             status = 130
         self._finish(status)
 
-    def _combinations(self, arguments: list[str]) -> list[list[str]]:
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        return [combination for batch in self.split_arguments(overrides, None) for combination in batch]
-
-    def _composable(self, combinations: list[list[str]]) -> list[dict[str, Any]]:
-        """The plan: each combination with its folder, or with the reason why it cannot be composed."""
-        from blocks.graph import ConfigError, compose
+    def _launch(self, jobs: dict[int, list[str]], numbers: list[int]) -> None:
+        """Run the jobs of these numbers; what an earlier try left in their folders goes."""
         from tasks import sweep
 
+        for number in numbers:
+            shutil.rmtree(self.place / str(number), ignore_errors=True)
+        for stretch in sweep.stretches(numbers):
+            first = stretch[0]
+            for batch in self.split_overrides_to_chunks([jobs[number] for number in stretch], self.max_batch_size):
+                self.launcher.launch(batch, initial_job_idx=first)
+                first += len(batch)
+
+    def _combinations(self, arguments: list[str]) -> list[list[str]]:
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        given = [text for text in arguments if text != RESUME]
+        overrides = parser.parse_overrides([*self._parse_config(), *given])
+        return [combination for batch in self.split_arguments(overrides, None) for combination in batch]
+
+    def _composable(self, combinations: list[list[str]]) -> tuple[list[dict[str, Any]], dict[int, dict[str, Any]]]:
+        """The plan: each combination with its folder, or why it cannot be composed; and what they are composed to."""
+        from blocks.graph import ConfigError, compose
+
         jobs: list[dict[str, Any]] = []
-        for overrides in combinations:
+        configs = {}
+        for number, overrides in enumerate(combinations):
             try:
-                compose([text for text in overrides if not text.startswith("hydra")])
-                folder = str(sum("error" not in job for job in jobs))
-                jobs.append({"overrides": overrides, "folder": folder})
+                configs[number] = compose([text for text in overrides if not text.startswith("hydra")]).config
+                jobs.append({"overrides": overrides, "folder": str(number)})
             except ConfigError as error:
                 jobs.append({"overrides": overrides, "error": str(error)})
-        sweep.write_plan(self.place, jobs)
-        return jobs
+        return jobs, configs
 
     def _finish(self, status: int) -> None:
         from tasks import folder, sweep

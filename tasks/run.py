@@ -30,6 +30,7 @@ SECTIONS = (
     "seed",
     "library",
     "runs",
+    "resume",
     "weights",
 )
 PLACES = ("dirpath", "folder", "save_dir")  # arguments that name a place inside the run folder

@@ -1,13 +1,18 @@
 """The end of a sweep: one row for each run, mean and spread over seeds, as a table and as CSV."""
 
+import contextlib
 import csv
 import json
 import math
+import signal
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from blocks.graph import ConfigError, Problem
 from tasks import folder
 
 PLAN = "sweep.json"
@@ -15,20 +20,75 @@ PLAN = "sweep.json"
 Row = dict[str, Any]
 
 
-def write_plan(place: Path, jobs: Sequence[dict[str, Any]]) -> None:
+def write_plan(place: Path, jobs: Sequence[dict[str, Any]], command: Sequence[str] = ()) -> None:
     """Write down what shall run before it runs, so that a job that dies is still known.
 
     Args:
         place: the folder of the sweep.
         jobs: each with "overrides", and "folder" or, if it could not be composed, "error".
+        command: the words of the command line that the jobs come from.
     """
     place.mkdir(parents=True, exist_ok=True)
-    (place / PLAN).write_text(json.dumps(list(jobs), indent=2) + "\n")
+    plan = {"command": list(command), "jobs": list(jobs)}
+    (place / PLAN).write_text(json.dumps(plan, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def planned(place: Path) -> dict[str, Any]:
+    """What `write_plan` wrote."""
+    return json.loads((place / PLAN).read_text(encoding="utf-8"))
+
+
+def latest(runs: Path, command: Sequence[str]) -> Path | None:
+    """The newest sweep below `runs` that the same command started."""
+    for file in sorted(runs.rglob(PLAN), key=lambda file: file.stat().st_mtime, reverse=True):
+        with contextlib.suppress(ValueError, KeyError, OSError):  # a sweep that was killed while it wrote its plan
+            if planned(file.parent)["command"] == list(command):
+                return file.parent
+    return None
+
+
+def missing(place: Path, jobs: Sequence[dict[str, Any]], configs: Mapping[int, dict[str, Any]]) -> list[int]:
+    """The jobs of a sweep that are still to be run: those that did not finish, or finished with other values.
+
+    Args:
+        place: the folder of the sweep.
+        jobs: its plan, as composed now.
+        configs: what each job is composed to now.
+
+    Raises:
+        ConfigError: the folder holds a sweep with other jobs.
+    """
+    if planned(place)["jobs"] != list(jobs):
+        text, fix = f"{folder.near(place)} holds a sweep with other jobs", "another hydra.sweep.dir, or no resume=true"
+        raise ConfigError([Problem(text, "the command line", "resume", fix=fix)])
+    return [
+        row["job"]
+        for row in read(place)
+        if row["folder"] and (row["status"] != "finished" or composed(place / row["folder"]) != configs[row["job"]])
+    ]
+
+
+def composed(place: Path) -> Any:
+    """The configuration that a run wrote down; None where it did not."""
+    with contextlib.suppress(OSError, yaml.YAMLError):
+        return yaml.safe_load((place / "config.yaml").read_text(encoding="utf-8"))
+    return None
+
+
+def stretches(numbers: Sequence[int]) -> list[list[int]]:
+    """Numbers that follow each other stand together: [1, 2, 5] is [[1, 2], [5]]."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and found[-1][-1] == number - 1:
+            found[-1].append(number)
+        else:
+            found.append([number])
+    return found
 
 
 def read(place: Path) -> list[Row]:
     """One row for each job of the sweep in `place`, in the order of the sweep."""
-    return [row(number, job, place) for number, job in enumerate(json.loads((place / PLAN).read_text()))]
+    return [row(number, job, place) for number, job in enumerate(planned(place)["jobs"])]
 
 
 def row(number: int, job: dict[str, Any], place: Path) -> Row:
@@ -43,6 +103,36 @@ def row(number: int, job: dict[str, Any], place: Path) -> Row:
         return found | {"status": "died", "error": "it was killed: its record says that it is still running"}
     scores = {"seconds": record["seconds"], **record["test"]} if record["status"] == "finished" else {}
     return found | {"status": record["status"], "error": record.get("error", ""), **scores}
+
+
+def note_end(place: Path, status: int | None) -> None:
+    """Write into the record of a run that could not do it itself how its process ended."""
+    record = folder.read(place)
+    if record is None or record["status"] != "running":
+        return
+    how = (
+        f"the process was ended by {signal_name(-status)}" if status and status < 0 else f"it left with status {status}"
+    )
+    if status == -signal.SIGKILL:
+        how += "; where nobody did it, the system was out of memory"
+    ended = {**record, "status": "died", "error": how, "ended": folder.now()}
+    folder.Record(place, **ended)
+
+
+def signal_name(number: int) -> str:
+    """SIGKILL for 9."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def one_line(number: int, place: Path, overrides: Sequence[str], status: int | None) -> str:
+    """How a run of several at once ended, for the terminal."""
+    record = folder.read(place) or {"status": "failed", "error": f"it left with status {status}"}
+    scores = "  ".join(f"{name.replace('/', ' ')} {value:.4f}" for name, value in record.get("test", {}).items())
+    why = (str(record.get("error")).splitlines() or [""])[0] if record["status"] != "finished" else scores
+    return f"job {number} {record['status']}: {' '.join(overrides)}  {why}"
 
 
 def settings(rows: Sequence[Row]) -> list[str]:

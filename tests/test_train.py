@@ -89,11 +89,44 @@ def test_a_sweep_goes_on_after_failures_and_says_so(tmp_path):
     assert "Traceback" not in out + err
 
 
-def test_a_run_that_leaves_the_program_does_not_end_the_sweep(tmp_path):
-    code = patched("tasks.run.train = lambda composed, *rest: sys.exit(0)")
-    status, out, _ = finish(start(tmp_path, "-m", "seed=1,2", *SMALL, code=code))
+LEAVING = """
+import os, signal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Leaving(nn.Module):
+    def __init__(self, way: str):
+        super().__init__()
+        self.way = way
+
+    def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
+        if self.training and os.path.exists("broken"):
+            {"exit": lambda: os._exit(0), "kill": lambda: os.kill(os.getpid(), signal.SIGKILL)}.get(self.way, int)()
+        return x
+"""
+
+
+def test_a_job_that_leaves_or_is_killed_does_not_end_the_sweep_and_runs_again_when_asked(tmp_path):
+    (tmp_path / "leaving.py").write_text(LEAVING)
+    (tmp_path / "broken").touch()
+    node = ("+model.graph.leaving.block=Leaving", "+model.graph.leaving.after=position")
+    ways = "+model.graph.leaving.way=exit,kill,none"
+    command = ("-m", *SMALL, "library=[leaving.py]", *node, ways)
+    status, out, _ = finish(start(tmp_path, *command))
     assert status == 1
-    assert out.count("SystemExit: 0") == 2
+    assert "job 0 died" in out
+    assert "it left with status 0" in out
+    assert "the process was ended by SIGKILL; where nobody did it, the system was out of memory" in out
+    (tmp_path / "broken").unlink()
+    kept = json.loads(next(tmp_path.rglob("2/run.json")).read_text())["started"]
+    status, out, _ = finish(start(tmp_path, *command, "resume=true"))
+    assert (status, out.splitlines()[0].partition(",")[0]) == (0, "3 runs")
+    assert "3 runs, 1 are done, sweep folder " in out
+    assert json.loads(next(tmp_path.rglob("2/run.json")).read_text())["started"] == kept
+    (table,) = tmp_path.rglob("sweep.csv")
+    assert [line.split(",")[2] for line in table.read_text().splitlines()[1:]] == ["finished"] * 3
 
 
 def test_a_sweep_of_which_nothing_can_be_composed_is_a_mistake(tmp_path):

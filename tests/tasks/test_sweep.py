@@ -1,7 +1,9 @@
 import csv
+import os
 
 import pytest
 
+from blocks.graph import ConfigError
 from tasks import folder, sweep
 
 
@@ -74,3 +76,45 @@ def test_one_seed_has_no_spread(tmp_path):
 def test_a_job_that_never_started_is_not_run(tmp_path):
     sweep.write_plan(tmp_path, [{"overrides": ["seed=1"], "folder": "0"}])
     assert sweep.read(tmp_path)[0]["status"] == "not run"
+
+
+def test_the_newest_sweep_of_the_same_command_is_found(tmp_path):
+    for number, command in enumerate((["seed=1,2"], ["seed=1,2"], ["seed=3"])):
+        sweep.write_plan(tmp_path / str(number), [], command)
+        os.utime(tmp_path / str(number) / sweep.PLAN, (number, number))
+    assert sweep.latest(tmp_path, ["seed=1,2"]) == tmp_path / "1"
+    assert sweep.latest(tmp_path, ["seed=4"]) is None
+
+
+def test_what_did_not_finish_or_was_composed_to_other_values_runs_again(place):
+    jobs = sweep.planned(place)["jobs"]
+    configs = {number: {"seed": number} for number in range(5)}
+    for number in range(4):
+        (place / jobs[number]["folder"] / "config.yaml").write_text(f"seed: {number if number != 2 else 99}\n")
+    assert sweep.missing(place, jobs, configs) == [2, 4]  # the sixth cannot be composed
+    with pytest.raises(ConfigError, match="holds a sweep with other jobs"):
+        sweep.missing(place, jobs[:3], configs)
+
+
+def test_numbers_that_follow_each_other_stand_together():
+    assert sweep.stretches([1, 2, 5, 7, 8]) == [[1, 2], [5], [7, 8]]
+    assert sweep.stretches([]) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (-15, "the process was ended by SIGTERM"),
+        (-9, "the process was ended by SIGKILL; where nobody did it, the system was out of memory"),
+        (3, "it left with status 3"),
+    ],
+)
+def test_how_a_process_ended_is_written_into_a_record_that_could_not_say_it(tmp_path, status, told):
+    folder.Record(tmp_path / "0")
+    sweep.note_end(tmp_path / "0", status)
+    record = folder.read(tmp_path / "0")
+    assert (record["status"], record["error"]) == ("died", told)
+    finished = folder.Record(tmp_path / "1")
+    finished.add(status="finished")
+    sweep.note_end(tmp_path / "1", status)
+    assert folder.read(tmp_path / "1") == {"status": "finished"}

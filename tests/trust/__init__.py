@@ -1,0 +1,1 @@
+"""The harness behind docs/trust.md: one command a figure."""
