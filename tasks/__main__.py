@@ -2,6 +2,7 @@
 
 python -m tasks generate RUN --prompt "The "              go on writing
 python -m tasks translate RUN "Monday, November 23, 2026" say it in the other language
+python -m tasks predict RUN INPUT ...                     name the classes of images, arrays or texts
 python -m tasks evaluate RUN [KEY=VALUE ...]              judge it again, on the same data or on others
 python -m tasks export RUN --to onnx                      for other programs: onnx, pt2, safetensors, hub
 """
@@ -38,6 +39,22 @@ def parser() -> argparse.ArgumentParser:
     translate.add_argument("--beams", type=int, default=1, help="width of the beam (1: greedy)")
     translate.add_argument("--length-penalty", type=float, default=0.6)
 
+    predict = commands.add_parser(
+        "predict",
+        help="name the class of images, arrays or texts",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="One row for each item: its likeliest class and how probable it is.\n"
+        "A bad item is told, keeps its row, and does not stop the rest.",
+    )
+    predict.add_argument("run", type=Path, help="the run folder, of task=classify")
+    predict.add_argument(
+        "input", nargs="*", help="files, folders, FILE.npz:ARRAY, texts; - or none: lines of standard input"
+    )
+    predict.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there, not to standard output")
+    predict.add_argument("--json", action="store_true", help="one JSON object a line, instead of CSV")
+    predict.add_argument("--top", type=int, default=1, metavar="K", help="the K likeliest classes of each (1)")
+    predict.add_argument("--batch-size", type=int, default=64, metavar="N", help="items at a time (64)")
+
     evaluate = commands.add_parser("evaluate", help="judge a run again on the test part of its data, or of others")
     evaluate.add_argument("run", type=Path, help="the run folder")
     evaluate.add_argument("data", nargs="*", metavar="KEY=VALUE", help="what differs in the section data: path=FILE")
@@ -50,12 +67,24 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def parsed() -> argparse.Namespace:
+    """The arguments; texts and files may stand before options and behind them, which argparse alone does not take."""
+    made = parser()
+    arguments, rest = made.parse_known_args()
+    several = next((name for name in ("input", "text", "data") if hasattr(arguments, name)), None)
+    if rest and (several is None or any(word.startswith("-") and word != "-" for word in rest)):
+        made.error(f"unrecognized arguments: {' '.join(rest)}")
+    if several and rest:
+        getattr(arguments, several).extend(rest)
+    return arguments
+
+
 def main() -> int:
     """Answer; 0 if all is well, 1 where some item was bad, 2 for a mistake on the command line, 130 after Ctrl-C."""
     from blocks.graph import ConfigError
     from tasks.errors import ArgumentError
 
-    arguments = parser().parse_args()
+    arguments = parsed()
     try:
         return COMMANDS[arguments.command](arguments)
     except KeyboardInterrupt:
@@ -165,6 +194,13 @@ def translate(arguments: argparse.Namespace) -> int:
     return CRASH if bad else FINE
 
 
+def predict(arguments: argparse.Namespace) -> int:
+    """The classes of new input."""
+    from tasks import predict
+
+    return predict.predict(arguments)
+
+
 def evaluate(arguments: argparse.Namespace) -> int:
     """The metrics of the test part, as train.py prints them."""
     import logging
@@ -208,7 +244,13 @@ def export(arguments: argparse.Namespace) -> int:
     return FINE
 
 
-COMMANDS = {"generate": generate, "translate": translate, "evaluate": evaluate, "export": export}
+COMMANDS = {
+    "generate": generate,
+    "translate": translate,
+    "predict": predict,
+    "evaluate": evaluate,
+    "export": export,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

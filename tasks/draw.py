@@ -178,3 +178,14 @@ def png(picture) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def thumbnail(image):
+    """A tensor in [0, 1] with one or three channels, as a PIL image of at most 224 pixels."""
+    from PIL import Image
+
+    pixels = (image * 255).round().byte()
+    array = pixels[0].numpy() if len(pixels) != 3 else pixels.permute(1, 2, 0).numpy()
+    picture = Image.fromarray(array)
+    picture.thumbnail((224, 224))
+    return picture

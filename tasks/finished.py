@@ -1,13 +1,17 @@
 """A finished run, opened again: its configuration, its trained network, its tokenizer."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 
-from blocks.graph import build
+from blocks.graph import Composed, build
+from tasks import config
+from tasks.data.module import TOKENIZER, read_kept
+from tasks.data.reader import Reader
 from tasks.data.tokenizer import Tokenizer
 from tasks.errors import ArgumentError
 
@@ -30,10 +34,26 @@ class Finished:
     network: Any
     library: tuple[str, ...] = ()
 
+    @cached_property
+    def reader(self) -> Reader:
+        """What makes batches of raw input, as in training; raises ArgumentError where the run has none."""
+        return find_data(self.config).reader.open(self.place, self._kept["reader"])
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """The names of the classes, by number; raises ArgumentError as `reader`."""
+        return self._kept["classes"]
+
+    @cached_property
+    def _kept(self) -> dict[str, Any]:
+        if find_data(self.config).reader is None:
+            raise ArgumentError("run", f"{self.place}: data of this kind are not read one by one")
+        return read_kept(self.place)
+
     @property
     def tokenizer(self) -> Tokenizer:
         """Raises ArgumentError where the run has none."""
-        path = self.place / "tokenizer.json"
+        path = self.place / TOKENIZER
         if not path.is_file():
             raise ArgumentError("run", f"{self.place} has no tokenizer: it did not learn from texts")
         return Tokenizer.load(path)
@@ -62,3 +82,8 @@ def open_run(place: Path, library: tuple[str, ...] = ()) -> Finished:
     network = build(config["model"], facts=facts, library=library)
     network.load_state_dict({name.removeprefix("network."): value for name, value in weights.items()})
     return Finished(place, config, facts, network.eval(), library)
+
+
+def find_data(values: dict[str, Any]) -> Any:
+    """The class of the data module that a configuration names."""
+    return config.find(Composed(values), ("data",))

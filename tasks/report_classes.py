@@ -4,11 +4,9 @@ import csv
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from tasks import draw, page
 
-MISTAKES = 12  # pictures of mistakes on the page
+MISTAKES = 12  # on the page
 SHARES = 20  # with more classes the predictions list no share for each
 
 
@@ -30,10 +28,10 @@ def write_predictions(path: Path, index: Any, label: Any, share: Any, data: Any)
     """One line for each test sample: what it is, what it was taken for, and how surely."""
     names, classes = data.names("test"), data.classes
     few = len(classes) <= SHARES
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        file_column, share_columns = ["file"] if names else [], [f"p({name})" for name in classes] if few else []
-        writer.writerow(["index", *file_column, "label", "prediction", "correct", "share", *share_columns])
+        name_column, share_columns = [data.noun] if names else [], [f"p({name})" for name in classes] if few else []
+        writer.writerow(["index", *name_column, "label", "prediction", "correct", "share", *share_columns])
         for number, true, row in zip(index.tolist(), label.tolist(), share, strict=True):
             taken = int(row.argmax())
             shares = [f"{value:.4f}" for value in row.tolist()] if few else []
@@ -63,7 +61,7 @@ def class_table(counts: list[list[int]], classes: list[str]) -> tuple[list[str],
 
 
 def mistakes(index: Any, label: Any, share: Any, data: Any) -> str:
-    """Pictures of the test samples that were taken for something else most surely."""
+    """The test samples that were taken for something else most surely."""
     taken = share.argmax(1)
     wrong = (taken != label).nonzero()[:, 0]
     if not len(wrong):
@@ -73,17 +71,6 @@ def mistakes(index: Any, label: Any, share: Any, data: Any) -> str:
     for number in worst:
         true, guess = data.classes[int(label[number])], data.classes[int(taken[number])]
         words = f"{true} taken for {guess}, {float(share[number].max()):.0%}"
-        figures.append(page.figure(draw.png(as_picture(data.picture("test", int(index[number])))), words))
+        figures.append(data.show("test", int(index[number]), words))
     more = f"<p>The {len(worst)} surest of {len(wrong)}, of {len(label)} test samples.</p>"
     return more + f'<div class="pictures">{"".join(figures)}</div>'
-
-
-def as_picture(image: Any) -> Any:
-    """A tensor in [0, 1] with one or three channels, as a PIL image of at most 224 pixels."""
-    from PIL import Image
-
-    pixels = (image * 255).round().to(torch.uint8)
-    array = pixels[0].numpy() if len(pixels) != 3 else pixels.permute(1, 2, 0).numpy()
-    picture = Image.fromarray(array)
-    picture.thumbnail((224, 224))
-    return picture

@@ -71,8 +71,7 @@ def train(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
 
     data = read_data(composed)
     facts = data.facts()
-    if hasattr(data, "save"):
-        data.save(place)
+    data.save(place)
     network = assemble(composed, facts)
     rates = tune(composed, network, data)
     task = make_task(composed, network, facts, rates)
@@ -233,8 +232,7 @@ def reopened(run: Any, changes: dict[str, Any]) -> tuple[Composed, Any]:
     """The configuration of a finished run and its data, read again. Arguments: those of `judge`."""
     composed = Composed({**run.config, "data": {**run.config["data"], **changes}})
     data = config.make(composed, ("data",), without=("facts",))
-    if hasattr(data, "tokenizer") and (run.place / "tokenizer.json").is_file():
-        data.tokenizer = run.tokenizer
+    data.restore(run.place)
     try:
         data.read()
     except ArgumentError as error:

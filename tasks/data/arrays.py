@@ -1,7 +1,5 @@
 """Images in arrays, as people have them on disk: one .npz file, or a folder of IDX files."""
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tasks.data import idx
+from tasks.data import idx, npz
 from tasks.data.held import HeldImages
+from tasks.data.picture import on_scale
 from tasks.data.split import part, split
 from tasks.errors import ArgumentError
 
@@ -40,10 +39,21 @@ class Arrays(HeldImages):
             fix = "data.path=FILE.npz, or data.path=FOLDER with IDX files"
             raise ArgumentError("path", f"{self.path} does not exist", got=f"path={self.path}", fix=fix)
         raw = read_folder(self.path) if self.path.is_dir() else read_npz(self.path)
-        pairs = {name: (images(found["image"], self.path), found["label"].reshape(-1)) for name, found in raw.items()}
+        pairs = {
+            name: (npz.images(found["image"], self.path), found["label"].reshape(-1)) for name, found in raw.items()
+        }
         self._name_classes(pairs)
         numbers = {name: self._number(name, image, label) for name, (image, label) in pairs.items()}
-        return self._completed(on_one_scale(numbers))
+        return self._completed(self._on_one_scale(numbers))
+
+    def _on_one_scale(self, pairs: dict[str, tuple[Tensor, Tensor]]) -> dict[str, tuple[Tensor, Tensor]]:
+        """Float images in [0, 1], by the smallest and the largest value of the training part; bytes stay bytes."""
+        image = pairs["train"][0]
+        if self.scale is None:
+            if image.dtype == torch.uint8 or (image.min() >= 0 and image.max() <= 1):
+                return pairs
+            self.scale = [float(image.min()), float(image.max())]
+        return {name: (on_scale(image, self.scale), label) for name, (image, label) in pairs.items()}
 
     def _name_classes(self, pairs: dict[str, tuple[Tensor, np.ndarray]]) -> None:
         self.values = np.unique(pairs["train"][1])
@@ -79,15 +89,7 @@ class Arrays(HeldImages):
 
 def read_npz(path: Path) -> Raw:
     """The parts in a .npz file."""
-    try:
-        with path.open("rb") as content:
-            file = np.load(content, allow_pickle=False)
-            if isinstance(file, np.ndarray):
-                raise ValueError("it holds one array without a name")
-            found = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        fix = "data.path=FILE.npz with plain arrays of numbers"
-        raise ArgumentError("path", f"{path} cannot be read as .npz: {error}", fix=fix) from error
+    found = npz.read(path)
     raw: Raw = {}
     for name, value in found.items():
         words = name.lower().replace("-", "_").split("_")
@@ -123,30 +125,3 @@ def checked(raw: Raw, path: Path, got: str, fits: str) -> Raw:
             if kind not in found:
                 raise ArgumentError("path", f"{path}: the {name} part has no {kind}s", got=got, fits=fits)
     return raw
-
-
-def images(array: np.ndarray, path: Path) -> Tensor:
-    """Images as (samples, channels, height, width)."""
-    if array.ndim == 3:
-        array = array[:, None]
-    elif array.ndim == 4 and array.shape[-1] in (1, 3, 4) and array.shape[1] not in (1, 3, 4):
-        array = np.moveaxis(array, -1, 1)
-    if array.ndim != 4 or not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
-        got = f"shape {array.shape} of {array.dtype}"
-        fits = "(samples, height, width), or with channels before or after height and width"
-        raise ArgumentError("path", f"{path}: images must be arrays of three or four axes", got=got, fits=fits)
-    array = array if array.dtype == np.uint8 else array.astype(np.float32)
-    return torch.from_numpy(np.ascontiguousarray(array))
-
-
-def on_one_scale(pairs: dict[str, tuple[Tensor, Tensor]]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Float images in [0, 1], by the smallest and the largest value of the training part; bytes stay bytes."""
-    image = pairs["train"][0]
-    if image.dtype == torch.uint8:
-        return pairs
-    low, high = image.min(), image.max()
-    if low >= 0 and high <= 1:
-        return pairs
-    return {
-        name: ((image.float() - low) / (high - low).clamp_min(1e-9), label) for name, (image, label) in pairs.items()
-    }

@@ -1,14 +1,18 @@
 """Images that fit in memory are held as tensors and cut into batches by index: no worker processes, no copies."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from tasks import draw, page
 from tasks.data import augment
+from tasks.data.image_reader import ImageReader
+from tasks.data.module import READER, DataModule, read_kept
 from tasks.data.order import Order, generator
+from tasks.data.picture import as_share
 from tasks.data.split import PARTS, check_shares
 from tasks.errors import must_be_positive, must_be_share, must_not_be_negative
 
@@ -60,7 +64,7 @@ class Batches:
         return augment.flip(image, source) if self.flip else image
 
 
-class HeldImages(pl.LightningDataModule):
+class HeldImages(DataModule):
     """Base of the data modules whose images fit in memory: a subclass reads, this one scales, splits and batches.
 
     Args:
@@ -75,6 +79,8 @@ class HeldImages(pl.LightningDataModule):
         split_seed: seed of the split; kept apart so that runs with several seeds are judged on the same samples.
         facts: what the YAML declares about the data; checked against what is read.
     """
+
+    reader = ImageReader
 
     def __init__(
         self,
@@ -100,8 +106,8 @@ class HeldImages(pl.LightningDataModule):
         self.moved = {"shift": shift, "rotate": rotate, "scale": scale}
         self.seed, self.split_seed, self.declared = seed, split_seed, facts
         self.parts: dict[str, dict[str, Tensor]] = {}
-        self.classes: list[str] = []
-        self.notes: list[str] = []
+        self.measured: tuple[Tensor, Tensor] | None = None  # of a finished run: its mean and standard deviation
+        self.scale: list[float] | None = None  # lowest and highest value, where `load` brought floats to [0, 1]
 
     def load(self) -> dict[str, tuple[Tensor, Tensor]]:
         """The parts "train", "val" and "test", each (images as uint8, or float in [0, 1]; labels)."""
@@ -113,7 +119,7 @@ class HeldImages(pl.LightningDataModule):
             return
         loaded = self.load()
         self.parts = {name: {"image": image, "label": label.long()} for name, (image, label) in loaded.items()}
-        self.mean, self.std = statistics(self.parts["train"]["image"])
+        self.mean, self.std = self.measured or statistics(self.parts["train"]["image"])
         if not self.classes:
             count = max(int(part["label"].max()) for part in self.parts.values()) + 1
             self.classes = [str(number) for number in range(count)]
@@ -128,16 +134,22 @@ class HeldImages(pl.LightningDataModule):
         """Number of samples in each part."""
         return {name: len(self.parts[name]["label"]) for name in PARTS}
 
-    def names(self, part: str) -> list[str] | None:
-        """A name for each sample of a part, where the samples are files."""
-        return None
-
     def picture(self, part: str, index: int) -> Tensor:
         """One image as it was read, in [0, 1]."""
         return as_share(self.parts[part]["image"][index]).clamp(0, 1)
 
-    def setup(self, stage: str) -> None:
-        self.read()
+    def show(self, part: str, index: int, words: str) -> str:
+        return page.figure(draw.png(draw.thumbnail(self.picture(part, index))), words)
+
+    def restore(self, place: Path) -> None:
+        super().restore(place)
+        if (place / READER).is_file():
+            reader = ImageReader(**read_kept(place)["reader"])
+            self.measured, self.scale = (reader.mean, reader.std), reader.scale
+
+    def kept(self) -> dict[str, Any]:
+        measured = {"mean": self.mean.flatten().tolist(), "std": self.std.flatten().tolist(), "scale": self.scale}
+        return {**self.facts()["image"], **measured}
 
     def train_dataloader(self) -> Batches:
         return self._batches("train", shuffle=True, moved=self.moved, flip=self.flip)
@@ -153,11 +165,6 @@ class HeldImages(pl.LightningDataModule):
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         order = Order(len(tensors["label"]), shuffle=shuffle, seed=self.seed, rank=rank, world=world)
         return Batches(tensors, self.batch_size, order, mean=self.mean, std=self.std, **augmentation)
-
-
-def as_share(image: Tensor) -> Tensor:
-    """Images as float32 in [0, 1]."""
-    return image.float() / 255 if image.dtype == torch.uint8 else image.float()
 
 
 def statistics(image: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,23 +1,23 @@
 """Images in class folders, read as they are needed."""
 
-import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pytorch_lightning as pl
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from tasks import draw, page
 from tasks.data import files
+from tasks.data.image_reader import ImageReader
+from tasks.data.module import DataModule
 from tasks.data.order import Order, generator
+from tasks.data.picture import as_tensor, cut, middle, opened
 from tasks.data.split import PARTS, check_shares, part, split
 from tasks.errors import ArgumentError, must_be_one_of, must_be_positive, must_be_share, must_not_be_negative
 
 
-class Images(pl.LightningDataModule):
+class Images(DataModule):
     """FOLDER/CLASS/IMAGE, or FOLDER/train, FOLDER/val and FOLDER/test with class folders in each.
 
     Args:
@@ -38,6 +38,8 @@ class Images(pl.LightningDataModule):
         split_seed: seed of the split, the same for every run.
         facts: what the YAML declares about the data; checked against what is read.
     """
+
+    reader = ImageReader
 
     def __init__(
         self,
@@ -71,8 +73,6 @@ class Images(pl.LightningDataModule):
         self.batch_size, self.crop, self.flip, self.workers, self.check = batch_size, crop, flip, workers, check
         self.val, self.test, self.seed, self.split_seed, self.declared = val, test, seed, split_seed, facts
         self.parts: dict[str, files.Samples] = {}
-        self.classes: list[str] = []
-        self.notes: list[str] = []
 
     def _each(self, name: str, value: float | list[float]) -> Tensor:
         each = [value] * self.channels if isinstance(value, (int, float)) else list(value)
@@ -144,8 +144,12 @@ class Images(pl.LightningDataModule):
         """One image as the network gets it, but in [0, 1]."""
         return as_tensor(middle(opened(self.parts[part][index][0], self.channels), self.size))
 
-    def setup(self, stage: str) -> None:
-        self.read()
+    def show(self, part: str, index: int, words: str) -> str:
+        return page.figure(draw.png(draw.thumbnail(self.picture(part, index))), words)
+
+    def kept(self) -> dict[str, Any]:
+        size = {"channels": self.channels, "height": self.size[0], "width": self.size[1]}
+        return {**size, "mean": self.mean.flatten().tolist(), "std": self.std.flatten().tolist()}
 
     def train_dataloader(self) -> DataLoader:
         return self._loader("train", training=True)
@@ -200,47 +204,3 @@ class Files(Dataset[dict[str, Any]]):
         if self.flip and torch.rand((), generator=source) < 0.5:
             tensor = tensor.flip(2)
         return {"image": tensor, "label": self.label[index], "index": index}
-
-
-def opened(path: Path, channels: int) -> Image.Image:
-    """An image file, decoded, in colour or grey; what is transparent becomes white."""
-    try:
-        with Image.open(path) as file:
-            image: Image.Image = file
-            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            return image.convert("RGB" if channels == 3 else "L")
-    except (OSError, SyntaxError) as error:
-        raise RuntimeError(f"{path} cannot be read: {error}") from error
-
-
-def middle(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The largest part of the wished proportions around the middle, scaled to `size` (height, width)."""
-    height, width = size
-    scale = min(image.width / width, image.height / height)
-    wide, high = width * scale, height * scale
-    left, top = (image.width - wide) / 2, (image.height - high) / 2
-    box = (left, top, left + wide, top + high)
-    return image.resize((width, height), Image.Resampling.BILINEAR, box=box)
-
-
-def cut(image: Image.Image, size: tuple[int, int], least: float, source: torch.Generator) -> Image.Image:
-    """A random part of at least `least` of the area, with sides in 3:4 to 4:3 of the wished proportions.
-
-    Szegedy et al. 2015, arXiv:1409.4842, section 6.
-    """
-    height, width = size
-    area, ratio, across, down = torch.rand(4, generator=source).tolist()
-    area = (least + (1 - least) * area) * image.width * image.height
-    proportion = width / height * math.exp((2 * ratio - 1) * math.log(4 / 3))
-    wide, high = min(math.sqrt(area * proportion), image.width), min(math.sqrt(area / proportion), image.height)
-    left, top = across * (image.width - wide), down * (image.height - high)
-    return image.resize((width, height), Image.Resampling.BILINEAR, box=(left, top, left + wide, top + high))
-
-
-def as_tensor(image: Image.Image) -> Tensor:
-    """An image as float32 in [0, 1], channels first."""
-    array = np.asarray(image)
-    array = array[:, :, None] if array.ndim == 2 else array
-    return torch.from_numpy(array.transpose(2, 0, 1).copy()).float() / 255

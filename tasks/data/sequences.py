@@ -1,12 +1,10 @@
 """Sequences that fit in memory: tensors whose first axis is the samples, cut into batches by index."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
-import pytorch_lightning as pl
 from torch import Tensor
 
+from tasks.data.module import DataModule
 from tasks.data.order import Order
 from tasks.data.split import PARTS
 from tasks.errors import must_be_positive
@@ -44,7 +42,7 @@ class Batches:
             yield batch | {"index": chosen}
 
 
-class HeldSequences(pl.LightningDataModule):
+class HeldSequences(DataModule):
     """Base of the data modules whose sequences fit in memory: a subclass reads, this one batches.
 
     Args:
@@ -59,15 +57,9 @@ class HeldSequences(pl.LightningDataModule):
         must_be_positive("batch_size", batch_size)
         self.batch_size, self.seed, self.split_seed, self.declared = batch_size, seed, split_seed, facts
         self.parts: dict[str, Part] = {}
-        self.notes: list[str] = []
-        self.tokenizer: Any = None  # of a finished run, set before reading; otherwise trained on the training part
 
     def load(self) -> dict[str, Part]:
         """The parts "train", "val" and "test"."""
-        raise NotImplementedError
-
-    def facts(self) -> dict[str, Any]:
-        """What the network has to know: lengths, vocabulary."""
         raise NotImplementedError
 
     def fresh(self, epoch: int) -> Part:
@@ -77,11 +69,6 @@ class HeldSequences(pl.LightningDataModule):
     def narrow(self, batch: Part) -> Part:
         """The batch without columns that are padding in every row."""
         return batch
-
-    def save(self, place: Path) -> None:
-        """Leave in the run folder what a trained network needs to read and write texts."""
-        if self.tokenizer is not None:
-            self.tokenizer.save(place / "tokenizer.json")
 
     def shown(self, ids: list[int]) -> str:
         """Tokens as people read them."""
@@ -94,9 +81,6 @@ class HeldSequences(pl.LightningDataModule):
     def sizes(self) -> dict[str, int]:
         """Number of samples in each part."""
         return {name: len(next(iter(self.parts[name].values()))) for name in PARTS}
-
-    def setup(self, stage: str) -> None:
-        self.read()
 
     def train_dataloader(self) -> Batches:
         return Batches(self.fresh, self.batch_size, self._order("train", shuffle=True), self.narrow)

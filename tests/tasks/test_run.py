@@ -45,6 +45,7 @@ def test_a_run_leaves_everything_worth_keeping(done):
     names = {str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()}
     assert names == {
         *("config.yaml", "run.json", "metrics.csv", "predictions.csv", "curves.svg", "confusion.svg", "report.html"),
+        "reader.json",
         *("checkpoints/best.ckpt", "checkpoints/last.ckpt"),
     }
 

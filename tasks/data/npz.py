@@ -1,0 +1,38 @@
+"""Reading arrays of images as NumPy writes them: .npz with names, .npy without."""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tasks.errors import ArgumentError
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file by name, that of an .npy file without one; raises ArgumentError."""
+    try:
+        with path.open("rb") as content:
+            file = np.load(content, allow_pickle=False)
+            if isinstance(file, np.ndarray):
+                return {"": file}
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        fix = "data.path=FILE.npz with plain arrays of numbers"
+        raise ArgumentError("path", f"{path} cannot be read as {path.suffix or '.npz'}: {error}", fix=fix) from error
+
+
+def images(array: np.ndarray, path: Path) -> Tensor:
+    """Images as (samples, channels, height, width)."""
+    if array.ndim == 3:
+        array = array[:, None]
+    elif array.ndim == 4 and array.shape[-1] in (1, 3, 4) and array.shape[1] not in (1, 3, 4):
+        array = np.moveaxis(array, -1, 1)
+    if array.ndim != 4 or not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
+        got = f"shape {array.shape} of {array.dtype}"
+        fits = "(samples, height, width), or with channels before or after height and width"
+        raise ArgumentError("path", f"{path}: images must be arrays of three or four axes", got=got, fits=fits)
+    array = array if array.dtype == np.uint8 else array.astype(np.float32)
+    return torch.from_numpy(np.ascontiguousarray(array))

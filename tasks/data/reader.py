@@ -1,0 +1,52 @@
+"""How raw input becomes what a trained network takes: what `python -m tasks predict` asks of each kind of data."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to judge.
+
+    Args:
+        name: what people call it: a path, a text, `FILE.npz:x_test[12]`.
+        sample: what `Reader.batch` takes; None where there is an error.
+        error: why it cannot be judged.
+    """
+
+    name: str
+    sample: Any = None
+    error: str | None = None
+
+
+class Reader:
+    """Base of the readers. A data module names its own in `reader`, and in `kept` the arguments to make it again.
+
+    A subclass says what an argument of the command line stands for (`items`) and how samples become a batch (`batch`),
+    just as in the test part of training. Nothing else knows about kinds of input: a new data module brings a new reader
+    and changes no command. `items` raises nothing for bad input: it gives an `Item` with an error, and goes on.
+
+    Args: plain values, as JSON has them; they are kept in the run folder.
+    """
+
+    @classmethod
+    def open(cls, place: Path, kept: dict[str, Any]) -> "Reader":
+        """The reader of a finished run: its folder, and what its data module kept."""
+        return cls(**kept)
+
+    def items(self, given: str) -> Iterator[Item]:
+        """What an argument stands for: a file, a folder with many, a text. In an order that does not change."""
+        raise NotImplementedError
+
+    def lines(self, lines: Iterable[str]) -> Iterator[Item]:
+        """What the lines of standard input stand for: arguments, one a line."""
+        for line in lines:
+            yield from self.items(line.rstrip("\r\n"))
+
+    def batch(self, samples: list[Any]) -> dict[str, Tensor]:
+        """The inputs of the network by name, the first axis the samples."""
+        raise NotImplementedError

@@ -1,0 +1,188 @@
+"""A finished classifier on new input: the same answers as in its test, and bad input told by name."""
+
+import csv
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from blocks.graph import compose
+from tasks import __main__ as tasks_main
+from tasks import folder, run
+
+TINY = [
+    "trainer.max_epochs=4",
+    "data.batch_size=16",
+    "optimizer.lr=0.003",
+    "callbacks.progress.style=none",
+    "model.params.depth=1",
+    "model.params.dim=16",
+]
+
+
+def trained(place, *overrides):
+    """Train in `place`; the folder and the metrics of the test."""
+    composed = compose([*TINY, *overrides])
+    record = folder.Record(place, **folder.identity(composed.config, list(overrides), place))
+    return place, run.train(composed, place, record)
+
+
+def asked(monkeypatch, capsys, *words, given=""):
+    """`python -m tasks predict ...`: exit status, rows, standard error."""
+    monkeypatch.setattr(sys, "argv", ["tasks", "predict", *map(str, words)])
+    monkeypatch.setattr(sys, "stdin", io.StringIO(given))
+    capsys.readouterr()
+    status = tasks_main.main()
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def rows(out):
+    return list(csv.DictReader(io.StringIO(out)))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A run on image files: 8x8 digits as people would save them, 0 to 4."""
+    place = tmp_path_factory.mktemp("pictures")
+    digits = load_digits(n_class=5)
+    for number, (image, label) in enumerate(zip(digits.images[:300], digits.target[:300], strict=True)):
+        file = place / "digits" / f"class {label}" / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((image * 15).astype(np.uint8)).save(file)
+    options = ["data=images", f"data.path='{place}/digits'", "data.size=8", "data.channels=1", "data.workers=0"]
+    return trained(place / "run", *options, "data.flip=false")
+
+
+@pytest.fixture(scope="module")
+def arrays(tmp_path_factory):
+    """A run on an .npz file whose floats were brought to [0, 1]."""
+    place = tmp_path_factory.mktemp("arrays")
+    digits = load_digits(n_class=5)
+    parts = {"train": slice(0, 600), "test": slice(600, 900)}
+    content = {f"x_{name}": digits.images[part] * 3 - 7 for name, part in parts.items()}
+    np.savez(place / "d.npz", **content, **{f"y_{name}": digits.target[part] + 5 for name, part in parts.items()})
+    return trained(place / "run", "data=arrays", f"data.path='{place}/d.npz'")
+
+
+def test_files_of_the_test_get_the_answers_of_the_test(pictures, monkeypatch, capsys):
+    place, metrics = pictures
+    with (place / "predictions.csv").open() as file:
+        told = list(csv.DictReader(file))
+    files = [place.parent / "digits" / row["file"] for row in told]
+    status, out, err = asked(monkeypatch, capsys, place, "--batch-size", "7", *files)
+    assert (status, err) == (0, "")
+    found = rows(out)
+    assert [row["input"] for row in found] == [str(file) for file in files]
+    assert [row["prediction"] for row in found] == [row["prediction"] for row in told]
+    assert [float(row["probability"]) for row in found] == pytest.approx(
+        [float(row["share"]) for row in told], abs=1e-4
+    )
+    right = sum(row["prediction"] == file.parent.name for row, file in zip(found, files, strict=True))
+    assert right / len(files) == pytest.approx(metrics["test/accuracy"], abs=1e-6)
+    assert right / len(files) > 0.2
+
+
+def test_arrays_of_the_test_get_the_accuracy_of_the_test_though_the_data_are_gone(
+    arrays, monkeypatch, capsys, tmp_path
+):
+    place, metrics = arrays
+    wanted = np.load(place.parent / "d.npz")["y_test"]
+    moved = tmp_path / "moved.npz"
+    (place.parent / "d.npz").rename(moved)
+    status, out, err = asked(monkeypatch, capsys, place, f"{moved}:x_test", "--top", "3")
+    moved.rename(place.parent / "d.npz")
+    assert (status, err) == (0, "")
+    found = rows(out)
+    assert found[12]["input"] == f"{moved}:x_test[12]"
+    right = [row["prediction"] == str(label) for row, label in zip(found, wanted, strict=True)]
+    assert sum(right) / len(right) == pytest.approx(metrics["test/accuracy"], abs=1e-6)
+    assert list(found[0]) == [
+        *("input", "prediction", "probability", "prediction_2", "probability_2", "prediction_3", "probability_3"),
+        "error",
+    ]
+    shares = [[float(row[f"probability{end}"]) for end in ("", "_2", "_3")] for row in found]
+    assert shares == [sorted(row, reverse=True) for row in shares]
+
+
+def test_bad_input_is_told_by_name_and_keeps_its_row(pictures, monkeypatch, capsys, tmp_path):
+    place, _ = pictures
+    Image.new("L", (40, 30), 255).save(tmp_path / "fine.png")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    (tmp_path / "notes.doc").write_text("x")
+    np.save(tmp_path / "large.npy", np.zeros((2, 9, 9), dtype=np.uint8))
+    np.save(tmp_path / "far.npy", np.full((1, 8, 8), 255.0))
+    (tmp_path / "nothing").mkdir()
+    given = ["empty.png", "broken.jpg", "notes.doc", "large.npy", "far.npy", "nothing", "gone.png", "fine.png"]
+    monkeypatch.chdir(tmp_path)
+    status, out, err = asked(monkeypatch, capsys, place, *given)
+    assert status == 1
+    found = rows(out)
+    assert [row["input"] for row in found] == [*given[:4], "far.npy[0]", *given[5:]]
+    kinds = ".bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp .npz .npy, IDX"
+    assert [row["error"] for row in found] == [
+        "an empty file",
+        "cannot be read: cannot identify image file 'broken.jpg'",
+        f"no kind of image file: .doc; fits: {kinds}",
+        "the images are 1 × 9 × 9, the network takes 1 × 8 × 8",
+        "values from 255 to 255; fits: bytes, or numbers from 0 to 1, as in training",
+        f"no images in this folder; fits: {kinds}",
+        "no such file",
+        "",
+    ]
+    assert [bool(row["prediction"]) for row in found] == [False] * 7 + [True]
+    assert err.startswith("empty.png: an empty file\nbroken.jpg: cannot be read: ")
+    assert max(map(len, err.splitlines())) <= 80
+
+
+def test_json_lines_from_standard_input_into_a_file(pictures, monkeypatch, capsys, tmp_path):
+    place, _ = pictures
+    Image.new("RGBA", (8, 8)).save(tmp_path / "图 1.webp")
+    given = f"{tmp_path}/图 1.webp\r\n{tmp_path}/gone.png\n"
+    output = tmp_path / "out.jsonl"
+    status, out, _ = asked(monkeypatch, capsys, place, "--json", "--top", "9", "-o", output, "-", given=given)
+    assert (status, out) == (1, "")
+    first, second = map(json.loads, output.read_text(encoding="utf-8").splitlines())
+    assert first["input"] == f"{tmp_path}/图 1.webp"
+    assert {each["class"] for each in first["predictions"]} == {f"class {number}" for number in range(5)}
+    assert sum(each["probability"] for each in first["predictions"]) == pytest.approx(1, abs=1e-5)
+    assert second == {"input": f"{tmp_path}/gone.png", "error": "no such file"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--top", "0", "x.png"], "top must be positive\ngot top=0\nfits: 1 or more\n"),
+        (["-o", "no/x.csv", "x.png"], "no/x.csv cannot be written: No such file or directory\nfix: -o FILE\n"),
+    ],
+)
+def test_mistakes_of_the_command_line(pictures, monkeypatch, capsys, words, message):
+    assert asked(monkeypatch, capsys, pictures[0], *words) == (2, "", message)
+
+
+def test_a_run_without_what_it_should_keep_is_told(arrays, monkeypatch, capsys):
+    kept = arrays[0] / "reader.json"
+    content = kept.read_text()
+    try:
+        kept.write_text("{")
+        status, _, err = asked(monkeypatch, capsys, arrays[0], "x.npz")
+        assert (status, err.splitlines()[0].split(":")[0]) == (2, f"{kept} is damaged")
+        kept.unlink()
+        status, _, err = asked(monkeypatch, capsys, arrays[0], "x.npz")
+        assert (status, "has no reader.json" in err) == (2, True)
+    finally:
+        kept.write_text(content)
+
+
+def test_what_is_kept_is_what_was_measured(arrays):
+    kept = json.loads((arrays[0] / "reader.json").read_text())
+    assert kept["classes"] == ["5", "6", "7", "8", "9"]
+    assert kept["reader"]["scale"] == [-7.0, 41.0]
+    data = run.read_data(compose(["data=arrays", f"data.path='{arrays[0].parent}/d.npz'"]))
+    assert torch.tensor(kept["reader"]["mean"])[:, None, None].equal(data.mean)
