@@ -21,6 +21,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tasks.data.arrays.Arrays",
         "tasks.data.recall.Recall",
         "tasks.data.text.Topics",
+        "tasks.data.documents.Documents",
         "tasks.data.translation.Phrases",
         "tasks.data.translation.Pairs",
     ),

@@ -75,6 +75,7 @@ def train(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
     network = assemble(composed, facts)
     rates = tune(composed, network, data)
     task = make_task(composed, network, facts, rates)
+    check_task(composed, task, data)
     trainer = make_trainer(composed, place)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     record.add(choices={part: composed.choices.get(part) for part in ("model", "data", "task")})
@@ -168,6 +169,14 @@ def make_task(composed: Any, network: Any, facts: dict, rates: dict[str, float])
     return config.make(composed, ("task",), given)
 
 
+def check_task(composed: Any, task: Any, data: Any) -> None:
+    """Let the task look at the network and the data once, before anything is trained."""
+    try:
+        task.check(data)
+    except ArgumentError as error:
+        raise ConfigError([config.told(composed, ("task",), error)]) from error
+
+
 def make_trainer(composed: Any, place: Path) -> pl.Trainer:
     """Lightning's trainer with the callbacks and loggers of the configuration."""
     made = {
@@ -212,7 +221,7 @@ def judge(run: Any, changes: dict[str, Any]) -> dict[str, float]:
     """
     composed, data = reopened(run, changes)
     read = data.facts()
-    for name in ("classes", "vocab", "image"):
+    for name in ("classes", "vocab", "image", "mask"):
         if read.get(name) != run.facts.get(name):
             fits = f"{name}={run.facts.get(name)}, as in training"
             raise ArgumentError("data", "the data do not fit the network", got=f"{name}={read.get(name)}", fits=fits)

@@ -24,7 +24,7 @@ class Task(pl.LightningModule):
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
-    headline: ClassVar[str] = "accuracy"  # the metric that the report shows largest
+    headline: str = "accuracy"  # the metric that the report shows largest
 
     def __init__(
         self,
@@ -48,6 +48,9 @@ class Task(pl.LightningModule):
         # an optional input, a mask say, is left out where the data have none
         result = self.network(**{name: batch[name] for name in self.input_names if name in batch})
         return result["logits"] if isinstance(result, dict) else result
+
+    def check(self, data: Any) -> None:
+        """Raise an ArgumentError where this network cannot learn from these data what is asked; before training."""
 
     def sections(self, place: Path, data: Any) -> list[tuple[str, str]]:
         """What the report of a run shows of this task after the learning curves: (title, HTML)."""

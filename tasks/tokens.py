@@ -12,7 +12,8 @@ from torchmetrics import MeanMetric
 from tasks import page
 from tasks.data.sequences import IGNORED
 from tasks.data.split import PARTS
-from tasks.errors import must_be_share
+from tasks.errors import ArgumentError, must_be_share
+from tasks.probe import looks_ahead
 from tasks.task import Task
 
 EXAMPLES = 12
@@ -25,6 +26,8 @@ class Tokens(Task):
         network: gives logits (batch, tokens, vocab); batches have a "label" (batch, tokens), `IGNORED` where there is
             none.
         label_smoothing: share of the target that is spread over the vocabulary, in [0, 1).
+        check_causal: ask the network, before it is trained, whether it looks at later tokens, and refuse one that sees
+            what it is to foresee, or that sees one side of a gap only.
         options: those of `Task`; `facts` has "vocab".
 
     Judged by: `accuracy`, the share of the labelled tokens that are right; `exact`, the share of samples in which all
@@ -33,13 +36,38 @@ class Tokens(Task):
 
     needs: ClassVar[tuple[str, ...]] = ("vocab",)
 
-    def __init__(self, network: nn.Module, *, label_smoothing: float = 0.0, **options: Any):
+    def __init__(self, network: nn.Module, *, label_smoothing: float = 0.0, check_causal: bool = True, **options: Any):
         super().__init__(network, **options)
         must_be_share("label_smoothing", label_smoothing)
-        self.label_smoothing = label_smoothing
+        self.label_smoothing, self.check_causal = label_smoothing, check_causal
         for measure in ("loss", "accuracy", "exact"):
             self.add_module(measure, nn.ModuleDict({f"{part}_part": MeanMetric() for part in PARTS}))
         self.examples: list[dict[str, list[int]]] = []
+
+    def check(self, data: Any) -> None:
+        """Raise an ArgumentError where the network looks at tokens that it must not see, or not at those it needs."""
+        if not self.check_causal or data.direction is None or data.said not in self.input_names:
+            return
+        batch = next(iter(data.val_dataloader()))
+        last = (batch["label"] != IGNORED).long().cumsum(1).argmax(1)  # the place of the last label of each row
+        row = int(last.argmax())
+        batch = {name: batch[name][row : row + 1] for name in self.input_names if name in batch}
+        place = (int(last[row]) + 1) // 2
+        if not place:
+            return
+
+        def said(tokens: Tensor) -> Tensor:
+            return self({**batch, data.said: tokens})
+
+        ahead = looks_ahead(self.network, said, batch[data.said], place, self.facts["vocab"])
+        got = f"a change of {data.said} {place} and later {'changes' if ahead else 'does not change'} the logits before"
+        problem = {
+            (True, "forward"): "the network sees the tokens that it is to foresee",
+            (False, "both"): "the network sees one side of a gap only",
+        }.get((ahead, data.direction))
+        if problem:
+            fix = f"{data.remedy}; task.check_causal=false trains it all the same"
+            raise ArgumentError("check_causal", problem, got=got, fix=fix)
 
     def training_step(self, batch: dict[str, Tensor], number: int) -> Tensor:
         logits, label = self(batch), batch["label"]
@@ -88,23 +116,33 @@ class Tokens(Task):
         self.examples.clear()
 
     def sections(self, place: Path, data: Any) -> list[tuple[str, str]]:
-        rows = [[data.shown(example[column]) for column in ("given", "wanted", "said")] for example in self.examples]
-        return [("Samples of the test", page.table(["given", "wanted", "said"], rows))]
+        columns = {"given": data.shown, "wanted": data.answers, "said": data.answers}
+        rows = [[show(example[column]) for column, show in columns.items()] for example in self.examples]
+        return [("Samples of the test", page.table(list(columns), rows))]
 
 
 class Language(Tokens):
-    """Language modelling: how well the text that follows is foreseen.
+    """Language modelling: how well the text that follows is foreseen, or how well gaps in it are filled.
 
-    Judged by, besides `Tokens`: `perplexity`, and `bits_per_character`, which does not depend on the tokenizer.
+    Judged by, besides `Tokens`: `perplexity`, and `bits_per_character`, which does not depend on the tokenizer. With
+    masks (`facts` has "mask") by the accuracy and `masked_perplexity`, both over the masked tokens alone; bits per
+    character would mean nothing, as each token is guessed with its neighbours at hand.
 
     Source:
-        Bits per character as in Graves 2013, arXiv:1308.0850, section 3.
+        Bits per character as in Graves 2013, arXiv:1308.0850, section 3; masks: Devlin et al. 2019, arXiv:1810.04805.
     """
 
-    headline = "bits_per_character"
+    def __init__(self, network: nn.Module, **options: Any):
+        super().__init__(network, **options)
+        self.masked = bool(self.facts.get("mask"))
+        self.headline = "accuracy" if self.masked else "bits_per_character"
 
     def on_test_epoch_end(self) -> None:
         loss = float(self.metric("loss", "test").compute())
+        perplexity = math.exp(min(loss, 700))
+        if self.masked:
+            self.log("test/masked_perplexity", perplexity)
+            return
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        self.log("test/perplexity", math.exp(loss))
+        self.log("test/perplexity", perplexity)
         self.log("test/bits_per_character", loss / math.log(2) * data.tokens_per_character)

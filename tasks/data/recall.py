@@ -49,7 +49,8 @@ class Recall(HeldSequences):
         for name, value in {"lag": lag, "answers": answers, "train": train, "val": val, "test": test}.items():
             must_be_positive(name, value)
         must_be_positive("symbols", symbols - 1)
-        self.kind, self.lag, self.symbols, self.answers = kind, lag, symbols, answers
+        self.kind, self.lag, self.symbols, self.places = kind, lag, symbols, answers
+        self.direction = None if kind == "lag" else "forward"  # the other kinds say their answer token by token
         self.counts = {"train": train, "val": val, "test": test}
 
     def load(self) -> dict[str, Part]:
@@ -63,9 +64,9 @@ class Recall(HeldSequences):
         """`count` samples that depend on `numbers` alone: tokens and label, each (count, tokens)."""
         source = generator(*numbers)
         if self.kind == "lag":
-            tokens = torch.randint(self.symbols, (count, self.lag + self.answers), generator=source)
+            tokens = torch.randint(self.symbols, (count, self.lag + self.places), generator=source)
             label = torch.full_like(tokens, IGNORED)
-            label[:, self.lag :] = tokens[:, : self.answers]
+            label[:, self.lag :] = tokens[:, : self.places]
             return {"tokens": tokens, "label": label}
         given = torch.randint(self.symbols, (count, self.lag), generator=source)
         answer = self.answer(given)
@@ -81,7 +82,7 @@ class Recall(HeldSequences):
         return given.flip(1) if self.kind == "reverse" else given
 
     def facts(self) -> dict[str, Any]:
-        length, vocab = self.lag + self.answers, self.symbols
+        length, vocab = self.lag + self.places, self.symbols
         if self.kind != "lag":
             length, vocab = 2 * self.lag, self.symbols + 1
         return {"tokens": {"tokens": length, "dtype": "int", "vocab": vocab}, "vocab": vocab}

@@ -50,7 +50,14 @@ class HeldSequences(DataModule):
         seed: seed of the order.
         split_seed: seed of the split; kept apart so that runs with several seeds are judged on the same samples.
         facts: what the YAML declares about the data; checked against what is read.
+
+    `direction` says from which tokens of the input `said` a label may be foreseen: forward: those up to its own place;
+    both: all of them; None: it does not matter. `remedy` is what to write where the network does otherwise.
     """
+
+    direction: str | None = None
+    remedy: str = "model/attention=causal"
+    said: str = "tokens"
 
     def __init__(self, *, batch_size: int = 64, seed: int = 0, split_seed: int = 0, facts: dict | None = None):
         super().__init__()
@@ -73,6 +80,10 @@ class HeldSequences(DataModule):
     def shown(self, ids: list[int]) -> str:
         """Tokens as people read them."""
         raise NotImplementedError
+
+    def answers(self, ids: list[int]) -> str:
+        """The tokens at the places that ask, as people read them."""
+        return self.shown(ids)
 
     def read(self) -> None:
         """Read the data, once."""

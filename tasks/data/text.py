@@ -1,26 +1,32 @@
 """Running text, cut into windows: what a language model learns from."""
 
-import bz2
-import gzip
-import lzma
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
+from tasks.data.compressed import compressed
+from tasks.data.mask import by_frequency, masked
 from tasks.data.order import generator
 from tasks.data.sequences import IGNORED, HeldSequences, Part
 from tasks.data.split import PARTS, check_shares
-from tasks.data.tokenizer import START, Tokenizer
-from tasks.errors import ArgumentError, must_be_one_of, must_be_positive
+from tasks.data.tokenizer import MASK, START, Tokenizer
+from tasks.errors import ArgumentError, must_be_one_of, must_be_positive, must_be_share
+
+GAPS = "model/attention=causal, or data.mask=0.15 to fill gaps"
+UNMASK = "model/attention=full, or data.mask=0 to foresee the next token"
 
 
 class HeldText(HeldSequences):
     """Base of the data modules of running text: a subclass reads documents, this one splits and cuts them.
 
-    Whole documents go to one part. Windows do not overlap, and every token of a part is foreseen once.
+    Whole documents go to one part, unless they are too uneven. Windows do not overlap, and every token of a part is
+    foreseen once, or hidden at most once.
 
     Args:
         length: tokens in a window.
+        mask: share of the tokens that are hidden and asked for, in [0, 1); 0: the next token is, everywhere. Masks of
+            training are new in each epoch, those of validation and test stay.
         tokenizer: characters, words or bpe; trained on the training part alone.
         vocab: at most so many different tokens, for bpe and words.
         val: share of the text for validation.
@@ -32,6 +38,7 @@ class HeldText(HeldSequences):
         self,
         *,
         length: int = 128,
+        mask: float = 0.0,
         tokenizer: Literal["characters", "words", "bpe"] = "characters",
         vocab: int = 4000,
         val: float = 0.1,
@@ -40,10 +47,12 @@ class HeldText(HeldSequences):
     ):
         super().__init__(**options)
         must_be_positive("length", length)
+        must_be_share("mask", mask)
         must_be_positive("vocab", vocab)
         must_be_one_of("tokenizer", tokenizer, ("characters", "words", "bpe"))
         check_shares(val, test)
-        self.length, self.kind, self.vocab = length, tokenizer, vocab
+        self.length, self.mask, self.kind, self.vocab = length, mask, tokenizer, vocab
+        self.direction, self.remedy = ("both", UNMASK) if mask else ("forward", GAPS)
         self.shares = {"train": 1 - val - test, "val": val, "test": test}
 
     def documents(self) -> list[str]:
@@ -59,51 +68,78 @@ class HeldText(HeldSequences):
                 got = f"{len(found)} tokens in the part {part}, windows of {self.length}"
                 raise ArgumentError("length", "the text is shorter than a window", got=got, fix="a smaller data.length")
         self.tokens_per_character = len(ids["test"]) / len(texts["test"])
+        if self.mask:
+            return self._with_masks({part: self.stretches(found) for part, found in ids.items()})
         self.notes.append(f"the test text compressed: {compressed(texts['train'], texts['test'])}")
         return {part: self.windows(found) for part, found in ids.items()}
 
+    def _with_masks(self, parts: dict[str, Part]) -> dict[str, Part]:
+        """Masks for validation and test, from sources of their own, which no epoch of training can meet."""
+        vocab = self.tokenizer.vocab
+        for salt, part in enumerate(PARTS[1:]):
+            parts[part] = masked(parts[part], self.mask, vocab, generator(self.split_seed, -1 - salt))
+        asked = parts["test"]["label"]
+        right, perplexity = by_frequency(parts["train"]["tokens"], asked[asked != IGNORED], vocab)
+        told = f"always the commonest token names {right:.2%}, by frequency alone their perplexity is {perplexity:.1f}"
+        self.notes.append(f"of the masked test tokens, {told}")
+        return parts
+
+    def fresh(self, epoch: int) -> Part:
+        part = self.parts["train"]
+        return masked(part, self.mask, self.tokenizer.vocab, generator(self.seed, epoch)) if self.mask else part
+
     def divide(self, documents: list[str]) -> dict[str, str]:
-        """The text of each part. Documents are dealt out by size; one alone is cut where the shares say."""
-        if len(documents) < 3:
-            text = "\n".join(documents)
-            first, second = (round(len(text) * share) for share in (self.shares["train"], 1 - self.shares["test"]))
-            return {"train": text[:first], "val": text[first:second], "test": text[second:]}
+        """The text of each part: documents dealt out by size, or cut where the shares say, if few or very uneven."""
         total = sum(map(len, documents))
         found: dict[str, list[str]] = {part: [] for part in PARTS}
+        held = dict.fromkeys(PARTS, 0)
         for number in torch.randperm(len(documents), generator=generator(self.split_seed)).tolist():
-            held = {part: sum(map(len, found[part])) / total for part in PARTS}
-            poorest = max(PARTS, key=lambda part: self.shares[part] - held[part])
+            poorest = max(PARTS, key=lambda part: self.shares[part] - held[part] / total)
             found[poorest].append(documents[number])
-        return {part: "\n".join(texts) for part, texts in found.items()}
+            held[poorest] += len(documents[number])
+        if all(held[part] >= self.shares[part] * total / 3 for part in PARTS):
+            return {part: "\n".join(texts) for part, texts in found.items()}
+        text = "\n".join(documents)
+        first, second = (round(len(text) * share) for share in (self.shares["train"], 1 - self.shares["test"]))
+        if len(documents) > 1:
+            self.notes.append("the documents are too few or too uneven to stay whole: their text is cut in three")
+        return {"train": text[:first], "val": text[first:second], "test": text[second:]}
 
     def windows(self, ids: list[int]) -> Part:
-        """Tokens and the ones that follow, (windows, length). The last window reaches back to be full."""
-        whole = torch.tensor([START, *ids])
-        starts = [*range(0, len(whole) - 1 - self.length, self.length), len(whole) - 1 - self.length]
-        cut = torch.stack([whole[start : start + self.length + 1] for start in starts])
+        """Tokens and the ones that follow, (windows, length)."""
+        cut, seen = self._cut(torch.tensor([START, *ids]), self.length + 1)
         label = cut[:, 1:].clone()
-        if len(starts) > 1:
-            label[-1, : starts[-2] + self.length - starts[-1]] = IGNORED  # foreseen in the window before
+        label[-1, :seen] = IGNORED
         return {"tokens": cut[:, :-1].contiguous(), "label": label}
+
+    def stretches(self, ids: list[int]) -> Part:
+        """Tokens, (windows, length), each its own label: what masks are laid over."""
+        tokens, seen = self._cut(torch.tensor(ids), self.length)
+        label = tokens.clone()
+        label[-1, :seen] = IGNORED
+        return {"tokens": tokens, "label": label}
+
+    def _cut(self, ids: Tensor, width: int) -> tuple[Tensor, int]:
+        """Windows of `width`, one each `length`, and how many labels of the last, which reaches back, came before."""
+        last = len(ids) - width
+        starts = torch.tensor([*range(0, last, self.length), last])
+        seen = int(starts[-2]) + self.length - last if len(starts) > 1 else 0
+        return ids[starts[:, None] + torch.arange(width)], seen
 
     def facts(self) -> dict[str, Any]:
         self.read()
         vocab = self.tokenizer.vocab
-        return {"tokens": {"tokens": self.length, "dtype": "int", "vocab": vocab}, "vocab": vocab}
+        found = {"tokens": {"tokens": self.length, "dtype": "int", "vocab": vocab}, "vocab": vocab}
+        return {**found, "mask": self.mask} if self.mask else found
 
     def shown(self, ids: list[int]) -> str:
-        return self.tokenizer.decode(ids)
+        pieces: list[list[int]] = [[]]
+        for number in ids:
+            pieces.append([]) if number == MASK else pieces[-1].append(number)
+        return "▢".join(self.tokenizer.decode(piece) for piece in pieces)
 
-
-def compressed(known: str, text: str) -> str:
-    """What general compressors need for `text`, in bits per character: alone, and after they have read `known`."""
-    told = []
-    compressors: dict[str, Any] = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}
-    for name, compress in compressors.items():
-        alone = len(compress(text.encode()))
-        after = len(compress((known + text).encode())) - len(compress(known.encode()))
-        told.append(f"{name} {8 * alone / len(text):.3f} (after the training text {8 * after / len(text):.3f})")
-    return ", ".join(told) + " bits per character"
+    def answers(self, ids: list[int]) -> str:
+        return " · ".join(self.tokenizer.name(number) for number in ids) if self.mask else self.shown(ids)
 
 
 class Topics(HeldText):

@@ -31,6 +31,9 @@ class Translation(HeldSequences):
     """
 
     languages: tuple[str | None, str | None] = (None, None)
+    direction = "forward"
+    remedy = "a decoder whose self-attention is causal, as that of model=transformer"
+    said = "target"
 
     def __init__(
         self,

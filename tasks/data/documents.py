@@ -1,0 +1,78 @@
+"""Text files of one's own: one file, or a folder with all below it."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from tasks.data.pairs import read_text
+from tasks.data.text import HeldText
+from tasks.errors import ArgumentError
+
+TOLD = 5  # files by name in a note
+PEEK = 8192  # bytes that tell a binary file
+
+
+class Documents(HeldText):
+    """Text files: .txt, .md, .rst, source code, whatever can be read as text. A file is a document.
+
+    Args:
+        path: a file, or a folder that is read with all below it, in the order of the names. Hidden files and folders,
+            empty files and files that are no text are left out, and told.
+        options: those of `HeldText`.
+    """
+
+    def __init__(self, path: str, **options: Any):
+        super().__init__(**options)
+        self.path = Path(path).expanduser()
+
+    def documents(self) -> list[str]:
+        if not self.path.exists():
+            fix = "data.path=FILE_OR_FOLDER"
+            raise ArgumentError("path", f"{self.path} does not exist", got=f"path={self.path}", fix=fix)
+        if not self.path.is_dir():
+            return [document(self.path)]
+        found: list[str] = []
+        bad: list[str] = []
+        for file in files(self.path, bad):
+            try:
+                found.append(document(file))
+            except ArgumentError as error:
+                why = f"{error.problem}".replace(f"{file} ", "")
+                bad.append(f"{file.relative_to(self.path)} ({why})")
+        if bad:
+            more = f", and {len(bad) - TOLD} more" if len(bad) > TOLD else ""
+            self.notes.append(f"{len(bad)} of the files are left out: {', '.join(sorted(bad)[:TOLD])}{more}")
+        if not found:
+            got = ", ".join(sorted(bad)[:TOLD]) or "nothing"
+            raise ArgumentError("path", f"no texts in {self.path}", got=got, fits="files of text")
+        self.notes.append(f"{len(found):,} file{'s' * (len(found) > 1)}, {sum(map(len, found)):,} characters")
+        return found
+
+
+def files(folder: Path, hidden: list[str]) -> list[Path]:
+    """The files below a folder, sorted; what is hidden is named, and not looked into."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        here = Path(place)
+        hidden += [f"{(here / name).relative_to(folder)} (hidden)" for name in folders + names if name.startswith(".")]
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [here / name for name in names if not name.startswith(".")]
+    return sorted(found)
+
+
+def document(path: Path) -> str:
+    """The text of a file, its lines ended by a line feed; raises ArgumentError for what is no text."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(PEEK)
+    except OSError as error:
+        raise ArgumentError("path", f"{path} cannot be read: {error.strerror}", fix="data.path=FILE") from error
+    if b"\0" in start and start[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+        raise ArgumentError("path", f"{path} is no text but binary", fits="a file of text")
+    text = read_text(path).replace("\r\n", "\n").replace("\r", "\n")
+    if "\0" in text:
+        got = f"line {text[: text.index(chr(0))].count(chr(10)) + 1}"
+        raise ArgumentError("path", f"{path} is not a text: a NUL byte", got=got)
+    if not text.strip():
+        raise ArgumentError("path", f"{path} is empty", fits="a file of text")
+    return text
