@@ -24,6 +24,8 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tasks.data.documents.Documents",
         "tasks.data.translation.Phrases",
         "tasks.data.translation.Pairs",
+        "tasks.data.labelled.Labelled",
+        "tasks.data.names.Names",
     ),
     "optimizer": ("torch.optim.AdamW", "torch.optim.SGD"),
     "schedule": ("tasks.optimizer.Cosine", "tasks.optimizer.Constant", "tasks.optimizer.InverseSquareRoot"),

@@ -44,6 +44,8 @@ figure img {
   width: 100%; aspect-ratio: 1; object-fit: contain; image-rendering: pixelated; background: var(--shade);
   border-radius: 6px;
 }
+.text { grid-column: 1 / -1; }
+.text blockquote { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 figcaption { font-size: 13px; color: var(--soft); }
 summary { cursor: pointer; margin-bottom: 10px; }
 """
@@ -114,3 +116,12 @@ def folded(title: str, content: str) -> str:
 
 def figure(source: str, words: str) -> str:
     return f'<figure><img src="{source}" alt="{escape(words, True)}"><figcaption>{escape(words)}</figcaption></figure>'
+
+
+def quotation(text: str, words: str, most: int = 600) -> str:
+    """A text across the page, cut where it is long, in the direction that it is written in."""
+    shown = text if len(text) <= most else f"{text[:most]} …"
+    return (
+        f'<figure class="text"><blockquote dir="auto">{escape(shown)}</blockquote>'
+        f"<figcaption>{escape(words)}</figcaption></figure>"
+    )

@@ -4,12 +4,14 @@ import csv
 import io
 import json
 import re
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
 from tasks.errors import ArgumentError
 
 Row = tuple[int, dict[str, str] | list[str]]  # the line it begins at, and its cells, by name where they have names
+Names = tuple[tuple[str | None, tuple[str, ...]], ...]  # of each column the name that is asked for, and the usual ones
 SOURCES, TARGETS = ("source", "src", "input", "from"), ("target", "tgt", "output", "to", "translation")
 TEXTS, LABELS = ("text", "sentence", "review", "content"), ("label", "class", "category", "target")
 QUOTED = r'"[^"]*(?:""[^"]*)*"'  # and nothing behind it
@@ -34,16 +36,8 @@ def read_text(path: Path) -> str:
         raise ArgumentError("path", f"{path} is not in {encoding.upper()[:6].rstrip('-')}", got=got, fix=fix) from error
 
 
-def read_rows(path: Path, names: tuple[tuple[str | None, tuple[str, ...]], ...]) -> tuple[list[list[str]], list[str]]:
-    """The columns that are wanted, row by row, and notes on lines that were left out.
-
-    Args:
-        path: .tsv, .csv or .jsonl.
-        names: of each wanted column the name that the user gave, and the names it usually has.
-
-    Raises:
-        ArgumentError: a file that cannot be read or decoded, an unknown ending, a column that is not there, no rows.
-    """
+def parsed(path: Path) -> tuple[list[Row], list[tuple[int, str]]]:
+    """All rows of a file, and the lines that are none with the reason; raises ArgumentError for what is no table."""
     kinds = {".tsv": tabs, ".tab": tabs, ".csv": commas, ".jsonl": objects, ".ndjson": objects}
     read = kinds.get(path.suffix.lower())
     if read is None:
@@ -54,41 +48,66 @@ def read_rows(path: Path, names: tuple[tuple[str | None, tuple[str, ...]], ...])
     if "\0" in text:
         got = f"line {breaks(text[: text.index(chr(0))]) + 1}"
         raise ArgumentError("path", f"{path} is not a text: a NUL byte", got=got)
-    rows, bad = read(text, path)
-    found, lines = [], list(bad)
-    columns = header(path, rows, names)
+    return read(text, path)
+
+
+def chosen(rows: list[Row], columns: list[str | int]) -> Iterator[tuple[int, list[str] | str]]:
+    """The wanted cells of each row with its line, or why there are none; a row of names is left out."""
     for line, row in rows[1:] if isinstance(columns[0], str) and isinstance(rows[0][1], list) else rows:
         cells = pick(row, columns, rows[0][1])
         if cells is None:
-            lines.append((line, "a column is missing"))
-        elif not all(cell.strip() for cell in cells):
-            lines.append((line, "an empty text"))
+            yield line, "a column is missing"
         else:
-            found.append(cells)
+            yield line, cells if all(cell.strip() for cell in cells) else "an empty text"
+
+
+def read_rows(path: Path, names: Names) -> tuple[list[list[str]], list[str], list[str | int]]:
+    """The columns that are wanted, row by row, notes on lines that were left out, and which columns they are.
+
+    Args:
+        path: .tsv, .csv or .jsonl.
+        names: of each wanted column the name that the user gave, and the names it usually has.
+
+    Raises:
+        ArgumentError: a file that cannot be read or decoded, an unknown ending, a column that is not there, no rows.
+    """
+    rows, bad = parsed(path)
+    columns = header(path, rows, names)
+    found = []
+    for line, cells in chosen(rows, columns):
+        bad.append((line, cells)) if isinstance(cells, str) else found.append(cells)
     if not found:
         raise ArgumentError("path", f"{path} has no rows with texts", fits="one pair a line")
-    return found, [told(lines)] if lines else []
+    return found, [told(bad)] if bad else [], columns
 
 
-def header(path: Path, rows: list[Row], names) -> list[str | int]:
+def header(path: Path, rows: list[Row], names: Names) -> list[str | int]:
     """Which columns are wanted: by name where there are names, else by place."""
     if not rows:
         raise ArgumentError("path", f"{path} is empty", fits="one pair a line")
-    first, values = rows[0][1], [row for _, row in rows]
-    there = [cell.strip() for cell in first] if isinstance(first, list) else list(dict.fromkeys(chain(*values)))
-    lower = {cell.strip().lower(): cell for cell in there}
+    first = rows[0][1]
+    there = column_names(rows)
+    lower = {name.lower(): name for name in there}
     asked = any(given for given, _ in names)
     usual = [next((lower[name] for name in known if name in lower), None) for _, known in names]
     if isinstance(first, list) and not asked and None in usual:
         return list(range(len(names)))
-    chosen: list[str | int] = []
+    columns: list[str | int] = []
     for (given, known), guess in zip(names, usual, strict=True):
         name = given if given is not None else guess
         if name is None or name not in there:
             shown = ", ".join(cell[:30] for cell in there[:12])
             raise ArgumentError(known[0], f"{path} has no column {name or known[0]}", fits=shown)
-        chosen.append(name)
-    return chosen
+        columns.append(name)
+    return columns
+
+
+def column_names(rows: list[Row]) -> list[str]:
+    """The names of the columns: those of the first row, or the keys of all objects."""
+    first = rows[0][1]
+    if isinstance(first, list):
+        return [cell.strip() for cell in first]
+    return list(dict.fromkeys(chain(*(row for _, row in rows))))
 
 
 def pick(row: dict[str, str] | list[str], columns: list[str | int], first) -> list[str] | None:
@@ -194,7 +213,7 @@ def read_pairs(
     path: Path, source: str | None = None, target: str | None = None
 ) -> tuple[list[tuple[str, str]], list[str]]:
     """Pairs of texts from a file, and notes on lines that were left out; raises ArgumentError as `read_rows`."""
-    rows, notes = read_rows(path, ((source, SOURCES), (target, TARGETS)))
+    rows, notes, _ = read_rows(path, ((source, SOURCES), (target, TARGETS)))
     return [(row[0], row[1]) for row in rows], notes
 
 
@@ -202,5 +221,5 @@ def read_labelled(
     path: Path, text: str | None = None, label: str | None = None
 ) -> tuple[list[tuple[str, str]], list[str]]:
     """Texts with their labels, and notes on lines that were left out; raises ArgumentError as `read_rows`."""
-    rows, notes = read_rows(path, ((text, TEXTS), (label, LABELS)))
+    rows, notes, _ = read_rows(path, ((text, TEXTS), (label, LABELS)))
     return [(row[0], row[1]) for row in rows], notes

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+import torch
 from torch import Tensor
 
 from tasks.data.module import DataModule
@@ -105,3 +106,17 @@ class HeldSequences(DataModule):
     def _order(self, part: str, shuffle: bool = False) -> Order:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         return Order(self.sizes()[part], shuffle=shuffle, seed=self.seed, rank=rank, world=world)
+
+
+def padded(rows: list[list[int]], length: int, filler: int) -> Tensor:
+    """(rows, length), filled up behind."""
+    return torch.tensor([[*row, *[filler] * (length - len(row))] for row in rows])
+
+
+def narrowed(batch: Part, groups: dict[str, tuple[str, ...]]) -> Part:
+    """The batch without the columns that are padding in every row."""
+    found = dict(batch)
+    for mask, names in groups.items():
+        length = max(int(batch[mask].sum(1).max()), 1)
+        found.update({name: batch[name][:, :length] for name in names})
+    return found

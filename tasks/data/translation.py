@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from tasks.data.order import generator
 from tasks.data.pairs import read_pairs
 from tasks.data.phrases import phrases
-from tasks.data.sequences import IGNORED, HeldSequences, Part
+from tasks.data.sequences import IGNORED, HeldSequences, Part, narrowed, padded
 from tasks.data.split import PARTS, check_shares
 from tasks.data.tokenizer import END, PAD, START, Tokenizer
 from tasks.errors import ArgumentError, must_be_one_of, must_be_positive
@@ -103,20 +102,6 @@ class Translation(HeldSequences):
 
     def shown(self, ids: list[int]) -> str:
         return self.tokenizer.decode([number for number in ids if number != PAD])
-
-
-def padded(rows: list[list[int]], length: int, filler: int) -> Tensor:
-    """(rows, length), filled up behind."""
-    return torch.tensor([[*row, *[filler] * (length - len(row))] for row in rows])
-
-
-def narrowed(batch: Part, groups: dict[str, tuple[str, ...]]) -> Part:
-    """The batch without the columns that are padding in every row."""
-    found = dict(batch)
-    for mask, names in groups.items():
-        length = max(int(batch[mask].sum(1).max()), 1)
-        found.update({name: batch[name][:, :length] for name in names})
-    return found
 
 
 class Phrases(Translation):

@@ -1,0 +1,168 @@
+"""Texts with labels: what a classifier of sequences learns from."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from tasks import page
+from tasks.data.pairs import LABELS, TEXTS, read_rows
+from tasks.data.sequences import HeldSequences, Part, narrowed, padded
+from tasks.data.split import PARTS, check_shares, split
+from tasks.data.text_reader import TextReader
+from tasks.data.tokenizer import PAD, Tokenizer
+from tasks.errors import ArgumentError, must_be_one_of, must_be_positive
+
+Row = tuple[str, str]  # a text and its label
+TOLD = 5  # classes by name in a note
+
+
+class HeldLabelled(HeldSequences):
+    """Base of the data modules of texts with labels: a subclass brings the texts, this one splits and cuts them.
+
+    Each class goes to the parts in the same proportion, and a text that occurs several times stays in one part.
+
+    Args:
+        tokenizer: characters, words or bpe; trained on the training part alone.
+        vocab: at most so many different tokens, for words and bpe.
+        length: the most tokens of a text; longer texts are cut, and told.
+        val: share of the texts for validation.
+        test: share of the texts for the test.
+        options: those of `HeldSequences`.
+    """
+
+    reader = TextReader
+    noun = "text"
+
+    def __init__(
+        self,
+        *,
+        tokenizer: Literal["characters", "words", "bpe"] = "bpe",
+        vocab: int = 4000,
+        length: int = 256,
+        val: float = 0.1,
+        test: float = 0.1,
+        **options: Any,
+    ):
+        super().__init__(**options)
+        must_be_one_of("tokenizer", tokenizer, ("characters", "words", "bpe"))
+        must_be_positive("vocab", vocab)
+        must_be_positive("length", length)
+        check_shares(val, test)
+        self.kind, self.vocab, self.most, self.val, self.test = tokenizer, vocab, length, val, test
+        self.rows: dict[str, list[Row]] = {}
+        self.column: str | None = None  # what a file calls the texts
+
+    def labelled(self) -> list[Row]:
+        """All texts with their labels, in an order that does not change."""
+        raise NotImplementedError
+
+    def load(self) -> dict[str, Part]:
+        self.rows = self.divide(self.labelled())
+        self.tokenizer = self.tokenizer or Tokenizer.train(
+            (text for text, _ in self.rows["train"]), self.kind, self.vocab
+        )
+        ids = {part: [self.tokenizer.encode(text) for text, _ in rows] for part, rows in self.rows.items()}
+        sizes = [len(row) for found in ids.values() for row in found]
+        self.length = min(self.most, max(sizes))
+        cut = sum(size > self.most for size in sizes)
+        if cut:
+            self.notes.append(f"{cut:,} of {len(sizes):,} texts are longer than {self.most} tokens, and cut")
+        parts = {part: self._tensors(found, self.rows[part]) for part, found in ids.items()}
+        commonest = parts["train"]["label"].mode().values
+        share = float((parts["test"]["label"] == commonest).float().mean())
+        self.notes.append(f"always the commonest class, {self.classes[commonest]}, is right in {share:.2%} of the test")
+        return parts
+
+    def _tensors(self, ids: list[list[int]], rows: list[Row]) -> Part:
+        number = {name: place for place, name in enumerate(self.classes)}
+        tokens = padded([row[: self.length] for row in ids], self.length, PAD)
+        label = torch.tensor([number[label] for _, label in rows])
+        return {"tokens": tokens, "padding_mask": tokens != PAD, "label": label}
+
+    def divide(self, rows: list[Row]) -> dict[str, list[Row]]:
+        """The rows of each part; names the classes."""
+        groups: dict[str, list[Row]] = {}
+        for row in rows:
+            groups.setdefault(row[0], []).append(row)
+        self.classes = in_order({label for _, label in rows})
+        if len(self.classes) == 1:
+            got = f"{len(rows):,} texts of the class {self.classes[0]}"
+            raise ArgumentError("path", "there is one class only", got=got, fits="two classes or more")
+        texts = list(groups)
+        names = [Counter(label for _, label in groups[text]).most_common(1)[0][0] for text in texts]
+        self._tell(groups, Counter(names))
+        label = torch.tensor([self.classes.index(name) for name in names])
+        found = split(label, self.val, self.test, self.split_seed)
+        empty = [part for part in PARTS if not len(found[part])]
+        if empty:
+            got = f"{len(texts):,} different texts, {len(self.classes):,} classes"
+            fix = "name the columns (data.text=..., data.label=...), or give more texts of each class"
+            raise ArgumentError("path", f"too few texts of each class for the part {empty[0]}", got=got, fix=fix)
+        return {part: [row for index in found[part].tolist() for row in groups[texts[index]]] for part in PARTS}
+
+    def _tell(self, groups: dict[str, list[Row]], counts: Counter[str]) -> None:
+        """Notes on what a user may not expect: texts that come again, contradictions, rare classes."""
+        again = sum(len(found) - 1 for found in groups.values())
+        torn = sum(len({label for _, label in found}) > 1 for found in groups.values())
+        rare = [f"{name} ({counts[name]})" for name in self.classes if counts[name] < len(PARTS)]
+        if again:
+            self.notes.append(f"{again:,} rows repeat a text; each text stays in one part")
+        if torn:
+            self.notes.append(f"{torn:,} texts bear several labels")
+        if rare:
+            more = f" and {len(rare) - TOLD} more" if len(rare) > TOLD else ""
+            shown = ", ".join(rare[:TOLD])
+            self.notes.append(f"classes with too few texts to be in every part: {shown}{more}")
+
+    def facts(self) -> dict[str, Any]:
+        self.read()
+        vocab = self.tokenizer.vocab
+        return {
+            "tokens": {"tokens": self.length, "dtype": "int", "vocab": vocab},
+            "padding_mask": {"tokens": self.length, "dtype": "bool"},
+            "vocab": vocab,
+            "classes": len(self.classes),
+        }
+
+    def names(self, part: str) -> list[str]:
+        return [text for text, _ in self.rows[part]]
+
+    def show(self, part: str, index: int, words: str) -> str:
+        return page.quotation(self.rows[part][index][0], words)
+
+    def kept(self) -> dict[str, Any]:
+        return {"length": self.length, "column": self.column}
+
+    def narrow(self, batch: Part) -> Part:
+        return narrowed(batch, {"padding_mask": ("tokens", "padding_mask")})
+
+
+class Labelled(HeldLabelled):
+    """Texts with labels from a file with one text a row: .tsv, .csv or .jsonl.
+
+    Args:
+        path: the file.
+        text: the column, or key, of the texts; None: the first, or the one that is called text, sentence, review.
+        label: the column of the labels; None: the second, or the one that is called label, class, category.
+        options: those of `HeldLabelled`.
+    """
+
+    def __init__(self, path: str, *, text: str | None = None, label: str | None = None, **options: Any):
+        super().__init__(**options)
+        self.path, self.columns = Path(path).expanduser(), (text, label)
+
+    def labelled(self) -> list[Row]:
+        text, label = self.columns
+        rows, notes, columns = read_rows(self.path, ((text, TEXTS), (label, LABELS)))
+        self.notes += notes
+        self.column = columns[0] if isinstance(columns[0], str) else None
+        return [(row[0], row[1].strip()) for row in rows]
+
+
+def in_order(names: set[str]) -> list[str]:
+    """Names of classes as people sort them: numbers by value, all else by letter."""
+    if all(name.lstrip("-").isdecimal() for name in names):
+        return sorted(names, key=lambda name: (int(name), name))
+    return sorted(names)
