@@ -111,8 +111,11 @@ def generate(arguments: argparse.Namespace) -> int:
 
     must_be_positive("tokens", arguments.tokens)
     run = open_run(arguments.run, tuple(arguments.library))
-    if "tokens" not in run.network.input_names:
+    if "tokens" not in run.network.input_names or "classes" in run.facts:
         raise ArgumentError("run", f"{arguments.run} is no language model", fits="a run of task=language")
+    if run.facts.get("mask"):
+        problem = f"{arguments.run} fills gaps in a text, and cannot go on writing"
+        raise ArgumentError("run", problem, got=f"data.mask={run.facts['mask']}", fits="a run with data.mask=0")
     tokenizer, window = run.tokenizer, run.facts["tokens"]["tokens"]
     stop = [tokenizer.encode(text) for text in arguments.stop]
     if any(len(ids) != 1 for ids in stop):

@@ -60,7 +60,8 @@ class Tokens(Task):
             return self({**batch, data.said: tokens})
 
         ahead = looks_ahead(self.network, said, batch[data.said], place, self.facts["vocab"])
-        got = f"a change of {data.said} {place} and later {'changes' if ahead else 'does not change'} the logits before"
+        does = "changes" if ahead else "does not change"
+        got = f"another token in {data.said}, at place {place} and later, {does} the logits before it"
         problem = {
             (True, "forward"): "the network sees the tokens that it is to foresee",
             (False, "both"): "the network sees one side of a gap only",

@@ -32,7 +32,9 @@ def add_model_input(room: Room, name: str, text: Text) -> None:
         optional = raw.get("optional", False) is True
         raw = raw["shape"] if set(raw) <= {"shape", "optional", "dtype"} and "shape" in raw else raw
     try:
-        wire = _wire(name, _fact(replace(text, raw=raw)), dtype)
+        fact = _fact(replace(text, raw=raw))
+        _must_be_read(name, raw, fact)
+        wire = _wire(name, fact, dtype)
     except ExpressionError as error:
         if optional:
             room.add_input(name, Wire(None, (), None, name), optional=True)
@@ -51,6 +53,15 @@ def _fact(text: Text) -> Any:
         return number(text)
     entries = {key: value for key, value in text.raw.items() if key != "optional"}
     return {key: value if key == "dtype" else number(replace(text, raw=value)) for key, value in entries.items()}
+
+
+def _must_be_read(name: str, raw: Any, fact: Any) -> None:
+    """Raise where the data declare a fact without its sizes, which they know only when they are read."""
+    unknown = [key for key, value in fact.items() if value is None] if isinstance(fact, Mapping) else []
+    source, _, key = str(raw).partition(".")
+    if unknown and source == "data":
+        fix = "state what is null: " + " ".join(f"data.facts.{key}.{axis}=..." for axis in unknown)
+        raise Trouble(Problem(f"the shape of {name} is known only when the data are read", got=show(fact), fix=fix))
 
 
 def _wire(name: str, fact: Any, dtype: Any) -> Wire:

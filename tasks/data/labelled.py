@@ -50,7 +50,7 @@ class HeldLabelled(HeldSequences):
         must_be_positive("vocab", vocab)
         must_be_positive("length", length)
         check_shares(val, test)
-        self.kind, self.vocab, self.most, self.val, self.test = tokenizer, vocab, length, val, test
+        self.kind, self.vocab, self.length, self.val, self.test = tokenizer, vocab, length, val, test
         self.rows: dict[str, list[Row]] = {}
         self.column: str | None = None  # what a file calls the texts
 
@@ -65,19 +65,19 @@ class HeldLabelled(HeldSequences):
         )
         ids = {part: [self.tokenizer.encode(text) for text, _ in rows] for part, rows in self.rows.items()}
         sizes = [len(row) for found in ids.values() for row in found]
-        self.length = min(self.most, max(sizes))
-        cut = sum(size > self.most for size in sizes)
+        cut = sum(size > self.length for size in sizes)
         if cut:
-            self.notes.append(f"{cut:,} of {len(sizes):,} texts are longer than {self.most} tokens, and cut")
-        parts = {part: self._tensors(found, self.rows[part]) for part, found in ids.items()}
+            self.notes.append(f"{cut:,} of {len(sizes):,} texts are longer than {self.length} tokens, and cut")
+        width = min(self.length, max(sizes))
+        parts = {part: self._tensors(found, self.rows[part], width) for part, found in ids.items()}
         commonest = parts["train"]["label"].mode().values
         share = float((parts["test"]["label"] == commonest).float().mean())
         self.notes.append(f"always the commonest class, {self.classes[commonest]}, is right in {share:.2%} of the test")
         return parts
 
-    def _tensors(self, ids: list[list[int]], rows: list[Row]) -> Part:
+    def _tensors(self, ids: list[list[int]], rows: list[Row], width: int) -> Part:
         number = {name: place for place, name in enumerate(self.classes)}
-        tokens = padded([row[: self.length] for row in ids], self.length, PAD)
+        tokens = padded([row[:width] for row in ids], width, PAD)
         label = torch.tensor([number[label] for _, label in rows])
         return {"tokens": tokens, "padding_mask": tokens != PAD, "label": label}
 

@@ -104,7 +104,7 @@ def test_a_network_tells_whether_it_looks_ahead_and_stays_as_it_was(model, optio
 
 
 def checked(*overrides):
-    composed = compose([*overrides, "model.params.depth=1", "data.batch_size=4"])
+    composed = compose([*overrides, "data.batch_size=4"])
     data = run.read_data(composed)
     torch.manual_seed(0)
     network = run.assemble(composed, data.facts())
@@ -122,22 +122,32 @@ def short(monkeypatch):
         (
             ["model=bert", "data=topics", "task=language"],
             "  the network sees the tokens that it is to foresee\n"
-            "  got       a change of tokens 64 and later changes the logits before\n"
+            "  got       another token in tokens, at place 64 and later, changes the logits before it\n"
             "  fix       model/attention=causal, or data.mask=0.15 to fill gaps; "
             "task.check_causal=false trains it all the same",
         ),
         (
             ["model=gpt", "data=topics", "task=language", "data.mask=0.15"],
             "  the network sees one side of a gap only\n"
-            "  got       a change of tokens 63 and later does not change the logits before\n"
+            "  got       another token in tokens, at place 63 and later, does not change the logits before it\n"
             "  fix       model/attention=full, or data.mask=0 to foresee the next token; "
             "task.check_causal=false trains it all the same",
         ),
         (
             ["model=bert", "data=recall", "task=recall", "data.kind=copy", "data.lag=20"],
             "  the network sees the tokens that it is to foresee\n"
-            "  got       a change of tokens 20 and later changes the logits before\n"
+            "  got       another token in tokens, at place 20 and later, changes the logits before it\n"
             "  fix       model/attention=causal; task.check_causal=false trains it all the same",
+        ),
+        (
+            [
+                *("model=transformer", "data=phrases", "task=translate", "data.train=99", "data.val=9", "data.test=9"),
+                "model.graph.decoder.body.attention.inner.causal=false",
+            ],
+            "  the network sees the tokens that it is to foresee\n"
+            "  got       another token in target, at place 5 and later, changes the logits before it\n"
+            "  fix       a decoder whose self-attention is causal, as that of model=transformer; "
+            "task.check_causal=false trains it all the same",
         ),
     ],
 )
@@ -157,6 +167,7 @@ def test_a_network_that_looks_the_wrong_way_is_told(short, overrides, message):
         ["model=bert", "data=topics", "task=language", "data.mask=0.15"],
         ["model=bert", "data=recall", "task=recall"],
         ["model=transformer", "data=phrases", "task=translate", "data.train=99", "data.val=9", "data.test=9"],
+        ["model=seq2seq", "data=phrases", "task=translate", "data.train=99", "data.val=9", "data.test=9"],
     ],
 )
 def test_a_network_that_looks_the_right_way_may_be_trained(short, overrides):

@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from blocks.graph import compose
 from tasks import __main__ as tasks_main
 from tasks import folder, run
 
+ROOT = Path(__file__).resolve().parents[2]
 TINY = [
     "trainer.max_epochs=4",
     "data.batch_size=16",
@@ -186,3 +190,97 @@ def test_what_is_kept_is_what_was_measured(arrays):
     assert kept["reader"]["scale"] == [-7.0, 41.0]
     data = run.read_data(compose(["data=arrays", f"data.path='{arrays[0].parent}/d.npz'"]))
     assert torch.tensor(kept["reader"]["mean"])[:, None, None].equal(data.mean)
+
+
+# Texts ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    """A run on a table of texts, and the table of its test part as somebody would keep it."""
+    place = tmp_path_factory.mktemp("texts")
+    words = {"fruit": "apple pear plum", "tool": "saw axe file", "bird": "owl finch, crow"}
+    rows = [
+        (f"{kind.split()[number % 3]} and {kind.split()[number % 2]}{' very' * (number % 7)} {number}", label)
+        for number in range(60)
+        for label, kind in words.items()
+    ]
+    write_table(place / "all.csv", [("id", "Review", "kind"), *((str(n), *row) for n, row in enumerate(rows))])
+    options = ["model=encoder", "data=labelled", f"data.path='{place}/all.csv'", "data.label=kind"]
+    trained(place / "run", *options, "data.text=Review", "data.length=9", "data.tokenizer=words")
+    with (place / "run" / "predictions.csv").open(encoding="utf-8") as file:
+        told = list(csv.DictReader(file))
+    write_table(place / "test.tsv", [("kind", "Review"), *((row["label"], row["text"]) for row in told)], "\t")
+    (place / "all.csv").unlink()  # the data may be gone
+    return place, told
+
+
+def write_table(path, content, mark=","):
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, delimiter=mark).writerows(content)
+
+
+def test_a_table_of_the_test_gets_the_answers_of_the_test(texts, monkeypatch, capsys):
+    place, told = texts
+    metrics = folder.read(place / "run")["test"]
+    status, out, err = asked(monkeypatch, capsys, place / "run", place / "test.tsv", "--batch-size", "5", "--top", "2")
+    assert (status, err) == (0, "")
+    found = rows(out)
+    assert [row["input"] for row in found] == [row["text"] for row in told]
+    assert [row["prediction"] for row in found] == [row["prediction"] for row in told]
+    assert [float(row["probability"]) for row in found] == pytest.approx(
+        [float(row["share"]) for row in told], abs=1e-4
+    )
+    right = sum(row["prediction"] == wanted["label"] for row, wanted in zip(found, told, strict=True))
+    assert right / len(told) == pytest.approx(metrics["test/accuracy"], abs=1e-6)
+    assert right / len(told) > 0.5
+
+
+def test_the_report_of_texts_shows_texts(texts):
+    page = (texts[0] / "run" / "report.html").read_text(encoding="utf-8")
+    assert "image/png" not in page
+    wrong = [row["text"] for row in texts[1] if row["label"] != row["prediction"]]
+    assert all(f'<blockquote dir="auto">{text}</blockquote>' in page for text in wrong[:12])
+
+
+def test_texts_come_as_arguments_before_and_behind_options(texts, monkeypatch, capsys):
+    status, out, err = asked(monkeypatch, capsys, texts[0] / "run", "an apple", "--json", "  ", "مرحبا 🙂")
+    assert (status, err) == (1, "  : an empty text\n")
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [each["input"] for each in found] == ["an apple", "  ", "مرحبا 🙂"]
+    assert ["error" in each for each in found] == [False, True, False]
+    assert len(found[0]["predictions"]) == 1
+
+
+def test_lines_of_standard_input_are_texts(texts, monkeypatch, capsys):
+    status, out, _ = asked(monkeypatch, capsys, texts[0] / "run", given="an apple\r\n\ngone.csv\nlast, line")
+    assert status == 1
+    assert [(row["input"], row["error"]) for row in rows(out)] == [
+        ("an apple", ""),
+        ("", "an empty text"),
+        ("gone.csv", ""),
+        ("last, line", ""),
+    ]
+
+
+def test_a_run_of_another_kind_is_told(texts, monkeypatch, capsys):
+    run_folder = texts[0] / "run"
+    monkeypatch.setattr(sys, "argv", ["tasks", "generate", str(run_folder), "--prompt", "an"])
+    capsys.readouterr()
+    assert tasks_main.main() == 2
+    assert capsys.readouterr().err == f"{run_folder} is no language model\nfits: a run of task=language\n"
+
+
+def test_a_reader_that_has_seen_enough_ends_it_without_a_word(texts):
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
+    words = [sys.executable, "-m", "tasks", "predict", texts[0] / "run", "--batch-size", "1"]
+    first = subprocess.Popen(words, cwd=ROOT, env=environment, stdin=-1, stdout=-1, stderr=-1, text=True)
+    first.stdin.write("an apple\n")
+    first.stdin.flush()
+    assert first.stdout.readline() == "input,prediction,probability,error\n"
+    first.stdout.close()
+    first.stdin.write("an owl\n" * 9)
+    first.stdin.close()
+    assert first.wait(120) == 0
+    assert first.stderr.read() == ""
+    first.stderr.close()
