@@ -30,7 +30,10 @@ def predict(arguments: argparse.Namespace) -> int:
     if "classes" not in run.facts:
         raise ArgumentError("run", f"{arguments.run} names no classes", fits="a run of task=classify")
     top = min(arguments.top, len(run.classes))
-    size = 1 if from_keyboard(arguments.input) else arguments.batch_size
+    size = arguments.batch_size
+    if from_keyboard(arguments.input):
+        print("one item a line; Ctrl-D ends", file=sys.stderr)
+        size = 1
     bad = 0
     with written_to(arguments.output) as file:
         write = objects(file) if arguments.json else rows(file, top)

@@ -14,6 +14,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from blocks.graph import Composed, ConfigError, Problem, assemble, fine_tune
 from tasks import config, folder, hints, report
+from tasks.data.module import READER
 from tasks.errors import ArgumentError
 
 log = logging.getLogger(__name__)
@@ -225,6 +226,9 @@ def judge(run: Any, changes: dict[str, Any]) -> dict[str, float]:
         if read.get(name) != run.facts.get(name):
             fits = f"{name}={run.facts.get(name)}, as in training"
             raise ArgumentError("data", "the data do not fit the network", got=f"{name}={read.get(name)}", fits=fits)
+    if data.classes and (run.place / READER).is_file() and data.classes != run.classes:
+        got, fits = ("classes " + ", ".join(names[:8]) for names in (data.classes, run.classes))
+        raise ArgumentError("data", "the classes are not those of training", got=got, fits=fits)
     task = make_task(composed, run.network, run.facts, {})
     quiet: dict[str, Any] = {
         "logger": False,

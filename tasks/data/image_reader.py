@@ -12,7 +12,7 @@ from torch import Tensor
 from tasks.data import idx, npz
 from tasks.data.files import SUFFIXES
 from tasks.data.picture import as_share, as_tensor, middle, on_scale, opened
-from tasks.data.reader import Item, Reader
+from tasks.data.reader import Item, Reader, existing
 from tasks.errors import ArgumentError
 
 PACKED = (".npz", ".npy")
@@ -45,12 +45,13 @@ class ImageReader(Reader):
         self.mean, self.std = torch.tensor(mean)[:, None, None], torch.tensor(std)[:, None, None]
 
     def items(self, given: str) -> Iterator[Item]:
-        path = Path(given).expanduser()
+        path = existing(given)
         file, _, array = given.rpartition(":")
-        if not path.exists() and Path(file).suffix == ".npz" and Path(file).is_file():
-            yield from self._packed(Path(file), array)
-        elif not path.exists():
-            yield Item(given, error="no such file")
+        packed = existing(file) if file.lower().endswith(".npz") else None
+        if path is None and packed is not None:
+            yield from self._packed(packed, array)
+        elif path is None:
+            yield Item(given, error="no such file" if given else "an empty name")
         elif path.is_dir():
             found = [child for child in sorted(path.rglob("*")) if is_file_of_images(child)]
             for child in found:

@@ -48,3 +48,43 @@ def by_frequency(known: Tensor, asked: Tensor, vocab: int) -> tuple[float, float
     counts = torch.bincount(known.flatten(), minlength=vocab).double()
     chance = (counts + 1) / (counts + 1).sum()
     return float((asked == counts.argmax()).double().mean()), math.exp(-float(chance[asked].log().mean()))
+
+
+def by_neighbours(known: Tensor, part: Part, vocab: int) -> tuple[float, float]:
+    """How far counting goes: the accuracy of the commonest token behind the one before, and between both neighbours.
+
+    What was never seen between two neighbours is guessed by the one before, then by frequency.
+
+    Args:
+        known: the tokens of the training part, (rows, tokens).
+        part: "tokens" and "label" of what is asked, as `masked` gives them.
+        vocab: number of tokens.
+    """
+    asked = part["label"] != IGNORED
+    before, both = neighbours(part["tokens"], vocab)
+    known_before, known_both = neighbours(known, vocab)
+    guess = known.flatten().mode().values.expand(part["label"].shape)
+    right = []
+    for context, where in ((known_before, before), (known_both, both)):
+        keys, tokens = commonest(context.flatten(), known.flatten(), vocab)
+        place = torch.searchsorted(keys, where).clamp_max(len(keys) - 1)
+        guess = torch.where(keys[place] == where, tokens[place], guess)
+        right.append(float((guess == part["label"])[asked].double().mean()))
+    return right[0], right[1]
+
+
+def neighbours(tokens: Tensor, vocab: int) -> tuple[Tensor, Tensor]:
+    """A number for the token before each one, and one for the pair of both; beyond the edge is a token of its own."""
+    edge = torch.full_like(tokens[:, :1], vocab)
+    before, after = torch.cat([edge, tokens[:, :-1]], 1), torch.cat([tokens[:, 1:], edge], 1)
+    return before, before * (vocab + 1) + after
+
+
+def commonest(key: Tensor, token: Tensor, vocab: int) -> tuple[Tensor, Tensor]:
+    """The different keys, sorted, and the token that goes most often with each."""
+    pairs, counts = (key * vocab + token).unique(return_counts=True)
+    pairs = pairs[counts.argsort(stable=True)]
+    pairs = pairs[(pairs // vocab).argsort(stable=True)]
+    keys = pairs // vocab
+    last = torch.cat([keys[1:] != keys[:-1], torch.tensor([True])])
+    return keys[last], pairs[last] % vocab

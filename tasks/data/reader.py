@@ -50,3 +50,12 @@ class Reader:
     def batch(self, samples: list[Any]) -> dict[str, Tensor]:
         """The inputs of the network by name, the first axis the samples."""
         raise NotImplementedError
+
+
+def existing(given: str) -> Path | None:
+    """The file or folder of a name; None where there is none, as for a text that is no name at all."""
+    try:
+        path = Path(given).expanduser()
+        return path if path.exists() else None
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, no such user
+        return None

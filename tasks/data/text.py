@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tasks.data.compressed import compressed
-from tasks.data.mask import by_frequency, masked
+from tasks.data.mask import by_frequency, by_neighbours, masked
 from tasks.data.order import generator
 from tasks.data.sequences import IGNORED, HeldSequences, Part
 from tasks.data.split import PARTS, check_shares
@@ -78,10 +78,12 @@ class HeldText(HeldSequences):
         vocab = self.tokenizer.vocab
         for salt, part in enumerate(PARTS[1:]):
             parts[part] = masked(parts[part], self.mask, vocab, generator(self.split_seed, -1 - salt))
-        asked = parts["test"]["label"]
-        right, perplexity = by_frequency(parts["train"]["tokens"], asked[asked != IGNORED], vocab)
-        told = f"always the commonest token names {right:.2%}, by frequency alone their perplexity is {perplexity:.1f}"
-        self.notes.append(f"of the masked test tokens, {told}")
+        known, asked = parts["train"]["tokens"], parts["test"]["label"]
+        common, perplexity = by_frequency(known, asked[asked != IGNORED], vocab)
+        before, both = by_neighbours(known, parts["test"], vocab)
+        told = f"always the commonest {common:.2%}, the commonest after the token before {before:.2%}"
+        more = f"between both neighbours {both:.2%}; perplexity by frequency {perplexity:.1f}"
+        self.notes.append(f"what counting reaches on the masked test tokens: {told}, {more}")
         return parts
 
     def fresh(self, epoch: int) -> Part:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from tasks.data.pairs import TEXTS, Row, chosen, column_names, parsed, read_text
-from tasks.data.reader import Item, Reader
+from tasks.data.reader import Item, Reader, existing
 from tasks.data.sequences import padded
 from tasks.data.tokenizer import PAD, Tokenizer
 from tasks.errors import ArgumentError
@@ -33,9 +33,9 @@ class TextReader(Reader):
         return cls(Tokenizer.load(place / "tokenizer.json"), **kept)
 
     def items(self, given: str) -> Iterator[Item]:
-        path = Path(given).expanduser()
-        kind = path.suffix.lower()
-        if not is_there(path):
+        path = existing(given)
+        kind = Path(given).suffix.lower()
+        if path is None:
             looks_like_a_file = kind in (*TABLES, *LINES) and not any(map(str.isspace, given))
             yield Item(given, error="no such file") if looks_like_a_file else self._text(given)
         elif path.is_dir():
@@ -95,14 +95,6 @@ class TextReader(Reader):
             return 0
         wanted = self.column or TEXTS[0]
         raise ArgumentError("path", f"no column {wanted}", got=", ".join(name[:30] for name in names[:12]))
-
-
-def is_there(path: Path) -> bool:
-    """Whether a text is the name of a file or folder; a long text is none."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
 
 
 def is_file_of_texts(path: Path) -> bool:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tasks.data.labelled import Labelled, in_order
+from tasks.data.naive_bayes import naive_bayes
 from tasks.data.names import Names
 from tasks.data.pairs import read_labelled
 from tasks.data.text_reader import TextReader
@@ -39,7 +40,7 @@ def test_each_class_is_divided_alike_and_a_text_stays_in_one_part(tmp_path):
         counts = Counter(text[-1] for text in texts[part])
         assert counts == {"a": 40 * share, "b": 40 * share, "c": 20 * share}
     assert data.notes[0] == "50 rows repeat a text; each text stays in one part"
-    assert data.notes[1].startswith("always the commonest class, a, is right in ")
+    assert data.notes[1].startswith("of the test, always the commonest class (a) names 40.00%, naive Bayes ")
 
 
 def test_a_batch_is_what_the_file_says(tmp_path):
@@ -122,6 +123,13 @@ def test_files_as_people_have_them(tmp_path, name, content, rows):
     assert read_labelled(path) == (rows, [])
 
 
+def test_naive_bayes_is_as_good_as_its_pieces():
+    known = [("aba", "a"), ("bab", "a"), ("cdc", "c"), ("dcd", "c")]
+    assert naive_bayes(known, [("ab", "a"), ("dc", "c"), ("ba", "c")], 0) == pytest.approx(2 / 3)
+    long = [("ab" * 900_000, "a"), ("cd" * 900_000, "c")] * 40  # 144 MB: its beginnings do
+    assert naive_bayes(long, [("ab", "a")], 0) == 1
+
+
 # Names of the CLDR ----------------------------------------------------------------------------------------------------
 
 
@@ -161,6 +169,7 @@ def test_arguments_are_texts_unless_they_name_a_file(tmp_path, monkeypatch):
     assert items("abc xyz") == [("abc xyz", "abc x")]
     assert items(" ") == [(" ", "an empty text")]
     assert items("a" * 5000) == [("a" * 5000, "aaaaa")]
+    assert items("~nobody/ab") == [("~nobody/ab", "b")]
     assert items("gone.csv") == [("gone.csv", "no such file")]
     assert items("see a.csv") == [("see a.csv", " a")]
     (tmp_path / "x.doc").write_text("a")

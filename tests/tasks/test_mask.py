@@ -7,7 +7,7 @@ import torch
 
 from blocks.graph import ConfigError, build, compose
 from tasks import run
-from tasks.data.mask import by_frequency, masked
+from tasks.data.mask import by_frequency, by_neighbours, masked
 from tasks.data.order import generator
 from tasks.data.sequences import IGNORED
 from tasks.data.text import HeldText, Topics
@@ -71,6 +71,18 @@ def test_frequency_alone_by_hand():
     right, perplexity = by_frequency(known, asked, 4)  # counts and one: 2 5 2 1 of 10
     assert right == pytest.approx(2 / 3)
     assert perplexity == pytest.approx(math.exp(-(2 * math.log(0.5) + math.log(0.2)) / 3))
+
+
+def test_neighbours_by_hand():
+    known = torch.tensor([[0, 1, 2, 0, 1, 3, 0, 4, 5]])  # after 0 mostly 1, between 0 and 5 only 4; the commonest is 0
+    for tokens, label, before, both in [
+        ([0, 9, 5], [IGNORED, 4, IGNORED], 0, 1),
+        ([0, 9, 3], [IGNORED, 1, IGNORED], 1, 1),
+        ([7, 9, 7], [IGNORED, 0, IGNORED], 1, 1),  # never seen: the commonest
+        ([9, 4, 9], [0, IGNORED, 5], 1, 1),  # the edges are neighbours too: what begins, what ends
+    ]:
+        part = {"tokens": torch.tensor([tokens]), "label": torch.tensor([label])}
+        assert by_neighbours(known, part, 10) == (before, both), tokens
 
 
 # Direction ------------------------------------------------------------------------------------------------------------
