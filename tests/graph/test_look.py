@@ -248,3 +248,16 @@ def test_a_block_that_shows_its_weights_anyway_goes_on_to_do_so():
 def test_a_network_without_attention_shows_none():
     network = build("mlp", facts={"image": [1, 8, 8], "classes": 10})
     assert look(network, {"image": torch.randn(B, 1, 8, 8)}) == {}
+
+
+def test_what_was_compiled_is_passed_by():
+    def compiler(graph, inputs):
+        raise AssertionError("somebody compiles")
+
+    network = build("vit", facts={"image": [1, 8, 8], "classes": 10})
+    image = torch.randn(B, 1, 8, 8)
+    plain = look(network, {"image": image})
+    network.compile(backend=compiler)
+    again = look(network, {"image": image})
+    for path, weights in plain.items():
+        torch.testing.assert_close(again[path], weights)
