@@ -86,9 +86,10 @@ def ended(error: BaseException, record: Any) -> int:
     from tasks import folder
 
     interrupted = isinstance(error, KeyboardInterrupt)
+    done = record is not None and record.entries["status"] == "finished"  # what failed is the report of it
     told = {"status": "interrupted"} if interrupted else {"status": "failed", "error": explain(error)}
     if record is not None:
-        record.add(**told, ended=folder.now())
+        record.add(**({"report": told} if done else {**told, "ended": folder.now()}))
     if interrupted:
         return INTERRUPTED
     print(told["error"], file=sys.stderr, flush=True)

@@ -327,9 +327,12 @@ class LinearAttention(nn.Module):
         bias: the fused projection to q, k, v has a bias. The output projection always has one.
         chunk: tokens that a causal pass compares pair by pair; a sum of head_dim x head_dim stands for those before.
             The result does not depend on it; memory is tokens x (chunk + head_dim² / chunk) a head.
+        return_weights: a second output `weights`, what each token adds to each: to be looked at, for it is quadratic in
+            the tokens and the first output is computed without it.
 
     Shape:
-        x (batch, *tokens, dim), padding_mask (batch, *tokens) -> (batch, *tokens, dim)
+        x (batch, *tokens, dim), padding_mask (batch, *tokens)
+        -> (batch, *tokens, dim), and weights (batch, heads, tokens, tokens) if asked
 
     Raises:
         BlockError: `heads` does not divide `dim`, a dropout outside [0, 1), `chunk` not positive, a padding mask that
@@ -349,6 +352,7 @@ class LinearAttention(nn.Module):
         projection_dropout: float = 0.0,
         bias: bool = True,
         chunk: int = 64,
+        return_weights: bool = False,
     ):
         super().__init__()
         must_divide("heads", heads, "dim", dim)
@@ -356,6 +360,9 @@ class LinearAttention(nn.Module):
         must_be_positive("chunk", chunk)
         self.heads, self.head_dim = heads, dim // heads
         self.causal, self.projection_dropout, self.chunk = causal, projection_dropout, chunk
+        self.return_weights = return_weights
+        if return_weights:
+            self.outputs = ("tokens", "weights")
         self.qkv = nn.Linear(dim, 3 * dim, bias=bias)
         self.project = nn.Linear(dim, dim)
 
@@ -364,7 +371,10 @@ class LinearAttention(nn.Module):
         x: Float[Tensor, "batch *tokens dim"],
         padding_mask: Bool[Tensor, "batch *tokens"] | None = None,
         mask: Mask | None = None,
-    ) -> Float[Tensor, "batch *tokens dim"]:
+    ) -> (
+        Float[Tensor, "batch *tokens dim"]
+        | tuple[Float[Tensor, "batch *tokens dim"], Float[Tensor, "batch heads queries keys"]]
+    ):
         if mask is not None:
             raise BlockError(
                 "LinearAttention never forms the weight of a pair and cannot mask it",
@@ -376,9 +386,15 @@ class LinearAttention(nn.Module):
         if padding_mask is not None:
             k = k.masked_fill(~key_mask(padding_mask).transpose(-2, -1), 0.0)
         above, below = self.sum_before(q, k, v) if self.causal else self.sum_all(q, k, v)
-        out = above / below.masked_fill(below == 0, 1.0)  # nothing to look at: 0 / 1
-        out = self.project(merge_heads(out)).view(x.shape)
-        return F.dropout(out, self.projection_dropout, self.training)
+        below = below.masked_fill(below == 0, 1.0)  # nothing to look at: 0 / 1
+        out = self.project(merge_heads(above / below)).view(x.shape)
+        out = F.dropout(out, self.projection_dropout, self.training)
+        return (out, self.pairs(q, k) / below) if self.return_weights else out
+
+    def pairs(self, q: Tensor, k: Tensor) -> Tensor:
+        """Numerators of the weights, (batch, heads, queries, keys)."""
+        pairs = q @ k.transpose(-2, -1)
+        return pairs.tril() if self.causal else pairs
 
     def sum_all(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Numerator and denominator over all tokens."""

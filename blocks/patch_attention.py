@@ -1,11 +1,13 @@
 """Attention inside patches and across patches of a grid (CAT). Grids are (batch, height, width, dim)."""
 
+import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from blocks.attention import attend
 from blocks.errors import must_be_positive, must_be_share
-from blocks.window import WindowAttention, round_up
+from blocks.window import WindowAttention, cut, round_up
 
 
 class InnerPatchAttention(WindowAttention):
@@ -21,9 +23,11 @@ class InnerPatchAttention(WindowAttention):
         position_bias: add the learned `position_bias_table` to the scores.
         dropout: share of attention weights zeroed in training, in [0, 1).
         projection_dropout: share of the outputs zeroed in training, in [0, 1).
+        return_weights: a second output `weights`, the attention weights before dropout, computed once more by hand.
 
     Shape:
-        (batch, height, width, dim) -> (batch, height, width, dim)
+        (batch, height, width, dim) -> (batch, height, width, dim), and weights (batch, heads, patches, cells, cells) if
+        asked
 
     Raises:
         BlockError: `heads` does not divide `dim`, `patch` is not positive, a dropout outside [0, 1).
@@ -45,6 +49,7 @@ class InnerPatchAttention(WindowAttention):
         position_bias: bool = True,
         dropout: float = 0.0,
         projection_dropout: float = 0.0,
+        return_weights: bool = False,
     ):
         must_be_positive("patch", patch)
         super().__init__(
@@ -57,6 +62,7 @@ class InnerPatchAttention(WindowAttention):
             position_bias=position_bias,
             dropout=dropout,
             projection_dropout=projection_dropout,
+            return_weights=return_weights,
         )
 
 
@@ -72,10 +78,12 @@ class CrossPatchAttention(nn.Module):
         bias: the fused projection to q, k, v has a bias. The output projection always has one.
         dropout: share of attention weights zeroed in training, in [0, 1).
         projection_dropout: share of the outputs zeroed in training, in [0, 1).
+        return_weights: a second output `weights`, the attention weights before dropout. It costs the fused kernel.
 
     Shape:
-        (batch, height, width, dim) -> (batch, height, width, dim). Built for one grid, it runs on any other with the
-        same weights.
+        (batch, height, width, dim) -> (batch, height, width, dim), and weights (batch, dim, patches, patches) if asked;
+        `places` says which cells of the grid a patch holds. Built for one grid, it runs on any other with the same
+        weights.
 
     Raises:
         BlockError: `patch` is not positive, a dropout outside [0, 1).
@@ -94,6 +102,7 @@ class CrossPatchAttention(nn.Module):
         bias: bool = True,
         dropout: float = 0.0,
         projection_dropout: float = 0.0,
+        return_weights: bool = False,
     ):
         super().__init__()
         must_be_positive("patch", patch)
@@ -101,11 +110,25 @@ class CrossPatchAttention(nn.Module):
         must_be_share("projection_dropout", projection_dropout)
         self.patch = (min(patch, height), min(patch, width))
         self.dropout, self.projection_dropout = dropout, projection_dropout
+        self.return_weights = return_weights
+        if return_weights:
+            self.outputs = ("grid", "weights")
         cells = self.patch[0] * self.patch[1]
         self.qkv = nn.Linear(cells, 3 * cells, bias=bias)
         self.project = nn.Linear(cells, cells)
 
-    def forward(self, x: Float[Tensor, "batch height width dim"]) -> Float[Tensor, "batch height width dim"]:
+    def places(self, height: int, width: int) -> Int[Tensor, "patches cells"]:
+        """The cells of each patch as numbers of the grid's cells in row-major order; -1 for a padded cell."""
+        number = torch.full((round_up(height, self.patch[0]), round_up(width, self.patch[1])), -1)
+        number[:height, :width] = torch.arange(height * width).view(height, width)
+        return cut(number, self.patch)
+
+    def forward(
+        self, x: Float[Tensor, "batch height width dim"]
+    ) -> (
+        Float[Tensor, "batch height width dim"]
+        | tuple[Float[Tensor, "batch height width dim"], Float[Tensor, "batch dim patches patches"]]
+    ):
         batch, height, width, dim = x.shape
         high, wide = self.patch
         grid = round_up(height, high), round_up(width, wide)
@@ -115,7 +138,8 @@ class CrossPatchAttention(nn.Module):
         x = x.view(batch, rows, high, columns, wide, dim).permute(0, 5, 1, 3, 2, 4)
         q, k, v = self.qkv(x.reshape(batch, dim, rows * columns, high * wide)).chunk(3, dim=-1)
         # The channels stand where a kernel expects heads.
-        out = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)
+        out, weights = attend(q, k, v, dropout=self.dropout if self.training else 0.0, weights=self.return_weights)
         out = F.dropout(self.project(out), self.projection_dropout, self.training)
         out = out.view(batch, dim, rows, columns, high, wide).permute(0, 2, 4, 3, 5, 1).reshape(batch, *grid, dim)
-        return out if grid == (height, width) else out[:, :height, :width].contiguous()
+        out = out if grid == (height, width) else out[:, :height, :width].contiguous()
+        return out if weights is None else (out, weights)

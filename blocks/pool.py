@@ -1,10 +1,10 @@
 """From many tokens or pixels to one vector an example. A padding mask is True where a token is real."""
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from blocks.attention import attend
 from blocks.errors import BlockError, must_divide
 
 
@@ -155,9 +155,11 @@ class AttentionPool(nn.Module):
     Args:
         dim: width of a token; inferred from the input.
         heads: number of heads; divides `dim`.
+        return_weights: a second output `weights`, what the query looks at. It costs the fused kernel.
 
     Shape:
-        (batch, tokens, dim), padding_mask (batch, tokens) -> (batch, dim)
+        (batch, tokens, dim), padding_mask (batch, tokens) -> (batch, dim), and weights (batch, heads, 1, tokens) if
+        asked
 
     Raises:
         BlockError: `heads` does not divide `dim`.
@@ -168,10 +170,13 @@ class AttentionPool(nn.Module):
         code; equals `torch.nn.MultiheadAttention` with the same weights.
     """
 
-    def __init__(self, dim: int, *, heads: int):
+    def __init__(self, dim: int, *, heads: int, return_weights: bool = False):
         super().__init__()
         must_divide("heads", heads, "dim", dim)
         self.heads = heads
+        self.return_weights = return_weights
+        if return_weights:
+            self.outputs = ("pooled", "weights")
         self.token = nn.Parameter(torch.empty(1, dim))
         self.query = nn.Linear(dim, dim)
         self.key_value = nn.Linear(dim, 2 * dim)
@@ -184,10 +189,10 @@ class AttentionPool(nn.Module):
 
     def forward(
         self, x: Float[Tensor, "batch tokens dim"], padding_mask: Bool[Tensor, "batch tokens"] | None = None
-    ) -> Float[Tensor, "batch dim"]:
+    ) -> Float[Tensor, "batch dim"] | tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch heads 1 keys"]]:
         batch, tokens, dim = x.shape
         query = self.query(self.token).view(1, 1, self.heads, -1).transpose(1, 2).expand(batch, -1, -1, -1)
         key, value = self.key_value(x).view(batch, tokens, 2, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-        mask = None if padding_mask is None else padding_mask[:, None, None, :]
-        pooled = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return self.project(pooled.reshape(batch, dim))
+        pooled, weights = attend(query, key, value, padding_mask=padding_mask, weights=self.return_weights)
+        pooled = self.project(pooled.reshape(batch, dim))
+        return pooled if weights is None else (pooled, weights)

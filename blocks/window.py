@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from blocks.errors import BlockError, must_be_positive, must_be_share, must_divide
@@ -21,6 +21,12 @@ def relative_index(height: int, width: int, device: torch.device | None = None) 
     down = row[:, None] - row + height - 1
     right = column[:, None] - column + width - 1
     return down * (2 * width - 1) + right
+
+
+def cut(grid: Tensor, window: tuple[int, int]) -> Tensor:
+    """(height, width) -> (windows, cells), both in row-major order."""
+    rows = grid.unflatten(1, (-1, window[1])).unflatten(0, (-1, window[0]))
+    return rows.transpose(1, 2).flatten(2).flatten(0, 1)
 
 
 def neighbour_mask(
@@ -54,10 +60,12 @@ class WindowAttention(nn.Module):
         position_bias: add the learned `position_bias_table` to the scores.
         dropout: share of attention weights zeroed in training, in [0, 1).
         projection_dropout: share of the outputs zeroed in training, in [0, 1).
+        return_weights: a second output `weights`, the attention weights before dropout, computed once more by hand.
 
     Shape:
-        (batch, height, width, dim) -> (batch, height, width, dim). Built for one grid, it runs on any other with the
-        same weights.
+        (batch, height, width, dim) -> (batch, height, width, dim), and weights (batch, heads, windows, cells, cells) if
+        asked; `places` says where on the grid a cell stands. Built for one grid, it runs on any other with the same
+        weights.
 
     Raises:
         BlockError: `heads` does not divide `dim`, `window` is not positive, `shift` outside [0, window), a dropout
@@ -87,6 +95,7 @@ class WindowAttention(nn.Module):
         position_bias: bool = True,
         dropout: float = 0.0,
         projection_dropout: float = 0.0,
+        return_weights: bool = False,
     ):
         super().__init__()
         must_divide("heads", heads, "dim", dim)
@@ -100,6 +109,9 @@ class WindowAttention(nn.Module):
         self.heads, self.head_dim = heads, dim // heads
         self.window = (min(window, height), min(window, width))
         self.shift, self.dropout, self.projection_dropout = shift, dropout, projection_dropout
+        self.return_weights = return_weights
+        if return_weights:
+            self.outputs = ("grid", "weights")
         self.qkv = nn.Linear(dim, 3 * dim, bias=bias)
         self.project = nn.Linear(dim, dim)
         if position_bias:
@@ -137,15 +149,26 @@ class WindowAttention(nn.Module):
             mask = neighbour_mask(grid, self.window, shift, like.device)
         return mask if bias is None else bias + mask
 
+    def places(self, height: int, width: int) -> Int[Tensor, "windows cells"]:
+        """The cells of each window as numbers of the grid's cells in row-major order; -1 for a padded cell."""
+        grid = self.padded(height, width)
+        number = torch.full(grid, -1)
+        number[:height, :width] = torch.arange(height * width).view(height, width)
+        shift = self.shifts(grid)
+        return cut(torch.roll(number, (-shift[0], -shift[1]), dims=(0, 1)), self.window)
+
     def attend(self, q: Heads, k: Heads, v: Heads, bias: Tensor | None) -> Heads:
         # On a CPU no fused kernel gives the bias a gradient, and by hand is faster than what stands in for one.
         return self.attend_by_hand(q, k, v, bias) if q.device.type == "cpu" else self.attend_fused(q, k, v, bias)
 
     def attend_by_hand(self, q: Heads, k: Heads, v: Heads, bias: Tensor | None) -> Heads:
+        return F.dropout(self.weigh(q, k, bias), self.dropout, self.training) @ v
+
+    def weigh(self, q: Heads, k: Heads, bias: Tensor | None) -> Float[Tensor, "batch windows heads cells cells"]:
         scores = (q * self.head_dim**-0.5) @ k.transpose(-2, -1)
         if bias is not None:
             scores = scores.add_(bias)
-        return F.dropout(scores.softmax(-1), self.dropout, self.training) @ v
+        return scores.softmax(-1)
 
     def attend_fused(self, q: Heads, k: Heads, v: Heads, bias: Tensor | None) -> Heads:
         # Fused kernels take four axes. Windows that differ in their bias stand beside the heads, else beside the batch,
@@ -159,7 +182,12 @@ class WindowAttention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout).view(shape)
 
-    def forward(self, x: Float[Tensor, "batch height width dim"]) -> Float[Tensor, "batch height width dim"]:
+    def forward(
+        self, x: Float[Tensor, "batch height width dim"]
+    ) -> (
+        Float[Tensor, "batch height width dim"]
+        | tuple[Float[Tensor, "batch height width dim"], Float[Tensor, "batch heads windows cells cells"]]
+    ):
         batch, height, width, dim = x.shape
         high, wide = self.window
         grid = self.padded(height, width)
@@ -175,14 +203,16 @@ class WindowAttention(nn.Module):
             3, batch, rows * columns, self.heads, high * wide, self.head_dim
         )
         q, k, v = qkv.unbind(0)
-        out = self.attend(q, k, v, self.score_bias(grid, shift, like=x))
+        bias = self.score_bias(grid, shift, like=x)
+        out = self.attend(q, k, v, bias)
         out = out.view(batch, rows, columns, self.heads, high, wide, self.head_dim)
         out = self.project(out.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, *grid, dim))
         if any(shift):
             out = torch.roll(out, shift, dims=(1, 2))
         if grid != (height, width):
             out = out[:, :height, :width].contiguous()
-        return F.dropout(out, self.projection_dropout, self.training)
+        out = F.dropout(out, self.projection_dropout, self.training)
+        return (out, self.weigh(q, k, bias).transpose(1, 2)) if self.return_weights else out
 
 
 class PatchMerging(nn.Module):

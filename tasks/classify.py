@@ -11,6 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionM
 from tasks import report_classes
 from tasks.data.split import PARTS
 from tasks.errors import must_be_share
+from tasks.sample import TEXT, Sample
 from tasks.task import Task
 
 
@@ -46,6 +47,7 @@ class Classify(Task):
         self._judge("val", logits, batch["label"], F.cross_entropy(logits, batch["label"]))
 
     def test_step(self, batch: dict[str, Tensor], number: int) -> None:
+        self.keep(batch, number)
         logits = self(batch)
         self._judge("test", logits, batch["label"], F.cross_entropy(logits, batch["label"]))
         self.confusion.update(logits, batch["label"])
@@ -68,9 +70,28 @@ class Classify(Task):
     def sections(self, place: Path, data: Any) -> list[tuple[str, str]]:
         return report_classes.sections(place, data, self.counts, *self.predicted())
 
+    def samples(self, data: Any) -> list[Sample]:
+        if "index" not in self.kept:
+            return []
+        rows = zip(self.kept_inputs(), self.kept["index"].tolist(), self.kept["label"].tolist(), strict=True)
+        if "image" in self.facts:
+            return [
+                Sample(f"{data.classes[true]}, test image {place}", inputs, image=data.picture("test", place))
+                for inputs, place, true in rows
+            ]
+        return [text_sample(inputs, data, f"{data.classes[true]}, test sample {place}") for inputs, place, true in rows]
+
     def _judge(self, part: str, logits: Tensor, label: Tensor, loss: Tensor) -> None:
         metric: Any = self.accuracy[f"{part}_part"]
         metric.update(logits, label)
         options: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": len(label)}
         self.log(f"{part}/loss", loss.detach(), sync_dist=True, **options)
         self.log(f"{part}/accuracy", metric, **options)
+
+
+def text_sample(inputs: dict[str, Tensor], data: Any, title: str) -> Sample:
+    """A text without its padding, and the first of its tokens to look at."""
+    real = int(inputs["padding_mask"].sum()) if "padding_mask" in inputs else inputs["tokens"].shape[1]
+    cut = {name: value[:, :real] for name, value in inputs.items()}
+    shown = range(min(real, TEXT))
+    return Sample(title, cut, tokens=data.token_names(cut["tokens"][0].tolist()), rows=shown, columns=shown)

@@ -35,6 +35,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "pytorch_lightning.callbacks.EMAWeightAveraging",
         "pytorch_lightning.callbacks.LearningRateMonitor",
         "pytorch_lightning.callbacks.ModelCheckpoint",
+        "tasks.nodes.Nodes",
         "tasks.progress.Progress",
     ),
     "logger": (

@@ -177,7 +177,12 @@ def png(picture) -> str:
     """An image as an address that carries the image itself."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return carried(buffer.getvalue(), "png")
+
+
+def carried(content: bytes, kind: str) -> str:
+    """A file as an address that carries the file itself."""
+    return f"data:image/{kind};base64," + base64.b64encode(content).decode()
 
 
 def thumbnail(image):

@@ -47,7 +47,14 @@ figure img {
 .text { grid-column: 1 / -1; }
 .text blockquote { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 figcaption { font-size: 13px; color: var(--soft); }
-summary { cursor: pointer; margin-bottom: 10px; }
+figcaption, h3 { overflow-wrap: anywhere; }
+h3 { font-size: 14px; font-weight: 600; margin: 18px 0 8px; }
+.beside { display: flex; flex-wrap: wrap; gap: 16px 32px; align-items: start; margin-bottom: 12px; }
+.beside > div { min-width: 0; max-width: 100%; overflow-x: auto; }
+.beside svg { display: block; max-width: max(100%, 560px); height: auto; }
+figure.sheet { margin-bottom: 20px; max-width: 520px; }
+figure.sheet img { aspect-ratio: auto; background: none; border-radius: 0; height: auto; }
+summary { cursor: pointer; margin: 12px 0 10px; }
 """
 
 
@@ -125,3 +132,19 @@ def quotation(text: str, words: str, most: int = 600) -> str:
         f'<figure class="text"><blockquote dir="auto">{escape(shown)}</blockquote>'
         f"<figcaption>{escape(words)}</figcaption></figure>"
     )
+
+
+def pictures(figures: Sequence[str]) -> str:
+    """Small figures in rows, as many as fit."""
+    return f'<div class="pictures">{"".join(figures)}</div>'
+
+
+def beside(contents: Sequence[str]) -> str:
+    """Pictures beside each other where there is room, else below."""
+    return f'<div class="beside">{"".join(f"<div>{content}</div>" for content in contents)}</div>'
+
+
+def sheet(source: str, words: str) -> str:
+    """One wide picture with words below."""
+    told = escape(words, True)
+    return f'<figure class="sheet"><img src="{source}" alt="{told}"><figcaption>{told}</figcaption></figure>'

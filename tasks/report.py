@@ -1,36 +1,73 @@
 """What a run leaves for people: learning curves, and one page with all there is to see."""
 
 import csv
+import logging
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from blocks.graph import plan
+from blocks.graph import Plan, plan
 from blocks.graph.draw import svg
 from blocks.graph.explain import describe, lines
-from tasks import draw, page
+from blocks.graph.room import Row
+from tasks import draw, inside, nodes, page, report_nodes
+
+log = logging.getLogger(__name__)
 
 MISTAKES = 12  # pictures of mistakes on the page
 SHARES = 20  # with more classes the predictions list no share for each
 
 
 def write(place: Path, composed: Any, record: dict[str, Any], data: Any, task: Any) -> None:
-    """Write curves.svg, report.html and what the task shows of itself into the run folder."""
+    """Write curves.svg, report.html and what the task shows of itself into the run folder.
+
+    The page is whole before anybody looks inside the network, and is written again with what was seen there.
+    """
     curves = draw.curves(read_metrics(place / "metrics.csv"), record.get("best epoch"))
     (place / "curves.svg").write_text(curves)
-    title = " on ".join(composed.choices.get(part, part) for part in ("model", "data"))
-    sections = [
-        ("Learning curves", page.fit(curves)),
-        *task.sections(place, data),
-        ("Architecture", architecture(composed, record["facts"])),
+    planned = plan(composed, record["facts"])
+    before = [("Learning curves", page.fit(curves)), *task.sections(place, data)]
+    after = [
+        ("Architecture", architecture(planned, composed.choices.get("model", "model"))),
         ("Run it again", page.code(record["command"]) + page.pairs(provenance(record))),
         ("Configuration", page.folded("config.yaml", page.code(yaml.safe_dump(composed.config, sort_keys=False)))),
     ]
+    title = " on ".join(composed.choices.get(part, part) for part in ("model", "data"))
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in record["notes"])
     head = page.headline(title, score(record["test"], task.headline), summary(record)) + notes
-    (place / "report.html").write_text(page.html(title, head, [section for section in sections if section[1]]))
+    for seen in ([], look_inside(place, task, data, planned)):
+        found = [section for section in (*before, *seen, *after) if section[1]]
+        (place / "report.html").write_text(page.html(title, head, found))
+
+
+def look_inside(place: Path, task: Any, data: Any, planned: Plan) -> list[tuple[str, str]]:
+    """Attention, feature maps and how the nodes learned. What fails is told in its place: the run is what counts."""
+
+    def seen() -> list[tuple[str, str]]:
+        if nodes.in_shards(task.trainer):
+            return []
+        return inside.sections(task.network, task.samples(data), axes(planned.rows))
+
+    found = []
+    for title, part in (("Inside the network", seen), ("Gradients and updates", lambda: report_nodes.sections(place))):
+        try:
+            found += part()
+        except Exception as error:  # a block of the user's own may do anything when it is looked at
+            log.exception("no picture: %s", title)
+            told = f"This could not be drawn: {type(error).__name__}: {error}. train.log has the traceback."
+            print(f"note: {title}: {told}", flush=True)
+            found.append((title, f'<p class="note">{escape(told)}</p>'))
+    return found
+
+
+def axes(rows: list[Row]) -> dict[str, tuple[str | None, ...]]:
+    """The names of the axes of what each node gives first, by path."""
+    found = {row.path: next(iter(row.gives.values())).names for row in rows if row.gives}
+    for row in rows:
+        found |= axes(row.children)
+    return found
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
@@ -41,9 +78,8 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
         return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 
-def architecture(composed: Any, facts: dict[str, Any]) -> str:
+def architecture(planned: Plan, name: str) -> str:
     """The network as a picture, and the table of nodes: what stands there, what comes out, how heavy it is."""
-    planned = plan(composed, facts)
     described = describe(planned.model, planned.rows, {name: wire.shape for name, wire in planned.outputs.items()})
     total = max(described["parameters"], 1)
     found = list(lines(described["nodes"]))
@@ -57,7 +93,7 @@ def architecture(composed: Any, facts: dict[str, Any]) -> str:
         for line in found
     ]
     table = page.table(["node", "block", "output", "parameters", "share"], rows, indents=[line.depth for line in found])
-    drawn = page.wide(svg(planned, composed.choices.get("model", "model")))
+    drawn = page.wide(svg(planned, name))
     return drawn + (table if len(rows) <= 60 else page.folded(f"{len(rows)} nodes", table))
 
 

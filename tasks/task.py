@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.optimizer import Cosine, optimise
+from tasks.sample import SAMPLES, Sample
 
 
 class Task(pl.LightningModule):
@@ -43,6 +44,7 @@ class Task(pl.LightningModule):
         self.rates = dict(rates or {})
         self.save_hyperparameters(config or {}, logger=False)
         self.finite: Tensor | bool = True
+        self.kept: dict[str, Tensor] = {}  # the first samples of the test
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         # an optional input, a mask say, is left out where the data have none
@@ -55,6 +57,21 @@ class Task(pl.LightningModule):
     def sections(self, place: Path, data: Any) -> list[tuple[str, str]]:
         """What the report of a run shows of this task after the learning curves: (title, HTML)."""
         return []
+
+    def samples(self, data: Any) -> list[Sample]:
+        """Some samples of the test and how they are to be read, for a look inside the network."""
+        return []
+
+    def keep(self, batch: dict[str, Tensor], number: int) -> None:
+        """Remember the first samples of the first batch."""
+        if number == 0:
+            self.kept = {name: value[:SAMPLES].cpu() for name, value in batch.items()}
+
+    def kept_inputs(self) -> list[dict[str, Tensor]]:
+        """What flows into the network of each of them, one row each."""
+        inputs = {name: value for name, value in self.kept.items() if name in self.input_names}
+        count = len(next(iter(inputs.values()), ()))
+        return [{name: value[row : row + 1] for name, value in inputs.items()} for row in range(count)]
 
     def watch(self, loss: Tensor) -> Tensor:
         """The loss with what blocks add to it; remembers whether all were finite, without waiting for the device."""

@@ -14,6 +14,7 @@ from tasks.data.sequences import IGNORED
 from tasks.data.split import PARTS
 from tasks.errors import ArgumentError, must_be_share
 from tasks.probe import looks_ahead
+from tasks.sample import TEXT, Sample
 from tasks.task import Task
 
 EXAMPLES = 12
@@ -81,6 +82,7 @@ class Tokens(Task):
         self._look("val", batch)
 
     def test_step(self, batch: dict[str, Tensor], number: int) -> None:
+        self.keep(batch, number)
         logits = self._look("test", batch)
         for row in range(min(len(logits), EXAMPLES - len(self.examples))):
             asked = batch["label"][row] != IGNORED
@@ -120,6 +122,23 @@ class Tokens(Task):
         columns = {"given": data.shown, "wanted": data.answers, "said": data.answers}
         rows = [[show(example[column]) for column, show in columns.items()] for example in self.examples]
         return [("Samples of the test", page.table(list(columns), rows))]
+
+    def samples(self, data: Any) -> list[Sample]:
+        found = []
+        for number, inputs in enumerate(self.kept_inputs()):
+            given, asked = inputs[self.input_names[0]][0], self.kept["label"][number] != IGNORED
+            names = data.token_names(given.tolist())
+            if asked.all():  # a text: its beginning
+                places = range(min(len(names), TEXT))
+                found.append(
+                    Sample(f"the beginning of sample {number}", inputs, tokens=names, rows=places, columns=places)
+                )
+                continue
+            wanted = data.token_names(self.kept["label"][number].clamp_min(0).tolist())
+            rows = asked.nonzero()[:, 0].tolist()[:TEXT]
+            title = f"sample {number}: where the answers come from"
+            found.append(Sample(title, inputs, tokens=names, said=wanted, rows=rows))
+        return found
 
 
 class Language(Tokens):

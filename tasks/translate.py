@@ -11,6 +11,7 @@ from torchmetrics.functional.text import chrf_score, sacre_bleu_score
 from tasks import decode, page
 from tasks.data.tokenizer import END, MASK, PAD, START, UNKNOWN
 from tasks.errors import must_be_positive, must_not_be_negative
+from tasks.sample import Sample
 from tasks.tokens import EXAMPLES, Tokens
 
 TOKENIZERS = {"zh": "zh", "ja": "char", "ko": "char"}  # what BLEU cuts a language into; 13a for all others
@@ -71,6 +72,23 @@ class Translate(Tokens):
         for name, value in scores(self.texts, data.languages[1]).items():
             self.log(f"test/{name}", value, rank_zero_only=True)
 
+    def samples(self, data: Any) -> list[Sample]:
+        said = dict(self.said)
+        found = []
+        for number, inputs in enumerate(self.kept_inputs()):
+            row = until_end(said[int(self.kept["index"][number])])
+            length = int((inputs["source"] != PAD).sum())
+            batch: dict[str, Tensor] = {
+                name: inputs[name][:, :length] for name in ("source", "source_mask") if name in inputs
+            }
+            target = torch.tensor([row])
+            batch |= {"target": target, "target_mask": torch.ones_like(target, dtype=torch.bool)}
+            source = batch["source"][0].tolist()
+            named = [data.token_names(tokens) for tokens in (row, source, [*row[1:], END])]
+            title = f"{data.shown(source)} → {data.shown(row)}"
+            found.append(Sample(title, batch, tokens=named[0], source=named[1], said=named[2]))
+        return found
+
     def sections(self, place: Path, data: Any) -> list[tuple[str, str]]:
         sources = [data.shown(row.tolist()) for row in data.parts["test"]["source"]]
         rows = [[source, *pair] for source, pair in zip(sources, self.texts, strict=True)]
@@ -80,6 +98,11 @@ class Translate(Tokens):
             ("Translations of the test", page.table(head, rows[:EXAMPLES])),
             ("Mistakes", page.table(head, wrong[:EXAMPLES]) if wrong else "<p>None.</p>"),
         ]
+
+
+def until_end(said: list[int]) -> list[int]:
+    """The tokens from the start mark up to the end mark, which is left out."""
+    return said[: said.index(END)] if END in said else [token for token in said if token != PAD]
 
 
 class Scorer:

@@ -17,6 +17,7 @@ from blocks.graph.assemble import Assembler
 from blocks.graph.claims import bind_parameters, finish
 from blocks.graph.compose import Composed, compose, conf_folder
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, show
+from blocks.graph.look import look
 from blocks.graph.module import Graph, locate, materialise
 from blocks.graph.node import MODEL_WORDS
 from blocks.graph.room import Row, Wire
@@ -234,6 +235,7 @@ __all__ = [
     "learning_rates",
     "load_weights",
     "locate",
+    "look",
     "plan",
     "save_weights",
 ]

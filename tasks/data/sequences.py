@@ -86,6 +86,10 @@ class HeldSequences(DataModule):
         """The tokens at the places that ask, as people read them."""
         return self.shown(ids)
 
+    def token_names(self, ids: list[int]) -> list[str]:
+        """Each token by itself as people read it."""
+        return [self.shown([token]) if self.tokenizer is None else self.tokenizer.name(token) for token in ids]
+
     def read(self) -> None:
         """Read the data, once."""
         self.parts = self.parts or self.load()

@@ -46,6 +46,7 @@ def test_a_run_leaves_everything_worth_keeping(done):
     assert names == {
         *("config.yaml", "run.json", "metrics.csv", "predictions.csv", "curves.svg", "confusion.svg", "report.html"),
         "reader.json",
+        *("nodes.csv", "gradients.svg", "updates.svg"),
         *("checkpoints/best.ckpt", "checkpoints/last.ckpt"),
     }
 
