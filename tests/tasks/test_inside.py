@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from blocks.graph import build, compose, plan
-from tasks import draw_inside, folder, inside, report, report_images, report_nodes
+from tasks import classify, draw_inside, folder, inside, report, report_images, report_nodes
 from tasks.sample import Sample, evenly, without_common_end
 
 FACTS = {
@@ -186,6 +186,14 @@ def test_the_answers_of_a_question_are_its_rows():
     assert not shade[0, 7:].any()
     assert shade[1].all()
     assert re.findall(r'class="end">(.*?)<', content)[:2] == ["G", "I"]
+
+
+def test_the_padding_of_a_text_is_not_shown():
+    data = types.SimpleNamespace(token_names=lambda ids: [str(token) for token in ids])
+    tokens = torch.tensor([[7, 8, 9, 0, 0]])
+    sample = classify.text_sample({"tokens": tokens, "padding_mask": tokens > 0}, data, "title")
+    assert (sample.batch["tokens"].tolist(), sample.batch["padding_mask"].tolist()) == ([[7, 8, 9]], [[True] * 3])
+    assert (sample.tokens, list(sample.rows), list(sample.columns)) == (["7", "8", "9"], [0, 1, 2], [0, 1, 2])
 
 
 def test_of_many_layers_the_first_the_last_and_some_between_are_shown():
