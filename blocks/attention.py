@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from blocks.errors import BlockError, must_be_positive, must_be_share, must_divide
+from blocks.memory import Memory, must_be_a_row, must_be_causal, must_not_mask_pairs
 
 Mask = Bool[Tensor, "..."] | Float[Tensor, "..."]
 """Boolean or added to the scores; broadcastable to (batch, heads, queries, keys)."""
@@ -228,6 +229,26 @@ class SelfAttention(nn.Module):
         out = F.dropout(out, self.projection_dropout, self.training)
         return out if weights is None else (out, weights)
 
+    def step(
+        self, memory: Memory, x: Tensor, padding_mask: Tensor | None = None, mask: Mask | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        must_be_causal(self.causal)
+        must_be_a_row(x)
+        must_not_mask_pairs(mask)
+        q, k, v = self.project_heads(x)
+        if self.rotary is not None:
+            q, k = self.rotary(q, k)
+        k, v = memory.append("keys", k, 2), memory.append("values", v, 2)
+        if padding_mask is not None:
+            padding_mask = memory.append("padding_mask", padding_mask, 1)
+        bias = None if self.position_bias is None else self.position_bias(q.shape[2], k.shape[2])
+        alone = q.shape[2] == 1  # the last token may look at all before it: no mask, and a faster kernel
+        out, weights = attend(
+            q, k, v, padding_mask=padding_mask, causal=not alone, bias=bias, weights=self.return_weights
+        )
+        out = self.project(merge_heads(out))
+        return out if weights is None else (out, weights)
+
 
 class CrossAttention(nn.Module):
     """Multi-head attention of tokens to the tokens of a context.
@@ -315,6 +336,21 @@ class CrossAttention(nn.Module):
         out = F.dropout(out, self.projection_dropout, self.training)
         return out if weights is None else (out, weights)
 
+    def step(
+        self,
+        memory: Memory,
+        x: Tensor,
+        context: Tensor,
+        padding_mask: Tensor | None = None,
+        mask: Mask | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        must_not_mask_pairs(mask)
+        q = split_heads(self.q(x.flatten(1, -2)), self.head_dim)
+        k, v = memory.once("context", (context,), lambda: self.project_context(context.flatten(1, -2)))
+        out, weights = attend(q, k, v, padding_mask=padding_mask, weights=self.return_weights)
+        out = self.project(merge_heads(out)).view(x.shape)
+        return out if weights is None else (out, weights)
+
 
 class LinearAttention(nn.Module):
     """Self-attention with the kernel (elu(q) + 1) · (elu(k) + 1) in place of the softmax: linear in the tokens.
@@ -396,6 +432,27 @@ class LinearAttention(nn.Module):
         pairs = q @ k.transpose(-2, -1)
         return pairs.tril() if self.causal else pairs
 
+    def step(self, memory: Memory, x: Tensor, padding_mask: Tensor | None = None, mask: Mask | None = None) -> Tensor:
+        must_be_causal(self.causal)
+        must_be_a_row(x)
+        must_not_mask_pairs(mask)
+        q, k, v = split_heads(self.qkv(x), self.head_dim).chunk(3, dim=1)
+        q, k = F.elu(q) + 1, F.elu(k) + 1
+        if padding_mask is not None:
+            k = k.masked_fill(~key_mask(padding_mask).transpose(-2, -1), 0.0)
+        values, norm = k.transpose(-2, -1) @ v, k.sum(-2).unsqueeze(-1)
+        past_values, past_norm = memory.get("values"), memory.get("norm")
+        if past_values is None or past_norm is None:
+            past_values, past_norm = torch.zeros_like(values), torch.zeros_like(norm)
+        memory.keep("values", past_values + values)
+        memory.keep("norm", past_norm + norm)
+        if x.shape[1] == 1:
+            above, below = q @ (past_values + values), q @ (past_norm + norm)
+        else:
+            above, below = self.sum_before(q, k, v)
+            above, below = above + q @ past_values, below + q @ past_norm
+        return self.project(merge_heads(above / below.masked_fill(below == 0, 1.0)))
+
     def sum_all(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Numerator and denominator over all tokens."""
         return q @ (k.transpose(-2, -1) @ v), q @ k.sum(-2).unsqueeze(-1)
@@ -412,73 +469,3 @@ class LinearAttention(nn.Module):
         above = pairs @ v + q @ values
         below = pairs.sum(-1, keepdim=True) + q @ norm
         return above.flatten(2, 3)[:, :, :tokens], below.flatten(2, 3)[:, :, :tokens]
-
-
-class AdditiveAttention(nn.Module):
-    """Attention whose score is a small network: vᵀ tanh(W x + U context). One head; the context itself is averaged.
-
-    Args:
-        dim: width of a query; inferred from the input.
-        context_dim: width of a context token and of the output; inferred from `context`.
-        hidden: width of the scoring network.
-        causal: query i attends to context tokens 0..i only; for use with `context` = `x`.
-        dropout: share of attention weights zeroed in training, in [0, 1).
-        return_weights: a second output `weights`, the attention weights before dropout.
-
-    Shape:
-        x (batch, *tokens, dim), context (batch, *context_tokens, context_dim), padding_mask (batch, *context_tokens),
-        mask broadcastable to (batch, 1, tokens, context_tokens)
-        -> (batch, *tokens, context_dim), and weights (batch, 1, tokens, context_tokens) if asked
-
-    Raises:
-        BlockError: `hidden` is not positive, a dropout outside [0, 1), a padding mask that is not boolean.
-
-    Source:
-        Bahdanau et al. 2015, arXiv:1409.0473, section 3.1 and appendix A.1.2: no biases, W and U start normal with
-        deviation 0.001 and v at zero (appendix B.1), so that attention is uniform at first. Memory is
-        tokens x context_tokens x hidden. For self-attention wire the same value to `x` and `context`.
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        context_dim: int,
-        *,
-        hidden: int,
-        causal: bool = False,
-        dropout: float = 0.0,
-        return_weights: bool = False,
-    ):
-        super().__init__()
-        must_be_positive("hidden", hidden)
-        must_be_share("dropout", dropout)
-        self.causal, self.dropout = causal, dropout
-        self.return_weights = return_weights
-        if return_weights:
-            self.outputs = ("tokens", "weights")
-        self.query = nn.Linear(dim, hidden, bias=False)
-        self.key = nn.Linear(context_dim, hidden, bias=False)
-        self.score = nn.Linear(hidden, 1, bias=False)
-        nn.init.normal_(self.query.weight, std=0.001)
-        nn.init.normal_(self.key.weight, std=0.001)
-        nn.init.zeros_(self.score.weight)
-
-    def forward(
-        self,
-        x: Float[Tensor, "batch *tokens dim"],
-        context: Float[Tensor, "batch *context_tokens context_dim"],
-        padding_mask: Bool[Tensor, "batch *context_tokens"] | None = None,
-        mask: Mask | None = None,
-    ) -> (
-        Float[Tensor, "batch *tokens context_dim"]
-        | tuple[Float[Tensor, "batch *tokens context_dim"], Float[Tensor, "batch 1 queries keys"]]
-    ):
-        q, k = self.query(x.flatten(1, -2)), self.key(context.flatten(1, -2))
-        scores = self.score(torch.tanh(q[:, :, None] + k[:, None])).squeeze(-1)[:, None]
-        merged = merge_masks(
-            (1, q.shape[1], k.shape[1]), like=scores, padding_mask=padding_mask, mask=mask, causal=self.causal
-        )
-        weights = masked_softmax(scores, merged)
-        kept = F.dropout(weights, self.dropout, self.training)
-        out = (kept.squeeze(1) @ context.flatten(1, -2)).view(*x.shape[:-1], context.shape[-1])
-        return (out, weights) if self.return_weights else out

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from blocks.errors import must_be_positive, must_divide
+from blocks.memory import Memory
 
 
 class SqueezeExcite(nn.Module):
@@ -89,3 +90,9 @@ class CausalConv1d(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens out_dim"]:
         return self.project(F.pad(x.transpose(1, 2), (self.past, 0))).transpose(1, 2)
+
+    def step(self, memory: Memory, x: Tensor) -> Tensor:
+        before = memory.get("before")
+        x = torch.cat((x.new_zeros(len(x), self.past, x.shape[2]) if before is None else before, x), dim=1)
+        memory.keep("before", x[:, x.shape[1] - self.past :])
+        return self.project(x.transpose(1, 2)).transpose(1, 2)

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from blocks.errors import BlockError, must_be_positive
+from blocks.memory import Memory, StepError
 
 
 def must_be_multiple(name: str, value: int, parts: int = 2) -> None:
@@ -69,6 +70,12 @@ class LearnedPosition(nn.Module):
                 fix=f"length={x.shape[1]} or more when it is built",
             )
         return x + self.table[: x.shape[1]]
+
+    def step(self, memory: Memory, x: Tensor) -> Tensor:
+        end, rows = memory.seen + x.shape[1], self.table.shape[0]
+        if end > rows:
+            raise StepError("more tokens than learned positions", got=f"{end} tokens, {rows} positions")
+        return x + self.table[memory.seen : end]
 
 
 class LearnedPosition2d(nn.Module):
@@ -132,6 +139,10 @@ class SinusoidalPosition(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         turn = angles(x.shape[1], self.dim, self.base, like=x)
+        return x + torch.stack((turn.sin(), turn.cos()), dim=-1).flatten(-2).to(x.dtype)
+
+    def step(self, memory: Memory, x: Tensor) -> Tensor:
+        turn = angles(memory.seen + x.shape[1], self.dim, self.base, like=x)[memory.seen :]
         return x + torch.stack((turn.sin(), turn.cos()), dim=-1).flatten(-2).to(x.dtype)
 
 
@@ -226,6 +237,11 @@ class Rotary(nn.Module):
         self, q: Float[Tensor, "batch heads tokens head_dim"], k: Float[Tensor, "batch kv_heads tokens head_dim"]
     ) -> tuple[Float[Tensor, "batch heads tokens head_dim"], Float[Tensor, "batch kv_heads tokens head_dim"]]:
         turn = angles(q.shape[2], self.head_dim, self.base, like=q)
+        cosine, sine = turn.cos().to(q.dtype), turn.sin().to(q.dtype)
+        return self.rotate(q, cosine, sine), self.rotate(k, cosine, sine)
+
+    def step(self, memory: Memory, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        turn = angles(memory.seen + q.shape[2], self.head_dim, self.base, like=q)[memory.seen :]
         cosine, sine = turn.cos().to(q.dtype), turn.sin().to(q.dtype)
         return self.rotate(q, cosine, sine), self.rotate(k, cosine, sine)
 

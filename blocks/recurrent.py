@@ -13,12 +13,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from blocks.errors import BlockError, must_be_positive, must_be_share
+from blocks.memory import Memory, StepError
 
 
 class _Recurrence(nn.Module):
     """What the three have in common. `states` are the hidden state and, of an LSTM, the cell."""
 
     gates: ClassVar[int] = 1
+    outputs: ClassVar[tuple[str, ...]]
     mode: str
 
     def __init__(self, dim: int, hidden: int, layers: int, bidirectional: bool, dropout: float):
@@ -84,6 +86,23 @@ class _Recurrence(nn.Module):
             x, *last = self._kernel(x, states, weights, self.layers, self.directions == 2)
             return x, *(each.transpose(0, 1) for each in last)
         return self._run_padded(x, padding_mask, states)
+
+    def step(
+        self,
+        memory: Memory,
+        x: Tensor,
+        padding_mask: Tensor | None = None,
+        state: Tensor | None = None,
+        cell: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
+        if self.directions == 2:
+            raise StepError("a network that reads backwards starts at the end", got="bidirectional=true")
+        names = self.outputs[1:]
+        given = zip(names, (state, cell), strict=False)
+        x, *states = self._run(x, padding_mask, tuple(memory.get(name, first) for name, first in given))
+        for name, last in zip(names, states, strict=True):
+            memory.keep(name, last)
+        return x, *states
 
     def _initial(self, x: Tensor, state: Tensor | None) -> Tensor:
         """(batch, levels, hidden), or nothing, to the (levels, batch, hidden) of the kernel."""

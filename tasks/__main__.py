@@ -32,12 +32,14 @@ def parser() -> argparse.ArgumentParser:
     generate.add_argument("--top-p", type=float, help="among the likeliest that make up this share")
     generate.add_argument("--stop", action="append", default=[], help="a text of one token after which to stop")
     generate.add_argument("--seed", type=int, default=0)
+    generate.add_argument("--no-cache", action="store_true", help="ask the whole network for every token")
 
     translate = commands.add_parser("translate", help="translate texts: arguments, or lines of standard input")
     translate.add_argument("run", type=Path, help="the run folder")
     translate.add_argument("text", nargs="*", help="texts; none reads lines of standard input")
     translate.add_argument("--beams", type=int, default=1, help="width of the beam (1: greedy)")
     translate.add_argument("--length-penalty", type=float, default=0.6)
+    translate.add_argument("--no-cache", action="store_true", help="ask the whole network for every token")
 
     predict = commands.add_parser(
         "predict",
@@ -108,6 +110,7 @@ def generate(arguments: argparse.Namespace) -> int:
     from tasks.data.tokenizer import MASK, PAD, START, UNKNOWN
     from tasks.errors import ArgumentError, must_be_positive
     from tasks.finished import open_run
+    from tasks.score import Speaker
 
     must_be_positive("tokens", arguments.tokens)
     run = open_run(arguments.run, tuple(arguments.library))
@@ -121,13 +124,10 @@ def generate(arguments: argparse.Namespace) -> int:
     if any(len(ids) != 1 for ids in stop):
         raise ArgumentError("stop", "a stop must be one token", got=str(arguments.stop), fits='--stop "."')
 
-    def score(prefix: torch.Tensor) -> torch.Tensor:
-        logits = run.network(tokens=prefix[:, -window:])
-        return (logits["logits"] if isinstance(logits, dict) else logits)[:, -1]
-
     start = torch.tensor([[START, *tokenizer.encode(arguments.prompt)]])
+    speaker = Speaker(run.network, run.facts, "tokens", window=window, cache=not arguments.no_cache)
     stream = decode.stream(
-        score,
+        speaker.score({}, start.shape[1] + arguments.tokens),
         start,
         end=None,
         limit=arguments.tokens,
@@ -147,21 +147,20 @@ def generate(arguments: argparse.Namespace) -> int:
 
 def written(stream: Iterable[Any], tokenizer: Any) -> Iterator[str]:
     """The text as it grows. A character of several tokens is held back until it is whole."""
-    ids: list[int] = []
-    told = ""
+    held: list[int] = []
     for token in stream:
-        ids.append(int(token[0]))
-        text = tokenizer.decode(ids)
+        held.append(int(token[0]))
+        text = tokenizer.decode(held)
         if not text.endswith("\ufffd"):
-            yield text[len(told) :]
-            told = text
+            yield text
+            held.clear()
 
 
 def translate(arguments: argparse.Namespace) -> int:
     """One line for each text; a bad one is told and does not stop the rest."""
     import torch
 
-    from tasks.data.tokenizer import PAD, UNKNOWN
+    from tasks import lines
     from tasks.errors import ArgumentError
     from tasks.finished import open_run
     from tasks.translate import Translate
@@ -169,31 +168,17 @@ def translate(arguments: argparse.Namespace) -> int:
     run = open_run(arguments.run, tuple(arguments.library))
     if "source" not in run.network.input_names:
         raise ArgumentError("run", f"{arguments.run} does not translate", fits="a run of task=translate")
-    tokenizer, longest = run.tokenizer, run.facts["source"]["tokens"]
-    options: dict[str, Any] = {"optimizer": torch.optim.SGD, "facts": run.facts}
+    options: dict[str, Any] = {"optimizer": torch.optim.SGD, "facts": run.facts, "cache": not arguments.no_cache}
     task = Translate(run.network, beams=arguments.beams, length_penalty=arguments.length_penalty, **options).eval()
     bad = 0
-    for text in arguments.text or map(str.rstrip, sys.stdin):
-        ids = tokenizer.encode(text)
-        if not ids or len(ids) > longest:
-            bad += 1
-            why = f"{len(ids)} tokens, the longest in training had {longest}" if ids else "nothing to translate"
-            print(f"{text[:60]!r}: {why}", file=sys.stderr)
-            print()  # answers stay beside their questions
-            continue
-        if UNKNOWN in ids:
-            bad += 1
-            each = len(ids) == len(text)  # one token a character
-            what = (
-                " ".join(sorted({sign for sign, number in zip(text, ids, strict=True) if number == UNKNOWN}))
-                if each
-                else "some of it"
-            )
-            print(f"{text[:60]!r}: training never saw {what}", file=sys.stderr)
-        source = torch.tensor([ids])
-        with torch.no_grad():
-            said = task.translate({"source": source, "source_mask": source != PAD})[0].tolist()
-        print(tokenizer.decode(said), flush=True)
+    for texts in [arguments.text] if arguments.text else lines.ready(sys.stdin):
+        questions = [lines.Question.of(text, run.tokenizer, run.facts["source"]["tokens"]) for text in texts]
+        said = lines.answers(task, run.tokenizer, questions)
+        for question, answer in zip(questions, said, strict=True):
+            if question.bad:
+                bad += 1
+                print(question.bad, file=sys.stderr)
+            print(answer, flush=True)  # an empty line for none: answers stay beside their questions
     return CRASH if bad else FINE
 
 

@@ -64,6 +64,7 @@ def stream(
     *,
     end: int | None,
     limit: int,
+    lengths: Tensor | None = None,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
@@ -78,7 +79,10 @@ def stream(
         score: logits of the next token.
         start: (rows, tokens), what is there already.
         end: the token that ends a row; padding follows.
-        limit: at most so many new tokens.
+        limit: at most so many new tokens in each row.
+        lengths: (rows,), how many tokens of each row of `start` are there, where they differ; what stands behind does
+            not count. Then all rows begin at the end of the shortest, and longer ones say their own start first: so no
+            row is padded while it is read, and each says what it says alone, whatever the network.
         temperature: what logits are divided by; 0 takes the likeliest token.
         top_k: chance decides among so many of the likeliest only.
         top_p: chance decides among the likeliest that make up this share.
@@ -89,9 +93,11 @@ def stream(
 
     Raises:
         ArgumentError: before the first step, a start that is not (rows, tokens), a temperature below 0 or infinite,
-            `top_k` or `limit` below 1, `top_p` outside (0, 1]; at the first step, `forbidden` that leaves no token.
+            `top_k` or `limit` below 1, `top_p` outside (0, 1], `lengths` that do not fit; at the first step,
+            `forbidden` that leaves no token.
     """
     must_be_prefixes(start)
+    lengths = must_be_lengths(lengths, start)
     must_be_positive("limit", limit)
     must_not_be_negative("temperature", temperature)
     if temperature == math.inf:
@@ -107,19 +113,25 @@ def stream(
         return torch.multinomial(keep(scaled, top_k, top_p).softmax(-1), 1, generator=generator)[:, 0]
 
     ends = [*stop, *([] if end is None else [end])]
-    return steps(lambda prefix: choose(forbid(score(prefix), forbidden)), start, ends, limit, pad)
+    return steps(lambda prefix: choose(forbid(score(prefix), forbidden)), start, lengths, ends, limit, pad)
 
 
 @torch.no_grad()
-def steps(choose: Score, start: Tensor, ends: Collection[int], limit: int, pad: int) -> Iterator[Tensor]:
-    """Yield what is chosen next for each row, and padding for those that have ended."""
+def steps(
+    choose: Score, start: Tensor, lengths: Tensor, ends: Collection[int], limit: int, pad: int
+) -> Iterator[Tensor]:
+    """Yield what is chosen next for each row: its own start as long as that goes on, padding once it has ended."""
     last = torch.tensor(list(ends), dtype=torch.long, device=start.device)
     done = torch.zeros(len(start), dtype=torch.bool, device=start.device)
-    prefix = start
-    for _ in range(limit):
+    shortest, longest = int(lengths.min()), int(lengths.max())
+    prefix = start[:, :shortest]
+    for place in range(shortest, longest + limit):
         token = choose(prefix).masked_fill(done, pad)
+        given = place < lengths
+        if place < longest:
+            token = torch.where(given, start[:, place], token)
         yield token
-        done = done | torch.isin(token, last)
+        done = done | (~given & torch.isin(token, last)) | (place + 1 >= lengths + limit)
         if done.all():
             return
         prefix = torch.cat([prefix, token[:, None]], dim=1)
@@ -127,7 +139,9 @@ def steps(choose: Score, start: Tensor, ends: Collection[int], limit: int, pad: 
 
 def sample(score: Score, start: Tensor, **options: Any) -> Tensor:
     """What `stream` says, as a whole: (rows, tokens), the start included. Arguments: those of `stream`."""
-    return torch.cat([start, *(token[:, None] for token in stream(score, start, **options))], dim=1)
+    said = [token[:, None] for token in stream(score, start, **options)]
+    lengths = options.get("lengths")
+    return torch.cat([start if lengths is None else start[:, : int(lengths.min())], *said], dim=1)
 
 
 def greedy(score: Score, start: Tensor, **options: Any) -> Tensor:
@@ -227,3 +241,14 @@ def must_be_prefixes(start: Tensor) -> None:
     if start.dim() != 2 or start.dtype != torch.long:
         came = f"start of shape {tuple(start.shape)}, {str(start.dtype).removeprefix('torch.')}"
         raise ArgumentError("start", "start must be rows of tokens", got=came, fits="(rows, tokens), int64")
+
+
+def must_be_lengths(lengths: Tensor | None, start: Tensor) -> Tensor:
+    """The lengths of the rows of `start`; an ArgumentError where they do not fit."""
+    rows, tokens = start.shape
+    if lengths is None:
+        return torch.full((rows,), tokens, device=start.device)
+    if lengths.shape != (rows,) or not bool(((lengths >= 1) & (lengths <= tokens)).all()):
+        fits = f"{rows} numbers in 1..{tokens}"
+        raise ArgumentError("lengths", "lengths must say how long each row is", got=f"{lengths.tolist()}", fits=fits)
+    return lengths.to(start.device)

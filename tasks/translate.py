@@ -1,5 +1,6 @@
 """Learning to say in one sequence what another one says."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from tasks import decode, page
 from tasks.data.tokenizer import END, MASK, PAD, START, UNKNOWN
 from tasks.errors import must_be_positive, must_not_be_negative
 from tasks.sample import Sample
+from tasks.score import Speaker
 from tasks.tokens import EXAMPLES, Tokens
 
 TOKENIZERS = {"zh": "zh", "ja": "char", "ko": "char"}  # what BLEU cuts a language into; 13a for all others
@@ -25,10 +27,12 @@ class Translate(Tokens):
         network: takes "source", "target" and their masks; gives logits (batch, target tokens, vocab).
         beams: width of the beam; 1 is greedy.
         length_penalty: exponent of the length penalty of a beam, 0 for none.
+        cache: what the network made of the tokens before is kept from step to step, where that changes nothing.
         options: those of `Tokens`.
 
-    Judged by, besides `Tokens` under teacher forcing: `exact_match`, `bleu` and `chrf` of what it says on its own, the
-    last two in [0, 1]; BLEU cuts Chinese into characters.
+    Judged by, besides `Tokens` under teacher forcing: `perplexity` of a token, also under teacher forcing and without
+    label smoothing; `exact_match`, `bleu` and `chrf` of what it says on its own, the last two in [0, 1]; BLEU cuts
+    Chinese into characters.
 
     Source:
         Vaswani et al. 2017, arXiv:1706.03762, section 5.4: label smoothing. BLEU: Post 2018, arXiv:1804.08771; chrF:
@@ -38,11 +42,14 @@ class Translate(Tokens):
     needs = ("source", "target", "vocab")
     headline = "exact_match"
 
-    def __init__(self, network: nn.Module, *, beams: int = 1, length_penalty: float = 0.6, **options: Any):
+    def __init__(
+        self, network: nn.Module, *, beams: int = 1, length_penalty: float = 0.6, cache: bool = True, **options: Any
+    ):
         super().__init__(network, **options)
         must_be_positive("beams", beams)
         must_not_be_negative("length_penalty", length_penalty)
-        self.beams, self.length_penalty = beams, length_penalty
+        self.beams, self.length_penalty, self.cache = beams, length_penalty, cache
+        self.speaker: Speaker | None = None
         self.said: list[tuple[int, list[int]]] = []
         self.texts: list[tuple[str, str]] = []  # of the test: wanted, said
 
@@ -50,10 +57,13 @@ class Translate(Tokens):
         """What the network says to each source, (batch, tokens), from the start mark on."""
         start = batch["source"].new_full((len(batch["source"]), 1), START)
         limit = self.facts["target"]["tokens"] - 1
+        if self.speaker is None:
+            self.speaker = Speaker(self.network, self.facts, "target", cache=self.cache)
+        names = [name for name in self.input_names if name in ("source", "source_mask") and name in batch]
+        score = self.speaker.score({name: batch[name] for name in names}, limit)
         options: dict[str, Any] = {"end": END, "limit": limit, "pad": PAD, "forbidden": SAID}
         if self.beams == 1:
-            return decode.greedy(Scorer(self, batch), start, **options)
-        score = Scorer(self, batch)
+            return decode.greedy(score, start, **options)
         return decode.beam(score, start, beams=self.beams, length_penalty=self.length_penalty, **options)[0]
 
     def test_step(self, batch: dict[str, Tensor], number: int) -> None:
@@ -64,11 +74,13 @@ class Translate(Tokens):
     def on_test_start(self) -> None:
         super().on_test_start()
         self.said.clear()
+        self.speaker = None  # the weights may be others than the last time: the cache is proved again
 
     def on_test_epoch_end(self) -> None:
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         said = sorted(self.gathered(self.said))
         self.texts = [(data.references[index], data.tokenizer.decode(row)) for index, row in said]
+        self.log("test/perplexity", math.exp(float(self.metric("loss", "test").compute())))
         for name, value in scores(self.texts, data.languages[1]).items():
             self.log(f"test/{name}", value, rank_zero_only=True)
 
@@ -103,18 +115,6 @@ class Translate(Tokens):
 def until_end(said: list[int]) -> list[int]:
     """The tokens from the start mark up to the end mark, which is left out."""
     return said[: said.index(END)] if END in said else [token for token in said if token != PAD]
-
-
-class Scorer:
-    """What decoding asks the network: logits of the next token for rows of prefixes, several to a source."""
-
-    def __init__(self, task: Tokens, batch: dict[str, Tensor]):
-        self.task, self.batch = task, {name: batch[name] for name in ("source", "source_mask") if name in batch}
-
-    def __call__(self, prefix: Tensor) -> Tensor:
-        several = len(prefix) // len(self.batch["source"])
-        batch = {name: tensor.repeat_interleave(several, 0) for name, tensor in self.batch.items()}
-        return self.task({**batch, "target": prefix, "target_mask": torch.ones_like(prefix, dtype=torch.bool)})[:, -1]
 
 
 def scores(texts: Sequence[tuple[str, str]], language: str | None) -> dict[str, float]:

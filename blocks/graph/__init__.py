@@ -20,9 +20,12 @@ from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, show
 from blocks.graph.look import look
 from blocks.graph.module import Graph, locate, materialise
 from blocks.graph.node import MODEL_WORDS
+from blocks.graph.prove import prove
 from blocks.graph.room import Row, Wire
+from blocks.graph.step import Stepper
 from blocks.graph.tune import fine_tune, freeze, learning_rates
 from blocks.graph.weights import Report, load_weights, save_weights
+from blocks.memory import StepError
 
 
 @dataclass(frozen=True)
@@ -226,6 +229,8 @@ __all__ = [
     "Plan",
     "Problem",
     "Report",
+    "StepError",
+    "Stepper",
     "assemble",
     "build",
     "compose",
@@ -237,5 +242,6 @@ __all__ = [
     "locate",
     "look",
     "plan",
+    "prove",
     "save_weights",
 ]

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from blocks.attention import AdditiveAttention, CrossAttention, LinearAttention, SelfAttention, attend
+from blocks.additive_attention import AdditiveAttention
+from blocks.attention import CrossAttention, LinearAttention, SelfAttention, attend
 from blocks.errors import BlockError
 
 B, N, H, K = 2, 7, 3, 5  # batch, tokens, heads, width of a head: every axis its own prime

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blocks.attention import AdditiveAttention, CrossAttention, LinearAttention, SelfAttention
+from blocks.additive_attention import AdditiveAttention
+from blocks.attention import CrossAttention, LinearAttention, SelfAttention
 from blocks.graph import build, look
 from blocks.graph.look import activations, attentions, nodes
 from blocks.patch_attention import CrossPatchAttention, InnerPatchAttention

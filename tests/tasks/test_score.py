@@ -1,0 +1,306 @@
+"""Decoding with a cache against decoding without: the same logits, the same tokens, for every model that generates.
+
+The models are found by globbing, the options of their slots too. Float64 leaves rounding no room: 1e-10 of the logits.
+"""
+
+import logging
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from blocks.graph import Stepper, build, compose
+from tasks import decode
+from tasks.score import Speaker
+
+CONF = Path(__file__).resolve().parents[2] / "conf" / "model"
+VOCAB, TOKENS, SOURCE, ROWS, END = 23, 11, 7, 3, 2
+WORDS = {"tokens": TOKENS, "dtype": "int", "vocab": VOCAB}
+FACTS = {"tokens": WORDS, "target": WORDS, "source": WORDS | {"tokens": SOURCE}, "vocab": VOCAB}
+SMALL = {"dim": 16, "depth": 2, "heads": 4, "kv_heads": 2, "hidden": 12, "vocab": VOCAB, "length": TOKENS}
+
+
+@cache
+def composed(model):
+    return compose([f"model={model}"]).config["model"]
+
+
+def inputs(model):
+    """Those that a file names, or the one that it starts from."""
+    file = yaml.safe_load((CONF / f"{model}.yaml").read_text(encoding="utf-8"))
+    return file["inputs"] if "inputs" in file else inputs(file["defaults"][0])
+
+
+def speaks(model):
+    """Whether a model takes a text and gives logits that are not those of its class."""
+    classes = "data.classes" in (CONF / f"{model}.yaml").read_text(encoding="utf-8")
+    return bool({"tokens", "target"} & set(inputs(model))) and "logits" in composed(model)["outputs"] and not classes
+
+
+SPEAKS = [file.stem for file in sorted(CONF.glob("*.yaml")) if speaks(file.stem)]
+SLOW = ("gpt2", "gru_language", "transformer_big")  # they differ from others in numbers
+BLIND = ("bert",)  # it sees both sides of a token, and names hidden ones
+GRIDS = ("learned_2d", "sinusoidal_2d", "sinusoidal_grid")
+SLOTS = {
+    ("gpt", "attention"): ("causal", "grouped", "linear", "multiquery"),
+    ("gpt", "position"): None,
+    ("gpt", "residual"): None,
+    ("gpt", "mlp"): None,
+    ("transformer", "attention"): ("grouped", "linear"),
+    ("transformer", "cross_attention"): None,
+    ("rnn_language", "recurrence"): None,
+}
+OPTIONS = [
+    (model, f"{slot}={file.stem}")
+    for (model, slot), chosen in SLOTS.items()
+    for file in sorted((CONF / slot).glob("*.yaml"))
+    if file.stem not in (*GRIDS, "conv") and (chosen is None or file.stem in chosen)
+]
+
+
+@cache
+def network(model, *overrides, library=()):
+    """A small one in float64 whose parameters are all at work: no gate starts at zero."""
+    config = composed(model)
+    small = [f"params.{name}={value}" for name, value in SMALL.items() if name in config["params"]]
+    if any(text.endswith("_graph") for text in overrides):
+        small = [line for line in small if "depth" not in line]  # written out, there is one layer
+    if "length" not in str(config["inputs"]):
+        small = [line for line in small if "length" not in line]
+    made = build(model, [*small, *overrides], FACTS, library=library).double().eval()
+    generator = torch.Generator().manual_seed(0)
+    for parameter in made.parameters():
+        nn.init.normal_(parameter, std=0.3, generator=generator)
+    return made
+
+
+def sources():
+    """Three of different lengths, padded behind."""
+    mask = torch.arange(SOURCE) < torch.tensor([[SOURCE], [3], [5]])
+    source = torch.randint(4, VOCAB, (ROWS, SOURCE), generator=torch.Generator().manual_seed(1))
+    return {"source": source * mask, "source_mask": mask}
+
+
+def speaker(made, **options):
+    grows = "tokens" if "tokens" in made.input_names else "target"
+    window = TOKENS if grows == "tokens" else None
+    fixed = {} if grows == "tokens" else sources()
+    return Speaker(made, FACTS, grows, window=window, **options), fixed
+
+
+def starts(length, rows=ROWS):
+    return torch.randint(4, VOCAB, (rows, length), generator=torch.Generator().manual_seed(2))
+
+
+def must_be_equal(made):
+    """With a cache as without: logits place by place, then greedy, sampled and by beams."""
+    (kept, fixed), (whole, _) = speaker(made), speaker(made, cache=False)
+    limit = TOKENS + 2 if kept.window else TOKENS  # a language model: beyond its window, too
+    scores = kept.score(fixed, limit), whole.score(fixed, limit)
+    assert kept.cache, "its cache was not trusted"
+    assert scores[0].stepper is not None
+    prefix = starts(limit)
+    with torch.no_grad():
+        for end in (4, *range(5, limit + 1)):  # four at once, then one by one
+            cached, plain = (score(prefix[:, :end]) for score in scores)
+            assert torch.allclose(cached, plain, rtol=0, atol=1e-10 * max(1.0, float(plain.abs().max())))
+    start, said = starts(2), []
+    for each in (kept, whole):
+        options = {"end": END, "limit": limit - 2}
+        chance = torch.Generator().manual_seed(3)
+        taken = [
+            decode.greedy(each.score(fixed, limit), start, **options),
+            decode.sample(each.score(fixed, limit), start, generator=chance, temperature=1.5, top_k=9, **options),
+            *(decode.beam(each.score(fixed, limit), start, beams=beams, **options)[0] for beams in (1, 4)),
+        ]
+        assert taken[0].tolist() == taken[2].tolist()
+        said.append([row.tolist() for row in taken])
+    assert said[0] == said[1]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [pytest.param(model, marks=pytest.mark.slow) if model in SLOW else model for model in SPEAKS if model not in BLIND],
+)
+def test_every_model_that_generates_says_the_same_with_a_cache(model):
+    must_be_equal(network(model))
+
+
+@pytest.mark.parametrize(("model", "option"), OPTIONS)
+def test_every_option_says_the_same_with_a_cache(model, option):
+    must_be_equal(network(model, option))
+
+
+def test_one_module_in_all_repeats_has_a_memory_for_each():
+    made = network("gpt", "+graph.layers.share=true")
+    assert len(list(made.parameters())) < len(list(network("gpt").parameters()))
+    must_be_equal(made)
+
+
+@pytest.mark.parametrize("model", ["transformer", "seq2seq"])
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_padded_batch_says_what_each_source_says_alone(model, cached, beams):
+    talks, fixed = speaker(network(model), cache=cached)
+    start, options = starts(1), {"end": END, "limit": TOKENS - 1, "beams": beams}
+    together, worth = decode.beam(talks.score(fixed, TOKENS), start, **options)
+    prefix = starts(5)
+    with torch.no_grad():
+        logits = talks.score(fixed, TOKENS)(prefix)
+    for row, length in enumerate((SOURCE, 3, 5)):
+        alone = {name: tensor[row : row + 1, :length] for name, tensor in fixed.items()}
+        with torch.no_grad():
+            single = talks.score(alone, TOKENS)(prefix[row : row + 1])[0]
+        assert torch.allclose(single, logits[row], rtol=0, atol=1e-10 * float(single.abs().max()))
+        said, value = decode.beam(talks.score(alone, TOKENS), start[row : row + 1], **options)
+        assert together[row].tolist() == said[0].tolist() + [0] * (together.shape[1] - said.shape[1])
+        assert float(worth[row]) == pytest.approx(float(value), rel=1e-5)
+
+
+@pytest.mark.parametrize("model", ["gpt", "llama", "lstm_language"])
+def test_prompts_of_different_lengths_go_on_as_each_alone(model):
+    talks, _ = speaker(network(model))
+    prompt, lengths = starts(6), torch.tensor([2, 6, 3])
+    options = {"end": END, "limit": 4, "pad": 0}
+    together = decode.greedy(talks.score({}, TOKENS), prompt, lengths=lengths, **options)
+    for row, length in enumerate(lengths.tolist()):
+        alone = decode.greedy(talks.score({}, TOKENS), prompt[row : row + 1, :length], **options)[0].tolist()
+        assert together[row].tolist() == alone + [0] * (together.shape[1] - len(alone))
+
+
+def test_prefixes_that_do_not_go_on_begin_anew():
+    (kept, fixed), (whole, _) = (speaker(network("gpt"), cache=cached) for cached in (True, False))
+    scores = kept.score(fixed, TOKENS), whole.score(fixed, TOKENS)
+    with torch.no_grad():
+        for prefix in (starts(4), starts(5).flip(0), starts(3), starts(6, rows=2)):
+            cached, plain = (score(prefix) for score in scores)
+            assert torch.allclose(cached, plain, rtol=0, atol=1e-10 * float(plain.abs().max()))
+
+
+@pytest.mark.parametrize("several", [1, 2])
+def test_rows_go_to_other_sources_with_all_they_know(several):
+    made, rows = network("transformer"), torch.tensor([2, 0, 2, 1, 1, 0])[: ROWS * several]
+    fixed = {name: tensor.repeat_interleave(several, 0) for name, tensor in sources().items()}
+    target = starts(6, ROWS * several)
+    steps = Stepper(made, ("target", "target_mask")).start(6, sources(), several)
+    steps.step(target=target[:, :4])
+    steps.reorder(rows)
+    moved = {name: tensor[rows] for name, tensor in fixed.items()}
+    grown = torch.cat((target[rows, :4], target[:, 4:]), dim=1)
+    with torch.no_grad():
+        plain = made(**moved, target=grown)["logits"][:, 4:]
+    cached = torch.cat([steps.step(target=target[:, place : place + 1])["logits"] for place in (4, 5)], dim=1)
+    assert torch.allclose(cached, plain, rtol=0, atol=1e-10 * float(plain.abs().max()))
+
+
+# What is not trusted ------------------------------------------------------------------------------------------------
+
+OWN = """
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Mean(nn.Module):
+    def forward(self, x: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
+        return x + x.mean(dim=1, keepdim=True)
+
+
+class LongAgo(nn.Module):
+    def forward(self, x: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
+        return x + nn.functional.pad(x, (0, 0, 9, 0))[:, : x.shape[1]]
+
+
+class Sum(nn.Module):
+    def forward(self, x: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
+        return x.cumsum(1)
+
+    def step(self, memory, x):
+        before = memory.get("sum", torch.zeros_like(x[:, :1]))
+        sums = before + x.cumsum(1)
+        memory.keep("sum", sums[:, -1:])
+        return sums
+
+
+class Elsewhere(Sum):  # a state that is not in the memory does not go where its row goes
+    def step(self, memory, x):
+        if memory.seen == 0:
+            self.before = torch.zeros_like(x[:, :1])
+        sums = self.before + x.cumsum(1)
+        self.before = sums[:, -1:]
+        return sums
+"""
+
+
+def told(name, folder):
+    """A gpt with a block of one's own behind its layers."""
+    (folder / "own.py").write_text(OWN)
+    return network("gpt", f"+graph.extra={{block: {name}, after: layers}}", library=(str(folder),))
+
+
+def must_be_noticed(made, caplog, expected):
+    kept, fixed = speaker(made)
+    with caplog.at_level(logging.WARNING, logger="tasks.score"):
+        scores = [kept.score(fixed, TOKENS) for _ in range(2)]
+    assert [score.stepper for score in scores] == [None, None]
+    note = "note: the network is asked whole at every step, for a cache would not do: "
+    assert [line.removeprefix(note) for line in caplog.messages] == [expected]  # said once
+    whole, _ = speaker(made, cache=False)
+    options = {"end": END, "limit": 5}
+    assert torch.equal(
+        decode.greedy(scores[0], starts(2), **options),
+        decode.greedy(whole.score(fixed, TOKENS), starts(2), **options),
+    )
+    assert not any("forward" in vars(module) for module in made.modules())
+
+
+@pytest.mark.parametrize("name", ["Mean", "LongAgo", "Elsewhere"])
+def test_a_block_of_ones_own_that_mixes_tokens_is_noticed(name, caplog, tmp_path):
+    kept, fixed = speaker(told(name, tmp_path))
+    with caplog.at_level(logging.WARNING, logger="tasks.score"):
+        assert kept.score(fixed, TOKENS).stepper is None
+    problem = "graph.extra says something else token by token than at once; got a difference of "
+    assert problem in caplog.text
+    assert not any("forward" in vars(module) for module in kept.network.modules())
+
+
+def test_one_that_mixes_behind_a_closed_gate_is_noticed(caplog, tmp_path):
+    made = told("Mean", tmp_path)
+    nn.init.zeros_(made.head.weight)  # nothing of it shows in the logits
+    kept, fixed = speaker(made)
+    with caplog.at_level(logging.WARNING, logger="tasks.score"):
+        assert kept.score(fixed, TOKENS).stepper is None
+    assert "graph.extra says something else" in caplog.text
+
+
+def test_a_block_of_ones_own_with_a_step_is_trusted(tmp_path):
+    must_be_equal(told("Sum", tmp_path))
+
+
+def test_a_decoder_that_looks_ahead_is_noticed(caplog):
+    made = network("transformer", "graph.decoder.body.attention.inner.causal=false")
+    where = "graph.decoder.0.attention.inner"
+    must_be_noticed(made, caplog, f"{where}: a token looks at those after it; got causal=false; fits: causal=true")
+
+
+def test_a_network_that_reads_backwards_is_noticed(caplog):
+    made = network("lstm_language", "+graph.recurrence.bidirectional=true")
+    where = "graph.recurrence"
+    must_be_noticed(made, caplog, f"{where}: a network that reads backwards starts at the end; got bidirectional=true")
+
+
+@pytest.mark.parametrize("model", BLIND)
+def test_a_model_that_sees_both_sides_is_noticed(model, caplog):
+    made = network(model)
+    where = "graph.layers.0.attention.inner"
+    must_be_noticed(made, caplog, f"{where}: a token looks at those after it; got causal=false; fits: causal=true")
+
+
+def test_a_network_in_training_is_asked_whole():
+    kept, fixed = speaker(network("gpt").train())
+    assert kept.score(fixed, TOKENS).stepper is None
+    kept.network.eval()
+    assert kept.score(fixed, TOKENS).stepper is not None
