@@ -37,6 +37,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "pytorch_lightning.callbacks.ModelCheckpoint",
         "tasks.nodes.Nodes",
         "tasks.progress.Progress",
+        "tasks.prune.Prune",
     ),
     "logger": (
         "tasks.logger.Csv",

@@ -55,6 +55,7 @@ LEARNING = [
     "pytorch_lightning",
     "torchmetrics",
     "numpy",
+    "optuna",
     "PIL",
     "sklearn",
     "yaml",
@@ -97,7 +98,11 @@ ROOMS = {
         [],
     ),
     "data": (python_files("tasks/data"), [*PLAIN, *LEARNING, "tokenizers", "babel", "tasks"], []),
-    "Hydra's plug-in": (python_files("hydra_plugins"), [*PLAIN, "hydra", "omegaconf", "tasks", "blocks.graph"], []),
+    "Hydra's plug-ins": (
+        python_files("hydra_plugins"),
+        [*PLAIN, "hydra", "hydra_plugins", "omegaconf", "tasks", "blocks.graph"],
+        [],
+    ),
 }  # fmt: skip
 
 
