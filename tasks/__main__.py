@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("run", type=Path, help="the run folder, of task=classify")
     predict.add_argument(
-        "input", nargs="*", help="files, folders, FILE.npz:ARRAY, texts; - or none: lines of standard input"
+        "input", nargs="*", help="files, FOLDER/, FILE.npz:ARRAY, texts; - or none: lines of standard input"
     )
     predict.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there, not to standard output")
     predict.add_argument("--json", action="store_true", help="one JSON object a line, instead of CSV")

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from blocks.graph import build, load_weights, save_weights
 from tasks.card import SOURCE, write_card
+from tasks.data.module import READER, TOKENIZER
 from tasks.errors import ArgumentError
 from tasks.finished import Finished
 from tasks.run import reopened
@@ -243,9 +244,9 @@ def write_hub(run: Finished, path: Path, batch: Batch) -> Network:
     save_weights(run.network, path / "model.safetensors")
     told = json.dumps(description(run), indent=2, ensure_ascii=False)
     (path / "config.json").write_text(f"{told}\n", encoding="utf-8")
-    tokenizer = run.place / "tokenizer.json"
-    if tokenizer.is_file():
-        shutil.copyfile(tokenizer, path / tokenizer.name)
+    for name in (TOKENIZER, READER):
+        if (run.place / name).is_file():
+            shutil.copyfile(run.place / name, path / name)
     kind = write_card(run, path)
     if kind is None:
         return rebuilt(run, path / "model.safetensors")

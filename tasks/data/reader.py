@@ -56,6 +56,6 @@ def existing(given: str) -> Path | None:
     """The file or folder of a name; None where there is none, as for a text that is no name at all."""
     try:
         path = Path(given).expanduser()
-        return path if path.exists() else None
+        return path if given.strip() and path.exists() else None  # nothing would be the folder where we stand
     except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, no such user
         return None

@@ -1,5 +1,6 @@
 """Texts from the command line, from tables and from standard input, as a trained network takes them."""
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ LINES = (".txt", ".text")
 class TextReader(Reader):
     """An argument that names a file is read: tables row by row, .txt line by line; any other argument is a text itself.
 
+    A folder is written with a slash, `reviews/`: a single word is a text, whatever lies around.
+
     Args:
         tokenizer: that of training.
         length: the most tokens of a text; what is longer is cut, as in training.
@@ -33,8 +36,8 @@ class TextReader(Reader):
         return cls(Tokenizer.load(place / "tokenizer.json"), **kept)
 
     def items(self, given: str) -> Iterator[Item]:
-        path = existing(given)
         kind = Path(given).suffix.lower()
+        path = existing(given) if kind or "/" in given or os.sep in given else None
         if path is None:
             looks_like_a_file = kind in (*TABLES, *LINES) and not any(map(str.isspace, given))
             yield Item(given, error="no such file") if looks_like_a_file else self._text(given)

@@ -64,7 +64,7 @@ def test_an_onnx_file_has_the_names_of_the_yaml_takes_any_batch_and_says_what_it
 def test_a_folder_for_the_hub_explains_itself_and_runs_without_this_project(run, tmp_path):
     export(run, "hub", tmp_path / "hub", real_inputs(run, B), "test samples")
     assert sorted(path.name for path in (tmp_path / "hub").iterdir()) == [
-        "README.md", "config.json", "model.py", "model.safetensors",
+        "README.md", "config.json", "model.py", "model.safetensors", "reader.json",
     ]  # fmt: skip
     card = (tmp_path / "hub" / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlibrary_name: dougong\ntags:\n- pytorch\n- vit\n---\n\n# vit on digits\n")

@@ -172,6 +172,11 @@ def test_arguments_are_texts_unless_they_name_a_file(tmp_path, monkeypatch):
     assert items("~nobody/ab") == [("~nobody/ab", "b")]
     assert items("gone.csv") == [("gone.csv", "no such file")]
     assert items("see a.csv") == [("see a.csv", " a")]
+    (tmp_path / "abc").mkdir()
+    (tmp_path / "abc" / "x.txt").write_text("ab\n\nba\n")
+    assert items("") == [("", "an empty text")]  # not the folder where we stand
+    assert items("abc") == [("abc", "abc")]
+    assert items("abc/") == [("ab", "ab"), ("", "an empty text"), ("ba", "ba")]
     (tmp_path / "x.doc").write_text("a")
     assert items("x.doc") == [("x.doc", "no file of texts: .doc; fits: .csv .tsv .tab .jsonl .ndjson .txt .text")]
 

@@ -123,14 +123,15 @@ def test_bad_input_is_told_by_name_and_keeps_its_row(pictures, monkeypatch, caps
     np.save(tmp_path / "large.npy", np.zeros((2, 9, 9), dtype=np.uint8))
     np.save(tmp_path / "far.npy", np.full((1, 8, 8), 255.0))
     (tmp_path / "nothing").mkdir()
-    given = ["empty.png", "broken.jpg", "notes.doc", "large.npy", "far.npy", "nothing", "gone.png", "fine.png"]
+    given = ["", "empty.png", "broken.jpg", "notes.doc", "large.npy", "far.npy", "nothing", "gone.png", "fine.png"]
     monkeypatch.chdir(tmp_path)
     status, out, err = asked(monkeypatch, capsys, place, *given)
     assert status == 1
     found = rows(out)
-    assert [row["input"] for row in found] == [*given[:4], "far.npy[0]", *given[5:]]
+    assert [row["input"] for row in found] == [*given[:5], "far.npy[0]", *given[6:]]
     kinds = ".bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp .npz .npy, IDX"
     assert [row["error"] for row in found] == [
+        "an empty name",
         "an empty file",
         "cannot be read: cannot identify image file 'broken.jpg'",
         f"no kind of image file: .doc; fits: {kinds}",
@@ -140,8 +141,8 @@ def test_bad_input_is_told_by_name_and_keeps_its_row(pictures, monkeypatch, caps
         "no such file",
         "",
     ]
-    assert [bool(row["prediction"]) for row in found] == [False] * 7 + [True]
-    assert err.startswith("empty.png: an empty file\nbroken.jpg: cannot be read: ")
+    assert [bool(row["prediction"]) for row in found] == [False] * 8 + [True]
+    assert err.startswith("'': an empty name\nempty.png: an empty file\nbroken.jpg: cannot be read: ")
     assert max(map(len, err.splitlines())) <= 80
 
 
@@ -238,9 +239,10 @@ def test_a_table_of_the_test_gets_the_answers_of_the_test(texts, monkeypatch, ca
 
 def test_the_report_of_texts_shows_texts(texts):
     page = (texts[0] / "run" / "report.html").read_text(encoding="utf-8")
-    assert "image/png" not in page
+    mistakes = page.split("<h2>Mistakes</h2>")[1].split("</section>")[0]
+    assert "<img" not in mistakes
     wrong = [row["text"] for row in texts[1] if row["label"] != row["prediction"]]
-    assert all(f'<blockquote dir="auto">{text}</blockquote>' in page for text in wrong[:12])
+    assert all(f'<blockquote dir="auto">{text}</blockquote>' in mistakes for text in wrong[:12])
 
 
 def test_texts_come_as_arguments_before_and_behind_options(texts, monkeypatch, capsys):
