@@ -9,7 +9,7 @@ import socket
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -20,7 +20,7 @@ from tasks.errors import ArgumentError, must_be_one_of
 
 STUDY = "study.db"
 NAME = "sweep"
-WAYS = {"max": "maximize", "min": "minimize"}
+WAYS: dict[str, Literal["maximize", "minimize"]] = {"max": "maximize", "min": "minimize"}
 SAMPLERS = ("tpe", "random", "grid", "cmaes", "nsga2")
 PRUNERS = ("none", "median", "hyperband")
 LEVELS = 64  # a grid of more than so many values of one key is a mistake
