@@ -42,6 +42,7 @@ format: $(STAMP) ## put the code in shape
 
 schema: $(STAMP) ## write docs/schema again, which editors read
 	$(BIN)/python -m blocks schema -o docs/schema
+	$(BIN)/python -m tasks schema -o docs/schema
 
 clean: ## remove the environment and all caches; runs/ stays
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

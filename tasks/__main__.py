@@ -61,6 +61,9 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("run", type=Path, help="the run folder")
     evaluate.add_argument("data", nargs="*", metavar="KEY=VALUE", help="what differs in the section data: path=FILE")
 
+    schema = commands.add_parser("schema", help="JSON Schema for editors, of conf/ outside the models")
+    schema.add_argument("-o", "--output", type=Path, default=Path("docs/schema"), help="where to write (docs/schema)")
+
     export = commands.add_parser("export", help="write it for other programs, compared with the run")
     export.add_argument("run", type=Path, help="the run folder")
     kinds = "onnx: onnxruntime and its kin; pt2: torch.export; safetensors: weights alone; hub: a folder as on the Hub"
@@ -232,12 +235,26 @@ def export(arguments: argparse.Namespace) -> int:
     return FINE
 
 
+def schema(arguments: argparse.Namespace) -> int:
+    """Write a file for each section, as `python -m blocks schema` does for models."""
+    import json
+
+    from tasks.schema import schemas
+
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for name, content in schemas().items():
+        (arguments.output / name).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        print(arguments.output / name)
+    return FINE
+
+
 COMMANDS = {
     "generate": generate,
     "translate": translate,
     "predict": predict,
     "evaluate": evaluate,
     "export": export,
+    "schema": schema,
 }
 
 if __name__ == "__main__":
