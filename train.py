@@ -110,7 +110,8 @@ def prepare(arguments: Any) -> None:
     from blocks.graph import compose
     from tasks import folder
 
-    Door.composed = compose(arguments.overrides, config_name=arguments.config_name or "train")
+    name, own = arguments.config_name or "train", arguments.config_dir
+    Door.composed = compose(arguments.overrides, config_name=name, config_dir=own)
     chosen = [text.partition("=")[0] for text in arguments.overrides]
     if "hydra.run.dir" not in chosen:
         stamp = datetime.datetime.now().strftime("%Y-%m-%d/%H-%M-%S")
@@ -124,16 +125,19 @@ def check_sweep(arguments: Any) -> None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     from blocks.graph import ConfigError, compose
+    from blocks.graph.sweep import swept_by_files
     from hydra_plugins.dougong import RESUME
 
-    words = [text for text in arguments.overrides if text != RESUME]
+    name = arguments.config_name or "train"
+    given = [text for text in arguments.overrides if text != RESUME]
+    words = [*swept_by_files(given, name, arguments.config_dir), *given]
     overrides = OverridesParser.create().parse_overrides(words)
     if any(override.key_or_group == "hydra/sweeper" for override in overrides):
         return  # another sweeper has its own idea of what there is to run
     first = None
     for combination in BasicSweeper.split_arguments(overrides, None)[0]:
         try:
-            compose(combination, config_name=arguments.config_name or "train")
+            compose(combination, config_name=name, config_dir=arguments.config_dir)
             return
         except ConfigError as error:
             first = first or error

@@ -25,6 +25,7 @@ class TableSweeper(BasicSweeper):
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
         from tasks import folder, sweep
 
+        self.picture, self.config_name = None, config.hydra.job.config_name
         self.command = [text for text in config.hydra.overrides.task if text != RESUME]
         wanted = Path(str(config.hydra.sweep.dir))
         self.earlier = None
@@ -79,21 +80,30 @@ class TableSweeper(BasicSweeper):
     def _composable(self, combinations: list[list[str]]) -> tuple[list[dict[str, Any]], dict[int, dict[str, Any]]]:
         """The plan: each combination with its folder, or why it cannot be composed; and what they are composed to."""
         from blocks.graph import ConfigError, compose
+        from tasks import picture
+        from tasks.run import check_sections
 
         jobs: list[dict[str, Any]] = []
         configs = {}
         for number, overrides in enumerate(combinations):
             try:
-                configs[number] = compose([text for text in overrides if not text.startswith("hydra")]).config
+                words = [text for text in overrides if not text.startswith("hydra")]
+                found = compose(words, config_name=self.config_name)
+                check_sections(found)
+                configs[number], self.picture = found.config, self.picture or picture.read(found)
                 jobs.append({"overrides": overrides, "folder": str(number)})
             except ConfigError as error:
                 jobs.append({"overrides": overrides, "error": str(error)})
         return jobs, configs
 
     def _finish(self, status: int) -> None:
-        from tasks import folder, sweep
+        from tasks import folder, picture, sweep
 
         rows = sweep.read(self.place)
         sweep.write_csv(self.place, rows)
         print(f"\n{sweep.table(rows)}\n\nsweep {folder.near(self.place / 'sweep.csv')}", flush=True)
+        if self.picture is not None:
+            shown = self.place / picture.NAME
+            shown.write_text(picture.draw(self.picture, rows, self.place), encoding="utf-8")
+            print(f"picture {folder.near(shown)}", flush=True)
         sys.exit(status or int(any(row["status"] != "finished" for row in rows)))

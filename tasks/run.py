@@ -1,6 +1,7 @@
 """One run: data, network, training, test, record. What happens here is the same for every task."""
 
 import logging
+import math
 import signal
 import time
 import warnings
@@ -12,10 +13,12 @@ import torch
 import yaml
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from blocks.graph import Composed, ConfigError, Problem, assemble, fine_tune
-from tasks import config, folder, hints, report
+from blocks.graph import Composed, ConfigError, Problem, fine_tune, plan
+from blocks.graph.cost import multiply_adds
+from tasks import config, folder, hints, picture, report
 from tasks.data.module import READER
 from tasks.errors import ArgumentError
+from tasks.step_time import StepTime
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +36,7 @@ SECTIONS = (
     "runs",
     "resume",
     "weights",
+    "picture",
 )
 PLACES = ("dirpath", "folder", "save_dir")  # arguments that name a place inside the run folder
 
@@ -54,6 +58,7 @@ def check_sections(composed: Any) -> None:
         if not isinstance(composed.config.get(name), dict):
             text = f"the section {name} is missing"
             problems.append(config.problem(composed, (name,), text, fix=f"choose one: {name}=..."))
+    problems += picture.check(composed)
     if problems:
         raise ConfigError(problems)
 
@@ -64,7 +69,7 @@ def train(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
     Returns:
         The test metrics.
     """
-    started = time.monotonic()
+    started, worked = time.monotonic(), time.process_time()
     check_sections(composed)
     (place / "config.yaml").write_text(yaml.safe_dump(composed.config, sort_keys=False, allow_unicode=True))
     move_places(composed.config, place)
@@ -73,13 +78,15 @@ def train(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
     data = read_data(composed)
     facts = data.facts()
     data.save(place)
-    network = assemble(composed, facts)
+    planned = plan(composed, facts)
+    macs = multiply_adds(planned)
+    network = planned.materialise()
     rates = tune(composed, network, data)
     task = make_task(composed, network, facts, rates)
     check_task(composed, task, data)
     trainer = make_trainer(composed, place)
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    record.add(choices={part: composed.choices.get(part) for part in ("model", "data", "task")})
+    record.add(choices=composed.choices, macs=macs)
     record.add(facts=facts, samples=data.sizes(), notes=data.notes, parameters=parameters, machine=folder.machine())
     if trainer.is_global_zero:
         announce(composed, place, data, parameters)
@@ -87,15 +94,24 @@ def train(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
     if composed.config["trainer"].get("compile"):
         network.compile()
     uninterrupted(trainer.fit, task, datamodule=data)
+    record.add(**measured(trainer))
     best, epoch = best_checkpoint(trainer)
     metrics = uninterrupted(trainer.test, task, datamodule=data, ckpt_path=best, verbose=False)[0]
     metrics = {name: float(value) for name, value in metrics.items()}
-    spent = round(time.monotonic() - started, 1)
-    record.add(status="finished", test=metrics, seconds=spent, ended=folder.now())
+    spent, work = round(time.monotonic() - started, 1), round(time.process_time() - worked, 1)
+    record.add(**{"status": "finished", "test": metrics, "seconds": spent, "cpu seconds": work, "ended": folder.now()})
     record.add(**{"checkpoint": relative(best, place), "best epoch": epoch})
     if trainer.is_global_zero:
         report.write(place, composed, record.entries, data, task)
     return metrics
+
+
+def measured(trainer: pl.Trainer) -> dict[str, float]:
+    """What only training shows: the mean loss of the last epoch, and the time of a step."""
+    found = {"train/loss": float(trainer.callback_metrics.get("train/loss", math.nan))}
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    found["train/step seconds"] = next(each.median for each in callbacks if isinstance(each, StepTime))
+    return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
 def announce(composed: Any, place: Path, data: Any, parameters: int) -> None:
@@ -186,7 +202,11 @@ def make_trainer(composed: Any, place: Path) -> pl.Trainer:
         ]
         for part in ("callbacks", "logger")
     }
-    given = {"callbacks": made["callbacks"], "logger": made["logger"] or False, "default_root_dir": str(place)}
+    given = {
+        "callbacks": [*made["callbacks"], StepTime()],
+        "logger": made["logger"] or False,
+        "default_root_dir": str(place),
+    }
     return config.make(composed, ("trainer",), given, without=("compile",))
 
 

@@ -16,6 +16,7 @@ from blocks.graph import ConfigError, Problem
 from tasks import folder
 
 PLAN = "sweep.json"
+MEASURES = ("train/loss", "train/step seconds", "parameters", "macs", "seconds", "cpu seconds")  # besides test metrics
 
 Row = dict[str, Any]
 
@@ -64,8 +65,13 @@ def missing(place: Path, jobs: Sequence[dict[str, Any]], configs: Mapping[int, d
     return [
         row["job"]
         for row in read(place)
-        if row["folder"] and (row["status"] != "finished" or composed(place / row["folder"]) != configs[row["job"]])
+        if row["folder"] and (row["status"] != "finished" or undrawn(composed(place / row["folder"])) != undrawn(configs[row["job"]]))
     ]
+
+
+def undrawn(config: Any) -> Any:
+    """A configuration without what decides about the picture alone."""
+    return {name: value for name, value in config.items() if name != "picture"} if isinstance(config, dict) else config
 
 
 def composed(place: Path) -> Any:
@@ -101,7 +107,9 @@ def row(number: int, job: dict[str, Any], place: Path) -> Row:
         return found | {"status": "not run", "error": "it left no record"}
     if record["status"] == "running":
         return found | {"status": "died", "error": "it was killed: its record says that it is still running"}
-    scores = {"seconds": record["seconds"], **record["test"]} if record["status"] == "finished" else {}
+    scores = {}
+    if record["status"] == "finished":
+        scores = {**record["test"], **{name: record[name] for name in MEASURES if record.get(name) is not None}}
     return found | {"status": record["status"], "error": record.get("error", ""), **scores}
 
 
@@ -141,19 +149,28 @@ def settings(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         for text in row["overrides"]:
             key, _, value = text.partition("=")
-            values.setdefault(key, set()).add(value)
+            values.setdefault(key.lstrip("+"), set()).add(value)
     return [key for key, found in values.items() if len(found) > 1] or list(values)
 
 
 def value_of(row: Row, key: str) -> str:
     """What a run set a key to."""
-    return next((text.partition("=")[2] for text in row["overrides"] if text.partition("=")[0] == key), "")
+    return next((text.partition("=")[2] for text in row["overrides"] if text.partition("=")[0].lstrip("+") == key), "")
 
 
 def metrics(rows: Sequence[Row]) -> list[str]:
     """The columns with test metrics, accuracy first."""
     found = dict.fromkeys(name for row in rows for name in row if name.startswith("test/"))
     return sorted(found, key=lambda name: (not name.endswith("accuracy"), name))
+
+
+def measures(rows: Sequence[Row]) -> list[str]:
+    """The columns with test metrics, and what else was measured."""
+    return [*metrics(rows), *(name for name in MEASURES if name != "seconds" and any(name in row for row in rows))]
+
+
+def is_measure(name: str) -> bool:
+    return name in MEASURES or name.startswith("test/")
 
 
 def groups(rows: Sequence[Row]) -> list[Row]:
@@ -166,8 +183,8 @@ def groups(rows: Sequence[Row]) -> list[Row]:
     for values, members in gathered.items():
         done = [row for row in members if row["status"] == "finished"]
         group: Row = {**dict(zip(keys, values, strict=True)), "runs": len(done), "failed": len(members) - len(done)}
-        for name in metrics(rows):
-            numbers = [row[name] for row in done]
+        for name in measures(rows):
+            numbers = [row[name] for row in done if name in row]
             group[f"{name} mean"] = statistics.fmean(numbers) if numbers else math.nan
             group[f"{name} std"] = statistics.stdev(numbers) if len(numbers) > 1 else math.nan
         out.append(group)
@@ -176,7 +193,7 @@ def groups(rows: Sequence[Row]) -> list[Row]:
 
 def write_csv(place: Path, rows: Sequence[Row]) -> None:
     """Write sweep.csv, one line for each run, and sweep_mean.csv, one for each setting."""
-    keys, scores = settings(rows), metrics(rows)
+    keys, scores = settings(rows), measures(rows)
     with (place / "sweep.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["job", *keys, "status", *scores, "seconds", "folder", "error"])

@@ -22,7 +22,10 @@ def run(chosen: argparse.Namespace) -> int:
     """Solve for each combination, print a line each; the exit status."""
     key, budget, measure, overrides = read(chosen.words)
     loader = Remembering()
-    fits = [fit(each, key, budget, measure, chosen.config_dir, loader) for each in combinations(overrides)]
+    fits = [
+        fit(each, key, budget, measure, chosen.config_dir, loader)
+        for each in combinations(overrides, chosen.config_dir)
+    ]
     print(table(fits))
     return 0
 

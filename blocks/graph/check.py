@@ -42,7 +42,7 @@ def check(arguments: Sequence[str], config_dir: str | None = None) -> list[Resul
     """
     loader, known = Remembering(), dict[Any, Any]()
     with opened_hydra():
-        return [_result(overrides, config_dir, loader, known) for overrides in combinations(arguments)]
+        return [_result(overrides, config_dir, loader, known) for overrides in combinations(arguments, config_dir)]
 
 
 def _result(overrides: tuple[str, ...], config_dir: str | None, loader: Remembering, known: dict[Any, Any]) -> Result:

@@ -24,6 +24,10 @@ from omegaconf.errors import OmegaConfBaseException
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean
 from blocks.graph.origins import read_origins, trap
 
+SWEPT = ("hydra", "sweeper", "params")  # all that a file of an option may say of Hydra
+OF_HYDRA = "a file that is chosen may not change how Hydra runs"
+OF_LIBRARY = "blocks of your own are named on the command line, not in a file: their code runs"
+
 
 def conf_folder() -> Path:
     """The project's own `conf/`: beside `blocks/` in a checkout, inside it in an installed package."""
@@ -115,7 +119,7 @@ def compose(
                 if culprit is None:
                     raise ConfigError(problems) from error
                 good = [override for override in good if override != culprit]
-        origins, traps = _origins(hydra, loader, listed.defaults, listed.config_overrides)
+        origins, traps = _origins(hydra, loader, listed.defaults, listed.config_overrides, config_name)
     problems += traps
     paths = [default.config_path for default in listed.defaults if default.config_path]
     choices = dict(path.rpartition("/")[::2] for path in paths if "/" in path and not path.startswith("hydra/"))
@@ -292,7 +296,11 @@ def _bad_key(name: str, culprit: str | None, others: list[str], text: str, confi
 
 
 def _origins(
-    hydra: GlobalHydra, loader: Loader, defaults: Sequence[ResultDefault], overrides: Sequence[Override]
+    hydra: GlobalHydra,
+    loader: Loader,
+    defaults: Sequence[ResultDefault],
+    overrides: Sequence[Override],
+    config_name: str,
 ) -> tuple[dict[tuple[Any, ...], Origin], list[Problem]]:
     places = [element.path for element in hydra.config_loader().get_search_path().get_path()]
     extra: list[Any] = [each.value() for each in overrides if each.key_or_group == "hydra.searchpath"]
@@ -305,6 +313,10 @@ def _origins(
             (f / f"{default.config_path}.yaml" for f in folders if (f / f"{default.config_path}.yaml").is_file()), None
         )
         if default.config_path is None or file is None or default.config_path.startswith("hydra/"):
+            outside = not str(default.parent).startswith(("hydra/", "<root>", config_name))
+            if outside and str(default.config_path).startswith("hydra/"):
+                where = f"the defaults list of {default.parent}.yaml"
+                problems.append(Problem(OF_HYDRA, where, str(default.config_path)))
             continue
         prefix = tuple(default.package.split(".")) if default.package else ()
         found, traps = loader.read(file)
@@ -313,8 +325,9 @@ def _origins(
             origins.setdefault(prefix, Origin(str(file), 1, 1))
         for path, origin, is_mapping in found:
             if path == ("library",) and not prefix and not default.primary:
-                what = "blocks of your own are named on the command line, not in a file: their code runs"
-                problems.append(Problem(what, origin, "library", fix="library=[FOLDER] on the command line"))
+                problems.append(Problem(OF_LIBRARY, origin, "library", fix="library=[FOLDER] on the command line"))
+            if not default.primary:
+                problems += _of_hydra(path if path[0] == "defaults" else (*prefix, *path), origin, is_mapping)
             if path[0] != "defaults":
                 _set(origins, (*prefix, *path), origin, keep_below=is_mapping)
     for override in overrides:
@@ -337,6 +350,22 @@ def _origins(
             Origin(text=_line(override.input_line or "")),
         )
     return origins, problems
+
+
+def _of_hydra(path: tuple[Any, ...], origin: Origin, is_mapping: bool) -> Iterator[Problem]:
+    """What a file other than the first may not say: anything of Hydra itself but which values a sweep takes."""
+    path = tuple(part for part in path if part != "<<")  # YAML's merge key: what is merged counts as written here
+    shown, end = ".".join(map(str, path)), len(SWEPT)
+    if path and path[0] == "defaults":
+        if any(re.match(r"(override\s+)?/?hydra([/@]|$)", part) for part in path if isinstance(part, str)):
+            yield Problem(OF_HYDRA, origin, shown)
+    elif path and path[0] == SWEPT[0]:
+        if path[:end] != SWEPT[: len(path)] or (len(path) <= end and not is_mapping):
+            fits, fix = f"{'.'.join(SWEPT)}: {{data.lag: '5,20'}}", "say it on the command line"
+            yield Problem(OF_HYDRA, origin, shown, fits=fits, fix=fix)
+        elif len(path) > end and (key := re.match(r"[+~]*(library|hydra)([./@=]|$)", str(path[end]))):
+            what = OF_LIBRARY if key[1] == "library" else OF_HYDRA
+            yield Problem(what, origin, shown, fix=f"{path[end]}=... on the command line")
 
 
 def _set(origins: dict[tuple[Any, ...], Origin], path: tuple[Any, ...], origin: Origin, keep_below: bool) -> None:

@@ -7,6 +7,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import yaml
+from hydra import compose as hydra_compose
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.defaults_list import DefaultsList, create_defaults_list
 from hydra.core.global_hydra import GlobalHydra
@@ -14,6 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from blocks.graph.compose import Loader, conf_folder, opened_hydra, parse_override
 from blocks.graph.errors import ConfigError, Origin, Problem
@@ -83,26 +86,51 @@ def _compose(
     return pickle.dumps(config), listed
 
 
-def combinations(arguments: Sequence[str]) -> list[tuple[str, ...]]:
+def swept_by_files(arguments: Sequence[str], config_name: str = "train", config_dir: str | None = None) -> list[str]:
+    """What the chosen files ask a sweep to run, as overrides: `hydra.sweeper.params` of an experiment.
+
+    Empty where the files cannot be composed; whoever composes a combination is told why.
+    """
+    with opened_hydra() as hydra:
+        single = [text for text in arguments if _is_single(OverridesParser.create(hydra.config_loader()), text)]
+        if config_dir is not None:
+            single.insert(0, f"{SEARCH_PATH}=['file://{Path(config_dir).resolve()}']")
+        try:
+            params = hydra_compose(config_name, single, return_hydra_config=True).hydra.sweeper.params
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError):
+            return []
+        return [f"{key}={value}" for key, value in (params or {}).items()]
+
+
+def _is_single(parser: OverridesParser, text: str) -> bool:
+    try:
+        return not parser.parse_overrides([text])[0].is_sweep_override()
+    except HydraException:
+        return False
+
+
+def combinations(arguments: Sequence[str], config_dir: str | None = None) -> list[tuple[str, ...]]:
     """Every combination that a command line asks for, in the order in which Hydra would run them.
 
     Args:
         arguments: overrides, some with several values (`a=1,2`, `a=range(1,5)`, `model=glob(vit*)`), and model files.
+            What the chosen files sweep (`swept_by_files`) comes first; the command line wins where both name a key.
+        config_dir: a folder with YAML of the user's own.
 
     Raises:
         ConfigError: an override that cannot be read, or whose values cannot be counted.
     """
-    choices: list[list[str]] = []
+    choices: dict[str, list[str]] = {}
     problems: list[Problem] = []
     files = [f"model={_model_of(text, problems)}" for text in arguments if _is_file(text)]
     with opened_hydra() as hydra:
         parser = OverridesParser.create(config_loader=hydra.config_loader())
-        for text in arguments:
-            if not _is_file(text):
-                choices.append(_values(parser, text, problems))
+        words = [text for text in arguments if not _is_file(text)]
+        for text in [*swept_by_files(words, config_dir=config_dir), *words]:
+            choices[text.partition("=")[0]] = _values(parser, text, problems)
     if problems:
         raise ConfigError(problems)
-    return list(product(*([files] if files else []), *choices))
+    return list(product(*([files] if files else []), *choices.values()))
 
 
 def _values(parser: OverridesParser, text: str, problems: list[Problem]) -> list[str]:
