@@ -208,7 +208,7 @@ def apart(heights: Sequence[float], bottom: float, distance: float = 14) -> list
 
 def bars(found: Lines, x: str, y: str, *, log: Sequence[str], categories: Sequence[str],
          marks: Mapping[str, float]) -> tuple[list[str], float]:  # fmt: skip
-    """A panel with a group of bars for each category, a bar for each series; from zero where the axis is not logarithmic."""
+    """A panel with a group of bars for each category, a bar for each series; from zero unless logarithmic."""
     points = [point for line in found.values() for point in line]
     heights = [value for point in points for value in (point.low, point.high)] + list(marks.values())
     width = max(INNER * 0.6, len(categories) * max(len(found) * 14 + 12, 10 + LETTER * max(map(len, categories))))

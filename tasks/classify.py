@@ -1,7 +1,7 @@
 """Learning to name the class of a sample."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,26 +10,38 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionM
 
 from tasks import report_classes
 from tasks.data.split import PARTS
-from tasks.errors import must_be_share
+from tasks.errors import must_be_one_of, must_be_share
 from tasks.sample import TEXT, Sample
 from tasks.task import Task
 
+LOSSES = ("cross_entropy", "squared_error")
+
 
 class Classify(Task):
-    """Cross-entropy with label smoothing, judged by accuracy.
+    """Cross-entropy with label smoothing, or squared error, judged by accuracy.
 
     Args:
         network: gives logits (batch, classes).
         label_smoothing: share of the target that is spread over all classes, in [0, 1).
+        loss: cross_entropy, or squared_error: of the probabilities, summed over the classes, as Brier 1950 has it.
+            `val/loss` and `test/loss` are the cross-entropy always.
         options: those of `Task`; `facts` has "classes", their number.
     """
 
     needs = ("classes",)
 
-    def __init__(self, network: nn.Module, *, label_smoothing: float = 0.0, **options: Any):
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        label_smoothing: float = 0.0,
+        loss: Literal["cross_entropy", "squared_error"] = "cross_entropy",
+        **options: Any,
+    ):
         super().__init__(network, **options)
         must_be_share("label_smoothing", label_smoothing)
-        self.label_smoothing = label_smoothing
+        must_be_one_of("loss", loss, LOSSES)
+        self.label_smoothing, self.kind = label_smoothing, loss
         classes = self.facts["classes"]
         self.accuracy = nn.ModuleDict({f"{name}_part": MulticlassAccuracy(classes, average="micro") for name in PARTS})
         self.confusion = MulticlassConfusionMatrix(classes)
@@ -38,9 +50,16 @@ class Classify(Task):
 
     def training_step(self, batch: dict[str, Tensor], number: int) -> Tensor:
         logits = self(batch)
-        loss = self.watch(F.cross_entropy(logits, batch["label"], label_smoothing=self.label_smoothing))
+        loss = self.watch(self.loss(logits, batch["label"]))
         self._judge("train", logits, batch["label"], loss)
         return loss
+
+    def loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        """What training makes small."""
+        if self.kind == "cross_entropy":
+            return F.cross_entropy(logits, label, label_smoothing=self.label_smoothing)
+        wanted = F.one_hot(label, logits.shape[1]) * (1 - self.label_smoothing) + self.label_smoothing / logits.shape[1]
+        return (logits.softmax(1) - wanted).square().sum(1).mean()
 
     def validation_step(self, batch: dict[str, Tensor], number: int) -> None:
         logits = self(batch)
