@@ -6,6 +6,7 @@ VENV  := .venv
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS  ?=
+ONLY  ?=
 # The exact versions; `make train CONSTRAINTS=` takes the newest ones that pyproject.toml admits.
 CONSTRAINTS ?= constraints.txt
 
@@ -14,7 +15,7 @@ PYTHON ?= python3
 PYTHONS := $(if $(filter file,$(origin PYTHON)),$(PYTHON) python3.13 python3.12 python3.11 python3.10,$(PYTHON))
 FITS := import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))
 
-.PHONY: help train test lint test-all format schema clean
+.PHONY: help experiments train test lint test-all format schema clean
 .DEFAULT_GOAL := help
 
 help: ## these lines
@@ -39,6 +40,9 @@ lint: $(STAMP) ## format, lint and types
 format: $(STAMP) ## put the code in shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+experiments: $(STAMP) ## run the experiments behind docs/results.md; goes on where it was stopped; ONLY=memory runs one
+	$(BIN)/python docs/experiments.py $(ONLY)
 
 schema: $(STAMP) ## write docs/schema again, which editors read
 	$(BIN)/python -m blocks schema -o docs/schema

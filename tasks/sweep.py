@@ -65,7 +65,8 @@ def missing(place: Path, jobs: Sequence[dict[str, Any]], configs: Mapping[int, d
     return [
         row["job"]
         for row in read(place)
-        if row["folder"] and (row["status"] != "finished" or undrawn(composed(place / row["folder"])) != undrawn(configs[row["job"]]))
+        if row["folder"]
+        and (row["status"] != "finished" or undrawn(composed(place / row["folder"])) != undrawn(configs[row["job"]]))
     ]
 
 

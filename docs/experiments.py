@@ -1,0 +1,190 @@
+"""Run the experiments behind the claims of docs/results.md, record their figures, and write the page.
+
+python docs/experiments.py                     all of them, one after another; what is finished is not run again
+python docs/experiments.py memory depth        these
+python docs/experiments.py --page              no runs: the page from the figures in docs/results/
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from claims import CLAIMS, Claim, Figures
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+FIGURES, PICTURES, PAGE = DOCS / "results", DOCS / "pictures" / "results", DOCS / "results.md"
+RUNS = Path("runs") / "experiments"
+BEGIN, END = "<!-- written by docs/experiments.py -->", "<!-- written by hand from here -->"
+INTERRUPTED = 130
+ENDED = ("finished", "failed")  # a run that failed by itself is a result; one that was killed is not
+
+
+def place_of(name: str) -> Path:
+    """The folder of a sweep: another one when the file asks for other runs."""
+    from blocks.graph.sweep import swept_by_files
+
+    digest = hashlib.sha256("\n".join(swept_by_files([f"experiment={name}"])).encode()).hexdigest()[:8]
+    return RUNS / f"{name}-{digest}"
+
+
+def arguments(name: str, place: Path) -> list[str]:
+    """The command line of a sweep, which goes on where an earlier one was stopped."""
+    from tasks.sweep import PLAN
+
+    again = ["resume=true"] if (place / PLAN).is_file() else []
+    return ["-m", f"experiment={name}", f"hydra.sweep.dir='{place}'", "callbacks.progress.style=none", *again]
+
+
+def run(name: str) -> int:
+    """Run what is missing of a sweep; its exit status."""
+    place = place_of(name)
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    return subprocess.run([sys.executable, str(ROOT / "train.py"), *arguments(name, place)], env=environment).returncode
+
+
+def record(name: str) -> bool:
+    """Keep the figures and the picture of a sweep in docs/; whether it was run to its end."""
+    from tasks import folder, picture, sweep
+
+    place = place_of(name)
+    rows = sweep.read(place) if (place / sweep.PLAN).is_file() else []
+    if not rows or any(row["status"] not in ENDED for row in rows):
+        return False
+    keys = sweep.settings(rows)
+    kept = [{"settings": {key: sweep.value_of(row, key) for key in keys}, "status": row["status"],
+             **{key: float(f"{row[key]:.5g}") for key in row if sweep.is_measure(key)}} for row in rows]  # fmt: skip
+    one: dict[str, Any] = next(
+        filter(None, (folder.read(place / row["folder"]) for row in rows if row["status"] == "finished")), {}
+    )
+    versions = {name: one.get("versions", {}).get(name) for name in ("python", "torch")}
+    found = {"machine": one.get("machine"), "versions": versions, "day": one.get("ended", "")[:10], "rows": kept}
+    FIGURES.mkdir(exist_ok=True)
+    PICTURES.mkdir(exist_ok=True)
+    (FIGURES / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    drawn = (place / picture.NAME).read_text(encoding="utf-8")
+    (PICTURES / f"{name}.svg").write_text(drawn, encoding="utf-8")
+    return True
+
+
+# -------------------------------------------------------------------------------------------------------------- page
+
+
+def page() -> str:
+    """The generated part of docs/results.md."""
+    parts = [BEGIN, "# What is claimed, and what the figures say", "",
+             "Each claim is an experiment: a file of `conf/experiment/` that lists its runs and describes its picture. "
+             "`make experiments` runs all of them (`make experiments ONLY=memory` one), goes on where it was stopped, and "
+             "writes this part of the page; the words under a picture follow from its figures. A point is the mean of its "
+             "seeds, a whisker reaches from the lowest to the highest. Every run has one CPU thread; times are medians over "
+             "the steps of a run, and other work on the machine lengthens them.", ""]  # fmt: skip
+    for number, claim in enumerate(CLAIMS, 1):
+        parts += section(number, claim)
+    return "\n".join([*parts, END])
+
+
+def section(number: int, claim: Claim) -> list[str]:
+    """One claim: its verdict, its picture, its reading, its figures, its command."""
+    head = [f"## {number}. {claim.title}", ""]
+    command = f"`python train.py -m experiment={claim.name}`"
+    file = FIGURES / f"{claim.name}.json"
+    if not file.is_file():
+        return [*head, f"Not measured yet: {command}.", ""]
+    found = json.loads(file.read_text(encoding="utf-8"))
+    figures = Figures(found["rows"])
+    holds, reading = claim.read(figures)
+    verdict = "**The figures bear it out.**" if holds else "**The figures do not bear it out.**"
+    alt = f"{claim.title}: {', '.join(claim.measures)}"
+    return [*head, f"{verdict} {reading}", "", f"![{alt}](pictures/results/{claim.name}.svg)", "",
+            *table(claim, found["rows"]), "", *(fields() if claim.name == "sharing" else []),
+            f"Borne out means: {claim.threshold}. {command}: {provenance(found)}.", ""]  # fmt: skip
+
+
+def provenance(found: dict[str, Any]) -> str:
+    """How much was run, and on what."""
+    rows = found["rows"]
+    seeds = {row["settings"].get("seed", "0") for row in rows}
+    spent = sum(row.get("cpu seconds", 0) for row in rows)
+    machine = found["machine"] or {}
+    return (f"{len(rows)} runs, seed{'s' * (len(seeds) > 1)} {', '.join(sorted(seeds))}, {spent:.0f} s of CPU time, "
+            f"{machine.get('threads')} thread{'s' * (machine.get('threads') != 1)} of {machine.get('cores')} cores, "
+            f"Python {found['versions']['python']}, torch {found['versions']['torch']}, {found['day']}")  # fmt: skip
+
+
+def table(claim: Claim, rows: list[dict[str, Any]]) -> list[str]:
+    """The figures: a line for each setting, the mean over its seeds."""
+    keys = [key for key in rows[0]["settings"] if key != "seed"]
+    gathered: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        gathered.setdefault(tuple(row["settings"][key] for key in keys), []).append(row)
+    lines = ["| " + " | ".join([*(f"`{key}`" for key in keys), *(name.replace("/", " ") for name in claim.measures)]) + " |",
+             "|" + "---|" * len(keys) + "---:|" * len(claim.measures)]  # fmt: skip
+    for values, members in gathered.items():
+        cells = [cell([row[name] for row in members if name in row], name) for name in claim.measures]
+        lines.append("| " + " | ".join([*values, *cells]) + " |")
+    return lines
+
+
+def cell(numbers: list[float], measure: str) -> str:
+    """The mean of the runs that finished."""
+    if not numbers:
+        return "failed"
+    mean = statistics.fmean(numbers)
+    return f"{mean:,.0f}" if measure in ("parameters", "macs") else f"{mean:.4f}" if mean < 100 else f"{mean:.4g}"
+
+
+def fields() -> list[str]:
+    """The receptive field of each part of the CNN, as `python -m blocks explain --all` tells it."""
+    from blocks.graph import compose, plan
+    from blocks.graph.cost import measure
+
+    planned = plan(compose(["model=cnn", "experiment=sharing"]))
+    costs = measure(planned)
+    told = [(path, cost.field.size[0]) for path, cost in costs.items() if path.count(".") in (0, 3) and cost.field]
+    wide = [f"`{path}` {size:g}" for path, size in told if size > 1]
+    return [f"What one place of each convolution sees, in pixels of a side (`python -m blocks explain model=cnn --all`): "
+            f"{', '.join(wide)}.", ""]  # fmt: skip
+
+
+def written(old: str) -> str:
+    """The page with its generated part anew; what is written by hand stays."""
+    hand = old.partition(END)[2] if END in old else f"\n\n{old}"
+    return page() + hand
+
+
+def main() -> int:
+    """0 if all went well, 1 if a sweep failed, 130 after Ctrl-C."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    known = [claim.name for claim in CLAIMS]
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}")
+    parser.add_argument("--page", action="store_true", help="write the page only")
+    chosen = parser.parse_args()
+    unknown = [name for name in chosen.names if name not in known]
+    if unknown:
+        parser.error(f"no experiment {', '.join(unknown)}; fits {', '.join(known)}")
+    status = 0
+    for name in [] if chosen.page else chosen.names or known:
+        print(f"\n{name}", flush=True)
+        try:
+            ended = run(name)
+        except KeyboardInterrupt:
+            ended = INTERRUPTED
+        if ended == INTERRUPTED:
+            status = INTERRUPTED
+            break
+        if not record(name):
+            print(f"{name} did not come to its end: run the same command again", file=sys.stderr)
+            status = 1
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    print(f"page {PAGE.relative_to(ROOT)}")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
