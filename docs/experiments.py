@@ -59,7 +59,7 @@ def record(name: str) -> bool:
         return False
     keys = sweep.settings(rows)
     kept = [{"settings": {key: sweep.value_of(row, key) for key in keys}, "status": row["status"],
-             **{key: float(f"{row[key]:.5g}") for key in row if sweep.is_measure(key)}} for row in rows]  # fmt: skip
+             **{key: rounded(row[key]) for key in row if sweep.is_measure(key)}} for row in rows]  # fmt: skip
     one: dict[str, Any] = next(
         filter(None, (folder.read(place / row["folder"]) for row in rows if row["status"] == "finished")), {}
     )
@@ -71,6 +71,11 @@ def record(name: str) -> bool:
     drawn = (place / picture.NAME).read_text(encoding="utf-8")
     (PICTURES / f"{name}.svg").write_text(drawn, encoding="utf-8")
     return True
+
+
+def rounded(number: float) -> float:
+    """With the digits that are worth keeping; a count is kept whole."""
+    return number if isinstance(number, int) else float(f"{number:.5g}")
 
 
 # -------------------------------------------------------------------------------------------------------------- page

@@ -394,3 +394,15 @@ def test_the_middle_of_an_image_keeps_its_proportions():
     image = Image.new("L", (30, 10))
     image.paste(255, (10, 0, 20, 10))  # the middle third is white
     assert np.asarray(middle(image, (10, 10))).min() == 255
+
+
+def test_digits_of_another_size_are_the_same_digits_and_labels():
+    small, large = Digits(), Digits(size=24)
+    small.read(), large.read()
+    assert large.facts()["image"] == {"channels": 1, "height": 24, "width": 24}
+    assert torch.equal(small.parts["test"]["label"], large.parts["test"]["label"])
+    image, wide = (data.parts["test"]["image"] for data in (small, large))
+    torch.testing.assert_close(
+        wide[..., 1::3, 1::3], image, atol=1e-6, rtol=0
+    )  # the middle of each pixel keeps its value
+    assert wide.max() <= 1

@@ -52,7 +52,31 @@ def test_symbols_read_as_letters():
 
 
 def test_wrong_values_are_told():
-    with pytest.raises(ArgumentError, match=r"^kind is none of its choices; got kind=shuffle; fits: lag, copy, rev"):
+    with pytest.raises(
+        ArgumentError, match=r"^kind is none of its choices; got kind=shuffle; fits: lag, hold, copy, rev"
+    ):
         Recall(kind="shuffle")
     with pytest.raises(ArgumentError, match=r"^lag must be positive; got lag=0; fits: 1 or more$"):
         Recall(lag=0)
+
+
+def test_held_symbols_stand_in_front_of_fillers():
+    part = Recall(kind="hold", lag=7, symbols=5).make(11, 0, 0)
+    assert (part["tokens"][:, 0] < 5).all()
+    assert (part["tokens"][:, 1:] >= 5).all()
+    assert torch.equal(part["label"][:, 7], part["tokens"][:, 0])
+    assert (part["label"][:, :7] == IGNORED).all()
+
+
+@pytest.mark.parametrize("kind", ["copy", "reverse", "sort"])
+def test_a_pair_says_what_a_line_says(kind):
+    line, pair = (Recall(kind=kind, lag=6, symbols=5, form=form).make(13, 0, 0) for form in ("line", "pair"))
+    assert torch.equal(pair["source"], line["tokens"][:, :6])
+    assert torch.equal(pair["label"], line["label"][:, 6:])
+    assert torch.equal(pair["target"], line["tokens"][:, 6:])
+
+
+def test_a_lag_has_no_pair():
+    words = r"^lag has no target; got form=pair, kind=lag; fits: kind=copy, reverse, sort$"
+    with pytest.raises(ArgumentError, match=words):
+        Recall(kind="lag", form="pair")
