@@ -101,6 +101,8 @@ def test_a_sweep_that_was_stopped_is_gone_on_with_and_not_recorded(place):
     folder.Record(place / "1")  # killed: it says that it runs
     assert experiments.arguments("shift", place)[-1] == "resume=true"
     assert not experiments.record("shift")
+    folder.Record(place / "1").add(status="failed", error="no")
+    assert not experiments.record("shift")  # no claim is read from half its runs
     folder.Record(place / "1").add(status="finished", seconds=1.0, test={"test/accuracy": 0.25})
     assert experiments.record("shift")
     rows = json.loads((experiments.FIGURES / "shift.json").read_text())["rows"]
