@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from blocks.errors import BlockError, must_be_positive, must_be_share, must_divide
-from blocks.memory import Memory, must_be_a_row, must_be_causal, must_not_mask_pairs
+from blocks.memory import Memory, StepError, must_be_a_row, must_be_causal, must_not_mask_pairs
 
 Mask = Bool[Tensor, "..."] | Float[Tensor, "..."]
 """Boolean or added to the scores; broadcastable to (batch, heads, queries, keys)."""
@@ -433,6 +433,8 @@ class LinearAttention(nn.Module):
         return pairs.tril() if self.causal else pairs
 
     def step(self, memory: Memory, x: Tensor, padding_mask: Tensor | None = None, mask: Mask | None = None) -> Tensor:
+        if self.return_weights:
+            raise StepError("weights over all pairs are no sum that goes on", got="return_weights=true")
         must_be_causal(self.causal)
         must_be_a_row(x)
         must_not_mask_pairs(mask)

@@ -123,6 +123,14 @@ def test_the_larger_sizes_are_written_too(model):
     compile(emit(planned(model), model, "emit"), model, "exec")
 
 
+@pytest.mark.parametrize("model", ["gpt", "llama", "lstm_language", "transformer"])
+def test_what_decoding_keeps_is_not_written_out(model):
+    text = emit(planned(model), model, "emit")
+    assert "def forward(" in text
+    assert "memory: Memory" not in text
+    assert "def step(" not in text
+
+
 @pytest.mark.parametrize("model", ["vit", "swin", "seq2seq"])
 def test_the_file_is_tidy(model, monkeypatch):
     ruff = pytest.importorskip("ruff").find_ruff_bin()

@@ -300,6 +300,17 @@ def test_what_streams_is_what_is_sampled(seed):
     assert torch.stack(tokens, 1).tolist() == taken[:, 1:].tolist()
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_starts_of_different_lengths_go_on_as_each_alone(seed):
+    score, lengths = Table(seed), torch.tensor([3, 1, 5])
+    start = torch.randint(2, VOCAB, (3, 5), generator=torch.Generator().manual_seed(seed))
+    start[2, 1] = END  # what was given does not end a row
+    together = greedy(score, start, lengths=lengths, end=END, limit=4, pad=9).tolist()
+    for row, length in enumerate(lengths.tolist()):
+        alone = greedy(score, start[row : row + 1, :length], end=END, limit=4, pad=9)[0].tolist()
+        assert together[row] == alone + [9] * (len(together[row]) - len(alone))
+
+
 def test_no_gradient_is_kept():
     weight = torch.zeros(VOCAB, requires_grad=True)
     asked = []
@@ -326,6 +337,12 @@ def test_no_gradient_is_kept():
         ({"top_p": 0.0}, "top_p must be in (0, 1]; got top_p=0.0; fits: 0.9, say"),
         ({"top_p": 1.5}, "top_p must be in (0, 1]; got top_p=1.5; fits: 0.9, say"),
         ({"limit": 0}, "limit must be positive; got limit=0; fits: 1 or more"),
+        ({"lengths": torch.tensor([2])}, "lengths must say how long each row is; got [2]; fits: 1 numbers in 1..1"),
+        ({"lengths": torch.tensor([0])}, "lengths must say how long each row is; got [0]; fits: 1 numbers in 1..1"),
+        (
+            {"lengths": torch.tensor([1, 1])},
+            "lengths must say how long each row is; got [1, 1]; fits: 1 numbers in 1..1",
+        ),
         (
             {"start": torch.tensor([2, 3])},
             "start must be rows of tokens; got start of shape (2,), int64; fits: (rows, tokens), int64",

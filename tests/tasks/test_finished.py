@@ -46,7 +46,7 @@ def writer(tmp_path_factory):
 
 def test_a_translator_tells_its_metrics_and_shows_its_translations(translator):
     place, out = translator
-    for name in ("accuracy", "bleu", "chrf", "exact_match", "loss"):
+    for name in ("accuracy", "bleu", "chrf", "exact_match", "loss", "perplexity"):
         assert f"test {name} " in out
     page = (place / "report.html").read_text(encoding="utf-8")
     assert "Translations of the test" in page
@@ -67,6 +67,8 @@ def test_texts_come_from_standard_input_too(translator):
     lines = "Oct 1, 2020\nOct 2, 2020\n"
     result = python("-m", "tasks", "translate", translator[0], "--beams", "2", folder=translator[0], given=lines)
     assert (result.returncode, result.stderr, len(result.stdout.splitlines())) == (0, "", 2)
+    plain = ("translate", translator[0], "--beams", "2", "--no-cache", *lines.splitlines())
+    assert python("-m", "tasks", *plain, folder=translator[0]).stdout == result.stdout
 
 
 def test_a_writer_goes_on_where_the_prompt_stops_the_same_for_a_seed(writer):
@@ -77,6 +79,7 @@ def test_a_writer_goes_on_where_the_prompt_stops_the_same_for_a_seed(writer):
     said = [python(*command, "--seed", seed, folder=place) for seed in ("1", "1", "2")]
     assert all(each.returncode == 0 and each.stdout.startswith("The ") for each in said), said[0].stderr
     assert said[0].stdout == said[1].stdout != said[2].stdout
+    assert python(*command, "--seed", "1", "--no-cache", folder=place).stdout == said[0].stdout
 
 
 def test_evaluating_says_what_training_said(translator, writer):
