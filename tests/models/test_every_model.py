@@ -30,8 +30,15 @@ def words(tokens):
     return {"tokens": whole, "source": whole, "target": whole, "vocab": VOCAB}
 
 
-IMAGENET = {"image": image(224), "classes": 1000, **words(128)}
-PUBLISHED = {"lenet5": {"image": image(28, channels=1), "classes": 10}}  # the others: ImageNet, and words
+def signal(tokens):
+    return {"tokens": tokens, "dim": 1}
+
+
+IMAGENET = {"image": image(224), "classes": 1000, "signal": signal(40), **words(128)}
+MNIST1D = {"signal": signal(40), "classes": 10}
+SIGNALS = ["signal_cnn", "signal_gru", "signal_logistic", "signal_mlp"]
+# the others: ImageNet, and words
+PUBLISHED = {"lenet5": {"image": image(28, channels=1), "classes": 10}, **dict.fromkeys(SIGNALS, MNIST1D)}
 
 
 @dataclass(frozen=True)
@@ -106,13 +113,27 @@ LINEAR = (RuntimeError, "mat1 and mat2 shapes cannot be multiplied")
 TABLE = (BlockError, "more tokens than learned positions")
 CELLS = (BlockError, "learned positions know one grid only")
 NOT_LARGER = {
-    **dict.fromkeys(["mlp", "mixer_b16"], LINEAR),
-    **dict.fromkeys(["bert", "bert_base", "gpt", "gpt2", "vit", "vit_b16", "vit_l16", "vit_s16", "vit_ti16"], TABLE),
+    **dict.fromkeys(["mlp", "mixer_b16", *SIGNALS], LINEAR),
+    **dict.fromkeys(
+        ["bert", "bert_base", "gpt", "gpt2", "vit", "vit_b16", "vit_l16", "vit_s16", "vit_ti16"], TABLE
+    ),
     **dict.fromkeys(["cat", "cat_b", "cat_s", "cat_t"], CELLS),
 }
 NOT_SMALLER = {name: error for name, error in NOT_LARGER.items() if error is not TABLE}
 NOT_SMALLER["alexnet"] = (RuntimeError, "Output size is too small")
-MASKED = ["bert", "bert_base", "gpt", "gpt2", "gru", "lstm", "rnn", "seq2seq", "transformer", "transformer_base"]
+MASKED = [
+    "answer",
+    "bert",
+    "bert_base",
+    "gpt",
+    "gpt2",
+    "gru",
+    "lstm",
+    "rnn",
+    "seq2seq",
+    "transformer",
+    "transformer_base",
+]
 
 
 @cache
@@ -130,7 +151,13 @@ def _one_thread():
 
 
 def facts_of(name, tokens=TOKENS, **more):
-    return {**words(tokens), "image": image(SMALL.get(name, Small()).side), "classes": 4, **more}
+    return {
+        **words(tokens),
+        "signal": signal(tokens),
+        "image": image(SMALL.get(name, Small()).side),
+        "classes": 4,
+        **more,
+    }
 
 
 def build(name, seed=0, **facts):
