@@ -1,7 +1,7 @@
 """Learning to name the class of a sample."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,7 @@ class Classify(Task):
         options: those of `Task`; `facts` has "classes", their number.
     """
 
-    needs = ("classes",)
+    needs: ClassVar[tuple[str, ...]] = ("classes",)
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from tasks.errors import ArgumentError
 TARGETS: dict[str, tuple[str, ...]] = {
     "task": (
         "tasks.classify.Classify",
+        "tasks.answer.Answer",
         "tasks.tokens.Tokens",
         "tasks.tokens.Language",
         "tasks.translate.Translate",
@@ -25,6 +26,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tasks.data.images.Images",
         "tasks.data.arrays.Arrays",
         "tasks.data.mnist1d.Mnist1d",
+        "tasks.data.questions.Questions",
         "tasks.data.recall.Recall",
         "tasks.data.text.Topics",
         "tasks.data.documents.Documents",

@@ -27,7 +27,7 @@ def image(side, channels=3):
 
 def words(tokens):
     whole = {"tokens": tokens, "dtype": "int", "vocab": VOCAB}
-    return {"tokens": whole, "source": whole, "target": whole, "vocab": VOCAB}
+    return {"tokens": whole, "source": whole, "target": whole, "question": whole, "vocab": VOCAB}
 
 
 def signal(tokens):
@@ -115,7 +115,7 @@ CELLS = (BlockError, "learned positions know one grid only")
 NOT_LARGER = {
     **dict.fromkeys(["mlp", "mixer_b16", *SIGNALS], LINEAR),
     **dict.fromkeys(
-        ["bert", "bert_base", "gpt", "gpt2", "vit", "vit_b16", "vit_l16", "vit_s16", "vit_ti16"], TABLE
+        ["answer", "bert", "bert_base", "gpt", "gpt2", "vit", "vit_b16", "vit_l16", "vit_s16", "vit_ti16"], TABLE
     ),
     **dict.fromkeys(["cat", "cat_b", "cat_s", "cat_t"], CELLS),
 }
@@ -348,7 +348,7 @@ def test_the_files_with_a_mask_are_those_of_the_table():
 @every(MASKED)
 def test_padding_changes_nothing(name):
     mask = {"tokens": TOKENS, "dtype": "bool"}
-    model = build(name, padding_mask=mask, source_mask=mask, target_mask=mask).eval()
+    model = build(name, padding_mask=mask, source_mask=mask, target_mask=mask, question_mask=mask).eval()
     real = TOKENS - 4
     inputs, others = draw(name), draw(name, seed=1)
     for key in others:

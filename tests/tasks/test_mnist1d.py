@@ -12,6 +12,7 @@ import torch
 from blocks.graph import ConfigError, compose
 from tasks import config
 from tasks.data.signal_reader import SignalReader
+from tasks.errors import ArgumentError
 
 needs_package = pytest.mark.skipif(importlib.util.find_spec("mnist1d") is None, reason="the extra mnist1d")
 NUMBERS = [0.5, -1.25, 3.0, 1e-3, -0.0]
@@ -105,3 +106,8 @@ def test_a_file_of_signals_is_read_line_by_line(tmp_path):
 def test_a_file_that_is_not_there_is_told(tmp_path):
     (item,) = SignalReader(tokens=5).items(str(tmp_path / "s.csv"))
     assert item.error == "No such file or directory; what fits: a CSV file, 5 numbers a line"
+
+
+def test_signals_are_not_asked_questions():
+    with pytest.raises(ArgumentError, match=r"^this run answers no questions; fits: a run of task=answer$"):
+        SignalReader(tokens=5).ask("how many sevens")
