@@ -8,6 +8,7 @@ from torchmetrics import MeanMetric
 
 from tasks import page
 from tasks.classify import Classify
+from tasks.sample import Sample
 
 EXAMPLES = 12  # questions on the page, right or wrong
 
@@ -46,6 +47,16 @@ class Answer(Classify):
             ("Kinds of question", kinds),
             ("Examples", examples(data, index, label, share)),
             *super().sections(place, data),
+        ]
+
+    def samples(self, data: Any) -> list[Sample]:
+        if "index" not in self.kept:
+            return []
+        names = data.names("test")
+        rows = zip(self.kept_inputs(), self.kept["index"].tolist(), self.kept["label"].tolist(), strict=True)
+        return [
+            Sample(f"{names[place]}? {data.classes[wanted]}", inputs, image=data.picture("test", place), cross=True)
+            for inputs, place, wanted in rows
         ]
 
 

@@ -98,6 +98,8 @@ class Classify(Task):
                 Sample(f"{data.classes[true]}, test image {place}", inputs, image=data.picture("test", place))
                 for inputs, place, true in rows
             ]
+        if "tokens" not in self.kept:
+            return []
         return [text_sample(inputs, data, f"{data.classes[true]}, test sample {place}") for inputs, place, true in rows]
 
     def _judge(self, part: str, logits: Tensor, label: Tensor, loss: Tensor) -> None:

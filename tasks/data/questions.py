@@ -155,12 +155,14 @@ class Questions(HeldSequences):
     def names(self, part: str) -> list[str]:
         return [self.questions[number].text for number in self.parts[part]["number"].tolist()]
 
+    def picture(self, part: str, index: int) -> Tensor:
+        """The image of a sample, in [0, 1]."""
+        return self.parts[part]["image"][index].clamp(0, 1)
+
     def show(self, part: str, index: int, words: str) -> str:
-        held = self.parts[part]
-        image = held["image"][index].repeat_interleave(8, 1).repeat_interleave(8, 2)
-        return page.figure(
-            draw.png(draw.thumbnail(image)), f"{self.questions[int(held['number'][index])].text}? {words}"
-        )
+        image = self.picture(part, index).repeat_interleave(8, 1).repeat_interleave(8, 2)
+        text = self.questions[int(self.parts[part]["number"][index])].text
+        return page.figure(draw.png(draw.thumbnail(image)), f"{text}? {words}")
 
     def kept(self) -> dict[str, Any]:
         image = self.facts()["image"]

@@ -187,6 +187,9 @@ def test_a_run_answers_and_says_how_well_for_each_kind(tmp_path, monkeypatch, ca
         assert metrics[f"test/accuracy_{kind}"] == pytest.approx(np.mean(right))
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Kinds of question" in page
+    assert "What attention looks at" in page
+    assert "Who looks: the query." in page  # of the question, and not its words among themselves
+    assert "could not be drawn" not in page
     assert f"{rows[0]['question']}? wanted {rows[0]['label']}, said {rows[0]['prediction']}" in page
 
     Image.fromarray(np.zeros((31, 37), dtype=np.uint8)).save(tmp_path / "dark.png")
