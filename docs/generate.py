@@ -87,7 +87,12 @@ def way() -> str:
 
 DIGITS = {"image": {"channels": 1, "height": 8, "width": 8}, "classes": 10}
 LENET = {"image": {"channels": 1, "height": 28, "width": 28}, "classes": 10}
-SMALL = {"cat": DIGITS, "cnn": DIGITS, "lenet5": LENET, "mlp": DIGITS, "swin": DIGITS, "unet": DIGITS, "vit": DIGITS}
+SIGNAL = {"signal": {"tokens": 40, "dim": 1}, "classes": 10}
+SIGNALS = ("signal_cnn", "signal_gru", "signal_logistic", "signal_mlp")
+QUESTION = {"image": {"channels": 1, "height": 16, "width": 16}, "classes": 21,
+            "question": {"tokens": 10, "dtype": "int", "vocab": 70}}  # fmt: skip
+SMALL = {**dict.fromkeys(SIGNALS, SIGNAL), "answer": QUESTION, "cat": DIGITS, "cnn": DIGITS, "lenet5": LENET, "mlp": DIGITS,
+         "swin": DIGITS, "unet": DIGITS, "vit": DIGITS}  # fmt: skip
 
 
 def models() -> dict[Path, str]:

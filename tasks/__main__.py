@@ -2,7 +2,8 @@
 
 python -m tasks generate RUN --prompt "The "              go on writing
 python -m tasks translate RUN "Monday, November 23, 2026" say it in the other language
-python -m tasks predict RUN INPUT ...                     name the classes of images, arrays or texts
+python -m tasks predict RUN INPUT ...                     name the classes of images, arrays, signals or texts
+python -m tasks predict RUN IMAGE --question "..."        answer a question about an image
 python -m tasks evaluate RUN [KEY=VALUE ...]              judge it again, on the same data or on others
 python -m tasks export RUN --to onnx                      for other programs: onnx, pt2, safetensors, hub
 """
@@ -48,10 +49,11 @@ def parser() -> argparse.ArgumentParser:
         description="One row for each item: its likeliest class and how probable it is.\n"
         "A bad item is told, keeps its row, and does not stop the rest.",
     )
-    predict.add_argument("run", type=Path, help="the run folder, of task=classify")
+    predict.add_argument("run", type=Path, help="the run folder, of task=classify or task=answer")
     predict.add_argument(
         "input", nargs="*", help="files, FOLDER/, FILE.npz:ARRAY, texts; - or none: lines of standard input"
     )
+    predict.add_argument("--question", help="what is asked about each image, for a run of task=answer")
     predict.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there, not to standard output")
     predict.add_argument("--json", action="store_true", help="one JSON object a line, instead of CSV")
     predict.add_argument("--top", type=int, default=1, metavar="K", help="the K likeliest classes of each (1)")

@@ -1,7 +1,7 @@
 """Learning to name the class of a sample."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,7 @@ class Classify(Task):
         options: those of `Task`; `facts` has "classes", their number.
     """
 
-    needs = ("classes",)
+    needs: ClassVar[tuple[str, ...]] = ("classes",)
 
     def __init__(
         self,
@@ -98,6 +98,8 @@ class Classify(Task):
                 Sample(f"{data.classes[true]}, test image {place}", inputs, image=data.picture("test", place))
                 for inputs, place, true in rows
             ]
+        if "tokens" not in self.kept:
+            return []
         return [text_sample(inputs, data, f"{data.classes[true]}, test sample {place}") for inputs, place, true in rows]
 
     def _judge(self, part: str, logits: Tensor, label: Tensor, loss: Tensor) -> None:

@@ -14,11 +14,19 @@ from tasks.errors import ArgumentError
 # Exactly these names may stand behind `_target_`, each only in its own section. A prefix would admit too much:
 # `torch` has `torch.load` in it. Checked before anything is imported.
 TARGETS: dict[str, tuple[str, ...]] = {
-    "task": ("tasks.classify.Classify", "tasks.tokens.Tokens", "tasks.tokens.Language", "tasks.translate.Translate"),
+    "task": (
+        "tasks.classify.Classify",
+        "tasks.answer.Answer",
+        "tasks.tokens.Tokens",
+        "tasks.tokens.Language",
+        "tasks.translate.Translate",
+    ),
     "data": (
         "tasks.data.digits.Digits",
         "tasks.data.images.Images",
         "tasks.data.arrays.Arrays",
+        "tasks.data.mnist1d.Mnist1d",
+        "tasks.data.questions.Questions",
         "tasks.data.recall.Recall",
         "tasks.data.text.Topics",
         "tasks.data.documents.Documents",
@@ -46,7 +54,13 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "pytorch_lightning.loggers.WandbLogger",
     ),
 }
-EXTRAS = {"wandb": "wandb", "mlflow": "mlflow", "tensorboard": "tensorboard", "tensorboardX": "tensorboard"}
+EXTRAS = {
+    "wandb": "wandb",
+    "mlflow": "mlflow",
+    "tensorboard": "tensorboard",
+    "tensorboardX": "tensorboard",
+    "mnist1d": "mnist1d",
+}
 POSITIVE = {"optimizer": ("lr",)}
 NOT_NEGATIVE = {"optimizer": ("weight_decay", "momentum", "eps")}
 

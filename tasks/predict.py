@@ -29,6 +29,8 @@ def predict(arguments: argparse.Namespace) -> int:
     run = open_run(arguments.run, tuple(arguments.library))
     if "classes" not in run.facts:
         raise ArgumentError("run", f"{arguments.run} names no classes", fits="a run of task=classify")
+    if arguments.question is not None:
+        run.reader.ask(arguments.question)
     top = min(arguments.top, len(run.classes))
     size = arguments.batch_size
     if from_keyboard(arguments.input):

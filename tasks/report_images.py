@@ -20,7 +20,8 @@ def over_images(network: nn.Module, samples: Sequence[Sample]) -> list[Section]:
     """What each layer looks at, laid over the images."""
     seen = [attentions(network, sample.batch) for sample in samples]
     size = tuple(samples[0].image.shape[1:])  # type: ignore[union-attr]
-    paths = [path for path, found in seen[0].items() if spread(found, size) is not None]
+    over_image = {path: found for path, found in seen[0].items() if found.cross or not samples[0].cross}
+    paths = [path for path, found in over_image.items() if spread(found, size) is not None]
     if not paths:
         return []
     chosen, short = evenly(paths, LAYERS), without_common_end(paths)
@@ -61,7 +62,7 @@ def spread(found: Attention, size: tuple[int, ...]) -> tuple[str, Tensor] | None
         return None
     extra = weights.shape[-1] - shape[0] * shape[1]
     if weights.shape[1] == 1:
-        return "the query of the pool", weights[:, 0, extra:].unflatten(-1, shape)
+        return "the query", weights[:, 0, extra:].unflatten(-1, shape)
     if extra and not found.cross:
         return "the class token", weights[:, 0, extra:].unflatten(-1, shape)
     return "all places", weights[:, :, extra:].mean(1).unflatten(-1, shape)

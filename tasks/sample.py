@@ -23,6 +23,7 @@ class Sample:
         said: the name of what was said at each token.
         rows: which tokens look; None for all.
         columns: which tokens are looked at; None for all.
+        cross: only cross-attention looks at the image; other attention of the network is among words.
     """
 
     title: str
@@ -33,6 +34,7 @@ class Sample:
     said: Sequence[str] | None = None
     rows: Sequence[int] | None = None
     columns: Sequence[int] | None = None
+    cross: bool = False
 
 
 def evenly(items: Sequence[Any], most: int) -> list[Any]:

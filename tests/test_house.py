@@ -97,7 +97,7 @@ ROOMS = {
         [*PLAIN, *LEARNING, "tasks", "blocks.graph"],
         [],
     ),
-    "data": (python_files("tasks/data"), [*PLAIN, *LEARNING, "tokenizers", "babel", "tasks"], []),
+    "data": (python_files("tasks/data"), [*PLAIN, *LEARNING, "tokenizers", "babel", "mnist1d", "tasks"], []),
     "Hydra's plug-ins": (
         python_files("hydra_plugins"),
         [*PLAIN, "hydra", "hydra_plugins", "omegaconf", "tasks", "blocks.graph"],

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from tasks.errors import ArgumentError
+
 
 @dataclass(frozen=True)
 class Item:
@@ -37,6 +39,10 @@ class Reader:
     def open(cls, place: Path, kept: dict[str, Any]) -> "Reader":
         """The reader of a finished run: its folder, and what its data module kept."""
         return cls(**kept)
+
+    def ask(self, question: str) -> None:
+        """Take the question that goes with every item; raises ArgumentError where the data have none."""
+        raise ArgumentError("question", "this run answers no questions", fits="a run of task=answer")
 
     def items(self, given: str) -> Iterator[Item]:
         """What an argument stands for: a file, a folder with many, a text. In an order that does not change."""

@@ -27,11 +27,18 @@ def image(side, channels=3):
 
 def words(tokens):
     whole = {"tokens": tokens, "dtype": "int", "vocab": VOCAB}
-    return {"tokens": whole, "source": whole, "target": whole, "vocab": VOCAB}
+    return {"tokens": whole, "source": whole, "target": whole, "question": whole, "vocab": VOCAB}
 
 
-IMAGENET = {"image": image(224), "classes": 1000, **words(128)}
-PUBLISHED = {"lenet5": {"image": image(28, channels=1), "classes": 10}}  # the others: ImageNet, and words
+def signal(tokens):
+    return {"tokens": tokens, "dim": 1}
+
+
+IMAGENET = {"image": image(224), "classes": 1000, "signal": signal(40), **words(128)}
+MNIST1D = {"signal": signal(40), "classes": 10}
+SIGNALS = ["signal_cnn", "signal_gru", "signal_logistic", "signal_mlp"]
+# the others: ImageNet, and words
+PUBLISHED = {"lenet5": {"image": image(28, channels=1), "classes": 10}, **dict.fromkeys(SIGNALS, MNIST1D)}
 
 
 @dataclass(frozen=True)
@@ -106,13 +113,27 @@ LINEAR = (RuntimeError, "mat1 and mat2 shapes cannot be multiplied")
 TABLE = (BlockError, "more tokens than learned positions")
 CELLS = (BlockError, "learned positions know one grid only")
 NOT_LARGER = {
-    **dict.fromkeys(["mlp", "mixer_b16"], LINEAR),
-    **dict.fromkeys(["bert", "bert_base", "gpt", "gpt2", "vit", "vit_b16", "vit_l16", "vit_s16", "vit_ti16"], TABLE),
+    **dict.fromkeys(["mlp", "mixer_b16", *SIGNALS], LINEAR),
+    **dict.fromkeys(
+        ["answer", "bert", "bert_base", "gpt", "gpt2", "vit", "vit_b16", "vit_l16", "vit_s16", "vit_ti16"], TABLE
+    ),
     **dict.fromkeys(["cat", "cat_b", "cat_s", "cat_t"], CELLS),
 }
 NOT_SMALLER = {name: error for name, error in NOT_LARGER.items() if error is not TABLE}
 NOT_SMALLER["alexnet"] = (RuntimeError, "Output size is too small")
-MASKED = ["bert", "bert_base", "gpt", "gpt2", "gru", "lstm", "rnn", "seq2seq", "transformer", "transformer_base"]
+MASKED = [
+    "answer",
+    "bert",
+    "bert_base",
+    "gpt",
+    "gpt2",
+    "gru",
+    "lstm",
+    "rnn",
+    "seq2seq",
+    "transformer",
+    "transformer_base",
+]
 
 
 @cache
@@ -130,7 +151,13 @@ def _one_thread():
 
 
 def facts_of(name, tokens=TOKENS, **more):
-    return {**words(tokens), "image": image(SMALL.get(name, Small()).side), "classes": 4, **more}
+    return {
+        **words(tokens),
+        "signal": signal(tokens),
+        "image": image(SMALL.get(name, Small()).side),
+        "classes": 4,
+        **more,
+    }
 
 
 def build(name, seed=0, **facts):
@@ -321,7 +348,7 @@ def test_the_files_with_a_mask_are_those_of_the_table():
 @every(MASKED)
 def test_padding_changes_nothing(name):
     mask = {"tokens": TOKENS, "dtype": "bool"}
-    model = build(name, padding_mask=mask, source_mask=mask, target_mask=mask).eval()
+    model = build(name, padding_mask=mask, source_mask=mask, target_mask=mask, question_mask=mask).eval()
     real = TOKENS - 4
     inputs, others = draw(name), draw(name, seed=1)
     for key in others:

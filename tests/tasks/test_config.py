@@ -47,6 +47,7 @@ def test_only_listed_targets_stand_in_a_section(name):
         "  _target_ names what may not stand in the section data\n"
         f"  got       {name}\n"
         "  fits      tasks.data.digits.Digits, tasks.data.images.Images, tasks.data.arrays.Arrays, "
+        "tasks.data.mnist1d.Mnist1d, tasks.data.questions.Questions, "
         "tasks.data.recall.Recall, tasks.data.text.Topics, tasks.data.documents.Documents, "
         "tasks.data.translation.Phrases, tasks.data.translation.Pairs, tasks.data.labelled.Labelled, "
         "tasks.data.names.Names"
