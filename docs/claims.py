@@ -4,7 +4,7 @@ A reading never asserts more than its thresholds check; where they fail, the pag
 """
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,9 @@ class Figures:
     def runs(self, **wanted: Any) -> list[Row]:
         """The runs with these settings; `__` stands for a dot: `data__lag=5`."""
         asked = {key.replace("__", "."): str(value) for key, value in wanted.items()}
-        return [row for row in self.rows if all(named(row, key) == value for key, value in asked.items())]
+        return [
+            row for row in self.rows if all(named(row, key).lower() == value.lower() for key, value in asked.items())
+        ]
 
     def all(self, measure: str, **wanted: Any) -> list[float]:
         return [row[measure] for row in self.runs(**wanted) if measure in row]
@@ -55,6 +57,7 @@ class Claim:
         read: whether the figures bear it out, and what they say.
         threshold: when it counts as borne out, in words.
         may_fail: a run that fails by itself, at too high a rate say, is a figure too.
+        look: settings of the run whose report has a picture of what it looked at; the page shows that as well.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Claim:
     read: Callable[[Figures], Reading]
     threshold: str
     may_fail: bool = False
+    look: Mapping[str, str] | None = None
 
 
 def listing(pairs: Iterable[tuple[str, str]]) -> str:
@@ -80,7 +84,12 @@ def memory(f: Figures) -> Reading:
         )
     gated = max(reach["gru_language"], reach["lstm_language"])
     text = "At least 0.9 of the symbols are right up to: " + listing((names[m], f"{n} steps") for m, n in reach.items())
-    return reach["rnn_language"] < gated <= reach["gpt"] == lags[-1], f"{text}; {lags[-1]} were the most tried."
+    text += f"; {lags[-1]} were the most tried."
+    if 0 in reach.values():
+        text += (
+            " A reach of 0 is a network that has not learned the shortest lag in these steps, at this learning rate."
+        )
+    return reach["rnn_language"] < gated <= reach["gpt"] == lags[-1], text
 
 
 def serial(f: Figures) -> Reading:
@@ -213,7 +222,8 @@ CLAIMS = [
     Claim("causal", "Without the causal mask teacher forcing cheats", ("train/loss", "test/accuracy", "test/exact_match"), causal,
           "without the mask both the training loss and the share of right texts are at most a quarter"),
     Claim("search", "Cross-attention keeps source words from being missed", ("test/accuracy", "test/exact"), search,
-          "at the longest source at least 0.3 more of the words are right with the search"),
+          "at the longest source at least 0.3 more of the words are right with the search",
+          look={"model.params.search": "true", "data.lag": "8"}),
     Claim("patches", "A patch is a word", ("test/accuracy", "parameters", "macs"), patches,
           "the best patch is 0.01 ahead of the whole image as one patch, and the smallest costs over four times the largest"),
     Claim("windows", "Windows make cost linear", ("train/step seconds", "parameters", "macs"), windows,

@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -71,7 +72,19 @@ def record(name: str) -> bool:
     (FIGURES / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     drawn = (place / picture.NAME).read_text(encoding="utf-8")
     (PICTURES / f"{name}.svg").write_text(drawn, encoding="utf-8")
+    claim = next(claim for claim in CLAIMS if claim.name == name)
+    if claim.look is not None:
+        chosen = next(row for row in rows if all(sweep.value_of(row, key) == v for key, v in claim.look.items()))
+        report = (place / chosen["folder"] / "report.html").read_text(encoding="utf-8")
+        (PICTURES / f"{name}_inside.svg").write_text(first_look(report), encoding="utf-8")
     return True
+
+
+def first_look(report: str) -> str:
+    """The first picture of attention in the report of a run."""
+    found = re.search(r'<svg class="run"[^>]*aria-label="the beginning of sample 0".*?</svg>\n?', report, re.DOTALL)
+    assert found is not None, "the report has no picture of attention"
+    return found[0]
 
 
 def rounded(number: float) -> float:
@@ -108,8 +121,17 @@ def section(number: int, claim: Claim) -> list[str]:
     verdict = "**The figures bear it out.**" if holds else "**The figures do not bear it out.**"
     alt = f"{claim.title}: {', '.join(claim.measures)}"
     return [*head, f"{verdict} {reading}", "", f"![{alt}](pictures/results/{claim.name}.svg)", "",
-            *table(claim, found["rows"]), "", *(fields() if claim.name == "sharing" else []),
+            *inside(claim), *table(claim, found["rows"]), "", *(fields() if claim.name == "sharing" else []),
             f"Borne out means: {claim.threshold}. {command}: {provenance(found)}.", ""]  # fmt: skip
+
+
+def inside(claim: Claim) -> list[str]:
+    """What one of its runs looked at."""
+    if claim.look is None:
+        return []
+    run = ", ".join(f"`{key}={value}`" for key, value in claim.look.items())
+    return [f"Where the run with {run} looks at each word that it says, in a sample of the test:", "",
+            f"![attention of a run](pictures/results/{claim.name}_inside.svg)", ""]  # fmt: skip
 
 
 def provenance(found: dict[str, Any]) -> str:
