@@ -22,6 +22,8 @@ WORDS = {"tokens": 12, "dtype": "int", "vocab": 53}
 FACTS = {
     "image": {"channels": 3, "height": 224, "width": 224},
     "classes": 10,
+    "question": WORDS,
+    "signal": {"tokens": 40, "dim": 1},
     "tokens": WORDS,
     "source": WORDS,
     "target": WORDS,

@@ -13,7 +13,8 @@ from blocks.graph.emit import emit, header
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "model"
 WORDS = {"tokens": 7, "dtype": "int", "vocab": 53}
-FACTS = {"classes": 10, "tokens": WORDS, "source": WORDS, "target": {**WORDS, "tokens": 5}, "vocab": 53}
+FACTS = {"classes": 10, "tokens": WORDS, "source": WORDS, "target": {**WORDS, "tokens": 5}, "vocab": 53,
+         "question": WORDS, "signal": {"tokens": 40, "dim": 1}}  # fmt: skip
 SIDES = {"lenet5": (1, 28), "resnet18": (3, 32), "cnn": (3, 16), "mlp": (3, 8), "vit": (3, 8), "cat": (3, 16),
          "swin": (3, 16), "unet": (3, 32), "convnext_t": (3, 32), "vgg16": (3, 32), "mixer_b16": (3, 32)}  # fmt: skip
 SMALL = {

@@ -22,7 +22,8 @@ PAGE = (ROOT / "docs" / "explain.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^```sh\n([^\n]*)\n```\n\n```text\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 IMAGE = {"channels": 3, "height": 224, "width": 224}
 TEXT = {"tokens": 12, "dtype": "int", "vocab": 101}
-FACTS = {"image": IMAGE, "classes": 5, "tokens": TEXT, "source": TEXT, "target": TEXT, "vocab": 101}
+FACTS = {"image": IMAGE, "classes": 5, "tokens": TEXT, "source": TEXT, "target": TEXT, "vocab": 101, "question": TEXT,
+         "signal": {"tokens": 40, "dim": 1}}  # fmt: skip
 MODELS = sorted(file.stem for file in (conf_folder() / "model").glob("*.yaml"))
 
 
