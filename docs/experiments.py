@@ -74,7 +74,9 @@ def record(name: str) -> bool:
     (PICTURES / f"{name}.svg").write_text(drawn, encoding="utf-8")
     claim = next(claim for claim in CLAIMS if claim.name == name)
     if claim.look is not None:
-        chosen = next(row for row in rows if all(sweep.value_of(row, key) == v for key, v in claim.look.items()))
+        chosen = next(
+            row for row in rows if all(sweep.value_of(row, key).lower() == v for key, v in claim.look.items())
+        )
         report = (place / chosen["folder"] / "report.html").read_text(encoding="utf-8")
         (PICTURES / f"{name}_inside.svg").write_text(first_look(report), encoding="utf-8")
     return True

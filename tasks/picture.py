@@ -141,7 +141,7 @@ class Table:
         self.rows, self.place, self.names = [row for row in rows if row["status"] == "finished"], place, names
 
     def shown(self, word: str) -> str:
-        return self.names.get(word, word)
+        return self.names.get(word, self.names.get(word.lower(), word))  # Hydra writes True for true
 
     def title(self, names: Names | None) -> str:
         """What an axis is called."""
