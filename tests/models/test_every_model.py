@@ -115,7 +115,8 @@ CELLS = (BlockError, "learned positions know one grid only")
 NOT_LARGER = {
     **dict.fromkeys(["mlp", "mixer_b16", *SIGNALS], LINEAR),
     **dict.fromkeys(
-        ["answer", "bert", "bert_base", "gpt", "gpt2", "vit", "vit_b16", "vit_l16", "vit_s16", "vit_ti16"], TABLE
+        ["answer", "bert", "bert_base", "encoder", "gpt", "gpt2", "vit", "vit_b16", "vit_l16", "vit_s16", "vit_ti16"],
+        TABLE,
     ),
     **dict.fromkeys(["cat", "cat_b", "cat_s", "cat_t"], CELLS),
 }
@@ -125,6 +126,7 @@ MASKED = [
     "answer",
     "bert",
     "bert_base",
+    "encoder",
     "gpt",
     "gpt2",
     "gru",

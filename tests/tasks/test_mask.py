@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from blocks.graph import ConfigError, build, compose
+from blocks.graph import ConfigError, assemble, build, compose
 from tasks import run
 from tasks.data.mask import by_frequency, by_neighbours, masked
 from tasks.data.order import generator
@@ -119,7 +119,7 @@ def checked(*overrides):
     composed = compose([*overrides, "data.batch_size=4"])
     data = run.read_data(composed)
     torch.manual_seed(0)
-    network = run.assemble(composed, data.facts())
+    network = assemble(composed, data.facts())
     run.check_task(composed, run.make_task(composed, network, data.facts(), {}), data)
 
 
