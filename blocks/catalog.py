@@ -133,7 +133,7 @@ TORCH: dict[str, Layer] = {
     },
 }
 
-NOT_FAMILIES = ("catalog", "errors", "__main__")
+NOT_FAMILIES = ("catalog", "errors", "yaml_rules", "__main__")
 
 
 @lru_cache(maxsize=1)

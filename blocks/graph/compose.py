@@ -12,6 +12,7 @@ import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra._internal.defaults_list import DefaultsList
+from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.default_element import ResultDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -23,16 +24,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean
 from blocks.graph.origins import read_origins, trap
+from blocks.graph.trust import distrust, environment, keep_unread, typed_words
+from blocks.yaml_rules import OF_HYDRA, SWEPT, Refused, conf_folder
 
-SWEPT = ("hydra", "sweeper", "params")  # all that a file of an option may say of Hydra
-OF_HYDRA = "a file that is chosen may not change how Hydra runs"
 OF_LIBRARY = "blocks of your own are named on the command line, not in a file: their code runs"
-
-
-def conf_folder() -> Path:
-    """The project's own `conf/`: beside `blocks/` in a checkout, inside it in an installed package."""
-    package = Path(__file__).resolve().parents[1]
-    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
 
 
 @dataclass
@@ -44,12 +39,21 @@ class Composed:
         origins: path of a key -> where it was written.
         choices: group -> the option chosen, e.g. {"model/attention": "full"}.
         overrides: the command line.
+        typed: what only the command line may say, and said: `library`, `trust`, `limits`.
+        environment: paths of values that read the environment, and may; they stay as written, `${oc.env:NAME}`.
     """
 
     config: dict[str, Any]
     origins: dict[tuple[Any, ...], Origin] = field(default_factory=dict)
     choices: dict[str, str] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
+    typed: dict[str, Any] = field(default_factory=dict)
+    environment: frozenset[tuple[Any, ...]] = frozenset()
+
+    def is_typed(self, path: Sequence[Any]) -> bool:
+        """Whether the command line gave exactly this value."""
+        origin = self.origins.get(tuple(path))
+        return origin is not None and str(origin.text).startswith(COMMAND_LINE)
 
     def origin(self, path: str | Sequence[Any]) -> Origin:
         """Where the value at a path was written; for one that no text names, where the nearest around it was."""
@@ -113,7 +117,7 @@ def compose(
             try:
                 config, listed = loader.load(hydra, config_name, good)
                 break
-            except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
+            except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError) as error:
                 problem, culprit = _explain(error, good, config_name)
                 problems.append(problem)
                 if culprit is None:
@@ -123,7 +127,12 @@ def compose(
     problems += traps
     paths = [default.config_path for default in listed.defaults if default.config_path]
     choices = dict(path.rpartition("/")[::2] for path in paths if "/" in path and not path.startswith("hydra/"))
-    composed = Composed(_plain(config, origins, problems), origins, choices, tuple(overrides))
+    problems += distrust(config, origins)
+    told = len(problems)
+    reads = environment(config, origins, problems)
+    plain = _plain(keep_unread(config) if reads else config, origins, problems) if len(problems) == told else {}
+    typed = typed_words([parse_override(text) for text in good])
+    composed = Composed(plain, origins, choices, tuple(overrides), typed, reads)
     if problems:
         raise ConfigError(problems)
     return composed
@@ -137,6 +146,8 @@ def opened_hydra() -> Iterator[GlobalHydra]:
         yield instance
         return
     with initialize_config_dir(str(conf_folder()), version_base="1.3", job_name="dougong"):
+        if not getattr(SourcesRegistry.instance().resolve("file"), "checks", False):
+            raise RuntimeError("hydra_plugins/ of this project is not found: YAML files would be read unchecked")
         yield GlobalHydra.instance()
 
 
@@ -196,8 +207,11 @@ def _parse(overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
     return good, problems
 
 
+COMMAND_LINE = "the command line"
+
+
 def _line(override: str) -> str:
-    return f"the command line: {override}"
+    return f"{COMMAND_LINE}: {override}"
 
 
 YAML_FIXES = {
@@ -225,6 +239,11 @@ def _line_of(mark: yaml.Mark) -> str | None:
 def _explain(error: Exception, overrides: list[str], config_name: str) -> tuple[Problem, str | None]:
     """A problem for an exception of Hydra's, and the override at fault where there is one."""
     text = str(error)
+    if isinstance(error.__cause__, Refused):
+        return refusal(error.__cause__), None
+    if isinstance(error, RecursionError):
+        fix = "a file must not name itself in its defaults list, nor a value refer to itself"
+        return Problem("the configuration refers to itself without end", "the composed configuration", fix=fix), None
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark, what = error.problem_mark, str(error.problem)
         fix = next(
@@ -262,6 +281,14 @@ def _explain(error: Exception, overrides: list[str], config_name: str) -> tuple[
         f"{named[1]}.yaml" if named else "the composed configuration",
         fix="look at the defaults list and at ${...}",
     ), None
+
+
+def refusal(error: Refused) -> Problem:
+    """What to tell of a file that breaks a rule."""
+    mark = error.problem_mark
+    assert mark is not None
+    where = Origin(mark.name, mark.line + 1, mark.column + 1)
+    return Problem(str(error.problem), where, error.path, **error.parts)
 
 
 def _in_defaults(text: str, option: str) -> Origin | str:
@@ -312,6 +339,10 @@ def _origins(
         file = next(
             (f / f"{default.config_path}.yaml" for f in folders if (f / f"{default.config_path}.yaml").is_file()), None
         )
+        if (default.package or "").partition(".")[0] == "hydra" and not (default.config_path or "").startswith(
+            "hydra/"
+        ):
+            problems.append(Problem(OF_HYDRA, f"the defaults list of {default.parent}.yaml", default.package or ""))
         if default.config_path is None or file is None or default.config_path.startswith("hydra/"):
             outside = not str(default.parent).startswith(("hydra/", "<root>", config_name))
             if outside and str(default.config_path).startswith("hydra/"):
@@ -391,7 +422,6 @@ def _plain(config: DictConfig, origins: dict[tuple[Any, ...], Origin], problems:
         where = origins.get(tuple(key.split(".")))
         what = str(error).splitlines()[0].replace("KeyError raised while resolving interpolation: ", "").strip('"')
         fix = "${...} names a key from the top: ${seed}; a model's own params need no ${...}"
-        fix = "set it: export NAME=value, or give a default: ${oc.env:NAME,value}" if "Environment" in what else fix
         problems.append(Problem(what, where, key, fix=fix))
         return {}
     assert isinstance(plain, dict)
