@@ -105,6 +105,23 @@ def quote_what_hydra_cannot_read(arguments: Any) -> None:
     sys.argv[1:] = [quoted.get(text, text) for text in sys.argv[1:]]
 
 
+def refuse_pickles(arguments: Any) -> None:
+    """Hydra can run a job again from a pickle, which runs whatever is in it, and read another `conf/` than ours."""
+    if arguments.experimental_rerun is None and arguments.config_path is None:
+        return
+    from blocks.graph import ConfigError, Problem
+
+    problems = []
+    if arguments.experimental_rerun is not None:
+        text, fix = "a pickle runs whatever is in it", "the command in run.json runs the same again"
+        problems.append(Problem(text, "the command line: --experimental-rerun", fix=fix))
+    if arguments.config_path is not None:
+        text, fix = "the configuration lies in conf/", "--config-dir FOLDER lays yours beside it"
+        problems.append(Problem(text, "the command line: --config-path", got=arguments.config_path, fix=fix))
+    if problems:
+        raise ConfigError(problems)
+
+
 def prepare(arguments: Any) -> None:
     """Check a single run before Hydra starts it, and give it a folder of its own."""
     from blocks.graph import compose
@@ -151,10 +168,11 @@ def main() -> None:
 
     arguments = get_args_parser().parse_args()
     asks = (arguments.help, arguments.hydra_help, arguments.cfg, arguments.info, arguments.shell_completion)
-    if any(asks):
-        enter()
-        sys.exit(FINE)
     try:
+        refuse_pickles(arguments)
+        if any(asks):
+            enter()
+            sys.exit(FINE)
         quote_what_hydra_cannot_read(arguments)
         (check_sweep if arguments.multirun else prepare)(arguments)
         enter()

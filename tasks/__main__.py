@@ -22,6 +22,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(prog="python -m tasks", description="Use a finished run.")
     made.add_argument("--library", action="append", default=[], help="a folder or package with blocks of your own")
+    made.add_argument("--trust", action="append", default=[], help="a class of your own that a run names by _target_")
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     generate = commands.add_parser("generate", help="go on writing where a text stops, as a language model does")
@@ -210,7 +211,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         if not mark:
             raise ArgumentError("data", "a change of the data is KEY=VALUE", got=text, fits="path=FILE")
         changes[key] = yaml.safe_load(value)
-    run = open_run(arguments.run, tuple(arguments.library))
+    run = open_run(arguments.run, tuple(arguments.library), tuple(arguments.trust))
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # what it says of GPUs and of itself
     for name, value in judge(run, changes).items():
         print(f"{name.replace('/', ' ')} {value:.4f}")
@@ -225,7 +226,7 @@ def export(arguments: argparse.Namespace) -> int:
     from tasks.finished import open_run
 
     needs(arguments.to)
-    run = open_run(arguments.run, tuple(arguments.library))
+    run = open_run(arguments.run, tuple(arguments.library), tuple(arguments.trust))
     place = arguments.out or arguments.run / KINDS[arguments.to].name
     try:
         batch, source = real_inputs(run), "test samples of the run"

@@ -15,7 +15,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from blocks.graph import Composed, ConfigError, Problem, fine_tune, plan
 from blocks.graph.cost import multiply_adds
-from tasks import config, folder, hints, picture, report
+from tasks import config, folder, hints, picture, places, report, secrets
 from tasks.data.module import READER
 from tasks.errors import ArgumentError
 from tasks.step_time import StepTime
@@ -33,12 +33,13 @@ SECTIONS = (
     "logger",
     "seed",
     "library",
+    "trust",
+    "limits",
     "runs",
     "resume",
     "weights",
     "picture",
 )
-PLACES = ("dirpath", "folder", "save_dir")  # arguments that name a place inside the run folder
 
 
 def check_sections(composed: Any) -> None:
@@ -71,8 +72,10 @@ def train(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
     """
     started, worked = time.monotonic(), time.process_time()
     check_sections(composed)
-    (place / "config.yaml").write_text(yaml.safe_dump(composed.config, sort_keys=False, allow_unicode=True))
-    move_places(composed.config, place)
+    secrets.keep(composed.config)
+    kept = yaml.safe_dump(secrets.hidden(composed.config), sort_keys=False, allow_unicode=True)
+    (place / "config.yaml").write_text(kept, encoding="utf-8")
+    places.move(composed, place)
     pl.seed_everything(composed.config["seed"], workers=True, verbose=False)
 
     data = read_data(composed)
@@ -164,7 +167,7 @@ def make_task(composed: Any, network: Any, facts: dict, rates: dict[str, float])
     """The task around the network; its optimiser is made once before training, so that mistakes show at once."""
     optimizer = config.make(composed, ("optimizer",), leave=("params",))
     schedule = config.make(composed, ("schedule",)) if composed.config.get("schedule") else None
-    kept = {"config": composed.config, "facts": facts}
+    kept = {"config": secrets.hidden(composed.config), "facts": facts}
     given = {
         "network": network,
         "optimizer": optimizer,
@@ -208,15 +211,6 @@ def make_trainer(composed: Any, place: Path) -> pl.Trainer:
         "default_root_dir": str(place),
     }
     return config.make(composed, ("trainer",), given, without=("compile",))
-
-
-def move_places(values: dict, place: Path) -> None:
-    """Let the relative folders of callbacks and loggers lie in the run folder."""
-    for part in ("callbacks", "logger"):
-        for section in (values.get(part) or {}).values():
-            for key in PLACES:
-                if isinstance(section, dict) and isinstance(section.get(key), str):
-                    section[key] = str(place / section[key])
 
 
 def uninterrupted(step: Any, *arguments: Any, **options: Any) -> Any:
@@ -263,7 +257,7 @@ def judge(run: Any, changes: dict[str, Any]) -> dict[str, float]:
 
 def reopened(run: Any, changes: dict[str, Any]) -> tuple[Composed, Any]:
     """The configuration of a finished run and its data, read again. Arguments: those of `judge`."""
-    composed = Composed({**run.config, "data": {**run.config["data"], **changes}})
+    composed = Composed({**run.config, "data": {**run.config["data"], **changes}}, typed={"trust": list(run.trust)})
     data = config.make(composed, ("data",), without=("facts",))
     data.restore(run.place)
     try:
