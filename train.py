@@ -122,6 +122,16 @@ def refuse_pickles(arguments: Any) -> None:
         raise ConfigError(problems)
 
 
+def check_runs(composed: Any) -> None:
+    """Raise a ConfigError where `runs` names no folder."""
+    from blocks.graph import ConfigError, Problem
+
+    runs = composed.config.get("runs", "runs")
+    if not isinstance(runs, str) or not runs:
+        where = composed.origin("runs")
+        raise ConfigError([Problem("runs names a folder", where, "runs", got=f"runs={runs!r}", fits="runs=FOLDER")])
+
+
 def prepare(arguments: Any) -> None:
     """Check a single run before Hydra starts it, and give it a folder of its own."""
     from blocks.graph import compose
@@ -131,6 +141,7 @@ def prepare(arguments: Any) -> None:
     Door.composed = compose(arguments.overrides, config_name=name, config_dir=own)
     chosen = [text.partition("=")[0] for text in arguments.overrides]
     if "hydra.run.dir" not in chosen:
+        check_runs(Door.composed)
         stamp = datetime.datetime.now().strftime("%Y-%m-%d/%H-%M-%S")
         Door.claimed = folder.claim(Path(str(Door.composed.config.get("runs", "runs"))).absolute() / stamp)
         sys.argv.append(f"hydra.run.dir='{Door.claimed}'")

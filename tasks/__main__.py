@@ -8,9 +8,17 @@ python -m tasks evaluate RUN [KEY=VALUE ...]              judge it again, on the
 python -m tasks export RUN --to onnx                      for other programs: onnx, pt2, safetensors, hub
 """
 
-import argparse
 import os
 import sys
+
+if sys.path and sys.path[0] in ("", os.getcwd()):
+    # `python -m` looks into the folder where the user stands before all others: a yaml.py or hydra_plugins/ of a
+    # stranger's folder would run. The project is found where it is; blocks of the user's own are named by `library`.
+    sys.path.pop(0)
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    sys.path.extend([] if root in sys.path else [root])
+
+import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -210,7 +218,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
         key, mark, value = text.partition("=")
         if not mark:
             raise ArgumentError("data", "a change of the data is KEY=VALUE", got=text, fits="path=FILE")
-        changes[key] = yaml.safe_load(value)
+        try:
+            changes[key] = yaml.safe_load(value)
+        except (yaml.YAMLError, RecursionError) as error:
+            raise ArgumentError("data", "this value cannot be read", got=text[:80], fits="KEY=VALUE") from error
     run = open_run(arguments.run, tuple(arguments.library), tuple(arguments.trust))
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # what it says of GPUs and of itself
     for name, value in judge(run, changes).items():

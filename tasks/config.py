@@ -12,7 +12,7 @@ from typing import Any
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from blocks.graph import ConfigError, Problem
-from tasks import hints, places, secrets
+from tasks import hints, places, ranges, secrets
 from tasks.errors import ArgumentError
 
 # Exactly these names may stand behind `_target_`, each only in its own section. A prefix would admit too much:
@@ -66,8 +66,6 @@ EXTRAS = {
     "tensorboardX": "tensorboard",
     "mnist1d": "mnist1d",
 }
-POSITIVE = {"optimizer": ("lr",)}
-NOT_NEGATIVE = {"optimizer": ("weight_decay", "momentum", "eps")}
 
 Path = tuple[str, ...]
 
@@ -119,15 +117,17 @@ def make(
         if isinstance(error, ConfigError):
             raise
         text = " ".join(str(error).split())
-        fix = "trainer=cpu" if "gpu backend" in text else None
         at = (*path, *named_in(text, arguments))
+        fix = f"another value of {'.'.join(at)}, or leave it out" if len(at) > len(path) else "other values"
+        fix = "trainer=cpu" if "gpu backend" in text or "torch_xla" in text else fix
         got = f"{at[-1]}={arguments[at[-1]]!r}" if len(at) > len(path) else None
         raise ConfigError([problem(composed, at, f"{target.__name__} refuses: {text}", got=got, fix=fix)]) from error
 
 
 def named_in(text: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
     """The argument that a refusal speaks of, if it names one: its line is where to look."""
-    return tuple(sorted((name for name in arguments if re.search(rf"\b{name}\b", text)), key=len)[-1:])
+    found = {name: place for name in arguments if (place := re.search(rf"\b{re.escape(name)}\b", text))}
+    return (min(found, key=lambda name: found[name].start()),) if found else ()
 
 
 def with_environment(composed: Any, path: Path, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -248,7 +248,5 @@ def unfit(composed: Any, path: Path, value: Any, hint: Any) -> Iterator[Problem]
     elif not hints.fits(value, hint):
         text, fix = f"{key} must be {hints.words(hint)}", hints.did_you_mean(value, hints.choices(hint))
         yield problem(composed, path, text, got=f"{key}={value!r}", fix=fix)
-    elif key in POSITIVE.get(path[0], ()) and not value > 0:
-        yield problem(composed, path, f"{key} must be positive", got=f"{key}={value}", fits="0.001, say")
-    elif key in NOT_NEGATIVE.get(path[0], ()) and value < 0:
-        yield problem(composed, path, f"{key} must not be negative", got=f"{key}={value}", fits="0 or more")
+    elif bound := ranges.outside(path[0], key, value):
+        yield problem(composed, path, f"{key} {bound.must}", got=f"{key}={value}", fits=bound.fits)

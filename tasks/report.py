@@ -43,7 +43,7 @@ def write(place: Path, composed: Any, record: dict[str, Any], data: Any, task: A
     head = page.headline(title, score(record["test"], task.headline), summary(record)) + notes
     for seen in ([], look_inside(place, task, data, planned)):
         found = [section for section in (*before, *seen, *after) if section[1]]
-        (place / "report.html").write_text(page.html(title, head, found))
+        (place / "report.html").write_text(secrets.hide(page.html(title, head, found)))
 
 
 def look_inside(place: Path, task: Any, data: Any, planned: Plan) -> list[tuple[str, str]]:

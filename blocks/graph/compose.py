@@ -24,10 +24,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean
 from blocks.graph.origins import read_origins, trap
-from blocks.graph.trust import distrust, environment, keep_unread, typed_words
-from blocks.yaml_rules import OF_HYDRA, SWEPT, Refused, conf_folder
-
-OF_LIBRARY = "blocks of your own are named on the command line, not in a file: their code runs"
+from blocks.graph.trust import FIX, WHY, distrust, environment, keep_unread, strangers, typed_words
+from blocks.yaml_rules import OF_HYDRA, Refused, conf_folder
 
 
 @dataclass
@@ -87,12 +85,15 @@ def compose(
     config_name: str = "train",
     config_dir: str | None = None,
     loader: Loader | None = None,
+    adopted: Sequence[str] = (),
 ) -> Composed:
     """Compose `conf/train.yaml` with overrides as on the command line.
 
     Args:
         config_dir: a folder with YAML of the user's own, searched after the project's `conf/`.
         loader: one that remembers, for many compositions in a row (`sweep.Remembering`).
+        adopted: overrides of a run folder, before `overrides`. Somebody else may have written them, so they count as a
+            file does, not as the command line.
 
     Raises:
         ConfigError: every override that does not fit, every trap in a file, or the file that cannot be read.
@@ -108,9 +109,11 @@ def compose(
             ]
         )
     loader = loader or Loader()
-    overrides = [readable(text) for text in overrides]
+    strange = [readable(text) for text in adopted]
+    overrides = [*strange, *(readable(text) for text in overrides)]
     with opened_hydra() as hydra:
         good, problems = _parse(overrides)
+        problems += strangers(strange)
         if config_dir is not None:
             good.insert(0, f"hydra.searchpath=['file://{Path(config_dir).resolve()}']")
         while True:
@@ -124,6 +127,7 @@ def compose(
                     raise ConfigError(problems) from error
                 good = [override for override in good if override != culprit]
         origins, traps = _origins(hydra, loader, listed.defaults, listed.config_overrides, config_name)
+    origins = {path: _of_the_run(origin, strange) for path, origin in origins.items()} if strange else origins
     problems += traps
     paths = [default.config_path for default in listed.defaults if default.config_path]
     choices = dict(path.rpartition("/")[::2] for path in paths if "/" in path and not path.startswith("hydra/"))
@@ -131,7 +135,7 @@ def compose(
     told = len(problems)
     reads = environment(config, origins, problems)
     plain = _plain(keep_unread(config) if reads else config, origins, problems) if len(problems) == told else {}
-    typed = typed_words([parse_override(text) for text in good])
+    typed = typed_words([parse_override(text) for text in good if text not in strange])
     composed = Composed(plain, origins, choices, tuple(overrides), typed, reads)
     if problems:
         raise ConfigError(problems)
@@ -160,7 +164,7 @@ def parse_override(text: str) -> Override:
 def readable(override: str) -> str:
     """An override as Hydra can read it: a path with spaces, brackets or Chinese characters comes into quotes."""
     key, equals, value = override.partition("=")
-    if not equals or not value or value[0] in "[{" or any(mark in value for mark in "\"'\\,"):
+    if not equals or not value or value[0] in "[{'" or any(mark in value for mark in '"\\,'):
         return override
     try:
         OverridesParser.create().parse_override(override)
@@ -208,6 +212,12 @@ def _parse(overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
 
 
 COMMAND_LINE = "the command line"
+
+
+def _of_the_run(origin: Origin, strange: Sequence[str]) -> Origin:
+    """The place of a value that a run folder asks for: not the command line."""
+    text = str(origin.text).removeprefix(f"{COMMAND_LINE}: ")
+    return Origin(text=f"the run folder: {text}") if origin.file is None and text in strange else origin
 
 
 def _line(override: str) -> str:
@@ -265,7 +275,7 @@ def _explain(error: Exception, overrides: list[str], config_name: str) -> tuple[
         )
         return Problem(
             f"{group or config_name} has no option {option!r}",
-            _line(culprit) if culprit else _in_defaults(text, option),
+            _line(culprit) if culprit else _in_chosen(overrides, option) or _in_defaults(text, option),
             got=f"{group}={option}",
             fits=fits,
         ), culprit
@@ -275,12 +285,37 @@ def _explain(error: Exception, overrides: list[str], config_name: str) -> tuple[
         culprit = next((o for o in overrides if re.sub(r"^[+~]*", "", o).split("=")[0].split("@")[0] == name), None)
         return _bad_key(name, culprit, [o for o in overrides if o != culprit], text, config_name), culprit
     text = text or str(error.__cause__ or type(error).__name__)
-    named = re.search(r"in '([^']+)'", text)
+    named = re.search(r"[iI]n '([^']+)'", text)
+    if "Config group override" in text and (culprit := _no_choice(overrides)):
+        fix = "the name of one of its files, or a value by its path: group.key=value"
+        return Problem("a group is chosen by a name", _line(culprit), got=text.rpartition("Got ")[2], fix=fix), culprit
     return Problem(
         text.splitlines()[0][:100],
         f"{named[1]}.yaml" if named else "the composed configuration",
         fix="look at the defaults list and at ${...}",
     ), None
+
+
+def _in_chosen(overrides: list[str], word: str) -> Origin | None:
+    """The line of a file that the command line chose which names `word` in its defaults list."""
+    extra = [text.partition("file://")[2].rstrip("']") for text in overrides if text.startswith("hydra.searchpath=")]
+    for text in overrides:
+        group, _, option = text.lstrip("+~").partition("=")
+        for folder in (conf_folder(), *map(Path, extra)):
+            file = folder / group / f"{option}.yaml"
+            lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+            for number, line in enumerate(lines, 1):
+                if "override" in line and (place := re.search(rf"\b{re.escape(word)}\b", line)):
+                    return Origin(str(file), number, place.start() + 1)
+    return None
+
+
+def _no_choice(overrides: list[str]) -> str | None:
+    """The override that chooses a file of a group by something that is no name."""
+    strange = [text for text in overrides if "." not in text.partition("=")[0]]
+    groups = [text for text in strange if (conf_folder() / text.lstrip("+~").partition("=")[0]).is_dir()]
+    found = [text for text in groups if not isinstance(parse_override(text).value(), str | list | dict)]
+    return next(iter(found), None)
 
 
 def refusal(error: Refused) -> Problem:
@@ -312,7 +347,7 @@ def _bad_key(name: str, culprit: str | None, others: list[str], text: str, confi
         known = [str(key) for key in node] if isinstance(node, DictConfig) else []
     except (HydraException, OmegaConfBaseException, yaml.YAMLError):
         known = []
-    where = _line(culprit) if culprit else None
+    where = _line(culprit) if culprit else _in_chosen(others, last)
     group = "/" in name or "group" in text
     if (culprit or "").startswith("+") and last in known:
         return Problem(f"{name} is there already", where, fix=f"without the +: {(culprit or '').lstrip('+')}")
@@ -355,10 +390,9 @@ def _origins(
         if prefix:
             origins.setdefault(prefix, Origin(str(file), 1, 1))
         for path, origin, is_mapping in found:
-            if path == ("library",) and not prefix and not default.primary:
-                problems.append(Problem(OF_LIBRARY, origin, "library", fix="library=[FOLDER] on the command line"))
-            if not default.primary:
-                problems += _of_hydra(path if path[0] == "defaults" else (*prefix, *path), origin, is_mapping)
+            if len(path) == 1 and path[0] in WHY and not prefix and not default.primary:
+                fix = f"{FIX[path[0]]} on the command line"
+                problems.append(Problem(WHY[path[0]], origin, path[0], fix=fix))
             if path[0] != "defaults":
                 _set(origins, (*prefix, *path), origin, keep_below=is_mapping)
     for override in overrides:
@@ -381,22 +415,6 @@ def _origins(
             Origin(text=_line(override.input_line or "")),
         )
     return origins, problems
-
-
-def _of_hydra(path: tuple[Any, ...], origin: Origin, is_mapping: bool) -> Iterator[Problem]:
-    """What a file other than the first may not say: anything of Hydra itself but which values a sweep takes."""
-    path = tuple(part for part in path if part != "<<")  # YAML's merge key: what is merged counts as written here
-    shown, end = ".".join(map(str, path)), len(SWEPT)
-    if path and path[0] == "defaults":
-        if any(re.match(r"(override\s+)?/?hydra([/@]|$)", part) for part in path if isinstance(part, str)):
-            yield Problem(OF_HYDRA, origin, shown)
-    elif path and path[0] == SWEPT[0]:
-        if path[:end] != SWEPT[: len(path)] or (len(path) <= end and not is_mapping):
-            fits, fix = f"{'.'.join(SWEPT)}: {{data.lag: '5,20'}}", "say it on the command line"
-            yield Problem(OF_HYDRA, origin, shown, fits=fits, fix=fix)
-        elif len(path) > end and (key := re.match(r"[+~]*(library|hydra)([./@=]|$)", str(path[end]))):
-            what = OF_LIBRARY if key[1] == "library" else OF_HYDRA
-            yield Problem(what, origin, shown, fix=f"{path[end]}=... on the command line")
 
 
 def _set(origins: dict[tuple[Any, ...], Origin], path: tuple[Any, ...], origin: Origin, keep_below: bool) -> None:

@@ -10,7 +10,7 @@ from torch.nn.modules import module as hooks
 
 from blocks.graph.errors import ConfigError, Origin, Problem
 
-MODULES = 10_000  # a ResNet of 1,001 layers has 3,300; ten thousand take some seconds
+MODULES = 5_000  # a ResNet of 1,001 layers has 3,300; five thousand take some seconds
 
 
 class _TooLarge(BaseException):
@@ -19,7 +19,7 @@ class _TooLarge(BaseException):
 
 @contextmanager
 def bounded(most: Any, where: Origin) -> Iterator[int]:
-    """Build at most so many modules, and ten times as many tensors of parameters.
+    """Build at most so many modules, and four times as many tensors of parameters.
 
     Args:
         most: what the command line says, or None.
@@ -32,7 +32,7 @@ def bounded(most: Any, where: Origin) -> Iterator[int]:
     if not isinstance(most, int) or isinstance(most, bool) or most < 1:
         problem = "limits.modules is a whole number"
         raise ConfigError([Problem(problem, "the command line", "limits.modules", got=str(most), fits="20000, say")])
-    left = {"modules": most, "tensors": 10 * most}
+    left = {"modules": most, "tensors": 4 * most}
 
     def count(kind: str) -> Any:
         def counted(*_: Any) -> None:
@@ -50,7 +50,7 @@ def bounded(most: Any, where: Origin) -> Iterator[int]:
         yield most
     except _TooLarge:
         fix = f"smaller numbers of layers, or if it is meant: limits.modules={most * 10}"
-        problem = f"the network has more than {most:,} modules, or {10 * most:,} tensors of parameters"
+        problem = f"the network has more than {most:,} modules, or {4 * most:,} tensors of parameters"
         raise ConfigError([Problem(problem, where, "model", fits="less", fix=fix)]) from None
     finally:
         for handle in held:

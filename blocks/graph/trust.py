@@ -21,12 +21,19 @@ WHY = {
     "library": "blocks of your own are named on the command line, not in a file: their code runs",
     "trust": "what is trusted is named on the command line, not in a file: its code runs",
     "limits": "limits are raised on the command line, not in a file",
+    "runs": "where runs lie is said on the command line, not in a file: they could lie anywhere",
 }
-FIX = {"library": "library=[FOLDER]", "trust": "trust=my_package.MyCallback", "limits": "limits.modules=20000"}
+FIX = {
+    "library": "library=[FOLDER]",
+    "trust": "trust=my_package.MyCallback",
+    "limits": "limits.modules=20000",
+    "runs": "runs=FOLDER",
+}
 
 ENVIRONMENT = re.compile(r"\$\{oc\.env:\s*([A-Za-z_]\w*)\s*(?:,([^${}]*))?\}")
 REFERENCE = re.compile(r"\$\{([^${}:]*)\}")
 MADE = ("data", "task", "optimizer", "schedule", "trainer", "callbacks", "logger")  # of which objects are made
+STRANGE = re.compile(r"[+~]*(library|trust|limits|runs|hydra)([./@=]|$)")
 HEAVIEST = 100_000  # keys, values and letters that a configuration may grow by its ${...}
 
 
@@ -53,21 +60,23 @@ def _plain(value: Any) -> Any:
     return str(getattr(value, "text", value)) if not isinstance(value, int | float | None.__class__) else value
 
 
+def strangers(overrides: Sequence[str]) -> Iterator[Problem]:
+    """Problems with words of a command line that somebody else wrote."""
+    for text in overrides:
+        if found := STRANGE.match(text):
+            problem = f"a run folder may not say {found[1]}: it lets code run, or writes elsewhere"
+            yield Problem(problem, f"the run folder: {text}"[:100], fix="say it on the command line, if you trust it")
+
+
 def distrust(config: DictConfig, origins: Origins) -> Iterator[Problem]:
-    """Problems with words that only the command line may say, and with run folders outside."""
-    for name in TYPED:
+    """Problems with words that only the command line and `conf/train.yaml` may say."""
+    for name in WHY:
         value = OmegaConf.to_container(config, resolve=False).get(name)  # type: ignore[union-attr]
         for path, origin in origins.items():
             strange = path[0] == name and origin.file is not None and not rules_the_program(Path(origin.file))
             if strange and value:
                 yield Problem(WHY[name], origin, name, fix=f"{FIX[name]} on the command line")
                 break
-    written = origins.get(("runs",))
-    if written is not None and written.file is not None and not rules_the_program(Path(written.file)):
-        runs = str(OmegaConf.to_container(config, resolve=False).get("runs"))  # type: ignore[union-attr]
-        if not stays_inside(runs) or "$" in runs:
-            fits, fix = "a folder below the one where the program starts", "runs=FOLDER on the command line"
-            yield Problem("a file may not put runs elsewhere", written, "runs", got=f"runs: {runs}", fits=fits, fix=fix)
 
 
 def stays_inside(place: str) -> bool:
@@ -174,7 +183,7 @@ class _Weights:
 def _typed(origins: Origins, path: Place) -> bool:
     while path and path not in origins and isinstance(path[-1], int):
         path = path[:-1]
-    return path in origins and origins[path].file is None
+    return path in origins and str(origins[path].text).startswith("the command line")
 
 
 def _origin(origins: Origins, path: Place) -> Origin | None:

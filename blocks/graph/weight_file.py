@@ -35,7 +35,8 @@ def _read_file(path: Path) -> Any:
     if not path.is_file():
         known = [file.name for file in path.parent.glob("*") if file.suffix in SUFFIXES]
         fits = did_you_mean(path.name, known) if known else None
-        raise ConfigError([Problem(f"no file {str(path)!r} with weights", fits=fits)])
+        fix = None if fits else f"the path of a file: {', '.join(SUFFIXES)}"
+        raise ConfigError([Problem(f"no file {str(path)!r} with weights", fits=fits, fix=fix)])
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
