@@ -106,9 +106,10 @@ class Record:
 def read(folder: Path) -> dict[str, Any] | None:
     """The record in a folder, if there is one."""
     try:
-        return json.loads((folder / RECORD).read_text())
+        found = json.loads((folder / RECORD).read_text())
     except (FileNotFoundError, ValueError, RecursionError):
         return None
+    return found if isinstance(found, dict) else None
 
 
 def near(path: Path) -> Path:
