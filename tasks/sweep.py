@@ -71,7 +71,10 @@ def missing(place: Path, jobs: Sequence[dict[str, Any]], configs: Mapping[int, d
         row["job"]
         for row in read(place)
         if row["folder"]
-        and (row["status"] != "finished" or undrawn(composed(place / row["folder"])) != undrawn(secrets.hidden(configs[row["job"]])))
+        and (
+            row["status"] != "finished"
+            or undrawn(composed(place / row["folder"])) != undrawn(secrets.hidden(configs[row["job"]]))
+        )
     ]
 
 

@@ -18,8 +18,8 @@ from blocks.graph.assemble import Assembler
 from blocks.graph.claims import bind_parameters, finish
 from blocks.graph.compose import Composed, compose, conf_folder
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, show
-from blocks.graph.look import look
 from blocks.graph.growth import bounded, must_fit
+from blocks.graph.look import look
 from blocks.graph.module import Graph, locate, materialise
 from blocks.graph.node import MODEL_WORDS
 from blocks.graph.prove import prove
