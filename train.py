@@ -59,7 +59,7 @@ def job(_: Any) -> dict[str, Any]:
     from blocks.graph import compose
     from tasks import folder
 
-    place, overrides = Path(HydraConfig.get().runtime.output_dir), list(HydraConfig.get().overrides.task)
+    place, overrides = Path(HydraConfig.get().runtime.output_dir), typed()
     first = int(os.environ.get("LOCAL_RANK", 0)) == 0
     record = None
     try:
@@ -79,6 +79,14 @@ def job(_: Any) -> dict[str, Any]:
         if Door.status == MISTAKE and place == Door.claimed:
             folder.remove(place)  # nothing has run
     return {"status": Door.status, "folder": str(place)}
+
+
+def typed() -> list[str]:
+    """The command line as it was typed: to walk through Hydra's list would put the environment into it."""
+    from omegaconf import OmegaConf
+
+    words = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return [str(word) for word in words] if isinstance(words, list) else []
 
 
 def ended(error: BaseException, record: Any) -> int:

@@ -21,6 +21,7 @@ PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "b
 TYPED = ("library", "trust", "limits")  # whose words only the command line may say: they let code run
 SWEPT = ("hydra", "sweeper", "params")  # all that a file that is chosen may say of Hydra
 NOT_SWEPT = re.compile(r"[+~]*(library|trust|limits|runs|hydra|callbacks|logger)([./@=]|$)|.*_target_$")
+OF_LIBRARY = "blocks of your own are named on the command line, not in a file: their code runs"
 OF_HYDRA = "a file that is chosen may not change how Hydra runs"
 HYDRA = re.compile(r"(^|[/@.\s])hydra([/@.\s]|$)")
 HEADER = re.compile(r"^\s*#\s*@package\s+(\S+)", re.MULTILINE)
@@ -193,5 +194,7 @@ def _swept(key: yaml.Node, value: yaml.Node, above: tuple[str, ...]) -> Iterator
         for inner, item in _entries(value):
             yield from _swept(inner, item, path)
     elif NOT_SWEPT.match(path[-1]) or not isinstance(value, yaml.ScalarNode) or re.search(r"[{$]", value.value):
+        if re.match(r"[+~]*library([./@=]|$)", path[-1]):
+            yield Refused(OF_LIBRARY, key.start_mark, shown, fix=f"{path[-1]}=... on the command line")
         text = "a file that is chosen may sweep numbers and words of the model, data, task, optimizer and trainer"
         yield Refused(text, key.start_mark, shown, fits=fits, fix="say it on the command line")

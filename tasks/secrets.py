@@ -75,8 +75,12 @@ def hidden(value: Any, key: str = "", section: str = "") -> Any:
 
 
 def hidden_override(text: str) -> str:
-    """A word of the command line without secrets."""
+    """A word of the command line without secrets; remembers them."""
     key, equals, value = text.partition("=")
     bare = key.lstrip("+~")
     inside = bool(equals and value) and not bare.startswith("model") and SECRET.search(bare.rpartition(".")[2])
-    return f"{key}={HIDDEN}" if inside and not VARIABLE.search(value) else hide(text)
+    if not inside or VARIABLE.search(value):
+        return hide(text)
+    if len(value) >= SHORTEST:
+        _shown[value.strip("'\"")] = HIDDEN
+    return f"{key}={HIDDEN}"

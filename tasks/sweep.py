@@ -36,7 +36,8 @@ def write_plan(place: Path, jobs: Sequence[dict[str, Any]], command: Sequence[st
 
 def written(jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Jobs as the plan has them: without secrets."""
-    return [{**secrets.hidden(job), "overrides": list(map(secrets.hidden_override, job["overrides"]))} for job in jobs]
+    overrides = [list(map(secrets.hidden_override, job["overrides"])) for job in jobs]  # which remembers what to hide
+    return [{**secrets.hidden(job), "overrides": told} for job, told in zip(jobs, overrides, strict=True)]
 
 
 def planned(place: Path) -> dict[str, Any]:

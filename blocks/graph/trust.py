@@ -12,13 +12,13 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from blocks.graph.errors import Origin, Problem, show
-from blocks.yaml_rules import TYPED, rules_the_program
+from blocks.yaml_rules import OF_LIBRARY, TYPED, rules_the_program
 
 Place = tuple[Any, ...]
 Origins = Mapping[Place, Origin]
 
 WHY = {
-    "library": "blocks of your own are named on the command line, not in a file: their code runs",
+    "library": OF_LIBRARY,
     "trust": "what is trusted is named on the command line, not in a file: its code runs",
     "limits": "limits are raised on the command line, not in a file",
     "runs": "where runs lie is said on the command line, not in a file: they could lie anywhere",

@@ -285,7 +285,7 @@ def secrets() -> Iterator[Case]:
         [*train, *keyed],
         {"conf/experiment/evil.yaml": GLOBAL + "seed: 1\n"},
     )
-    words = ["-m", *read[1:], "seed=1", f"+logger.csv.token={TYPED}"]
+    words = ["-m", *read[1:], "hydra/launcher=basic", "seed=1", f"+logger.csv.token={TYPED}"]
     yield Case("secrets", "a sweep with a key", ["train", *words], files, refused=False)
 
 

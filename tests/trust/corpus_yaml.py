@@ -71,7 +71,8 @@ def hydra_sections() -> Iterator[Case]:
         yield of("hydra", name, f"hydra:\n  {text}\n", OURS)
     for name, files in AROUND.items():
         harmless = name == "Hydra's own default"  # which Hydra takes from its own files
-        yield Case("hydra", name, experiment(), dict(files), refused=not harmless, says="" if harmless else OURS)
+        words = ["hydra/launcher=basic"] if "launcher" in name else []
+        yield Case("hydra", name, experiment(*words), dict(files), refused=not harmless, says="" if harmless else OURS)
     for text in SWEPT:
         yield of(
             "hydra", f"a sweep of {text.split(':')[0]}", f"hydra: {{sweeper: {{params: {{{text}}}}}}}\n", sweep=True
@@ -127,7 +128,7 @@ def bombs() -> Iterator[Case]:
         "a mapping in itself": (f"params: &p {{a: *p}}\n{LINES}", "inside"),
         "a large file": ("# " + "x" * 2_000_000 + f"\n{LINES}", "large"),
         "a tag of Python": ("params: {a: !!python/object/apply:os.system ['touch @MARK@']}\n" + LINES, "tag"),
-        "a tag of a name": ("params: {a: !!python/name:evil.Evil}\n" + LINES, "tag"),
+        "a tag of a name": ("params:\n  a: !!python/name:evil.Evil x\n" + LINES, "tag"),
         "a tag of a path": ("params: {a: !!python/object/apply:pathlib.PosixPath [/etc/passwd]}\n" + LINES, "tag"),
         "a tag of its own": ("%TAG ! tag:yaml.org,2002:python/\n---\nparams: {a: !name:os.system x}\n" + LINES, "tag"),
         "bytes": (b"\xff\xfe\x00\x01" * 50, ""),
