@@ -59,7 +59,7 @@ def job(_: Any) -> dict[str, Any]:
     from blocks.graph import compose
     from tasks import folder
 
-    place, overrides = Path(HydraConfig.get().runtime.output_dir), list(HydraConfig.get().overrides.task)
+    place, overrides = Path(HydraConfig.get().runtime.output_dir), typed()
     first = int(os.environ.get("LOCAL_RANK", 0)) == 0
     record = None
     try:
@@ -79,6 +79,14 @@ def job(_: Any) -> dict[str, Any]:
         if Door.status == MISTAKE and place == Door.claimed:
             folder.remove(place)  # nothing has run
     return {"status": Door.status, "folder": str(place)}
+
+
+def typed() -> list[str]:
+    """The command line as it was typed: to walk through Hydra's list would put the environment into it."""
+    from omegaconf import OmegaConf
+
+    words = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return [str(word) for word in words] if isinstance(words, list) else []
 
 
 def ended(error: BaseException, record: Any) -> int:
@@ -105,6 +113,33 @@ def quote_what_hydra_cannot_read(arguments: Any) -> None:
     sys.argv[1:] = [quoted.get(text, text) for text in sys.argv[1:]]
 
 
+def refuse_pickles(arguments: Any) -> None:
+    """Hydra can run a job again from a pickle, which runs whatever is in it, and read another `conf/` than ours."""
+    if arguments.experimental_rerun is None and arguments.config_path is None:
+        return
+    from blocks.graph import ConfigError, Problem
+
+    problems = []
+    if arguments.experimental_rerun is not None:
+        text, fix = "a pickle runs whatever is in it", "the command in run.json runs the same again"
+        problems.append(Problem(text, "the command line: --experimental-rerun", fix=fix))
+    if arguments.config_path is not None:
+        text, fix = "the configuration lies in conf/", "--config-dir FOLDER lays yours beside it"
+        problems.append(Problem(text, "the command line: --config-path", got=arguments.config_path, fix=fix))
+    if problems:
+        raise ConfigError(problems)
+
+
+def check_runs(composed: Any) -> None:
+    """Raise a ConfigError where `runs` names no folder."""
+    from blocks.graph import ConfigError, Problem
+
+    runs = composed.config.get("runs", "runs")
+    if not isinstance(runs, str) or not runs:
+        where = composed.origin("runs")
+        raise ConfigError([Problem("runs names a folder", where, "runs", got=f"runs={runs!r}", fits="runs=FOLDER")])
+
+
 def prepare(arguments: Any) -> None:
     """Check a single run before Hydra starts it, and give it a folder of its own."""
     from blocks.graph import compose
@@ -114,6 +149,7 @@ def prepare(arguments: Any) -> None:
     Door.composed = compose(arguments.overrides, config_name=name, config_dir=own)
     chosen = [text.partition("=")[0] for text in arguments.overrides]
     if "hydra.run.dir" not in chosen:
+        check_runs(Door.composed)
         stamp = datetime.datetime.now().strftime("%Y-%m-%d/%H-%M-%S")
         Door.claimed = folder.claim(Path(str(Door.composed.config.get("runs", "runs"))).absolute() / stamp)
         sys.argv.append(f"hydra.run.dir='{Door.claimed}'")
@@ -151,10 +187,11 @@ def main() -> None:
 
     arguments = get_args_parser().parse_args()
     asks = (arguments.help, arguments.hydra_help, arguments.cfg, arguments.info, arguments.shell_completion)
-    if any(asks):
-        enter()
-        sys.exit(FINE)
     try:
+        refuse_pickles(arguments)
+        if any(asks):
+            enter()
+            sys.exit(FINE)
         quote_what_hydra_cannot_read(arguments)
         (check_sweep if arguments.multirun else prepare)(arguments)
         enter()

@@ -1,9 +1,17 @@
 """Questions about an architecture, answered without a minute of training: `python -m blocks explain model=vit`."""
 
-import argparse
-import importlib
 import os
 import sys
+
+if sys.path and sys.path[0] in ("", os.getcwd()):
+    # `python -m` looks into the folder where the user stands before all others: a yaml.py or hydra_plugins/ of a
+    # stranger's folder would run. The project is found where it is; blocks of the user's own are named by `library`.
+    sys.path.pop(0)
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    sys.path.extend([] if root in sys.path else [root])
+
+import argparse
+import importlib
 import types
 
 COMMANDS = {  # a file of blocks/commands each; imported only when it is called, so that --help answers at once

@@ -3,9 +3,11 @@
 import importlib
 import importlib.util
 import inspect
+import os
 import pkgutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import entry_points
@@ -133,7 +135,7 @@ TORCH: dict[str, Layer] = {
     },
 }
 
-NOT_FAMILIES = ("catalog", "errors", "__main__")
+NOT_FAMILIES = ("catalog", "errors", "yaml_rules", "__main__")
 
 
 @lru_cache(maxsize=1)
@@ -181,8 +183,9 @@ def _blocks_in(module: ModuleType) -> dict[str, type[nn.Module]]:
 def _library(place: str) -> dict[str, type[nn.Module]]:
     path = Path(place)
     if not path.exists():
-        if place.replace(".", "").isidentifier() and importlib.util.find_spec(place.partition(".")[0]):
-            return _blocks_in(_import(place, lambda: importlib.import_module(place)))
+        with _here():
+            if place.replace(".", "").isidentifier() and importlib.util.find_spec(place.partition(".")[0]):
+                return _blocks_in(_import(place, lambda: importlib.import_module(place)))
         raise BlockError(f"no folder or package {place!r} with blocks", fits="a folder with .py files, or a package")
     files = [path] if path.is_file() else sorted(file for file in path.glob("*.py") if file.name[0] != "_")
     if not files:
@@ -191,6 +194,16 @@ def _library(place: str) -> dict[str, type[nn.Module]]:
     for file in files:
         found.update(_blocks_in(_import(str(file), lambda file=file: _import_file(file))))  # type: ignore[misc]
     return found
+
+
+@contextmanager
+def _here() -> Iterator[None]:
+    """Also import what lies where the user stands: only for what the user named."""
+    sys.path.append(os.getcwd())
+    try:
+        yield
+    finally:
+        sys.path.remove(os.getcwd())
 
 
 def _import_file(file: Path) -> ModuleType:

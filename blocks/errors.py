@@ -1,5 +1,7 @@
 """What a block raises when it cannot be built or run as asked."""
 
+LOOKED_AT = 10_000  # numbers that are tried for an answer: a width of a trillion must not take a day to refuse
+
 
 class BlockError(ValueError):
     """A block says what is wrong; the graph adds where it stands and where the values came from.
@@ -20,8 +22,9 @@ class BlockError(ValueError):
 def must_divide(name: str, value: int, of: str, whole: int) -> None:
     """Raise a BlockError unless `value` is positive and divides `whole`."""
     if value < 1 or whole % value:
-        divisors = [str(k) for k in range(1, whole + 1) if whole % k == 0]
-        shown = ", ".join(divisors if len(divisors) <= 8 else [*divisors[:8], "..."])
+        divisors = [str(k) for k in range(1, min(whole, LOOKED_AT) + 1) if whole % k == 0]
+        more = len(divisors) > 8 or whole > LOOKED_AT
+        shown = ", ".join([*divisors[:8], "..."] if more else divisors)
         raise BlockError(f"{name} must divide {of}", got=f"{name}={value}, {of}={whole}", fits=f"{name} in {shown}")
 
 

@@ -7,9 +7,14 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 RESUME = "resume=true"  # goes on with the newest sweep of the same command
+
+
+def unread(words: Any) -> list[str]:
+    """Words of the command line as they were typed: to walk through Hydra's list puts the environment into them."""
+    return [str(word) for word in OmegaConf.to_container(words, resolve=False)]
 
 
 class TableSweeper(BasicSweeper):
@@ -26,7 +31,7 @@ class TableSweeper(BasicSweeper):
         from tasks import folder, sweep
 
         self.picture, self.config_name = None, config.hydra.job.config_name
-        self.command = [text for text in config.hydra.overrides.task if text != RESUME]
+        self.command = [text for text in unread(config.hydra.overrides.task) if text != RESUME]
         wanted = Path(str(config.hydra.sweep.dir))
         self.earlier = None
         if RESUME in config.hydra.overrides.task:

@@ -8,9 +8,17 @@ python -m tasks evaluate RUN [KEY=VALUE ...]              judge it again, on the
 python -m tasks export RUN --to onnx                      for other programs: onnx, pt2, safetensors, hub
 """
 
-import argparse
 import os
 import sys
+
+if sys.path and sys.path[0] in ("", os.getcwd()):
+    # `python -m` looks into the folder where the user stands before all others: a yaml.py or hydra_plugins/ of a
+    # stranger's folder would run. The project is found where it is; blocks of the user's own are named by `library`.
+    sys.path.pop(0)
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    sys.path.extend([] if root in sys.path else [root])
+
+import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(prog="python -m tasks", description="Use a finished run.")
     made.add_argument("--library", action="append", default=[], help="a folder or package with blocks of your own")
+    made.add_argument("--trust", action="append", default=[], help="a class of your own that a run names by _target_")
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     generate = commands.add_parser("generate", help="go on writing where a text stops, as a language model does")
@@ -209,8 +218,11 @@ def evaluate(arguments: argparse.Namespace) -> int:
         key, mark, value = text.partition("=")
         if not mark:
             raise ArgumentError("data", "a change of the data is KEY=VALUE", got=text, fits="path=FILE")
-        changes[key] = yaml.safe_load(value)
-    run = open_run(arguments.run, tuple(arguments.library))
+        try:
+            changes[key] = yaml.safe_load(value)
+        except (yaml.YAMLError, RecursionError) as error:
+            raise ArgumentError("data", "this value cannot be read", got=text[:80], fits="KEY=VALUE") from error
+    run = open_run(arguments.run, tuple(arguments.library), tuple(arguments.trust))
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # what it says of GPUs and of itself
     for name, value in judge(run, changes).items():
         print(f"{name.replace('/', ' ')} {value:.4f}")
@@ -225,7 +237,7 @@ def export(arguments: argparse.Namespace) -> int:
     from tasks.finished import open_run
 
     needs(arguments.to)
-    run = open_run(arguments.run, tuple(arguments.library))
+    run = open_run(arguments.run, tuple(arguments.library), tuple(arguments.trust))
     place = arguments.out or arguments.run / KINDS[arguments.to].name
     try:
         batch, source = real_inputs(run), "test samples of the run"

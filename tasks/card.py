@@ -21,7 +21,9 @@ def write_card(run: Finished, place: Path) -> str | None:
         The name of the class in model.py; None where a block of the user's own stands on more than torch.
     """
     record = folder.read(run.place) or {}
-    name = record.get("choices", {}).get("model") or "model"
+    choices = record.get("choices")
+    record = {**record, "choices": choices if isinstance(choices, dict) else {}}
+    name = re.sub(r"[^\w.-]+", "_", str(record["choices"].get("model") or "model"))  # whoever wrote the record
     planned = plan(Composed({"model": run.config["model"]}), run.facts, run.library)
     try:
         source = emit(planned, name, record.get("command", "train.py"), f"The network of a run, {name}.")

@@ -2,13 +2,17 @@
 
 import functools
 import importlib
+import os
+import re
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from blocks.graph import ConfigError, Problem
-from tasks import hints
+from tasks import hints, places, ranges, secrets
 from tasks.errors import ArgumentError
 
 # Exactly these names may stand behind `_target_`, each only in its own section. A prefix would admit too much:
@@ -54,6 +58,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "pytorch_lightning.loggers.WandbLogger",
     ),
 }
+OF_ONES_OWN = "a class of your own: trust=PACKAGE.CLASS on the command line"
 EXTRAS = {
     "wandb": "wandb",
     "mlflow": "mlflow",
@@ -61,8 +66,6 @@ EXTRAS = {
     "tensorboardX": "tensorboard",
     "mnist1d": "mnist1d",
 }
-POSITIVE = {"optimizer": ("lr",)}
-NOT_NEGATIVE = {"optimizer": ("weight_decay", "momentum", "eps")}
 
 Path = tuple[str, ...]
 
@@ -77,7 +80,8 @@ def problem(composed: Any, path: Path, text: str, **parts: Any) -> Problem:
     chosen = [text for text in getattr(composed, "overrides", ()) if text.lstrip("+~").startswith(path[0])]
     if len(path) == 1 and chosen:
         parts.setdefault("source", "\n".join(f"the command line: {text}" for text in chosen))
-    return Problem(problem=text, where=composed.origin(".".join(path)), path=".".join(path), **parts)
+    parts = {name: secrets.hide(part) if isinstance(part, str) else part for name, part in parts.items()}
+    return Problem(secrets.hide(text), where=composed.origin(".".join(path)), path=".".join(path), **parts)
 
 
 def make(
@@ -99,7 +103,9 @@ def make(
     """
     target = find(composed, path)
     arguments = {key: value for key, value in section(composed, path).items() if key not in ("_target_", *without)}
-    problems = list(check(composed, path, target, arguments, {*(given or {}), *leave}))
+    arguments = with_environment(composed, path, arguments)
+    problems = [*check(composed, path, target, arguments, {*(given or {}), *leave})]
+    problems += places.strays(composed, path, arguments) if path[0] == "trainer" else ()
     if problems:
         raise ConfigError(problems)
     try:
@@ -111,8 +117,29 @@ def make(
         if isinstance(error, ConfigError):
             raise
         text = " ".join(str(error).split())
-        fix = "trainer=cpu" if "gpu backend" in text else None
-        raise ConfigError([problem(composed, path, f"{target.__name__} refuses: {text}", fix=fix)]) from error
+        at = (*path, *named_in(text, arguments))
+        fix = f"another value of {'.'.join(at)}, or leave it out" if len(at) > len(path) else "other values"
+        fix = "trainer=cpu" if "gpu backend" in text or "torch_xla" in text else fix
+        got = f"{at[-1]}={arguments[at[-1]]!r}" if len(at) > len(path) else None
+        raise ConfigError([problem(composed, at, f"{target.__name__} refuses: {text}", got=got, fix=fix)]) from error
+
+
+def named_in(text: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """The argument that a refusal speaks of, if it names one: its line is where to look."""
+    found = {name: place for name in arguments if (place := re.search(rf"\b{re.escape(name)}\b", text))}
+    return (min(found, key=lambda name: found[name].start()),) if found else ()
+
+
+def with_environment(composed: Any, path: Path, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments with what the environment says, where they may ask for it: in the data, or on the command line."""
+    asked: frozenset = getattr(composed, "environment", frozenset())
+    allowed = {key for key in arguments if path[0] == "data" or any(a[: len(path) + 1] == (*path, key) for a in asked)}
+    try:
+        return {key: secrets.reveal(value) if key in allowed else value for key, value in arguments.items()}
+    except ArgumentError as error:
+        key = next(key for key in arguments if key in allowed and str(error.got) in str(arguments[key]))
+        where = (*path, key)
+        raise ConfigError([problem(composed, where, error.problem, got=error.got, fix=error.fix)]) from error
 
 
 def told(composed: Any, path: Path, error: ArgumentError) -> Problem:
@@ -131,6 +158,9 @@ def find(composed: Any, path: Path) -> Any:
             [problem(composed, path, text, fits=", ".join(allowed), fix=f"{shown}._target_={allowed[0]}")]
         )
     name = values["_target_"]
+    trusted = getattr(composed, "typed", {}).get("trust", [])
+    if name in trusted:
+        return find_trusted(composed, path, name)
     if name not in allowed:
         raise ConfigError(
             [
@@ -140,13 +170,35 @@ def find(composed: Any, path: Path) -> Any:
                     f"_target_ names what may not stand in the section {path[0]}",
                     got=str(name),
                     fits=", ".join(allowed),
-                    fix=hints.did_you_mean(name, allowed),
+                    fix=hints.did_you_mean(name, allowed) or OF_ONES_OWN,
                 )
             ]
         )
     module, _, attribute = name.rpartition(".")
     with importing(composed, path):
         return getattr(importlib.import_module(module), attribute)
+
+
+def find_trusted(composed: Any, path: Path, name: str) -> Any:
+    """What the command line trusts: importing it runs its code, which is what trust means."""
+    module, _, attribute = name.rpartition(".")
+    try:
+        with here():
+            return getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # any fault of the user's file is told with its name
+        text, got = f"{name} cannot be imported", f"{type(error).__name__}: {error}"
+        fits = "package.module.Class, installed or below the folder where the program starts"
+        raise ConfigError([problem(composed, (*path, "_target_"), text, got=got, fits=fits)]) from error
+
+
+@contextmanager
+def here() -> Iterator[None]:
+    """Also import what lies where the user stands: only for what the user named."""
+    sys.path.append(os.getcwd())
+    try:
+        yield
+    finally:
+        sys.path.remove(os.getcwd())
 
 
 class importing:  # noqa: N801 - reads as a sentence: with importing(...)
@@ -178,6 +230,8 @@ def check(composed: Any, path: Path, target: Any, arguments: dict, given: set[st
             fix = hints.did_you_mean(key, usable)
             text = f"{target.__name__} has no argument {key}"
             yield problem(composed, (*path, key), text, fits=", ".join(usable), fix=fix)
+        elif key not in known:
+            yield from places.unchecked(composed, path, key)
         else:
             yield from unfit(composed, (*path, key), value, known[key][0] if key in known else Any)
     for name, (_, required) in known.items():
@@ -194,7 +248,5 @@ def unfit(composed: Any, path: Path, value: Any, hint: Any) -> Iterator[Problem]
     elif not hints.fits(value, hint):
         text, fix = f"{key} must be {hints.words(hint)}", hints.did_you_mean(value, hints.choices(hint))
         yield problem(composed, path, text, got=f"{key}={value!r}", fix=fix)
-    elif key in POSITIVE.get(path[0], ()) and not value > 0:
-        yield problem(composed, path, f"{key} must be positive", got=f"{key}={value}", fits="0.001, say")
-    elif key in NOT_NEGATIVE.get(path[0], ()) and value < 0:
-        yield problem(composed, path, f"{key} must not be negative", got=f"{key}={value}", fits="0 or more")
+    elif bound := ranges.outside(path[0], key, value):
+        yield problem(composed, path, f"{key} {bound.must}", got=f"{key}={value}", fits=bound.fits)

@@ -5,10 +5,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
-from blocks.graph import Composed, build
+from blocks.graph import Composed, build, read_archive
 from tasks import config
 from tasks.data.module import TOKENIZER, read_kept
 from tasks.data.reader import Reader
@@ -26,6 +25,7 @@ class Finished:
         facts: what the data said of themselves.
         network: with the weights of the best epoch, in evaluation mode.
         library: where the user's own blocks are.
+        trust: classes of the user's own that may stand behind `_target_`.
     """
 
     place: Path
@@ -33,6 +33,7 @@ class Finished:
     facts: dict[str, Any]
     network: Any
     library: tuple[str, ...] = ()
+    trust: tuple[str, ...] = ()
 
     @cached_property
     def reader(self) -> Reader:
@@ -59,8 +60,8 @@ class Finished:
         return Tokenizer.load(path)
 
 
-def open_run(place: Path, library: tuple[str, ...] = ()) -> Finished:
-    """Open a run folder. Nothing in it is executed: weights only, plain YAML.
+def open_run(place: Path, library: tuple[str, ...] = (), trust: tuple[str, ...] = ()) -> Finished:
+    """Open a run folder. Nothing in it is executed: weights only, plain data; `library` and `trust` in it do not count.
 
     Raises:
         ArgumentError: no run folder, no checkpoint, or a damaged one.
@@ -73,15 +74,21 @@ def open_run(place: Path, library: tuple[str, ...] = ()) -> Finished:
         fix = "train it to the end of an epoch"
         raise ArgumentError("run", f"{place} has no checkpoint", fits="checkpoints/best.ckpt", fix=fix)
     try:
-        kept = torch.load(file, weights_only=True, map_location="cpu")
+        kept = read_archive(file)
         config, facts = kept["hyper_parameters"]["config"], kept["hyper_parameters"]["facts"]
         weights = {name: value for name, value in kept["state_dict"].items() if name.startswith("network.")}
+        if not all(isinstance(part, dict) for part in (config, facts, config["model"], config["data"])):
+            raise ValueError("its hyper-parameters are not those of a run")
     except Exception as error:  # torch raises what the damage happens to hit
         text = yaml.safe_dump(str(error).splitlines()[0] if str(error) else type(error).__name__).strip()
         raise ArgumentError("run", f"{file} cannot be read: {text}", fix="take another run") from error
     network = build(config["model"], facts=facts, library=library)
-    network.load_state_dict({name.removeprefix("network."): value for name, value in weights.items()})
-    return Finished(place, config, facts, network.eval(), library)
+    try:
+        network.load_state_dict({name.removeprefix("network."): value for name, value in weights.items()})
+    except (RuntimeError, TypeError, AttributeError) as error:
+        got, fix = str(error).splitlines()[-1].strip()[:100], "take another run"
+        raise ArgumentError("run", f"the weights in {file} are not those of its model", got=got, fix=fix) from error
+    return Finished(place, config, facts, network.eval(), library, trust)
 
 
 def find_data(values: dict[str, Any]) -> Any:

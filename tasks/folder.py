@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tasks import secrets
+
 RECORD = "run.json"
 PACKAGES = [
     "dougong",
@@ -97,16 +99,17 @@ class Record:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         draft = self.folder / f"{RECORD}.part"
-        draft.write_text(json.dumps(self.entries, indent=2, ensure_ascii=False, default=str) + "\n")
+        draft.write_text(json.dumps(secrets.hidden(self.entries), indent=2, ensure_ascii=False, default=str) + "\n")
         os.replace(draft, self.folder / RECORD)
 
 
 def read(folder: Path) -> dict[str, Any] | None:
     """The record in a folder, if there is one."""
     try:
-        return json.loads((folder / RECORD).read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        found = json.loads((folder / RECORD).read_text())
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
+    return found if isinstance(found, dict) else None
 
 
 def near(path: Path) -> Path:
@@ -164,8 +167,8 @@ def git(folder: Path) -> dict[str, Any] | None:
 def identity(config: dict, overrides: list[str], root: Path) -> dict[str, Any]:
     """All that is known before the run starts."""
     return {
-        "command": command(overrides),
-        "overrides": overrides,
+        "command": command(list(map(secrets.hidden_override, overrides))),
+        "overrides": list(map(secrets.hidden_override, overrides)),
         "seed": config["seed"],
         "started": now(),
         "directory": str(Path.cwd()),

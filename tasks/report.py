@@ -12,7 +12,7 @@ from blocks.graph import Plan, plan
 from blocks.graph.draw import svg
 from blocks.graph.explain import describe, lines
 from blocks.graph.room import Row
-from tasks import draw, inside, nodes, page, report_nodes
+from tasks import draw, inside, nodes, page, report_nodes, secrets
 
 log = logging.getLogger(__name__)
 
@@ -28,18 +28,22 @@ def write(place: Path, composed: Any, record: dict[str, Any], data: Any, task: A
     curves = draw.curves(read_metrics(place / "metrics.csv"), record.get("best epoch"))
     (place / "curves.svg").write_text(curves)
     planned = plan(composed, record["facts"])
+    kept = yaml.safe_dump(secrets.hidden(composed.config), sort_keys=False)
     before = [("Learning curves", page.fit(curves)), *task.sections(place, data)]
     after = [
         ("Architecture", architecture(planned, composed.choices.get("model", "model"))),
         ("Run it again", page.code(record["command"]) + page.pairs(provenance(record))),
-        ("Configuration", page.folded("config.yaml", page.code(yaml.safe_dump(composed.config, sort_keys=False)))),
+        (
+            "Configuration",
+            page.folded("config.yaml", page.code(kept)),
+        ),
     ]
     title = " on ".join(composed.choices.get(part, part) for part in ("model", "data"))
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in record["notes"])
     head = page.headline(title, score(record["test"], task.headline), summary(record)) + notes
     for seen in ([], look_inside(place, task, data, planned)):
         found = [section for section in (*before, *seen, *after) if section[1]]
-        (place / "report.html").write_text(page.html(title, head, found))
+        (place / "report.html").write_text(secrets.hide(page.html(title, head, found)))
 
 
 def look_inside(place: Path, task: Any, data: Any, planned: Plan) -> list[tuple[str, str]]:

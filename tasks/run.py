@@ -2,9 +2,12 @@
 
 import logging
 import math
+import re
 import signal
 import time
 import warnings
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,11 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from blocks.graph import Composed, ConfigError, Problem, fine_tune, plan
 from blocks.graph.cost import multiply_adds
-from tasks import config, folder, hints, picture, report
+from tasks import config, folder, hints, picture, places, ranges, report, secrets
 from tasks.data.module import READER
 from tasks.errors import ArgumentError
 from tasks.step_time import StepTime
@@ -33,12 +37,13 @@ SECTIONS = (
     "logger",
     "seed",
     "library",
+    "trust",
+    "limits",
     "runs",
     "resume",
     "weights",
     "picture",
 )
-PLACES = ("dirpath", "folder", "save_dir")  # arguments that name a place inside the run folder
 
 
 def check_sections(composed: Any) -> None:
@@ -54,6 +59,17 @@ def check_sections(composed: Any) -> None:
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
         text = "seed must be a whole number from 0 to 4294967295"
         problems.append(config.problem(composed, ("seed",), text, got=f"seed={seed!r}"))
+    named = set(targets(composed.config))
+    for name in getattr(composed, "typed", {}).get("trust") or []:
+        if name not in named:
+            text, fits = f"this changes nothing: no _target_ is {name}", ", ".join(sorted(named))
+            problems.append(config.problem(composed, ("trust",), text, fits=fits))
+    compiled = composed.config["trainer"] if isinstance(composed.config.get("trainer"), dict) else {}
+    if bound := ranges.outside("trainer", "compile", compiled.get("compile")):
+        got = f"compile={compiled['compile']!r}"
+        problems.append(
+            config.problem(composed, ("trainer", "compile"), f"compile {bound.must}", got=got, fits=bound.fits)
+        )
     for name in ("model", "data", "task", "optimizer", "trainer"):
         if not isinstance(composed.config.get(name), dict):
             text = f"the section {name} is missing"
@@ -61,6 +77,14 @@ def check_sections(composed: Any) -> None:
     problems += picture.check(composed)
     if problems:
         raise ConfigError(problems)
+
+
+def targets(value: Any) -> Iterator[str]:
+    """Every text behind a `_target_`."""
+    if isinstance(value, dict):
+        yield from (str(item) for key, item in value.items() if key == "_target_")
+        for item in value.values():
+            yield from targets(item)
 
 
 def train(composed: Any, place: Path, record: folder.Record) -> dict[str, float]:
@@ -71,8 +95,10 @@ def train(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
     """
     started, worked = time.monotonic(), time.process_time()
     check_sections(composed)
-    (place / "config.yaml").write_text(yaml.safe_dump(composed.config, sort_keys=False, allow_unicode=True))
-    move_places(composed.config, place)
+    secrets.keep(composed.config)
+    kept = yaml.safe_dump(secrets.hidden(composed.config), sort_keys=False, allow_unicode=True)
+    (place / "config.yaml").write_text(kept, encoding="utf-8")
+    places.move(composed, place)
     pl.seed_everything(composed.config["seed"], workers=True, verbose=False)
 
     data = read_data(composed)
@@ -93,7 +119,10 @@ def train(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
 
     if composed.config["trainer"].get("compile"):
         network.compile()
-    uninterrupted(trainer.fit, task, datamodule=data)
+    try:
+        uninterrupted(trainer.fit, task, datamodule=data)
+    except MisconfigurationException as error:
+        raise ConfigError([unmonitored(composed, str(error))]) from error
     record.add(**measured(trainer))
     best, epoch = best_checkpoint(trainer)
     metrics = uninterrupted(trainer.test, task, datamodule=data, ckpt_path=best, verbose=False)[0]
@@ -112,6 +141,18 @@ def measured(trainer: pl.Trainer) -> dict[str, float]:
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
     found["train/step seconds"] = next(each.median for each in callbacks if isinstance(each, StepTime))
     return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def unmonitored(composed: Any, text: str) -> Problem:
+    """What to tell where Lightning finds out after an epoch only, as of a metric that nobody logs."""
+    callbacks = (composed.config.get("callbacks") or {}).items()
+    named = [(name, each["monitor"]) for name, each in callbacks if each and f"'{each.get('monitor')}'" in text]
+    if not named:
+        return config.problem(composed, ("trainer",), " ".join(text.split())[:300], fix="other values of the trainer")
+    known = re.findall(r"'([^']+)'", text.partition("[")[2].partition("]")[0])
+    name, metric = named[0]
+    fits = hints.did_you_mean(metric, known) or ", ".join(known)
+    return config.problem(composed, ("callbacks", name, "monitor"), "nobody logs this", got=metric, fits=fits)
 
 
 def announce(composed: Any, place: Path, data: Any, parameters: int) -> None:
@@ -143,6 +184,12 @@ def differences(composed: Any, path: tuple[str, ...], declared: Any, read: Any) 
         for key, value in declared.items():
             if key in read:
                 yield from differences(composed, (*path, key), value, read[key])
+            elif value is not None and value != "???":
+                text, fits = (
+                    f"the data say nothing of {key}",
+                    hints.did_you_mean(key, read) or ", ".join(map(str, read)),
+                )
+                yield config.problem(composed, (*path, key), text, got=f"{key}={value} declared", fits=fits)
     elif declared not in (None, "???") and declared != read:
         name = path[-1]
         fix = f"{'.'.join(path)}={read}, or leave it out"
@@ -152,7 +199,12 @@ def differences(composed: Any, path: tuple[str, ...], declared: Any, read: Any) 
 
 def tune(composed: Any, network: Any, data: Any) -> dict[str, float]:
     """Do what the section `weights` says; the multipliers of the learning rate by parameter."""
-    loaded, frozen, rates = fine_tune(network, composed.config.get("weights") or {})
+    try:
+        loaded, frozen, rates = fine_tune(network, composed.config.get("weights") or {})
+    except ConfigError as error:
+        where = [composed.origin(problem.path or "weights.load") for problem in error.problems]
+        pairs = zip(error.problems, where, strict=True)
+        raise ConfigError([replace(told, where=told.where or place) for told, place in pairs]) from error
     if loaded is not None:
         data.notes.append(str(loaded))
     if frozen:
@@ -164,7 +216,7 @@ def make_task(composed: Any, network: Any, facts: dict, rates: dict[str, float])
     """The task around the network; its optimiser is made once before training, so that mistakes show at once."""
     optimizer = config.make(composed, ("optimizer",), leave=("params",))
     schedule = config.make(composed, ("schedule",)) if composed.config.get("schedule") else None
-    kept = {"config": composed.config, "facts": facts}
+    kept = {"config": secrets.hidden(composed.config), "facts": facts}
     given = {
         "network": network,
         "optimizer": optimizer,
@@ -182,7 +234,9 @@ def make_task(composed: Any, network: Any, facts: dict, rates: dict[str, float])
     try:
         optimizer([torch.zeros(1, requires_grad=True)])
     except (TypeError, ValueError) as error:
-        raise ConfigError([config.problem(composed, ("optimizer",), str(error))]) from error
+        at = ("optimizer", *config.named_in(str(error).lower(), composed.config["optimizer"]))
+        fix = f"another value of {'.'.join(at)}"
+        raise ConfigError([config.problem(composed, at, str(error), fix=fix)]) from error
     return config.make(composed, ("task",), given)
 
 
@@ -208,15 +262,6 @@ def make_trainer(composed: Any, place: Path) -> pl.Trainer:
         "default_root_dir": str(place),
     }
     return config.make(composed, ("trainer",), given, without=("compile",))
-
-
-def move_places(values: dict, place: Path) -> None:
-    """Let the relative folders of callbacks and loggers lie in the run folder."""
-    for part in ("callbacks", "logger"):
-        for section in (values.get(part) or {}).values():
-            for key in PLACES:
-                if isinstance(section, dict) and isinstance(section.get(key), str):
-                    section[key] = str(place / section[key])
 
 
 def uninterrupted(step: Any, *arguments: Any, **options: Any) -> Any:
@@ -263,7 +308,7 @@ def judge(run: Any, changes: dict[str, Any]) -> dict[str, float]:
 
 def reopened(run: Any, changes: dict[str, Any]) -> tuple[Composed, Any]:
     """The configuration of a finished run and its data, read again. Arguments: those of `judge`."""
-    composed = Composed({**run.config, "data": {**run.config["data"], **changes}})
+    composed = Composed({**run.config, "data": {**run.config["data"], **changes}}, typed={"trust": list(run.trust)})
     data = config.make(composed, ("data",), without=("facts",))
     data.restore(run.place)
     try:

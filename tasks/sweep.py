@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from blocks.graph import ConfigError, Problem
-from tasks import folder
+from tasks import folder, secrets
 
 PLAN = "sweep.json"
 MEASURES = ("train/loss", "train/step seconds", "parameters", "macs", "seconds", "cpu seconds")  # besides test metrics
@@ -30,8 +30,14 @@ def write_plan(place: Path, jobs: Sequence[dict[str, Any]], command: Sequence[st
         command: the words of the command line that the jobs come from.
     """
     place.mkdir(parents=True, exist_ok=True)
-    plan = {"command": list(command), "jobs": list(jobs)}
+    plan = {"command": list(map(secrets.hidden_override, command)), "jobs": written(jobs)}
     (place / PLAN).write_text(json.dumps(plan, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def written(jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Jobs as the plan has them: without secrets."""
+    overrides = [list(map(secrets.hidden_override, job["overrides"])) for job in jobs]  # which remembers what to hide
+    return [{**secrets.hidden(job), "overrides": told} for job, told in zip(jobs, overrides, strict=True)]
 
 
 def planned(place: Path) -> dict[str, Any]:
@@ -43,7 +49,7 @@ def latest(runs: Path, command: Sequence[str]) -> Path | None:
     """The newest sweep below `runs` that the same command started."""
     for file in sorted(runs.rglob(PLAN), key=lambda file: file.stat().st_mtime, reverse=True):
         with contextlib.suppress(ValueError, KeyError, OSError):  # a sweep that was killed while it wrote its plan
-            if planned(file.parent)["command"] == list(command):
+            if planned(file.parent)["command"] == list(map(secrets.hidden_override, command)):
                 return file.parent
     return None
 
@@ -59,14 +65,17 @@ def missing(place: Path, jobs: Sequence[dict[str, Any]], configs: Mapping[int, d
     Raises:
         ConfigError: the folder holds a sweep with other jobs.
     """
-    if planned(place)["jobs"] != list(jobs):
+    if planned(place)["jobs"] != written(jobs):
         text, fix = f"{folder.near(place)} holds a sweep with other jobs", "another hydra.sweep.dir, or no resume=true"
         raise ConfigError([Problem(text, "the command line", "resume", fix=fix)])
     return [
         row["job"]
         for row in read(place)
         if row["folder"]
-        and (row["status"] != "finished" or undrawn(composed(place / row["folder"])) != undrawn(configs[row["job"]]))
+        and (
+            row["status"] != "finished"
+            or undrawn(composed(place / row["folder"])) != undrawn(secrets.hidden(configs[row["job"]]))
+        )
     ]
 
 

@@ -48,7 +48,7 @@ def imports(node: ast.AST) -> Iterator[str]:
 # Direction ------------------------------------------------------------------------------------------------------------
 
 FAMILIES = [path for path in sorted((ROOT / "blocks").glob("*.py")) if path.stem not in ("__init__", "__main__")]
-FOUNDATION = ("catalog", "errors", "memory")  # what blocks and the assembler both stand on
+FOUNDATION = ("catalog", "errors", "memory", "yaml_rules")  # what blocks and the assembler both stand on
 CONCRETE = [f"blocks.{path.stem}" for path in FAMILIES if path.stem not in FOUNDATION]
 PLAIN = [*sys.stdlib_module_names, "torch"]
 LEARNING = [
@@ -74,16 +74,16 @@ ROOMS = {
     ),
     "the foundation": (
         [path for path in FAMILIES if path.stem in FOUNDATION],
-        [*PLAIN, "blocks"],
+        [*PLAIN, "yaml", "blocks"],
         [*CONCRETE, "blocks.graph"],
     ),
     "the assembler": (
-        [path for path in python_files("blocks/graph") if path.name not in ("compose.py", "sweep.py")],
+        [path for path in python_files("blocks/graph") if path.name not in ("compose.py", "sweep.py", "trust.py")],
         [*PLAIN, "jaxtyping", "yaml", "safetensors", "blocks"],
         CONCRETE,
     ),
     "Hydra's door": (
-        [ROOT / "blocks/graph/compose.py", ROOT / "blocks/graph/sweep.py"],
+        [ROOT / f"blocks/graph/{name}.py" for name in ("compose", "sweep", "trust")],
         [*PLAIN, "yaml", "hydra", "omegaconf", "blocks"],
         CONCRETE,
     ),
@@ -100,7 +100,7 @@ ROOMS = {
     "data": (python_files("tasks/data"), [*PLAIN, *LEARNING, "tokenizers", "babel", "mnist1d", "tasks"], []),
     "Hydra's plug-ins": (
         python_files("hydra_plugins"),
-        [*PLAIN, "hydra", "hydra_plugins", "omegaconf", "tasks", "blocks.graph"],
+        [*PLAIN, "hydra", "hydra_plugins", "omegaconf", "tasks", "blocks.graph", "blocks.yaml_rules"],
         [],
     ),
 }  # fmt: skip

@@ -6,23 +6,26 @@ model = build("vit", overrides=["params.depth=6"], facts={"image": [3, 224, 224]
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from blocks.catalog import catalog
 from blocks.errors import BlockError
+from blocks.graph.archive import read_archive
 from blocks.graph.assemble import Assembler
 from blocks.graph.claims import bind_parameters, finish
 from blocks.graph.compose import Composed, compose, conf_folder
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, show
+from blocks.graph.growth import bounded, must_fit
 from blocks.graph.look import look
 from blocks.graph.module import Graph, locate, materialise
 from blocks.graph.node import MODEL_WORDS
 from blocks.graph.prove import prove
 from blocks.graph.room import Row, Wire
 from blocks.graph.step import Stepper
+from blocks.graph.trust import stays_inside
 from blocks.graph.tune import fine_tune, freeze, learning_rates
 from blocks.graph.weights import Report, load_weights, save_weights
 from blocks.memory import StepError
@@ -43,9 +46,12 @@ class Plan:
     outputs: dict[str, Wire]
     assembler: Assembler
     config: Mapping[str, Any]
+    where: Origin = field(default_factory=Origin)
 
     def materialise(self, device: str | torch.device = "cpu") -> Graph:
         """The same model with real parameters: as each block starts, then as `initialise` says."""
+        if torch.device(device).type == "cpu":
+            must_fit(self.model, self.where)
         with torch.device(device):
             materialise(self.model, self.assembler.recipes)
         for target, source in (self.config.get("tie") or {}).items():
@@ -71,13 +77,16 @@ def plan(composed: Composed, facts: Mapping[str, Any] | None = None, library: It
     choices = {
         group.removeprefix("model/"): option for group, option in composed.choices.items() if group.startswith("model/")
     }
-    assembler = Assembler(_catalog(composed, library), composed.origin, known, choices, composed.altered)
     problems = _check_model(composed, config)
+    blocks = _catalog(composed, library)
     if problems:
         raise ConfigError(problems)
-    model = assembler.model(config)
+    limits = composed.typed.get("limits") or {}
+    with bounded(limits.get("modules"), composed.origin(("model",))) as most:
+        assembler = Assembler(blocks, composed.origin, known, choices, composed.altered, most)
+        model = assembler.model(config)
     finish(assembler, model, config, [path for path, origin in composed.origins.items() if origin.file is None])
-    return Plan(model, assembler.rows, assembler.outputs, assembler, config)
+    return Plan(model, assembler.rows, assembler.outputs, assembler, config, composed.origin(("model",)))
 
 
 def _named(name: str, fact: Any) -> Any:
@@ -137,21 +146,9 @@ def _full_override(text: str) -> str:
 
 def _catalog(composed: Composed, library: Iterable[str]) -> Mapping[str, Any]:
     """The catalogue with the user's own blocks: named on the command line, never by a YAML file."""
-    named = composed.config.get("library") or []
     origin = composed.origin(("library",))
-    if named and origin.file is not None:
-        raise ConfigError(
-            [
-                Problem(
-                    "blocks of your own are named on the command line, not in a file: their code runs",
-                    origin,
-                    "library",
-                    fix=f"library={list(named)!r} on the command line".replace("'", ""),
-                )
-            ]
-        )
     try:
-        return catalog([*([named] if isinstance(named, str) else named), *library])
+        return catalog([*composed.typed.get("library", []), *library])
     except BlockError as error:
         raise ConfigError(
             [
@@ -243,5 +240,7 @@ __all__ = [
     "look",
     "plan",
     "prove",
+    "read_archive",
     "save_weights",
+    "stays_inside",
 ]

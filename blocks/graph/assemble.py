@@ -16,10 +16,11 @@ from torch import fx, nn
 from blocks.graph.atom import Maker, Recipe, Trouble
 from blocks.graph.errors import Origin, Problem, did_you_mean, show
 from blocks.graph.expression import ExpressionError, evaluate
+from blocks.graph.growth import MODULES
 from blocks.graph.initialise import Start
 from blocks.graph.inputs import add_model_input
 from blocks.graph.module import Graph
-from blocks.graph.node import arguments_of, check_name, check_node, order
+from blocks.graph.node import arguments_of, check_input, check_name, check_node, order
 from blocks.graph.repeat import count_innermost, repeat
 from blocks.graph.room import Input, Room, Row, Wire, show_shape
 from blocks.graph.scan import scan
@@ -38,6 +39,7 @@ class Assembler:
         facts: what the data says of itself.
         choices: slot -> name of the chosen option, for display.
         altered: the model was changed on the command line, so that the claims of its file no longer bind.
+        most: how often anything is repeated, at most.
     """
 
     def __init__(
@@ -47,9 +49,10 @@ class Assembler:
         facts: Mapping[str, Any],
         choices: Mapping[str, str] | None = None,
         altered: bool = False,
+        most: int = MODULES,
     ):
         self.catalog, self.origin, self.facts, self.choices = catalog, origin, facts, choices or {}
-        self.altered = altered
+        self.altered, self.most = altered, most
         self.maker = Maker(self.signature)
         self.problems: list[Problem] = []
         self.recipes: dict[int, Recipe] = {}
@@ -79,6 +82,9 @@ class Assembler:
         room = Room("")
         for name, raw in (config.get("inputs") or {}).items():
             with self.place((*path, "inputs", name), f"inputs.{name}"):
+                if problem := check_input(name):
+                    room.add_input(f"input_{len(room.inputs)}", broken(str(name)))
+                    raise Trouble(problem)
                 add_model_input(room, name, Text(raw, self.origin((*path, "inputs", name)), scope))
         room.previous = next(iter(room.inputs.values()), None)
         outputs = self.body(room, config["graph"], (*path, "graph"), scope, config.get("outputs"), (*path, "outputs"))
@@ -211,6 +217,8 @@ class Assembler:
             names = [str(reference).rpartition(".")[2] for reference in flow]
             return [Input(None, name, wire) for name, wire in zip(names, wires, strict=True)], None
         if isinstance(flow, Mapping):
+            for problem in filter(None, map(check_input, flow)):
+                raise Trouble(problem)
             named = {str(port): self.read(room, reference, (*where, port)) for port, reference in flow.items()}
             return [Input(port, port, wire) for port, wire in named.items()], previous
         fits = "in: node, in: [a, b], in: {port: node}, or in: []"

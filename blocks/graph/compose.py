@@ -12,6 +12,7 @@ import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra._internal.defaults_list import DefaultsList
+from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.default_element import ResultDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -23,16 +24,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean
 from blocks.graph.origins import read_origins, trap
-
-SWEPT = ("hydra", "sweeper", "params")  # all that a file of an option may say of Hydra
-OF_HYDRA = "a file that is chosen may not change how Hydra runs"
-OF_LIBRARY = "blocks of your own are named on the command line, not in a file: their code runs"
-
-
-def conf_folder() -> Path:
-    """The project's own `conf/`: beside `blocks/` in a checkout, inside it in an installed package."""
-    package = Path(__file__).resolve().parents[1]
-    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
+from blocks.graph.trust import FIX, WHY, distrust, environment, keep_unread, strangers, typed_words
+from blocks.yaml_rules import OF_HYDRA, Refused, conf_folder
 
 
 @dataclass
@@ -44,12 +37,21 @@ class Composed:
         origins: path of a key -> where it was written.
         choices: group -> the option chosen, e.g. {"model/attention": "full"}.
         overrides: the command line.
+        typed: what only the command line may say, and said: `library`, `trust`, `limits`.
+        environment: paths of values that read the environment, and may; they stay as written, `${oc.env:NAME}`.
     """
 
     config: dict[str, Any]
     origins: dict[tuple[Any, ...], Origin] = field(default_factory=dict)
     choices: dict[str, str] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
+    typed: dict[str, Any] = field(default_factory=dict)
+    environment: frozenset[tuple[Any, ...]] = frozenset()
+
+    def is_typed(self, path: Sequence[Any]) -> bool:
+        """Whether the command line gave exactly this value."""
+        origin = self.origins.get(tuple(path))
+        return origin is not None and str(origin.text).startswith(COMMAND_LINE)
 
     def origin(self, path: str | Sequence[Any]) -> Origin:
         """Where the value at a path was written; for one that no text names, where the nearest around it was."""
@@ -83,12 +85,15 @@ def compose(
     config_name: str = "train",
     config_dir: str | None = None,
     loader: Loader | None = None,
+    adopted: Sequence[str] = (),
 ) -> Composed:
     """Compose `conf/train.yaml` with overrides as on the command line.
 
     Args:
         config_dir: a folder with YAML of the user's own, searched after the project's `conf/`.
         loader: one that remembers, for many compositions in a row (`sweep.Remembering`).
+        adopted: overrides of a run folder, before `overrides`. Somebody else may have written them, so they count as a
+            file does, not as the command line.
 
     Raises:
         ConfigError: every override that does not fit, every trap in a file, or the file that cannot be read.
@@ -104,26 +109,34 @@ def compose(
             ]
         )
     loader = loader or Loader()
-    overrides = [readable(text) for text in overrides]
+    strange = [readable(text) for text in adopted]
+    overrides = [*strange, *(readable(text) for text in overrides)]
     with opened_hydra() as hydra:
         good, problems = _parse(overrides)
+        problems += strangers(strange)
         if config_dir is not None:
             good.insert(0, f"hydra.searchpath=['file://{Path(config_dir).resolve()}']")
         while True:
             try:
                 config, listed = loader.load(hydra, config_name, good)
                 break
-            except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
+            except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError) as error:
                 problem, culprit = _explain(error, good, config_name)
                 problems.append(problem)
                 if culprit is None:
                     raise ConfigError(problems) from error
                 good = [override for override in good if override != culprit]
         origins, traps = _origins(hydra, loader, listed.defaults, listed.config_overrides, config_name)
+    origins = {path: _of_the_run(origin, strange) for path, origin in origins.items()} if strange else origins
     problems += traps
     paths = [default.config_path for default in listed.defaults if default.config_path]
     choices = dict(path.rpartition("/")[::2] for path in paths if "/" in path and not path.startswith("hydra/"))
-    composed = Composed(_plain(config, origins, problems), origins, choices, tuple(overrides))
+    problems += distrust(config, origins)
+    told = len(problems)
+    reads = environment(config, origins, problems)
+    plain = _plain(keep_unread(config) if reads else config, origins, problems) if len(problems) == told else {}
+    typed = typed_words([parse_override(text) for text in good if text not in strange])
+    composed = Composed(plain, origins, choices, tuple(overrides), typed, reads)
     if problems:
         raise ConfigError(problems)
     return composed
@@ -137,6 +150,8 @@ def opened_hydra() -> Iterator[GlobalHydra]:
         yield instance
         return
     with initialize_config_dir(str(conf_folder()), version_base="1.3", job_name="dougong"):
+        if not getattr(SourcesRegistry.instance().resolve("file"), "checks", False):
+            raise RuntimeError("hydra_plugins/ of this project is not found: YAML files would be read unchecked")
         yield GlobalHydra.instance()
 
 
@@ -149,7 +164,7 @@ def parse_override(text: str) -> Override:
 def readable(override: str) -> str:
     """An override as Hydra can read it: a path with spaces, brackets or Chinese characters comes into quotes."""
     key, equals, value = override.partition("=")
-    if not equals or not value or value[0] in "[{" or any(mark in value for mark in "\"'\\,"):
+    if not equals or not value or value[0] in "[{'" or any(mark in value for mark in '"\\,'):
         return override
     try:
         OverridesParser.create().parse_override(override)
@@ -196,8 +211,17 @@ def _parse(overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
     return good, problems
 
 
+COMMAND_LINE = "the command line"
+
+
+def _of_the_run(origin: Origin, strange: Sequence[str]) -> Origin:
+    """The place of a value that a run folder asks for: not the command line."""
+    text = str(origin.text).removeprefix(f"{COMMAND_LINE}: ")
+    return Origin(text=f"the run folder: {text}") if origin.file is None and text in strange else origin
+
+
 def _line(override: str) -> str:
-    return f"the command line: {override}"
+    return f"{COMMAND_LINE}: {override}"
 
 
 YAML_FIXES = {
@@ -225,6 +249,11 @@ def _line_of(mark: yaml.Mark) -> str | None:
 def _explain(error: Exception, overrides: list[str], config_name: str) -> tuple[Problem, str | None]:
     """A problem for an exception of Hydra's, and the override at fault where there is one."""
     text = str(error)
+    if isinstance(error.__cause__, Refused):
+        return refusal(error.__cause__), None
+    if isinstance(error, RecursionError):
+        fix = "a file must not name itself in its defaults list, nor a value refer to itself"
+        return Problem("the configuration refers to itself without end", "the composed configuration", fix=fix), None
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark, what = error.problem_mark, str(error.problem)
         fix = next(
@@ -246,7 +275,7 @@ def _explain(error: Exception, overrides: list[str], config_name: str) -> tuple[
         )
         return Problem(
             f"{group or config_name} has no option {option!r}",
-            _line(culprit) if culprit else _in_defaults(text, option),
+            _line(culprit) if culprit else _in_chosen(overrides, option) or _in_defaults(text, option),
             got=f"{group}={option}",
             fits=fits,
         ), culprit
@@ -256,12 +285,45 @@ def _explain(error: Exception, overrides: list[str], config_name: str) -> tuple[
         culprit = next((o for o in overrides if re.sub(r"^[+~]*", "", o).split("=")[0].split("@")[0] == name), None)
         return _bad_key(name, culprit, [o for o in overrides if o != culprit], text, config_name), culprit
     text = text or str(error.__cause__ or type(error).__name__)
-    named = re.search(r"in '([^']+)'", text)
+    named = re.search(r"[iI]n '([^']+)'", text)
+    if "Config group override" in text and (culprit := _no_choice(overrides)):
+        fix = "the name of one of its files, or a value by its path: group.key=value"
+        return Problem("a group is chosen by a name", _line(culprit), got=text.rpartition("Got ")[2], fix=fix), culprit
     return Problem(
         text.splitlines()[0][:100],
         f"{named[1]}.yaml" if named else "the composed configuration",
         fix="look at the defaults list and at ${...}",
     ), None
+
+
+def _in_chosen(overrides: list[str], word: str) -> Origin | None:
+    """The line of a file that the command line chose which names `word` in its defaults list."""
+    extra = [text.partition("file://")[2].rstrip("']") for text in overrides if text.startswith("hydra.searchpath=")]
+    for text in overrides:
+        group, _, option = text.lstrip("+~").partition("=")
+        for folder in (conf_folder(), *map(Path, extra)):
+            file = folder / group / f"{option}.yaml"
+            lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+            for number, line in enumerate(lines, 1):
+                if "override" in line and (place := re.search(rf"\b{re.escape(word)}\b", line)):
+                    return Origin(str(file), number, place.start() + 1)
+    return None
+
+
+def _no_choice(overrides: list[str]) -> str | None:
+    """The override that chooses a file of a group by something that is no name."""
+    strange = [text for text in overrides if "." not in text.partition("=")[0]]
+    groups = [text for text in strange if (conf_folder() / text.lstrip("+~").partition("=")[0]).is_dir()]
+    found = [text for text in groups if not isinstance(parse_override(text).value(), str | list | dict)]
+    return next(iter(found), None)
+
+
+def refusal(error: Refused) -> Problem:
+    """What to tell of a file that breaks a rule."""
+    mark = error.problem_mark
+    assert mark is not None
+    where = Origin(mark.name, mark.line + 1, mark.column + 1)
+    return Problem(str(error.problem), where, error.path, **error.parts)
 
 
 def _in_defaults(text: str, option: str) -> Origin | str:
@@ -285,7 +347,7 @@ def _bad_key(name: str, culprit: str | None, others: list[str], text: str, confi
         known = [str(key) for key in node] if isinstance(node, DictConfig) else []
     except (HydraException, OmegaConfBaseException, yaml.YAMLError):
         known = []
-    where = _line(culprit) if culprit else None
+    where = _line(culprit) if culprit else _in_chosen(others, last)
     group = "/" in name or "group" in text
     if (culprit or "").startswith("+") and last in known:
         return Problem(f"{name} is there already", where, fix=f"without the +: {(culprit or '').lstrip('+')}")
@@ -312,6 +374,10 @@ def _origins(
         file = next(
             (f / f"{default.config_path}.yaml" for f in folders if (f / f"{default.config_path}.yaml").is_file()), None
         )
+        if (default.package or "").partition(".")[0] == "hydra" and not (default.config_path or "").startswith(
+            "hydra/"
+        ):
+            problems.append(Problem(OF_HYDRA, f"the defaults list of {default.parent}.yaml", default.package or ""))
         if default.config_path is None or file is None or default.config_path.startswith("hydra/"):
             outside = not str(default.parent).startswith(("hydra/", "<root>", config_name))
             if outside and str(default.config_path).startswith("hydra/"):
@@ -324,10 +390,9 @@ def _origins(
         if prefix:
             origins.setdefault(prefix, Origin(str(file), 1, 1))
         for path, origin, is_mapping in found:
-            if path == ("library",) and not prefix and not default.primary:
-                problems.append(Problem(OF_LIBRARY, origin, "library", fix="library=[FOLDER] on the command line"))
-            if not default.primary:
-                problems += _of_hydra(path if path[0] == "defaults" else (*prefix, *path), origin, is_mapping)
+            if len(path) == 1 and path[0] in WHY and not prefix and not default.primary:
+                fix = f"{FIX[path[0]]} on the command line"
+                problems.append(Problem(WHY[path[0]], origin, path[0], fix=fix))
             if path[0] != "defaults":
                 _set(origins, (*prefix, *path), origin, keep_below=is_mapping)
     for override in overrides:
@@ -350,22 +415,6 @@ def _origins(
             Origin(text=_line(override.input_line or "")),
         )
     return origins, problems
-
-
-def _of_hydra(path: tuple[Any, ...], origin: Origin, is_mapping: bool) -> Iterator[Problem]:
-    """What a file other than the first may not say: anything of Hydra itself but which values a sweep takes."""
-    path = tuple(part for part in path if part != "<<")  # YAML's merge key: what is merged counts as written here
-    shown, end = ".".join(map(str, path)), len(SWEPT)
-    if path and path[0] == "defaults":
-        if any(re.match(r"(override\s+)?/?hydra([/@]|$)", part) for part in path if isinstance(part, str)):
-            yield Problem(OF_HYDRA, origin, shown)
-    elif path and path[0] == SWEPT[0]:
-        if path[:end] != SWEPT[: len(path)] or (len(path) <= end and not is_mapping):
-            fits, fix = f"{'.'.join(SWEPT)}: {{data.lag: '5,20'}}", "say it on the command line"
-            yield Problem(OF_HYDRA, origin, shown, fits=fits, fix=fix)
-        elif len(path) > end and (key := re.match(r"[+~]*(library|hydra)([./@=]|$)", str(path[end]))):
-            what = OF_LIBRARY if key[1] == "library" else OF_HYDRA
-            yield Problem(what, origin, shown, fix=f"{path[end]}=... on the command line")
 
 
 def _set(origins: dict[tuple[Any, ...], Origin], path: tuple[Any, ...], origin: Origin, keep_below: bool) -> None:
@@ -391,7 +440,6 @@ def _plain(config: DictConfig, origins: dict[tuple[Any, ...], Origin], problems:
         where = origins.get(tuple(key.split(".")))
         what = str(error).splitlines()[0].replace("KeyError raised while resolving interpolation: ", "").strip('"')
         fix = "${...} names a key from the top: ${seed}; a model's own params need no ${...}"
-        fix = "set it: export NAME=value, or give a default: ${oc.env:NAME,value}" if "Environment" in what else fix
         problems.append(Problem(what, where, key, fix=fix))
         return {}
     assert isinstance(plain, dict)

@@ -130,6 +130,8 @@ def split(text: str) -> list[str]:
 def docstring(text: str, depth: int) -> list[str]:
     """A docstring of paragraphs."""
     pad = "    " * depth
+    text = re.sub(r'"{3,}', "'''", text)  # what is told may come from anybody, and must not end the docstring
+    text = re.sub(r'"+\s*$', "", text)
     paragraphs = [" ".join(part.split()) for part in text.replace("\\", "\\\\").split("\n\n") if part.strip()]
     lines = [line for part in paragraphs for line in ["", *textwrap.wrap(part, WIDTH - len(pad), break_long_words=False,
                                                                          break_on_hyphens=False)]]  # fmt: skip

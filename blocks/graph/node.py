@@ -14,6 +14,15 @@ MODEL_WORDS = ("params", "inputs", "graph", "outputs", "expect", "tie", "initial
 RESERVED = frozenset(dir(Graph)) | {"training", "graph", "code", "meta", "self", "data", "input"}
 
 
+def check_input(name: Any) -> Problem | None:
+    """Whether what flows in may bear this name: it becomes an argument of the generated `forward`."""
+    text = str(name)
+    if isinstance(name, str) and text.isidentifier() and not keyword.iskeyword(text) and text != "self":
+        return None
+    fits = "a Python name: letters, digits, _; no keyword"
+    return Problem(f"{show(name)!r} cannot name an input", fits=fits, fix="rename the input")
+
+
 def check_name(name: Any, taken: tuple[str, ...]) -> Problem | None:
     """Whether a node may bear this name: it becomes a Python attribute and a prefix in the state_dict."""
     text = str(name)

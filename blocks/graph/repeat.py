@@ -71,7 +71,7 @@ def repetitions(assembler: "Assembler", raw: Any, path: Path, scope: Scope) -> t
     text = Text(raw, assembler.origin(path), scope)
     try:
         if not isinstance(raw, Mapping):
-            return _positive(coerce(int, text, "repeat"), text), {}
+            return _bounded(_positive(coerce(int, text, "repeat"), text), text, assembler.most), {}
         lists = {key: number(Text(value, assembler.origin((*path, key)), scope)) for key, value in raw.items()}
     except ExpressionError as error:
         source = "\n".join([str(text.origin), *scope.trace])
@@ -99,6 +99,15 @@ def _positive(count: int, text: Text) -> int:
         source = "\n".join([str(text.origin), *text.scope.trace])
         fix = "to leave a node out, write when: false"
         raise Trouble(Problem("repeat is at least 1", got=got, source=source, fix=fix))
+    return count
+
+
+def _bounded(count: int, text: Text, most: int) -> int:
+    if count > most:
+        got = f"repeat: {show(text.raw)}" + (f" = {count}" if isinstance(text.raw, str) else "")
+        source = "\n".join([str(text.origin), *text.scope.trace])
+        fits, fix = f"{most:,} at most", f"if it is meant: limits.modules={count * 20}"
+        raise Trouble(Problem("this is repeated too often", got=got, source=source, fits=fits, fix=fix))
     return count
 
 

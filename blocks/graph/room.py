@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from blocks.graph.errors import ConfigError
+from blocks.graph.node import check_input
+
 BATCH = 7919  # a large prime stands for the batch axis on the meta device, so that no real size is mistaken for it
 
 
@@ -97,6 +100,9 @@ class Room:
         return f"{self.path}.{name}" if self.path else name
 
     def add_input(self, name: str, wire: Wire, optional: bool = False) -> None:
+        problem = check_input(name)
+        if problem:  # it is told with its place before; here no name of a stranger's gets into generated code
+            raise ConfigError([problem])
         default = {"default_value": None} if optional else {}
         placeholder = self.graph.placeholder(name, **default)
         self.inputs[name] = Wire(wire.tensor, wire.names, placeholder, wire.made_by, wire.vocab, wire.broken)

@@ -11,6 +11,7 @@ from blocks.graph.atom import Trouble
 from blocks.graph.errors import Problem, did_you_mean
 from blocks.graph.expression import ExpressionError
 from blocks.graph.module import Scan
+from blocks.graph.node import check_input
 from blocks.graph.room import Input, Wire, meta_tensor
 from blocks.graph.scope import Scope, Text
 from blocks.graph.site import Filling, Outputs, Path, Site, axes_of
@@ -91,6 +92,8 @@ def _words(
         raise Trouble(Problem("`scan` runs along an axis behind the batch", got=f"axis: {axis}, x {wire}", fits=FITS))
     states = {}
     for state, size in raw["state"].items():
+        if problem := check_input(state):
+            raise Trouble(problem)
         text = Text(size, assembler.origin((*path, "state", state)), scope)
         try:
             value = coerce(int | tuple[int, ...], text, str(state))

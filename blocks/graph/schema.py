@@ -17,11 +17,14 @@ import yaml
 
 from blocks.catalog import Layer
 from blocks.graph.arguments import choices, describe
+from blocks.graph.compose import refusal
+from blocks.graph.errors import ConfigError
 from blocks.graph.initialise import DISTRIBUTIONS
 from blocks.graph.inputs import DTYPES
 from blocks.graph.node import KINDS, MODEL_WORDS, PLACES
 from blocks.graph.scope import MISSING
 from blocks.graph.signature import Parameter, Signature, is_module, signature_of
+from blocks.yaml_rules import Refused, check
 
 Schema = dict[str, Any]
 DRAFT = "http://json-schema.org/draft-07/schema#"
@@ -65,7 +68,10 @@ def schemas(catalog: Mapping[str, Any], folders: Iterable[Path]) -> dict[str, Sc
     for folder in folders:
         models += [file.stem for file in sorted(folder.glob("*.yaml")) if file.stem not in models]
         for file in sorted(folder.glob("*/*.yaml")):
-            raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+            try:
+                raw = yaml.safe_load(check(file))
+            except Refused as error:
+                raise ConfigError([refusal(error)]) from error
             slots.setdefault(file.parent.name, {})[file.stem] = raw if isinstance(raw, Mapping) else {}
     slots = dict(sorted(slots.items()))
     signatures = {name: signature_of(name, catalog[name]) for name in sorted(catalog)}

@@ -97,7 +97,7 @@ def swept_by_files(arguments: Sequence[str], config_name: str = "train", config_
             single.insert(0, f"{SEARCH_PATH}=['file://{Path(config_dir).resolve()}']")
         try:
             params = hydra_compose(config_name, single, return_hydra_config=True).hydra.sweeper.params
-        except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError):
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError):
             return []
         return [f"{key}={value}" for key, value in (params or {}).items()]
 

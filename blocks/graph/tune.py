@@ -13,6 +13,13 @@ from blocks.graph.weights import Report, load_weights
 
 KEYS = ("load", "map", "head", "freeze", "learning_rate")
 
+TYPES: dict[str, tuple[Any, str, str]] = {
+    "load": (str, "a file", "weights.safetensors"),
+    "map": ((str, Mapping), "the name of a map, or a file", "timm_vit"),
+    "freeze": ((list, str), "a list of patterns", "[layers.0.*]"),
+    "learning_rate": (Mapping, "a mapping of patterns to numbers", "{patch: 0.1}"),
+}
+
 
 def freeze(model: nn.Module, patterns: Iterable[str]) -> list[str]:
     """Take parameters out of the training; their names.
@@ -85,6 +92,18 @@ def fine_tune(
     if unknown:
         fits = did_you_mean(unknown[0], KEYS)
         raise ConfigError([Problem(f"no key {unknown[0]!r} in weights", path="weights", fits=fits)])
+    problems = [
+        Problem(f"{key} is {what}", path=f"weights.{key}", got=f"{key}: {show(section[key])}", fits=fits)
+        for key, (kinds, what, fits) in TYPES.items()
+        if section.get(key) is not None and not isinstance(section[key], kinds)
+    ]
+    if section.get("head") not in (None, "keep", "replace"):
+        got = f"head: {show(section['head'])}"
+        problems.append(
+            Problem("head says what becomes of the last layer", path="weights.head", got=got, fits="keep, replace")
+        )
+    if problems:
+        raise ConfigError(problems)
     report = None
     if section.get("load"):
         report = load_weights(

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from blocks.graph.archive import read_archive
 from blocks.graph.errors import ConfigError, Problem, did_you_mean
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # what trainers put around a state_dict
@@ -35,13 +35,14 @@ def _read_file(path: Path) -> Any:
     if not path.is_file():
         known = [file.name for file in path.parent.glob("*") if file.suffix in SUFFIXES]
         fits = did_you_mean(path.name, known) if known else None
-        raise ConfigError([Problem(f"no file {str(path)!r} with weights", fits=fits)])
+        fix = None if fits else f"the path of a file: {', '.join(SUFFIXES)}"
+        raise ConfigError([Problem(f"no file {str(path)!r} with weights", fits=fits, fix=fix)])
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return read_archive(path)
     except pickle.UnpicklingError as error:
         problem, fix = "this file holds more than tensors: reading it could run code", "save its state_dict alone"
         raise ConfigError([Problem(problem, str(path), got=_first_line(error), fix=fix)]) from error

@@ -7,9 +7,10 @@ from typing import Any
 
 import yaml
 
-from blocks.graph.compose import conf_folder
+from blocks.graph.compose import conf_folder, refusal
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, show
 from blocks.graph.origins import LOADER, read_origins
+from blocks.yaml_rules import Refused, check
 
 SECTIONS = ("rename", "tie", "drop", "keep", "head", "map")
 LISTS = ("drop", "keep", "head")
@@ -38,8 +39,10 @@ def read_map(map: str | Path | Mapping[str, Any] | None, folder: Path | None = N
         path = find_map(map, folder)
         name = path.stem
         try:
-            sections = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
+            sections = yaml.load(check(path), Loader=LOADER)
             found, traps = read_origins(path)
+        except Refused as error:
+            raise ConfigError([refusal(error)]) from error
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             where = Origin(str(path), mark.line + 1, mark.column + 1) if mark else str(path)

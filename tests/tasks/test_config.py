@@ -50,7 +50,8 @@ def test_only_listed_targets_stand_in_a_section(name):
         "tasks.data.mnist1d.Mnist1d, tasks.data.questions.Questions, "
         "tasks.data.recall.Recall, tasks.data.text.Topics, tasks.data.documents.Documents, "
         "tasks.data.translation.Phrases, tasks.data.translation.Pairs, tasks.data.labelled.Labelled, "
-        "tasks.data.names.Names"
+        "tasks.data.names.Names\n"
+        "  fix       a class of your own: trust=PACKAGE.CLASS on the command line"
     )
 
 

@@ -160,8 +160,8 @@ def test_a_section_that_nobody_reads_is_told():
     assert told(["+optimiser.lr=3"]) == (
         "the command line: +optimiser.lr=3  optimiser\n"
         "  there is no section optimiser\n"
-        "  fits      model, data, task, optimizer, schedule, trainer, callbacks, logger, seed, library, runs, resume, "
-        "weights, picture\n"
+        "  fits      model, data, task, optimizer, schedule, trainer, callbacks, logger, seed, library, trust, limits, "
+        "runs, resume, weights, picture\n"
         "  fix       did you mean optimizer?"
     )
 

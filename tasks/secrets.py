@@ -1,0 +1,86 @@
+"""What no file of a run may hold: values read from the environment, and keys and passwords of the command line.
+
+A configuration says `${oc.env:NAME}`; the value is read at the last moment, when an object is made of the section that
+says so (`tasks.config.make`), and whatever is written or told afterwards says `${oc.env:NAME}` again.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.errors import ArgumentError
+
+HIDDEN = "***"
+SHORTEST = 6  # a shorter value would be found in words that mean something else
+VARIABLE = re.compile(r"\$\{oc\.env:\s*([A-Za-z_]\w*)\s*(?:,([^${}]*))?\}")
+SECRET = re.compile(r"(^|[_.-])(api_?key|key|token|secret|password|passwd|pwd|credentials?|auth)$", re.IGNORECASE)
+LOGIN = re.compile(r"(?<=://)[^\s/@'\"]+:[^\s/@'\"]+(?=@)")
+
+_shown: dict[str, str] = {}  # value -> what stands for it in everything that is written
+
+
+def reveal(value: Any) -> Any:
+    """A value with what the environment says in place of `${oc.env:NAME}`; remembers what must not be written."""
+    if isinstance(value, dict):
+        return {key: reveal(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [reveal(item) for item in value]
+    return VARIABLE.sub(_read, value) if isinstance(value, str) else value
+
+
+def _read(found: re.Match[str]) -> str:
+    name, default = found[1], found[2]
+    value = os.environ.get(name, default.strip() if default is not None else None)
+    if value is None:
+        fix = "set it: export NAME=value, or give a default: ${oc.env:NAME,value}"
+        raise ArgumentError("", f"the environment has no {name}", got=found[0], fix=fix)
+    if name in os.environ and len(value) >= SHORTEST:
+        _shown[value] = found[0]
+    return value
+
+
+def keep(config: Mapping[str, Any]) -> None:
+    """Remember the values of a configuration whose keys say that they are secrets."""
+    for section, value in config.items():
+        if section != "model":
+            _keep(value)
+
+
+def _keep(value: Any, key: str = "") -> None:
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            _keep(item, str(name))
+    elif isinstance(value, str) and SECRET.search(key) and len(value) >= SHORTEST and not VARIABLE.search(value):
+        _shown[value] = HIDDEN
+
+
+def hide(text: str) -> str:
+    """A text without secrets."""
+    for value in sorted(_shown, key=len, reverse=True):
+        text = text.replace(value, _shown[value])
+    return LOGIN.sub(HIDDEN, text)
+
+
+def hidden(value: Any, key: str = "", section: str = "") -> Any:
+    """Plain data without secrets, as they are written."""
+    if isinstance(value, Mapping):
+        return {name: hidden(item, str(name), section or str(name)) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [hidden(item, "", section) for item in value]
+    if not isinstance(value, str):
+        return value
+    secret = section != "model" and key and SECRET.search(key) and value and not VARIABLE.search(value)
+    return HIDDEN if secret else hide(value)
+
+
+def hidden_override(text: str) -> str:
+    """A word of the command line without secrets; remembers them."""
+    key, equals, value = text.partition("=")
+    bare = key.lstrip("+~")
+    inside = bool(equals and value) and not bare.startswith("model") and SECRET.search(bare.rpartition(".")[2])
+    if not inside or VARIABLE.search(value):
+        return hide(text)
+    if len(value) >= SHORTEST:
+        _shown[value.strip("'\"")] = HIDDEN
+    return f"{key}={HIDDEN}"

@@ -1,0 +1,66 @@
+"""The figure: how many hostile configurations executed something, wrote outside, or leaked.
+
+python -m tests.trust.hostile              all of them, in this process under an audit hook
+python -m tests.trust.hostile --processes  a sample of each family, each in a process of its own
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.trust import corpus_run, corpus_yaml
+from tests.trust.case import SECRET, Case, play
+from tests.trust.watch import ROOT
+
+SCRIPTS = {"train": [str(ROOT / "train.py")], "blocks": ["-m", "blocks"], "tasks": ["-m", "tasks"]}
+
+
+def cases() -> Iterator[Case]:
+    """The whole corpus."""
+    for family in (*corpus_yaml.FAMILIES, *corpus_run.FAMILIES):
+        yield from family()
+
+
+def sample(step: int) -> list[Case]:
+    """Every so manieth case."""
+    return list(cases())[::step]
+
+
+def faults(case: Case, processes: bool = False) -> list[str]:
+    """What is wrong with the answer to a case."""
+    with tempfile.TemporaryDirectory() as folder:
+        return play(case, Path(folder).resolve(), apart if processes else None).faults(case)
+
+
+def apart(command: list[str], here: Path) -> tuple[int, str, str]:
+    """Run a command in a process of its own, as a user who stands in `here` does."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "CANARY_SECRET": SECRET, "PYTHONDONTWRITEBYTECODE": "1"}
+    words = [sys.executable, *SCRIPTS[command[0]], *command[1:]]
+    done = subprocess.run(words, cwd=here, env=environment, capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stdout, done.stderr
+
+
+def main() -> int:
+    """Play all, print the figure; 1 if anything is wrong."""
+    processes = "--processes" in sys.argv
+    only = [word for word in sys.argv[1:] if not word.startswith("-")]
+    chosen = [case for case in (sample(9) if processes else cases()) if not only or case.family in only]
+    bad, counts, start = 0, dict[str, int](), time.monotonic()
+    for case in chosen:
+        begun = time.monotonic()
+        found = faults(case, processes)
+        counts[case.family] = counts.get(case.family, 0) + 1
+        if found:
+            bad += 1
+            print(f"{case} ({time.monotonic() - begun:.1f} s)", *found, sep="\n  ", flush=True)
+    told = ", ".join(f"{count} {family}" for family, count in counts.items())
+    print(f"{len(chosen)} hostile configurations ({told}): {bad} with a fault, in {time.monotonic() - start:.0f} s")
+    return int(bad > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
