@@ -102,13 +102,20 @@ class TableSweeper(BasicSweeper):
         return jobs, configs
 
     def _finish(self, status: int) -> None:
-        from tasks import folder, picture, sweep
+        from tasks import folder, picture, sweep, sweep_page
 
         rows = sweep.read(self.place)
         sweep.write_csv(self.place, rows)
         print(f"\n{sweep.table(rows)}\n\nsweep {folder.near(self.place / 'sweep.csv')}", flush=True)
-        if self.picture is not None:
+        drawn = picture.draw(self.picture, rows, self.place) if self.picture is not None else ""
+        if drawn:
             shown = self.place / picture.NAME
-            shown.write_text(picture.draw(self.picture, rows, self.place), encoding="utf-8")
+            shown.write_text(drawn, encoding="utf-8")
             print(f"picture {folder.near(shown)}", flush=True)
+        page = sweep_page.write(self.place, rows, picture=drawn, **self._found())
+        print(f"page {folder.near(page)}", flush=True)
         sys.exit(status or int(any(row["status"] != "finished" for row in rows)))
+
+    def _found(self) -> dict[str, Any]:
+        """What the page shall know besides the runs."""
+        return {}

@@ -38,6 +38,7 @@ class SearchSweeper(TableSweeper):
     ):
         super().__init__(max_batch_size=max_batch_size, params=params)
         self.trials, self.sampler, self.pruner = trials, sampler, pruner
+        self.importance: dict[str, float] = {}
         self.goal = {**dict.fromkeys(maximize, "max"), **dict.fromkeys(minimize, "min")}
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -115,6 +116,9 @@ class SearchSweeper(TableSweeper):
                 fixed.append(override.input_line)
         return [text for text in fixed if text is not None], space
 
+    def _found(self) -> dict[str, Any]:
+        return {"goal": self.goal, "importance": self.importance}
+
     def _tell_best(self, study: Any) -> None:
         from tasks import search, sweep
 
@@ -123,7 +127,8 @@ class SearchSweeper(TableSweeper):
             values = ", ".join(f"{name} {value:.4g}" for name, value in zip(self.goal, trial.values, strict=True))
             chosen = " ".join(f"{key}={value}" for key, value in trial.params.items())
             print(f"best: trial {trial.number}, {values}: {chosen}", flush=True)
-        share = ", ".join(f"{key} {value:.0%}" for key, value in search.importance(study).items())
+        self.importance = search.importance(study)
+        share = ", ".join(f"{key} {value:.0%}" for key, value in self.importance.items())
         if share:
             print(f"explains {next(iter(self.goal))}: {share}", flush=True)
 

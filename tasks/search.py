@@ -3,7 +3,6 @@
 A study is one SQLite file in the folder of the sweep. Several processes may work on it, each trial is one run.
 """
 
-import csv
 import os
 import socket
 import warnings
@@ -15,7 +14,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from tasks import folder
+from tasks import folder, sweep
 from tasks.errors import ArgumentError, must_be_one_of
 
 STUDY = "study.db"
@@ -185,16 +184,11 @@ def figure(name: str, record: Mapping[str, Any], place: Path) -> float:
     """
     if isinstance(record.get(name), int | float):
         return float(record[name])
-    path = place / "metrics.csv"
-    rows = []
-    if path.is_file():
-        with path.open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row.get(name)]
-    kept = [row for row in rows if row["epoch"] == str(record.get("best epoch"))] or rows[-1:]
-    if not kept:
-        fits = ", ".join(sorted({column for row in rows for column in row if column.startswith("val/")})) or "val/loss"
-        raise ArgumentError("goal", "the runs do not have this figure", got=name, fits=f"{fits}, parameters, seconds")
-    return float(kept[0][name])
+    found = sweep.validated(place, record.get("best epoch"))
+    if name not in found:
+        fits = ", ".join([*sorted(found), "parameters", "seconds"])
+        raise ArgumentError("goal", "the runs do not have this figure", got=name, fits=fits)
+    return found[name]
 
 
 def jobs(study: optuna.Study) -> list[dict[str, Any]]:

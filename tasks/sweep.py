@@ -119,8 +119,20 @@ def row(number: int, job: dict[str, Any], place: Path) -> Row:
         return found | {"status": "died", "error": "it was killed: its record says that it is still running"}
     scores = {}
     if record["status"] == "finished":
-        scores = {**record["test"], **{name: record[name] for name in MEASURES if record.get(name) is not None}}
+        measured = {name: record[name] for name in MEASURES if record.get(name) is not None}
+        scores = {**record["test"], **validated(place / job["folder"], record.get("best epoch")), **measured}
     return found | {"status": record["status"], "error": record.get("error", ""), **scores}
+
+
+def validated(place: Path, epoch: int | None) -> dict[str, float]:
+    """The figures of the validation at the epoch that a run kept, else at its last."""
+    path = place / "metrics.csv"
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = [line for line in csv.DictReader(file) if any(line[name] for name in line if name.startswith("val/"))]
+    kept = [line for line in lines if line["epoch"] == str(epoch)] or lines[-1:]
+    return {name: float(value) for line in kept[:1] for name, value in line.items() if name[:4] == "val/" and value}
 
 
 def note_end(place: Path, status: int | None) -> None:
@@ -175,12 +187,14 @@ def metrics(rows: Sequence[Row]) -> list[str]:
 
 
 def measures(rows: Sequence[Row]) -> list[str]:
-    """The columns with test metrics, and what else was measured."""
-    return [*metrics(rows), *(name for name in MEASURES if name != "seconds" and any(name in row for row in rows))]
+    """The columns with metrics of test and validation, and what else was measured."""
+    validation = sorted({name for row in rows for name in row if name.startswith("val/")})
+    measured = (name for name in MEASURES if name != "seconds" and any(name in row for row in rows))
+    return [*metrics(rows), *validation, *measured]
 
 
 def is_measure(name: str) -> bool:
-    return name in MEASURES or name.startswith("test/")
+    return name in MEASURES or name.startswith(("test/", "val/"))
 
 
 def groups(rows: Sequence[Row]) -> list[Row]:
