@@ -2,8 +2,10 @@
 
 python -m tests.trust.hostile              all of them, in this process under an audit hook
 python -m tests.trust.hostile --processes  a sample of each family, each in a process of its own
+python -m tests.trust.hostile --bombs      how long each bomb is looked at before it is refused
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -12,6 +14,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
+from blocks.yaml_rules import check
 from tests.trust import corpus_run, corpus_yaml
 from tests.trust.case import SECRET, Case, play
 from tests.trust.watch import ROOT
@@ -44,8 +49,34 @@ def apart(command: list[str], here: Path) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+def seconds(case: Case, folder: Path) -> float:
+    """CPU time from the call of a command to its refusal, the largest of its files being a bomb."""
+    begun = time.process_time()
+    play(case, folder)
+    return time.process_time() - begun
+
+
+def bombs() -> int:
+    """Print the time of each bomb; 1 if the rules for YAML look at one longer than a tenth of a second."""
+    times = {}
+    for case in corpus_yaml.bombs():
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder).resolve()
+            whole = seconds(case, place)
+            file = max(place.rglob("evil*.yaml"), key=lambda path: path.stat().st_size)
+            begun = time.process_time()
+            with contextlib.suppress(yaml.YAMLError):
+                check(file)
+            times[str(case)] = time.process_time() - begun
+        print(f"{case}: rules {1000 * times[str(case)]:.2f} ms, the whole command {whole:.2f} s", flush=True)
+    print(f"{len(times)} bombs: the rules look at each for {1000 * max(times.values()):.0f} ms at most")
+    return int(max(times.values()) > 0.1)
+
+
 def main() -> int:
     """Play all, print the figure; 1 if anything is wrong."""
+    if "--bombs" in sys.argv:
+        return bombs()
     processes = "--processes" in sys.argv
     only = [word for word in sys.argv[1:] if not word.startswith("-")]
     chosen = [case for case in (sample(9) if processes else cases()) if not only or case.family in only]

@@ -6,26 +6,11 @@ python -m tests.trust.starts --claims  fifty processes that claim a folder alone
 
 import multiprocessing
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from tests.trust.watch import ROOT
-
-# Each start claims its folder as train.py does, marks it, and stops before it learns.
-START = """
-import sys, time
-from pathlib import Path
-import train, tasks.run
-tasks.run.train = lambda composed, place, record: (Path(place) / "mine").write_text(sys.argv[0]) and {}
-sys.argv = ["train.py", *sys.argv[2:]]
-Path(f"ready-{train.os.getpid()}").touch()
-while not Path("go").exists():
-    time.sleep(0.01)
-train.main()
-"""
 
 
 def _claim(place: str, gate: object, told: object) -> None:
@@ -48,16 +33,35 @@ def claims(count: int, place: Path) -> list[str]:
     return found
 
 
+def _start(place: str, gate: object) -> None:
+    """Be `python train.py` in `place`: claim a folder as it does, mark it, and stop before anything is learned."""
+    import tasks.run
+    import train
+
+    os.chdir(place)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    tasks.run.train = lambda composed, folder, record: (Path(folder) / "mine").touch() or {}  # type: ignore
+    sys.argv = [str(ROOT / "train.py"), "callbacks.progress.style=none"]
+    gate.wait()  # type: ignore[attr-defined]
+    train.main()
+
+
 def starts(count: int, place: Path) -> list[Path]:
-    """The folders of so many starts of train.py in `place`, released once all are loaded."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    words = [sys.executable, "-c", START, "start", "callbacks.progress.style=none"]
-    waiting = [subprocess.Popen(words, cwd=place, env=environment, stdout=subprocess.DEVNULL) for _ in range(count)]
-    while len(list(place.glob("ready-*"))) < count and all(process.poll() is None for process in waiting):
-        time.sleep(0.1)
-    (place / "go").touch()
-    for process in waiting:
-        process.wait()
+    """The folders of so many starts of train.py in `place`, released at once.
+
+    They are forked from this process, which has imported all that they need: fifty that import torch by themselves
+    would measure the machine's memory.
+    """
+    import tasks.run  # noqa: F401
+    import train  # noqa: F401
+
+    context = multiprocessing.get_context("fork")
+    gate = context.Barrier(count)
+    started = [context.Process(target=_start, args=(str(place), gate)) for _ in range(count)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
     return sorted(path.parent for path in place.rglob("mine"))
 
 

@@ -94,3 +94,8 @@ def test_python_m_imports_nothing_from_where_the_user_stands(tmp_path):
     )
     outcome = play(case, tmp_path, hostile.apart)
     assert (outcome.status, outcome.harm) == (0, [])
+
+
+@pytest.mark.slow
+def test_no_bomb_is_looked_at_for_long(capsys):
+    assert hostile.bombs() == 0
