@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from blocks.graph.emit_block import CannotEmit
+from blocks.graph.emit.block import CannotEmit
 
 
 def _slice(axis: int, text: str, rank: int) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 
 from blocks.graph.atom import Recipe
-from blocks.graph.emit_group import Code, Group, Made, mode
-from blocks.graph.emit_joint import JOINTS
+from blocks.graph.emit.group import Code, Group, Made, mode
+from blocks.graph.emit.joint import JOINTS
 from blocks.graph.module import Graph
 
 WIDTHS = ("dim", "normalized_shape", "in_features", "out_features", "channels", "in_channels", "out_channels",

@@ -4,9 +4,9 @@ from typing import Any
 
 from torch import fx
 
-from blocks.graph.emit_body import Bodies
-from blocks.graph.emit_group import Group, mode
-from blocks.graph.emit_joint import JOINTS
+from blocks.graph.emit.body import Bodies
+from blocks.graph.emit.group import Group, mode
+from blocks.graph.emit.joint import JOINTS
 from blocks.graph.module import Graph, Scan
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from blocks.graph.emit_fold import PRESENT, Known, drop_unread, fold
+from blocks.graph.emit.fold import PRESENT, Known, drop_unread, fold
 
 
 class CannotEmit(Exception):  # noqa: N818 - the command tells it as a ConfigError

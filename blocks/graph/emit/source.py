@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from blocks.graph.emit_block import Block, CannotEmit, Plainer, Unit
-from blocks.graph.emit_fold import PLAIN, PRESENT, Known, as_expression, substitute
+from blocks.graph.emit.block import Block, CannotEmit, Plainer, Unit
+from blocks.graph.emit.fold import PLAIN, PRESENT, Known, as_expression, substitute
 
 
 class Source:

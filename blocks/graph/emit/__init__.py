@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from blocks.graph.atom import Recipe
-from blocks.graph.emit_block import Block, CannotEmit, Unit
-from blocks.graph.emit_body import Bodies
-from blocks.graph.emit_forward import Forward
-from blocks.graph.emit_group import Group, mode
-from blocks.graph.emit_joint import JOINTS
-from blocks.graph.emit_source import Source
-from blocks.graph.emit_text import docstring, lay, quotes, statements, tidy
+from blocks.graph.emit.block import Block, CannotEmit, Unit
+from blocks.graph.emit.body import Bodies
+from blocks.graph.emit.forward import Forward
+from blocks.graph.emit.group import Group, mode
+from blocks.graph.emit.joint import JOINTS
+from blocks.graph.emit.source import Source
+from blocks.graph.emit.text import docstring, lay, quotes, statements, tidy
 from blocks.graph.module import Graph
 from blocks.graph.room import Row
 
