@@ -1,12 +1,11 @@
-"""JSON Schema for editors: completes and checks model files and options as they are written."""
+"""JSON Schema for editors: completes and checks models, options and maps of weights as they are written."""
 
 import argparse
-import json
 from pathlib import Path
 
 from blocks.catalog import catalog
 from blocks.graph import ConfigError, Problem, conf_folder
-from blocks.graph.schema import schemas
+from blocks.graph.schema import schemas, text
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Write `model.json` and `option.json`."""
+    """Write `model.json`, `option.json` and `weights.json`."""
     own = Path(chosen.config_dir) if chosen.config_dir else None
     if own and not own.is_dir():
         problem = Problem(f"no folder {chosen.config_dir!r}", "the command line", fits="a folder with model/")
@@ -29,8 +28,3 @@ def run(chosen: argparse.Namespace) -> int:
         (target / name).write_text(text(schema), encoding="utf-8")
         print(target / name)
     return 0
-
-
-def text(schema: object) -> str:
-    """A schema as a file: a line a value, so that a change reads well."""
-    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
