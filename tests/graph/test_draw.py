@@ -268,9 +268,13 @@ def test_an_unknown_ending_is_told_with_those_there_are(capsys):
     )
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
-@pytest.mark.parametrize("model", MODELS)
+OFTEN = ("seq2seq", "swin", "transformer")  # the others are opened by make test-all
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, chromium-browser or google-chrome")
+@pytest.mark.parametrize(
+    "model", [pytest.param(name, marks=[pytest.mark.slow] * (name not in OFTEN)) for name in MODELS]
+)
 def test_the_page_works_in_a_browser(model, tmp_path):
     """The page checks itself: boxes stand where `layout.py` puts them, every node is reached and folds by keyboard."""
     page = tmp_path / "page.html"
