@@ -1,19 +1,13 @@
-"""How streams meet, are weighed, dropped and reshaped: the joints between blocks."""
+"""How streams meet, are weighed and dropped: the joints between blocks."""
 
-import re
 from functools import reduce
 
-import einops
 import torch
 import torch.nn.functional as F
-from einops import EinopsError
-from einops.layers.torch import Rearrange as EinopsRearrange
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from blocks.errors import BlockError, must_be_positive, must_be_share, must_divide
-
-LETTERS = {"b": "batch", "t": "tokens", "n": "tokens", "d": "dim", "c": "channels", "h": "height", "w": "width"}
 
 
 def _must_agree(inputs: tuple[Tensor, ...], purpose: str) -> None:
@@ -54,6 +48,10 @@ class Add(nn.Module):
         _must_agree(inputs, "add")
         return reduce(torch.add, inputs)
 
+    @staticmethod
+    def expression(*inputs: str) -> str:
+        return " + ".join(inputs)
+
 
 class Subtract(nn.Module):
     """The first input less the second.
@@ -76,6 +74,10 @@ class Subtract(nn.Module):
         _must_agree(inputs, "subtract")
         return inputs[0] - inputs[1]
 
+    @staticmethod
+    def expression(*inputs: str) -> str:
+        return " - ".join(inputs)
+
 
 class Multiply(nn.Module):
     """The elementwise product of the inputs.
@@ -93,6 +95,10 @@ class Multiply(nn.Module):
     def forward(self, *inputs: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         _must_agree(inputs, "multiply")
         return reduce(torch.mul, inputs)
+
+    @staticmethod
+    def expression(*inputs: str) -> str:
+        return " * ".join(inputs)
 
 
 class Concat(nn.Module):
@@ -128,6 +134,10 @@ class Concat(nn.Module):
                 )
         return torch.cat(inputs, dim=axis)
 
+    @staticmethod
+    def expression(*inputs: str, axis: int = -1) -> str:
+        return f"torch.cat(({', '.join(inputs)}), dim={axis})"
+
 
 class MatMul(nn.Module):
     """The matrix product of the last two axes of two inputs; axes before them are matched.
@@ -161,6 +171,11 @@ class MatMul(nn.Module):
                 "the inner sizes of a matrix product must agree", got=got, fits="(..., n, k) and (..., k, m)"
             )
         return a @ b
+
+    @staticmethod
+    def expression(*inputs: str, transpose: bool = False) -> str:
+        first, second = inputs
+        return f"{first} @ {second}{'.transpose(-2, -1)' if transpose else ''}"
 
 
 class Part(nn.Module):
@@ -197,6 +212,10 @@ class Part(nn.Module):
         must_divide("of", self.of, f"axis {self.axis}", x.shape[axis])
         length = x.shape[axis] // self.of
         return x.narrow(axis, self.index * length, length)
+
+    @staticmethod
+    def expression(x: str, index: int, of: int, axis: int = -1) -> str:
+        return f"{x}.chunk({of}, dim={axis})[{index}]"
 
 
 def _axis_index(axis: int, count: int) -> int:
@@ -237,6 +256,12 @@ class Slice(nn.Module):
             raise BlockError("nothing is left of the axis", got=got, fits=f"start below stop, both within {size}")
         return x.narrow(self.axis, start, stop - start)
 
+    @staticmethod
+    def expression(x: str, start: int = 0, stop: int | None = None, axis: int = 1) -> str:
+        taken = f"{start or ''}:{'' if stop is None else stop}"
+        places = [":"] * axis + [taken] if axis >= 0 else ["...", taken] + [":"] * (-axis - 1)
+        return f"{x}[{', '.join(places)}]"
+
 
 class Flip(nn.Module):
     """Turn an axis around: the last comes first.
@@ -257,6 +282,10 @@ class Flip(nn.Module):
 
     def forward(self, x: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
         return x.flip(self.axis)
+
+    @staticmethod
+    def expression(x: str, axis: int = 1) -> str:
+        return f"{x}.flip({axis})"
 
 
 class UnitNorm(nn.Module):
@@ -304,6 +333,10 @@ class Gain(nn.Module):
 
     def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         return x * self.factor
+
+    @staticmethod
+    def expression(x: str, factor: float) -> str:
+        return f"{x} * {factor!r}"
 
 
 class LayerScale(nn.Module):
@@ -403,46 +436,3 @@ class DropPath(nn.Module):
             return x
         kept = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(1 - self.rate)
         return x * kept.div_(1 - self.rate)
-
-
-class Rearrange(nn.Module):
-    """Reorder, split and merge axes, in the language of einops.
-
-    Args:
-        pattern: for example "batch channels height width -> batch (height width) channels".
-        sizes: sizes of axes that the input does not give, for example {height: 14}.
-
-    Shape:
-        as `pattern` says
-
-    Raises:
-        BlockError: the pattern is no pattern, or the input does not match it; the text is that of einops.
-
-    Source:
-        Rogozhnikov 2022, "Einops: clear and reliable tensor manipulations with Einstein-like notation", ICLR.
-    """
-
-    def __init__(self, pattern: str, sizes: dict[str, int] | None = None):
-        super().__init__()
-        self.pattern, self.sizes = pattern, dict(sizes or {})
-        try:
-            EinopsRearrange(pattern, **self.sizes)
-        except EinopsError as error:
-            raise BlockError("einops cannot read the pattern", got=_one_line(error)) from error
-
-    @property
-    def axis_names(self) -> tuple[str | None, ...]:
-        """Names of the axes that leave, for expressions in YAML: words of the pattern, or what a letter stands for."""
-        right = self.pattern.split("->")[1]
-        groups = re.findall(r"\([^)]*\)|\S+", right)
-        return tuple(None if not group.isidentifier() else LETTERS.get(group, group) for group in groups)
-
-    def forward(self, x: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
-        try:
-            return einops.rearrange(x, self.pattern, **self.sizes)
-        except EinopsError as error:
-            raise BlockError("the input does not match the pattern", got=_one_line(error)) from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -12,7 +12,6 @@ from blocks.graph.emit.block import Block, CannotEmit, Unit
 from blocks.graph.emit.body import Bodies
 from blocks.graph.emit.forward import Forward
 from blocks.graph.emit.group import Group, mode
-from blocks.graph.emit.joint import JOINTS
 from blocks.graph.emit.source import Source
 from blocks.graph.emit.text import docstring, lay, quotes, statements, tidy
 from blocks.graph.module import Graph
@@ -56,9 +55,7 @@ def _uses(planned: Any) -> tuple[dict[type, list[Any]], dict[type, set[str]]]:
 
     def take(recipe: Recipe) -> None:
         kind: Any = recipe.factory
-        if not kind.__module__.startswith("torch.") and not (
-            kind.__name__.lower() in JOINTS and kind.__module__.startswith("blocks.")
-        ):
+        if not kind.__module__.startswith("torch.") and not hasattr(kind, "expression"):
             uses.setdefault(kind, []).append(recipe.arguments)
         for value in recipe.arguments.values():
             if isinstance(value, Recipe):

@@ -9,7 +9,6 @@ from torch import nn
 
 from blocks.graph.atom import Recipe
 from blocks.graph.emit.group import Code, Group, Made, mode
-from blocks.graph.emit.joint import JOINTS
 from blocks.graph.module import Graph
 
 WIDTHS = ("dim", "normalized_shape", "in_features", "out_features", "channels", "in_channels", "out_channels",
@@ -60,9 +59,9 @@ class Bodies:
         return {name: child for name, child in graph._modules.items() if child is not None and not self.joint(child)}
 
     def joint(self, module: nn.Module) -> bool:
+        """Whether a block is one expression, by its own word."""
         recipe = self.recipes.get(id(module))
-        kind: Any = getattr(recipe, "factory", None)
-        return kind is not None and kind.__name__.lower() in JOINTS and kind.__module__.startswith("blocks.")
+        return recipe is not None and hasattr(recipe.factory, "expression")
 
     def callee(self, module: nn.Module) -> Any:
         if id(module) in self.of:

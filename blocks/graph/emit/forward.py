@@ -1,12 +1,15 @@
 """The forward of a body from its graph: one statement a node, joints as operators, repeats as loops."""
 
+import re
 from typing import Any
 
 from torch import fx
 
+from blocks.errors import BlockError
+from blocks.graph.atom import Recipe
+from blocks.graph.emit.block import CannotEmit
 from blocks.graph.emit.body import Bodies
 from blocks.graph.emit.group import Group, mode
-from blocks.graph.emit.joint import JOINTS
 from blocks.graph.module import Graph, Scan
 
 
@@ -55,11 +58,7 @@ class Forward:
         self._flush(None if looped else node)
         arguments = [self._read(item) for item in node.args]
         if self.bodies.joint(module):
-            recipe = self.bodies.recipes[id(module)]
-            kind = recipe.factory.__name__.lower()
-            operands = [f"({a})" if " " in a and _loose(a) else a for a in arguments]
-            text = JOINTS[kind](operands if kind != "concat" else arguments, recipe.arguments)
-            self.texts[node] = text
+            self.texts[node] = expression(self.bodies.recipes[id(module)], arguments)
         elif looped:
             self._loop(node, module, target, arguments)
             return
@@ -137,6 +136,20 @@ class Forward:
             (f"def step(self, {', '.join(self.parameters)}) -> {self.result}:", self.lines),
             (f"def forward({head}) -> {result}:", lines),
         ]
+
+
+def expression(recipe: Recipe, operands: list[str]) -> str:
+    """What a block comes down to, with its operands in brackets where they need them."""
+    marks = [f"\0{index}\0" for index in range(len(operands))]
+    kind: Any = recipe.factory
+    try:
+        text: str = kind.expression(*marks, **recipe.arguments)
+    except BlockError as error:
+        raise CannotEmit(f"{error.problem}: {error.got}") from error
+    for mark, operand in zip(marks, operands, strict=True):
+        free = re.search(rf"(?:^|[(,] ?){mark}(?:$|[,)])", text)
+        text = text.replace(mark, operand if free or not _loose(operand) else f"({operand})")
+    return text
 
 
 def _loose(text: str) -> bool:
