@@ -11,7 +11,7 @@ from blocks.graph.atom import Recipe
 from blocks.graph.emit.block import Block, CannotEmit, Unit
 from blocks.graph.emit.body import Bodies
 from blocks.graph.emit.forward import Forward
-from blocks.graph.emit.group import Group, mode
+from blocks.graph.emit.group import Group, Made, mode
 from blocks.graph.emit.source import Source
 from blocks.graph.emit.text import docstring, lay, quotes, statements, tidy
 from blocks.graph.module import Graph
@@ -30,12 +30,12 @@ def emit(planned: Any, title: str, command: str, about: str = "") -> str:
     Raises:
         CannotEmit: a block whose source cannot stand alone.
     """
+    planned = planned.whole()
     uses, ports = _uses(planned)
     source = Source(uses, ports)
     names = {kind.__name__ for kind in source.blocks}
     labels = dict(_labels(planned.rows))
-    bodies = Bodies(planned.model, planned.assembler.recipes, labels, _class_name(title, names), set(names),
-                    source.settled())  # fmt: skip
+    bodies = Bodies(planned.model, planned.assembler, labels, _class_name(title, names), set(names), source.settled())
     parts = [_helper(unit) for unit in source.helpers.values()]
     parts += [_block(block) for block in source.blocks.values()]
     parts += [_body(bodies, group, _aliases(bodies) if planned.model in group.members else [])
@@ -61,8 +61,10 @@ def _uses(planned: Any) -> tuple[dict[type, list[Any]], dict[type, set[str]]]:
             if isinstance(value, Recipe):
                 take(value)
 
+    idle = planned.assembler.idle
+    busy = {recipe.factory for module, recipe in recipes.items() if module not in idle}
     for module in planned.model.modules():
-        if id(module) in recipes:
+        if id(module) in recipes and recipes[id(module)].factory in busy:
             take(recipes[id(module)])
         if isinstance(module, Graph):
             for node in module.graph.nodes:
@@ -175,8 +177,11 @@ def _body(bodies: Bodies, group: Group, after: list[str]) -> list[str]:
 
 
 def _kind(values: list[Any]) -> str:
+    if any(isinstance(value, Made) for value in values):
+        return "nn.Module"
     if all(isinstance(value, str) and type(value) is not str for value in values):
-        return "tuple" if all(value.startswith("(") for value in values) else "nn.Module"
+        begins = {"(": "tuple", "[": "list"}
+        return " | ".join(sorted({begins.get(value[0], "nn.Module") for value in values}))
     kinds = sorted({type(value).__name__ if value is not None else "None" for value in values} - {"Code"})
     kinds = [kind for kind in kinds if kind != "None"] + ["None"] * ("None" in kinds)
     return " | ".join(kinds) or "nn.Module"

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -14,13 +14,17 @@ from blocks.graph.module import Graph
 WIDTHS = ("dim", "normalized_shape", "in_features", "out_features", "channels", "in_channels", "out_channels",
           "num_features", "num_channels", "features", "hidden_size", "groups", "context_dim")  # fmt: skip
 
+SIDES = {"height": "side", "width": "side"}
+
 
 class Bodies:
     """All classes of a model's bodies, the innermost first."""
 
-    def __init__(self, model: Graph, recipes: Mapping[int, Recipe], labels: Mapping[str, str], title: str,
+    def __init__(self, model: Graph, assembler: Any, labels: Mapping[str, str], title: str,
                  taken: set[str], settled: Mapping[type, set[str]]):  # fmt: skip
-        self.model, self.recipes, self.labels, self.settled = model, recipes, labels, settled
+        self.model, self.labels, self.settled = model, labels, settled
+        self.recipes: Mapping[int, Recipe] = assembler.recipes
+        self.idle: set[int] = assembler.idle
         self.paths = {id(module): path for path, module in model.named_modules()}
         graphs = [m for m in model.modules() if isinstance(m, Graph) and mode(m) in (None, "list")]
         heights = {id(graph): self._height(graph) for graph in graphs}
@@ -33,6 +37,9 @@ class Bodies:
             self._order(group, ordered)
         self.groups = ordered
         self._name(title, taken)
+        for group in self.groups:
+            children = [self.children(member) for member in group.members]
+            group.silent = {name for name in children[0] if all(id(each[name]) in self.idle for each in children)}
         for group in self.groups:
             self._parameters(group)
 
@@ -148,7 +155,7 @@ class Bodies:
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, Recipe):
-            return Code(self.text(Made(value.factory, {k: self._value(v) for k, v in value.arguments.items()})))
+            return Made(value.factory, {k: self._value(v) for k, v in value.arguments.items()})
         return value
 
     def text(self, made: Made) -> str:
@@ -157,6 +164,8 @@ class Bodies:
         return self.call(made.callee, {k: self.literal(v) for k, v in made.arguments.items()}, made.arguments)
 
     def literal(self, value: Any) -> str:
+        if isinstance(value, Made):
+            return self.text(value)
         return str(value) if isinstance(value, Code) else repr(value)
 
     def call(self, callee: Any, texts: Mapping[str, str], values: Mapping[str, Any]) -> str:
@@ -186,16 +195,26 @@ class Bodies:
         columns: dict[str, tuple[str, list[Any]]] = {}
 
         def parameter(child: str, argument: str, values: list[Any]) -> str:
-            if all(repr(value) == repr(values[0]) for value in values):
-                return self.literal(values[0])
+            literals = [self.literal(value) for value in values]
+            if len(set(literals)) == 1:
+                return literals[0]
+            first = values[0]
+            if isinstance(first, Made) and all(
+                isinstance(v, Made) and v.callee is first.callee and not v.elements for v in values
+            ):
+                return self.call(first.callee, {
+                    key: parameter(child, key, [self._argument(made, key) for made in values])
+                    for key in self._keys(values)
+                }, first.arguments)  # fmt: skip
             wide = argument in WIDTHS
+            same = "width" if wide else SIDES.get(argument, argument)
             for name, (kind, known) in columns.items():
-                if (
-                    repr(known) == repr(values)
-                    and kind == ("width" if wide else argument)
-                    and not isinstance(values[0], Code)
-                ):
+                if isinstance(first, Code | Made):
+                    break
+                if kind == same and repr(known) == repr(values):
                     return name
+                if kind == "width" and (wide or argument == "hidden") and (times := _multiple(values, known)):
+                    return f"{times} * {name}"
             name = argument
             if argument.startswith(("in_", "normalized", "num_")) or argument in ("dim", "channels"):
                 name = "channels" if "channels" in argument or argument == "num_features" else "dim"
@@ -203,17 +222,17 @@ class Bodies:
                 name = "hidden" if child == "expand" else "features"
             if name in columns or name in dir(nn.Module):
                 name = f"{child}_{argument}" if not child.isdigit() else f"{argument}_{child}"
-            columns[name] = ("width" if wide else argument, values)
+            columns[name] = (same, values)
             return name
 
-        for name in self.children(group.members[0]):
+        for name in (name for name in self.children(group.members[0]) if name not in group.silent):
             mades = [self.made(self.children(member)[name]) for member in group.members]
             first = mades[0]
             if name in group.holes or any(made.callee is not first.callee for made in mades):
-                texts = [Code(self.text(made)) for made in mades]
+                texts = [self.text(made) for made in mades]
                 group.lines[name] = texts[0] if len(set(texts)) == 1 else name
                 if len(set(texts)) > 1:
-                    columns[name] = ("hole", texts)
+                    columns[name] = ("hole", [*mades])
             elif first.elements:
                 kinds = {id(e.callee) for made in mades for e in made.elements}
                 if len(kinds) > 1 or len(mades) == 1:
@@ -224,11 +243,21 @@ class Bodies:
                 else:
                     group.lines[name] = self._container(first.callee, mades, lambda a, v, n=name: parameter(n, a, v))[0]
             else:
-                gone = set() if isinstance(first.callee, Group) else self.settled.get(first.callee, set())
-                keys = {key: None for made in mades for key in made.arguments if key not in gone}
-                texts_of = {key: parameter(name, key, [self._argument(made, key) for made in mades]) for key in keys}
+                texts_of = {
+                    key: parameter(name, key, [self._argument(made, key) for made in mades])
+                    for key in self._keys(mades)
+                }
                 group.lines[name] = self.call(first.callee, texts_of, first.arguments)
         group.parameters = {name: values for name, (_, values) in columns.items()}
+
+    def _tuple(self, row: Sequence[Any]) -> str:
+        return f"({', '.join(map(self.literal, row))}{',' if len(row) == 1 else ''})"
+
+    def _keys(self, mades: Sequence[Made]) -> dict[str, None]:
+        """Arguments that the constructor still takes, of any of them."""
+        callee = mades[0].callee
+        gone = set() if isinstance(callee, Group) else self.settled.get(callee, set())
+        return {key: None for made in mades for key in made.arguments if key not in gone}
 
     def _argument(self, made: Made, key: str) -> Any:
         if key in made.arguments:
@@ -241,19 +270,18 @@ class Bodies:
         if len({id(item.callee) for item in first}) > 1 or first[0].elements:
             inner = ", ".join(self.text(item) for item in first)
             return (f"{name}({inner})" if kind == "Sequential" else f"{name}([{inner}])",)
-        gone = set() if isinstance(first[0].callee, Group) else self.settled.get(first[0].callee, set())
-        keys = {key: None for made in mades for item in made.elements for key in item.arguments if key not in gone}
+        keys = self._keys([item for made in mades for item in made.elements])
         give = parameter or (lambda argument, values: self.literal(values[0]))
         texts, loops = {}, []
         for key in keys:
             rows = [[self._argument(item, key) for item in made.elements] for made in mades]
-            alike = all(len({repr(v) for v in row}) == 1 for row in rows)
+            alike = all(len({self.literal(v) for v in row}) == 1 for row in rows)
             # A module that is handed in stands once: each element needs one of its own.
-            if alike and (not isinstance(rows[0][0], Code) or len({repr(row[0]) for row in rows}) == 1):
+            handed = isinstance(rows[0][0], Code | Made) and len({self.literal(row[0]) for row in rows}) > 1
+            if alike and not handed:
                 texts[key] = give(key, [row[0] for row in rows])
             else:
-                literal = [Code(f"({', '.join(map(self.literal, row))},)".replace(",)", ",)" if len(row) == 1 else ")"))
-                           for row in rows]  # fmt: skip
+                literal = [Code(_progression(row) or self._tuple(row)) for row in rows]
                 texts[key] = key
                 loops.append((key, give(f"{key}s", literal)))
         call = self.call(first[0].callee, texts, first[0].arguments)
@@ -262,8 +290,33 @@ class Bodies:
         if not loops:
             head = f"for _ in range({give('depth', [len(made.elements) for made in mades])})"
         elif len(loops) == 1:
-            head = f"for {loops[0][0]} in {loops[0][1]}"
+            name_of, source = loops[0]
+            walked = re.fullmatch(r"\[(.*) for i in (range\(.*\))\]", source)
+            head = f"for i in {walked[2]}" if walked else f"for {name_of} in {source}"
+            if walked:
+                call = self.call(first[0].callee, {**texts, name_of: walked[1]}, first[0].arguments)
         else:
             head = f"for {', '.join(a for a, _ in loops)} in zip({', '.join(b for _, b in loops)}, strict=True)"
         inner = f"{call} {head}"
         return (f"{name}(*({inner}))" if kind == "Sequential" else f"{name}({inner})",)
+
+
+def _progression(row: Sequence[Any]) -> str | None:
+    """Rates that rise evenly, `0.1 * (i / 11)`, where that gives each of them to the bit and the numbers are many."""
+    if len(row) < 4 or not all(type(value) is float for value in row) or row[-1] <= 0:
+        return None
+    for whole in range(1, 200):
+        for last in range(len(row) - 1, whole + 1):
+            first, top = last - len(row) + 1, float(f"{row[-1] * whole / last:.4g}")
+            if all(top * ((first + at) / whole) == value for at, value in enumerate(row)):
+                return f"[{top!r} * (i / {whole}) for i in range({f'{first}, ' if first else ''}{last + 1})]"
+    return None
+
+
+def _multiple(values: Sequence[Any], known: Sequence[Any]) -> int | None:
+    """How many times `known` each of the values is, where they differ and it is the same for all."""
+    numbers = [*values, *known]
+    if not all(type(number) is int and number > 0 for number in numbers) or len(set(known)) == 1:
+        return None
+    times = values[0] // known[0]
+    return times if 2 <= times <= 4 and all(a == times * b for a, b in zip(values, known, strict=True)) else None

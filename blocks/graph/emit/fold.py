@@ -160,9 +160,10 @@ def _split(statement: ast.stmt) -> list[ast.stmt]:
     target, value = statement.targets[0], statement.value
     if not (isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts)):
         return [statement]
-    names = assigned([statement])
-    if any(isinstance(node, ast.Name) and node.id in names and isinstance(node.ctx, ast.Load)
-           for node in ast.walk(value)) or not any(isinstance(item, ast.Constant) for item in value.elts):  # fmt: skip
+    pairs = list(zip(target.elts, value.elts, strict=True))
+    settled = {node.id for a, b in pairs if isinstance(b, ast.Constant) for node in ast.walk(a)
+               if isinstance(node, ast.Name)}  # fmt: skip
+    if not settled or any(isinstance(node, ast.Name) and node.id in settled for node in ast.walk(value)):
         return [statement]
     made: list[ast.stmt] = []
     variable = [(a, b) for a, b in zip(target.elts, value.elts, strict=True) if not isinstance(b, ast.Constant)]

@@ -17,12 +17,16 @@ class Forward:
     """Lines of `forward` (or of a scan's `step`), with its parameters."""
 
     def __init__(self, bodies: Bodies, group: Group):
-        self.bodies, self.graph = bodies, group.members[0]
+        self.bodies, self.graph, self.silent = bodies, group.members[0], group.silent
         self.texts: dict[fx.Node, str] = {}
         self.loose: fx.Node | None = None  # the value of the statement before, not written yet
         self.lines: list[str] = []
         self.parameters: list[str] = []
         self.itself = mode(self.graph) == "list"
+        for node in list(self.graph.graph.nodes):
+            if node.op == "call_module" and node.target in self.silent:
+                node.replace_all_uses_with(node.args[0])  # its readers read what it would hand on
+                self.graph.graph.erase_node(node)
         for node in self.graph.graph.nodes:
             getattr(self, f"_{node.op}")(node)
 

@@ -22,6 +22,7 @@ class Group:
     parameters: dict[str, list[Any]] = field(default_factory=dict)
     lines: dict[str, str] = field(default_factory=dict)  # the expression that makes each child
     holes: set[str] = field(default_factory=set)
+    silent: set[str] = field(default_factory=set)  # children that do nothing in any member
 
 
 @dataclass
