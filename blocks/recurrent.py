@@ -5,7 +5,7 @@ padding mask is True where a token is real; padding stands behind the tokens. It
 slow on a CPU, and for whose lengths a GPU must be waited for) and no loop over the steps.
 """
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -103,6 +103,18 @@ class _Recurrence(nn.Module):
         for name, last in zip(names, states, strict=True):
             memory.keep(name, last)
         return x, *states
+
+    @classmethod
+    def layer(
+        cls, dim: int, *, hidden: int, layers: int = 1, bidirectional: bool = False, dropout: float = 0.0, **more: Any
+    ) -> tuple[type[nn.Module], dict[str, Any], tuple[str, ...]]:
+        options: dict[str, Any] = {"input_size": dim, "hidden_size": hidden, "batch_first": True}
+        options |= {"num_layers": layers} if layers > 1 else {}
+        options |= {"bidirectional": True} if bidirectional else {}
+        options |= {"dropout": dropout} if dropout else {}
+        options |= {} if more.get("nonlinearity", "tanh") == "tanh" else more
+        last = ("[1]",) if len(cls.outputs) == 2 else ("[1][0]", "[1][1]")
+        return getattr(nn, cls.__name__), options, ("{}[0]", *(f"{{}}{place}.transpose(0, 1)" for place in last))
 
     def _initial(self, x: Tensor, state: Tensor | None) -> Tensor:
         """(batch, levels, hidden), or nothing, to the (levels, batch, hidden) of the kernel."""

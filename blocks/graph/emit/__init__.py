@@ -9,12 +9,11 @@ from typing import Any
 
 from blocks.graph.atom import Recipe
 from blocks.graph.emit.block import Block, CannotEmit, Unit
-from blocks.graph.emit.body import Bodies
+from blocks.graph.emit.body import Bodies, is_layer, ports_of
 from blocks.graph.emit.forward import Forward
 from blocks.graph.emit.group import Group, Made, mode
 from blocks.graph.emit.source import Source
 from blocks.graph.emit.text import docstring, lay, quotes, statements, tidy
-from blocks.graph.module import Graph
 from blocks.graph.room import Row
 
 
@@ -35,7 +34,8 @@ def emit(planned: Any, title: str, command: str, about: str = "") -> str:
     source = Source(uses, ports)
     names = {kind.__name__ for kind in source.blocks}
     labels = dict(_labels(planned.rows))
-    bodies = Bodies(planned.model, planned.assembler, labels, _class_name(title, names), set(names), source.settled())
+    bodies = Bodies(planned.model, planned.assembler, labels, _class_name(title, names), set(names), source.settled(),
+                    ports)  # fmt: skip
     parts = [_helper(unit) for unit in source.helpers.values()]
     parts += [_block(block) for block in source.blocks.values()]
     parts += [_body(bodies, group, _aliases(bodies) if planned.model in group.members else [])
@@ -48,33 +48,24 @@ def emit(planned: Any, title: str, command: str, about: str = "") -> str:
 
 
 def _uses(planned: Any) -> tuple[dict[type, list[Any]], dict[type, set[str]]]:
-    """With which arguments each block is made, and which ports are given to it."""
+    """With which arguments each block that is written out is made, and which ports are given to it."""
     uses: dict[type, list[Any]] = {}
-    ports: dict[type, set[str]] = {}
-    recipes = planned.assembler.recipes
+    recipes, idle = planned.assembler.recipes, planned.assembler.idle
+    ports = ports_of(planned.model, recipes)
+    busy = {recipe.factory for module, recipe in recipes.items() if module not in idle}
 
     def take(recipe: Recipe) -> None:
         kind: Any = recipe.factory
-        if not kind.__module__.startswith("torch.") and not hasattr(kind, "expression"):
+        written = kind.__module__.startswith("torch.") or hasattr(kind, "expression") or is_layer(kind, ports)
+        if not written:
             uses.setdefault(kind, []).append(recipe.arguments)
         for value in recipe.arguments.values():
             if isinstance(value, Recipe):
                 take(value)
 
-    idle = planned.assembler.idle
-    busy = {recipe.factory for module, recipe in recipes.items() if module not in idle}
     for module in planned.model.modules():
         if id(module) in recipes and recipes[id(module)].factory in busy:
             take(recipes[id(module)])
-        if isinstance(module, Graph):
-            for node in module.graph.nodes:
-                if node.op != "call_module":
-                    continue
-                recipe = recipes.get(id(module.get_submodule(node.target)))
-                if recipe is not None and not recipe.factory.__module__.startswith("torch."):
-                    code = recipe.factory.forward.__code__
-                    order = code.co_varnames[1 : code.co_argcount]
-                    ports.setdefault(recipe.factory, set()).update(order[: len(node.args)], node.kwargs)
     return uses, ports
 
 

@@ -104,7 +104,8 @@ class Block:
         self.node = Plainer(space).visit(copy.deepcopy(found))
         self.units = {item.name: Unit(item, self) for item in self.node.body if isinstance(item, ast.FunctionDef)}
         self.plain = all(base is nn.Module for base in kind.__bases__)
-        for name in ("idle", "axis_names", "step"):  # what the assembler and decoding ask for
+        self.homes = {kind.__module__}
+        for name in ("idle", "axis_names", "step", "layer"):  # what the assembler, decoding and emit ask for
             if name in self.units:
                 self.node.body.remove(self.units.pop(name).node)
 
@@ -131,3 +132,59 @@ class Block:
                 changed |= self.known.get(target.attr) is not PRESENT
                 self.known[target.attr] = PRESENT
         return changed
+
+    def absorb(self, base: "Block") -> bool:
+        """Become a class without its base, which no other class of the file needs; whether that can be done."""
+        start, first = self.units.get("__init__"), base.units.get("__init__")
+        calls = [node for unit in self.units.values() for node in ast.walk(unit.node) if _is_super(node)]
+        if not base.plain or any(node.attr != "__init__" for node in calls) or len(calls) > 1:  # type: ignore[attr-defined]
+            return False
+        if start is not None and first is not None and calls:
+            bound = _bound(start, first)
+            if bound is None:
+                return False
+            start.node.body = bound
+        named = {target.id for item in self.node.body for target in _targets(item)}
+        kept = [item for item in base.node.body if not (isinstance(item, ast.FunctionDef) and item.name in self.units)]
+        kept = [item for item in kept if not {target.id for target in _targets(item)} & named]
+        self.node.body += [item for item in kept if not _is_said(item)]
+        self.units = {**{name: unit for name, unit in base.units.items() if name not in self.units}, **self.units}
+        for unit in self.units.values():
+            unit.owner = self
+        self.node.bases = base.node.bases
+        self.plain, self.homes = True, self.homes | base.homes
+        return True
+
+
+def _is_super(node: ast.AST) -> bool:
+    """`super().method`."""
+    inner = node.value if isinstance(node, ast.Attribute) else None
+    return isinstance(inner, ast.Call) and isinstance(inner.func, ast.Name) and inner.func.id == "super"
+
+
+def _is_said(item: ast.stmt) -> bool:
+    return isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant)
+
+
+def _targets(item: ast.stmt) -> list[ast.Name]:
+    found = item.targets if isinstance(item, ast.Assign) else [item.target] if isinstance(item, ast.AnnAssign) else []
+    return [target for target in found if isinstance(target, ast.Name)]
+
+
+def _bound(start: Unit, first: Unit) -> list[ast.stmt] | None:
+    """The body of a constructor with that of its base in place of `super().__init__(...)`."""
+    at = next((i for i, s in enumerate(start.node.body) if isinstance(s, ast.Expr) and isinstance(s.value, ast.Call)
+               and _is_super(s.value.func)), None)  # fmt: skip
+    if at is None:
+        return None
+    call: Any = start.node.body[at].value  # type: ignore[attr-defined]
+    order, defaults = [item.arg for item in first.parameters()], first.defaults()
+    names = [*order, *(item.arg for item in first.node.args.kwonlyargs)]
+    given = {**dict(zip(order, call.args, strict=False)), **{k.arg: k.value for k in call.keywords}}
+    values = {name: given.get(name, defaults.get(name)) for name in names}
+    if any(not isinstance(value, ast.Name | ast.Constant) for value in values.values()):
+        return None
+    put = [ast.Assign([ast.Name(name, ast.Store())], value, lineno=0) for name, value in values.items()
+           if not (isinstance(value, ast.Name) and value.id == name) and value is not None]  # fmt: skip
+    body: list[ast.stmt] = [*put, *copy.deepcopy(first.node.body)]
+    return [*start.node.body[:at], *body, *start.node.body[at + 1 :]]

@@ -17,14 +17,34 @@ WIDTHS = ("dim", "normalized_shape", "in_features", "out_features", "channels", 
 SIDES = {"height": "side", "width": "side"}
 
 
+def ports_of(model: Graph, recipes: Mapping[int, Recipe]) -> dict[type, set[str]]:
+    """Block -> the inputs of its forward that any node gives."""
+    ports: dict[type, set[str]] = {}
+    for graph in (module for module in model.modules() if isinstance(module, Graph)):
+        for node in graph.graph.nodes:
+            recipe = recipes.get(id(graph.get_submodule(node.target))) if node.op == "call_module" else None
+            kind: Any = getattr(recipe, "factory", None)
+            if recipe is not None and not kind.__module__.startswith("torch."):
+                code = kind.forward.__code__
+                order = code.co_varnames[1 : code.co_argcount]
+                ports.setdefault(kind, set()).update(order[: len(node.args)], node.kwargs)
+    return ports
+
+
+def is_layer(kind: Any, ports: Mapping[type, set[str]]) -> bool:
+    """Whether a block is a layer of torch.nn here, by its own word: nothing is given but its first input."""
+    return hasattr(kind, "layer") and len(ports.get(kind, ())) == 1
+
+
 class Bodies:
     """All classes of a model's bodies, the innermost first."""
 
     def __init__(self, model: Graph, assembler: Any, labels: Mapping[str, str], title: str,
-                 taken: set[str], settled: Mapping[type, set[str]]):  # fmt: skip
+                 taken: set[str], settled: Mapping[type, set[str]], ports: Mapping[type, set[str]]):  # fmt: skip
         self.model, self.labels, self.settled = model, labels, settled
         self.recipes: Mapping[int, Recipe] = assembler.recipes
         self.idle: set[int] = assembler.idle
+        self.ports = ports
         self.paths = {id(module): path for path, module in model.named_modules()}
         graphs = [m for m in model.modules() if isinstance(m, Graph) and mode(m) in (None, "list")]
         heights = {id(graph): self._height(graph) for graph in graphs}
@@ -76,7 +96,15 @@ class Bodies:
         if isinstance(module, Graph):
             kinds = {self.callee(child): None for child in module._modules.values() if child is not None}
             return mode(module), tuple(kinds) if len(kinds) == 1 else tuple(map(self.callee, module.children()))
-        return self.recipes[id(module)].factory
+        recipe = self.recipes[id(module)]
+        layer = self.layer(module)
+        return layer[0] if layer else recipe.factory
+
+    def layer(self, module: nn.Module) -> tuple[Any, dict[str, Any], tuple[str, ...]] | None:
+        """The layer of torch.nn that a block comes down to here: its class, arguments and outputs."""
+        recipe = self.recipes.get(id(module))
+        kind: Any = getattr(recipe, "factory", None)
+        return kind.layer(**recipe.arguments) if recipe and is_layer(kind, self.ports) else None
 
     def _code(self, graph: Graph) -> Any:
         joints = [
@@ -150,6 +178,8 @@ class Bodies:
             return Made(group, {name: values[index] for name, values in group.parameters.items()})
         if isinstance(module, Graph):
             return Made(mode(module), {}, [self.made(child) for child in module.children()])
+        if layer := self.layer(module):
+            return Made(*layer[:2])
         recipe = self.recipes[id(module)]
         return Made(recipe.factory, {k: self._value(v) for k, v in recipe.arguments.items()})
 
@@ -174,6 +204,9 @@ class Bodies:
             return f"{callee.name}({', '.join(texts[name] for name in callee.parameters)})"
         name = f"nn.{callee.__name__}" if callee.__module__.startswith("torch.") else callee.__name__
         known = inspect.signature(callee.__init__).parameters
+        if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in known.values()):
+            given = [text if at < 2 else f"{key}={text}" for at, (key, text) in enumerate(texts.items())]
+            return f"{name}({', '.join(given)})"
         shown, position = [], 0
         gone = self.settled.get(callee, set())
         for key, parameter in list(known.items())[1:]:

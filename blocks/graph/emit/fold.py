@@ -76,6 +76,16 @@ class Folder(ast.NodeTransformer):
             return node.body
         return node
 
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        """`x[:, 0:]` is x."""
+        self.generic_visit(node)
+        parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        everything = all(
+            isinstance(part, ast.Slice) and part.upper is part.step is None and (not part.lower or _is(part.lower, 0))
+            for part in parts
+        )
+        return node.value if everything and isinstance(node.ctx, ast.Load) else node
+
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
         name = ast.unparse(node.func)
@@ -86,6 +96,8 @@ class Folder(ast.NodeTransformer):
             node.keywords = [
                 item for item in node.keywords if not (item.arg in usual and _is(item.value, usual[item.arg]))
             ]
+        if name == "F.embedding" and len(node.args) == 3 and _is(node.args[2], None):
+            node.args.pop()
         if name in ("nn.Linear", "nn.Conv1d", "nn.Conv2d"):
             node.keywords = [item for item in node.keywords if not (item.arg == "bias" and _is(item.value, True))]
         if name == "isinstance" and isinstance(node.args[0], ast.Constant) and ast.unparse(node.args[1]) == "int":
@@ -181,9 +193,18 @@ def drop_unread(function: ast.FunctionDef) -> None:
     while True:
         read = {node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
         before = ast.dump(function)
-        function.body = _without(function.body, read) or [ast.Pass()]
+        function.body = _returned(_without(function.body, read)) or [ast.Pass()]
         if ast.dump(function) == before:
             return
+
+
+def _returned(body: list[ast.stmt]) -> list[ast.stmt]:
+    """`x = f(x)`, `return x` is `return f(x)`."""
+    if len(body) < 2 or not isinstance(body[-1], ast.Return) or not isinstance(body[-2], ast.Assign):
+        return body
+    (target, *others), value = body[-2].targets, body[-1].value
+    same = isinstance(target, ast.Name) and isinstance(value, ast.Name) and target.id == value.id and not others
+    return [*body[:-2], ast.Return(body[-2].value)] if same else body
 
 
 def _without(body: list[ast.stmt], read: set[str]) -> list[ast.stmt]:

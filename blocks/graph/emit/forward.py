@@ -90,14 +90,16 @@ class Forward:
 
     def _call_function(self, node: fx.Node) -> None:
         source: Any = node.args[0]
-        index = node.args[1]
+        index: Any = node.args[1]
+        layer = self.bodies.layer(self.graph.get_submodule(source.target)) if source.op == "call_module" else None
+        taken = layer[2][index] if layer else f"{{}}[{index}]"
         if self.loose is not None and self.loose is source and len(source.users) == 1:
             self._flush(node)
-            self.texts[node] = f"{self.texts[source]}[{index}]"
+            self.texts[node] = taken.format(self.texts[source])
             self.loose = node
             return
         self._flush()
-        self.texts[node] = f"{self._read(source)}[{index}]"
+        self.texts[node] = taken.format(self._read(source))
 
     def _output(self, node: fx.Node) -> None:
         self._flush(node)

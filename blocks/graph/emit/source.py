@@ -51,9 +51,21 @@ class Source:
         block = self.blocks[kind] = Block(kind, file, space)
         for unit in block.units.values():
             self.home[id(unit)] = kind.__module__
+        self._absorb(block)
         if not block.plain or any(kind in other.__bases__ for other in self.uses):
             return
         self._settle_block(block)
+
+    def _absorb(self, block: Block) -> None:
+        """Do without a base that stands for this class alone."""
+        base: Any = block.kind.__base__
+        inner = self.blocks.get(base)
+        alone = inner is not None and len(block.kind.__bases__) == 1 and base not in self.uses
+        others = [
+            kind for kind in (*self.uses, *self.blocks) if issubclass(kind, base) and kind not in (block.kind, base)
+        ]
+        if inner is not None and alone and not others and block.absorb(inner):
+            del self.blocks[base]
 
     def _settle_block(self, block: Block) -> None:
         start, forward = block.units.get("__init__"), block.units.get("forward")
@@ -116,15 +128,17 @@ class Source:
                     del block.units[unit.node.name]
         reached = {node.id for unit in self._functions() for node in ast.walk(unit.node) if isinstance(node, ast.Name)}
         self.helpers = {name: unit for name, unit in self.helpers.items() if name in reached}
-        for kind, block in self.blocks.items():
-            self._resolve(block.node, kind.__module__, False)
+        for block in self.blocks.values():
+            for module in sorted(block.homes):
+                self._resolve(block.node, module, False)
         for unit in self.helpers.values():
             self._resolve(unit.node, self.home[id(unit)], False)
 
     def _find_helpers(self) -> bool:
         before = len(self.helpers)
         for unit in self._functions():
-            self._resolve(unit.node, self.home[id(unit)], True)
+            for module in sorted(unit.owner.homes) if unit.owner else [self.home[id(unit)]]:
+                self._resolve(unit.node, module, True)
         return len(self.helpers) != before
 
     def _resolve(self, node: ast.AST, module: str, helpers: bool) -> None:
