@@ -58,6 +58,11 @@ parameters    MACs    off  use
    104,142  2.68 M  +4.1%  model=swin model.params.dim=28
 """
     )
+    assert main(["fit", "model=vit,swin", "params.dim=?", "parameters=1e5", "data.val=0.2", "--commands"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "python train.py model=vit data.val=0.2 model.params.dim=44",
+        "python train.py model=swin data.val=0.2 model.params.dim=28",
+    ]
 
 
 @pytest.mark.parametrize(
