@@ -132,6 +132,9 @@ def merge_heads(x: Float[Tensor, "batch heads tokens head_dim"]) -> Float[Tensor
 class SelfAttention(nn.Module):
     """Multi-head scaled dot-product self-attention, with grouped keys and values if asked.
 
+    Formula:
+        softmax(Q Kᵀ / √head_dim + bias) V, then the output projection; Q, K, V = x W
+
     Args:
         dim: width of a token; inferred from the input.
         heads: number of heads; divides `dim` where `head_dim` is not given.
@@ -253,6 +256,9 @@ class SelfAttention(nn.Module):
 class CrossAttention(nn.Module):
     """Multi-head attention of tokens to the tokens of a context.
 
+    Formula:
+        softmax(Q Kᵀ / √head_dim) V, then the output projection; Q = x W, and K, V = context W
+
     Args:
         dim: width of a token; inferred from the input.
         context_dim: width of a context token; inferred from `context`.
@@ -354,6 +360,9 @@ class CrossAttention(nn.Module):
 
 class LinearAttention(nn.Module):
     """Self-attention with the kernel (elu(q) + 1) · (elu(k) + 1) in place of the softmax: linear in the tokens.
+
+    Formula:
+        φ(Q) (φ(K)ᵀ V) / (φ(Q) Σ φ(K)), with φ(x) = elu(x) + 1
 
     Args:
         dim: width of a token; inferred from the input.

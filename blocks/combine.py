@@ -34,6 +34,9 @@ def _must_agree(inputs: tuple[Tensor, ...], purpose: str) -> None:
 class Add(nn.Module):
     """The sum of the inputs.
 
+    Formula:
+        a + b + ...
+
     Shape:
         several inputs with as many axes, each of the same size or 1 -> the larger size on every axis
 
@@ -55,6 +58,9 @@ class Add(nn.Module):
 
 class Subtract(nn.Module):
     """The first input less the second.
+
+    Formula:
+        a - b
 
     Shape:
         two inputs with as many axes, each of the same size or 1 -> the larger size on every axis
@@ -81,6 +87,9 @@ class Subtract(nn.Module):
 
 class Multiply(nn.Module):
     """The elementwise product of the inputs.
+
+    Formula:
+        a ⊙ b ⊙ ...
 
     Shape:
         several inputs with as many axes, each of the same size or 1 -> the larger size on every axis
@@ -141,6 +150,9 @@ class Concat(nn.Module):
 
 class MatMul(nn.Module):
     """The matrix product of the last two axes of two inputs; axes before them are matched.
+
+    Formula:
+        a b, or a bᵀ
 
     Args:
         transpose: turn the second input's last two axes around: a bᵀ, the similarity of every pair of rows.
@@ -291,6 +303,9 @@ class Flip(nn.Module):
 class UnitNorm(nn.Module):
     """Divide by the Euclidean length along the last axis: what is left is a direction.
 
+    Formula:
+        x / max(‖x‖, ε)
+
     Args:
         epsilon: the smallest length that is divided by.
 
@@ -312,6 +327,9 @@ class UnitNorm(nn.Module):
 
 class Gain(nn.Module):
     """Multiply by a number that is given, not learned.
+
+    Formula:
+        factor · x
 
     Args:
         factor: the number, alpha of DeepNorm say.
@@ -342,6 +360,9 @@ class Gain(nn.Module):
 class LayerScale(nn.Module):
     """Multiply every channel of the tokens by a learned number that starts small.
 
+    Formula:
+        γ ⊙ x
+
     Args:
         dim: width of a token; inferred from the input.
         initial: where all numbers start.
@@ -365,6 +386,9 @@ class LayerScale(nn.Module):
 class ChannelScale(nn.Module):
     """LayerScale for images: multiply every channel by a learned number that starts small.
 
+    Formula:
+        γ ⊙ x
+
     Args:
         channels: number of channels; inferred from the input.
         initial: where all numbers start.
@@ -387,6 +411,9 @@ class ChannelScale(nn.Module):
 class ReZero(nn.Module):
     """Multiply everything by one learned number that starts at zero, so that a residual branch starts closed.
 
+    Formula:
+        α x
+
     Args:
         initial: where the number starts.
 
@@ -407,6 +434,9 @@ class ReZero(nn.Module):
 
 class DropPath(nn.Module):
     """Zero a residual branch for some examples of the batch in training, and scale the others so that the mean stays.
+
+    Formula:
+        x · m / (1 - rate), with m = 0 for a share `rate` of the examples, else 1; x after training
 
     Args:
         rate: share of examples zeroed, in [0, 1).

@@ -14,6 +14,9 @@ from blocks.errors import BlockError, must_be_positive
 class PatchEmbedding(nn.Module):
     """Cut an image into patches and project each of them linearly, as one strided convolution.
 
+    Formula:
+        W · patch + b, for each patch
+
     Args:
         channels: channels of the image; inferred from the input.
         dim: width of a token.

@@ -182,6 +182,9 @@ def _one_piece(weights: list[Tensor]) -> list[Tensor]:
 class RNN(_Recurrence):
     """Elman's recurrent network: each state is made from the token and the state before it.
 
+    Formula:
+        h = tanh(W x + b + U h + c)
+
     Args:
         dim: width of a token; inferred from the input.
         hidden: width of the state, in each direction.
@@ -240,6 +243,9 @@ class RNN(_Recurrence):
 class GRU(_Recurrence):
     """Gated recurrent units: a gate chooses between the old state and a new one.
 
+    Formula:
+        h = (1 - z) ⊙ n + z ⊙ h, with r, z = σ(W x + U h + b) and n = tanh(W x + r ⊙ (U h + b))
+
     Args:
         dim: width of a token; inferred from the input.
         hidden: width of the state, in each direction.
@@ -282,6 +288,9 @@ class GRU(_Recurrence):
 
 class LSTM(_Recurrence):
     """Long short-term memory: gates decide what a cell takes in, keeps and shows.
+
+    Formula:
+        c = f ⊙ c + i ⊙ g and h = o ⊙ tanh(c), with i, f, o = σ(W x + U h + b) and g = tanh(W x + U h + b)
 
     Args:
         dim: width of a token; inferred from the input.

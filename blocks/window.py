@@ -48,6 +48,9 @@ def neighbour_mask(
 class WindowAttention(nn.Module):
     """Multi-head self-attention inside windows of a grid, which may be shifted, with a bias per relative position.
 
+    Formula:
+        softmax(Q Kᵀ / √head_dim + B + mask) V in each window; B is the table at the relative position
+
     Args:
         dim: width of a token; inferred from the input.
         height: rows of the grid; inferred from the input.
@@ -217,6 +220,9 @@ class WindowAttention(nn.Module):
 
 class PatchMerging(nn.Module):
     """Halves a grid: four neighbours become one token of twice the width.
+
+    Formula:
+        norm([top left, bottom left, top right, bottom right]) W
 
     Args:
         dim: width of a token; inferred from the input.
