@@ -1,4 +1,4 @@
-"""JSON Schema for editors: completes and checks models, options and maps of weights as they are written."""
+"""JSON Schema for editors: completes and checks model files and options as they are written."""
 
 import argparse
 from pathlib import Path
@@ -16,7 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Write `model.json`, `option.json` and `weights.json`."""
+    """Write `model.json` and `option.json`."""
     own = Path(chosen.config_dir) if chosen.config_dir else None
     if own and not own.is_dir():
         problem = Problem(f"no folder {chosen.config_dir!r}", "the command line", fits="a folder with model/")

@@ -180,19 +180,6 @@ def test_a_file_that_starts_from_another_says_only_what_differs():
     assert "'Linaer' is not one of" in told("model.json", "defaults: [vit]\ngraph: {head: {block: Linaer}}")
 
 
-@pytest.mark.parametrize("path", sorted((MODELS.parent / "weights").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_map_of_weights_fits(path):
-    assert told("weights.json", path.read_text("utf-8")) == ""
-
-
-@pytest.mark.parametrize(("text", "message"), [
-    ("map: {a: {form: b}}", "'form' was unexpected"), ("mapp: {a: b}", "'map' is a required property"),
-    ("map: {a: {from: b, fit: square}}", "'square' is not one of ['grid', 'window', 'first']"),
-])  # fmt: skip
-def test_a_mistake_in_a_map_is_flagged(text, message):
-    assert message in told("weights.json", text)
-
-
 @pytest.mark.parametrize(("text", "message"), [
     ("block: SelfAttention\nhaeds: 4", "'haeds' was unexpected"), ("block: Linear\nin: x", "should not be valid"),
     ("holes: [inner]\nbody: {a: {use: inner}}\nparam: {a: 1}", "'param' was unexpected"),

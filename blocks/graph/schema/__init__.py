@@ -20,7 +20,6 @@ from blocks.graph.schema.names import names_of, rules
 from blocks.graph.schema.nodes import blocks, defaults, nodes, slots_of
 from blocks.graph.schema.parts import DRAFT, Schema, head, text
 from blocks.graph.schema.values import values
-from blocks.graph.schema.weights import weights
 from blocks.graph.signature import signature_of
 from blocks.yaml_rules import Refused, check
 
@@ -56,7 +55,7 @@ def schemas(catalog: Mapping[str, Any], folders: Iterable[Path]) -> dict[str, Sc
     }
     model = {**head("A model of Dougong"), "allOf": [{"$ref": "#/definitions/model"}], "definitions": definitions}
     option = {**head("An option of a slot of Dougong"), "allOf": [{"$ref": "model.json#/definitions/file"}]}
-    return {"model.json": model, "option.json": option, "weights.json": weights()}
+    return {"model.json": model, "option.json": option}
 
 
 def _read(file: Path) -> Mapping[str, Any]:
