@@ -35,7 +35,7 @@ ABOUT = {
 
 
 def schemas() -> dict[str, Schema]:
-    """File name -> schema: one for each section, for `train.yaml`, experiments, maps of weights and Hydra's own folder."""
+    """File name -> schema: for each section, `train.yaml`, experiments, maps of weights, and Hydra's own folder."""
     made = {section: one(section) for section in config.TARGETS}
     bodies = {section: several(body) if section in NAMED else body for section, body in made.items()}
     files = {f"{section}.json": head(f"The section {section} of Dougong", body) for section, body in bodies.items()}
