@@ -464,5 +464,6 @@ class DropPath(nn.Module):
     def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
         if not self.training or self.rate == 0:
             return x
-        kept = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(1 - self.rate)
+        shape = (x.shape[0],) + (1,) * (x.ndim - 1)
+        kept = x.new_empty(shape).bernoulli_(1 - self.rate)
         return x * kept.div_(1 - self.rate)
