@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from blocks.graph.emit.fold import PRESENT, Known, drop_unread, fold
+from blocks.graph.emit.fold import PRESENT, Known, drop_unread, fold, is_own
+from blocks.graph.emit.spread import spread
 
 
 class CannotEmit(Exception):  # noqa: N818 - the command tells it as a ConfigError
@@ -91,8 +92,36 @@ class Unit:
                 self.remove(name)
                 self.gone[name] = value
         self.node.body = fold(self.node.body, dict(known), self.owner.known if self.owner else {}) or [ast.Pass()]
+        # Where a name is set on some paths only, the others read what was settled.
+        kept = [name for name in self.gone if self.gone[name] is not PRESENT and _reads_first(self.node.body, name)]
+        self.node.body[:0] = [_assign(name, self.gone[name]) for name in kept]
         drop_unread(self.node)
+        while spread(self.node):
+            self.node.body = fold(self.node.body, {}, self.owner.known if self.owner else {})
         return ast.dump(self.node) != before
+
+    def settle_result(self) -> None:
+        """Where a tensor or a tuple is announced and no tuple comes, say so."""
+        said = self.node.returns
+        results = [node.value for node in ast.walk(self.node) if isinstance(node, ast.Return)]
+        tuples = any(isinstance(value, ast.Tuple | ast.IfExp | None.__class__) for value in results)
+        if isinstance(said, ast.BinOp) and ast.unparse(said.left) == "Tensor" and not tuples:
+            self.node.returns = said.left if ast.unparse(said.right).startswith("tuple[") else said
+
+
+def _assign(name: str, value: Any) -> ast.Assign:
+    return ast.fix_missing_locations(ast.Assign([ast.Name(name, ast.Store())], ast.Constant(value), lineno=0))
+
+
+def _reads_first(body: list[ast.stmt], name: str) -> bool:
+    """Whether a name may be read before it is set."""
+    for statement in body:
+        found = [node for node in ast.walk(statement) if isinstance(node, ast.Name) and node.id == name]
+        if any(isinstance(node.ctx, ast.Load) for node in found):
+            return True
+        if found and isinstance(statement, ast.Assign):
+            return False
+    return False
 
 
 class Block:
@@ -108,30 +137,18 @@ class Block:
         for name in ("idle", "axis_names", "step", "layer"):  # what the assembler, decoding and emit ask for
             if name in self.units:
                 self.node.body.remove(self.units.pop(name).node)
+        plain = getattr(kind, "plain", None)
+        for name, other in plain.items() if isinstance(plain, dict) else ():
+            if name in self.units:
+                self.node.body.remove(self.units.pop(name).node)
+            for node in ast.walk(self.node):
+                if isinstance(node, ast.Attribute) and node.attr == name and is_own(node):
+                    node.attr = other
+            self.forget({"plain"})
 
-    def settle_attributes(self) -> bool:
-        """Attributes that are one constant need not be stored."""
-        start = self.units.get("__init__")
-        if start is None or not self.plain:
-            return False
-        changed = False
-        stored = [
-            node.attr for node in ast.walk(self.node)
-            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
-        ]  # fmt: skip
-        for statement in list(start.node.body):
-            target = statement.targets[0] if isinstance(statement, ast.Assign) else None
-            if not (isinstance(target, ast.Attribute) and stored.count(target.attr) == 1):
-                continue
-            value = statement.value  # type: ignore[attr-defined]
-            if isinstance(value, ast.Constant):
-                self.known[target.attr] = value.value
-                start.node.body.remove(statement)
-                changed = True
-            elif isinstance(value, ast.Name) and start.gone.get(value.id) is PRESENT:
-                changed |= self.known.get(target.attr) is not PRESENT
-                self.known[target.attr] = PRESENT
-        return changed
+    def forget(self, names: set[str]) -> None:
+        """Leave out what the class says of attributes."""
+        self.node.body = [item for item in self.node.body if not {t.id for t in _targets(item)} & names]
 
     def absorb(self, base: "Block") -> bool:
         """Become a class without its base, which no other class of the file needs; whether that can be done."""

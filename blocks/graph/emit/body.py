@@ -1,20 +1,20 @@
 """Bodies as classes: equal ones share one, with constructor arguments for what differs."""
 
+import ast
+import copy
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+from torch import fx, nn
 
 from blocks.graph.atom import Recipe
-from blocks.graph.emit.group import Code, Group, Made, mode
-from blocks.graph.module import Graph
-
-WIDTHS = ("dim", "normalized_shape", "in_features", "out_features", "channels", "in_channels", "out_channels",
-          "num_features", "num_channels", "features", "hidden_size", "groups", "context_dim")  # fmt: skip
-
-SIDES = {"height": "side", "width": "side"}
+from blocks.graph.emit.arguments import Arguments
+from blocks.graph.emit.call import Texts
+from blocks.graph.emit.group import Group, Layer, Made, mode
+from blocks.graph.emit.source import Source
+from blocks.graph.module import Graph, Scan
 
 
 def ports_of(model: Graph, recipes: Mapping[int, Recipe]) -> dict[type, set[str]]:
@@ -31,20 +31,70 @@ def ports_of(model: Graph, recipes: Mapping[int, Recipe]) -> dict[type, set[str]
     return ports
 
 
-def is_layer(kind: Any, ports: Mapping[type, set[str]]) -> bool:
-    """Whether a block is a layer of torch.nn here, by its own word: nothing is given but its first input."""
-    return hasattr(kind, "layer") and len(ports.get(kind, ())) == 1
+def layer_of(recipe: Recipe, ports: Mapping[type, set[str]], path: str) -> Layer | None:
+    """The layer of torch.nn that a block is by its own word, where nothing is given but its first input.
+
+    One that starts in its own way has to stand by a name: `self.embedding`, not an element of a list.
+    """
+    kind: Any = recipe.factory
+    if not isinstance(inspect.getattr_static(kind, "layer", None), classmethod) or len(ports.get(kind, ())) != 1:
+        return None
+    made = kind.layer(**recipe.arguments)
+    layer = Layer(*made)
+    return None if layer.start and path.rpartition(".")[2].isdigit() else layer
+
+
+def _code(graph: fx.Graph) -> str:
+    return re.sub(r"\s+", " ", graph.python_code("self").src)
+
+
+def _takes(module: Graph) -> str | None:
+    """The child that gets all inputs after the first, by their own names, and alone reads them."""
+    inputs = [] if isinstance(module, Scan) else [node for node in module.graph.nodes if node.op == "placeholder"][1:]
+    users = {user for node in inputs for user in node.users}
+    if len(users) != 1:
+        return None
+    call = users.pop()
+    given = all(call.kwargs.get(node.target) is node and node not in call.args for node in inputs)
+    return str(call.target) if call.op == "call_module" and given and len(call.kwargs) == len(inputs) else None
+
+
+def _loose(group: Group) -> Any:
+    """What a body does, whatever else it may take for one of its children."""
+    module = group.members[0]
+    name = _takes(module)
+    if name is None:
+        return group.key[0]
+    graph = copy.deepcopy(module.graph)
+    for node in graph.nodes:
+        if node.op == "call_module" and node.target == name:
+            node.kwargs = {}
+    for node in [node for node in graph.nodes if node.op == "placeholder"][1:]:
+        graph.erase_node(node)
+    return _code(graph), *group.key[0][1:]
+
+
+def _without(module: Graph, name: str) -> str | None:
+    """The code of a body without one child, which would hand on its only input."""
+    graph = copy.deepcopy(module.graph)
+    for node in list(graph.nodes):
+        if node.op == "call_module" and node.target == name:
+            if len(node.args) != 1 or node.kwargs:
+                return None
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+    return _code(graph)
 
 
 class Bodies:
     """All classes of a model's bodies, the innermost first."""
 
-    def __init__(self, model: Graph, assembler: Any, labels: Mapping[str, str], title: str,
-                 taken: set[str], settled: Mapping[type, set[str]], ports: Mapping[type, set[str]]):  # fmt: skip
-        self.model, self.labels, self.settled = model, labels, settled
+    def __init__(self, model: Graph, assembler: Any, labels: Mapping[str, str], title: str, source: Source):
+        self.model, self.labels, self.texts = model, labels, Texts(source.settled())
+        self.expressions = source.expressions()
         self.recipes: Mapping[int, Recipe] = assembler.recipes
         self.idle: set[int] = assembler.idle
-        self.ports = ports
+        self.ports = source.ports
         self.paths = {id(module): path for path, module in model.named_modules()}
         graphs = [m for m in model.modules() if isinstance(m, Graph) and mode(m) in (None, "list")]
         heights = {id(graph): self._height(graph) for graph in graphs}
@@ -56,12 +106,13 @@ class Bodies:
         for group in self.groups:
             self._order(group, ordered)
         self.groups = ordered
-        self._name(title, taken)
+        self._name(title, {kind.__name__ for kind in source.blocks if kind not in self.expressions})
         for group in self.groups:
             children = [self.children(member) for member in group.members]
-            group.silent = {name for name in children[0] if all(id(each[name]) in self.idle for each in children)}
+            group.silent = {name for name in children[0]
+                            if all(name not in each or id(each[name]) in self.idle for each in children)}  # fmt: skip
         for group in self.groups:
-            self._parameters(group)
+            Arguments(self, group).settle()
 
     def _inside(self, group: Group) -> set[int]:
         return {id(self.of[id(m)]) for member in group.members for m in list(member.modules())[1:] if id(m) in self.of}
@@ -88,7 +139,12 @@ class Bodies:
     def joint(self, module: nn.Module) -> bool:
         """Whether a block is one expression, by its own word."""
         recipe = self.recipes.get(id(module))
-        return recipe is not None and hasattr(recipe.factory, "expression")
+        return recipe is not None and (hasattr(recipe.factory, "expression") or self.short(module) is not None)
+
+    def short(self, module: nn.Module) -> tuple[list[str], ast.expr] | None:
+        """The expression that a block comes down to by its source, and its parameters."""
+        kind: Any = getattr(self.recipes.get(id(module)), "factory", None)
+        return self.expressions.get(kind)
 
     def callee(self, module: nn.Module) -> Any:
         if id(module) in self.of:
@@ -98,21 +154,24 @@ class Bodies:
             return mode(module), tuple(kinds) if len(kinds) == 1 else tuple(map(self.callee, module.children()))
         recipe = self.recipes[id(module)]
         layer = self.layer(module)
-        return layer[0] if layer else recipe.factory
+        return layer.kind if layer else recipe.factory
 
-    def layer(self, module: nn.Module) -> tuple[Any, dict[str, Any], tuple[str, ...]] | None:
-        """The layer of torch.nn that a block comes down to here: its class, arguments and outputs."""
+    def layer(self, module: nn.Module) -> Layer | None:
+        """The layer of torch.nn that a block comes down to here."""
         recipe = self.recipes.get(id(module))
-        kind: Any = getattr(recipe, "factory", None)
-        return kind.layer(**recipe.arguments) if recipe and is_layer(kind, self.ports) else None
+        return layer_of(recipe, self.ports, self.paths[id(module)]) if recipe else None
 
     def _code(self, graph: Graph) -> Any:
-        joints = [
+        joints: list[Any] = [
             (name, child.__class__.__name__, repr(self.recipes[id(child)].arguments))
             for name, child in graph._modules.items() if child is not None and self.joint(child)
         ]  # fmt: skip
+        joints += [
+            (name, layer.outputs, layer.start) for name, child in graph._modules.items()
+            if child is not None and (layer := self.layer(child))
+        ]  # fmt: skip
         meta = {key: value for key, value in graph.meta.items() if key != "origins"}
-        return re.sub(r"\s+", " ", graph.code), repr(meta), tuple(joints)
+        return _code(graph.graph), repr(meta), tuple(joints)
 
     def _group(self, graphs: list[Graph]) -> None:
         found: dict[Any, Group] = {}
@@ -124,20 +183,40 @@ class Bodies:
         self.of.update({id(graph): group for group in found.values() for graph in group.members})
         for group in [*[g for g in self.groups if g.key[1]], *found.values()]:
             for other in merged:
-                if other.key[0] == group.key[0] and group is not other and len(group.key[1]) == len(other.key[1]) > 1:
+                alike = _loose(other) == _loose(group) and group is not other
+                if alike and len(group.key[1]) == len(other.key[1]) > 1:
                     differ = {
                         a[0] for a, b in zip(group.key[1], other.key[1], strict=True) if a[1] != b[1]
                     } | other.holes
                     nested = id(other) in self._inside(group) or id(group) in self._inside(other)
-                    if len(differ) == 1 and not nested:
+                    takes = {_takes(each.members[0]) for each in (group, other)} - {None}
+                    handed = other.key[0] == group.key[0] or takes | other.open | group.open == differ
+                    if len(differ) == 1 and not nested and handed and not next(iter(differ)).isdigit():
+                        other.open |= group.open | (differ if other.key[0] != group.key[0] else set())
                         self.of.update({id(graph): other for graph in group.members})
                         other.members += group.members
                         other.holes |= differ
                         break
+                elif group is not other and self._join(group, other):
+                    break
             else:
                 merged.append(group)
         self.groups = [g for g in self.groups if g not in merged and not g.key[1]] + merged
         self.of = {id(graph): group for group in self.groups for graph in group.members}
+
+    def _join(self, group: Group, other: Group) -> bool:
+        """Make one class of two, where one has a child more and is the other without it; whether that is so."""
+        large, small = (group, other) if len(group.key[1]) > len(other.key[1]) else (other, group)
+        names = {name for name, _ in large.key[1]} - {name for name, _ in small.key[1]} - large.optional
+        kept = tuple(item for item in large.key[1] if item[0] not in names)
+        if len(names) != 1 or kept != small.key[1] or not kept or large.holes or small.holes or small.optional:
+            return False
+        if large.key[0][1:] != small.key[0][1:] or _without(large.members[0], *names) != small.key[0][0]:
+            return False
+        self.of.update({id(graph): other for graph in group.members})
+        other.members, other.key = [*large.members, *small.members], large.key
+        other.optional = large.optional | names
+        return True
 
     def _name(self, title: str, taken: set[str]) -> None:
         for group in self.groups:
@@ -169,9 +248,8 @@ class Bodies:
             group.name = name
             taken.add(name)
 
-    # ---------------------------------------------------------------- arguments
-
     def made(self, module: nn.Module) -> Made:
+        """How a module is made."""
         if id(module) in self.of:
             group = self.of[id(module)]
             index = next(i for i, member in enumerate(group.members) if member is module)
@@ -179,177 +257,10 @@ class Bodies:
         if isinstance(module, Graph):
             return Made(mode(module), {}, [self.made(child) for child in module.children()])
         if layer := self.layer(module):
-            return Made(*layer[:2])
-        recipe = self.recipes[id(module)]
-        return Made(recipe.factory, {k: self._value(v) for k, v in recipe.arguments.items()})
-
-    def _value(self, value: Any) -> Any:
-        if isinstance(value, Recipe):
-            return Made(value.factory, {k: self._value(v) for k, v in value.arguments.items()})
-        return value
-
-    def text(self, made: Made) -> str:
-        if made.elements:
-            return self._container(made.callee, [made], None)[0]
-        return self.call(made.callee, {k: self.literal(v) for k, v in made.arguments.items()}, made.arguments)
-
-    def literal(self, value: Any) -> str:
-        if isinstance(value, Made):
-            return self.text(value)
-        return str(value) if isinstance(value, Code) else repr(value)
-
-    def call(self, callee: Any, texts: Mapping[str, str], values: Mapping[str, Any]) -> str:
-        """The call that makes a module: what is usual is left out, what is positional stands first."""
-        if isinstance(callee, Group):
-            return f"{callee.name}({', '.join(texts[name] for name in callee.parameters)})"
-        name = f"nn.{callee.__name__}" if callee.__module__.startswith("torch.") else callee.__name__
-        known = inspect.signature(callee.__init__).parameters
-        if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in known.values()):
-            given = [text if at < 2 else f"{key}={text}" for at, (key, text) in enumerate(texts.items())]
-            return f"{name}({', '.join(given)})"
-        shown, position = [], 0
-        gone = self.settled.get(callee, set())
-        for key, parameter in list(known.items())[1:]:
-            if key in gone:
-                continue
-            if key not in texts:
-                position = 99
-                continue
-            if texts[key] == repr(parameter.default) and parameter.default is not parameter.empty:
-                position = 99
-                continue
-            bare = parameter.kind is not parameter.KEYWORD_ONLY and position < 2 and not (
-                parameter.default is not parameter.empty and position == 0 and key in ("p", "eps"))  # fmt: skip
-            shown.append(texts[key] if bare else f"{key}={texts[key]}")
-            position += 1 if bare else 99
-        return f"{name}({', '.join(shown)})"
-
-    def _parameters(self, group: Group) -> None:
-        columns: dict[str, tuple[str, list[Any]]] = {}
-
-        def parameter(child: str, argument: str, values: list[Any]) -> str:
-            literals = [self.literal(value) for value in values]
-            if len(set(literals)) == 1:
-                return literals[0]
-            first = values[0]
-            if isinstance(first, Made) and all(
-                isinstance(v, Made) and v.callee is first.callee and not v.elements for v in values
-            ):
-                return self.call(first.callee, {
-                    key: parameter(child, key, [self._argument(made, key) for made in values])
-                    for key in self._keys(values)
-                }, first.arguments)  # fmt: skip
-            wide = argument in WIDTHS
-            same = "width" if wide else SIDES.get(argument, argument)
-            for name, (kind, known) in columns.items():
-                if isinstance(first, Code | Made):
-                    break
-                if kind == same and repr(known) == repr(values):
-                    return name
-                if kind == "width" and (wide or argument == "hidden") and (times := _multiple(values, known)):
-                    return f"{times} * {name}"
-            name = argument
-            if argument.startswith(("in_", "normalized", "num_")) or argument in ("dim", "channels"):
-                name = "channels" if "channels" in argument or argument == "num_features" else "dim"
-            elif wide:
-                name = "hidden" if child == "expand" else "features"
-            if name in columns or name in dir(nn.Module):
-                name = f"{child}_{argument}" if not child.isdigit() else f"{argument}_{child}"
-            columns[name] = (same, values)
-            return name
-
-        for name in (name for name in self.children(group.members[0]) if name not in group.silent):
-            mades = [self.made(self.children(member)[name]) for member in group.members]
-            first = mades[0]
-            if name in group.holes or any(made.callee is not first.callee for made in mades):
-                texts = [self.text(made) for made in mades]
-                group.lines[name] = texts[0] if len(set(texts)) == 1 else name
-                if len(set(texts)) > 1:
-                    columns[name] = ("hole", [*mades])
-            elif first.elements:
-                kinds = {id(e.callee) for made in mades for e in made.elements}
-                if len(kinds) > 1 or len(mades) == 1:
-                    texts = [Code(self.text(made)) for made in mades]
-                    group.lines[name] = texts[0] if len(set(texts)) == 1 else name
-                    if len(set(texts)) > 1:
-                        columns[name] = ("hole", texts)
-                else:
-                    group.lines[name] = self._container(first.callee, mades, lambda a, v, n=name: parameter(n, a, v))[0]
-            else:
-                texts_of = {
-                    key: parameter(name, key, [self._argument(made, key) for made in mades])
-                    for key in self._keys(mades)
-                }
-                group.lines[name] = self.call(first.callee, texts_of, first.arguments)
-        group.parameters = {name: values for name, (_, values) in columns.items()}
-
-    def _tuple(self, row: Sequence[Any]) -> str:
-        return f"({', '.join(map(self.literal, row))}{',' if len(row) == 1 else ''})"
-
-    def _keys(self, mades: Sequence[Made]) -> dict[str, None]:
-        """Arguments that the constructor still takes, of any of them."""
-        callee = mades[0].callee
-        gone = set() if isinstance(callee, Group) else self.settled.get(callee, set())
-        return {key: None for made in mades for key in made.arguments if key not in gone}
-
-    def _argument(self, made: Made, key: str) -> Any:
-        if key in made.arguments:
-            return made.arguments[key]
-        return inspect.signature(made.callee.__init__).parameters[key].default
-
-    def _container(self, kind: str, mades: list[Made], parameter: Any) -> tuple[str]:
-        """A repeat: a comprehension where its elements are of one class, a list otherwise."""
-        first, name = mades[0].elements, "nn.Sequential" if kind == "Sequential" else "nn.ModuleList"
-        if len({id(item.callee) for item in first}) > 1 or first[0].elements:
-            inner = ", ".join(self.text(item) for item in first)
-            return (f"{name}({inner})" if kind == "Sequential" else f"{name}([{inner}])",)
-        keys = self._keys([item for made in mades for item in made.elements])
-        give = parameter or (lambda argument, values: self.literal(values[0]))
-        texts, loops = {}, []
-        for key in keys:
-            rows = [[self._argument(item, key) for item in made.elements] for made in mades]
-            alike = all(len({self.literal(v) for v in row}) == 1 for row in rows)
-            # A module that is handed in stands once: each element needs one of its own.
-            handed = isinstance(rows[0][0], Code | Made) and len({self.literal(row[0]) for row in rows}) > 1
-            if alike and not handed:
-                texts[key] = give(key, [row[0] for row in rows])
-            else:
-                literal = [Code(_progression(row) or self._tuple(row)) for row in rows]
-                texts[key] = key
-                loops.append((key, give(f"{key}s", literal)))
-        call = self.call(first[0].callee, texts, first[0].arguments)
-        if not loops and all(len(made.elements) == 1 for made in mades):
-            return (f"{name}({call})" if kind == "Sequential" else f"{name}([{call}])",)
-        if not loops:
-            head = f"for _ in range({give('depth', [len(made.elements) for made in mades])})"
-        elif len(loops) == 1:
-            name_of, source = loops[0]
-            walked = re.fullmatch(r"\[(.*) for i in (range\(.*\))\]", source)
-            head = f"for i in {walked[2]}" if walked else f"for {name_of} in {source}"
-            if walked:
-                call = self.call(first[0].callee, {**texts, name_of: walked[1]}, first[0].arguments)
-        else:
-            head = f"for {', '.join(a for a, _ in loops)} in zip({', '.join(b for _, b in loops)}, strict=True)"
-        inner = f"{call} {head}"
-        return (f"{name}(*({inner}))" if kind == "Sequential" else f"{name}({inner})",)
+            return Made(layer.kind, layer.arguments)
+        return _made(self.recipes[id(module)])
 
 
-def _progression(row: Sequence[Any]) -> str | None:
-    """Rates that rise evenly, `0.1 * (i / 11)`, where that gives each of them to the bit and the numbers are many."""
-    if len(row) < 4 or not all(type(value) is float for value in row) or row[-1] <= 0:
-        return None
-    for whole in range(1, 200):
-        for last in range(len(row) - 1, whole + 1):
-            first, top = last - len(row) + 1, float(f"{row[-1] * whole / last:.4g}")
-            if all(top * ((first + at) / whole) == value for at, value in enumerate(row)):
-                return f"[{top!r} * (i / {whole}) for i in range({f'{first}, ' if first else ''}{last + 1})]"
-    return None
-
-
-def _multiple(values: Sequence[Any], known: Sequence[Any]) -> int | None:
-    """How many times `known` each of the values is, where they differ and it is the same for all."""
-    numbers = [*values, *known]
-    if not all(type(number) is int and number > 0 for number in numbers) or len(set(known)) == 1:
-        return None
-    times = values[0] // known[0]
-    return times if 2 <= times <= 4 and all(a == times * b for a, b in zip(values, known, strict=True)) else None
+def _made(recipe: Recipe) -> Made:
+    arguments = {key: _made(value) if isinstance(value, Recipe) else value for key, value in recipe.arguments.items()}
+    return Made(recipe.factory, arguments)
