@@ -74,6 +74,7 @@ parameters    MACs    off  use
         (["params.dim=?", "parameters=many"], "a budget is a number above 0"),
         (["model=swin", "params.depths=?", "parameters=1e6"], "this is no whole number"),
         (["params.dmi=?", "parameters=1e6"], "there is no such param"),
+        (["model/mlp=?", "parameters=1e6"], "only a number has a nearest value"),
     ],
 )
 def test_a_question_that_cannot_be_answered_is_told(words, told, capsys):

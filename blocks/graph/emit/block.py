@@ -100,6 +100,16 @@ class Unit:
             self.node.body = fold(self.node.body, {}, self.owner.known if self.owner else {})
         return ast.dump(self.node) != before
 
+    def unstar(self) -> None:
+        """Take keywords in any way: what is not said by a name is said in this order."""
+        given = self.node.args
+        usual = [*(value is not None for value in given.kw_defaults)]
+        usual = [False] * (len(given.args) - len(given.defaults)) + [True] * len(given.defaults) + usual
+        if given.vararg is None and usual == sorted(usual):  # nothing without a usual value behind one with it
+            given.args, given.kwonlyargs = [*given.args, *given.kwonlyargs], []
+            given.defaults = [*given.defaults, *(value for value in given.kw_defaults if value is not None)]
+            given.kw_defaults = []
+
     def settle_result(self) -> None:
         """Where a tensor or a tuple is announced and no tuple comes, say so."""
         said = self.node.returns
@@ -145,6 +155,10 @@ class Block:
                 if isinstance(node, ast.Attribute) and node.attr == name and is_own(node):
                     node.attr = other
             self.forget({"plain"})
+
+        self.node.body = [
+            item for item in self.node.body if not (isinstance(item, ast.AnnAssign) and item.value is None)
+        ]
 
     def forget(self, names: set[str]) -> None:
         """Leave out what the class says of attributes."""

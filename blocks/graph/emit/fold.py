@@ -107,6 +107,8 @@ class Folder(ast.NodeTransformer):
             node.args[0] = sizes.elts[0]  # parts of one size
         if name == "F.dropout" and len(node.args) > 1 and _is(node.args[1], 0):
             return node.args[0]
+        if name.startswith("torch."):
+            node.keywords = [item for item in node.keywords if not (item.arg == "device" and _is(item.value, None))]
         if name == "F.scaled_dot_product_attention":
             usual = {"attn_mask": None, "dropout_p": 0.0, "is_causal": False, "enable_gqa": False}
             node.keywords = [
@@ -114,6 +116,10 @@ class Folder(ast.NodeTransformer):
             ]
         if name == "F.embedding" and len(node.args) == 3 and _is(node.args[2], None):
             node.args.pop()
+        for item in node.keywords if name == "nn.Conv2d" else ():  # (size, size) is what the layer makes of size
+            sides = item.value.elts if isinstance(item.value, ast.Tuple) else []
+            if len(sides) == 2 and ast.dump(sides[0]) == ast.dump(sides[1]):
+                item.value = sides[0]
         if name in ("nn.Linear", "nn.Conv1d", "nn.Conv2d"):
             node.keywords = [item for item in node.keywords if not (item.arg == "bias" and _is(item.value, True))]
         if name == "isinstance" and isinstance(node.args[0], ast.Constant) and ast.unparse(node.args[1]) == "int":

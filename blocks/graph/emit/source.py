@@ -141,6 +141,7 @@ class Source:
                 break
         for unit in self._functions():
             unit.settle_result()
+            unit.unstar()
         for block in self.blocks.values():
             for unit in list(block.units.values()):
                 if unit.node.name not in ("__init__", "forward") and block.plain and not any(
