@@ -61,7 +61,12 @@ def main(arguments: list[str] | None = None) -> int:
         if name in arguments[:1]:
             modules[name] = importlib.import_module(f"blocks.commands.{name}")
             modules[name].arguments(command)
-    chosen = parser.parse_args(arguments)
+    chosen, rest = parser.parse_known_args(arguments)
+    words = next((name for name in ("overrides", "words") if hasattr(chosen, name)), "")
+    if rest and (not words or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    elif rest:  # overrides behind an option
+        setattr(chosen, words, [*getattr(chosen, words), *rest])
     from blocks.graph import ConfigError
 
     try:

@@ -99,10 +99,13 @@ def attend(
     causal: bool = False,
     bias: Tensor | None = None,
     dropout: float = 0.0,
+    grouped: bool = False,
     weights: bool = False,
 ) -> tuple[Float[Tensor, "batch heads queries head_dim"], Float[Tensor, "batch heads queries keys"] | None]:
-    """softmax(q k' / sqrt(head_dim) + bias) v by a fused kernel; by hand where the weights are to be seen."""
-    grouped = k.shape[1] != q.shape[1]
+    """softmax(q k' / sqrt(head_dim) + bias) v by a fused kernel; by hand where the weights are to be seen.
+
+    `grouped`: there are fewer heads of k and v than of q.
+    """
     scores = (q.shape[1], q.shape[2], k.shape[2])
     if not weights:
         # The kernels know causality, but not together with a mask, and count from the first key.
@@ -131,6 +134,9 @@ def merge_heads(x: Float[Tensor, "batch heads tokens head_dim"]) -> Float[Tensor
 
 class SelfAttention(nn.Module):
     """Multi-head scaled dot-product self-attention, with grouped keys and values if asked.
+
+    Formula:
+        softmax(Q Kᵀ / √head_dim + bias) V, then the output projection; Q, K, V = x W
 
     Args:
         dim: width of a token; inferred from the input.
@@ -198,7 +204,8 @@ class SelfAttention(nn.Module):
 
     def project_heads(self, x: Float[Tensor, "batch tokens dim"]) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each (batch, heads, tokens, head_dim)."""
-        q, k, v = split_heads(self.qkv(x), self.head_dim).split([self.heads, self.kv_heads, self.kv_heads], dim=1)
+        qkv = self.qkv(x).unflatten(-1, (-1, self.head_dim))
+        q, k, v = qkv.transpose(1, 2).split([self.heads, self.kv_heads, self.kv_heads], dim=1)
         return q, k, v
 
     def forward(
@@ -223,6 +230,7 @@ class SelfAttention(nn.Module):
             causal=self.causal,
             bias=bias,
             dropout=self.dropout if self.training else 0.0,
+            grouped=self.kv_heads != self.heads,
             weights=self.return_weights,
         )
         out = self.project(merge_heads(out)).view(x.shape)
@@ -244,7 +252,14 @@ class SelfAttention(nn.Module):
         bias = None if self.position_bias is None else self.position_bias(q.shape[2], k.shape[2])
         alone = q.shape[2] == 1  # the last token may look at all before it: no mask, and a faster kernel
         out, weights = attend(
-            q, k, v, padding_mask=padding_mask, causal=not alone, bias=bias, weights=self.return_weights
+            q,
+            k,
+            v,
+            padding_mask=padding_mask,
+            causal=not alone,
+            bias=bias,
+            grouped=self.kv_heads != self.heads,
+            weights=self.return_weights,
         )
         out = self.project(merge_heads(out))
         return out if weights is None else (out, weights)
@@ -252,6 +267,9 @@ class SelfAttention(nn.Module):
 
 class CrossAttention(nn.Module):
     """Multi-head attention of tokens to the tokens of a context.
+
+    Formula:
+        softmax(Q Kᵀ / √head_dim) V, then the output projection; Q = x W, and K, V = context W
 
     Args:
         dim: width of a token; inferred from the input.
@@ -308,7 +326,8 @@ class CrossAttention(nn.Module):
 
     def project_context(self, context: Float[Tensor, "batch keys context_dim"]) -> tuple[Tensor, Tensor]:
         """Keys and values, each (batch, kv_heads, keys, head_dim)."""
-        k, v = split_heads(self.kv(context), self.head_dim).chunk(2, dim=1)
+        kv = self.kv(context).unflatten(-1, (-1, self.head_dim))
+        k, v = kv.transpose(1, 2).chunk(2, dim=1)
         return k, v
 
     def forward(
@@ -330,6 +349,7 @@ class CrossAttention(nn.Module):
             padding_mask=padding_mask,
             mask=mask,
             dropout=self.dropout if self.training else 0.0,
+            grouped=self.kv_heads != self.heads,
             weights=self.return_weights,
         )
         out = self.project(merge_heads(out)).view(x.shape)
@@ -347,13 +367,17 @@ class CrossAttention(nn.Module):
         must_not_mask_pairs(mask)
         q = split_heads(self.q(x.flatten(1, -2)), self.head_dim)
         k, v = memory.once("context", (context,), lambda: self.project_context(context.flatten(1, -2)))
-        out, weights = attend(q, k, v, padding_mask=padding_mask, weights=self.return_weights)
+        grouped = self.kv_heads != self.heads
+        out, weights = attend(q, k, v, padding_mask=padding_mask, grouped=grouped, weights=self.return_weights)
         out = self.project(merge_heads(out)).view(x.shape)
         return out if weights is None else (out, weights)
 
 
 class LinearAttention(nn.Module):
     """Self-attention with the kernel (elu(q) + 1) · (elu(k) + 1) in place of the softmax: linear in the tokens.
+
+    Formula:
+        φ(Q) (φ(K)ᵀ V) / (φ(Q) Σ φ(K)), with φ(x) = elu(x) + 1
 
     Args:
         dim: width of a token; inferred from the input.

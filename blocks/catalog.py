@@ -135,6 +135,42 @@ TORCH: dict[str, Layer] = {
     },
 }
 
+# What layers of torch.nn compute, for the page that `draw` makes.
+FORMULAS = {
+    "Linear": "x Wᵀ + b",
+    "Embedding": "W[id]",
+    "Conv1d": "Σ W · patch + b at each place",
+    "Conv2d": "Σ W · patch + b at each place",
+    "Conv3d": "Σ W · patch + b at each place",
+    "BatchNorm1d": "(x - mean) / √(var + ε) · γ + β over the batch",
+    "BatchNorm2d": "(x - mean) / √(var + ε) · γ + β over batch and image",
+    "LayerNorm": "(x - mean) / √(var + ε) · γ + β over the width",
+    "GroupNorm": "(x - mean) / √(var + ε) · γ + β over each group of channels",
+    "InstanceNorm2d": "(x - mean) / √(var + ε) over each channel of an image",
+    "Dropout": "x · m / (1 - rate), with m = 0 for a share `rate` of the numbers, else 1; x after training",
+    "Softmax": "exp(x) / Σ exp(x)",
+    "LogSoftmax": "x - log Σ exp(x)",
+    "GLU": "a ⊙ σ(b), the halves of x",
+    "PReLU": "max(0, x) + a · min(0, x)",
+    "ReLU": "max(0, x)",
+    "ReLU6": "min(max(0, x), 6)",
+    "LeakyReLU": "max(0, x) + slope · min(0, x)",
+    "ELU": "x above 0, else α (exp(x) - 1)",
+    "GELU": "x Φ(x); with tanh: x / 2 · (1 + tanh(√(2 / π) (x + 0.044715 x³)))",
+    "SiLU": "x σ(x)",
+    "Mish": "x tanh(log(1 + exp(x)))",
+    "Softplus": "log(1 + exp(x))",
+    "Tanh": "tanh(x)",
+    "Sigmoid": "1 / (1 + exp(-x))",
+    "Hardswish": "x · min(max(0, x + 3), 6) / 6",
+    "Hardsigmoid": "min(max(0, x + 3), 6) / 6",
+    "Softsign": "x / (1 + |x|)",
+    "MaxPool2d": "the largest of each window",
+    "AvgPool2d": "the mean of each window",
+    "Flatten": "axes joined into one",
+    "Identity": "x",
+}
+
 NOT_FAMILIES = ("catalog", "errors", "yaml_rules", "__main__")
 
 

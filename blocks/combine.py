@@ -1,19 +1,13 @@
-"""How streams meet, are weighed, dropped and reshaped: the joints between blocks."""
+"""How streams meet, are weighed and dropped: the joints between blocks."""
 
-import re
 from functools import reduce
 
-import einops
 import torch
 import torch.nn.functional as F
-from einops import EinopsError
-from einops.layers.torch import Rearrange as EinopsRearrange
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from blocks.errors import BlockError, must_be_positive, must_be_share, must_divide
-
-LETTERS = {"b": "batch", "t": "tokens", "n": "tokens", "d": "dim", "c": "channels", "h": "height", "w": "width"}
 
 
 def _must_agree(inputs: tuple[Tensor, ...], purpose: str) -> None:
@@ -40,6 +34,9 @@ def _must_agree(inputs: tuple[Tensor, ...], purpose: str) -> None:
 class Add(nn.Module):
     """The sum of the inputs.
 
+    Formula:
+        a + b + ...
+
     Shape:
         several inputs with as many axes, each of the same size or 1 -> the larger size on every axis
 
@@ -54,9 +51,16 @@ class Add(nn.Module):
         _must_agree(inputs, "add")
         return reduce(torch.add, inputs)
 
+    @staticmethod
+    def expression(*inputs: str) -> str:
+        return " + ".join(inputs)
+
 
 class Subtract(nn.Module):
     """The first input less the second.
+
+    Formula:
+        a - b
 
     Shape:
         two inputs with as many axes, each of the same size or 1 -> the larger size on every axis
@@ -76,9 +80,16 @@ class Subtract(nn.Module):
         _must_agree(inputs, "subtract")
         return inputs[0] - inputs[1]
 
+    @staticmethod
+    def expression(*inputs: str) -> str:
+        return " - ".join(inputs)
+
 
 class Multiply(nn.Module):
     """The elementwise product of the inputs.
+
+    Formula:
+        a ⊙ b ⊙ ...
 
     Shape:
         several inputs with as many axes, each of the same size or 1 -> the larger size on every axis
@@ -93,6 +104,10 @@ class Multiply(nn.Module):
     def forward(self, *inputs: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         _must_agree(inputs, "multiply")
         return reduce(torch.mul, inputs)
+
+    @staticmethod
+    def expression(*inputs: str) -> str:
+        return " * ".join(inputs)
 
 
 class Concat(nn.Module):
@@ -128,9 +143,16 @@ class Concat(nn.Module):
                 )
         return torch.cat(inputs, dim=axis)
 
+    @staticmethod
+    def expression(*inputs: str, axis: int = -1) -> str:
+        return f"torch.cat(({', '.join(inputs)}), dim={axis})"
+
 
 class MatMul(nn.Module):
     """The matrix product of the last two axes of two inputs; axes before them are matched.
+
+    Formula:
+        a b, or a bᵀ
 
     Args:
         transpose: turn the second input's last two axes around: a bᵀ, the similarity of every pair of rows.
@@ -161,6 +183,11 @@ class MatMul(nn.Module):
                 "the inner sizes of a matrix product must agree", got=got, fits="(..., n, k) and (..., k, m)"
             )
         return a @ b
+
+    @staticmethod
+    def expression(*inputs: str, transpose: bool = False) -> str:
+        first, second = inputs
+        return f"{first} @ {second}{'.transpose(-2, -1)' if transpose else ''}"
 
 
 class Part(nn.Module):
@@ -197,6 +224,10 @@ class Part(nn.Module):
         must_divide("of", self.of, f"axis {self.axis}", x.shape[axis])
         length = x.shape[axis] // self.of
         return x.narrow(axis, self.index * length, length)
+
+    @staticmethod
+    def expression(x: str, index: int, of: int, axis: int = -1) -> str:
+        return f"{x}.chunk({of}, dim={axis})[{index}]"
 
 
 def _axis_index(axis: int, count: int) -> int:
@@ -237,6 +268,12 @@ class Slice(nn.Module):
             raise BlockError("nothing is left of the axis", got=got, fits=f"start below stop, both within {size}")
         return x.narrow(self.axis, start, stop - start)
 
+    @staticmethod
+    def expression(x: str, start: int = 0, stop: int | None = None, axis: int = 1) -> str:
+        taken = f"{start or ''}:{'' if stop is None else stop}"
+        places = [":"] * axis + [taken] if axis >= 0 else ["...", taken] + [":"] * (-axis - 1)
+        return f"{x}[{', '.join(places)}]"
+
 
 class Flip(nn.Module):
     """Turn an axis around: the last comes first.
@@ -258,9 +295,16 @@ class Flip(nn.Module):
     def forward(self, x: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
         return x.flip(self.axis)
 
+    @staticmethod
+    def expression(x: str, axis: int = 1) -> str:
+        return f"{x}.flip({axis})"
+
 
 class UnitNorm(nn.Module):
     """Divide by the Euclidean length along the last axis: what is left is a direction.
+
+    Formula:
+        x / max(‖x‖, ε)
 
     Args:
         epsilon: the smallest length that is divided by.
@@ -284,6 +328,9 @@ class UnitNorm(nn.Module):
 class Gain(nn.Module):
     """Multiply by a number that is given, not learned.
 
+    Formula:
+        factor · x
+
     Args:
         factor: the number, alpha of DeepNorm say.
 
@@ -305,9 +352,16 @@ class Gain(nn.Module):
     def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         return x * self.factor
 
+    @staticmethod
+    def expression(x: str, factor: float) -> str:
+        return f"{x} * {factor!r}"
+
 
 class LayerScale(nn.Module):
     """Multiply every channel of the tokens by a learned number that starts small.
+
+    Formula:
+        γ ⊙ x
 
     Args:
         dim: width of a token; inferred from the input.
@@ -332,6 +386,9 @@ class LayerScale(nn.Module):
 class ChannelScale(nn.Module):
     """LayerScale for images: multiply every channel by a learned number that starts small.
 
+    Formula:
+        γ ⊙ x
+
     Args:
         channels: number of channels; inferred from the input.
         initial: where all numbers start.
@@ -354,6 +411,9 @@ class ChannelScale(nn.Module):
 class ReZero(nn.Module):
     """Multiply everything by one learned number that starts at zero, so that a residual branch starts closed.
 
+    Formula:
+        α x
+
     Args:
         initial: where the number starts.
 
@@ -374,6 +434,9 @@ class ReZero(nn.Module):
 
 class DropPath(nn.Module):
     """Zero a residual branch for some examples of the batch in training, and scale the others so that the mean stays.
+
+    Formula:
+        x · m / (1 - rate), with m = 0 for a share `rate` of the examples, else 1; x after training
 
     Args:
         rate: share of examples zeroed, in [0, 1).
@@ -401,48 +464,6 @@ class DropPath(nn.Module):
     def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
         if not self.training or self.rate == 0:
             return x
-        kept = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(1 - self.rate)
+        shape = (x.shape[0],) + (1,) * (x.ndim - 1)
+        kept = x.new_empty(shape).bernoulli_(1 - self.rate)
         return x * kept.div_(1 - self.rate)
-
-
-class Rearrange(nn.Module):
-    """Reorder, split and merge axes, in the language of einops.
-
-    Args:
-        pattern: for example "batch channels height width -> batch (height width) channels".
-        sizes: sizes of axes that the input does not give, for example {height: 14}.
-
-    Shape:
-        as `pattern` says
-
-    Raises:
-        BlockError: the pattern is no pattern, or the input does not match it; the text is that of einops.
-
-    Source:
-        Rogozhnikov 2022, "Einops: clear and reliable tensor manipulations with Einstein-like notation", ICLR.
-    """
-
-    def __init__(self, pattern: str, sizes: dict[str, int] | None = None):
-        super().__init__()
-        self.pattern, self.sizes = pattern, dict(sizes or {})
-        try:
-            EinopsRearrange(pattern, **self.sizes)
-        except EinopsError as error:
-            raise BlockError("einops cannot read the pattern", got=_one_line(error)) from error
-
-    @property
-    def axis_names(self) -> tuple[str | None, ...]:
-        """Names of the axes that leave, for expressions in YAML: words of the pattern, or what a letter stands for."""
-        right = self.pattern.split("->")[1]
-        groups = re.findall(r"\([^)]*\)|\S+", right)
-        return tuple(None if not group.isidentifier() else LETTERS.get(group, group) for group in groups)
-
-    def forward(self, x: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
-        try:
-            return einops.rearrange(x, self.pattern, **self.sizes)
-        except EinopsError as error:
-            raise BlockError("the input does not match the pattern", got=_one_line(error)) from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -1,7 +1,7 @@
 """From raw inputs to tokens: images cut into patches, looked-up ids, and tokens that are learned outright."""
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,9 @@ from blocks.errors import BlockError, must_be_positive
 
 class PatchEmbedding(nn.Module):
     """Cut an image into patches and project each of them linearly, as one strided convolution.
+
+    Formula:
+        W · patch + b, for each patch
 
     Args:
         channels: channels of the image; inferred from the input.
@@ -95,6 +98,9 @@ class ClassToken(nn.Module):
 class TokenEmbedding(nn.Module):
     """Look up one learned vector per token id.
 
+    Formula:
+        the row of W that bears the token's number, times √dim where scaled
+
     Args:
         vocab: number of different ids.
         dim: width of a token.
@@ -134,6 +140,17 @@ class TokenEmbedding(nn.Module):
     def forward(self, x: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens out_dim"]:
         tokens = F.embedding(x, self.weight, self.padding)
         return tokens if self.factor == 1.0 else tokens * self.factor
+
+    @classmethod
+    def layer(
+        cls, vocab: int, dim: int, *, scale: bool = False, padding: int | None = None
+    ) -> tuple[type[nn.Module], dict[str, Any], tuple[str, ...], tuple[str, ...]]:
+        start = [f"nn.init.normal_({{}}.weight, std={f'{dim}**-0.5' if scale else 0.02})"]
+        start += [] if padding is None else [f"nn.init.zeros_({{}}.weight[{padding}])"]
+        root = f"{dim}**0.5" if dim**0.5 == math.sqrt(dim) else repr(math.sqrt(dim))
+        options = {"num_embeddings": vocab, "embedding_dim": dim}
+        options |= {} if padding is None else {"padding_idx": padding}
+        return nn.Embedding, options, (f"{{}} * {root}" if scale and root != "1.0" else "{}",), tuple(start)
 
 
 class LearnedTokens(nn.Module):

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 class RMSNorm(nn.Module):
     """Divide each token by the root of its mean square and weigh its channels.
 
+    Formula:
+        x / √(mean(x²) + ε) · γ
+
     Args:
         dim: width of a token; inferred from the input.
         epsilon: added to the mean square.
@@ -32,6 +35,9 @@ class RMSNorm(nn.Module):
 
 class ChannelNorm(nn.Module):
     """LayerNorm over the channels of an image, at each pixel on its own.
+
+    Formula:
+        (x - mean) / √(var + ε) · γ + β over the channels
 
     Args:
         channels: number of channels; inferred from the input.

@@ -13,6 +13,9 @@ from blocks.window import WindowAttention, cut, round_up
 class InnerPatchAttention(WindowAttention):
     """Multi-head self-attention among the cells of one patch, with a bias per relative position.
 
+    Formula:
+        softmax(Q Kᵀ / √head_dim + B) V in each patch
+
     Args:
         dim: width of a token; inferred from the input.
         height: rows of the grid; inferred from the input.
@@ -70,6 +73,9 @@ class CrossPatchAttention(nn.Module):
     """Self-attention among the patches of a grid, each channel on its own.
 
     A token is one patch of one channel, flattened: `patch²` wide whatever the model's width. One head, no position.
+
+    Formula:
+        softmax(Q Kᵀ / √patch²) V among the patches of one channel
 
     Args:
         height: rows of the grid; inferred from the input.

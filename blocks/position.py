@@ -35,6 +35,9 @@ def angles(positions: int, dim: int, base: float, like: Tensor) -> Float[Tensor,
 class LearnedPosition(nn.Module):
     """Adds a learned vector per position.
 
+    Formula:
+        x + table[position]
+
     Args:
         tokens: number of tokens; inferred from the input.
         dim: width of a token; inferred from the input.
@@ -115,6 +118,9 @@ class LearnedPosition2d(nn.Module):
 
 class SinusoidalPosition(nn.Module):
     """Adds sines and cosines of the position; any number of tokens.
+
+    Formula:
+        x + [sin(t / base^(2i / dim)), cos(t / base^(2i / dim))]
 
     Args:
         dim: width of a token, even; inferred from the input.

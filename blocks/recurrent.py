@@ -5,7 +5,7 @@ padding mask is True where a token is real; padding stands behind the tokens. It
 slow on a CPU, and for whose lengths a GPU must be waited for) and no loop over the steps.
 """
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -104,6 +104,18 @@ class _Recurrence(nn.Module):
             memory.keep(name, last)
         return x, *states
 
+    @classmethod
+    def layer(
+        cls, dim: int, *, hidden: int, layers: int = 1, bidirectional: bool = False, dropout: float = 0.0, **more: Any
+    ) -> tuple[type[nn.Module], dict[str, Any], tuple[str, ...]]:
+        options: dict[str, Any] = {"input_size": dim, "hidden_size": hidden, "batch_first": True}
+        options |= {"num_layers": layers} if layers > 1 else {}
+        options |= {"bidirectional": True} if bidirectional else {}
+        options |= {"dropout": dropout} if dropout else {}
+        options |= {} if more.get("nonlinearity", "tanh") == "tanh" else more
+        last = ("[1]",) if len(cls.outputs) == 2 else ("[1][0]", "[1][1]")
+        return getattr(nn, cls.__name__), options, ("{}[0]", *(f"{{}}{place}.transpose(0, 1)" for place in last))
+
     def _initial(self, x: Tensor, state: Tensor | None) -> Tensor:
         """(batch, levels, hidden), or nothing, to the (levels, batch, hidden) of the kernel."""
         batch, levels = x.shape[0], self.layers * self.directions
@@ -170,6 +182,9 @@ def _one_piece(weights: list[Tensor]) -> list[Tensor]:
 class RNN(_Recurrence):
     """Elman's recurrent network: each state is made from the token and the state before it.
 
+    Formula:
+        h = tanh(W x + b + U h + c)
+
     Args:
         dim: width of a token; inferred from the input.
         hidden: width of the state, in each direction.
@@ -228,6 +243,9 @@ class RNN(_Recurrence):
 class GRU(_Recurrence):
     """Gated recurrent units: a gate chooses between the old state and a new one.
 
+    Formula:
+        h = (1 - z) ⊙ n + z ⊙ h, with r, z = σ(W x + U h + b) and n = tanh(W x + r ⊙ (U h + b))
+
     Args:
         dim: width of a token; inferred from the input.
         hidden: width of the state, in each direction.
@@ -270,6 +288,9 @@ class GRU(_Recurrence):
 
 class LSTM(_Recurrence):
     """Long short-term memory: gates decide what a cell takes in, keeps and shows.
+
+    Formula:
+        c = f ⊙ c + i ⊙ g and h = o ⊙ tanh(c), with i, f, o = σ(W x + U h + b) and g = tanh(W x + U h + b)
 
     Args:
         dim: width of a token; inferred from the input.

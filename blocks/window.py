@@ -1,5 +1,7 @@
 """Attention within windows of a grid, and merging between stages. Grids are (batch, height, width, dim)."""
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -7,6 +9,7 @@ from torch import Tensor, nn
 
 from blocks.errors import BlockError, must_be_positive, must_be_share, must_divide
 
+Size = tuple[int, int]
 Heads = Float[Tensor, "batch windows heads cells head_dim"]
 
 
@@ -23,30 +26,29 @@ def relative_index(height: int, width: int, device: torch.device | None = None) 
     return down * (2 * width - 1) + right
 
 
-def cut(grid: Tensor, window: tuple[int, int]) -> Tensor:
+def cut(grid: Tensor, window: Size) -> Tensor:
     """(height, width) -> (windows, cells), both in row-major order."""
     rows = grid.unflatten(1, (-1, window[1])).unflatten(0, (-1, window[0]))
     return rows.transpose(1, 2).flatten(2).flatten(0, 1)
 
 
 def neighbour_mask(
-    grid: tuple[int, int], window: tuple[int, int], shift: tuple[int, int], device: torch.device | None = None
+    grid: Size, window: Size, shift: Size, device: torch.device | None = None
 ) -> Float[Tensor, "windows 1 cells cells"]:
     """0 for cells that are neighbours on the grid, -inf for those that only the cyclic shift brought together."""
-    regions = []
-    for size, side, step in zip(grid, window, shift, strict=True):
-        place = torch.arange(size, device=device)
-        # Only the last window of an axis holds cells from both ends.
-        regions.append(((place >= size - step) & (step > 0)).view(-1, side))
-    row, column = regions
-    label = 2 * row[:, None, :, None].int() + column[None, :, None, :].int()
-    label = label.flatten(0, 1).flatten(1)
+    # Only the last window of an axis holds cells from both ends.
+    down = torch.arange(grid[0], device=device) >= grid[0] - shift[0]
+    right = torch.arange(grid[1], device=device) >= grid[1] - shift[1]
+    label = cut(2 * down[:, None] + right, window)
     apart = label[:, None, :, None] != label[:, None, None, :]
     return torch.zeros(apart.shape, device=device).masked_fill(apart, -torch.inf)
 
 
 class WindowAttention(nn.Module):
     """Multi-head self-attention inside windows of a grid, which may be shifted, with a bias per relative position.
+
+    Formula:
+        softmax(Q Kᵀ / √head_dim + B + mask) V in each window; B is the table at the relative position
 
     Args:
         dim: width of a token; inferred from the input.
@@ -79,8 +81,9 @@ class WindowAttention(nn.Module):
         not square the window is fitted per axis, as in timm; the authors take the shorter side.
     """
 
+    plain: ClassVar = {"attend": "attend_by_hand"}
     index: Tensor | None
-    mask: Tensor | None
+    mask: Tensor  # None where nothing is shifted, and then not read
 
     def __init__(
         self,
@@ -116,9 +119,9 @@ class WindowAttention(nn.Module):
         self.project = nn.Linear(dim, dim)
         if position_bias:
             high, wide = self.window
-            self.position_bias_table = nn.Parameter(torch.empty((2 * high - 1) * (2 * wide - 1), heads))
-            nn.init.trunc_normal_(self.position_bias_table, std=0.02)
-            self.register_buffer("index", relative_index(high, wide).flatten(), persistent=False)
+            table = torch.empty((2 * high - 1) * (2 * wide - 1), heads)
+            self.position_bias_table = nn.Parameter(nn.init.trunc_normal_(table, std=0.02))
+            self.register_buffer("index", relative_index(high, wide), persistent=False)
         else:
             self.register_parameter("position_bias_table", None)
             self.register_buffer("index", None, persistent=False)
@@ -127,27 +130,27 @@ class WindowAttention(nn.Module):
         mask = neighbour_mask(self.grid, self.window, shifted) if any(shifted) else None
         self.register_buffer("mask", mask, persistent=False)
 
-    def padded(self, height: int, width: int) -> tuple[int, int]:
+    def padded(self, height: int, width: int) -> Size:
         """The grid in whole windows."""
-        return round_up(height, self.window[0]), round_up(width, self.window[1])
+        high, wide = self.window
+        return round_up(height, high), round_up(width, wide)
 
-    def shifts(self, grid: tuple[int, int]) -> tuple[int, int]:
+    def shifts(self, grid: Size) -> Size:
         """The shift along each axis of a padded grid."""
-        return (self.shift if grid[0] > self.window[0] else 0, self.shift if grid[1] > self.window[1] else 0)
+        high, wide = self.window
+        return self.shift * (grid[0] > high), self.shift * (grid[1] > wide)
 
-    def score_bias(self, grid: tuple[int, int], shift: tuple[int, int], like: Tensor) -> Tensor | None:
+    def score_bias(self, grid: Size, shift: Size, like: Tensor) -> Tensor | None:
         """What is added to the scores: (heads, cells, cells), or (windows, heads or 1, cells, cells) with a shift."""
         bias = None
         if self.index is not None:
-            cells = self.window[0] * self.window[1]
-            bias = F.embedding(self.index, self.position_bias_table).t().view(self.heads, cells, cells)
-        if not any(shift):
-            return bias
-        if grid == self.grid and self.mask is not None:
+            bias = F.embedding(self.index, self.position_bias_table).permute(2, 0, 1)
+        if any(shift):
             mask = self.mask
-        else:  # another grid than the one it was built for
-            mask = neighbour_mask(grid, self.window, shift, like.device)
-        return mask if bias is None else bias + mask
+            if grid != self.grid:  # than the one it was built for
+                mask = neighbour_mask(grid, self.window, shift, like.device)
+            bias = mask if bias is None else bias + mask
+        return bias
 
     def places(self, height: int, width: int) -> Int[Tensor, "windows cells"]:
         """The cells of each window as numbers of the grid's cells in row-major order; -1 for a padded cell."""
@@ -199,10 +202,7 @@ class WindowAttention(nn.Module):
         # Projections are per cell and do not mind the order: one copy takes q, k and v into windows and heads.
         rows, columns = grid[0] // high, grid[1] // wide
         qkv = self.qkv(x).view(batch, rows, high, columns, wide, 3, self.heads, self.head_dim)
-        qkv = qkv.permute(5, 0, 1, 3, 6, 2, 4, 7).reshape(
-            3, batch, rows * columns, self.heads, high * wide, self.head_dim
-        )
-        q, k, v = qkv.unbind(0)
+        q, k, v = qkv.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(2, 3).flatten(4, 5)
         bias = self.score_bias(grid, shift, like=x)
         out = self.attend(q, k, v, bias)
         out = out.view(batch, rows, columns, self.heads, high, wide, self.head_dim)
@@ -217,6 +217,9 @@ class WindowAttention(nn.Module):
 
 class PatchMerging(nn.Module):
     """Halves a grid: four neighbours become one token of twice the width.
+
+    Formula:
+        norm([top left, bottom left, top right, bottom right]) W
 
     Args:
         dim: width of a token; inferred from the input.
@@ -239,8 +242,8 @@ class PatchMerging(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch height width dim"]
     ) -> Float[Tensor, "batch out_height out_width out_dim"]:
-        batch, height, width, dim = x.shape
+        height, width = x.shape[1:3]
         if height % 2 or width % 2:
             x = F.pad(x, (0, 0, 0, width % 2, 0, height % 2))
-        x = x.view(batch, x.shape[1] // 2, 2, x.shape[2] // 2, 2, dim).permute(0, 1, 3, 4, 2, 5).flatten(3)
-        return self.reduce(self.norm(x))
+        corners = [x[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
+        return self.reduce(self.norm(torch.cat(corners, dim=-1)))

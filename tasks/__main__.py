@@ -251,13 +251,12 @@ def export(arguments: argparse.Namespace) -> int:
 
 def schema(arguments: argparse.Namespace) -> int:
     """Write a file for each section, as `python -m blocks schema` does for models."""
-    import json
-
+    from blocks.graph.schema import text
     from tasks.schema import schemas
 
     arguments.output.mkdir(parents=True, exist_ok=True)
     for name, content in schemas().items():
-        (arguments.output / name).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (arguments.output / name).write_text(text(content), encoding="utf-8")
         print(arguments.output / name)
     return FINE
 

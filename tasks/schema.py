@@ -12,7 +12,10 @@ from collections.abc import Mapping
 from types import NoneType
 from typing import Any, Literal
 
+import yaml
+
 from blocks.graph import conf_folder
+from blocks.graph.schema.weights import weights
 from tasks import config, hints
 from tasks.run import SECTIONS
 
@@ -32,14 +35,15 @@ ABOUT = {
 
 
 def schemas() -> dict[str, Schema]:
-    """File name -> schema: one for each section, `train.json` for the whole, `experiment.json`, `weights.json`."""
+    """File name -> schema: for each section, `train.yaml`, experiments, maps of weights, and Hydra's own folder."""
     made = {section: one(section) for section in config.TARGETS}
     bodies = {section: several(body) if section in NAMED else body for section, body in made.items()}
     files = {f"{section}.json": head(f"The section {section} of Dougong", body) for section, body in bodies.items()}
     whole = {section: loose(section) for section in bodies}
     files["train.json"] = head("What train.py composes", document(whole))
     files["experiment.json"] = head("An experiment of Dougong: what differs, and why", document(whole))
-    files["weights.json"] = head("A map of weights of Dougong", weights())
+    files["weights.json"] = weights()
+    files["hydra.json"] = head("Sweepers, launchers and logging of Dougong", hydra())
     return dict(sorted(files.items()))
 
 
@@ -172,20 +176,21 @@ def document(sections: Mapping[str, Schema]) -> Schema:
     }  # fmt: skip
 
 
-def weights() -> Schema:
-    """A map of weights: see docs/weights.md."""
-    text = {"type": "string"}
-    made = {"type": "object", "properties": {"from": {"type": ["string", "array"]}}}
-    line = {"anyOf": [text, made, {"type": "array"}]}
-    return {
-        "type": "object",
-        "properties": {
-            "rename": {"type": "object", "additionalProperties": text, "description": "Their names to others, first."},
-            "tie": {"type": "object", "additionalProperties": text, "description": "Theirs that are one."},
-            "map": {"type": "object", "additionalProperties": line, "description": "Our name: theirs."},
-            "head": {"type": "array", "items": text, "description": "What stays new for another number of classes."},
-            "drop": {"type": "array", "items": text, "description": "Theirs that nothing takes."},
-            "keep": {"type": "array", "items": text, "description": "Ours that stay as they are."},
-        },
-        "additionalProperties": False,
-    }  # fmt: skip
+def hydra() -> Schema:
+    """Sweepers and launchers by their class, and what is logged where."""
+    files = [yaml.safe_load(file.read_text("utf-8")) for file in sorted((conf_folder() / "hydra").glob("*/*.yaml"))]
+    plugins = {name: load(name) for name in sorted(file["_target_"] for file in files if "_target_" in file)}
+    target = {"enum": list(plugins), "description": told(plugins)}
+    swept: Schema = {"params": {"type": ["object", "null"], "description": "What is swept."}}
+    cases = [
+        {
+            "if": {"properties": {"_target_": {"const": name}}, "required": ["_target_"]},
+            "then": {"properties": {"_target_": target, **swept, **arguments(kind)}, "additionalProperties": False},
+        }
+        for name, kind in plugins.items()
+    ]
+    logged = {word: {"type": "object"} for word in ("formatters", "filters", "handlers", "loggers", "root")}
+    marks = dict.fromkeys(("disable_existing_loggers", "incremental"), KINDS[bool])
+    logging = {"properties": {"version": {"const": 1}, **logged, **marks}, "required": ["version"]}
+    without = {"if": {"not": {"required": ["_target_"]}}, "then": {**logging, "additionalProperties": False}}
+    return {"type": "object", "properties": {"_target_": target}, "allOf": [*cases, without]}

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from blocks.commands import write
 from blocks.graph import ConfigError, Plan, compose, conf_folder, plan
 from blocks.graph.diff import Side, side
 from blocks.graph.diff_text import page, text
@@ -22,7 +23,7 @@ def run(chosen: argparse.Namespace) -> int:
     """Compose both, print the difference; the exit status."""
     old, new, data = two_sides([chosen.old, chosen.new], chosen.overrides, chosen.config_dir)
     if chosen.html:
-        Path(chosen.html).write_text(page(old, new), encoding="utf-8")
+        write(Path(chosen.html), page(old, new), "--html")
         print(f"wrote {chosen.html}")
     else:
         print(text(old, new))

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from blocks.commands import levels, write
 from blocks.graph import ConfigError, Problem, compose, plan
 from blocks.graph.draw import WRITERS, draw
 
@@ -11,7 +12,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", help="as for train.py: model=vit model.params.depth=6")
     formats = "its ending says what: .html, .svg, .mmd (Mermaid), .dot; MODEL.html when left out"
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=formats)
-    parser.add_argument("--depth", type=int, metavar="N", help="unfold N levels; each structure once when left out")
+    parser.add_argument("--depth", type=levels, metavar="N", help="unfold N levels; each structure once when left out")
     parser.add_argument("--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)")
 
 
@@ -30,13 +31,6 @@ def run(chosen: argparse.Namespace) -> int:
                 )
             ]
         )
-    drawn = draw(plan(composed), file.suffix, title, chosen.depth)
-    try:
-        file.write_text(drawn, encoding="utf-8")
-    except OSError as error:
-        problem = Problem(
-            "the file cannot be written", "the command line", got=f"-o {file}", fits="a file in a folder that exists"
-        )
-        raise ConfigError([problem]) from error
+    write(file, draw(plan(composed), file.suffix, title, chosen.depth), "-o")
     print(file)
     return 0

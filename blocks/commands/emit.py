@@ -4,6 +4,7 @@ import argparse
 import shlex
 from pathlib import Path
 
+from blocks.commands import write
 from blocks.graph import ConfigError, Problem, compose, plan
 from blocks.graph.compose import conf_folder
 from blocks.graph.emit import CannotEmit, emit, header
@@ -32,10 +33,6 @@ def run(chosen: argparse.Namespace) -> int:
     if chosen.output is None:
         print(text, end="")
         return 0
-    try:
-        chosen.output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        fits, got = "a file in a folder that exists", f"-o {chosen.output}"
-        raise ConfigError([Problem("the file cannot be written", "the command line", got=got, fits=fits)]) from error
+    write(chosen.output, text, "-o")
     print(chosen.output)
     return 0

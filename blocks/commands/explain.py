@@ -3,6 +3,7 @@
 import argparse
 import json
 
+from blocks.commands import levels
 from blocks.graph import compose, plan
 from blocks.graph.cost import measure
 from blocks.graph.explain import comma_separated, describe, table
@@ -12,13 +13,14 @@ from blocks.graph.why import why
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words of the command line."""
     parser.add_argument("overrides", nargs="*", help="as for train.py: model=vit model.params.depth=6")
-    parser.add_argument("--depth", type=int, metavar="N", help="show N levels of nested nodes")
+    parser.add_argument("--depth", type=levels, metavar="N", help="show N levels of nested nodes")
     parser.add_argument(
         "--all", action="store_true", help="more columns: share, memory for training, field, input, YAML"
     )
     parser.add_argument("--why", metavar="PATH", help="where one value comes from: layers.0.attention.inner.heads")
-    parser.add_argument("--json", action="store_true", help="print an object with parameters, outputs, nodes")
-    parser.add_argument("--csv", action="store_true", help="print one line a node, nothing folded")
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument("--json", action="store_true", help="print an object with parameters, outputs, nodes")
+    forms.add_argument("--csv", action="store_true", help="print one line a node, nothing folded")
     parser.add_argument("--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)")
 
 

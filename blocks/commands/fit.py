@@ -1,6 +1,7 @@
 """The value of a param that meets a budget; several models at an equal budget in one call."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 
 from blocks.graph import ConfigError, Problem
@@ -15,6 +16,7 @@ EXAMPLE = "model=swin 'model.params.dim=?' parameters=5e6"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words of the command line."""
     parser.add_argument("words", nargs="+", help=f"{EXAMPLE}; or macs=1e9, or flops=1e9, which counts the same")
+    parser.add_argument("--commands", action="store_true", help="print the commands that train them; `| sh` runs them")
     parser.add_argument("--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)")
 
 
@@ -26,7 +28,7 @@ def run(chosen: argparse.Namespace) -> int:
         fit(each, key, budget, measure, chosen.config_dir, loader)
         for each in combinations(overrides, chosen.config_dir)
     ]
-    print(table(fits))
+    print(commands(fits, chosen.config_dir) if chosen.commands else table(fits))
     return 0
 
 
@@ -38,6 +40,9 @@ def read(words: Sequence[str]) -> tuple[str, float, str, list[str]]:
     if len(unknown) != 1:
         problem = "nothing to solve for" if not unknown else "one unknown at a time"
         raise ConfigError([Problem(problem, "the command line", got=" ".join(unknown) or None, fits=fits)])
+    if "/" in unknown[0] or unknown[0].startswith("model=") or "." not in unknown[0]:
+        problem, got = "only a number has a nearest value", f"{unknown[0]}, a choice of files"
+        raise ConfigError([Problem(problem, "the command line", got=got, fits=fits)])
     if len(budgets) != 1:
         problem = "no budget" if not budgets else "one budget at a time"
         raise ConfigError([Problem(problem, "the command line", got=" ".join(budgets) or None, fits=fits)])
@@ -53,6 +58,14 @@ def read(words: Sequence[str]) -> tuple[str, float, str, list[str]]:
     key = unknown[0].removesuffix("=?")
     key = f"model.{key}" if key.startswith("params.") else key
     return key, budget, BUDGETS[name], [word for word in words if word not in (*budgets, *unknown)]
+
+
+def commands(fits: Sequence[Fit], config_dir: str | None) -> str:
+    """The line that trains each model."""
+    own = ["--config-dir", config_dir] if config_dir else []
+    return "\n".join(
+        shlex.join(["python", "train.py", *own, *each.overrides, f"{each.key}={each.value}"]) for each in fits
+    )
 
 
 def table(fits: Sequence[Fit]) -> str:

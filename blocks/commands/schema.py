@@ -1,12 +1,11 @@
 """JSON Schema for editors: completes and checks model files and options as they are written."""
 
 import argparse
-import json
 from pathlib import Path
 
 from blocks.catalog import catalog
 from blocks.graph import ConfigError, Problem, conf_folder
-from blocks.graph.schema import schemas
+from blocks.graph.schema import schemas, text
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,8 +28,3 @@ def run(chosen: argparse.Namespace) -> int:
         (target / name).write_text(text(schema), encoding="utf-8")
         print(target / name)
     return 0
-
-
-def text(schema: object) -> str:
-    """A schema as a file: a line a value, so that a change reads well."""
-    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"

@@ -48,6 +48,15 @@ class Plan:
     config: Mapping[str, Any]
     where: Origin = field(default_factory=Origin)
 
+    def whole(self) -> "Plan":
+        """The same model with the calls that do nothing, `DropPath` at rate 0 say, so that repeats stay alike."""
+        before = self.assembler
+        assembler = Assembler(before.catalog, before.origin, before.facts, before.choices, before.altered, before.most)
+        assembler.whole = True
+        model = assembler.model(self.config)
+        finish(assembler, model, self.config, [])
+        return Plan(model, assembler.rows, assembler.outputs, assembler, self.config)
+
     def materialise(self, device: str | torch.device = "cpu") -> Graph:
         """The same model with real parameters: as each block starts, then as `initialise` says."""
         if torch.device(device).type == "cpu":

@@ -53,6 +53,7 @@ class Assembler:
     ):
         self.catalog, self.origin, self.facts, self.choices = catalog, origin, facts, choices or {}
         self.altered, self.most = altered, most
+        self.whole, self.idle = False, set[int]()  # whether calls that do nothing are kept, and which modules those are
         self.maker = Maker(self.signature)
         self.problems: list[Problem] = []
         self.recipes: dict[int, Recipe] = {}
@@ -305,7 +306,9 @@ class Assembler:
         row.arguments = {key: value for key, value in atom.arguments.items() if not isinstance(value, Recipe)}
         room.rows.append(row)
         if atom.idle and len(found) == 1 and wires:
-            return {"out": replace(wires[0], names=next(iter(found.values())).names)}
+            if not self.whole:
+                return {"out": replace(wires[0], names=next(iter(found.values())).names)}
+            self.idle.add(id(atom.module))
         self.recipes[id(atom.module)] = atom.recipe
         self.add(site, atom.module, found)
         return self.emit(site, name, list(atom.positional), atom.named, found)

@@ -25,6 +25,7 @@ class Result:
     Args:
         overrides: the command line of this combination.
         idle: what its files say and nothing reads.
+        graph: what was built; equal for two combinations that are the same model.
     """
 
     overrides: tuple[str, ...]
@@ -32,6 +33,7 @@ class Result:
     macs: int = 0
     problems: tuple[Problem, ...] = ()
     idle: tuple[Problem, ...] = field(default=())
+    graph: int = 0
 
 
 def check(arguments: Sequence[str], config_dir: str | None = None) -> list[Result]:
@@ -53,7 +55,17 @@ def _result(overrides: tuple[str, ...], config_dir: str | None, loader: Remember
     except ConfigError as error:
         return Result(overrides, problems=tuple(error.problems))
     parameters, macs = count_parameters(planned.model), multiply_adds(planned, known)
-    return Result(overrides, parameters, macs, idle=tuple(idle(planned)))
+    return Result(overrides, parameters, macs, idle=tuple(idle(planned)), graph=_print_of(planned))
+
+
+def _print_of(planned: "Plan") -> int:
+    """The same number for the same blocks with the same arguments, wired and started alike."""
+    recipes, found = planned.assembler.recipes, []
+    for path, module in planned.model.named_modules(remove_duplicate=False):
+        recipe = recipes.get(id(module))
+        found.append((path, repr(recipe) if recipe else getattr(module, "code", "")))
+    told = [repr(start) for start in planned.assembler.starts]
+    return hash((tuple(found), tuple(told), repr(planned.config.get("tie")), repr(planned.config.get("inputs"))))
 
 
 def idle(plan: "Plan") -> list[Problem]:
@@ -92,9 +104,26 @@ def report(results: Sequence[Result]) -> str:
     if warnings:
         told = [f"  {problem.where}  {problem.path}: {problem.problem}; {where}" for problem, where in warnings]
         parts.append("\n".join(["warning: this changes nothing", *told]))
+    alike = _alike(results)
+    if alike:
+        parts.append("\n".join(["warning: these are the same model", *alike]))
     bad = sum(bool(result.problems) for result in results)
     count = f"{len(results)} combination{'s' * (len(results) != 1)}"
     return "\n\n".join([*parts, f"{count}, {bad} bad" if bad else f"{count}, all good"])
+
+
+def _alike(results: Sequence[Result]) -> list[str]:
+    """Combinations whose words for the model differ, and whose models do not."""
+    keys = [key for key in _varying(results) if key.startswith("model")]
+    groups: dict[int, dict[str, None]] = {}
+    for result in results:
+        if not result.problems and keys:
+            values = _values(result)
+            words = _told({key: values[key] for key in keys if key in values})
+            groups.setdefault(result.graph, {})[words] = None
+    same = [[*words] for words in groups.values() if len(words) > 1]
+    lines = ["  " + ";  ".join(words[:3]) + (f"  and {len(words) - 3} more" * (len(words) > 3)) for words in same]
+    return lines[:MOST] + ([f"  ... and {len(lines) - MOST} other groups"] if len(lines) > MOST else [])
 
 
 def _table(results: Sequence[Result]) -> str:

@@ -93,7 +93,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _line(line: Line) -> str:
-    block, *rest = map(escape, line.details)
+    block, *rest = (escape(detail.replace(" -> ", " → ")) for detail in line.details)
     name = f'<td class="name" style="padding-left: {1.5 * line.depth:g}rem">{escape(line.name)}</td>'
     mark = f'<td class="mark" title="{line.kind}">{escape(MARKS[line.kind])}</td>'
     details = f'<td class="details">{"; ".join(rest)}</td>'

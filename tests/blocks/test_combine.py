@@ -5,8 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blocks.combine import Add, ChannelScale, Concat, DropPath, Gain, LayerScale, Multiply, Part, Rearrange, ReZero
+from blocks.combine import Add, ChannelScale, Concat, DropPath, Gain, LayerScale, Multiply, Part, ReZero
 from blocks.errors import BlockError
+from blocks.rearrange import Rearrange
 
 B, N, D = 2, 7, 15
 

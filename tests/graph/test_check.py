@@ -149,3 +149,20 @@ def test_two_hundred_combinations_take_less_than_twenty_seconds():
     assert len(results) == 200
     assert sum(bool(result.problems) for result in results) == 40
     assert time.perf_counter() - start < 20
+
+
+def test_a_sweep_over_equal_models_is_told(capsys):
+    assert main(["check", "model.params.dim=64,2*32,32", "optimizer.lr=0.1,0.2"]) == 0
+    assert capsys.readouterr().out.endswith(
+        """
+warning: these are the same model
+  model.params.dim=64;  model.params.dim=2*32
+
+6 combinations, all good
+"""
+    )
+
+
+def test_a_sweep_of_other_things_than_the_model_is_no_warning(capsys):
+    assert main(["check", "model=mlp", "optimizer.lr=0.1,0.2", "data.batch_size=32,64"]) == 0
+    assert "warning" not in capsys.readouterr().out

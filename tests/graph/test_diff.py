@@ -121,5 +121,12 @@ def test_the_page_says_the_same_and_needs_nothing_else(old, new, tmp_path, capsy
     a, b, _ = two_sides([old, new])
     for line in difference(a, b):
         for word in (line.name, *line.details):
-            assert word in reader.text
+            assert word.replace(" -> ", " → ") in reader.text
     assert not re.search(r"https?:|url\(|@import|<script", page(a, b))
+
+
+def test_a_page_that_cannot_be_written_is_told(tmp_path, capsys):
+    file = tmp_path / "none" / "diff.html"
+    assert main(["diff", "model=vit", "model=vit", "--html", str(file)]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert told[1:3] == ["  the file cannot be written", f"  got       --html {file} (No such file or directory)"]

@@ -268,9 +268,13 @@ def test_an_unknown_ending_is_told_with_those_there_are(capsys):
     )
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
-@pytest.mark.parametrize("model", MODELS)
+OFTEN = ("seq2seq", "swin", "transformer")  # the others are opened by make test-all
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, chromium-browser or google-chrome")
+@pytest.mark.parametrize(
+    "model", [pytest.param(name, marks=[pytest.mark.slow] * (name not in OFTEN)) for name in MODELS]
+)
 def test_the_page_works_in_a_browser(model, tmp_path):
     """The page checks itself: boxes stand where `layout.py` puts them, every node is reached and folds by keyboard."""
     page = tmp_path / "page.html"
@@ -285,3 +289,12 @@ def test_the_page_works_in_a_browser(model, tmp_path):
     count = len({node.id for node in picture(planned(model)).nodes()})
     assert re.search(r'data-selftest="([^"]*)"', done.stdout)[1] == f"ok {count}"
     assert "CONSOLE" not in done.stderr
+
+
+def test_a_node_tells_its_formula():
+    nodes = {node.id: node for node in picture(planned("vit_b16")).nodes()}
+    assert nodes["layers.0.attention.inner"].formula == (
+        "softmax(Q Kᵀ / √head_dim + bias) V, then the output projection; Q, K, V = x W"
+    )
+    assert nodes["head"].formula == "x Wᵀ + b"
+    assert '"formula":"x Wᵀ + b"' in html(planned("vit_b16"), "vit_b16")

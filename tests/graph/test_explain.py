@@ -169,6 +169,26 @@ def test_a_path_that_leads_nowhere_is_told(path):
     assert lines[2].startswith("  fits      ")
 
 
+def test_overrides_may_stand_behind_options(capsys):
+    assert main(["explain", "--why", "params.dim", "model=vit", "model.params.dim=96"]) == 0
+    assert capsys.readouterr().out.startswith("params.dim = 96\n  written   the command line: model.params.dim=96\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--depth", "-1"], "argument --depth: -1 is no number of levels; 0, 1, 2, ..."),
+        (["--json", "--csv"], "argument --csv: not allowed with argument --json"),
+        (["--depht", "1"], "unrecognized arguments: --depht 1"),
+    ],
+)
+def test_a_word_that_explain_does_not_know_is_told(words, told, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["explain", "model=vit", *words])
+    assert left.value.code == 2
+    assert told in capsys.readouterr().err
+
+
 # Size -----------------------------------------------------------------------------------------------------------------
 
 SCRIPT = """

@@ -58,6 +58,11 @@ parameters    MACs    off  use
    104,142  2.68 M  +4.1%  model=swin model.params.dim=28
 """
     )
+    assert main(["fit", "model=vit,swin", "params.dim=?", "parameters=1e5", "data.val=0.2", "--commands"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "python train.py model=vit data.val=0.2 model.params.dim=44",
+        "python train.py model=swin data.val=0.2 model.params.dim=28",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -69,6 +74,7 @@ parameters    MACs    off  use
         (["params.dim=?", "parameters=many"], "a budget is a number above 0"),
         (["model=swin", "params.depths=?", "parameters=1e6"], "this is no whole number"),
         (["params.dmi=?", "parameters=1e6"], "there is no such param"),
+        (["model/mlp=?", "parameters=1e6"], "only a number has a nearest value"),
     ],
 )
 def test_a_question_that_cannot_be_answered_is_told(words, told, capsys):

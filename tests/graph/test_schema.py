@@ -55,6 +55,58 @@ def test_every_model_fits(path):
     assert told("model.json", path.read_text("utf-8")) == ""
 
 
+def added(definition, instance):
+    """A definition, and what its rules add to it that hold for an instance."""
+    rules = DEFINITIONS[definition]
+    known = {"definitions": DEFINITIONS}
+    return [rules, *(rule["then"] for rule in rules["allOf"] if Draft7Validator(rule["if"] | known).is_valid(instance))]
+
+
+def offered(model, *path):
+    """The names that an editor offers after `in:` of a new node in the body at this path."""
+    *above, last = path
+    holder = model
+    for key in above:
+        holder = holder[key]
+    around = added("outer" if last == "graph" else "inner", holder)
+    parts = [part.get("properties", {}).get(last, {}) for part in around] + added("siblings", holder[last])
+    added_to = [part["additionalProperties"]["$ref"] for part in parts if "additionalProperties" in part]
+    nodes = [reference.rpartition("from_")[2] for reference in added_to]
+    return {name for node in nodes for name in DEFINITIONS[f"to_{node}"]["anyOf"][0]["enum"]}
+
+
+def bodies(graph, *path):
+    """Every body below a graph, as a path."""
+    for name, node in graph.items():
+        if isinstance(node, dict) and "body" in node:
+            yield (*path, name, "body")
+            yield from bodies(node["body"], *path, name, "body")
+
+
+@pytest.mark.parametrize("path", sorted(MODELS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_names_of_a_file_are_offered_each_where_it_can_be_read(path):
+    model = yaml.safe_load(path.read_text("utf-8"))
+    bases = {name for name in model.get("defaults", ()) if isinstance(name, str)} - {"_self_"}
+    graph = model.get("graph") or {}
+    own = {*graph, *model.get("inputs", ())}
+    if graph:
+        undotted = {name for name in offered(model, "graph") if "." not in name}
+        assert undotted == own if not bases else undotted >= own
+    for place in bodies(graph, "graph"):
+        node = body = model
+        for key in place:
+            node, body = body, body[key]
+        flow, state = node.get("in"), node.get("scan", {}).get("state", {})
+        ports = {name for name in flow if name.isidentifier()} if isinstance(flow, dict) else set()
+        assert {name for name in offered(model, *place) if "." not in name} == {"x", *body, *ports, *state}
+
+
+def test_a_file_that_starts_from_another_is_offered_its_nodes():
+    # `mine` is a name that no file has yet: `python -m blocks schema` has to be told of it
+    names = offered({"defaults": ["vit_ti16", "_self_"], "graph": {"mine": {"block": "ReLU"}}}, "graph")
+    assert names == {"image", "patch", "token", "position", "layers", "norm", "pool", "head"}
+
+
 @pytest.mark.parametrize("path", sorted(MODELS.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_option_fits(path):
     assert told("option.json", path.read_text("utf-8")) == ""

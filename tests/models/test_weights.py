@@ -10,8 +10,8 @@ from blocks.graph import ConfigError, build
 from blocks.graph.compose import conf_folder
 from blocks.graph.resample import resample
 from blocks.graph.tune import fine_tune, freeze, learning_rates
-from blocks.graph.weight_map import read_map
 from blocks.graph.weights import load_weights, save_weights
+from blocks.graph.weights.names import read_map
 
 MAPS = sorted(file.stem for file in (conf_folder() / "weights").glob("*.yaml"))
 GPT = ["params.dim=32", "params.depth=1", "params.heads=2", "params.vocab=17", "params.length=8"]

@@ -16,7 +16,8 @@ from tasks.schema import schemas
 SCHEMAS = schemas()
 COMMITTED = Path(__file__).parents[2] / "docs" / "schema"
 SECTIONS = ("data", "task", "optimizer", "schedule", "trainer", "callbacks", "logger", "experiment", "weights")
-FILES = [file for section in SECTIONS for file in sorted((conf_folder() / section).glob("*.yaml"))]
+HYDRA = sorted((conf_folder() / "hydra").glob("*/*.yaml"))
+FILES = [*HYDRA, *(file for section in SECTIONS for file in sorted((conf_folder() / section).glob("*.yaml")))]
 
 
 def told(name, text):
@@ -38,7 +39,13 @@ def test_the_committed_schemas_are_current(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_file_fits(path):
-    assert told(f"{path.parent.name}.json", path.read_text("utf-8")) == ""
+    folder = path.relative_to(conf_folder()).parts[0]
+    assert told(f"{folder}.json", path.read_text("utf-8")) == ""
+
+
+def test_every_yaml_has_a_schema():
+    models = {*conf_folder().glob("model/**/*.yaml")}
+    assert {*conf_folder().rglob("*.yaml")} == {*FILES, *models, conf_folder() / "train.yaml"}
 
 
 def test_what_is_composed_first_fits():
@@ -52,6 +59,10 @@ DIGITS = "_target_: tasks.data.digits.Digits\n"
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [
+        ("weights.json", "map: {a: {form: b}}", "'form' was unexpected"),
+        ("weights.json", "map: {a: {from: b, fit: square}}", "'square' is not one of ['grid', 'window', 'first']"),
+        ("hydra.json", "_target_: hydra_plugins.dougong.TableSweeper\nparam: 1", "'param' was unexpected"),
+        ("hydra.json", "version: 1\nhandler: {}", "'handler' was unexpected"),
         ("optimizer.json", ADAMW + "lr: high", "'high' is not of type 'number'"),
         ("optimizer.json", ADAMW + "momentum: 0.9", "'momentum' was unexpected"),
         ("optimizer.json", "_target_: torch.load", "'torch.load' is not one of"),

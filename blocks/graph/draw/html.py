@@ -137,6 +137,7 @@ def information(node: Node) -> dict[str, Any]:
         "share": round(node.share, 5),
         "arguments": [f"{word}: {value}" for word, value in node.arguments.items()],
         "summary": node.summary,
+        "formula": node.formula,
         "source": node.source,
         "left_out": ", ".join(node.body.left_out) if node.body else "",
         "where": node.where,

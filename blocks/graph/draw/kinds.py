@@ -10,7 +10,7 @@ FAMILIES = {  # the last part of the module that defines a block
     "linear": "mlp", "mixture": "mlp",
     "conv": "conv",
     "norm": "norm", "normalization": "norm", "batchnorm": "norm", "instancenorm": "norm",
-    "combine": "add",
+    "combine": "add", "rearrange": "add",
     "embedding": "embedding", "position": "embedding", "sparse": "embedding",
     "recurrent": "recurrence", "rnn": "recurrence",
 }  # fmt: skip

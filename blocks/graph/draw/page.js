@@ -56,7 +56,7 @@ function drawLine(body, line, parent) {
 
 function tell(v) {
   const i = v.info, rows = [["in", i.takes.join("; ")], ...i.gives, ["parameters", i.parameters], ["arguments", i.arguments.join("\n")],
-    ["does", i.summary], ["source", i.source], ["left out", i.left_out], ["stands in", i.where]];
+    ["does", i.summary], ["formula", i.formula], ["source", i.source], ["left out", i.left_out], ["stands in", i.where]];
   panel.replaceChildren();
   const add = (name, words, cls) => { const e = document.createElement(name); e.textContent = words; if (cls) e.className = cls; panel.append(e); return e; };
   add("h2", i.title);

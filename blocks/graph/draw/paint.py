@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from blocks.catalog import FORMULAS
 from blocks.graph.draw.fold import merged, runs, span, structure
 from blocks.graph.draw.kinds import kind_of, kind_of_body
 from blocks.graph.draw.picture import Body, Node, Picture, size_text
@@ -116,6 +117,8 @@ class _Painter:
             signature = signature_of(block, self.catalog[block])
             node.kind = kind_of(signature.factory)
             node.summary, node.source = documentation(signature.documentation)
+            formula = re.search(r"\nFormula:\n    (.*?)(?:\n\n|\Z)", signature.documentation, re.DOTALL)
+            node.formula = _plain(formula[1]) if formula else FORMULAS.get(block, "")
 
     def module(self, path: str) -> nn.Module | None:
         return submodule(self.model, path)

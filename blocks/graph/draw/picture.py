@@ -67,6 +67,7 @@ class Node:
     kind: str = "plain"
     takes: list[str] = field(default_factory=list)
     summary: str = ""
+    formula: str = ""
     source: str = ""
     body: Body | None = None
     opened: bool = False

@@ -22,6 +22,9 @@ class Group:
     parameters: dict[str, list[Any]] = field(default_factory=dict)
     lines: dict[str, str] = field(default_factory=dict)  # the expression that makes each child
     holes: set[str] = field(default_factory=set)
+    open: set[str] = field(default_factory=set)  # the child that gets whatever else a member takes
+    optional: set[str] = field(default_factory=set)  # children that some members are without
+    silent: set[str] = field(default_factory=set)  # children that do nothing in any member
 
 
 @dataclass
@@ -31,6 +34,23 @@ class Made:
     callee: Any
     arguments: dict[str, Any]
     elements: list["Made"] = field(default_factory=list)
+
+
+@dataclass
+class Layer:
+    """A layer of torch.nn that stands for a block.
+
+    Args:
+        kind: its class.
+        arguments: of its constructor.
+        outputs: each output of the block, of what the layer gives: "{}[0]".
+        start: statements behind its own start: "nn.init.normal_({}.weight, std=0.02)".
+    """
+
+    kind: type[nn.Module]
+    arguments: dict[str, Any]
+    outputs: tuple[str, ...]
+    start: tuple[str, ...] = ()
 
 
 def mode(graph: nn.Module) -> str | None:

@@ -1,12 +1,18 @@
 """The forward of a body from its graph: one statement a node, joints as operators, repeats as loops."""
 
+import ast
+import re
 from typing import Any
 
 from torch import fx
 
-from blocks.graph.emit_body import Bodies
-from blocks.graph.emit_group import Group, mode
-from blocks.graph.emit_joint import JOINTS
+from blocks.errors import BlockError
+from blocks.graph.atom import Recipe
+from blocks.graph.emit.block import CannotEmit
+from blocks.graph.emit.body import Bodies
+from blocks.graph.emit.fold import substitute
+from blocks.graph.emit.group import Group, mode
+from blocks.graph.emit.text import quotes
 from blocks.graph.module import Graph, Scan
 
 
@@ -14,14 +20,20 @@ class Forward:
     """Lines of `forward` (or of a scan's `step`), with its parameters."""
 
     def __init__(self, bodies: Bodies, group: Group):
-        self.bodies, self.graph = bodies, group.members[0]
+        self.bodies, self.graph, self.silent, self.open = bodies, group.members[0], group.silent, group.open
         self.texts: dict[fx.Node, str] = {}
         self.loose: fx.Node | None = None  # the value of the statement before, not written yet
         self.lines: list[str] = []
         self.parameters: list[str] = []
         self.itself = mode(self.graph) == "list"
+        for node in list(self.graph.graph.nodes):
+            if node.op == "call_module" and node.target in self.silent:
+                node.replace_all_uses_with(node.args[0])  # its readers read what it would hand on
+                self.graph.graph.erase_node(node)
         for node in self.graph.graph.nodes:
             getattr(self, f"_{node.op}")(node)
+        if self.open:
+            self.parameters = [self.parameters[0], "**inputs: Tensor | None"]
 
     def _placeholder(self, node: fx.Node) -> None:
         name = str(node.target)
@@ -45,28 +57,53 @@ class Forward:
             and len(self.texts[node]) < 60
         ):
             return
-        self.lines.append(f"{node.name} = {self.texts[node]}")
-        self.texts[node] = node.name
+        self._write(node)
+
+    def _write(self, node: fx.Node) -> None:
+        if self.texts[node] != node.name:
+            self.lines.append(f"{node.name} = {self.texts[node]}")
+            self.texts[node] = node.name
 
     def _call_module(self, node: fx.Node) -> None:
-        target = str(node.target)
-        module: Any = self.graph.get_submodule(target)
+        module: Any = self.graph.get_submodule(str(node.target))
         looped = mode(module) == "ModuleList"
-        self._flush(None if looped else node)
-        arguments = [self._read(item) for item in node.args]
-        if self.bodies.joint(module):
-            recipe = self.bodies.recipes[id(module)]
-            kind = recipe.factory.__name__.lower()
-            operands = [f"({a})" if " " in a and _loose(a) else a for a in arguments]
-            text = JOINTS[kind](operands if kind != "concat" else arguments, recipe.arguments)
-            self.texts[node] = text
-        elif looped:
-            self._loop(node, module, target, arguments)
+        waiting = self.loose
+        self._flush(None if self._repeats(module) else node)
+        if looped:
+            self._loop(node, module, str(node.target), [self._read(item) for item in node.args])
             return
-        else:
-            keywords = [f"{key}={self._read(value)}" for key, value in node.kwargs.items()]
-            self.texts[node] = f"{self._place(target)}({', '.join([*arguments, *keywords])})"
+        self.texts[node] = self._call(node, module)
+        if waiting is not None and len(node.name) + len(self.texts[node]) > 76:
+            self._write(waiting)
+            self.texts[node] = self._call(node, module)
         self.loose = node
+
+    def _call(self, node: fx.Node, module: Any) -> str:
+        """What a node comes to."""
+        arguments = [self._read(item) for item in node.args]
+        keywords = {key: self._read(value) for key, value in node.kwargs.items()}
+        if self.bodies.joint(module):
+            short = self.bodies.short(module)
+            if short is None:
+                return expression(self.bodies.recipes[id(module)], arguments)
+            return _put(*short, arguments, keywords)
+        if node.target in self.open:
+            return f"{self._place(str(node.target))}({', '.join([*arguments, '**inputs'])})"
+        group = self.bodies.of.get(id(module))
+        if group is not None and group.open:
+            names = [str(item.target) for item in module.graph.nodes if item.op == "placeholder"]
+            keywords |= dict(zip(names[1:], arguments[1:], strict=False))
+            arguments = arguments[:1]
+        words = [f"{key}={text}" for key, text in keywords.items()]
+        text = f"{self._place(str(node.target))}({', '.join([*arguments, *words])})"
+        layer = self.bodies.layer(module)
+        return layer.outputs[0].format(text) if layer and len(layer.outputs) == 1 else text
+
+    def _repeats(self, module: Any) -> bool:
+        """Whether an operand stands more than once in what a block comes down to."""
+        short = self.bodies.short(module)
+        read = [node.id for node in ast.walk(short[1]) if isinstance(node, ast.Name)] if short else []
+        return len(read) > len(set(read))
 
     def _place(self, target: str) -> str:
         return f"self[{target}]" if self.itself else f"self.{target}"
@@ -87,18 +124,21 @@ class Forward:
 
     def _call_function(self, node: fx.Node) -> None:
         source: Any = node.args[0]
-        index = node.args[1]
+        index: Any = node.args[1]
+        layer = self.bodies.layer(self.graph.get_submodule(source.target)) if source.op == "call_module" else None
+        taken = layer.outputs[index] if layer else f"{{}}[{index}]"
         if self.loose is not None and self.loose is source and len(source.users) == 1:
             self._flush(node)
-            self.texts[node] = f"{self.texts[source]}[{index}]"
+            self.texts[node] = taken.format(self.texts[source])
             self.loose = node
             return
         self._flush()
-        self.texts[node] = f"{self._read(source)}[{index}]"
+        self.texts[node] = taken.format(self._read(source))
 
     def _output(self, node: fx.Node) -> None:
-        self._flush(node)
         value: Any = node.args[0]
+        if value is not self.loose:
+            self._flush(node)
         if isinstance(value, dict):
             text = "{" + ", ".join(f'"{key}": {self._read(item)}' for key, item in value.items()) + "}"
         elif isinstance(value, tuple | list):
@@ -137,6 +177,27 @@ class Forward:
             (f"def step(self, {', '.join(self.parameters)}) -> {self.result}:", self.lines),
             (f"def forward({head}) -> {result}:", lines),
         ]
+
+
+def _put(names: list[str], value: ast.expr, operands: list[str], words: dict[str, str]) -> str:
+    """An expression of parameters with operands in their place."""
+    texts = dict(zip(names, operands, strict=False)) | words
+    given = {name: ast.parse(text, mode="eval").body for name, text in texts.items()}
+    return quotes(ast.unparse(substitute(value, given)))
+
+
+def expression(recipe: Recipe, operands: list[str]) -> str:
+    """What a block comes down to, with its operands in brackets where they need them."""
+    marks = [f"\0{index}\0" for index in range(len(operands))]
+    kind: Any = recipe.factory
+    try:
+        text: str = kind.expression(*marks, **recipe.arguments)
+    except BlockError as error:
+        raise CannotEmit(f"{error.problem}: {error.got}") from error
+    for mark, operand in zip(marks, operands, strict=True):
+        free = re.search(rf"(?:^|[(,] ?){mark}(?:$|[,)])", text)
+        text = text.replace(mark, operand if free or not _loose(operand) else f"({operand})")
+    return text
 
 
 def _loose(text: str) -> bool:

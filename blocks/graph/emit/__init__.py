@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from blocks.graph.atom import Recipe
-from blocks.graph.emit_block import Block, CannotEmit, Unit
-from blocks.graph.emit_body import Bodies
-from blocks.graph.emit_forward import Forward
-from blocks.graph.emit_group import Group, mode
-from blocks.graph.emit_joint import JOINTS
-from blocks.graph.emit_source import Source
-from blocks.graph.emit_text import docstring, lay, quotes, statements, tidy
-from blocks.graph.module import Graph
+from blocks.graph.emit.block import Block, CannotEmit, Unit
+from blocks.graph.emit.body import Bodies, layer_of, ports_of
+from blocks.graph.emit.call import default_of, kind_of
+from blocks.graph.emit.forward import Forward
+from blocks.graph.emit.group import Group, mode
+from blocks.graph.emit.source import Source
+from blocks.graph.emit.text import docstring, lay, quotes, statements, tidy
 from blocks.graph.room import Row
 
 
@@ -31,14 +30,14 @@ def emit(planned: Any, title: str, command: str, about: str = "") -> str:
     Raises:
         CannotEmit: a block whose source cannot stand alone.
     """
+    planned = planned.whole()
     uses, ports = _uses(planned)
     source = Source(uses, ports)
     names = {kind.__name__ for kind in source.blocks}
     labels = dict(_labels(planned.rows))
-    bodies = Bodies(planned.model, planned.assembler.recipes, labels, _class_name(title, names), set(names),
-                    source.settled())  # fmt: skip
+    bodies = Bodies(planned.model, planned.assembler, labels, _class_name(title, names), source)
     parts = [_helper(unit) for unit in source.helpers.values()]
-    parts += [_block(block) for block in source.blocks.values()]
+    parts += [_block(block) for kind, block in source.blocks.items() if kind not in bodies.expressions]
     parts += [_body(bodies, group, _aliases(bodies) if planned.model in group.members else [])
               for group in bodies.groups]  # fmt: skip
     text = "\n\n\n".join("\n".join(part) for part in parts)
@@ -49,33 +48,23 @@ def emit(planned: Any, title: str, command: str, about: str = "") -> str:
 
 
 def _uses(planned: Any) -> tuple[dict[type, list[Any]], dict[type, set[str]]]:
-    """With which arguments each block is made, and which ports are given to it."""
+    """With which arguments each block that is written out is made, and which ports are given to it."""
     uses: dict[type, list[Any]] = {}
-    ports: dict[type, set[str]] = {}
-    recipes = planned.assembler.recipes
+    recipes, idle = planned.assembler.recipes, planned.assembler.idle
+    ports = ports_of(planned.model, recipes)
+    busy = {recipe.factory for module, recipe in recipes.items() if module not in idle}
 
-    def take(recipe: Recipe) -> None:
+    def take(recipe: Recipe, path: str) -> None:
         kind: Any = recipe.factory
-        if not kind.__module__.startswith("torch.") and not (
-            kind.__name__.lower() in JOINTS and kind.__module__.startswith("blocks.")
-        ):
+        if not (kind.__module__.startswith("torch.") or hasattr(kind, "expression") or layer_of(recipe, ports, path)):
             uses.setdefault(kind, []).append(recipe.arguments)
-        for value in recipe.arguments.values():
+        for name, value in recipe.arguments.items():
             if isinstance(value, Recipe):
-                take(value)
+                take(value, f"{path}.{name}")
 
-    for module in planned.model.modules():
-        if id(module) in recipes:
-            take(recipes[id(module)])
-        if isinstance(module, Graph):
-            for node in module.graph.nodes:
-                if node.op != "call_module":
-                    continue
-                recipe = recipes.get(id(module.get_submodule(node.target)))
-                if recipe is not None and not recipe.factory.__module__.startswith("torch."):
-                    code = recipe.factory.forward.__code__
-                    order = code.co_varnames[1 : code.co_argcount]
-                    ports.setdefault(recipe.factory, set()).update(order[: len(node.args)], node.kwargs)
+    for path, module in planned.model.named_modules():
+        if id(module) in recipes and recipes[id(module)].factory in busy:
+            take(recipes[id(module)], path)
     return uses, ports
 
 
@@ -155,9 +144,12 @@ def _body(bodies: Bodies, group: Group, after: list[str]) -> list[str]:
     listed = mode(group.members[0]) == "list"
     forward = Forward(bodies, group)
     lines = [f"class {group.name}(nn.{'ModuleList' if listed else 'Module'}):"]
-    kinds = {name: _kind(values) for name, values in group.parameters.items()}
+    kinds = {name: kind_of(values) for name, values in group.parameters.items()}
+    usual = {name: default_of(values) for name, values in group.parameters.items()}
     if group.lines or after:
-        head = ", ".join(["self", *[f"{name}: {kind}" for name, kind in kinds.items()]])
+        plain = [f"{name}: {kind}" for name, kind in kinds.items() if usual[name] is None]
+        switches = [f"{name}: bool = {state}" for name, state in usual.items() if state is not None]
+        head = ", ".join(["self", *plain, *switches])
         lines += lay(f"def __init__({head}):", 1)
         if listed:
             lines += lay(f"super().__init__([{', '.join(group.lines.values())}])", 2)
@@ -165,6 +157,8 @@ def _body(bodies: Bodies, group: Group, after: list[str]) -> list[str]:
             lines.append("        super().__init__()")
             for name, text in group.lines.items():
                 lines += lay(quotes(f"self.{name} = {text}"), 2)
+                layer = bodies.layer(bodies.children(group.members[0])[name])
+                lines += ["        " + line.format(f"self.{name}") for line in (layer.start if layer else ())]
         for line in after:
             lines += lay(line, 2)
         lines.append("")
@@ -175,14 +169,6 @@ def _body(bodies: Bodies, group: Group, after: list[str]) -> list[str]:
             lines += lay(line.strip(), 2 + inner)
         lines.append("")
     return lines[:-1]
-
-
-def _kind(values: list[Any]) -> str:
-    if all(isinstance(value, str) and type(value) is not str for value in values):
-        return "tuple" if all(value.startswith("(") for value in values) else "nn.Module"
-    kinds = sorted({type(value).__name__ if value is not None else "None" for value in values} - {"Code"})
-    kinds = [kind for kind in kinds if kind != "None"] + ["None"] * ("None" in kinds)
-    return " | ".join(kinds) or "nn.Module"
 
 
 def _aliases(bodies: Bodies) -> list[str]:

@@ -4,13 +4,16 @@ import ast
 import copy
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from torch import nn
 
-from blocks.graph.emit_block import Block, CannotEmit, Plainer, Unit
-from blocks.graph.emit_fold import PLAIN, PRESENT, Known, as_expression, substitute
+from blocks.graph.emit.attributes import settle_attributes
+from blocks.graph.emit.block import Block, CannotEmit, Plainer, Unit
+from blocks.graph.emit.fold import PLAIN, PRESENT, Known, as_expression, is_own, substitute
+from blocks.graph.emit.inline import calls_in, drop_constant_results, put_in
 
 
 class Source:
@@ -27,7 +30,7 @@ class Source:
         self.values: dict[str, ast.stmt] = {}
         self.imports: set[str] = set()
         self.spaces: dict[str, tuple[ast.Module, Mapping[str, Any]]] = {}
-        self.home: dict[int, str] = {}
+        self.homes: dict[int, set[str]] = {}  # the modules that a function's names come from
         for kind in uses:
             self._take(kind)
         self._settle()
@@ -50,10 +53,22 @@ class Source:
                 self._take(base)
         block = self.blocks[kind] = Block(kind, file, space)
         for unit in block.units.values():
-            self.home[id(unit)] = kind.__module__
+            self.homes[id(unit)] = block.homes
+        self._absorb(block)
         if not block.plain or any(kind in other.__bases__ for other in self.uses):
             return
         self._settle_block(block)
+
+    def _absorb(self, block: Block) -> None:
+        """Do without a base that stands for this class alone."""
+        base: Any = block.kind.__base__
+        inner = self.blocks.get(base)
+        alone = inner is not None and len(block.kind.__bases__) == 1 and base not in self.uses
+        others = [
+            kind for kind in (*self.uses, *self.blocks) if issubclass(kind, base) and kind not in (block.kind, base)
+        ]
+        if inner is not None and alone and not others and block.absorb(inner):
+            del self.blocks[base]
 
     def _settle_block(self, block: Block) -> None:
         start, forward = block.units.get("__init__"), block.units.get("forward")
@@ -71,6 +86,8 @@ class Source:
                     known[name] = first
                 elif default is not None and all(value is not None for value in values):
                     known[name] = start.gone[name] = PRESENT
+                elif all(type(value) is int for value in values):
+                    _narrow(start, name)
             start.settle(known)
         if forward is not None:
             defaults = forward.defaults()
@@ -89,6 +106,20 @@ class Source:
             for kind, block in self.blocks.items() if "__init__" in block.units
         }  # fmt: skip
 
+    def expressions(self) -> dict[type, tuple[list[str], ast.expr]]:
+        """Blocks that keep nothing and come down to one short expression: its parameters, and the expression."""
+        found = {}
+        for kind, block in self.blocks.items():
+            forward = block.units.get("forward")
+            others = [unit for name, unit in block.units.items() if name != "forward" and not _starts_nothing(unit)]
+            value = as_expression(forward.node) if forward and block.plain and not others else None
+            if forward and value is not None and len(ast.unparse(value)) <= 50:
+                names = [item.arg for item in forward.parameters()]
+                read = {node.id for node in ast.walk(value) if isinstance(node, ast.Name)}
+                if "self" not in read and set(names) <= read:
+                    found[kind] = names, value
+        return found
+
     def _functions(self) -> list[Unit]:
         return [*[unit for block in self.blocks.values() for unit in block.units.values()], *self.helpers.values()]
 
@@ -96,16 +127,21 @@ class Source:
         """Until nothing changes: attributes, the helpers that are called, what their calls agree on."""
         for _ in range(30):
             changed = False
+            foreign = {node.attr for unit in self._functions() for node in ast.walk(unit.node)
+                       if isinstance(node, ast.Attribute) and not is_own(node)}  # fmt: skip
             for block in self.blocks.values():
-                if block.settle_attributes():
+                if not self._is_base(block) and settle_attributes(block, foreign):
                     changed = True
                     for name, unit in block.units.items():
                         keep = {key: PRESENT for key, value in unit.gone.items() if value is PRESENT}
                         unit.settle(keep if name == "__init__" else {})
             changed |= self._find_helpers()
             changed |= self._settle_helpers()
-            if not changed:
+            if not (changed or self._write_calls()):
                 break
+        for unit in self._functions():
+            unit.settle_result()
+            unit.unstar()
         for block in self.blocks.values():
             for unit in list(block.units.values()):
                 if unit.node.name not in ("__init__", "forward") and block.plain and not any(
@@ -116,15 +152,60 @@ class Source:
                     del block.units[unit.node.name]
         reached = {node.id for unit in self._functions() for node in ast.walk(unit.node) if isinstance(node, ast.Name)}
         self.helpers = {name: unit for name, unit in self.helpers.items() if name in reached}
-        for kind, block in self.blocks.items():
-            self._resolve(block.node, kind.__module__, False)
+        for block in self.blocks.values():
+            for module in sorted(block.homes):
+                self._resolve(block.node, module, False)
         for unit in self.helpers.values():
-            self._resolve(unit.node, self.home[id(unit)], False)
+            for module in sorted(self.homes[id(unit)]):
+                self._resolve(unit.node, module, False)
+
+    def _write_calls(self) -> bool:
+        """Write functions that are called once where they are called; whether there was one."""
+        for unit, matches in self._callees():
+            others = [other for other in self._functions() if other is not unit]
+            if drop_constant_results(unit, others, matches):
+                for other in others:
+                    other.settle({})
+                return True
+            callers = [other for other in others for _ in calls_in(other, matches)]
+            if len(callers) == 1 and put_in(callers[0], unit, matches):
+                home = callers[0].owner.homes if callers[0].owner else self.homes[id(callers[0])]
+                home |= unit.owner.homes if unit.owner else self.homes[id(unit)]
+                self._forget(unit)
+                callers[0].settle({})
+                return True
+        return False
+
+    def _callees(self) -> Iterator[tuple[Unit, Callable[[ast.Call], bool]]]:
+        """Functions of which every mention is a call, and what tells such a call."""
+        mentions = [node for unit in self._functions() for node in ast.walk(unit.node)]
+        calls = [node for node in mentions if isinstance(node, ast.Call)]
+        for name, unit in list(self.helpers.items()):
+            named = sum(isinstance(node, ast.Name) and node.id == name for node in mentions)
+            if named == sum(_calls_name(call, name) for call in calls):
+                yield unit, partial(_calls_name, name=name)
+        for block in self.blocks.values():
+            lone = block.plain and not self._is_base(block)
+            for name, unit in list(block.units.items()) if lone else []:
+                named = sum(isinstance(node, ast.Attribute) and node.attr == name for node in mentions)
+                own = sum(_calls_method(node, name) for node in ast.walk(block.node) if isinstance(node, ast.Call))
+                if name not in ("__init__", "forward") and not unit.node.decorator_list and named == own:
+                    yield unit, partial(_calls_method, name=name)
+
+    def _is_base(self, block: Block) -> bool:
+        return any(block.kind in other.kind.__bases__ for other in self.blocks.values())
+
+    def _forget(self, unit: Unit) -> None:
+        if unit.owner:
+            unit.owner.node.body.remove(unit.owner.units.pop(unit.node.name).node)
+        else:
+            del self.helpers[unit.node.name]
 
     def _find_helpers(self) -> bool:
         before = len(self.helpers)
         for unit in self._functions():
-            self._resolve(unit.node, self.home[id(unit)], True)
+            for module in sorted(unit.owner.homes if unit.owner else self.homes[id(unit)]):
+                self._resolve(unit.node, module, True)
         return len(self.helpers) != before
 
     def _resolve(self, node: ast.AST, module: str, helpers: bool) -> None:
@@ -145,7 +226,7 @@ class Source:
                     source, names = self._space(place)
                     found = next(d for d in source.body if isinstance(d, ast.FunctionDef) and d.name == item.id)
                     unit = Unit(Plainer(names).visit(copy.deepcopy(found)), None)
-                    self.home[id(unit)] = place
+                    self.homes[id(unit)] = {place}
                     self.helpers[item.id] = unit
                     unit.settle({})
                 continue
@@ -255,6 +336,30 @@ class Source:
         if not any(isinstance(n, ast.Name) and n.id == name for o in self._functions() for n in ast.walk(o.node)):
             self.helpers.pop(name, None)
         return done
+
+
+def _narrow(start: Unit, name: str) -> None:
+    """Write a constructor for a parameter that is always a whole number."""
+    for item in ast.walk(start.node.args):
+        if isinstance(item, ast.arg) and item.arg == name:
+            item.annotation = ast.Name("int", ast.Load())
+    asked = f"isinstance({name}, int)"
+    for node in ast.walk(start.node):
+        if isinstance(node, ast.IfExp | ast.If) and ast.unparse(node.test) == asked:
+            node.test = ast.Constant(True)
+
+
+def _calls_name(call: ast.Call, name: str) -> bool:
+    return isinstance(call.func, ast.Name) and call.func.id == name
+
+
+def _calls_method(call: ast.Call, name: str) -> bool:
+    return isinstance(call.func, ast.Attribute) and call.func.attr == name and ast.unparse(call.func.value) == "self"
+
+
+def _starts_nothing(unit: Unit) -> bool:
+    """A constructor that keeps nothing."""
+    return unit.node.name == "__init__" and len(unit.node.body) == 1 and not unit.node.args.args[1:]
 
 
 def _tiny(expression: ast.expr) -> bool:

@@ -17,9 +17,9 @@ from blocks.graph.compose import conf_folder
 from blocks.graph.errors import ConfigError, Problem, did_you_mean
 from blocks.graph.expression import ExpressionError
 from blocks.graph.pattern import fill, match
-from blocks.graph.weight_file import read_tensors, save_weights, tensors_of
-from blocks.graph.weight_line import Line, read_line
-from blocks.graph.weight_map import Map, read_map
+from blocks.graph.weights.file import read_tensors, save_weights, tensors_of
+from blocks.graph.weights.line import Line, read_line
+from blocks.graph.weights.names import Map, read_map
 
 TOLD = 6  # names that an error shows
 
