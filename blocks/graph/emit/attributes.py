@@ -24,6 +24,12 @@ def settle_attributes(block: Block, foreign: set[str]) -> bool:
             changed |= block.known.get(name) is not PRESENT
             block.known[name] = PRESENT
             block.forget({name})
+        empty = _empty_buffer(statement)
+        if empty is not None:
+            if empty not in foreign and not _read(block, empty):
+                start.node.body.remove(statement)
+            changed |= block.known.get(empty, PRESENT) is not None
+            block.known[empty] = None
         target = statement.targets[0] if isinstance(statement, ast.Assign) else None
         if not (isinstance(target, ast.Attribute) and _stored(block, target.attr) == 1):
             continue
@@ -41,6 +47,20 @@ def settle_attributes(block: Block, foreign: set[str]) -> bool:
 def _stored(block: Block, attribute: str) -> int:
     return sum(isinstance(node, ast.Attribute) and node.attr == attribute and isinstance(node.ctx, ast.Store)
                for node in ast.walk(block.node))  # fmt: skip
+
+
+def _read(block: Block, attribute: str) -> bool:
+    return any(isinstance(node, ast.Attribute) and node.attr == attribute for node in ast.walk(block.node))
+
+
+def _empty_buffer(statement: ast.stmt) -> str | None:
+    """The name of a buffer that a statement registers as None."""
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    if not isinstance(call, ast.Call) or ast.unparse(call.func) != "self.register_buffer":
+        return None
+    name, value = call.args[:2]
+    none = isinstance(value, ast.Constant) and value.value is None
+    return str(name.value) if none and isinstance(name, ast.Constant) else None
 
 
 def _buffers(statement: ast.stmt) -> list[str]:
@@ -78,6 +98,11 @@ def _drop_unread(block: Block, start: Unit, foreign: set[str]) -> bool:
     inside = {id(node) for node in ast.walk(start.node)}
     for statement in start.node.body:
         target, value = next(iter(pairs(statement)), (None, None))
+        if isinstance(target, ast.Attribute) and isinstance(statement, ast.Assign) and target is statement.targets[0]:
+            unread = sum(isinstance(node, ast.Attribute) and node.attr == target.attr for node in ast.walk(block.node))
+            if unread == 1 and target.attr not in foreign and _only_reckons(block, statement.value):
+                start.node.body.remove(statement)
+                return True
         short = isinstance(value, ast.Name | ast.Tuple) and pure(value) and len(pairs(statement)) == 1
         if not (isinstance(target, ast.Attribute) and value is not None and short) or target.attr in foreign:
             continue
@@ -90,6 +115,17 @@ def _drop_unread(block: Block, start: Unit, foreign: set[str]) -> bool:
             _write(start, {target.attr: value})
             return True
     return False
+
+
+def _only_reckons(block: Block, value: ast.expr) -> bool:
+    """Whether an expression is a call of a method that only works something out."""
+    own = isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and is_own(value.func)
+    unit = block.units.get(value.func.attr) if own else None  # type: ignore[attr-defined]
+    return unit is not None and all(
+        isinstance(item, ast.Assign | ast.Return) and item.value is not None and pure(item.value)
+        and not any(isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) for node in ast.walk(item))
+        for item in unit.node.body
+    )  # fmt: skip
 
 
 def _write(start: Unit, values: Mapping[str, ast.expr]) -> bool:

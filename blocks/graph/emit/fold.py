@@ -90,9 +90,11 @@ class Folder(ast.NodeTransformer):
         return node.value if everything and isinstance(node.ctx, ast.Load) else node
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
-        """`n + 2 * n` is 3 * n."""
+        """`n + 2 * n` is 3 * n, and nothing times whether is nothing."""
         self.generic_visit(node)
         left, right = node.left, node.right
+        if isinstance(node.op, ast.Mult) and _is(left, 0) and isinstance(right, ast.Compare):
+            return left
         if not (isinstance(node.op, ast.Add) and isinstance(right, ast.BinOp) and isinstance(right.op, ast.Mult)):
             return node
         times = right.left.value if isinstance(right.left, ast.Constant) else None
@@ -122,6 +124,8 @@ class Folder(ast.NodeTransformer):
                 item.value = sides[0]
         if name in ("nn.Linear", "nn.Conv1d", "nn.Conv2d"):
             node.keywords = [item for item in node.keywords if not (item.arg == "bias" and _is(item.value, True))]
+        if name == "any" and is_constant(node.args[0]):
+            return ast.Constant(any(item.value for item in node.args[0].elts))  # type: ignore[attr-defined]
         if name == "isinstance" and isinstance(node.args[0], ast.Constant) and ast.unparse(node.args[1]) == "int":
             return ast.Constant(isinstance(node.args[0].value, int))
         return node
@@ -129,6 +133,11 @@ class Folder(ast.NodeTransformer):
 
 def _is(node: ast.expr, value: Any) -> bool:
     return isinstance(node, ast.Constant) and node.value == value and (value is not None or node.value is None)
+
+
+def is_constant(value: ast.AST) -> bool:
+    """A tuple of constants."""
+    return isinstance(value, ast.Tuple) and all(isinstance(item, ast.Constant) for item in value.elts)
 
 
 def is_own(node: ast.Attribute) -> bool:

@@ -12,7 +12,7 @@ from torch import nn
 
 from blocks.graph.emit.attributes import settle_attributes
 from blocks.graph.emit.block import Block, CannotEmit, Plainer, Unit
-from blocks.graph.emit.fold import PLAIN, PRESENT, Known, as_expression, is_own, substitute
+from blocks.graph.emit.fold import PLAIN, PRESENT, Known, as_expression, is_constant, is_own, substitute
 from blocks.graph.emit.inline import calls_in, drop_constant_results, put_in
 
 
@@ -168,6 +168,10 @@ class Source:
                     other.settle({})
                 return True
             callers = [other for other in others for _ in calls_in(other, matches)]
+            value = unit.node.body[0].value if isinstance(unit.node.body[0], ast.Return) else None
+            if value is not None and is_constant(value):  # short enough to stand at each of its calls
+                while len(callers) > 1 and put_in(callers[-1], unit, matches):
+                    callers.pop().settle({})
             if len(callers) == 1 and put_in(callers[0], unit, matches):
                 home = callers[0].owner.homes if callers[0].owner else self.homes[id(callers[0])]
                 home |= unit.owner.homes if unit.owner else self.homes[id(unit)]

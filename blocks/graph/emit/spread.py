@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Sequence
 
-from blocks.graph.emit.fold import first_done, pure, substitute
+from blocks.graph.emit.fold import first_done, is_constant, pure, substitute
 
 LINE = 70
 SHORT = 30  # characters of an expression that needs no name of its own
@@ -33,7 +33,7 @@ def spread(function: ast.FunctionDef) -> bool:
         read = sum(node.id == target.id for node in _names(after))
         if isinstance(value, ast.Tuple) and _taken_apart(after, target.id) == read:
             function.body[at + 1 :] = [_Part(target.id, value).visit(item) for item in after]
-        elif isinstance(value, ast.Name) or (read == 1 and len(ast.unparse(value)) <= SHORT):
+        elif is_constant(value) or isinstance(value, ast.Name) or (read == 1 and len(ast.unparse(value)) <= SHORT):
             function.body[at + 1 :] = [substitute(item, {target.id: value}) for item in after]
         else:
             continue
@@ -61,7 +61,7 @@ def _is_free(value: ast.expr, name: str, after: list[ast.stmt]) -> bool:
     changed = {node.id for node in _names(after) if isinstance(node.ctx, ast.Store)}
     read = {node.id for node in _names(after)}
     return pure(value) and not {node.id for node in _names([value])} & changed and (
-        name in read and not _looped(after, name)
+        name in read and (is_constant(value) or not _looped(after, name))
     )  # fmt: skip
 
 
