@@ -57,15 +57,17 @@ def is_mistake(error: BaseException) -> bool:
 def job(_: Any) -> dict[str, Any]:
     """One run inside Hydra. Never raises but for Ctrl-C, so that a sweep goes on; the record tells how it ended."""
     from blocks.graph import compose
-    from tasks import folder
+    from tasks import folder, resume
 
     place, overrides = Path(HydraConfig.get().runtime.output_dir), typed()
     first = int(os.environ.get("LOCAL_RANK", 0)) == 0
     record = None
     try:
-        folder.check_unused(place) if first else None
+        resumed = resume.wish(overrides) == place
+        folder.check_unused(place) if first and not resumed else None
         composed = Door.composed or compose(overrides, config_name=HydraConfig.get().job.config_name or "train")
-        record = folder.Record(place, quiet=not first, **folder.identity(composed.config, overrides, ROOT))
+        known = folder.identity(composed.config, resume.remembered(overrides), ROOT)
+        record = folder.Record(place, quiet=not first, resumed=resumed, **known)
         from tasks.run import train
 
         metrics = train(composed, place, record)
@@ -74,10 +76,12 @@ def job(_: Any) -> dict[str, Any]:
         Door.status = FINE
     except BaseException as error:
         Door.status = ended(error, record)
-        if isinstance(error, KeyboardInterrupt):
-            raise
+        if not isinstance(error, (Exception, SystemExit)):
+            raise  # Ctrl-C and other signals end a sweep, too
         if Door.status == MISTAKE and place == Door.claimed:
             folder.remove(place)  # nothing has run
+        elif Door.status == MISTAKE and record is not None:
+            record.take_back()
     return {"status": Door.status, "folder": str(place)}
 
 
@@ -92,12 +96,18 @@ def typed() -> list[str]:
 def ended(error: BaseException, record: Any) -> int:
     """Tell and record how a run failed; returns the exit status."""
     from tasks import folder
+    from tasks.signals import Stopped
 
-    interrupted = isinstance(error, KeyboardInterrupt)
+    interrupted = isinstance(error, (KeyboardInterrupt, Stopped))
     done = record is not None and record.entries["status"] == "finished"  # what failed is the report of it
     told = {"status": "interrupted"} if interrupted else {"status": "failed", "error": explain(error)}
     if record is not None:
-        record.add(**({"report": told} if done else {**told, "ended": folder.now()}))
+        try:
+            record.add(**({"report": told} if done else {**told, "ended": folder.now()}))
+        except OSError as problem:  # a full disk, say; the run ends with its own error all the same
+            print(f"run.json could not be written: {problem}", file=sys.stderr)
+    if isinstance(error, Stopped):
+        return FINE if record is not None and record.quiet else error.status  # the first process speaks for all
     if interrupted:
         return INTERRUPTED
     print(told["error"], file=sys.stderr, flush=True)
@@ -143,16 +153,35 @@ def check_runs(composed: Any) -> None:
 def prepare(arguments: Any) -> None:
     """Check a single run before Hydra starts it, and give it a folder of its own."""
     from blocks.graph import compose
-    from tasks import folder
+    from tasks import folder, resume
 
+    of_the_run = adopted(arguments.overrides)
     name, own = arguments.config_name or "train", arguments.config_dir
-    Door.composed = compose(arguments.overrides, config_name=name, config_dir=own)
+    Door.composed = compose(arguments.overrides, config_name=name, config_dir=own, adopted=of_the_run)
+    sys.argv[1:] = [*of_the_run, *sys.argv[1:]]  # found harmless; Hydra composes them once more
     chosen = [text.partition("=")[0] for text in arguments.overrides]
-    if "hydra.run.dir" not in chosen:
+    place = resume.wish(arguments.overrides)
+    if "hydra.run.dir" in chosen:
+        return
+    if place is not None and not Door.composed.config.get("carry_over"):
+        sys.argv.append(f"hydra.run.dir='{place}'")
+    else:
         check_runs(Door.composed)
         stamp = datetime.datetime.now().strftime("%Y-%m-%d/%H-%M-%S")
         Door.claimed = folder.claim(Path(str(Door.composed.config.get("runs", "runs"))).absolute() / stamp)
         sys.argv.append(f"hydra.run.dir='{Door.claimed}'")
+
+
+def adopted(overrides: list[str]) -> list[str]:
+    """The overrides that a run which is resumed had, as far as they are not said anew."""
+    from blocks.graph import ConfigError, Problem
+    from tasks import resume
+    from tasks.errors import ArgumentError
+
+    try:
+        return resume.adopted(overrides)
+    except ArgumentError as error:
+        raise ConfigError([Problem(error.problem, "the command line", "resume", fix=error.fix)]) from error
 
 
 def check_sweep(arguments: Any) -> None:
@@ -182,7 +211,7 @@ def check_sweep(arguments: Any) -> None:
 
 
 def main() -> None:
-    """Run, and leave with 0 if all is well, 2 for a mistake in the configuration, 1 for a crash, 130 after Ctrl-C."""
+    """Run, and leave with 0, 2 for a mistake in the configuration, 1 for a crash, 128 + n after signal n."""
     from hydra._internal.utils import get_args_parser
 
     arguments = get_args_parser().parse_args()
@@ -198,10 +227,26 @@ def main() -> None:
     except KeyboardInterrupt:
         Door.status = INTERRUPTED
         print("\nstopped by Ctrl-C", file=sys.stderr)
-    except Exception as error:
-        Door.status = MISTAKE if is_mistake(error) else CRASH
-        print(explain(error), file=sys.stderr)
+    except BaseException as error:
+        if isinstance(error, SystemExit):
+            raise
+        Door.status = told_at_the_door(error)
     sys.exit(Door.status)
+
+
+def told_at_the_door(error: BaseException) -> int:
+    """Tell what ended the program; returns the exit status."""
+    from tasks.signals import Stopped
+
+    if isinstance(error, Stopped):
+        if Door.status:  # set by the job, which knows whether this process is the first
+            name = "Ctrl-C" if error.name == "SIGINT" else error.name
+            print(f"\nstopped by {name}", file=sys.stderr)
+            if error.saved:
+                print(f"saved {error.saved}; resume=RUN goes on from there", file=sys.stderr)
+        return Door.status
+    print(explain(error), file=sys.stderr)
+    return MISTAKE if is_mistake(error) else CRASH
 
 
 enter = hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="train")(job)

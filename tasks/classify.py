@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
 from tasks import report_classes
@@ -44,9 +45,14 @@ class Classify(Task):
         self.label_smoothing, self.kind = label_smoothing, loss
         classes = self.facts["classes"]
         self.accuracy = nn.ModuleDict({f"{name}_part": MulticlassAccuracy(classes, average="micro") for name in PARTS})
+        self.train_loss = MeanMetric(nan_strategy="ignore")  # a loss that is no number ends the run
         self.confusion = MulticlassConfusionMatrix(classes)
         self.counts: list[list[int]] = []  # of the test: true class, predicted class
         self.predictions: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def train_metrics(self) -> dict[str, Metric]:
+        accuracy: Any = self.accuracy["train_part"]
+        return {"loss": self.train_loss, "accuracy": accuracy}
 
     def training_step(self, batch: dict[str, Tensor], number: int) -> Tensor:
         logits = self(batch)
@@ -106,7 +112,11 @@ class Classify(Task):
         metric: Any = self.accuracy[f"{part}_part"]
         metric.update(logits, label)
         options: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": len(label)}
-        self.log(f"{part}/loss", loss.detach(), sync_dist=True, **options)
+        if part == "train":
+            self.train_loss.update(loss.detach(), len(label))
+            self.log("train/loss", self.train_loss, **options)
+        else:
+            self.log(f"{part}/loss", loss.detach(), sync_dist=True, **options)
         self.log(f"{part}/accuracy", metric, **options)
 
 

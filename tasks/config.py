@@ -47,6 +47,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "pytorch_lightning.callbacks.EMAWeightAveraging",
         "pytorch_lightning.callbacks.LearningRateMonitor",
         "pytorch_lightning.callbacks.ModelCheckpoint",
+        "tasks.checkpoint.Checkpoint",
         "tasks.nodes.Nodes",
         "tasks.progress.Progress",
         "tasks.prune.Prune",

@@ -84,14 +84,43 @@ class Record:
     Its `status` is "running", "finished", "failed" or "interrupted"; a record that still says "running" when its
     process is gone belongs to a run that was killed. A quiet record writes nothing: of several processes only the
     first does.
+
+    A run that is resumed keeps what its record says, and gets an entry in `sessions` for each start.
     """
 
-    def __init__(self, folder: Path, *, quiet: bool = False, **entries: Any):
+    def __init__(self, folder: Path, *, quiet: bool = False, resumed: bool = False, **entries: Any):
         self.folder, self.quiet, self.entries = folder, quiet, {"status": "running", **entries}
+        self.before = read(folder) if resumed else None
+        if self.before is not None:
+            self.entries = self._continued(self.before, entries)
+        self.save()
+
+    def _continued(self, before: dict[str, Any], entries: dict[str, Any]) -> dict[str, Any]:
+        parts = ("started", "ended", "status", "seconds", "command", "versions", "git", "error")
+        sessions = before.get("sessions") or [{name: before[name] for name in parts if name in before}]
+        stale = ("ended", "error", "seconds", "test")
+        kept = {name: value for name, value in before.items() if name not in stale}
+        new = {**{name: entries[name] for name in parts if name in entries}, "status": "running"}
+        return {**kept, **entries, "started": before.get("started"), "status": "running", "sessions": [*sessions, new]}
+
+    def take_back(self) -> None:
+        """Let the record be as it was before a start that was a mistake."""
+        if self.before is not None:
+            self.entries = self.before
+            self.save()
+
+    def add_session(self, **entries: Any) -> None:
+        """Note something of this start; the sessions begin with the first one that is noted."""
+        if "sessions" not in self.entries:
+            self.entries["sessions"] = [{}]
+        self.entries["sessions"][-1].update(entries)
         self.save()
 
     def add(self, **entries: Any) -> None:
         self.entries.update(entries)
+        if "sessions" in self.entries:
+            told = ("status", "ended", "seconds", "error", "test")
+            self.entries["sessions"][-1].update({name: entries[name] for name in told if name in entries})
         self.save()
 
     def save(self) -> None:

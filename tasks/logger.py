@@ -45,13 +45,29 @@ class Csv(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self.add(self.rows, metrics, step)
+
+    def add(self, rows: dict[int, dict[str, float]], metrics: dict[str, float], step: int | None) -> None:
+        """Put what was measured into its row."""
         epoch = int(metrics.get("epoch", 0)) + 1  # counted from one, as the terminal does
-        if self.rows and all(name.startswith(("epoch", "test/")) for name in metrics):
-            epoch = max(self.rows)  # the test comes after the last epoch and is no epoch of its own
+        if rows and all(name.startswith(("epoch", "test/")) for name in metrics):
+            epoch = max(rows)  # the test comes after the last epoch and is no epoch of its own
         else:
             step = (step or 0) + 1
-        row = self.rows.setdefault(epoch, {})
+        row = rows.setdefault(epoch, {})
         row.update(metrics, epoch=epoch, step=step or 0, seconds=round(time.monotonic() - self.started, 2))
+
+    def table(self, metrics: dict[str, float] | None = None, step: int | None = None) -> list[dict[str, float]]:
+        """All rows, for a checkpoint; with what is about to be logged, where it is known already."""
+        rows = {epoch: dict(row) for epoch, row in self.rows.items()}
+        if metrics:
+            self.add(rows, metrics, step)
+        return list(rows.values())
+
+    def restore(self, rows: list[dict[str, float]]) -> None:
+        """Go on behind the rows of a checkpoint; the clock goes on, too."""
+        self.rows = {int(row["epoch"]): dict(row) for row in rows}
+        self.started = time.monotonic() - max((row["seconds"] for row in rows), default=0.0)
 
     @rank_zero_only
     def save(self) -> None:

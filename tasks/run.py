@@ -14,14 +14,16 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import yaml
-from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from blocks.graph import Composed, ConfigError, Problem, fine_tune, plan
 from blocks.graph.cost import multiply_adds
-from tasks import config, folder, hints, picture, places, ranges, report, secrets
+from tasks import config, folder, hints, loops, memory, picture, places, ranges, report, secrets
+from tasks.beginning import beginning
 from tasks.data.module import READER
 from tasks.errors import ArgumentError
+from tasks.safe_file import SafeFiles
+from tasks.signals import Heed
 from tasks.step_time import StepTime
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,8 @@ SECTIONS = (
     "resume",
     "weights",
     "picture",
+    "ckpt_path",
+    "carry_over",
 )
 
 
@@ -92,7 +96,16 @@ def train(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
 
     Returns:
         The test metrics.
+
+    Raises:
+        Stopped: a signal came; what was learned until then is saved.
     """
+    with Heed(), memory.told():
+        return learn(composed, place, record)
+
+
+def learn(composed: Any, place: Path, record: folder.Record) -> dict[str, float]:
+    """What `train` does once signals are heeded."""
     started, worked = time.monotonic(), time.process_time()
     check_sections(composed)
     secrets.keep(composed.config)
@@ -117,10 +130,11 @@ def train(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
     if trainer.is_global_zero:
         announce(composed, place, data, parameters)
 
+    begin = beginning(composed, trainer, network, data, record)
     if composed.config["trainer"].get("compile"):
         network.compile()
     try:
-        uninterrupted(trainer.fit, task, datamodule=data)
+        uninterrupted(trainer.fit, task, datamodule=data, ckpt_path=begin)
     except MisconfigurationException as error:
         raise ConfigError([unmonitored(composed, str(error))]) from error
     record.add(**measured(trainer))
@@ -260,8 +274,11 @@ def make_trainer(composed: Any, place: Path) -> pl.Trainer:
         "callbacks": [*made["callbacks"], StepTime()],
         "logger": made["logger"] or False,
         "default_root_dir": str(place),
+        "plugins": [SafeFiles()],
     }
-    return config.make(composed, ("trainer",), given, without=("compile",))
+    trainer = config.make(composed, ("trainer",), given, without=("compile",))
+    loops.leave_signals_alone(trainer)
+    return trainer
 
 
 def uninterrupted(step: Any, *arguments: Any, **options: Any) -> Any:
@@ -321,10 +338,11 @@ def reopened(run: Any, changes: dict[str, Any]) -> tuple[Composed, Any]:
 def best_checkpoint(trainer: pl.Trainer) -> tuple[str | None, int | None]:
     """The checkpoint to test and its epoch: the best where one was kept; otherwise the weights stay as they are."""
     for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.best_model_path:
-            if not Path(callback.best_model_path).is_file():
-                raise OSError(f"the checkpoint {callback.best_model_path} could not be written")
-            return callback.best_model_path, torch.load(callback.best_model_path, weights_only=True)["epoch"] + 1
+        best = getattr(callback, "best_model_path", "")
+        if best:
+            if not Path(best).is_file():
+                raise OSError(f"the checkpoint {best} could not be written")
+            return best, torch.load(best, weights_only=True, mmap=True)["epoch"] + 1
     return None, None
 
 

@@ -7,7 +7,10 @@ from typing import Any, ClassVar
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torchmetrics import Metric
 
+from tasks.finite import NotFiniteError, Watch, first_wrong
+from tasks.nodes import in_shards
 from tasks.optimizer import Cosine, optimise
 from tasks.sample import SAMPLES, Sample
 
@@ -43,7 +46,9 @@ class Task(pl.LightningModule):
         self.make_optimizer, self.schedule = optimizer, schedule or Cosine(warmup=0.0, final=1.0)
         self.rates = dict(rates or {})
         self.save_hyperparameters(config or {}, logger=False)
-        self.finite: Tensor | bool = True
+        self.finite = Watch()
+        self.batch: dict[str, Tensor] = {}  # the one that is being learned from
+        self.steps_here = 0  # of this process; a resumed one may come to the end of an epoch without any
         self.kept: dict[str, Tensor] = {}  # the first samples of the test
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
@@ -73,17 +78,51 @@ class Task(pl.LightningModule):
         count = len(next(iter(inputs.values()), ()))
         return [{name: value[row : row + 1] for name, value in inputs.items()} for row in range(count)]
 
+    def train_metrics(self) -> Mapping[str, Metric]:
+        """What is measured over an epoch of training, by name; a metric outlives a stop within the epoch."""
+        return {}
+
     def watch(self, loss: Tensor) -> Tensor:
-        """The loss with what blocks add to it; remembers whether all were finite, without waiting for the device."""
+        """The loss with what blocks add to it; remembers whether all were finite, without waiting for a GPU."""
         loss = loss + auxiliary_loss(self.network)
-        self.finite = self.finite & loss.detach().isfinite()
+        self.finite.add(loss)
         return loss
 
+    def on_train_batch_start(self, batch: dict[str, Tensor], number: int) -> None:
+        self.batch = batch
+        self.steps_here += 1
+
+    def on_after_backward(self) -> None:
+        if not in_shards(self.trainer):  # there no process may leave alone; the norm of the gradients tells all of them
+            self.must_be_finite(wait=False)  # the loss, before the optimiser moves
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip, and look at the norm, which is not finite where a gradient is not."""
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        if gradient_clip_val and gradient_clip_algorithm in (None, "norm") and not in_shards(self.trainer):
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            norm = nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+        else:
+            given = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+            norm = nn.utils.get_total_norm(given)
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        if not scaled:  # a scaler meets infinite gradients now and then, and passes over the step by itself
+            self.finite.add(norm)
+            self.must_be_finite(wait=False)
+
     def on_validation_epoch_start(self) -> None:
-        self._must_be_finite()  # before a checkpoint is written
+        self.must_be_finite()  # before a checkpoint is written
+
+    def on_train_epoch_start(self) -> None:
+        self.steps_here = 0
 
     def on_train_epoch_end(self) -> None:
-        self._must_be_finite()
+        self.must_be_finite()
+        if not self.steps_here:  # all steps of this epoch were before a stop: nothing has been logged of it yet
+            for name, metric in self.train_metrics().items():
+                self.log(f"train/{name}", metric)
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.log("train/learning rate", rate, sync_dist=True)
 
@@ -100,14 +139,22 @@ class Task(pl.LightningModule):
         torch.distributed.all_gather_object(shares, found)
         return [batch for share in shares for batch in share]
 
-    def _must_be_finite(self) -> None:
-        if not self.finite:
-            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-            raise RuntimeError(
-                f"the loss became infinite or not a number in epoch {self.current_epoch + 1}, "
-                f"at a learning rate of {rate:.3g}; a lower optimizer.lr, a longer schedule.warmup "
-                "or trainer.gradient_clip_val=1.0 may help"
-            )
+    def must_be_finite(self, *, wait: bool = True) -> None:
+        """Raise NotFiniteError if a loss or gradient was not finite; unless `wait`, only if the device has said so."""
+        if not self.finite.bad(wait=wait):
+            return
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        vars(self)["log"] = lambda *names, **options: None  # the batch is computed again, not learned from
+        step = lambda: torch.as_tensor(self.training_step(self.batch, 0))  # noqa: E731
+        # with weights in shards all processes would have to compute again what one of them asks for
+        where = first_wrong(self.network, step) if self.batch and not in_shards(self.trainer) else None
+        del vars(self)["log"]
+        raise NotFiniteError(
+            f"the loss or a gradient became infinite or not a number in epoch {self.current_epoch + 1}, "
+            f"step {self.global_step + 1}, at a learning rate of {rate:.3g}\n"
+            + (f"  where     {where}\n" if where else "")
+            + "  fix       a lower optimizer.lr, a longer schedule.warmup or trainer.gradient_clip_val=1.0 may help"
+        )
 
 
 def auxiliary_loss(network: nn.Module) -> Tensor | float:

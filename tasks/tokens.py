@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, Metric
 
 from tasks import page
 from tasks.data.sequences import IGNORED
@@ -70,6 +70,9 @@ class Tokens(Task):
         if problem:
             fix = f"{data.remedy}; task.check_causal=false trains it all the same"
             raise ArgumentError("check_causal", problem, got=got, fix=fix)
+
+    def train_metrics(self) -> dict[str, Metric]:
+        return {name: self.metric(name, "train") for name in ("loss", "accuracy", "exact")}
 
     def training_step(self, batch: dict[str, Tensor], number: int) -> Tensor:
         logits, label = self(batch), batch["label"]

@@ -160,7 +160,9 @@ def test_control_c_is_recorded_and_exits_130(tmp_path):
     process.send_signal(signal.SIGINT)
     status, _, err = finish(process)
     assert status == 130
-    assert err.strip() == "stopped by Ctrl-C"
+    assert re.fullmatch(
+        r"stopped by Ctrl-C\nsaved \S+/checkpoints/last\.ckpt; resume=RUN goes on from there", err.strip()
+    )
     (record,) = tmp_path.rglob("run.json")
     assert json.loads(record.read_text())["status"] == "interrupted"
 

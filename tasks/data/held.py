@@ -11,13 +11,13 @@ from tasks import draw, page
 from tasks.data import augment
 from tasks.data.image_reader import ImageReader
 from tasks.data.module import READER, DataModule, read_kept
-from tasks.data.order import Order, generator
+from tasks.data.order import Order, Resumable, generator
 from tasks.data.picture import as_share
 from tasks.data.split import PARTS, check_shares
 from tasks.errors import must_be_positive, must_be_share, must_not_be_negative
 
 
-class Batches:
+class Batches(Resumable):
     """Iterates over tensors that share their first axis; may be iterated any number of times.
 
     Args:
@@ -51,7 +51,8 @@ class Batches:
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         indices = self.sampler.indices()
-        for number in range(len(self)):
+        for number in range(self.first(), len(self)):
+            self.taken = number + 1
             chosen = indices[number * self.size : (number + 1) * self.size]
             batch = {name: tensor.index_select(0, chosen) for name, tensor in self.tensors.items()}
             image = self._augmented(as_share(batch["image"]), number)

@@ -11,7 +11,7 @@ from tasks import draw, page
 from tasks.data import files
 from tasks.data.image_reader import ImageReader
 from tasks.data.module import DataModule
-from tasks.data.order import Order, generator
+from tasks.data.order import Order, Workers, generator
 from tasks.data.picture import as_tensor, cut, middle, opened
 from tasks.data.split import PARTS, check_shares, part, split
 from tasks.errors import ArgumentError, must_be_one_of, must_be_positive, must_be_share, must_not_be_negative
@@ -151,23 +151,23 @@ class Images(DataModule):
         size = {"channels": self.channels, "height": self.size[0], "width": self.size[1]}
         return {**size, "mean": self.mean.flatten().tolist(), "std": self.std.flatten().tolist()}
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> Workers:
         return self._loader("train", training=True)
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> Workers:
         return self._loader("val")
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> Workers:
         return self._loader("test")
 
-    def _loader(self, part: str, training: bool = False) -> DataLoader:
+    def _loader(self, part: str, training: bool = False) -> Workers:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         found = self.parts[part]
         dataset = Files(
             self, part, self._labels(found), crop=self.crop if training else 1.0, flip=training and self.flip
         )
         order = Order(len(found), shuffle=training, seed=self.seed, rank=rank, world=world)
-        return DataLoader(
+        loader = DataLoader(
             dataset,
             batch_size=self.batch_size,
             sampler=order,
@@ -177,6 +177,7 @@ class Images(DataModule):
             drop_last=training and len(order) >= self.batch_size,
             generator=generator(self.seed),
         )
+        return Workers(loader)
 
 
 class Files(Dataset[dict[str, Any]]):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tasks.data.module import DataModule
-from tasks.data.order import Order
+from tasks.data.order import Order, Resumable
 from tasks.data.split import PARTS
 from tasks.errors import must_be_positive
 
@@ -14,7 +14,7 @@ Part = dict[str, Tensor]
 IGNORED = -100  # a label at a place that nobody asks about; what torch's cross-entropy leaves out
 
 
-class Batches:
+class Batches(Resumable):
     """Iterates over tensors that share their first axis; may be iterated any number of times.
 
     Args:
@@ -37,7 +37,8 @@ class Batches:
     def __iter__(self) -> Iterator[Part]:
         part = self.part(self.sampler.epoch) if callable(self.part) else self.part
         indices = self.sampler.indices()
-        for number in range(len(self)):
+        for number in range(self.first(), len(self)):
+            self.taken = number + 1
             chosen = indices[number * self.size : (number + 1) * self.size]
             batch = self.narrow({name: tensor.index_select(0, chosen) for name, tensor in part.items()})
             yield batch | {"index": chosen}

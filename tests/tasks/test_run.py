@@ -161,7 +161,7 @@ def test_a_section_that_nobody_reads_is_told():
         "the command line: +optimiser.lr=3  optimiser\n"
         "  there is no section optimiser\n"
         "  fits      model, data, task, optimizer, schedule, trainer, callbacks, logger, seed, library, trust, limits, "
-        "runs, resume, weights, picture\n"
+        "runs, resume, weights, picture, ckpt_path, carry_over\n"
         "  fix       did you mean optimizer?"
     )
 
@@ -187,7 +187,8 @@ def test_data_without_a_path_say_so():
 def test_a_loss_that_is_no_number_ends_the_run_before_a_checkpoint_is_written(tmp_path):
     overrides = [*SMALL, "optimizer=sgd", "optimizer.lr=1e30", "trainer.gradient_clip_val=null"]
     with pytest.raises(
-        RuntimeError, match="the loss became infinite or not a number in epoch 1, at a learning rate of"
+        RuntimeError,
+        match=r"the loss or a gradient became infinite or not a number in epoch 1, step 2, at a learning rate of",
     ):
         run.train(compose(overrides), tmp_path, folder.Record(tmp_path, notes=[]))
     assert not list(tmp_path.rglob("*.ckpt"))

@@ -97,6 +97,7 @@ def play(case: Case, folder: Path, run: Callable[[list[str], Path], tuple[int, s
     words = {"@RUN@": str(folder / "run"), "@CONF@": str(folder / "conf"), "@MARK@": str(mark), "@HERE@": str(here)}
     command = [_filled(word, words) for word in case.command]
     inside = here / "runs" if command[0] == "train" else folder / "run" if command[0] == "tasks" else here
+    inside = folder / "run" if "resume=@RUN@" in case.command else inside
     before = {path for path in folder.rglob("*") if path.is_file()}
     if run is not None:
         (status, out, err), events = run(command, here), []

@@ -224,6 +224,52 @@ def run_folders() -> Iterator[Case]:
                {**good, "run/sweep.json": "[" * 9000}, False)  # fmt: skip
 
 
+def trained(change: Callable[[dict, Path], Any]) -> Callable[[Path], None]:
+    """Writes the checkpoint of a run that could go on, changed."""
+
+    def write(kept: dict, mark: Path) -> Any:
+        kept |= {"optimizer_states": [], "global_step": 4, "pytorch-lightning_version": "2.6.6", "lr_schedulers": []}
+        return change(kept, mark)
+
+    return saved(write)
+
+
+def linked(path: Path) -> None:
+    path.symlink_to(path.parents[1] / "stranger.csv")
+
+
+RESUMED: dict[str, list[Any]] = {
+    "a library": ["library=[@HERE@]"],
+    "trust": ["trust=[evil.Evil]", "+callbacks.e={_target_: evil.Evil}"],
+    "a target": ["+callbacks.e={_target_: evil.Evil}"],
+    "a command": ["+callbacks.e={_target_: os.system, command: touch}"],
+    "checkpoints elsewhere": ["callbacks.checkpoint.dirpath=/srv/stranger"],
+    "metrics elsewhere": ["logger.csv.folder=../../../stranger"],
+    "a secret": ["+logger.csv.name=${oc.env:CANARY_SECRET}"],
+    "Hydra's places": ["hydra.run.dir=/srv/stranger", "hydra/job_logging=default", "hydra.searchpath=[file:///srv]"],
+    "words that are none": [["library=[evil]"], {"trust": "evil.Evil"}, 3, None],
+}
+HARMED: dict[str, tuple[str, Any]] = {
+    "a pickle": ("checkpoints/last.ckpt", trained(harm_beside)),
+    "a state that is none": ("checkpoints/last.ckpt", trained(lambda kept, _: kept.update(dougong="x"))),
+    "weights that are none": ("checkpoints/last.ckpt", trained(lambda kept, _: kept.update(state_dict=[1]))),
+    "a link": ("metrics.csv", linked),
+}
+
+
+def resumes() -> Iterator[Case]:
+    """Run folders of strangers that are to go on."""
+    small = ["model=mlp", "data=digits", "trainer=debug", "callbacks.progress.style=none"]
+    whole = trained(lambda *_: None)
+    found = {name: (words, "checkpoints/last.ckpt", whole) for name, words in RESUMED.items()}
+    found |= {name: ([], path, content) for name, (path, content) in HARMED.items()}
+    for name, (words, path, content) in found.items():
+        record = json.dumps({**RECORD, "overrides": [*small, *words]})
+        files = {"run/config.yaml": "model: {}\n", "run/run.json": record, f"run/{path}": content}
+        dropped = name in ("Hydra's places", "words that are none")  # not said to anybody: what is left may go on
+        yield Case("resumes", name, ["train", "resume=@RUN@"], files, refused=not dropped)
+
+
 def weights() -> Iterator[Case]:
     load = ["blocks", "load", "model=mlp", "data=digits", "--weights"]
     for suffix, name in ((".pt", "a pickle"), (".bin", "old"), (".ckpt", "beside")):
@@ -289,4 +335,4 @@ def secrets() -> Iterator[Case]:
     yield Case("secrets", "a sweep with a key", ["train", *words], files, refused=False)
 
 
-FAMILIES = (targets, places, run_folders, weights, secrets)
+FAMILIES = (targets, places, run_folders, resumes, weights, secrets)

@@ -1,0 +1,55 @@
+import torch
+from torch import nn
+
+from tasks.finite import Watch, first_wrong
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2))
+
+
+def test_a_number_that_is_not_finite_is_noticed_and_stays_noticed():
+    watch = Watch()
+    assert not watch.bad(wait=True)
+    for value, bad in (
+        (torch.tensor(3.0), False),
+        (torch.tensor([1.0, float("inf")]), True),
+        (torch.tensor(2.0), True),
+    ):
+        watch.add(value)
+        assert watch.bad() is bad
+
+
+def test_the_first_output_that_goes_wrong_is_named():
+    made = network()
+    with torch.no_grad():
+        made[0].weight.fill_(3e38)
+    x = torch.full((7, 3), 10.0)
+    assert first_wrong(made, lambda: made(x).sum()) == "first in what 0 (Linear) gives: 35 infinite of 35"
+
+
+def test_the_first_gradient_that_goes_wrong_is_named():
+    made = network()
+    x = torch.ones(7, 3)
+
+    def loss():
+        hidden = made[1](made[0](x))
+        return made[2](hidden).sum() + (hidden * 0).abs().sqrt().sum()  # the slope of a root at zero
+
+    assert torch.isfinite(loss())
+    assert first_wrong(made, loss) == "first in the gradient that flows back into 1: 35 not a number of 35"
+    assert all(parameter.grad is None for parameter in made.parameters())
+
+
+def test_weights_that_are_gone_already_are_named():
+    made = network()
+    with torch.no_grad():
+        made[2].bias[1] = float("nan")
+    assert first_wrong(made, lambda: made(torch.ones(7, 3)).sum()) == "the parameter 2.bias is not finite any more"
+
+
+def test_nothing_is_named_where_all_is_finite():
+    made = network()
+    assert first_wrong(made, lambda: made(torch.ones(7, 3)).sum()) is None
+    assert not any(module._forward_hooks for module in made.modules())

@@ -1,0 +1,191 @@
+import json
+import signal
+
+import pytest
+import torch
+import yaml
+
+from blocks.graph import ConfigError, compose
+from tasks import beginning, checkpoint, folder, resume, run, safe_file
+from tasks.data.order import Order, Workers
+from tasks.errors import ArgumentError
+from tasks.logger import Csv
+from tasks.signals import Heed, Stopped
+
+SMALL = [
+    *("model.params.depth=1", "model.params.dim=16", "model.params.dropout=0.1", "callbacks.progress.style=none"),
+    *("trainer.max_epochs=2", "trainer.limit_train_batches=7", "trainer.limit_val_batches=2", "callbacks.nodes=null"),
+    *("trainer.limit_test_batches=1", "+trainer.val_check_interval=3", "callbacks.checkpoint.every_steps=1"),
+]
+
+
+def learn(place, *words):
+    words = [*SMALL, *words]
+    composed = compose(words)
+    known = folder.identity(composed.config, resume.remembered(words), place)
+    run.train(composed, place, folder.Record(place, resumed=(place / folder.RECORD).is_file(), **known))
+
+
+def state(place):
+    """All that a run has learned, and the rows of its metrics but for the clock."""
+    found = torch.load(place / "checkpoints" / "last.ckpt", weights_only=True)
+    tensors = dict(found["state_dict"])
+    for number, entries in found["optimizer_states"][0]["state"].items():
+        tensors |= {f"{number}.{name}": torch.as_tensor(value) for name, value in entries.items()}
+    lines = [line.split(",") for line in (place / "metrics.csv").read_text().splitlines()]
+    return tensors, [line[:2] + line[3:] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    place = tmp_path_factory.mktemp("whole")
+    learn(place)
+    return place
+
+
+@pytest.mark.parametrize(
+    "saves", [2, 3, 9]
+)  # after a step; after a validation within the epoch, which another follows; in the second epoch
+def test_a_run_that_ended_after_any_save_goes_on_as_if_it_had_not(whole, tmp_path, monkeypatch, saves):
+    save, points = checkpoint.Checkpoint._save, []
+
+    def die(self, trainer, module, point, **options):
+        save(self, trainer, module, point, **options)
+        points.append(point)
+        if len(points) == saves:
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(checkpoint.Checkpoint, "_save", die)
+    with pytest.raises(ZeroDivisionError):
+        learn(tmp_path)
+    monkeypatch.undo()
+    learn(tmp_path, f"resume='{tmp_path}'")
+    tensors, rows = state(whole)
+    found, again = state(tmp_path)
+    assert {name for name in tensors if not tensors[name].equal(found[name])} == set()
+    assert again == rows
+    assert json.loads((tmp_path / "run.json").read_text())["sessions"][-1]["status"] == "finished"
+
+
+def test_a_signal_in_a_validation_is_heeded_within_a_batch(whole, tmp_path, monkeypatch):
+    def signalled(self, trainer, module, *rest):
+        Heed.current.stop = Heed.current.stop or int(signal.SIGTERM)
+
+    monkeypatch.setattr(checkpoint.Checkpoint, "on_validation_batch_start", signalled, raising=False)
+    with pytest.raises(Stopped) as stopped:
+        learn(tmp_path)
+    monkeypatch.undo()
+    assert stopped.value.status == 143
+    content = safe_file.load(tmp_path / "checkpoints" / "last.ckpt")
+    assert (content["global_step"], content["dougong"]["point"]) == (3, "before a validation")
+    learn(tmp_path, f"resume='{tmp_path}'")
+    tensors, rows = state(whole)
+    found, again = state(tmp_path)
+    assert all(tensors[name].equal(found[name]) for name in tensors)
+    assert again == rows
+
+
+def test_a_changed_graph_is_told_and_the_rest_can_be_carried_over(whole, tmp_path, capsys):
+    words = [f"ckpt_path='{whole / 'checkpoints' / 'last.ckpt'}'", "model.params.depth=2"]
+    with pytest.raises(ConfigError) as error:
+        learn(tmp_path / "refused", *words)
+    assert "  the graph is not the one of " in str(error.value)
+    assert "new       layers.1.attention.norm.weight (16,)" in str(error.value)
+    assert "carry_over=true begins a new run with what fits (20 of 20 tensors), or the old model" in str(error.value)
+    learn(tmp_path / "carried", *words, "carry_over=true", "trainer.max_epochs=1")
+    assert "20 of 32 tensors carried over from" in capsys.readouterr().out
+
+
+def test_what_differs_is_named(whole, tmp_path):
+    network = run.plan(compose(SMALL), {"image": {"channels": 1, "height": 8, "width": 8}, "classes": 10}).materialise()
+    path = whole / "checkpoints" / "last.ckpt"
+    config = yaml.safe_load((whole / "config.yaml").read_text())
+    kept = safe_file.load(path)["dougong"]
+    same = {"config": config, "environment": kept["environment"], "network": network, "data": kept["data"]}
+    assert beginning.examine(path, **same).differences == []
+    config["optimizer"]["lr"], config["trainer"]["gradient_clip_val"] = 0.5, 2.0
+    environment = {**kept["environment"], "threads": 97}
+    now = {**same, "environment": environment, "data": "another"}
+    assert beginning.examine(path, **now).differences == [
+        "optimizer.lr: 0.5, before 0.003 (without effect: the optimiser goes on as it was saved)",
+        "trainer.gradient_clip_val: 2.0, before 1.0",
+        f"threads: 97, before {kept['environment']['threads']}",
+        "data: the samples are not those of before",
+    ]
+    config["trainer"]["max_epochs"] = 0
+    with pytest.raises(ArgumentError, match=r"the run is further than it is to go: .*trainer.max_epochs=0, epoch 2"):
+        beginning.examine(path, **same)
+
+
+def test_the_command_of_a_run_is_taken_over_and_can_be_changed(tmp_path):
+    folder.Record(tmp_path, overrides=["model=cnn", "+trainer.max_time=1", "seed=3"])
+    new = [f"resume='{tmp_path}'", "seed=5", "trainer.max_epochs=7"]
+    assert resume.adopted(new) == ["model=cnn", "+trainer.max_time=1"]
+    assert resume.adopted(["seed=5"]) == []
+    assert resume.remembered([*new, "hydra.run.dir=x", "ckpt_path=best"]) == ["seed=5", "trainer.max_epochs=7"]
+    assert resume.wish(["resume=true"]) is None  # a word of sweeps
+    with pytest.raises(ArgumentError, match="holds no run that can be resumed"):
+        resume.adopted([f"resume={tmp_path / 'nowhere'}"])
+
+
+def test_a_run_folder_of_somebody_else_says_nothing_that_acts(tmp_path):
+    words = ["model=cnn", "runs=/srv", "hydra.run.dir=/srv", "resume=/srv", "+logger.csv.token=***", 3]
+    (tmp_path / "run.json").write_text(json.dumps({"overrides": words}))
+    assert resume.adopted([f"resume='{tmp_path}'"]) == ["model=cnn"]
+    (tmp_path / "run.json").write_text(json.dumps({"overrides": ["library=[evil]"]}))
+    with pytest.raises(ConfigError, match="a run folder may not say library: it lets code run"):
+        compose([f"resume='{tmp_path}'"], adopted=resume.adopted([f"resume='{tmp_path}'"]))
+    (tmp_path / "metrics.csv").symlink_to("/srv/elsewhere")
+    with pytest.raises(ArgumentError, match=r"metrics.csv is a link that leads out of the run folder; got /srv/e"):
+        resume.adopted([f"resume='{tmp_path}'"])
+
+
+def test_a_damaged_checkpoint_is_named_with_those_that_are_whole(tmp_path):
+    place = tmp_path / "checkpoints"
+    place.mkdir()
+    for name in ("best", "last"):
+        safe_file.save({"epoch": 1}, place / f"{name}.ckpt")
+    (place / "last.ckpt").write_bytes(b"PK")
+    with pytest.raises(ArgumentError) as error:
+        beginning.checkpoint(tmp_path, None)
+    assert str(error.value) == (
+        f"the checkpoint {place / 'last.ckpt'} cannot be used: it is no whole archive (File is not a zip file); "
+        "fits: best.ckpt, the newest first; fix: ckpt_path=intact takes the newest that is whole"
+    )
+    assert beginning.checkpoint(tmp_path, "intact") == beginning.checkpoint(tmp_path, "best") == place / "best.ckpt"
+    with pytest.raises(ArgumentError, match="ckpt_path=best does not say of which run"):
+        beginning.checkpoint(None, "best")
+
+
+def test_a_loader_begins_behind_what_was_taken_in_its_epoch_only():
+    loader = Workers(torch.utils.data.DataLoader(Numbers(), batch_size=3, sampler=Order(17, shuffle=True, seed=2)))
+    loader.sampler.set_epoch(4)
+    batches = [batch.tolist() for batch in loader]
+    loader.load_state_dict({"epoch": 4, "batch": 2})
+    for _ in range(2):  # as often as Lightning asks
+        assert [batch.tolist() for batch in loader] == batches[2:]
+    assert loader.state_dict() == {"epoch": 4, "batch": 6}
+    loader.sampler.set_epoch(5)
+    assert len(list(loader)) == 6
+
+
+class Numbers(torch.utils.data.Dataset):
+    def __getitem__(self, key):
+        return key[0] * 100 + key[1]
+
+    def __len__(self):
+        return 17
+
+
+def test_rows_of_a_checkpoint_replace_those_that_came_after_it(tmp_path):
+    logger = Csv(str(tmp_path))
+    for epoch in range(3):
+        logger.log_metrics({"val/loss": 1 / (epoch + 1), "epoch": epoch}, step=7 * epoch)
+    kept = logger.table()[:2]
+    later = Csv(str(tmp_path))
+    later.restore(kept)
+    later.log_metrics({"val/loss": 0.25, "epoch": 2}, step=20)
+    later.save()
+    lines = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["epoch", "1", "2", "3"]
+    assert lines[3].endswith(",0.25")
