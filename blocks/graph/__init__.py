@@ -228,8 +228,10 @@ def _check_model(composed: Composed, config: Mapping[str, Any]) -> list[Problem]
 
 
 __all__ = [
+    "Columns",
     "Composed",
     "ConfigError",
+    "Divided",
     "Graph",
     "Origin",
     "Plan",
@@ -241,6 +243,7 @@ __all__ = [
     "build",
     "compose",
     "did_you_mean",
+    "divide",
     "fine_tune",
     "freeze",
     "learning_rates",

@@ -55,10 +55,10 @@ class Fragile(nn.Module):
     def memory(self, x):
         return x + torch.empty(1 << 60)
 
-    def nan(self, x):
+    def not_a_number(self, x):  # `nan` alone would be a number to Hydra, and no text
         return x * float("nan")
 """
-WAYS = ("error", "leave", "leave_at_once", "terminated", "killed", "segfault", "memory", "nan")
+WAYS = ("error", "leave", "leave_at_once", "terminated", "killed", "segfault", "memory", "not_a_number")
 
 
 def sweep(folder: Path, ways: list[str], seeds: int, *words: str) -> subprocess.CompletedProcess:
@@ -78,7 +78,7 @@ def states(folder: Path) -> dict[tuple[str, str], str]:
     """(way, seed) -> how it ended, from the table of the sweep."""
     (table,) = folder.rglob("sweep.csv")
     with table.open(newline="") as file:
-        return {(row["+model.graph.fragile.way"], row["seed"]): row["status"] for row in csv.DictReader(file)}
+        return {(row["model.graph.fragile.way"], row["seed"]): row["status"] for row in csv.DictReader(file)}
 
 
 def started(folder: Path) -> dict[str, str]:
