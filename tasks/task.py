@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.optimizer import Cosine, optimise
+from tasks.parallel import Parallel, clip_norm, copies
 from tasks.sample import SAMPLES, Sample
 
 
@@ -87,6 +88,19 @@ class Task(pl.LightningModule):
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.log("train/learning rate", rate, sync_dist=True)
 
+    def configure_model(self) -> None:
+        if isinstance(self.trainer.strategy, Parallel):
+            self.trainer.strategy.distribute(self.network)
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        cut = isinstance(self.trainer.strategy, Parallel)
+        if cut and gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
+            clip_norm(self.network.parameters(), gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
     def configure_optimizers(self) -> Any:
         optimizer = optimise(self.network, self.make_optimizer, self.rates)
         schedule = self.schedule(optimizer, int(self.trainer.estimated_stepping_batches))
@@ -98,7 +112,7 @@ class Task(pl.LightningModule):
             return found
         shares: list = [None] * self.trainer.world_size
         torch.distributed.all_gather_object(shares, found)
-        return [batch for share in shares for batch in share]
+        return [batch for share in shares[:: copies(self.trainer)] for batch in share]
 
     def _must_be_finite(self) -> None:
         if not self.finite:

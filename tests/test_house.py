@@ -48,7 +48,7 @@ def imports(node: ast.AST) -> Iterator[str]:
 # Direction ------------------------------------------------------------------------------------------------------------
 
 FAMILIES = [path for path in sorted((ROOT / "blocks").glob("*.py")) if path.stem not in ("__init__", "__main__")]
-FOUNDATION = ("catalog", "errors", "memory", "yaml_rules")  # what blocks and the assembler both stand on
+FOUNDATION = ("catalog", "division", "errors", "memory", "yaml_rules")  # what blocks and the assembler both stand on
 CONCRETE = [f"blocks.{path.stem}" for path in FAMILIES if path.stem not in FOUNDATION]
 PLAIN = [*sys.stdlib_module_names, "torch"]
 LEARNING = [
