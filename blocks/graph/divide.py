@@ -150,7 +150,7 @@ def _calls(model: Graph) -> Iterator[tuple[str, str | None, nn.Module]]:
 
 
 def _told(error: BlockError, path: str, origin: str | None) -> Problem:
-    number = "another trainer.tensor_parallel_size; " if "devices=" in (error.got or "") else ""
+    number = "sizes that trainer.tensor_parallel_size divides; " if "devices=" in (error.got or "") else ""
     problem = f"this cannot be divided among the devices: {error.problem}"
     return Problem(problem, origin, f"graph.{path}", got=error.got, fits=error.fits, fix=number + WHOLE)
 

@@ -89,7 +89,7 @@ def test_what_cannot_be_divided_is_told_with_a_way_out():
         "  this cannot be divided among the devices: devices must divide heads\n"
         "  got       devices=3, heads=4\n"
         "  fits      devices in 1, 2, 4\n"
-        "  fix       another trainer.tensor_parallel_size; trainer=fsdp cuts every network into shards"
+        "  fix       sizes that trainer.tensor_parallel_size divides; trainer=fsdp cuts every network into shards"
     )
 
 
