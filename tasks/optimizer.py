@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tasks.errors import ArgumentError, must_be_share
-from tasks.parallel import kind_of
+from tasks.parallel_state import go_one_by_one
 
 # The last word of the name of a parameter that does not decay, whatever its shape.
 UNDECAYED = ("bias", "gain", "scale", "table", "token", "tokens", "position", "positions")
@@ -36,22 +36,21 @@ def groups(
 ) -> list[dict]:
     """The parameters of `network` in groups: those that decay first, then those that do not.
 
-    Parameters that are cut among devices stand apart: an optimiser updates those of a group in one stroke. A module may
-    name parameters of its own that do not decay in an attribute `undecayed`, a tuple of names.
+    A module may name parameters of its own that do not decay in an attribute `undecayed`, a tuple of names.
 
     Args:
         lr: the learning rate that `rates` multiply.
         rates: name of a parameter -> multiplier of its learning rate, 1 where there is none.
     """
-    found: dict[tuple[bool, float, str], list[nn.Parameter]] = {}
+    found: dict[tuple[bool, float], list[nn.Parameter]] = {}
     for name, parameter, module in named_parameters(network):
         own = name.rpartition(".")[2] in getattr(module, "undecayed", ())
-        key = (decays(name, parameter) and not own, (rates or {}).get(name, 1.0), str(kind_of(parameter) or ""))
+        key = (decays(name, parameter) and not own, (rates or {}).get(name, 1.0))
         found.setdefault(key, []).append(parameter)
     return [
-        {"params": found[decayed, rate, kind], "weight_decay": weight_decay if decayed else 0.0}
+        {"params": found[decayed, rate], "weight_decay": weight_decay if decayed else 0.0}
         | ({} if rate == 1.0 or lr is None else {"lr": lr * rate})
-        for decayed, rate, kind in sorted(found, reverse=True)
+        for decayed, rate in sorted(found, reverse=True)
     ]
 
 
@@ -60,7 +59,9 @@ def optimise(
 ) -> torch.optim.Optimizer:
     """The optimiser that `make` stands for, over the groups of `network`."""
     given = getattr(make, "keywords", {})
-    return make(groups(network, given.get("weight_decay", 0.0), given.get("lr"), rates))
+    optimizer = make(groups(network, given.get("weight_decay", 0.0), given.get("lr"), rates))
+    go_one_by_one(optimizer)
+    return optimizer
 
 
 class Cosine:

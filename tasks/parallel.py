@@ -17,14 +17,16 @@ from pytorch_lightning.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
+    get_optimizer_state_dict,
     set_model_state_dict,
     set_optimizer_state_dict,
 )
-from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecisionPolicy, OptimStateKeyType, fully_shard
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 
 from blocks.graph import Columns, ConfigError, Divided, Problem, divide, repeats
+from tasks.parallel_state import as_one, by_name, kind_of
 
 KINDS = ("fsdp", "tensor_parallel")
 WORDS = ("compile", "checkpoint_activations", "tensor_parallel_size")  # of the section `trainer`, and not Lightning's
@@ -69,53 +71,49 @@ class Parallel(ModelParallelStrategy):
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
         """All weights on the first process, in the order of one device."""
+        back = self._orders(back=True)
         found = super().lightning_module_state_dict()
-        back = {name: order.argsort() for name, order in self._orders().items()}
         return {name: value[back[name]] if name in back else value for name, value in found.items()}
 
     def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-        """All states of the optimiser on the first process, in the order of one device."""
-        found = super().optimizer_state(optimizer)
-        return self._ordered(found, {name: order.argsort() for name, order in self._orders().items()})
+        """All states of the optimiser on the first process, as one device would have them."""
+        optimizer, module = getattr(optimizer, "optimizer", optimizer), self.model
+        assert module is not None
+        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        found = get_optimizer_state_dict(module, optimizer, options=options)
+        return as_one(found, optimizer, self._names(), self._orders(back=True)) if self.global_rank == 0 else {}
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
-        """Give each process its part of a checkpoint of one process."""
-        path = self.broadcast(checkpoint_path)
-        checkpoint = self.checkpoint_io.load_checkpoint(path, map_location="cpu", weights_only=weights_only)
-        orders, module = self._orders(), self.model
+        """Read a checkpoint on the first process, and give each process its part."""
+        path, first, module = self.broadcast(checkpoint_path), self.global_rank == 0, self.model
         assert module is not None
-        state = {
-            name: value[orders[name]] if name in orders else value for name, value in checkpoint["state_dict"].items()
-        }
+        checkpoint: dict[str, Any] = {}
+        if first:
+            checkpoint = self.checkpoint_io.load_checkpoint(path, map_location="cpu", weights_only=weights_only)
+        state, kept = checkpoint.pop("state_dict", {}), checkpoint.pop("optimizer_states", ())
+        checkpoint = self.broadcast(checkpoint)
+        orders = self._orders()
+        state = {name: value[orders[name]] if name in orders else value for name, value in state.items()}
         set_model_state_dict(module, state, options=FULL)
-        for optimizer, kept in zip(self.optimizers, checkpoint.get("optimizer_states", ()), strict=False):
-            ordered = self._ordered(kept, orders)
-            named = FullyShardedDataParallel.rekey_optim_state_dict(ordered, OptimStateKeyType.PARAM_NAME, module)
+        for number, optimizer in enumerate(self.optimizers):
+            named = by_name(kept[number], optimizer, self._names(), orders) if first else {}
             set_optimizer_state_dict(module, optimizer, named, options=FULL)
-        return checkpoint
+        return checkpoint | {"state_dict": state, "optimizer_states": list(kept)}
 
-    def _orders(self) -> dict[str, Tensor]:
-        """For each weight of which a device has several pieces: its rows in the order of the devices."""
-        together, module = self.sizes()[1], self.lightning_module
-        assert module is not None
-        names = {id(parameter): name for name, parameter in module.named_parameters()}
-        found = {}
+    def _names(self) -> dict[int, str]:
+        assert self.lightning_module is not None
+        return {id(parameter): name for name, parameter in self.lightning_module.named_parameters()}
+
+    def _orders(self, back: bool = False) -> dict[str, Tensor]:
+        """For each weight of which a device has several pieces: its rows in the order of the devices, or back."""
+        names, found = self._names(), {}
+        network: Any = self.lightning_module.network  # type: ignore[union-attr]
         for path, share in self.divided.layers.items():
             if isinstance(share, Columns) and len(share.parts) > 1:
-                layer = module.network.get_submodule(path)  # type: ignore[union-attr]
-                found.update({names[id(each)]: share.order(together) for each in layer.parameters()})
+                order = share.order(self.sizes()[1])
+                layer = network.get_submodule(path)
+                found.update({names[id(each)]: order.argsort() if back else order for each in layer.parameters()})
         return found
-
-    def _ordered(self, state: Mapping[str, Any], orders: Mapping[str, Tensor]) -> dict[str, Any]:
-        """The state of an optimiser with the rows of some parameters in another order."""
-        assert self.model is not None
-        names = [name for name, _ in self.model.named_parameters()]
-        moved = {}
-        for number, values in state.get("state", {}).items():
-            order = orders.get(names[number] if isinstance(number, int) else number)
-            same = order is None
-            moved[number] = {key: v if same or v.dim() == 0 else v[order] for key, v in values.items()}
-        return {**state, "state": moved} if state else {}
 
 
 def cut(network: nn.Module, mesh: Any, computed_in: torch.dtype | None) -> None:
@@ -181,8 +179,3 @@ def clip_norm(parameters: Iterable[nn.Parameter], most: float) -> Tensor:
     for group in together.values():
         nn.utils.clip_grads_with_norm_(group, most, total)
     return total
-
-
-def kind_of(parameter: Tensor) -> Any:
-    """Parameters of one kind can be worked on in one stroke: whole ones, and those cut over the same devices."""
-    return parameter.device_mesh if isinstance(parameter, DTensor) else None

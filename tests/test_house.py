@@ -100,7 +100,8 @@ ROOMS = {
     "data": (python_files("tasks/data"), [*PLAIN, *LEARNING, "tokenizers", "babel", "mnist1d", "tasks"], []),
     "Hydra's plug-ins": (
         python_files("hydra_plugins"),
-        [*PLAIN, "hydra", "hydra_plugins", "omegaconf", "tasks", "blocks.graph", "blocks.yaml_rules"],
+        [*PLAIN, "hydra", "hydra_plugins", "omegaconf", "submitit", "ray", "tasks", "blocks.graph",
+         "blocks.yaml_rules"],
         [],
     ),
 }  # fmt: skip
