@@ -60,7 +60,7 @@ def job(_: Any) -> dict[str, Any]:
     from tasks import folder, resume
 
     place, overrides = Path(HydraConfig.get().runtime.output_dir), typed()
-    first = int(os.environ.get("LOCAL_RANK", 0)) == 0
+    first = folder.is_first()
     record = None
     try:
         resumed = resume.wish(overrides) == place
@@ -150,6 +150,16 @@ def check_runs(composed: Any) -> None:
         raise ConfigError([Problem("runs names a folder", where, "runs", got=f"runs={runs!r}", fits="runs=FOLDER")])
 
 
+def check_folder_is_named(together: bool) -> None:
+    """Raise a ConfigError where processes that were started together would each take a folder of its own."""
+    from blocks.graph import ConfigError, Problem
+
+    if together:
+        text, got = "processes that were started together need one run folder", "several processes, and no folder"
+        fix = "hydra.run.dir=runs/NAME, the same for all of them"
+        raise ConfigError([Problem(text, "the command line", "hydra.run.dir", got=got, fix=fix)])
+
+
 def prepare(arguments: Any) -> None:
     """Check a single run before Hydra starts it, and give it a folder of its own."""
     from blocks.graph import compose
@@ -167,6 +177,7 @@ def prepare(arguments: Any) -> None:
         sys.argv.append(f"hydra.run.dir='{place}'")
     else:
         check_runs(Door.composed)
+        check_folder_is_named(folder.started_together())
         stamp = datetime.datetime.now().strftime("%Y-%m-%d/%H-%M-%S")
         Door.claimed = folder.claim(Path(str(Door.composed.config.get("runs", "runs"))).absolute() / stamp)
         sys.argv.append(f"hydra.run.dir='{Door.claimed}'")

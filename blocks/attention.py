@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from blocks.division import Division
 from blocks.errors import BlockError, must_be_positive, must_be_share, must_divide
 from blocks.memory import Memory, StepError, must_be_a_row, must_be_causal, must_not_mask_pairs
 
@@ -132,6 +133,16 @@ def merge_heads(x: Float[Tensor, "batch heads tokens head_dim"]) -> Float[Tensor
     return x.transpose(1, 2).flatten(2)
 
 
+def must_share_heads(attention: nn.Module, devices: int) -> None:
+    """Raise a BlockError where devices cannot have whole heads each, or where something needs the heads of all."""
+    for name in ("heads", "kv_heads"):
+        must_divide("devices", devices, name, getattr(attention, name))
+    bias = getattr(attention, "position_bias", None)
+    if bias is not None or attention.return_weights:
+        got = "return_weights=true" if bias is None else f"position_bias={type(bias).__name__}"
+        raise BlockError("attention needs all its heads on one device", got=got, fits="attention without it")
+
+
 class SelfAttention(nn.Module):
     """Multi-head scaled dot-product self-attention, with grouped keys and values if asked.
 
@@ -237,6 +248,11 @@ class SelfAttention(nn.Module):
         out = F.dropout(out, self.projection_dropout, self.training)
         return out if weights is None else (out, weights)
 
+    def division(self, devices: int) -> Division:
+        must_share_heads(self, devices)
+        width, narrow = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        return Division({"qkv": (width, narrow, narrow)}, ("project",), ("heads", "kv_heads"))
+
     def step(
         self, memory: Memory, x: Tensor, padding_mask: Tensor | None = None, mask: Mask | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
@@ -323,6 +339,11 @@ class CrossAttention(nn.Module):
         self.q = nn.Linear(dim, dim, bias=bias)
         self.kv = nn.Linear(context_dim, 2 * self.kv_heads * self.head_dim, bias=bias)
         self.project = nn.Linear(dim, dim, bias=project_bias)
+
+    def division(self, devices: int) -> Division:
+        must_share_heads(self, devices)
+        width, narrow = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        return Division({"q": (width,), "kv": (narrow, narrow)}, ("project",), ("heads", "kv_heads"))
 
     def project_context(self, context: Float[Tensor, "batch keys context_dim"]) -> tuple[Tensor, Tensor]:
         """Keys and values, each (batch, kv_heads, keys, head_dim)."""

@@ -32,6 +32,8 @@ class Layer:
         words: word in YAML -> constructor parameter.
         kind: dtype of the input, "float", "int" or "bool"; any when left out.
         idle: whether an instance does nothing and can be left out of the generated code.
+        pointwise: each number of the output hangs on the same number of the input alone; blocks of the project say so
+            in an attribute of that name.
     """
 
     factory: Callable[..., nn.Module]
@@ -41,6 +43,7 @@ class Layer:
     words: Mapping[str, str] = field(default_factory=dict)
     kind: str | None = "float"
     idle: Callable[[Any], bool] | None = None
+    pointwise: bool = False
     __hash__ = object.__hash__
 
 
@@ -94,7 +97,7 @@ TORCH: dict[str, Layer] = {
     "BatchNorm2d": _normalisation(nn.BatchNorm2d, IMAGE, "num_features", "channels"),
     "InstanceNorm2d": _normalisation(nn.InstanceNorm2d, IMAGE, "num_features", "channels"),
     "LocalResponseNorm": Layer(nn.LocalResponseNorm, IMAGE),
-    "Dropout": Layer(nn.Dropout, words={"rate": "p"}, idle=lambda module: module.p == 0),
+    "Dropout": Layer(nn.Dropout, words={"rate": "p"}, idle=lambda module: module.p == 0, pointwise=True),
     "Dropout2d": Layer(nn.Dropout2d, IMAGE, words={"rate": "p"}, idle=lambda module: module.p == 0),
     "Identity": Layer(nn.Identity, kind=None, idle=lambda module: True),
     "Flatten": Layer(
@@ -114,7 +117,7 @@ TORCH: dict[str, Layer] = {
     "PReLU": Layer(nn.PReLU),
     "GLU": Layer(nn.GLU, "*batch dim", "*batch out_dim", words={"axis": "dim"}),
     **{
-        name: Layer(getattr(nn, name))
+        name: Layer(getattr(nn, name), pointwise=True)
         for name in (
             "ReLU",
             "ReLU6",
@@ -171,7 +174,14 @@ FORMULAS = {
     "Identity": "x",
 }
 
-NOT_FAMILIES = ("catalog", "errors", "yaml_rules", "__main__")
+
+def is_pointwise(module: nn.Module) -> bool:
+    """Whether each number of what a block gives hangs on the same number of what it takes alone."""
+    layers = (layer.factory for layer in TORCH.values() if layer.pointwise)
+    return bool(getattr(module, "pointwise", False)) or type(module) in layers
+
+
+NOT_FAMILIES = ("catalog", "division", "errors", "yaml_rules", "__main__")
 
 
 @lru_cache(maxsize=1)

@@ -47,6 +47,8 @@ class Add(nn.Module):
         Residual connections: He et al. 2016, arXiv:1512.03385, section 3.1.
     """
 
+    pointwise = True
+
     def forward(self, *inputs: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         _must_agree(inputs, "add")
         return reduce(torch.add, inputs)
@@ -100,6 +102,8 @@ class Multiply(nn.Module):
     Source:
         Gates: Hochreiter and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735.
     """
+
+    pointwise = True
 
     def forward(self, *inputs: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         _must_agree(inputs, "multiply")

@@ -24,7 +24,44 @@ PRELOADED = ["torch", "pytorch_lightning", "torchmetrics", "blocks.graph", "task
 CRASH = 1
 
 
-class ProcessLauncher(Launcher):
+class JobLauncher(Launcher):
+    """Base of the launchers: a job is `python train.py OVERRIDES`, as if typed where the sweep was started."""
+
+    def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
+        self.place = Path(str(config.hydra.sweep.dir)).absolute()
+        flags = get_args_parser().parse_args()
+        named = {
+            "--config-dir": flags.config_dir,
+            "--config-name": flags.config_name,
+            "--config-path": flags.config_path,
+        }
+        self.flags = [part for name, value in named.items() if value for part in (name, value)]
+        main = getattr(sys.modules["__main__"], "__file__", None)
+        self.script = str(Path(main or "train.py").absolute())
+
+    def arguments(self, overrides: Sequence[str], number: int) -> list[str]:
+        """The words behind `train.py` of one job, whose folder is its number."""
+        return [*self.flags, *typed(overrides), f"hydra.run.dir='{self.place / str(number)}'"]
+
+    def ended(self, overrides: Sequence[str], number: int, status: int | None, *, quiet: bool = False) -> JobReturn:
+        """Note how a job ended where it could not do so itself, and tell it; None: nobody knows how."""
+        from tasks import sweep
+
+        folder = self.place / str(number)
+        sweep.note_end(folder, status)
+        if not quiet:
+            print(sweep.one_line(number, folder, typed(overrides), status), flush=True)
+        result = JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED if status == 0 else JobStatus.FAILED)
+        result.return_value = {"status": 0, "folder": str(folder)} if status == 0 else None
+        return result
+
+
+def typed(overrides: Sequence[str]) -> list[str]:
+    """What a single run reads of the words of a sweep."""
+    return [text for text in overrides if not text.lstrip("+~").startswith(OURS)]
+
+
+class ProcessLauncher(JobLauncher):
     """Runs `python train.py OVERRIDES` for each job, as if it had been typed.
 
     A job may raise, leave the program, be killed or use up the memory: it is told, and the next one starts. Processes
@@ -38,18 +75,6 @@ class ProcessLauncher(Launcher):
         if not isinstance(n_jobs, int) or n_jobs < 1:
             raise ValueError(f"hydra.launcher.n_jobs must be 1 or more, got {n_jobs}")
         self.n_jobs = n_jobs
-
-    def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
-        self.place = Path(str(config.hydra.sweep.dir)).absolute()
-        flags = get_args_parser().parse_args()
-        named = {
-            "--config-dir": flags.config_dir,
-            "--config-name": flags.config_name,
-            "--config-path": flags.config_path,
-        }
-        self.flags = [part for name, value in named.items() if value for part in (name, value)]
-        main = getattr(sys.modules["__main__"], "__file__", None)
-        self.script = str(Path(main or "train.py").absolute())
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
@@ -74,24 +99,14 @@ class ProcessLauncher(Launcher):
         return [found[number] for number in sorted(found)]
 
     def _run(self, processes: Any, overrides: list[str], number: int, running: list[Any]) -> JobReturn:
-        from tasks import sweep
-
-        folder = self.place / str(number)
-        typed = [text for text in overrides if not text.lstrip("+~").startswith(OURS)]
-        arguments = [*self.flags, *typed, f"hydra.run.dir='{folder}'"]
-        told = None if self.n_jobs == 1 else folder / "job.log"
-        process = processes.Process(target=run_alone, args=(self.script, arguments, str(Path.cwd()), told))
+        told = None if self.n_jobs == 1 else self.place / str(number) / "job.log"
+        words = self.arguments(overrides, number)
+        process = processes.Process(target=run_alone, args=(self.script, words, str(Path.cwd()), told))
         process.start()
         running.append(process)
         process.join()
         running.remove(process)
-        sweep.note_end(folder, process.exitcode)
-        if told is not None:
-            print(sweep.one_line(number, folder, typed, process.exitcode), flush=True)
-        status = JobStatus.COMPLETED if process.exitcode == 0 else JobStatus.FAILED
-        result = JobReturn(overrides=overrides, status=status)
-        result.return_value = {"status": process.exitcode, "folder": str(folder)} if process.exitcode == 0 else None
-        return result
+        return self.ended(overrides, number, process.exitcode, quiet=told is None)
 
 
 def run_alone(script: str, arguments: list[str], place: str, told: Path | None) -> None:

@@ -31,6 +31,25 @@ PACKAGES = [
 ]
 
 
+def is_first() -> bool:
+    """Whether this process is the first of those that work on one run, whoever started them: it alone talks."""
+    if "RANK" in os.environ:  # torchrun
+        return int(os.environ["RANK"]) == 0
+    if "LOCAL_RANK" in os.environ:  # Lightning
+        return int(os.environ["LOCAL_RANK"]) == int(os.environ.get("NODE_RANK", 0)) == 0
+    return not in_step() or int(os.environ["SLURM_PROCID"]) == 0
+
+
+def started_together() -> bool:
+    """Whether torchrun or SLURM started several processes with one command: none of them may choose a folder alone."""
+    return in_step() or int(os.environ.get("WORLD_SIZE", 1)) > 1
+
+
+def in_step() -> bool:
+    """Whether `srun` started this process and others."""
+    return "SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", 1)) > 1
+
+
 def claim(wish: Path) -> Path:
     """Make a new folder called `wish`, or `wish-2`, `wish-3`, ...; no two processes ever get the same one."""
     try:

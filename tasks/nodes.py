@@ -9,12 +9,12 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.strategies import FSDPStrategy
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from blocks.graph.look import nodes
 from tasks.errors import must_be_positive
+from tasks.parallel import Parallel
 
 COLUMNS = ("step", "epoch", "node", "gradient", "update")
 
@@ -26,7 +26,7 @@ class Nodes(Callback):
     before clipping, summed over accumulated batches; `update` is |change of its weights| / |weights| of that step.
     Frozen parameters do not count, a tied one counts where it stands first. Numbers stay on the device until an epoch
     ends, so that no step waits for them. Of several processes the first one measures; gradients are the same in all.
-    Of weights that are cut into shards (FSDP) no process has whole nodes: nothing is written.
+    Of weights that are cut among devices (fsdp, tensor_parallel) no process has whole nodes: nothing is written.
 
     Args:
         folder: where the file stands.
@@ -95,7 +95,7 @@ class Nodes(Callback):
 
 def in_shards(trainer: pl.Trainer) -> bool:
     """Whether no process has the weights of whole nodes."""
-    return isinstance(trainer.strategy, FSDPStrategy)
+    return isinstance(trainer.strategy, Parallel)
 
 
 def grouped(network: nn.Module) -> dict[str, list[nn.Parameter]]:

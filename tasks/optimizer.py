@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from tasks.errors import ArgumentError, must_be_share
+from tasks.parallel_state import go_one_by_one
 
 # The last word of the name of a parameter that does not decay, whatever its shape.
 UNDECAYED = ("bias", "gain", "scale", "table", "token", "tokens", "position", "positions")
@@ -58,7 +59,9 @@ def optimise(
 ) -> torch.optim.Optimizer:
     """The optimiser that `make` stands for, over the groups of `network`."""
     given = getattr(make, "keywords", {})
-    return make(groups(network, given.get("weight_decay", 0.0), given.get("lr"), rates))
+    optimizer = make(groups(network, given.get("weight_decay", 0.0), given.get("lr"), rates))
+    go_one_by_one(optimizer)
+    return optimizer
 
 
 class Cosine:

@@ -32,6 +32,11 @@ DURATION = Range(
     "is no duration",
     '"00:01:30:00" in quotes: days, hours, minutes, seconds',
 )
+DEVICES = Range(
+    lambda value: value is None or (type(value) is int and value > 0),
+    "is a number of devices",
+    "1 or more; null: all of a machine",
+)
 SWITCH = Range(lambda value: value is None or isinstance(value, bool), "must be true or false", "true, false")
 SHARES = Range(
     lambda value: not isinstance(value, list) or all(_number(each) and 0 <= each < 1 for each in value),
@@ -54,7 +59,8 @@ RANGES: dict[str, dict[str, Range]] = {
         **dict.fromkeys(("limit_train_batches", "limit_val_batches", "limit_test_batches", "val_check_interval"), PART),
         "devices": COUNT,
         "max_time": DURATION,
-        "compile": SWITCH,
+        **dict.fromkeys(("compile", "checkpoint_activations"), SWITCH),
+        "tensor_parallel_size": DEVICES,
     },
 }
 

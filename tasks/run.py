@@ -16,9 +16,9 @@ import torch
 import yaml
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from blocks.graph import Composed, ConfigError, Problem, fine_tune, plan
+from blocks.graph import Composed, ConfigError, Problem, fine_tune, plan, recompute
 from blocks.graph.cost import multiply_adds
-from tasks import config, folder, hints, loops, memory, picture, places, ranges, report, secrets
+from tasks import config, folder, hints, loops, memory, parallel, picture, places, ranges, report, secrets
 from tasks.beginning import beginning
 from tasks.data.module import READER
 from tasks.errors import ArgumentError
@@ -68,12 +68,11 @@ def check_sections(composed: Any) -> None:
         if name not in named:
             text, fits = f"this changes nothing: no _target_ is {name}", ", ".join(sorted(named))
             problems.append(config.problem(composed, ("trust",), text, fits=fits))
-    compiled = composed.config["trainer"] if isinstance(composed.config.get("trainer"), dict) else {}
-    if bound := ranges.outside("trainer", "compile", compiled.get("compile")):
-        got = f"compile={compiled['compile']!r}"
-        problems.append(
-            config.problem(composed, ("trainer", "compile"), f"compile {bound.must}", got=got, fits=bound.fits)
-        )
+    trainer = composed.config["trainer"] if isinstance(composed.config.get("trainer"), dict) else {}
+    for word in parallel.WORDS:
+        if bound := ranges.outside("trainer", word, trainer.get(word)):
+            at, got = ("trainer", word), f"{word}={trainer[word]!r}"
+            problems.append(config.problem(composed, at, f"{word} {bound.must}", got=got, fits=bound.fits))
     for name in ("model", "data", "task", "optimizer", "trainer"):
         if not isinstance(composed.config.get(name), dict):
             text = f"the section {name} is missing"
@@ -124,12 +123,16 @@ def learn(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
     task = make_task(composed, network, facts, rates)
     check_task(composed, task, data)
     trainer = make_trainer(composed, place)
+    parallel.check(network, trainer)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     record.add(choices=composed.choices, macs=macs)
     record.add(facts=facts, samples=data.sizes(), notes=data.notes, parameters=parameters, machine=folder.machine())
     if trainer.is_global_zero:
         announce(composed, place, data, parameters)
 
+    if composed.config["trainer"].get("checkpoint_activations") and not recompute(network):
+        text, fits = "nothing is repeated in this network: there is nothing to compute anew", "false"
+        raise ConfigError([config.problem(composed, ("trainer", "checkpoint_activations"), text, fits=fits)])
     begin = beginning(composed, trainer, network, data, record)
     if composed.config["trainer"].get("compile"):
         network.compile()
@@ -276,7 +279,8 @@ def make_trainer(composed: Any, place: Path) -> pl.Trainer:
         "default_root_dir": str(place),
         "plugins": [SafeFiles()],
     }
-    trainer = config.make(composed, ("trainer",), given, without=("compile",))
+    ours = parallel.strategy(composed.config["trainer"])
+    trainer = config.make(composed, ("trainer",), given | ours, without=(*parallel.WORDS, *ours))
     loops.leave_signals_alone(trainer)
     return trainer
 

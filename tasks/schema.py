@@ -16,7 +16,7 @@ import yaml
 
 from blocks.graph import conf_folder
 from blocks.graph.schema.weights import weights
-from tasks import config, hints
+from tasks import config, hints, parallel
 from tasks.run import SECTIONS
 
 Schema = dict[str, Any]
@@ -31,6 +31,8 @@ ABOUT = {
     "defaults": "Files that this one starts from, of the same folder; _self_ where its own values come in.",
     "facts": "What is known of the data beforehand, so that a model can be explained without them.",
     "compile": "Compile the network with torch.compile.",
+    "checkpoint_activations": "Compute each repeat of the graph anew in the backward pass: less memory, more time.",
+    "tensor_parallel_size": "How many devices divide each layer; null: all of a machine. For fsdp and tensor_parallel.",
 }
 
 
@@ -65,7 +67,7 @@ def one(section: str) -> Schema:
     every: Schema = {}
     for kind in found.values():
         every |= arguments(kind)
-    extra = {"compile": {**KINDS[bool], "description": ABOUT["compile"]}} if section == "trainer" else {}
+    extra = words() if section == "trainer" else {}
     common = {"_target_": target, "defaults": {"type": "array", "description": ABOUT["defaults"]}, **extra}
     cases = [
         {
@@ -84,6 +86,13 @@ def one(section: str) -> Schema:
 def load(name: str) -> Any:
     module, _, attribute = name.rpartition(".")
     return getattr(importlib.import_module(module), attribute)
+
+
+def words() -> Schema:
+    """What the section `trainer` says to this program, and not to Lightning."""
+    size = {"anyOf": [{**KINDS[int], "minimum": 1}, KINDS[NoneType]]}
+    kinds = {word: size if word == "tensor_parallel_size" else KINDS[bool] for word in parallel.WORDS}
+    return {word: {**kind, "description": ABOUT[word]} for word, kind in kinds.items()}
 
 
 def told(found: Mapping[str, Any]) -> str:

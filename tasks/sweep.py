@@ -145,6 +145,8 @@ def note_end(place: Path, status: int | None) -> None:
     )
     if status == -signal.SIGKILL:
         how += "; where nobody did it, the system was out of memory"
+    if status is None:
+        how = "it went without a word: its time or memory was up, its machine failed, or the queue ended it"
     ended = {**record, "status": "died", "error": how, "ended": folder.now()}
     folder.Record(place, **ended)
 

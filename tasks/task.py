@@ -1,5 +1,6 @@
 """What every task has in common: a network, an optimiser, a schedule, and losses that must stay finite."""
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ from torchmetrics import Metric
 from tasks.finite import NotFiniteError, Watch, first_wrong
 from tasks.nodes import in_shards
 from tasks.optimizer import Cosine, optimise
+from tasks.parallel import Parallel, clip_norm, copies
 from tasks.sample import SAMPLES, Sample
 
 
@@ -100,16 +102,19 @@ class Task(pl.LightningModule):
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
         """Clip, and look at the norm, which is not finite where a gradient is not."""
-        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        if gradient_clip_val and gradient_clip_algorithm in (None, "norm") and not in_shards(self.trainer):
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            norm = nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+        by_norm = bool(gradient_clip_val) and gradient_clip_algorithm in (None, "norm")
+        most = float(gradient_clip_val or 0.0) if by_norm else math.inf
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if in_shards(self.trainer):
+            norm = clip_norm(parameters, most)
+        elif by_norm:
+            norm = nn.utils.clip_grad_norm_(parameters, most)
         else:
-            given = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-            norm = nn.utils.get_total_norm(given)
+            norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if not by_norm:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-        if not scaled:  # a scaler meets infinite gradients now and then, and passes over the step by itself
-            self.finite.add(norm)
+        if getattr(self.trainer.precision_plugin, "scaler", None) is None:
+            self.finite.add(norm)  # a scaler meets infinite gradients now and then, and passes over the step by itself
             self.must_be_finite(wait=False)
 
     def on_validation_epoch_start(self) -> None:
@@ -126,6 +131,10 @@ class Task(pl.LightningModule):
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.log("train/learning rate", rate, sync_dist=True)
 
+    def configure_model(self) -> None:
+        if isinstance(self.trainer.strategy, Parallel):
+            self.trainer.strategy.distribute(self.network)
+
     def configure_optimizers(self) -> Any:
         optimizer = optimise(self.network, self.make_optimizer, self.rates)
         schedule = self.schedule(optimizer, int(self.trainer.estimated_stepping_batches))
@@ -137,7 +146,7 @@ class Task(pl.LightningModule):
             return found
         shares: list = [None] * self.trainer.world_size
         torch.distributed.all_gather_object(shares, found)
-        return [batch for share in shares for batch in share]
+        return [batch for share in shares[:: copies(self.trainer)] for batch in share]
 
     def must_be_finite(self, *, wait: bool = True) -> None:
         """Raise NotFiniteError if a loss or gradient was not finite; unless `wait`, only if the device has said so."""

@@ -48,7 +48,7 @@ def imports(node: ast.AST) -> Iterator[str]:
 # Direction ------------------------------------------------------------------------------------------------------------
 
 FAMILIES = [path for path in sorted((ROOT / "blocks").glob("*.py")) if path.stem not in ("__init__", "__main__")]
-FOUNDATION = ("catalog", "errors", "memory", "yaml_rules")  # what blocks and the assembler both stand on
+FOUNDATION = ("catalog", "division", "errors", "memory", "yaml_rules")  # what blocks and the assembler both stand on
 CONCRETE = [f"blocks.{path.stem}" for path in FAMILIES if path.stem not in FOUNDATION]
 PLAIN = [*sys.stdlib_module_names, "torch"]
 LEARNING = [
@@ -100,7 +100,8 @@ ROOMS = {
     "data": (python_files("tasks/data"), [*PLAIN, *LEARNING, "tokenizers", "babel", "mnist1d", "tasks"], []),
     "Hydra's plug-ins": (
         python_files("hydra_plugins"),
-        [*PLAIN, "hydra", "hydra_plugins", "omegaconf", "tasks", "blocks.graph", "blocks.yaml_rules"],
+        [*PLAIN, "hydra", "hydra_plugins", "omegaconf", "submitit", "ray", "tasks", "blocks.graph",
+         "blocks.yaml_rules"],
         [],
     ),
 }  # fmt: skip

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks import folder as run_folder
+
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["trainer=debug", "model.params.depth=1", "model.params.dim=16"]
 
@@ -184,3 +186,34 @@ def test_two_processes_train_test_and_report_as_one(tmp_path):
     rows = (tmp_path / run / "predictions.csv").read_text().splitlines()
     assert len(rows) == 1 + 359  # every test sample once, though two processes had to share an odd number
     assert (tmp_path / run / "report.html").is_file()
+
+
+def test_the_first_of_several_processes(monkeypatch):
+    for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS"):
+        monkeypatch.delenv(name, raising=False)
+    assert (run_folder.is_first(), run_folder.started_together()) == (True, False)
+    for first, together, environment in (
+        (False, True, {"RANK": "8", "LOCAL_RANK": "0", "WORLD_SIZE": "16"}),  # torchrun on the second machine
+        (False, False, {"LOCAL_RANK": "0", "NODE_RANK": "1"}),  # Lightning, which hands the folder on
+        (False, True, {"SLURM_PROCID": "3", "SLURM_NTASKS": "8"}),
+        (True, True, {"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}),
+        (True, False, {"SLURM_PROCID": "3", "SLURM_NTASKS": "1"}),
+    ):
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            assert (run_folder.is_first(), run_folder.started_together()) == (first, together), environment
+
+
+def test_processes_that_were_started_together_are_told_to_name_a_folder(tmp_path):
+    code = "import os, train; os.environ['WORLD_SIZE'] = '2'; train.main()"
+    status, out, err = finish(start(tmp_path, code=code))
+    assert (status, out, err) == (
+        2,
+        "",
+        "the command line  hydra.run.dir\n"
+        "  processes that were started together need one run folder\n"
+        "  got       several processes, and no folder\n"
+        "  fix       hydra.run.dir=runs/NAME, the same for all of them\n",
+    )
+    assert not list(tmp_path.iterdir())

@@ -5,8 +5,9 @@ import json
 
 from blocks.commands import levels
 from blocks.graph import compose, plan
+from blocks.graph.budget import Setting, budget, text
 from blocks.graph.cost import measure
-from blocks.graph.explain import comma_separated, describe, table
+from blocks.graph.explain import comma_separated, count_parameters, describe, table
 from blocks.graph.why import why
 
 
@@ -17,6 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all", action="store_true", help="more columns: share, memory for training, field, input, YAML"
     )
+    parser.add_argument("--memory", action="store_true", help="what a training takes of the memory of each device")
     parser.add_argument("--why", metavar="PATH", help="where one value comes from: layers.0.attention.inner.heads")
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("--json", action="store_true", help="print an object with parameters, outputs, nodes")
@@ -26,9 +28,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Compose, build on the meta device, print; the exit status."""
-    planned = plan(compose(chosen.overrides, config_dir=chosen.config_dir))
+    composed = compose(chosen.overrides, config_dir=chosen.config_dir)
+    planned = plan(composed)
     if chosen.why:
         print(why(planned, chosen.why))
+        return 0
+    if chosen.memory:
+        setting = Setting.of(composed.config)
+        parameters = count_parameters(planned.model)
+        found = budget(planned, setting)
+        print(json.dumps(found, indent=1) if chosen.json else text(found, setting, parameters))
         return 0
     shapes = {name: wire.shape for name, wire in planned.outputs.items()}
     description = describe(planned.model, planned.rows, shapes, measure(planned))

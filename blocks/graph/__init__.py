@@ -17,12 +17,14 @@ from blocks.graph.archive import read_archive
 from blocks.graph.assemble import Assembler
 from blocks.graph.claims import bind_parameters, finish
 from blocks.graph.compose import Composed, compose, conf_folder
+from blocks.graph.divide import Columns, Divided, divide
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, show
 from blocks.graph.growth import bounded, must_fit
 from blocks.graph.look import look
 from blocks.graph.module import Graph, locate, materialise
 from blocks.graph.node import MODEL_WORDS
 from blocks.graph.prove import prove
+from blocks.graph.recompute import recompute, repeats
 from blocks.graph.room import Row, Wire
 from blocks.graph.step import Stepper
 from blocks.graph.trust import stays_inside
@@ -228,8 +230,10 @@ def _check_model(composed: Composed, config: Mapping[str, Any]) -> list[Problem]
 
 
 __all__ = [
+    "Columns",
     "Composed",
     "ConfigError",
+    "Divided",
     "Graph",
     "Origin",
     "Plan",
@@ -241,6 +245,7 @@ __all__ = [
     "build",
     "compose",
     "did_you_mean",
+    "divide",
     "fine_tune",
     "freeze",
     "learning_rates",
@@ -250,6 +255,8 @@ __all__ = [
     "plan",
     "prove",
     "read_archive",
+    "recompute",
+    "repeats",
     "save_weights",
     "stays_inside",
 ]

@@ -24,7 +24,9 @@ class Graph(fx.GraphModule):
         return []
 
     def __reduce__(self) -> Any:
-        return _rebuild, (super().__reduce__(), type(self).__mro__[1], self.meta)
+        reduced = super().__reduce__()
+        reduced[1][0].pop("forward", None)  # a way to call this module (blocks.graph.recompute), no part of it
+        return _rebuild, (reduced, type(self).__mro__[1], self.meta)
 
     @property
     def input_names(self) -> tuple[str, ...]:

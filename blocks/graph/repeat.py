@@ -43,6 +43,7 @@ def repeat(assembler: "Assembler", site: Site) -> Outputs:
     asked = [port for port in site.wanted if port.isdigit() and port in inner.results]
     results.update({port: next(iter(inner.results[port].values())) for port in asked})
     graph = assembler.close(inner, results, tuple(item.name for item in site.inputs if item.port))
+    graph.meta["repeat"] = count
     site.room.rows.append(assembler.row(site, f"{count} times", results, inner.rows, repeat=count))
     return assembler.call(site, graph, given, results)
 

@@ -163,7 +163,7 @@ class HeldImages(DataModule):
 
     def _batches(self, part: str, shuffle: bool = False, **augmentation: Any) -> Batches:
         tensors = self.parts[part]
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        rank, world = self.share()
         order = Order(len(tensors["label"]), shuffle=shuffle, seed=self.seed, rank=rank, world=world)
         return Batches(tensors, self.batch_size, order, mean=self.mean, std=self.std, **augmentation)
 

@@ -161,7 +161,7 @@ class Images(DataModule):
         return self._loader("test")
 
     def _loader(self, part: str, training: bool = False) -> Workers:
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        rank, world = self.share()
         found = self.parts[part]
         dataset = Files(
             self, part, self._labels(found), crop=self.crop if training else 1.0, flip=training and self.flip

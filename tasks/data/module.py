@@ -66,6 +66,11 @@ class DataModule(pl.LightningDataModule):
         if (place / TOKENIZER).is_file():
             self.tokenizer = Tokenizer.load(place / TOKENIZER)
 
+    def share(self) -> tuple[int, int]:
+        """Which part of the data this process sees, and of how many; devices that divide layers see the same."""
+        found = getattr(self.trainer.strategy, "distributed_sampler_kwargs", None) if self.trainer else None
+        return (found["rank"], found["num_replicas"]) if found else (0, 1)
+
     def setup(self, stage: str) -> None:
         self.read()
 

@@ -109,7 +109,7 @@ class HeldSequences(DataModule):
         return Batches(self.parts["test"], self.batch_size, self._order("test"), self.narrow)
 
     def _order(self, part: str, shuffle: bool = False) -> Order:
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        rank, world = self.share()
         return Order(self.sizes()[part], shuffle=shuffle, seed=self.seed, rank=rank, world=world)
 
 

@@ -81,6 +81,7 @@ SMALL = {
     "gru": small(*SEQUENCE),
     "gru_language": small(*SEQUENCE, slow=True),
     "llama": small("params.dim=32", "params.depth=2", "params.heads=4"),
+    "llama_7b": small(*ONE_VOCABULARY, "params.kv_heads=2", "params.hidden=64", slow=True),
     "lstm": small(*SEQUENCE),
     "lstm_2x512": small("graph.lstm.hidden=32", f"inputs.x.tokens={TOKENS}", "inputs.x.dim=16"),
     "lstm_language": small(*SEQUENCE),

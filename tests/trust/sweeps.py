@@ -1,8 +1,10 @@
 """Sweeps whose jobs fail in eight ways: the others finish, and a second run does only what is missing.
 
-python -m tests.trust.sweeps             20 jobs, one at a time and two at a time
+python -m tests.trust.sweeps                             20 jobs, one at a time and two at a time
+python -m tests.trust.sweeps --launcher submitit_local   the same through submitit; ray, through Ray
 """
 
+import argparse
 import csv
 import json
 import os
@@ -55,10 +57,10 @@ class Fragile(nn.Module):
     def memory(self, x):
         return x + torch.empty(1 << 60)
 
-    def nan(self, x):
+    def not_a_number(self, x):  # `nan` alone would be a number to Hydra, and no text
         return x * float("nan")
 """
-WAYS = ("error", "leave", "leave_at_once", "terminated", "killed", "segfault", "memory", "nan")
+WAYS = ("error", "leave", "leave_at_once", "terminated", "killed", "segfault", "memory", "not_a_number")
 
 
 def sweep(folder: Path, ways: list[str], seeds: int, *words: str) -> subprocess.CompletedProcess:
@@ -78,7 +80,7 @@ def states(folder: Path) -> dict[tuple[str, str], str]:
     """(way, seed) -> how it ended, from the table of the sweep."""
     (table,) = folder.rglob("sweep.csv")
     with table.open(newline="") as file:
-        return {(row["+model.graph.fragile.way"], row["seed"]): row["status"] for row in csv.DictReader(file)}
+        return {(row["model.graph.fragile.way"], row["seed"]): row["status"] for row in csv.DictReader(file)}
 
 
 def started(folder: Path) -> dict[str, str]:
@@ -114,16 +116,19 @@ def attempt(folder: Path, ways: list[str], seeds: int, *words: str) -> dict[str,
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description="Sweeps whose jobs fail.")
+    parser.add_argument("--launcher", default="processes", help="a file of conf/hydra/launcher")
+    parser.add_argument("--jobs", type=int, nargs="*", default=[1, 2], help="how many at once, one sweep each")
+    chosen = parser.parse_args()
     good = True
-    for jobs in (1, 2):
+    for jobs in chosen.jobs:
         with tempfile.TemporaryDirectory() as place:
             ways = [*WAYS, "fine", "fine_too"]
-            found = attempt(Path(place), ways, 2, f"hydra.launcher.n_jobs={jobs}")
-        print(
-            f"hydra.launcher.n_jobs={jobs}: " + ", ".join(f"{name} {value}" for name, value in found.items()),
-            flush=True,
-        )
+            words = (f"hydra/launcher={chosen.launcher}", f"hydra.launcher.n_jobs={jobs}")
+            found = attempt(Path(place), ways, 2, *words)
+        print(", ".join([*words, *(f"{name} {value}" for name, value in found.items())]), flush=True)
         good &= found["wrongly ended"] == 0 and found["finished then"] == found["jobs"]
+        good &= found["run again"] == found["failed"] and found["status"] == 1 and found["status then"] == 0
     return 0 if good else 1
 
 
