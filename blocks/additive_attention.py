@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from blocks.attention import Mask, masked_softmax, merge_masks
 from blocks.errors import must_be_positive, must_be_share
+from blocks.mask import Mask, masked_softmax, merge_masks
 from blocks.memory import Memory, must_be_a_row, must_not_mask_pairs
 
 

@@ -181,7 +181,7 @@ def is_pointwise(module: nn.Module) -> bool:
     return bool(getattr(module, "pointwise", False)) or type(module) in layers
 
 
-NOT_FAMILIES = ("catalog", "division", "errors", "yaml_rules", "__main__")
+NOT_FAMILIES = ("catalog", "division", "errors", "mask", "yaml_rules", "__main__")
 
 
 @lru_cache(maxsize=1)
