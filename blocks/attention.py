@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from blocks.division import Division
+from blocks.division import shares_heads
 from blocks.errors import BlockError, must_be_positive, must_be_share, must_divide
 from blocks.mask import Mask, masked_softmax, merge_masks
 from blocks.memory import Memory, StepError, must_be_a_row, must_be_causal, must_not_mask_pairs
@@ -59,16 +59,6 @@ def merge_heads(x: Float[Tensor, "batch heads tokens head_dim"]) -> Float[Tensor
     return x.transpose(1, 2).flatten(2)
 
 
-def must_share_heads(attention: nn.Module, devices: int) -> None:
-    """Raise a BlockError where devices cannot have whole heads each, or where something needs the heads of all."""
-    for name in ("heads", "kv_heads"):
-        must_divide("devices", devices, name, getattr(attention, name))
-    bias = getattr(attention, "position_bias", None)
-    if bias is not None or attention.return_weights:
-        got = "return_weights=true" if bias is None else f"position_bias={type(bias).__name__}"
-        raise BlockError("attention needs all its heads on one device", got=got, fits="attention without it")
-
-
 class SelfAttention(nn.Module):
     """Multi-head scaled dot-product self-attention, with grouped keys and values if asked.
 
@@ -104,6 +94,8 @@ class SelfAttention(nn.Module):
         projection whose rows are all heads of q, then k, then v. Weights start as in `torch.nn.Linear`.
     """
 
+    division = shares_heads(qkv=("heads", "kv_heads", "kv_heads"))
+
     def __init__(
         self,
         dim: int,
@@ -136,8 +128,7 @@ class SelfAttention(nn.Module):
             self.outputs = ("tokens", "weights")
         self.qkv = nn.Linear(dim, (heads + 2 * self.kv_heads) * self.head_dim, bias=bias)
         self.project = nn.Linear(heads * self.head_dim, dim, bias=project_bias)
-        self.rotary = rotary
-        self.position_bias = position_bias
+        self.rotary, self.position_bias = rotary, position_bias
 
     def project_heads(self, x: Float[Tensor, "batch tokens dim"]) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each (batch, heads, tokens, head_dim)."""
@@ -173,11 +164,6 @@ class SelfAttention(nn.Module):
         out = self.project(merge_heads(out)).view(x.shape)
         out = F.dropout(out, self.projection_dropout, self.training)
         return out if weights is None else (out, weights)
-
-    def division(self, devices: int) -> Division:
-        must_share_heads(self, devices)
-        width, narrow = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        return Division({"qkv": (width, narrow, narrow)}, ("project",), ("heads", "kv_heads"))
 
     def step(
         self, memory: Memory, x: Tensor, padding_mask: Tensor | None = None, mask: Mask | None = None
@@ -238,6 +224,8 @@ class CrossAttention(nn.Module):
         v. Equals `torch.nn.MultiheadAttention` to 1e-6. Weights start as in `torch.nn.Linear`.
     """
 
+    division = shares_heads(q=("heads",), kv=("kv_heads", "kv_heads"))
+
     def __init__(
         self,
         dim: int,
@@ -257,19 +245,13 @@ class CrossAttention(nn.Module):
         must_divide("kv_heads", self.kv_heads, "heads", heads)
         must_be_share("dropout", dropout)
         must_be_share("projection_dropout", projection_dropout)
-        self.head_dim = dim // heads
-        self.dropout, self.projection_dropout = dropout, projection_dropout
+        self.head_dim, self.dropout, self.projection_dropout = dim // heads, dropout, projection_dropout
         self.return_weights = return_weights
         if return_weights:
             self.outputs = ("tokens", "weights")
         self.q = nn.Linear(dim, dim, bias=bias)
         self.kv = nn.Linear(context_dim, 2 * self.kv_heads * self.head_dim, bias=bias)
         self.project = nn.Linear(dim, dim, bias=project_bias)
-
-    def division(self, devices: int) -> Division:
-        must_share_heads(self, devices)
-        width, narrow = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        return Division({"q": (width,), "kv": (narrow, narrow)}, ("project",), ("heads", "kv_heads"))
 
     def project_context(self, context: Float[Tensor, "batch keys context_dim"]) -> tuple[Tensor, Tensor]:
         """Keys and values, each (batch, kv_heads, keys, head_dim)."""

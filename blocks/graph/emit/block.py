@@ -147,6 +147,7 @@ class Block:
         for name in ("idle", "axis_names", "step", "layer"):  # what the assembler, decoding and emit ask for
             if name in self.units:
                 self.node.body.remove(self.units.pop(name).node)
+        self.forget({"division", "pointwise"})  # what only a network among several devices asks for
         plain = getattr(kind, "plain", None)
         for name, other in plain.items() if isinstance(plain, dict) else ():
             if name in self.units:
