@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from blocks.division import shares_heads
 from blocks.errors import BlockError, must_be_positive, must_be_share, must_divide
-from blocks.mask import Mask, masked_softmax, merge_masks
+from blocks.mask import Mask, key_mask, masked_softmax, merge_masks
 from blocks.memory import Memory, StepError, must_be_a_row, must_be_causal, must_not_mask_pairs
 
 
