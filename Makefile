@@ -15,12 +15,12 @@ PYTHON ?= python3
 PYTHONS := $(if $(filter file,$(origin PYTHON)),$(PYTHON) python3.13 python3.12 python3.11 python3.10,$(PYTHON))
 FITS := import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))
 
-.PHONY: help experiments train test lint test-all format schema clean
+.PHONY: help bench experiments train test lint test-all format schema clean
 .DEFAULT_GOAL := help
 
 help: ## these lines
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
-	@echo '  ARGS="..." goes to train.py, or to pytest:  make train ARGS="model=vit_ti16 model.params.depth=6"'
+	@echo '  ARGS="..." goes to train.py, to pytest or to the bench:  make train ARGS="model=vit_ti16 model.params.depth=6"'
 
 train: $(STAMP) ## set up, train, test, write a run folder
 	$(BIN)/python train.py $(ARGS)
@@ -43,6 +43,13 @@ format: $(STAMP) ## put the code in shape
 
 experiments: $(STAMP) ## run the experiments behind docs/results.md; goes on where it was stopped; ONLY=memory runs one
 	$(BIN)/python docs/experiments.py $(ONLY)
+
+bench: $(STAMP) .peers/.installed ## measure training beside timm, transformers and others; ARGS="--only vit_s --infer"
+	$(BIN)/python -m bench $(ARGS)
+
+.peers/.installed: bench/peers.txt
+	$(BIN)/python -m pip install -q --no-deps --upgrade --target .peers -r bench/peers.txt
+	@touch $@
 
 schema: $(STAMP) ## write docs/schema again, which editors read
 	$(BIN)/python -m blocks schema -o docs/schema

@@ -71,7 +71,7 @@ def job(_: Any) -> dict[str, Any]:
         from tasks.run import train
 
         metrics = train(composed, place, record)
-        if first:
+        if first and metrics:
             print(folder.farewell(place, metrics))
         Door.status = FINE
     except BaseException as error:

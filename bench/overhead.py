@@ -1,6 +1,6 @@
 """What composition costs: a composed ViT against the same modules called by hand, in one interleaved run.
 
-python bench/overhead.py [--rounds N]
+python -m bench.overhead [--rounds N]
 """
 
 import argparse

@@ -48,6 +48,7 @@ class Add(nn.Module):
     """
 
     pointwise = True
+    keeps_output = False  # the backward pass does not need the sum: what comes after may overwrite it
 
     def forward(self, *inputs: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         _must_agree(inputs, "add")

@@ -138,8 +138,12 @@ class TokenEmbedding(nn.Module):
             nn.init.zeros_(self.weight[padding])
 
     def forward(self, x: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens out_dim"]:
-        tokens = F.embedding(x, self.weight, self.padding)
+        tokens = self.lookup(x)
         return tokens if self.factor == 1.0 else tokens * self.factor
+
+    def lookup(self, x: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens out_dim"]:
+        """The rows of the table; where it is tied to a head, the loss may look them up in its stead."""
+        return F.embedding(x, self.weight, self.padding)
 
     @classmethod
     def layer(

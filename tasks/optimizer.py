@@ -1,5 +1,6 @@
 """Which parameters decay, and how the learning rate goes."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 
@@ -55,11 +56,21 @@ def groups(
 
 
 def optimise(
-    network: nn.Module, make: Callable[..., torch.optim.Optimizer], rates: Mapping[str, float] | None = None
+    network: nn.Module,
+    make: Callable[..., torch.optim.Optimizer],
+    rates: Mapping[str, float] | None = None,
+    *,
+    fused: bool = True,
 ) -> torch.optim.Optimizer:
-    """The optimiser that `make` stands for, over the groups of `network`."""
+    """The optimiser that `make` stands for, over the groups of `network`.
+
+    Args:
+        fused: take the kernel that updates all parameters at once, where the optimiser has one and `make` does not say.
+    """
     given = getattr(make, "keywords", {})
-    optimizer = make(groups(network, given.get("weight_decay", 0.0), given.get("lr"), rates))
+    known = inspect.signature(getattr(make, "func", make)).parameters
+    options = {"fused": True} if fused and "fused" in known and not {"fused", "foreach"} & set(given) else {}
+    optimizer = make(groups(network, given.get("weight_decay", 0.0), given.get("lr"), rates), **options)
     go_one_by_one(optimizer)
     return optimizer
 

@@ -18,7 +18,21 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from blocks.graph import Composed, ConfigError, Problem, fine_tune, plan, recompute
 from blocks.graph.cost import multiply_adds
-from tasks import config, folder, hints, loops, memory, parallel, picture, places, ranges, report, secrets
+from tasks import (
+    batch_size,
+    config,
+    folder,
+    hints,
+    loops,
+    machine,
+    memory,
+    parallel,
+    picture,
+    places,
+    ranges,
+    report,
+    secrets,
+)
 from tasks.beginning import beginning
 from tasks.data.module import READER
 from tasks.errors import ArgumentError
@@ -47,6 +61,7 @@ SECTIONS = (
     "picture",
     "ckpt_path",
     "carry_over",
+    "tune",
 )
 
 
@@ -77,6 +92,10 @@ def check_sections(composed: Any) -> None:
         if not isinstance(composed.config.get(name), dict):
             text = f"the section {name} is missing"
             problems.append(config.problem(composed, (name,), text, fix=f"choose one: {name}=..."))
+    wanted = composed.config.get("tune", False)
+    if not isinstance(wanted, bool):
+        text = "tune must be true or false"
+        problems.append(config.problem(composed, ("tune",), text, got=f"tune={wanted!r}", fits="tune=true"))
     problems += picture.check(composed)
     if problems:
         raise ConfigError(problems)
@@ -119,6 +138,7 @@ def learn(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
     planned = plan(composed, facts)
     macs = multiply_adds(planned)
     network = planned.materialise()
+    use_machine(composed)
     rates = tune(composed, network, data)
     task = make_task(composed, network, facts, rates)
     check_task(composed, task, data)
@@ -130,12 +150,13 @@ def learn(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
     if trainer.is_global_zero:
         announce(composed, place, data, parameters)
 
+    if composed.config.get("tune"):
+        return tune_batch_size(composed, task, data, record)
     if composed.config["trainer"].get("checkpoint_activations") and not recompute(network):
         text, fits = "nothing is repeated in this network: there is nothing to compute anew", "false"
         raise ConfigError([config.problem(composed, ("trainer", "checkpoint_activations"), text, fits=fits)])
     begin = beginning(composed, trainer, network, data, record)
-    if composed.config["trainer"].get("compile"):
-        network.compile()
+    machine.prepare(network, composed.config["trainer"])
     try:
         uninterrupted(trainer.fit, task, datamodule=data, ckpt_path=begin)
     except MisconfigurationException as error:
@@ -280,9 +301,40 @@ def make_trainer(composed: Any, place: Path) -> pl.Trainer:
         "plugins": [SafeFiles()],
     }
     ours = parallel.strategy(composed.config["trainer"])
-    trainer = config.make(composed, ("trainer",), given | ours, without=(*parallel.WORDS, *ours))
+    trainer = config.make(composed, ("trainer",), given | ours, without=(*parallel.WORDS, *machine.OURS, *ours))
     loops.leave_signals_alone(trainer)
     return trainer
+
+
+def use_machine(composed: Any) -> None:
+    """Do what the words of the section `trainer` say that are not for Lightning."""
+    words = composed.config["trainer"]
+    try:
+        machine.check(words)
+    except ArgumentError as error:
+        raise ConfigError([config.told(composed, ("trainer",), error)]) from error
+    machine.use(words)
+
+
+def tune_batch_size(composed: Any, task: Any, data: Any, record: folder.Record) -> dict[str, float]:
+    """Tell which batch size is the fastest, and end; what was trained on the way is of no use."""
+    few = {"max_steps": batch_size.STEPS, "max_epochs": -1, "limit_val_batches": 0, "enable_checkpointing": False}
+    short = Composed({**composed.config, "trainer": {**composed.config["trainer"], **few}})
+
+    def fit(callbacks: list[Any]) -> None:
+        given = {"callbacks": callbacks, "logger": False}
+        trainer = config.make(short, ("trainer",), given, without=(*parallel.WORDS, *machine.OURS))
+        uninterrupted(trainer.fit, task, train_dataloaders=data.train_dataloader())
+
+    found = []
+    for tried in batch_size.find(batch_size.Measure(fit, data), data.batch_size, data.sizes()["train"]):
+        print(tried, flush=True)
+        found.append(tried)
+    chosen = batch_size.best(found)
+    print(f"data.batch_size={chosen.batch_size} is the fastest here; another batch size wants another optimizer.lr")
+    tune = [{"batch_size": tried.batch_size, "speed": tried.speed} for tried in found]
+    record.add(status="finished", tune=tune, ended=folder.now())
+    return {}
 
 
 def uninterrupted(step: Any, *arguments: Any, **options: Any) -> Any:
@@ -291,6 +343,7 @@ def uninterrupted(step: Any, *arguments: Any, **options: Any) -> Any:
         with warnings.catch_warnings():
             # Lightning 2.6 asks torch 2.13 for a class it has deprecated; nothing a user could do
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+            warnings.filterwarnings("ignore", message="You defined a `validation_step` but have no `val_dataloader`")
             return step(*arguments, **options)
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):

@@ -30,9 +30,11 @@ KINDS: dict[Any, Schema] = {
 ABOUT = {
     "defaults": "Files that this one starts from, of the same folder; _self_ where its own values come in.",
     "facts": "What is known of the data beforehand, so that a model can be explained without them.",
-    "compile": "Compile the network with torch.compile.",
+    "compile": "Compile the network with torch.compile; a body that is repeated is compiled once.",
     "checkpoint_activations": "Compute each repeat of the graph anew in the backward pass: less memory, more time.",
     "tensor_parallel_size": "How many devices divide each layer; null: all of a machine. For fsdp and tensor_parallel.",
+    "channels_last": "Lay out images with the channels last in memory, which makes convolutions faster.",
+    "threads": "Threads of the processor; null for one for each core that this process may use.",
 }
 
 
@@ -92,6 +94,7 @@ def words() -> Schema:
     """What the section `trainer` says to this program, and not to Lightning."""
     size = {"anyOf": [{**KINDS[int], "minimum": 1}, KINDS[NoneType]]}
     kinds = {word: size if word == "tensor_parallel_size" else KINDS[bool] for word in parallel.WORDS}
+    kinds |= {"channels_last": KINDS[bool], "threads": size}
     return {word: {**kind, "description": ABOUT[word]} for word, kind in kinds.items()}
 
 

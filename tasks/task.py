@@ -54,9 +54,12 @@ class Task(pl.LightningModule):
         self.kept: dict[str, Tensor] = {}  # the first samples of the test
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        # an optional input, a mask say, is left out where the data have none
-        result = self.network(**{name: batch[name] for name in self.input_names if name in batch})
+        result = self.network(**self.inputs(batch))
         return result["logits"] if isinstance(result, dict) else result
+
+    def inputs(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What of a batch flows into the network; an optional input, a mask say, is left out where there is none."""
+        return {name: batch[name] for name in self.input_names if name in batch}
 
     def check(self, data: Any) -> None:
         """Raise an ArgumentError where this network cannot learn from these data what is asked; before training."""
@@ -136,7 +139,9 @@ class Task(pl.LightningModule):
             self.trainer.strategy.distribute(self.network)
 
     def configure_optimizers(self) -> Any:
-        optimizer = optimise(self.network, self.make_optimizer, self.rates)
+        # With float16 the fused kernels would undo the scaling of the loss themselves, after the clipping.
+        scaled = str(self.trainer.precision) == "16-mixed"
+        optimizer = optimise(self.network, self.make_optimizer, self.rates, fused=not scaled)
         schedule = self.schedule(optimizer, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric
 
@@ -16,6 +15,7 @@ from tasks.errors import ArgumentError, must_be_share
 from tasks.probe import looks_ahead
 from tasks.sample import TEXT, Sample
 from tasks.task import Task
+from tasks.vocabulary import VocabularyLoss
 
 EXAMPLES = 12
 
@@ -41,6 +41,7 @@ class Tokens(Task):
         super().__init__(network, **options)
         must_be_share("label_smoothing", label_smoothing)
         self.label_smoothing, self.check_causal = label_smoothing, check_causal
+        self.vocabulary = VocabularyLoss(network)
         for measure in ("loss", "accuracy", "exact"):
             self.add_module(measure, nn.ModuleDict({f"{part}_part": MeanMetric() for part in PARTS}))
         self.examples: list[dict[str, list[int]]] = []
@@ -75,10 +76,9 @@ class Tokens(Task):
         return {name: self.metric(name, "train") for name in ("loss", "accuracy", "exact")}
 
     def training_step(self, batch: dict[str, Tensor], number: int) -> Tensor:
-        logits, label = self(batch), batch["label"]
-        flat = logits.flatten(0, 1), label.flatten()
-        loss = self.watch(F.cross_entropy(*flat, ignore_index=IGNORED, label_smoothing=self.label_smoothing))
-        self.judge("train", logits.detach(), label, loss.detach())
+        judged = self.vocabulary(self.inputs(batch), batch["label"], self.label_smoothing)
+        loss = self.watch(judged.loss)
+        self.judge("train", judged.right, batch["label"], loss.detach())
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], number: int) -> None:
@@ -86,27 +86,35 @@ class Tokens(Task):
 
     def test_step(self, batch: dict[str, Tensor], number: int) -> None:
         self.keep(batch, number)
-        logits = self._look("test", batch)
-        for row in range(min(len(logits), EXAMPLES - len(self.examples))):
-            asked = batch["label"][row] != IGNORED
-            found = {"given": batch[self.input_names[0]][row], "wanted": batch["label"][row][asked]}
-            found["said"] = logits[row].argmax(-1)[asked]
+        self._look("test", batch)
+        rows = EXAMPLES - len(self.examples)
+        if rows > 0:
+            self._remember({name: value[:rows] for name, value in batch.items()})
+
+    def _look(self, part: str, batch: dict[str, Tensor]) -> None:
+        judged = self.vocabulary(self.inputs(batch), batch["label"])
+        self.judge(part, judged.right, batch["label"], judged.loss)
+
+    def _remember(self, batch: dict[str, Tensor]) -> None:
+        """Keep what the network says to these samples, as examples."""
+        said = self(batch).argmax(-1)
+        for row, label in enumerate(batch["label"]):
+            asked = label != IGNORED
+            found = {"given": batch[self.input_names[0]][row], "wanted": label[asked], "said": said[row][asked]}
             self.examples.append({name: tokens.tolist() for name, tokens in found.items()})
 
-    def _look(self, part: str, batch: dict[str, Tensor]) -> Tensor:
-        logits = self(batch)
-        loss = F.cross_entropy(logits.flatten(0, 1), batch["label"].flatten(), ignore_index=IGNORED)
-        self.judge(part, logits, batch["label"], loss)
-        return logits
+    def judge(self, part: str, right: Tensor, label: Tensor, loss: Tensor) -> None:
+        """Add a batch to the metrics of a part; each token counts once, whatever batch it is in.
 
-    def judge(self, part: str, logits: Tensor, label: Tensor, loss: Tensor) -> None:
-        """Add a batch to the metrics of a part; each token counts once, whatever batch it is in."""
+        Args:
+            right: (batch, tokens), where no token is likelier than the label.
+        """
         asked = label != IGNORED
-        right = (logits.argmax(-1) == label) | ~asked
+        right = right & asked
         measured = {
             "loss": (loss, asked.sum()),
-            "accuracy": (right[asked].float().mean(), asked.sum()),
-            "exact": (right.all(1).float().mean(), torch.tensor(len(label))),
+            "accuracy": (right.sum() / asked.sum(), asked.sum()),
+            "exact": ((right | ~asked).all(1).float().mean(), torch.tensor(len(label))),
         }
         for name, (value, weight) in measured.items():
             metric = self.metric(name, part)

@@ -13,13 +13,17 @@ import torch
 
 from blocks.catalog import catalog
 from blocks.errors import BlockError
+from blocks.graph.activation import overwrite
 from blocks.graph.archive import read_archive
 from blocks.graph.assemble import Assembler
 from blocks.graph.claims import bind_parameters, finish
+from blocks.graph.compile import compile_network
 from blocks.graph.compose import Composed, compose, conf_folder
 from blocks.graph.divide import Columns, Divided, divide
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, show
 from blocks.graph.growth import bounded, must_fit
+from blocks.graph.head import Headless, split_head
+from blocks.graph.linear import linear, quicken
 from blocks.graph.look import look
 from blocks.graph.module import Graph, locate, materialise
 from blocks.graph.node import MODEL_WORDS
@@ -69,6 +73,8 @@ class Plan:
             bind_parameters(self.model, target, source)
         for start in self.assembler.starts:
             start.apply(self.model)
+        quicken(self.model)
+        overwrite(self.model)
         return self.model
 
 
@@ -235,6 +241,7 @@ __all__ = [
     "ConfigError",
     "Divided",
     "Graph",
+    "Headless",
     "Origin",
     "Plan",
     "Problem",
@@ -243,12 +250,14 @@ __all__ = [
     "Stepper",
     "assemble",
     "build",
+    "compile_network",
     "compose",
     "did_you_mean",
     "divide",
     "fine_tune",
     "freeze",
     "learning_rates",
+    "linear",
     "load_weights",
     "locate",
     "look",
@@ -258,5 +267,6 @@ __all__ = [
     "recompute",
     "repeats",
     "save_weights",
+    "split_head",
     "stays_inside",
 ]

@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 from blocks.catalog import is_pointwise
 from blocks.errors import BlockError, must_divide
 from blocks.graph.errors import ConfigError, Problem
+from blocks.graph.linear import Linear
 from blocks.graph.module import Graph
 
 WHOLE = "trainer=fsdp cuts every network into shards"
@@ -129,7 +130,7 @@ def _alone(model: Graph) -> set[int]:
     """Linear layers, by identity, that are called at one place, with weights that nobody else has."""
     calls = Counter(id(module) for _, _, module in _calls(model))
     owners = Counter(id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
-    linear = (module for module in model.modules() if type(module) is nn.Linear)
+    linear = (module for module in model.modules() if type(module) in (nn.Linear, Linear))
     return {id(layer) for layer in linear if calls[id(layer)] == owners[id(layer.weight)] == 1}
 
 

@@ -161,7 +161,7 @@ def test_a_section_that_nobody_reads_is_told():
         "the command line: +optimiser.lr=3  optimiser\n"
         "  there is no section optimiser\n"
         "  fits      model, data, task, optimizer, schedule, trainer, callbacks, logger, seed, library, trust, limits, "
-        "runs, resume, weights, picture, ckpt_path, carry_over\n"
+        "runs, resume, weights, picture, ckpt_path, carry_over, tune\n"
         "  fix       did you mean optimizer?"
     )
 

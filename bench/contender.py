@@ -1,0 +1,69 @@
+"""What takes part in a comparison, and the two pieces of work it is asked for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class Contender:
+    """One implementation with its batch.
+
+    Args:
+        model: what is trained.
+        loss: of the batch, with gradients.
+        output: what the model says to the batch: what must be equal to ours, and what inference costs.
+        extra: a module that holds parameters which `model` lacks, an embedding say; for copying weights.
+    """
+
+    model: nn.Module
+    loss: Callable[[], Tensor]
+    output: Callable[[], Tensor]
+    extra: nn.Module | None = None
+
+    def trainer(self, bfloat16: bool = False) -> Callable[[], None]:
+        """A step of training: the loss, its gradients and a fused AdamW; in mixed precision if asked."""
+        self.model.train()
+        optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-5, fused=True)
+
+        def step() -> None:
+            optimizer.zero_grad(set_to_none=True)
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                loss = self.loss()
+            loss.backward()
+            optimizer.step()
+
+        return step
+
+    def asker(self) -> Callable[[], Tensor]:
+        """Inference."""
+        self.model.eval()
+        return torch.inference_mode()(self.output)
+
+    def state(self) -> dict[str, Tensor]:
+        """Its weights under its own names."""
+        return {**self.model.state_dict(), **(self.extra.state_dict() if self.extra is not None else {})}
+
+
+@dataclass(frozen=True)
+class Family:
+    """Contenders that do the same work.
+
+    Args:
+        name: as on the command line.
+        size: the work in words.
+        contenders: name -> what makes it; the first is ours.
+        maps: peers whose weights are copied into ours before anything is timed -> map of `conf/weights`. The others
+            differ from ours in a detail that `near` tells.
+        near: peer -> in what it differs.
+        flops: of a step of training: of the products of matrices and convolutions, forward and twice backward.
+    """
+
+    name: str
+    size: str
+    contenders: dict[str, Callable[[], Contender]]
+    maps: dict[str, str] = field(default_factory=dict)
+    near: dict[str, str] = field(default_factory=dict)
+    flops: Callable[[], int] = lambda: 0

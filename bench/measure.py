@@ -1,0 +1,45 @@
+"""Interleaved timing: every round asks every contender once, in turning order; only ratios within a round count."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+WARM = 2  # rounds that do not count
+
+
+@dataclass
+class Times:
+    """Seconds of each round, by contender: of the clock and of the processor."""
+
+    clock: dict[str, list[float]] = field(default_factory=dict)
+    processor: dict[str, list[float]] = field(default_factory=dict)
+
+    def median(self, name: str) -> float:
+        return statistics.median(self.clock[name])
+
+    def ratio(self, name: str, other: str, kind: str = "clock") -> tuple[float, float, float]:
+        """The median of the ratios of the rounds, and their quartiles."""
+        taken: dict[str, list[float]] = getattr(self, kind)
+        pairs = [a / b for a, b in zip(taken[name], taken[other], strict=True)]
+        low, _, high = statistics.quantiles(pairs, n=4) if len(pairs) > 1 else (pairs[0],) * 3
+        return statistics.median(pairs), low, high
+
+    def fastest(self, names: list[str]) -> str:
+        """The one whose median is the lowest."""
+        return min(names, key=self.median)
+
+
+def interleave(steps: Mapping[str, Callable[[], object]], rounds: int, warm: int = WARM) -> Times:
+    """Run all steps once a round; each round begins with the next one."""
+    times = Times({name: [] for name in steps}, {name: [] for name in steps})
+    names = list(steps)
+    for number in range(-warm, rounds):
+        first = number % len(names)
+        for name in (*names[first:], *names[:first]):
+            clock, processor = time.perf_counter(), time.process_time()
+            steps[name]()
+            if number >= 0:
+                times.clock[name].append(time.perf_counter() - clock)
+                times.processor[name].append(time.process_time() - processor)
+    return times

@@ -1,0 +1,89 @@
+"""`python train.py tune=true`: which batch size is the fastest."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tasks.step_time import StepTime
+
+STEPS, GAIN = 6, 1.05  # steps of each size, the first of which warm up; what twice the batch must bring to go on
+SHARE = 0.8  # of the memory that is free
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A batch size and the samples a second that it reached; None where the memory does not hold it."""
+
+    batch_size: int
+    speed: float | None
+
+    def __str__(self) -> str:
+        return f"{self.batch_size:>10,}  " + (
+            "too large" if self.speed is None else f"{self.speed:,.0f} samples a second"
+        )
+
+
+def find(seconds: Callable[[int], float | None], first: int, samples: int) -> Iterator[Tried]:
+    """Double the batch as long as it pays, and there are memory and samples.
+
+    Args:
+        seconds: batch size -> the time of a step; None where the memory is too small.
+        first: where to begin.
+        samples: how many there are for training.
+    """
+    size, before = min(first, samples), 0.0
+    while size <= samples:
+        needed = seconds(size)
+        yield Tried(size, None if needed is None else size / needed)
+        if needed is None or size / needed < GAIN * before:
+            return
+        size, before = 2 * size, size / needed
+
+
+def best(found: list[Tried]) -> Tried:
+    """The smallest that is as good as the fastest."""
+    fastest = max(tried.speed or 0.0 for tried in found)
+    return next(tried for tried in found if GAIN * (tried.speed or 0.0) >= fastest)
+
+
+class Measure:
+    """Trains for a few steps at a batch size.
+
+    Args:
+        fit: trains for a few steps with the given callbacks.
+        data: whose `batch_size` is set.
+    """
+
+    def __init__(self, fit: Callable[[list[Any]], None], data: Any):
+        self.fit, self.data = fit, data
+        self.last: tuple[int, int] | None = None  # size, and the memory that it took
+
+    def __call__(self, size: int) -> float | None:
+        free = free_memory()
+        if free is not None and self.last is not None and self.last[1] * size / self.last[0] > SHARE * free:
+            return None
+        self.data.batch_size = size
+        clock, held = StepTime(), resident()
+        try:
+            self.fit([clock])
+        except torch.OutOfMemoryError:
+            return None
+        self.last = size, max(resident() - held, 0) + (self.last[1] if self.last else 0)
+        return clock.median
+
+
+def free_memory() -> int | None:
+    """Bytes that the machine could still give; None where it does not say."""
+    file = Path("/proc/meminfo")
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), None)
+
+
+def resident() -> int:
+    """Bytes that this process holds in memory; 0 where the system does not say."""
+    file = Path("/proc/self/statm")
+    return int(file.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if file.is_file() else 0

@@ -1,0 +1,93 @@
+import copy
+import pickle
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from blocks.graph import build
+from blocks.graph.linear import AVAILABLE, WORTH, Linear, linear, quicken
+
+B, T, I, O = 7, 61, 257, 211  # noqa: E741
+needs_onednn = pytest.mark.skipif(not AVAILABLE, reason="no oneDNN in this torch")
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def tensors(bias=True, dtype=torch.float32):
+    sizes = [(B, T, I), (O, I), *([(O,)] if bias else [])]
+    return [torch.randn(size, dtype=dtype, requires_grad=True) for size in sizes]
+
+
+@needs_onednn
+@pytest.mark.parametrize("bias", [True, False])
+def test_values_and_gradients_are_those_of_torch(bias):
+    given = tensors(bias)
+    assert given[0].numel() * O >= WORTH
+    ours, theirs = linear(*given), F.linear(*given)
+    assert "Linear" in type(ours.grad_fn).__name__
+    direction = torch.randn_like(ours)
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-4)  # sums of 257 terms of size 1
+    found, wanted = (torch.autograd.grad((out * direction).sum(), given) for out in (ours, theirs))
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=3e-4)
+
+
+@needs_onednn
+def test_the_result_may_be_overwritten():
+    given = tensors()
+    wanted = torch.autograd.grad(F.linear(*given).relu().sum(), given)
+    found = torch.autograd.grad(linear(*given).relu_().sum(), given)
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=3e-4)
+
+
+@needs_onednn
+def test_gradients_have_gradients():
+    x, weight, bias = tensors()
+    for product in (linear, F.linear):
+        (by_x,) = torch.autograd.grad(product(x, weight, bias).square().mean(), x, create_graph=True)
+        twice = torch.autograd.grad(by_x.square().sum(), weight)[0]
+        found = twice if product is linear else found
+    torch.testing.assert_close(found, twice, rtol=1e-4, atol=1e-7)
+
+
+def test_what_is_small_or_of_another_kind_goes_to_torch():
+    small = [torch.randn(3, 5, requires_grad=True), torch.randn(7, 5)]
+    assert torch.equal(linear(*small), F.linear(*small))
+    double = tensors(dtype=torch.double)
+    assert torch.equal(linear(*double), F.linear(*double))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert linear(*tensors()).dtype == torch.bfloat16
+    assert linear(torch.randn(B, T, I, device="meta"), torch.randn(O, I, device="meta")).shape == (B, T, O)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script")  # torch's own, in the first forward derivative
+def test_it_can_be_transformed():
+    x, weight, _ = tensors()
+    product = lambda x: linear(x, weight).sum()  # noqa: E731
+    torch.testing.assert_close(torch.func.grad(product)(x)[0, 0], weight.sum(0), rtol=1e-5, atol=1e-4)
+    _, tangent = torch.func.jvp(lambda x: linear(x, weight), (x,), (torch.ones_like(x),))
+    torch.testing.assert_close(tangent[0, 0], weight.sum(1), rtol=1e-5, atol=1e-4)
+
+
+def test_only_plain_linear_layers_are_changed():
+    class Mine(nn.Linear):
+        pass
+
+    model = nn.Sequential(nn.Linear(3, 5), Mine(5, 7), nn.GELU())
+    quicken(model)
+    assert [type(module) for module in model] == [Linear, Mine, nn.GELU]
+    assert isinstance(model[0], nn.Linear)
+    assert str(model[0]) == "Linear(in_features=3, out_features=5, bias=True)"
+
+
+def test_a_model_can_still_be_copied_and_kept():
+    model = build("vit", ["params.depth=1"])
+    image = torch.randn(2, 1, 8, 8)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(other(image)["logits"], model(image)["logits"])

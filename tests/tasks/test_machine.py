@@ -1,0 +1,50 @@
+import pytest
+import torch
+from torch import nn
+
+from tasks import machine
+from tasks.errors import ArgumentError
+
+
+def told(**words):
+    with pytest.raises(ArgumentError) as error:
+        machine.check(words)
+    return str(error.value)
+
+
+def test_words_that_are_none_are_told():
+    assert told(threads=0) == "threads must be a positive number; got threads=0; fits: null, to take what is there"
+    assert told(compile="fast") == "compile must be true or false; got compile='fast'"
+    assert told(channels_last=1) == "channels_last must be true or false; got channels_last=1"
+    machine.check({"threads": None, "compile": True, "channels_last": False, "accelerator": "cpu"})
+
+
+def test_threads_are_set(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    monkeypatch.setattr(machine, "cores", lambda: 3)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    machine.use({"threads": None})
+    machine.use({"threads": 5})
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    machine.use({"threads": None})  # somebody has chosen
+    assert asked == [3, 5]
+
+
+@pytest.mark.parametrize(("quota", "fits"), [("max 100000", 7), ("150000 100000", 2), ("50000 100000", 1)])
+def test_a_container_may_have_fewer_cores_than_the_machine(tmp_path, monkeypatch, quota, fits):
+    (tmp_path / "cpu.max").write_text(quota)
+    monkeypatch.setattr(machine, "QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(7)), raising=False)
+    assert machine.cores() == fits
+
+
+def test_channels_last_lays_out_convolutions_and_what_they_give():
+    network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU())
+    image = torch.randn(2, 3, 11, 13)
+    before = network.eval()(image)
+    machine.prepare(network, {"channels_last": True})
+    after = network(image)
+    assert after.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-5)
