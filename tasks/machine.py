@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from blocks.graph import compile_network
+from blocks.graph import compile_network, overwrite, quicken
 from tasks.errors import ArgumentError
 
 OURS = ("compile", "channels_last", "threads")  # not arguments of Lightning's Trainer
@@ -42,7 +42,12 @@ def use(words: Mapping[str, Any]) -> None:
 
 
 def prepare(network: nn.Module, words: Mapping[str, Any]) -> None:
-    """Lay out and compile the network as the words say, in place."""
+    """Take faster layers with the same weights, lay out and compile the network as the words say, in place.
+
+    What `blocks.graph.build` gives is made of plain layers of torch, equal to its peers to the bit; this is not.
+    """
+    quicken(network)
+    overwrite(network)
     if words.get("channels_last"):
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if words.get("compile"):

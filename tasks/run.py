@@ -139,7 +139,7 @@ def learn(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
     macs = multiply_adds(planned)
     network = planned.materialise()
     use_machine(composed)
-    rates = tune(composed, network, data)
+    rates = take_weights(composed, network, data)
     task = make_task(composed, network, facts, rates)
     check_task(composed, task, data)
     trainer = make_trainer(composed, place)
@@ -150,13 +150,14 @@ def learn(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
     if trainer.is_global_zero:
         announce(composed, place, data, parameters)
 
-    if composed.config.get("tune"):
-        return tune_batch_size(composed, task, data, record)
     if composed.config["trainer"].get("checkpoint_activations") and not recompute(network):
         text, fits = "nothing is repeated in this network: there is nothing to compute anew", "false"
         raise ConfigError([config.problem(composed, ("trainer", "checkpoint_activations"), text, fits=fits)])
-    begin = beginning(composed, trainer, network, data, record)
+    tuning = composed.config.get("tune")
+    begin = None if tuning else beginning(composed, trainer, network, data, record)
     machine.prepare(network, composed.config["trainer"])
+    if tuning:
+        return tune_batch_size(composed, task, data, record)
     try:
         uninterrupted(trainer.fit, task, datamodule=data, ckpt_path=begin)
     except MisconfigurationException as error:
@@ -235,7 +236,7 @@ def differences(composed: Any, path: tuple[str, ...], declared: Any, read: Any) 
         yield config.problem(composed, path, text, got=f"{name}={declared} declared, {name}={read} read", fix=fix)
 
 
-def tune(composed: Any, network: Any, data: Any) -> dict[str, float]:
+def take_weights(composed: Any, network: Any, data: Any) -> dict[str, float]:
     """Do what the section `weights` says; the multipliers of the learning rate by parameter."""
     try:
         loaded, frozen, rates = fine_tune(network, composed.config.get("weights") or {})

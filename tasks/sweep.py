@@ -120,7 +120,7 @@ def row(number: int, job: dict[str, Any], place: Path) -> Row:
     scores = {}
     if record["status"] == "finished":
         measured = {name: record[name] for name in MEASURES if record.get(name) is not None}
-        scores = {**record["test"], **validated(place / job["folder"], record.get("best epoch")), **measured}
+        scores = {**record.get("test", {}), **validated(place / job["folder"], record.get("best epoch")), **measured}
     return found | {"status": record["status"], "error": record.get("error", ""), **scores}
 
 

@@ -6,11 +6,14 @@ from typing import Any
 from blocks.graph import build, compose, plan
 from blocks.graph.cost import multiply_adds
 from blocks.graph.module import Graph
+from tasks import machine
 
 
 def built(model: str, overrides: list[str], facts: Mapping[str, Any]) -> Graph:
     """The model as `train.py` builds it."""
-    return build(model, overrides, facts)
+    network = build(model, overrides, facts)
+    machine.prepare(network, {})
+    return network
 
 
 def macs(model: str, overrides: list[str], facts: Mapping[str, Any]) -> int:

@@ -73,8 +73,6 @@ class Plan:
             bind_parameters(self.model, target, source)
         for start in self.assembler.starts:
             start.apply(self.model)
-        quicken(self.model)
-        overwrite(self.model)
         return self.model
 
 
@@ -261,8 +259,10 @@ __all__ = [
     "load_weights",
     "locate",
     "look",
+    "overwrite",
     "plan",
     "prove",
+    "quicken",
     "read_archive",
     "recompute",
     "repeats",

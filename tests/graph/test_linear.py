@@ -88,6 +88,7 @@ def test_only_plain_linear_layers_are_changed():
 
 def test_a_model_can_still_be_copied_and_kept():
     model = build("vit", ["params.depth=1"])
+    quicken(model)
     image = torch.randn(2, 1, 8, 8)
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert torch.equal(other(image)["logits"], model(image)["logits"])
