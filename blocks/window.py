@@ -109,16 +109,15 @@ class WindowAttention(nn.Module):
             )
         must_be_share("dropout", dropout)
         must_be_share("projection_dropout", projection_dropout)
-        self.heads, self.head_dim = heads, dim // heads
-        self.window = (min(window, height), min(window, width))
-        self.shift, self.dropout, self.projection_dropout = shift, dropout, projection_dropout
+        self.heads, self.head_dim, self.shift = heads, dim // heads, shift
+        high, wide = self.window = (min(window, height), min(window, width))
+        self.dropout, self.projection_dropout = dropout, projection_dropout
         self.return_weights = return_weights
         if return_weights:
             self.outputs = ("grid", "weights")
         self.qkv = nn.Linear(dim, 3 * dim, bias=bias)
         self.project = nn.Linear(dim, dim)
         if position_bias:
-            high, wide = self.window
             table = torch.empty((2 * high - 1) * (2 * wide - 1), heads)
             self.position_bias_table = nn.Parameter(nn.init.trunc_normal_(table, std=0.02))
             self.register_buffer("index", relative_index(high, wide), persistent=False)
@@ -169,9 +168,7 @@ class WindowAttention(nn.Module):
 
     def weigh(self, q: Heads, k: Heads, bias: Tensor | None) -> Float[Tensor, "batch windows heads cells cells"]:
         scores = (q * self.head_dim**-0.5) @ k.transpose(-2, -1)
-        if bias is not None:
-            scores = scores.add_(bias)
-        return scores.softmax(-1)
+        return (scores if bias is None else scores.add_(bias)).softmax(-1)
 
     def attend_fused(self, q: Heads, k: Heads, v: Heads, bias: Tensor | None) -> Heads:
         # Fused kernels take four axes. Windows that differ in their bias stand beside the heads, else beside the batch,
