@@ -1,6 +1,7 @@
 """What stands in a body while it is put together: wires with shapes, and the names by which nodes reach them."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,7 +105,9 @@ class Room:
         if problem:  # it is told with its place before; here no name of a stranger's gets into generated code
             raise ConfigError([problem])
         default = {"default_value": None} if optional else {}
-        placeholder = self.graph.placeholder(name, **default)
+        later = None if optional else next((node for node in self.graph.nodes if node.args == (None,)), None)
+        with self.graph.inserting_before(later) if later is not None else nullcontext():  # what is needed stands first
+            placeholder = self.graph.placeholder(name, **default)
         self.inputs[name] = Wire(wire.tensor, wire.names, placeholder, wire.made_by, wire.vocab, wire.broken)
         self.results[name] = {"out": self.inputs[name]}
 

@@ -424,6 +424,16 @@ def masked(facts):
     return model(graph, inputs=MASKED, facts=facts, residual=RESIDUAL, norm=NORM)
 
 
+def test_an_optional_input_may_stand_before_one_that_is_needed():
+    graph = {"sum": {"block": "SelfAttention", "heads": 1, "in": {"x": "x", "padding_mask": "padding_mask"}}}
+    turned = dict(reversed(MASKED.items()))
+    model = build({"inputs": turned, "graph": graph}, facts={"mask": [N]})
+    assert model.input_names == ("x", "padding_mask")
+    x = tokens()
+    kept = model(padding_mask=torch.ones(B, N, dtype=torch.bool), x=x)
+    torch.testing.assert_close(kept, model(x), rtol=0, atol=1e-6)
+
+
 def test_an_optional_input_may_be_absent():
     torch.manual_seed(0)
     bare = masked({})
