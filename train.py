@@ -165,6 +165,7 @@ def prepare(arguments: Any) -> None:
     from blocks.graph import compose
     from tasks import folder, resume
 
+    check_resume(arguments.overrides)
     of_the_run = adopted(arguments.overrides)
     name, own = arguments.config_name or "train", arguments.config_dir
     Door.composed = compose(arguments.overrides, config_name=name, config_dir=own, adopted=of_the_run)
@@ -181,6 +182,21 @@ def prepare(arguments: Any) -> None:
         stamp = datetime.datetime.now().strftime("%Y-%m-%d/%H-%M-%S")
         Door.claimed = folder.claim(Path(str(Door.composed.config.get("runs", "runs"))).absolute() / stamp)
         sys.argv.append(f"hydra.run.dir='{Door.claimed}'")
+
+
+def check_resume(overrides: list[str], *, sweeps: bool = False) -> None:
+    """Raise a ConfigError where `resume` says what means nothing here: a sweep knows `true` alone, a run a folder."""
+    from blocks.graph import ConfigError, Problem
+    from tasks import resume
+
+    text = "a sweep goes on as a whole" if sweeps else "resume names the folder of a run"
+    fix = "resume=true with the same command; one run by itself without -m: resume=SWEEP/3"
+    fix = fix if sweeps else "resume=RUN, the folder that train.py named in its first line"
+    for word in overrides:
+        value = word.partition("=")[2]
+        fits = value in ("true", "null") if sweeps else value == "null" or resume.wish([word]) is not None
+        if resume.key(word) == "resume" and not fits:
+            raise ConfigError([Problem(text, "the command line", "resume", got=word, fix=fix)])
 
 
 def adopted(overrides: list[str]) -> list[str]:
@@ -204,6 +220,7 @@ def check_sweep(arguments: Any) -> None:
     from blocks.graph.sweep import swept_by_files
     from hydra_plugins.dougong import RESUME
 
+    check_resume(arguments.overrides, sweeps=True)
     name = arguments.config_name or "train"
     given = [text for text in arguments.overrides if text != RESUME]
     words = [*swept_by_files(given, name, arguments.config_dir), *given]

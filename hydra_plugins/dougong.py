@@ -28,6 +28,7 @@ class TableSweeper(BasicSweeper):
         super().__init__(max_batch_size=max_batch_size, params=params)
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
+        from blocks.graph import ConfigError
         from tasks import folder, sweep
 
         self.picture, self.config_name = None, config.hydra.job.config_name
@@ -37,7 +38,11 @@ class TableSweeper(BasicSweeper):
         if RESUME in config.hydra.overrides.task:
             runs = Path(str(config.get("runs", "runs")))
             self.earlier = wanted if (wanted / sweep.PLAN).is_file() else sweep.latest(runs, self.command)
-        self.place = self.earlier or folder.claim(wanted)
+        try:
+            self.place = self.earlier or folder.claim(wanted)
+        except ConfigError as error:
+            print(error, file=sys.stderr)
+            sys.exit(2)
         with open_dict(config):
             config.hydra.sweep.dir = str(self.place)
             config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{self.place}'")  # each job composes anew

@@ -91,7 +91,10 @@ def axis(
         spare = room * (high - low) or abs(high) * 0.1 or 0.5
         low, high = (low if zero and low == 0 else low - spare), high + spare
         marks = ticks(low, high)
-    return Axis(low, high, start, end, log, tuple((mark, short(mark)) for mark in marks))
+    shown = [short(mark) for mark in marks]
+    if len(set(shown)) < len(shown):  # values that lie close together
+        shown = [f"{mark:.7g}" for mark in marks]
+    return Axis(low, high, start, end, log, tuple(zip(marks, shown, strict=True)))
 
 
 def picture(panels: Sequence[tuple[list[str], float]], title: str, legend: Sequence[str] = ()) -> str:

@@ -217,7 +217,7 @@ class importing:  # noqa: N801 - reads as a sentence: with importing(...)
         missing = next((name for name in EXTRAS if name.lower() in str(error).lower()), None)
         if missing is None:
             return
-        fix = f"pip install 'dougong[{EXTRAS[missing]}]'"
+        fix = f"pip install -c constraints.txt -e '.[{EXTRAS[missing]}]'"
         text = f"{section(self.composed, self.path)['_target_']} needs the package {missing}, which is not installed"
         raise ConfigError([problem(self.composed, self.path, text, fix=fix)]) from error
 

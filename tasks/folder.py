@@ -155,7 +155,7 @@ def read(folder: Path) -> dict[str, Any] | None:
     """The record in a folder, if there is one."""
     try:
         found = json.loads((folder / RECORD).read_text())
-    except (FileNotFoundError, ValueError, RecursionError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import train
+from blocks.graph import ConfigError
 from tasks import folder as run_folder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,6 +79,15 @@ def test_a_mistake_fits_on_a_screen_leaves_no_folder_and_exits_2(tmp_path, overr
     assert err.startswith(f"the command line: {override}")
     assert err.endswith(text)
     assert not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("word", "sweeps"), [("resume=", False), ("resume=true", False), ("resume=RUN", True), ("resume=", True)]
+)
+def test_a_wish_to_resume_that_means_nothing_here_is_told(word, sweeps):
+    with pytest.raises(ConfigError, match="a sweep goes on as a whole" if sweeps else "names the folder of a run"):
+        train.check_resume(["seed=1", word], sweeps=sweeps)
+    train.check_resume(["seed=1", "resume=true" if sweeps else "resume=RUN"], sweeps=sweeps)
 
 
 def test_a_sweep_goes_on_after_failures_and_says_so(tmp_path):

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 
 from blocks.catalog import catalog
+from blocks.commands import write
+from blocks.errors import BlockError
 from blocks.graph import ConfigError, Problem, conf_folder
 from blocks.graph.schema import schemas, text
 
@@ -23,8 +25,15 @@ def run(chosen: argparse.Namespace) -> int:
         raise ConfigError([problem])
     folders = [conf_folder() / "model", *([own / "model"] if own else [])]
     target = Path(chosen.output)
-    target.mkdir(parents=True, exist_ok=True)
-    for name, schema in schemas(catalog(chosen.library), folders).items():
-        (target / name).write_text(text(schema), encoding="utf-8")
+    try:
+        blocks = catalog(chosen.library)
+        target.mkdir(parents=True, exist_ok=True)
+    except BlockError as error:
+        raise ConfigError([Problem(error.problem, "the command line", fits=error.fits)]) from error
+    except OSError as error:
+        got = f"-o {target} ({error.strerror})"
+        raise ConfigError([Problem("the folder cannot be made", "the command line", got=got)]) from error
+    for name, schema in schemas(blocks, folders).items():
+        write(target / name, text(schema), "-o")
         print(target / name)
     return 0

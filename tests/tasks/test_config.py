@@ -137,5 +137,5 @@ def test_a_missing_package_is_told_with_the_command_that_brings_it(monkeypatch):
     assert told(("logger", "w"), {"_target_": "pytorch_lightning.loggers.WandbLogger"}) == (
         "conf/logger.yaml:7:1  logger.w\n"
         "  pytorch_lightning.loggers.WandbLogger needs the package wandb, which is not installed\n"
-        "  fix       pip install 'dougong[wandb]'"
+        "  fix       pip install -c constraints.txt -e '.[wandb]'"
     )

@@ -80,7 +80,7 @@ def test_the_missing_package_is_told_with_the_command_that_brings_it(monkeypatch
     assert str(error.value).split("\n")[1:] == [
         "  tasks.data.mnist1d.Mnist1d needs the package mnist1d, which is not installed",
         "  from      the command line: data=mnist1d",
-        "  fix       pip install 'dougong[mnist1d]'",
+        "  fix       pip install -c constraints.txt -e '.[mnist1d]'",
     ]
 
 

@@ -116,3 +116,9 @@ def test_an_axis_holds_its_values_and_its_ticks(log):
     assert made(3.0) < made(50.0) < made(700.0)
     if log:
         assert made(30.0) - made(3.0) == pytest.approx(made(300.0) - made(30.0))
+
+
+def test_values_that_lie_close_together_are_told_apart():
+    shown = [words for _, words in chart.axis([52_040, 52_180], 0, 100, log=False).marked]
+    assert len(shown) == len(set(shown))
+    assert "52100" in shown
