@@ -173,6 +173,7 @@ def prepare(arguments: Any) -> None:
     chosen = [text.partition("=")[0] for text in arguments.overrides]
     place = resume.wish(arguments.overrides)
     if "hydra.run.dir" in chosen:
+        folder.must_be_writable(arguments.overrides)
         return
     if place is not None and not Door.composed.config.get("carry_over"):
         sys.argv.append(f"hydra.run.dir='{place}'")

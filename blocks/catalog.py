@@ -229,7 +229,7 @@ def _blocks_in(module: ModuleType) -> dict[str, type[nn.Module]]:
 def _library(place: str) -> dict[str, type[nn.Module]]:
     path = Path(place)
     if not path.exists():
-        with _here():
+        with here():
             if place.replace(".", "").isidentifier() and importlib.util.find_spec(place.partition(".")[0]):
                 return _blocks_in(_import(place, lambda: importlib.import_module(place)))
         raise BlockError(f"no folder or package {place!r} with blocks", fits="a folder with .py files, or a package")
@@ -243,7 +243,7 @@ def _library(place: str) -> dict[str, type[nn.Module]]:
 
 
 @contextmanager
-def _here() -> Iterator[None]:
+def here() -> Iterator[None]:
     """Also import what lies where the user stands: only for what the user named."""
     sys.path.append(os.getcwd())
     try:

@@ -7,6 +7,7 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 RESUME = "resume=true"  # goes on with the newest sweep of the same command
@@ -46,7 +47,15 @@ class TableSweeper(BasicSweeper):
         with open_dict(config):
             config.hydra.sweep.dir = str(self.place)
             config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{self.place}'")  # each job composes anew
-        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        try:
+            super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        except InstantiationException as error:  # a launcher refuses what it is given
+            if self.earlier is None:
+                folder.remove(self.place)
+            if not isinstance(error.__cause__, ValueError):
+                raise
+            print(f"the command line  hydra.launcher\n  {error.__cause__}", file=sys.stderr)
+            sys.exit(2)
 
     def sweep(self, arguments: list[str]) -> Any:
         from blocks.graph import ConfigError

@@ -10,10 +10,12 @@ import pytorch_lightning as pl
 from blocks.graph import ConfigError
 from tasks import config, differences, folder, resume, safe_file, secrets, state
 from tasks.errors import ArgumentError
+from tasks.loops import Point
 from tasks.state import KEY
 
 WORDS = ("last", "best", "intact")  # what ckpt_path may say besides a file
 SHOWN = 12
+LEARNED = ("seed", "model", "data", "task", "optimizer", "schedule", "weights")  # sections a result hangs on
 
 
 def beginning(composed: Any, trainer: pl.Trainer, network: Any, data: Any, record: folder.Record) -> Path | None:
@@ -27,6 +29,8 @@ def beginning(composed: Any, trainer: pl.Trainer, network: Any, data: Any, recor
         found = examine(path, **now, data=state.data_fingerprint(data))
         if found.changed and not composed.config.get("carry_over"):
             raise changed_graph(found)
+        if found.vain and not found.changed:
+            raise in_vain(found)
     except ArgumentError as error:
         where = ("ckpt_path" if word is not None else "resume",)
         raise ConfigError([config.problem(composed, where, error.problem, **parts_of(error))]) from error
@@ -99,6 +103,7 @@ class Found:
         told: where it stands, in words.
         differences: one line each.
         changed: nodes of the graph that are new, gone or reshaped.
+        vain: differences that would have to be learned with, in a run that is over.
         weights: the tensors of the network.
     """
 
@@ -107,6 +112,7 @@ class Found:
     told: str
     differences: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
+    vain: list[str] = field(default_factory=list)
     weights: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -130,10 +136,13 @@ def examine(path: Path, *, config: Mapping[str, Any], environment: Mapping[str, 
         sizes = {name: list(value.shape) for name, value in found.weights.items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ArgumentError("ckpt_path", f"{path} is no checkpoint of a run", fix="take another one") from error
-    limit = (config.get("trainer") or {}).get("max_epochs")
+    trainer = config.get("trainer") or {}
+    limit, steps = trainer.get("max_epochs"), trainer.get("max_steps")
     if isinstance(limit, int) and 0 <= limit < found.epoch:
         got, fix = f"trainer.max_epochs={limit}, epoch {found.epoch + 1} reached", "a larger trainer.max_epochs"
         raise ArgumentError("ckpt_path", f"the run is further than it is to go: {folder.near(path)}", got=got, fix=fix)
+    if kept.get("point") == Point.EPOCH.value and (found.epoch + 1 == limit or content["global_step"] == steps):
+        found.vain = [line for line in found.differences if line.partition(".")[0].partition(":")[0] in LEARNED]
     if kept.get("data") not in (None, data):
         found.differences.append("data: the samples are not those of before")
     found.changed += differences.of_shapes(sizes, state.shapes(network))
@@ -156,6 +165,12 @@ def changed_graph(found: Found) -> ArgumentError:
     kept = len(found.weights) - sum(line.startswith(("gone", "reshaped")) for line in found.changed)
     fix = f"carry_over=true begins a new run with what fits ({kept} of {len(found.weights)} tensors), or the old model"
     return ArgumentError("ckpt_path", f"the graph is not the one of {folder.near(found.path)}", got=shown, fix=fix)
+
+
+def in_vain(found: Found) -> ArgumentError:
+    """What to tell where a run is over, and something else is asked of it: its record would say what never was."""
+    text, fix = "the run is over: nothing would be learned with this", "a larger trainer.max_epochs, or a new run"
+    return ArgumentError("resume", text, got=found.vain[0], fix=fix)
 
 
 def carry_over(found: Found, network: Any) -> str:

@@ -2,16 +2,13 @@
 
 import functools
 import importlib
-import os
 import re
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from blocks.graph import ConfigError, Problem
+from blocks.graph import ConfigError, Problem, here
 from tasks import hints, places, ranges, secrets
 from tasks.errors import ArgumentError
 
@@ -190,16 +187,6 @@ def find_trusted(composed: Any, path: Path, name: str) -> Any:
         text, got = f"{name} cannot be imported", f"{type(error).__name__}: {error}"
         fits = "package.module.Class, installed or below the folder where the program starts"
         raise ConfigError([problem(composed, (*path, "_target_"), text, got=got, fits=fits)]) from error
-
-
-@contextmanager
-def here() -> Iterator[None]:
-    """Also import what lies where the user stands: only for what the user named."""
-    sys.path.append(os.getcwd())
-    try:
-        yield
-    finally:
-        sys.path.remove(os.getcwd())
 
 
 class importing:  # noqa: N801 - reads as a sentence: with importing(...)

@@ -16,6 +16,7 @@ from typing import Any
 from tasks import secrets
 
 RECORD = "run.json"
+CONFIG = "config.yaml"
 PACKAGES = [
     "dougong",
     "torch",
@@ -69,12 +70,23 @@ def claim(wish: Path) -> Path:
         return folder
 
 
-def unwritable(place: Path, error: OSError) -> Exception:
+def must_be_writable(overrides: list[str]) -> None:
+    """Raise a ConfigError where the folder that `hydra.run.dir` names cannot be made."""
+    named = [text.partition("=")[2].strip("'\"") for text in overrides if text.startswith("hydra.run.dir=")]
+    place = Path(named[-1]) if named and "${" not in named[-1] else None
+    if place is not None:
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable(place.parent, error, "hydra.run.dir") from error
+
+
+def unwritable(place: Path, error: OSError, word: str = "runs") -> Exception:
     """What to tell where no run folder can be made."""
     from blocks.graph import ConfigError, Problem
 
-    text, fix = f"no folder can be made in {near(place)}", "runs=FOLDER, where you may write"
-    return ConfigError([Problem(problem=text, where="the command line", path="runs", got=error.strerror, fix=fix)])
+    text, fix = f"no folder can be made in {near(place)}", f"{word}=FOLDER, where you may write"
+    return ConfigError([Problem(problem=text, where="the command line", path=word, got=error.strerror, fix=fix)])
 
 
 def check_unused(folder: Path) -> None:
@@ -110,6 +122,7 @@ class Record:
     def __init__(self, folder: Path, *, quiet: bool = False, resumed: bool = False, **entries: Any):
         self.folder, self.quiet, self.entries = folder, quiet, {"status": "running", **entries}
         self.before = read(folder) if resumed else None
+        self.config = (folder / CONFIG).read_bytes() if resumed and (folder / CONFIG).is_file() else None
         if self.before is not None:
             self.entries = self._continued(self.before, entries)
         self.save()
@@ -123,10 +136,12 @@ class Record:
         return {**kept, **entries, "started": before.get("started"), "status": "running", "sessions": [*sessions, new]}
 
     def take_back(self) -> None:
-        """Let the record be as it was before a start that was a mistake."""
+        """Let the record and config.yaml be as they were before a start that was a mistake."""
         if self.before is not None:
             self.entries = self.before
             self.save()
+        if self.config is not None and not self.quiet:
+            (self.folder / CONFIG).write_bytes(self.config)
 
     def add_session(self, **entries: Any) -> None:
         """Note something of this start; the sessions begin with the first one that is noted."""

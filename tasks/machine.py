@@ -12,22 +12,11 @@ import torch
 from torch import nn
 
 from blocks.graph import compile_network, overwrite, quicken
-from tasks.errors import ArgumentError
 
-OURS = ("compile", "channels_last", "threads")  # not arguments of Lightning's Trainer
+# Words of the section `trainer` that are no arguments of Lightning's Trainer.
+OURS = ("compile", "checkpoint_activations", "tensor_parallel_size", "channels_last", "threads")
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of all cores in a period, and the period
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # of mallopt, in malloc.h
-
-
-def check(words: Mapping[str, Any]) -> None:
-    """Raise an ArgumentError for a word of ours that is none."""
-    for name in ("compile", "channels_last"):
-        if not isinstance(words.get(name, False), bool):
-            raise ArgumentError(name, f"{name} must be true or false", got=f"{name}={words[name]!r}")
-    threads = words.get("threads")
-    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-        got = f"threads={threads!r}"
-        raise ArgumentError("threads", "threads must be a positive number", got=got, fits="null, to take what is there")
 
 
 def use(words: Mapping[str, Any]) -> None:

@@ -29,7 +29,6 @@ from blocks.graph import Columns, ConfigError, Divided, Problem, divide, repeats
 from tasks.parallel_state import as_one, by_name, kind_of
 
 KINDS = ("fsdp", "tensor_parallel")
-WORDS = ("compile", "checkpoint_activations", "tensor_parallel_size")  # of the section `trainer`, and not Lightning's
 FULL = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
 COMPUTED_IN = {"bf16-mixed": torch.bfloat16}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from blocks.graph import ConfigError, Problem, stays_inside
-from tasks.secrets import VARIABLE
+from blocks.graph.trust import ENVIRONMENT
 
 WRITING = ("callbacks", "logger", "trainer")
 PLACES = ("dirpath", "folder", "save_dir")  # arguments that name a place inside the run folder
@@ -86,7 +86,7 @@ def move(composed: Any, place: Path) -> None:
         raise ConfigError(problems)
     for path, section in sections:
         for key, value in section.items():
-            if not isinstance(value, str) or VARIABLE.match(value):
+            if not isinstance(value, str) or ENVIRONMENT.match(value):
                 continue
             if key in PLACES:
                 section[key] = str(place / value)

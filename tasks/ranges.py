@@ -37,6 +37,11 @@ DEVICES = Range(
     "is a number of devices",
     "1 or more; null: all of a machine",
 )
+THREADS = Range(
+    lambda value: value is None or (type(value) is int and value > 0),
+    "is a number of threads",
+    "1 or more; null: one for each core",
+)
 SWITCH = Range(lambda value: value is None or isinstance(value, bool), "must be true or false", "true, false")
 SHARES = Range(
     lambda value: not isinstance(value, list) or all(_number(each) and 0 <= each < 1 for each in value),
@@ -59,8 +64,9 @@ RANGES: dict[str, dict[str, Range]] = {
         **dict.fromkeys(("limit_train_batches", "limit_val_batches", "limit_test_batches", "val_check_interval"), PART),
         "devices": COUNT,
         "max_time": DURATION,
-        **dict.fromkeys(("compile", "checkpoint_activations"), SWITCH),
+        **dict.fromkeys(("compile", "checkpoint_activations", "channels_last"), SWITCH),
         "tensor_parallel_size": DEVICES,
+        "threads": THREADS,
     },
 }
 

@@ -84,7 +84,7 @@ def check_sections(composed: Any) -> None:
             text, fits = f"this changes nothing: no _target_ is {name}", ", ".join(sorted(named))
             problems.append(config.problem(composed, ("trust",), text, fits=fits))
     trainer = composed.config["trainer"] if isinstance(composed.config.get("trainer"), dict) else {}
-    for word in parallel.WORDS:
+    for word in machine.OURS:
         if bound := ranges.outside("trainer", word, trainer.get(word)):
             at, got = ("trainer", word), f"{word}={trainer[word]!r}"
             problems.append(config.problem(composed, at, f"{word} {bound.must}", got=got, fits=bound.fits))
@@ -128,7 +128,7 @@ def learn(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
     check_sections(composed)
     secrets.keep(composed.config)
     kept = yaml.safe_dump(secrets.hidden(composed.config), sort_keys=False, allow_unicode=True)
-    (place / "config.yaml").write_text(kept, encoding="utf-8")
+    (place / folder.CONFIG).write_text(kept, encoding="utf-8")
     places.move(composed, place)
     pl.seed_everything(composed.config["seed"], workers=True, verbose=False)
 
@@ -138,7 +138,7 @@ def learn(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
     planned = plan(composed, facts)
     macs = multiply_adds(planned)
     network = planned.materialise()
-    use_machine(composed)
+    machine.use(composed.config["trainer"])
     rates = take_weights(composed, network, data)
     task = make_task(composed, network, facts, rates)
     check_task(composed, task, data)
@@ -302,19 +302,9 @@ def make_trainer(composed: Any, place: Path) -> pl.Trainer:
         "plugins": [SafeFiles()],
     }
     ours = parallel.strategy(composed.config["trainer"])
-    trainer = config.make(composed, ("trainer",), given | ours, without=(*parallel.WORDS, *machine.OURS, *ours))
+    trainer = config.make(composed, ("trainer",), given | ours, without=(*machine.OURS, *ours))
     loops.leave_signals_alone(trainer)
     return trainer
-
-
-def use_machine(composed: Any) -> None:
-    """Do what the words of the section `trainer` say that are not for Lightning."""
-    words = composed.config["trainer"]
-    try:
-        machine.check(words)
-    except ArgumentError as error:
-        raise ConfigError([config.told(composed, ("trainer",), error)]) from error
-    machine.use(words)
 
 
 def tune_batch_size(composed: Any, task: Any, data: Any, record: folder.Record) -> dict[str, float]:
@@ -324,7 +314,7 @@ def tune_batch_size(composed: Any, task: Any, data: Any, record: folder.Record) 
 
     def fit(callbacks: list[Any]) -> None:
         given = {"callbacks": callbacks, "logger": False}
-        trainer = config.make(short, ("trainer",), given, without=(*parallel.WORDS, *machine.OURS))
+        trainer = config.make(short, ("trainer",), given, without=machine.OURS)
         uninterrupted(trainer.fit, task, train_dataloaders=data.train_dataloader())
 
     found = []

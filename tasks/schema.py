@@ -16,7 +16,7 @@ import yaml
 
 from blocks.graph import conf_folder
 from blocks.graph.schema.weights import weights
-from tasks import config, hints, parallel
+from tasks import config, hints, machine
 from tasks.run import SECTIONS
 
 Schema = dict[str, Any]
@@ -93,8 +93,7 @@ def load(name: str) -> Any:
 def words() -> Schema:
     """What the section `trainer` says to this program, and not to Lightning."""
     size = {"anyOf": [{**KINDS[int], "minimum": 1}, KINDS[NoneType]]}
-    kinds = {word: size if word == "tensor_parallel_size" else KINDS[bool] for word in parallel.WORDS}
-    kinds |= {"channels_last": KINDS[bool], "threads": size}
+    kinds = {word: size if word in ("tensor_parallel_size", "threads") else KINDS[bool] for word in machine.OURS}
     return {word: {**kind, "description": ABOUT[word]} for word, kind in kinds.items()}
 
 

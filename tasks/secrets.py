@@ -9,11 +9,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from blocks.graph.trust import ENVIRONMENT
 from tasks.errors import ArgumentError
 
 HIDDEN = "***"
 SHORTEST = 6  # a shorter value would be found in words that mean something else
-VARIABLE = re.compile(r"\$\{oc\.env:\s*([A-Za-z_]\w*)\s*(?:,([^${}]*))?\}")
 SECRET = re.compile(r"(^|[_.-])(api_?key|key|token|secret|password|passwd|pwd|credentials?|auth)$", re.IGNORECASE)
 LOGIN = re.compile(r"(?<=://)[^\s/@'\"]+:[^\s/@'\"]+(?=@)")
 
@@ -26,7 +26,7 @@ def reveal(value: Any) -> Any:
         return {key: reveal(item) for key, item in value.items()}
     if isinstance(value, list):
         return [reveal(item) for item in value]
-    return VARIABLE.sub(_read, value) if isinstance(value, str) else value
+    return ENVIRONMENT.sub(_read, value) if isinstance(value, str) else value
 
 
 def _read(found: re.Match[str]) -> str:
@@ -51,7 +51,7 @@ def _keep(value: Any, key: str = "") -> None:
     if isinstance(value, Mapping):
         for name, item in value.items():
             _keep(item, str(name))
-    elif isinstance(value, str) and SECRET.search(key) and len(value) >= SHORTEST and not VARIABLE.search(value):
+    elif isinstance(value, str) and SECRET.search(key) and len(value) >= SHORTEST and not ENVIRONMENT.search(value):
         _shown[value] = HIDDEN
 
 
@@ -70,7 +70,7 @@ def hidden(value: Any, key: str = "", section: str = "") -> Any:
         return [hidden(item, "", section) for item in value]
     if not isinstance(value, str):
         return value
-    secret = section != "model" and key and SECRET.search(key) and value and not VARIABLE.search(value)
+    secret = section != "model" and key and SECRET.search(key) and value and not ENVIRONMENT.search(value)
     return HIDDEN if secret else hide(value)
 
 
@@ -79,7 +79,7 @@ def hidden_override(text: str) -> str:
     key, equals, value = text.partition("=")
     bare = key.lstrip("+~")
     inside = bool(equals and value) and not bare.startswith("model") and SECRET.search(bare.rpartition(".")[2])
-    if not inside or VARIABLE.search(value):
+    if not inside or ENVIRONMENT.search(value):
         return hide(text)
     if len(value) >= SHORTEST:
         _shown[value.strip("'\"")] = HIDDEN

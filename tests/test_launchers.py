@@ -92,6 +92,13 @@ def test_arguments_that_make_no_queue(make, text):
         make()
 
 
+def test_a_launcher_that_cannot_be_made_is_told_and_leaves_nothing(tmp_path):
+    done = start(tmp_path, "processes", "sys.argv.append('hydra.launcher.n_jobs=0'); import train; train.main()")
+    told = "the command line  hydra.launcher\n  hydra.launcher.n_jobs must be 1 or more, got 0\n"
+    assert (done.returncode, done.stderr, done.stdout) == (2, told, "")
+    assert not list(tmp_path.rglob("sweep.json"))
+
+
 def start(tmp_path, launcher, code="import train; train.main()"):
     words = ["-m", f"hydra/launcher={launcher}", "trainer=debug", "model.params.depth=1", "seed=1,2"]
     program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv = ['train.py', *{words!r}]; {code}"

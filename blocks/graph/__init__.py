@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from blocks.catalog import catalog
+from blocks.catalog import catalog, here
 from blocks.errors import BlockError
 from blocks.graph.activation import overwrite
 from blocks.graph.archive import read_archive
@@ -254,6 +254,7 @@ __all__ = [
     "divide",
     "fine_tune",
     "freeze",
+    "here",
     "learning_rates",
     "linear",
     "load_weights",

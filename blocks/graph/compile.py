@@ -4,12 +4,12 @@ Every graph has a class of its own with its own generated `forward`, which for t
 network were new. Here graphs that run the same code get the same class first.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
 
 from blocks.graph.module import Graph, Scan
+from blocks.graph.recompute import repeats
 
 VARIANTS = 64  # of one body: sizes, shifts, training or not. torch gives up at 8.
 
@@ -27,28 +27,10 @@ def compile_network(network: nn.Module, **options: Any) -> int:
 
     config.recompile_limit = max(config.recompile_limit, VARIANTS)
     share_code(network)
-    found: list[nn.Module] = list(repeated(network))
+    found = list(repeats(network).values())
     for body in found or [network]:
         body.compile(dynamic=False, **options)
     return len(found)
-
-
-def repeated(network: nn.Module) -> Iterator[Graph]:
-    """The bodies that stand in a row of repeats and repeat nothing themselves."""
-    for module in network.modules():
-        children = dict(module.named_children())
-        if isinstance(module, Graph) and len(children) > 1 and all(name.isdigit() for name in children):
-            rows = [child for child in children.values() if isinstance(child, Graph) and not isinstance(child, Scan)]
-            yield from (child for child in dict.fromkeys(rows) if not _repeats(child))
-
-
-def _repeats(graph: Graph) -> bool:
-    return any(
-        isinstance(module, Graph)
-        and len(list(module.children())) > 1
-        and all(name.isdigit() for name, _ in module.named_children())
-        for module in graph.modules()
-    )
 
 
 def share_code(network: nn.Module) -> None:

@@ -2,21 +2,31 @@ import pytest
 import torch
 from torch import nn
 
-from tasks import machine
-from tasks.errors import ArgumentError
+from blocks.graph import ConfigError, compose
+from tasks import machine, ranges, run
+
+WRONG = {
+    ("threads", 0): "number of threads\n  got       threads=0\n  fits      1 or more; null: one for each core",
+    ("threads", True): "threads is a number of threads",
+    ("compile", "fast"): "compile must be true or false\n  got       compile='fast'\n  fits      true, false",
+    ("channels_last", 1): "channels_last must be true or false\n  got       channels_last=1",
+    ("checkpoint_activations", "yes"): "checkpoint_activations must be true or false",
+    ("tensor_parallel_size", 0): "tensor_parallel_size is a number of devices",
+}
 
 
-def told(**words):
-    with pytest.raises(ArgumentError) as error:
-        machine.check(words)
-    return str(error.value)
+@pytest.mark.parametrize("case", WRONG, ids=str)
+def test_words_that_are_none_are_told(case):
+    composed = compose([])
+    composed.config["trainer"][case[0]] = case[1]
+    with pytest.raises(ConfigError) as error:
+        run.check_sections(composed)
+    assert WRONG[case] in str(error.value)
 
 
-def test_words_that_are_none_are_told():
-    assert told(threads=0) == "threads must be a positive number; got threads=0; fits: null, to take what is there"
-    assert told(compile="fast") == "compile must be true or false; got compile='fast'"
-    assert told(channels_last=1) == "channels_last must be true or false; got channels_last=1"
-    machine.check({"threads": None, "compile": True, "channels_last": False, "accelerator": "cpu"})
+def test_every_word_of_ours_is_checked_and_takes_what_conf_says():
+    run.check_sections(compose([]))
+    assert all(word in ranges.RANGES["trainer"] for word in machine.OURS)
 
 
 def test_threads_are_set(monkeypatch):

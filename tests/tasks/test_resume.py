@@ -117,6 +117,25 @@ def test_what_differs_is_named(whole, tmp_path):
         beginning.examine(path, **same)
 
 
+def test_what_cannot_be_learned_any_more_is_refused(whole):
+    kept = {name: (whole / name).read_bytes() for name in ("run.json", "config.yaml")}
+    with pytest.raises(ConfigError) as error:
+        learn(whole, f"resume={whole}", "seed=5")
+    assert "the run is over: nothing would be learned with this\n  got       data.seed: 5, before 0" in str(error.value)
+    for name, text in kept.items():
+        (whole / name).write_bytes(text)  # as the front door does: the next test
+
+
+def test_a_start_that_was_a_mistake_leaves_what_was_there(tmp_path):
+    (tmp_path / "run.json").write_text('{"status": "finished", "seed": 0}')
+    (tmp_path / "config.yaml").write_text("seed: 0\n")
+    record = folder.Record(tmp_path, resumed=True, seed=5)
+    (tmp_path / "config.yaml").write_text("seed: 5\n")
+    record.take_back()
+    assert (tmp_path / "config.yaml").read_text() == "seed: 0\n"
+    assert json.loads((tmp_path / "run.json").read_text()) == {"status": "finished", "seed": 0}
+
+
 def test_the_command_of_a_run_is_taken_over_and_can_be_changed(tmp_path):
     folder.Record(tmp_path, overrides=["model=cnn", "+trainer.max_time=1", "seed=3"])
     new = [f"resume='{tmp_path}'", "seed=5", "trainer.max_epochs=7"]
