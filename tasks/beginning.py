@@ -29,8 +29,8 @@ def beginning(composed: Any, trainer: pl.Trainer, network: Any, data: Any, recor
         found = examine(path, **now, data=state.data_fingerprint(data))
         if found.changed and not composed.config.get("carry_over"):
             raise changed_graph(found)
-        if found.vain and not found.changed:
-            raise in_vain(found)
+        if not found.changed:
+            check_end(found, composed.config["trainer"])
     except ArgumentError as error:
         where = ("ckpt_path" if word is not None else "resume",)
         raise ConfigError([config.problem(composed, where, error.problem, **parts_of(error))]) from error
@@ -80,14 +80,16 @@ def checkpoint(place: Path | None, word: str | None) -> Path | None:
     damage = safe_file.damaged(path) if path.is_file() else "it is not there"
     if damage is not None:
         raise ArgumentError(
-            "ckpt_path", f"the checkpoint {folder.near(path)} cannot be used: {damage}", **others(where)
+            "ckpt_path", f"the checkpoint {folder.near(path)} cannot be used: {damage}", **others(where, place)
         )
     return path
 
 
-def others(where: Path) -> dict[str, str]:
-    """What fits instead of a damaged checkpoint."""
+def others(where: Path, place: Path | None) -> dict[str, str]:
+    """What fits instead of a damaged checkpoint, of the run in `place` if one is resumed."""
     whole = [path.name for path in safe_file.intact(where)] if where.is_dir() else []
+    if not whole and place is None:
+        return {"fix": "the path of one that is whole: ckpt_path=RUN/checkpoints/last.ckpt"}
     if not whole:
         return {"fix": "begin anew, without resume; the run had saved nothing that is whole"}
     return {"fits": f"{', '.join(whole)}, the newest first", "fix": "ckpt_path=intact takes the newest that is whole"}
@@ -100,20 +102,25 @@ class Found:
     Args:
         path: the file.
         epoch: epochs that are over.
-        told: where it stands, in words.
+        step: steps of the optimiser that are done.
+        point: what had been done when it was made, in words.
         differences: one line each.
         changed: nodes of the graph that are new, gone or reshaped.
-        vain: differences that would have to be learned with, in a run that is over.
         weights: the tensors of the network.
     """
 
     path: Path
     epoch: int
-    told: str
+    step: int
+    point: str
     differences: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
-    vain: list[str] = field(default_factory=list)
     weights: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def told(self) -> str:
+        """Where it stands."""
+        return f"epoch {self.epoch + 1}, step {self.step}, {self.point}"
 
 
 def examine(path: Path, *, config: Mapping[str, Any], environment: Mapping[str, Any], network: Any, data: str) -> Found:
@@ -136,13 +143,6 @@ def examine(path: Path, *, config: Mapping[str, Any], environment: Mapping[str, 
         sizes = {name: list(value.shape) for name, value in found.weights.items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ArgumentError("ckpt_path", f"{path} is no checkpoint of a run", fix="take another one") from error
-    trainer = config.get("trainer") or {}
-    limit, steps = trainer.get("max_epochs"), trainer.get("max_steps")
-    if isinstance(limit, int) and 0 <= limit < found.epoch:
-        got, fix = f"trainer.max_epochs={limit}, epoch {found.epoch + 1} reached", "a larger trainer.max_epochs"
-        raise ArgumentError("ckpt_path", f"the run is further than it is to go: {folder.near(path)}", got=got, fix=fix)
-    if kept.get("point") == Point.EPOCH.value and (found.epoch + 1 == limit or content["global_step"] == steps):
-        found.vain = [line for line in found.differences if line.partition(".")[0].partition(":")[0] in LEARNED]
     if kept.get("data") not in (None, data):
         found.differences.append("data: the samples are not those of before")
     found.changed += differences.of_shapes(sizes, state.shapes(network))
@@ -156,7 +156,7 @@ def read(path: Path, content: Mapping[str, Any]) -> Found:
     prefix = "network."
     weights = {n.removeprefix(prefix): value for n, value in content["state_dict"].items() if n.startswith(prefix)}
     epoch, point = int(content["epoch"]), content.get(KEY, {}).get("point", "of another program")
-    return Found(path, epoch, f"epoch {epoch + 1}, step {int(content['global_step'])}, {point}", weights=weights)
+    return Found(path, epoch, int(content["global_step"]), point, weights=weights)
 
 
 def changed_graph(found: Found) -> ArgumentError:
@@ -167,10 +167,22 @@ def changed_graph(found: Found) -> ArgumentError:
     return ArgumentError("ckpt_path", f"the graph is not the one of {folder.near(found.path)}", got=shown, fix=fix)
 
 
-def in_vain(found: Found) -> ArgumentError:
-    """What to tell where a run is over, and something else is asked of it: its record would say what never was."""
-    text, fix = "the run is over: nothing would be learned with this", "a larger trainer.max_epochs, or a new run"
-    return ArgumentError("resume", text, got=found.vain[0], fix=fix)
+def check_end(found: Found, trainer: Mapping[str, Any]) -> None:
+    """Raise an ArgumentError where nothing is left to be learned of what is asked: the record would say what never was.
+
+    Args:
+        trainer: the section of that name.
+    """
+    limit, fix = trainer.get("max_epochs"), "a larger trainer.max_epochs"
+    if isinstance(limit, int) and 0 <= limit < found.epoch:
+        got = f"trainer.max_epochs={limit}, epoch {found.epoch + 1} reached"
+        text = f"the run is further than it is to go: {folder.near(found.path)}"
+        raise ArgumentError("ckpt_path", text, got=got, fix=fix)
+    over = found.epoch + 1 == limit or found.step == trainer.get("max_steps")
+    vain = [line for line in found.differences if line.replace(":", ".").partition(".")[0] in LEARNED]
+    if over and found.point == Point.EPOCH.value and vain:
+        text = "the run is over: nothing would be learned with this"
+        raise ArgumentError("resume", text, got=vain[0], fix=f"{fix}, or a new run")
 
 
 def carry_over(found: Found, network: Any) -> str:

@@ -322,7 +322,8 @@ def tune_batch_size(composed: Any, task: Any, data: Any, record: folder.Record) 
         print(tried, flush=True)
         found.append(tried)
     chosen = batch_size.best(found)
-    print(f"data.batch_size={chosen.batch_size} is the fastest here; another batch size wants another optimizer.lr")
+    margin = f"the smallest within {batch_size.GAIN - 1:.0%} of the fastest"
+    print(f"data.batch_size={chosen.batch_size} is {margin}; another batch size wants another optimizer.lr")
     tune = [{"batch_size": tried.batch_size, "speed": tried.speed} for tried in found]
     record.add(status="finished", tune=tune, ended=folder.now())
     return {}

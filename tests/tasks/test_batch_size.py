@@ -53,7 +53,11 @@ def test_the_word_tune_tells_the_batch_size_and_trains_nothing(tmp_path, capsys)
     kept = json.loads((tmp_path / "run.json").read_text())
     assert kept["status"] == "finished"
     assert [each["batch_size"] for each in kept["tune"]] == [700]
-    assert capsys.readouterr().out.splitlines()[-1].startswith("data.batch_size=700 is the fastest here")
+    assert (
+        capsys.readouterr()
+        .out.splitlines()[-1]
+        .startswith("data.batch_size=700 is the smallest within 5% of the fastest; another")
+    )
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["tune"] is True
     assert not (tmp_path / "checkpoints").exists()
 
