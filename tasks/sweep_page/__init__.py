@@ -74,9 +74,10 @@ def head(view: View, title: str) -> str:
     """How many runs ended well, and the best of them."""
     best = next(iter(view.ranked), None)
     score = (chart.short(best[view.main]), f"{plain(view.main)} of run {best['job']}, the best") if best else None
+    chosen = [key for key in view.settings if key != "seed"]  # no seed is better than another
     facts = [
         ("finished", f"{len(view.finished)} of {len(view.rows)} runs"),
-        *((f"best {key.rpartition('.')[2]}", short(sweep.value_of(best, key))) for key in view.settings if best),
+        *((f"best {key.rpartition('.')[2]}", short(sweep.value_of(best, key))) for key in chosen if best),
         ("time of all runs", f"{sum(row.get('seconds', 0) for row in view.finished):,.0f} s"),
     ]
     return page.headline(title, score, facts)
