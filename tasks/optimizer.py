@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tasks.errors import ArgumentError, must_be_share
-from tasks.parallel_state import go_one_by_one
+from tasks.parallel_state import go_one_by_one, kind_of
 
 # The last word of the name of a parameter that does not decay, whatever its shape.
 UNDECAYED = ("bias", "gain", "scale", "table", "token", "tokens", "position", "positions")
@@ -68,6 +68,7 @@ def optimise(
         fused: take the kernel that updates all parameters at once, where the optimiser has one and `make` does not say.
     """
     given = getattr(make, "keywords", {})
+    fused = fused and not any(map(kind_of, network.parameters()))  # torch has no fused SGD for weights in shards
     known = inspect.signature(getattr(make, "func", make)).parameters
     options = {"fused": True} if fused and "fused" in known and not {"fused", "foreach"} & set(given) else {}
     optimizer = make(groups(network, given.get("weight_decay", 0.0), given.get("lr"), rates), **options)

@@ -1,6 +1,10 @@
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import distribute_module
 
 from blocks.graph import assemble, compose
 from tasks import optimizer
@@ -84,3 +88,25 @@ def test_impossible_schedules_are_told(options, text):
     with pytest.raises(ArgumentError) as error:
         Cosine(**options)
     assert str(error.value) == text
+
+
+@pytest.fixture
+def one_device():
+    """A mesh of one process, enough for weights to be in shards."""
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    yield init_device_mesh("cpu", (1,))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW])
+def test_whole_weights_are_updated_at_once_and_shards_as_torch_can(kind, one_device):
+    torch.manual_seed(0)
+    network = nn.Linear(3, 5)
+    step = optimizer.optimise(network, partial(kind, lr=0.5))
+    assert all(group["fused"] for group in step.param_groups)
+    distribute_module(network, one_device)
+    before = network.weight.to_local().clone()
+    step = optimizer.optimise(network, partial(kind, lr=0.5))
+    network.weight.to_local().sum().backward()
+    step.step()
+    assert not torch.equal(network.weight.to_local(), before)
