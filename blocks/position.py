@@ -144,12 +144,16 @@ class SinusoidalPosition(nn.Module):
         self.dim, self.base = dim, base
 
     def forward(self, x: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
-        turn = angles(x.shape[1], self.dim, self.base, like=x)
-        return x + torch.stack((turn.sin(), turn.cos()), dim=-1).flatten(-2).to(x.dtype)
+        return x + self.waves(x.shape[1], like=x)
+
+    def waves(self, tokens: int, like: Tensor) -> Float[Tensor, "tokens dim"]:
+        """The table for so many tokens."""
+        turn = angles(tokens, self.dim, self.base, like=like)
+        return torch.stack((turn.sin(), turn.cos()), dim=-1).flatten(-2).to(like.dtype)
 
     def step(self, memory: Memory, x: Tensor) -> Tensor:
-        turn = angles(memory.seen + x.shape[1], self.dim, self.base, like=x)[memory.seen :]
-        return x + torch.stack((turn.sin(), turn.cos()), dim=-1).flatten(-2).to(x.dtype)
+        waves = memory.once("waves", (), lambda: self.waves(memory.limit, like=x))
+        return x + waves[memory.seen : memory.seen + x.shape[1]]
 
 
 class SinusoidalPosition2d(nn.Module):
@@ -242,13 +246,17 @@ class Rotary(nn.Module):
     def forward(
         self, q: Float[Tensor, "batch heads tokens head_dim"], k: Float[Tensor, "batch kv_heads tokens head_dim"]
     ) -> tuple[Float[Tensor, "batch heads tokens head_dim"], Float[Tensor, "batch kv_heads tokens head_dim"]]:
-        turn = angles(q.shape[2], self.head_dim, self.base, like=q)
-        cosine, sine = turn.cos().to(q.dtype), turn.sin().to(q.dtype)
+        cosine, sine = self.turns(q.shape[2], like=q)
         return self.rotate(q, cosine, sine), self.rotate(k, cosine, sine)
 
+    def turns(self, tokens: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosine and sine of the angles of so many tokens, each (tokens, head_dim / 2)."""
+        turn = angles(tokens, self.head_dim, self.base, like=like)
+        return turn.cos().to(like.dtype), turn.sin().to(like.dtype)
+
     def step(self, memory: Memory, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        turn = angles(memory.seen + q.shape[2], self.head_dim, self.base, like=q)[memory.seen :]
-        cosine, sine = turn.cos().to(q.dtype), turn.sin().to(q.dtype)
+        turns = memory.once("turns", (), lambda: self.turns(memory.limit, like=q))
+        cosine, sine = (part[memory.seen : memory.seen + q.shape[2]] for part in turns)
         return self.rotate(q, cosine, sine), self.rotate(k, cosine, sine)
 
     @staticmethod

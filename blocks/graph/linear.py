@@ -7,6 +7,7 @@ the weight stays with MKL. The sums are the same but for the order of their term
 """
 
 import platform
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +43,26 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
         return _Linear.apply(x, weight, bias)
     return _product(x, weight, bias)
+
+
+def at_hand(layer: nn.Linear, rows: int) -> Callable[[Tensor], Tensor] | None:
+    """A linear layer to be asked many times for few rows while its weight stays what it is; None where it is no faster.
+
+    A product of few rows is a walk through the weight: MKL's takes 2.1 ms for one row through 19 MB and 5.0 ms for 16,
+    oneDNN's 1.0 and 2.9 ms, and 1.5 ms for 16 through a copy of the weight that is laid out for it (AMD Zen 4, two
+    cores). One row gains nothing from the copy.
+    """
+    weight, bias = layer.weight, layer.bias
+    if type(layer) not in (Linear, nn.Linear) or not _suits(weight, weight):
+        return None
+    laid_out = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows) if rows > 1 else weight
+
+    def forward(x: Tensor) -> Tensor:
+        if x.dtype is not torch.float32 or torch.is_autocast_enabled("cpu"):
+            return F.linear(x, weight, bias)
+        return _product(x, laid_out, bias)
+
+    return forward
 
 
 def _suits(x: Tensor, weight: Tensor) -> bool:

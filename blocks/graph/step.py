@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from blocks.graph.linear import at_hand
 from blocks.graph.module import Graph, Scan
 from blocks.memory import Memory, StepError, in_order
 
@@ -83,6 +84,7 @@ class Steps:
         """
         rows, tokens = next(iter(new.values())).shape[:2]
         if self.sources is None:
+            self.steps += _linear_layers(self.stepper.growing_part, rows)
             self.sources = torch.arange(rows // self.several, device=next(iter(new.values())).device)
             self._move(self.sources.repeat_interleave(self.several))
         self.calls.clear()
@@ -137,6 +139,12 @@ class Steps:
                     own.pop("forward", None)
                 else:
                     own["forward"] = forward
+
+
+def _linear_layers(model: nn.Module, rows: int) -> Iterator[tuple[dict[str, Any], Callable[..., Any]]]:
+    for module in model.modules():
+        if isinstance(module, nn.Linear) and (forward := at_hand(module, rows)) is not None:
+            yield vars(module), forward
 
 
 def _has_rows(value: Any, rows: int) -> bool:

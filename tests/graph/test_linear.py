@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from blocks.graph import build
-from blocks.graph.linear import AVAILABLE, WORTH, Linear, linear, quicken
+from blocks.graph.linear import AVAILABLE, WORTH, Linear, at_hand, linear, quicken
 
 B, T, I, O = 7, 61, 257, 211  # noqa: E741
 needs_onednn = pytest.mark.skipif(not AVAILABLE, reason="no oneDNN in this torch")
@@ -54,6 +54,31 @@ def test_gradients_have_gradients():
         twice = torch.autograd.grad(by_x.square().sum(), weight)[0]
         found = twice if product is linear else found
     torch.testing.assert_close(found, twice, rtol=1e-4, atol=1e-7)
+
+
+@needs_onednn
+@pytest.mark.parametrize("rows", [1, 2, 17])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_layer_at_hand_says_the_same_for_any_number_of_rows(rows, bias):
+    layer = nn.Linear(I, O, bias)
+    forward = at_hand(layer, rows)
+    with torch.no_grad():
+        for shape in [(1, 1), (rows, 1), (rows, T), (T,)]:
+            x = torch.randn(*shape, I)
+            torch.testing.assert_close(forward(x), F.linear(x, layer.weight, layer.bias), rtol=1e-5, atol=1e-5)
+            part = torch.randn(*shape, 2 * I)[..., ::2]
+            torch.testing.assert_close(forward(part), F.linear(part, layer.weight, layer.bias), rtol=1e-5, atol=1e-5)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert forward(x).dtype == torch.bfloat16
+
+
+def test_a_layer_of_another_kind_is_not_at_hand():
+    class Mine(nn.Linear):
+        pass
+
+    assert at_hand(Mine(I, O), 2) is None
+    assert at_hand(nn.Linear(I, O, dtype=torch.double), 2) is None
+    assert at_hand(nn.Linear(I, O, device="meta"), 2) is None
 
 
 def test_what_is_small_or_of_another_kind_goes_to_torch():
