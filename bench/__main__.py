@@ -92,6 +92,7 @@ def main() -> None:
 
 def timed(chosen: list[Any], given: argparse.Namespace) -> list[dict[str, Any]]:
     from bench import ceiling, table
+    from bench.apart import Work
     from bench.compare import compare
 
     limit = ceiling.measure()
@@ -99,7 +100,8 @@ def timed(chosen: list[Any], given: argparse.Namespace) -> list[dict[str, Any]]:
     results = []
     for family in chosen:
         for infer in (False, True) if given.infer else (False,):
-            rows = compare(family, limit, given.rounds, infer=infer, only=given.peers, words=given.words)
+            work = Work(family.name, given.batch, torch.get_num_threads(), infer, tuple(given.words))
+            rows = compare(family, limit, given.rounds, work, given.peers)
             print(f"\n{family.name}: {family.size}; {rows[0]['work']}")
             print(table.table(table.HEAD, [table.row(row) for row in rows]), flush=True)
             results += rows

@@ -1,15 +1,18 @@
 """One family: make its contenders, see that they say the same, time them side by side."""
 
-from collections.abc import Collection
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import Any
 
 import torch
 
+from bench.apart import Apart, Work
 from bench.ceiling import Ceiling
 from bench.contender import Contender, Family
 from bench.equal import check
 from bench.measure import interleave
-from blocks.graph import compile_network
+
+Row = dict[str, Any]
 
 
 def make(family: Family, only: list[str] | None = None) -> dict[str, Contender]:
@@ -22,37 +25,26 @@ def make(family: Family, only: list[str] | None = None) -> dict[str, Contender]:
     return made
 
 
-def compare(
-    family: Family,
-    ceiling: Ceiling,
-    rounds: int,
-    *,
-    infer: bool = False,
-    only: list[str] | None = None,
-    words: Collection[str] = (),
-) -> list[dict[str, Any]]:
+def compare(family: Family, ceiling: Ceiling, rounds: int, work: Work, only: list[str] | None = None) -> list[Row]:
     """A row for each contender; `ratio` is to the fastest of the peers that do the very same work.
 
     Args:
-        words: what ours is given beyond the peers: bf16 for mixed precision, compile.
+        work: what they are asked for; its words are for ours alone.
     """
-    made = make(family, only)
-    check(family, made)
-    ours, *peers = made
-    if "compile" in words:
-        compile_network(made[ours].model)
-    steps = {
-        name: one.asker() if infer else one.trainer(bfloat16=name == ours and "bf16" in words)
-        for name, one in made.items()
-    }
-    times = interleave(steps, rounds)
+    ours, *peers = _equal(family, only)
+    plain = replace(work, words=())
+    with ExitStack() as stack:
+        steps = {
+            name: stack.enter_context(closing(Apart(name, work if name == ours else plain))) for name in (ours, *peers)
+        }
+        times = interleave(steps, rounds, ask=Apart.ask)
     exact = [name for name in peers if name not in family.near] or peers
     fastest = times.fastest(exact)
-    flops = family.flops() / (3 if infer else 1)
+    flops = family.flops() / (3 if work.infer else 1)
     return [
         {
             "family": family.name,
-            "work": " ".join(["inference" if infer else "training step", *(f"+{word}" for word in words)]),
+            "work": " ".join(["inference" if work.infer else "training step", *(f"+{word}" for word in work.words)]),
             "contender": name,
             "near": family.near.get(name, ""),
             "fastest": fastest,
@@ -64,3 +56,10 @@ def compare(
         }
         for name in (ours, *peers)
     ]
+
+
+def _equal(family: Family, only: list[str] | None) -> list[str]:
+    """The names of the contenders, once they were seen to say the same."""
+    made = make(family, only)
+    check(family, made)
+    return list(made)

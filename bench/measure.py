@@ -4,7 +4,9 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+Ask = Callable[[Any], tuple[float, float]]
 WARM = 2  # rounds that do not count
 
 
@@ -30,16 +32,22 @@ class Times:
         return min(names, key=self.median)
 
 
-def interleave(steps: Mapping[str, Callable[[], object]], rounds: int, warm: int = WARM) -> Times:
-    """Run all steps once a round; each round begins with the next one."""
+def timed(step: Callable[[], object]) -> tuple[float, float]:
+    """Seconds that a call takes, by the clock and of the processor."""
+    clock, processor = time.perf_counter(), time.process_time()
+    step()
+    return time.perf_counter() - clock, time.process_time() - processor
+
+
+def interleave(steps: Mapping[str, Any], rounds: int, warm: int = WARM, ask: Ask = timed) -> Times:
+    """Ask for all steps once a round; each round begins with the next one."""
     times = Times({name: [] for name in steps}, {name: [] for name in steps})
     names = list(steps)
     for number in range(-warm, rounds):
         first = number % len(names)
         for name in (*names[first:], *names[:first]):
-            clock, processor = time.perf_counter(), time.process_time()
-            steps[name]()
+            clock, processor = ask(steps[name])
             if number >= 0:
-                times.clock[name].append(time.perf_counter() - clock)
-                times.processor[name].append(time.process_time() - processor)
+                times.clock[name].append(clock)
+                times.processor[name].append(processor)
     return times

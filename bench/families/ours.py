@@ -10,7 +10,8 @@ from tasks import machine
 
 
 def built(model: str, overrides: list[str], facts: Mapping[str, Any]) -> Graph:
-    """The model as `train.py` builds it."""
+    """The model as `train.py` builds it, in a process that keeps freed memory as that of `train.py`."""
+    machine.keep_memory()
     network = build(model, overrides, facts)
     machine.prepare(network, {})
     return network
