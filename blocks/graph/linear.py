@@ -8,18 +8,20 @@ the weight stays with MKL. The sums are the same but for the order of their term
 
 import platform
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-WORTH = 2**24  # multiply-adds; below, what Python costs is more than what is won
+WORTH = 2**26  # multiply-adds; below, what Python costs (0.1 ms there and back) is more than what is won
 AVAILABLE = (
     platform.machine() in ("x86_64", "AMD64")
     and torch.backends.mkldnn.is_available()
     and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 )
+POINTWISE: Any = torch.ops.mkldnn._linear_pointwise.default if AVAILABLE else None
 
 
 class Linear(nn.Linear):
@@ -38,7 +40,8 @@ def quicken(model: nn.Module) -> None:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`torch.nn.functional.linear`: x (..., dim), weight (out_dim, dim), bias (out_dim) -> (..., out_dim)."""
-    if not _suits(x, weight) or x.numel() * weight.shape[0] < WORTH:
+    # While a program is exported, sizes must not be asked for.
+    if torch.compiler.is_compiling() or x.numel() * weight.shape[0] < WORTH or not _plain(x, weight):
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
         return _Linear.apply(x, weight, bias)
@@ -53,7 +56,7 @@ def at_hand(layer: nn.Linear, rows: int) -> Callable[[Tensor], Tensor] | None:
     cores). One row gains nothing from the copy.
     """
     weight, bias = layer.weight, layer.bias
-    if type(layer) not in (Linear, nn.Linear) or not _suits(weight, weight):
+    if type(layer) not in (Linear, nn.Linear) or not _plain(weight, weight):
         return None
     laid_out = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows) if rows > 1 else weight
 
@@ -65,11 +68,10 @@ def at_hand(layer: nn.Linear, rows: int) -> Callable[[Tensor], Tensor] | None:
     return forward
 
 
-def _suits(x: Tensor, weight: Tensor) -> bool:
+def _plain(x: Tensor, weight: Tensor) -> bool:
     """Whether these are plain matrices on a CPU, which nobody traces, transforms or wants in another precision."""
     return (
         AVAILABLE
-        and not torch.compiler.is_compiling()  # first: while a program is exported, sizes must not be asked for
         and x.device.type == "cpu"
         and x.dtype is weight.dtype is torch.float32
         and type(x) in (Tensor, nn.Parameter)
@@ -82,7 +84,8 @@ def _suits(x: Tensor, weight: Tensor) -> bool:
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    product: Tensor = POINTWISE(x, weight, bias, "none", [], "")
+    return product
 
 
 class _Linear(torch.autograd.Function):
@@ -98,6 +101,8 @@ class _Linear(torch.autograd.Function):
         x, weight = ctx.saved_tensors  # type: ignore[attr-defined]
         needs = ctx.needs_input_grad  # type: ignore[attr-defined]
         rows = upstream.reshape(-1, upstream.shape[-1])
-        by_x = linear(rows, weight.t()).view(x.shape) if needs[0] else None
+        # What was looked at on the way forward need not be looked at again: Python is slow after a large product.
+        again = torch.is_grad_enabled() or torch._C._are_functorch_transforms_active()
+        by_x = (linear if again else _product)(rows, weight.t()).view(x.shape) if needs[0] else None
         by_weight = rows.t() @ x.reshape(-1, x.shape[-1]) if needs[1] else None
         return by_x, by_weight, rows.sum(0) if needs[2] else None

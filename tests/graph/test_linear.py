@@ -9,7 +9,7 @@ from torch import nn
 from blocks.graph import build
 from blocks.graph.linear import AVAILABLE, WORTH, Linear, at_hand, linear, quicken
 
-B, T, I, O = 7, 61, 257, 211  # noqa: E741
+B, T, I, O = 7, 181, 257, 211  # noqa: E741
 needs_onednn = pytest.mark.skipif(not AVAILABLE, reason="no oneDNN in this torch")
 
 
