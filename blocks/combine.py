@@ -18,6 +18,8 @@ def _must_agree(inputs: tuple[Tensor, ...], purpose: str) -> None:
     """
     if not inputs:
         raise BlockError(f"there must be something to {purpose}", got="no input", fits="one input or more")
+    if all(each.shape == inputs[0].shape for each in inputs[1:]):
+        return
     so_far, *others = (tuple(each.shape) for each in inputs)
     for number, shape in enumerate(others, start=2):
         if shape == so_far:

@@ -127,11 +127,13 @@ def steps(
     prefix = start[:, :shortest]
     for place in range(shortest, longest + limit):
         token = choose(prefix).masked_fill(done, pad)
-        given = place < lengths
         if place < longest:
-            token = torch.where(given, start[:, place], token)
+            token = torch.where(place < lengths, start[:, place], token)
         yield token
-        done = done | (~given & torch.isin(token, last)) | (place + 1 >= lengths + limit)
+        ended = torch.isin(token, last)
+        if shortest < longest:
+            ended = (ended & (place >= lengths)) | (place + 1 >= lengths + limit)
+        done = done | ended
         if done.all():
             return
         prefix = torch.cat([prefix, token[:, None]], dim=1)

@@ -34,6 +34,10 @@ class Speaker:
         self.network, self.grows, self.window, self.cache = network, grows, window, cache
         self.vocab = int(facts[grows]["vocab"])
         self.mask = "padding_mask" if grows == "tokens" else f"{grows}_mask"
+        self.masked = isinstance(network, Graph) and any(
+            node.op == "placeholder" and node.target == self.mask and not node.args  # no default
+            for node in network.graph.nodes
+        )
         self.proved = 0  # up to how many tokens
         self.stepper: Stepper | None = None
 
@@ -44,12 +48,9 @@ class Speaker:
 
     def growing(self, tokens: Tensor) -> dict[str, Tensor]:
         """The inputs that grow. Nothing of what is said is padding: a mask is given only where there must be one."""
-        inputs = {self.grows: tokens}
-        if isinstance(self.network, Graph) and self.mask in self.network.input_names:
-            node = next(node for node in self.network.graph.nodes if node.target == self.mask)
-            if not node.args:  # no default
-                inputs[self.mask] = torch.ones_like(tokens, dtype=torch.bool)
-        return inputs
+        if not self.masked:
+            return {self.grows: tokens}
+        return {self.grows: tokens, self.mask: torch.ones_like(tokens, dtype=torch.bool)}
 
     def _trusted(self, fixed: Mapping[str, Tensor], limit: int) -> Stepper | None:
         """The network in steps, if so many tokens are proved."""

@@ -13,9 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from blocks.graph.flat import Flat
 from blocks.graph.linear import at_hand
 from blocks.graph.module import Graph, Scan
 from blocks.memory import Memory, StepError, in_order
+
+COPIED = (
+    2**31
+)  # bytes of weights that are held twice for the time of the steps, so that they lie as a few rows need them
 
 
 class Stepper:
@@ -37,6 +42,7 @@ class Stepper:
         self.names = tuple(node.name for node in held)
         self.fixed_part = Graph(network, _fixed_graph(network, growing, held))
         self.growing_part = Graph(network, _growing_graph(network, growing, held))
+        self.flat = Flat(self.growing_part)
         self.remembering = dict(_remembering(self.growing_part))
 
     def start(self, limit: int, fixed: Mapping[str, Any] | None = None, several: int = 1) -> "Steps":
@@ -68,9 +74,10 @@ class Steps:
         self.sources: Tensor | None = None  # which row of the fixed inputs each row of tokens belongs to
         self.memories: dict[tuple[str, int], Memory] = {}
         self.calls: Counter[str] = Counter()
-        self.steps = [
-            (vars(module), self._remembered(name, module, step)) for name, (module, step) in stepper.remembering.items()
-        ]
+        self.steps: dict[nn.Module, Callable[..., Any]] = {
+            module: self._remembered(name, module, step) for name, (module, step) in stepper.remembering.items()
+        }
+        self.run: Callable[..., Any] = stepper.growing_part
 
     @torch.no_grad()
     def step(self, **new: Tensor) -> Any:
@@ -84,12 +91,12 @@ class Steps:
         """
         rows, tokens = next(iter(new.values())).shape[:2]
         if self.sources is None:
-            self.steps += _linear_layers(self.stepper.growing_part, rows)
+            self._be_quick(rows)
             self.sources = torch.arange(rows // self.several, device=next(iter(new.values())).device)
             self._move(self.sources.repeat_interleave(self.several))
         self.calls.clear()
         with self._stepping():
-            result = self.stepper.growing_part(**self.held, **new)
+            result = self.run(**self.held, **new)
         self.seen += tokens
         for memory in self.memories.values():
             memory.seen = self.seen
@@ -125,26 +132,31 @@ class Steps:
 
         return forward
 
+    def _be_quick(self, rows: int) -> None:
+        """Take linear layers for so many rows, and no levels, unless somebody waits for calls of bodies or blocks."""
+        modules = list(self.stepper.growing_part.modules())
+        linear = [module for module in modules if isinstance(module, nn.Linear)]
+        copied = sum(module.weight.nbytes for module in linear) <= COPIED
+        for module in linear:
+            if (forward := at_hand(module, rows, copied)) is not None:
+                self.steps[module] = forward
+        if not any(module._forward_hooks or module._forward_pre_hooks for module in modules):
+            self.run = self.stepper.flat.bind(self.steps)
+
     @contextmanager
     def _stepping(self) -> Iterator[None]:
         """Within, a call of a module that remembers is a call of its `step`."""
-        before = [own.get("forward") for own, _ in self.steps]
+        before = [vars(module).get("forward") for module in self.steps]
         try:
-            for own, step in self.steps:
-                own["forward"] = step
+            for module, step in self.steps.items():
+                vars(module)["forward"] = step
             yield
         finally:
-            for (own, _), forward in zip(self.steps, before, strict=True):
+            for module, forward in zip(self.steps, before, strict=True):
                 if forward is None:
-                    own.pop("forward", None)
+                    vars(module).pop("forward", None)
                 else:
-                    own["forward"] = forward
-
-
-def _linear_layers(model: nn.Module, rows: int) -> Iterator[tuple[dict[str, Any], Callable[..., Any]]]:
-    for module in model.modules():
-        if isinstance(module, nn.Linear) and (forward := at_hand(module, rows)) is not None:
-            yield vars(module), forward
+                    vars(module)["forward"] = forward
 
 
 def _has_rows(value: Any, rows: int) -> bool:

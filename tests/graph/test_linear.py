@@ -59,9 +59,10 @@ def test_gradients_have_gradients():
 @needs_onednn
 @pytest.mark.parametrize("rows", [1, 2, 17])
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_layer_at_hand_says_the_same_for_any_number_of_rows(rows, bias):
+@pytest.mark.parametrize("copied", [True, False])
+def test_a_layer_at_hand_says_the_same_for_any_number_of_rows(rows, bias, copied):
     layer = nn.Linear(I, O, bias)
-    forward = at_hand(layer, rows)
+    forward = at_hand(layer, rows, copied)
     with torch.no_grad():
         for shape in [(1, 1), (rows, 1), (rows, T), (T,)]:
             x = torch.randn(*shape, I)
@@ -76,9 +77,9 @@ def test_a_layer_of_another_kind_is_not_at_hand():
     class Mine(nn.Linear):
         pass
 
-    assert at_hand(Mine(I, O), 2) is None
-    assert at_hand(nn.Linear(I, O, dtype=torch.double), 2) is None
-    assert at_hand(nn.Linear(I, O, device="meta"), 2) is None
+    assert at_hand(Mine(I, O), 2, True) is None
+    assert at_hand(nn.Linear(I, O, dtype=torch.double), 2, True) is None
+    assert at_hand(nn.Linear(I, O, device="meta"), 2, True) is None
 
 
 def test_what_is_small_or_of_another_kind_goes_to_torch():
