@@ -23,17 +23,19 @@ class Contender:
     output: Callable[[], Tensor]
     extra: nn.Module | None = None
 
-    def trainer(self, bfloat16: bool = False) -> Callable[[], None]:
-        """A step of training: the loss, its gradients and a fused AdamW; in mixed precision if asked."""
+    def trainer(self, bfloat16: bool = False, rate: float = 1e-5) -> Callable[[], float]:
+        """A step of training: the loss, its gradients and a fused AdamW; in mixed precision if asked. It gives the loss
+        before the step."""
         self.model.train()
-        optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-5, fused=True)
+        optimizer = torch.optim.AdamW(self.model.parameters(), lr=rate, fused=True)
 
-        def step() -> None:
+        def step() -> float:
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
                 loss = self.loss()
             loss.backward()
             optimizer.step()
+            return float(loss.detach())
 
         return step
 
