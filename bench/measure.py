@@ -1,5 +1,6 @@
 """Interleaved timing: every round asks every contender once, in turning order; only ratios within a round count."""
 
+import gc
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -37,6 +38,7 @@ def interleave(steps: Mapping[str, Callable[[], object]], rounds: int, warm: int
     for number in range(-warm, rounds):
         first = number % len(names)
         for name in (*names[first:], *names[:first]):
+            gc.collect()  # what the one before left is not cleared away on this one's time
             clock, processor = time.perf_counter(), time.process_time()
             steps[name]()
             if number >= 0:
