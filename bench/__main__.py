@@ -10,13 +10,13 @@ python -m bench --start                          building, importing, starting, 
 import argparse
 import json
 import platform
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bench import peers
+from bench.choose import choose
 
 
 def arguments() -> argparse.Namespace:
@@ -69,11 +69,7 @@ def main() -> None:
     peers.admit()
     from bench.families import families
 
-    found = families(given.batch)
-    unknown = [name for name in given.only or () if name not in found]
-    if unknown:
-        sys.exit(f"no family {', '.join(unknown)}\n  fits      {', '.join(found)}")
-    chosen = [family for name, family in found.items() if not given.only or name in given.only]
+    chosen = choose(families(given.batch), given.only, given.peers)
     about = machine()
     print(", ".join(f"{key} {value}" for key, value in about.items()), flush=True)
     if given.memory:

@@ -69,3 +69,8 @@ class Family:
     maps: dict[str, str] = field(default_factory=dict)
     near: dict[str, str] = field(default_factory=dict)
     flops: Callable[[], int] = lambda: 0
+
+    @property
+    def peers(self) -> list[str]:
+        """The contenders that are not ours."""
+        return list(self.contenders)[1:]

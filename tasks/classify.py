@@ -6,12 +6,13 @@ from typing import Any, ClassVar, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
 from tasks import report_classes
 from tasks.data.split import PARTS
 from tasks.errors import must_be_one_of, must_be_share
+from tasks.mean import Mean
 from tasks.sample import TEXT, Sample
 from tasks.task import Task
 
@@ -45,7 +46,7 @@ class Classify(Task):
         self.label_smoothing, self.kind = label_smoothing, loss
         classes = self.facts["classes"]
         self.accuracy = nn.ModuleDict({f"{name}_part": MulticlassAccuracy(classes, average="micro") for name in PARTS})
-        self.train_loss = MeanMetric(nan_strategy="ignore")  # a loss that is no number ends the run
+        self.train_loss = Mean()
         self.confusion = MulticlassConfusionMatrix(classes)
         self.counts: list[list[int]] = []  # of the test: true class, predicted class
         self.predictions: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -111,12 +112,11 @@ class Classify(Task):
     def _judge(self, part: str, logits: Tensor, label: Tensor, loss: Tensor) -> None:
         metric: Any = self.accuracy[f"{part}_part"]
         metric.update(logits, label)
-        options: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": len(label)}
         if part == "train":
             self.train_loss.update(loss.detach(), len(label))
-            self.log("train/loss", self.train_loss, **options)
-        else:
-            self.log(f"{part}/loss", loss.detach(), sync_dist=True, **options)
+            return
+        options: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": len(label)}
+        self.log(f"{part}/loss", loss.detach(), sync_dist=True, **options)
         self.log(f"{part}/accuracy", metric, **options)
 
 

@@ -28,6 +28,8 @@ def use(words: Mapping[str, Any]) -> None:
         torch.set_num_threads(threads)
     if words.get("accelerator") == "cpu":
         keep_memory()
+    # `deterministic` would write NaN into all new memory first, to show programs that read what they did not write.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def prepare(network: nn.Module, words: Mapping[str, Any]) -> None:

@@ -148,7 +148,7 @@ def learn(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
     record.add(choices=composed.choices, macs=macs)
     record.add(facts=facts, samples=data.sizes(), notes=data.notes, parameters=parameters, machine=folder.machine())
     if trainer.is_global_zero:
-        announce(composed, place, data, parameters)
+        announce(composed, place, data, parameters, data.reading(trainer))
 
     if composed.config["trainer"].get("checkpoint_activations") and not recompute(network):
         text, fits = "nothing is repeated in this network: there is nothing to compute anew", "false"
@@ -194,11 +194,11 @@ def unmonitored(composed: Any, text: str) -> Problem:
     return config.problem(composed, ("callbacks", name, "monitor"), "nobody logs this", got=metric, fits=fits)
 
 
-def announce(composed: Any, place: Path, data: Any, parameters: int) -> None:
-    """The first lines of a run: its seed, its folder, its data, its size."""
+def announce(composed: Any, place: Path, data: Any, parameters: int, reading: str = "") -> None:
+    """The first lines of a run: its seed, its folder, its data and who reads them, its size."""
     told = ", ".join(f"{count:,} {part}" for part, count in data.sizes().items())
     print(f"seed {composed.config['seed']}, run folder {folder.near(place)}")
-    print(f"data {told}; network {parameters:,} parameters", flush=True)
+    print(f"data {told}{f', {reading}' * bool(reading)}; network {parameters:,} parameters", flush=True)
     for note in data.notes:
         print(f"note: {note}", flush=True)
 

@@ -6,12 +6,13 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import Metric
 
 from tasks import page
 from tasks.data.sequences import IGNORED
 from tasks.data.split import PARTS
 from tasks.errors import ArgumentError, must_be_share
+from tasks.mean import Mean
 from tasks.probe import looks_ahead
 from tasks.sample import TEXT, Sample
 from tasks.task import Task
@@ -43,7 +44,7 @@ class Tokens(Task):
         self.label_smoothing, self.check_causal = label_smoothing, check_causal
         self.vocabulary = VocabularyLoss(network)
         for measure in ("loss", "accuracy", "exact"):
-            self.add_module(measure, nn.ModuleDict({f"{part}_part": MeanMetric() for part in PARTS}))
+            self.add_module(measure, nn.ModuleDict({f"{part}_part": Mean() for part in PARTS}))
         self.examples: list[dict[str, list[int]]] = []
 
     def check(self, data: Any) -> None:
@@ -110,16 +111,17 @@ class Tokens(Task):
             right: (batch, tokens), where no token is likelier than the label.
         """
         asked = label != IGNORED
-        right = right & asked
+        right, count = right & asked, asked.sum()
         measured = {
-            "loss": (loss, asked.sum()),
-            "accuracy": (right.sum() / asked.sum(), asked.sum()),
-            "exact": ((right | ~asked).all(1).float().mean(), torch.tensor(len(label))),
+            "loss": (torch.where(count > 0, loss, 0.0), count),  # the mean of nothing is no number
+            "accuracy": (right.sum() / count.clamp_min(1), count),
+            "exact": ((right | ~asked).all(1).float().mean(), len(label)),
         }
         for name, (value, weight) in measured.items():
             metric = self.metric(name, part)
             metric.update(value, weight)
-            self.log(f"{part}/{name}", metric, on_step=False, on_epoch=True, batch_size=len(label))
+            if part != "train":
+                self.log(f"{part}/{name}", metric, on_step=False, on_epoch=True, batch_size=len(label))
 
     def metric(self, name: str, part: str) -> Any:
         """One of `loss`, `accuracy`, `exact` for a part."""

@@ -9,7 +9,8 @@ import pytest
 
 from blocks.graph import compose
 from blocks.graph.compose import opened_hydra
-from blocks.graph.sweep import Remembering, combinations
+from blocks.graph.loader import Remembering
+from blocks.graph.sweep import combinations
 from tasks import folder, picture, run, sweep
 
 ROOT = Path(__file__).parents[1]

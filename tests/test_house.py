@@ -66,6 +66,7 @@ LEARNING = [
     "onnxruntime",
 ]
 
+HYDRAS = ("compose", "loader", "sweep", "trust")
 ROOMS = {
     "a block": (
         [path for path in FAMILIES if path.stem not in FOUNDATION],
@@ -78,12 +79,12 @@ ROOMS = {
         [*CONCRETE, "blocks.graph"],
     ),
     "the assembler": (
-        [path for path in python_files("blocks/graph") if path.name not in ("compose.py", "sweep.py", "trust.py")],
+        [path for path in python_files("blocks/graph") if path.stem not in HYDRAS],
         [*PLAIN, "jaxtyping", "yaml", "safetensors", "blocks"],
         CONCRETE,
     ),
     "Hydra's door": (
-        [ROOT / f"blocks/graph/{name}.py" for name in ("compose", "sweep", "trust")],
+        [ROOT / f"blocks/graph/{name}.py" for name in HYDRAS],
         [*PLAIN, "yaml", "hydra", "omegaconf", "blocks"],
         CONCRETE,
     ),

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from blocks.graph import ConfigError, Problem
 from blocks.graph.explain import short
 from blocks.graph.fit import Fit, fit
-from blocks.graph.sweep import Remembering, combinations
+from blocks.graph.loader import Remembering
+from blocks.graph.sweep import combinations
 
 BUDGETS = {"parameters": "parameters", "macs": "macs", "flops": "macs"}  # papers say FLOPs and count multiply-adds
 EXAMPLE = "model=swin 'model.params.dim=?' parameters=5e6"

@@ -67,9 +67,10 @@ class Plan:
         """The same model with real parameters: as each block starts, then as `initialise` says."""
         if torch.device(device).type == "cpu":
             must_fit(self.model, self.where)
+        ties = self.config.get("tie") or {}
         with torch.device(device):
-            materialise(self.model, self.assembler.recipes)
-        for target, source in (self.config.get("tie") or {}).items():
+            materialise(self.model, self.assembler.recipes, {*ties, *(start.path for start in self.assembler.starts)})
+        for target, source in ties.items():
             bind_parameters(self.model, target, source)
         for start in self.assembler.starts:
             start.apply(self.model)

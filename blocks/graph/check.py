@@ -8,9 +8,10 @@ from blocks.graph.compose import compose, opened_hydra
 from blocks.graph.cost import multiply_adds
 from blocks.graph.errors import ConfigError, Problem
 from blocks.graph.explain import count_parameters, short
+from blocks.graph.loader import Remembering
 from blocks.graph.node import MODEL_WORDS
 from blocks.graph.room import Row
-from blocks.graph.sweep import Remembering, combinations
+from blocks.graph.sweep import combinations
 
 if TYPE_CHECKING:
     from blocks.graph import Plan

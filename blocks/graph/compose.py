@@ -1,29 +1,27 @@
-"""What Hydra composes, as plain dictionaries, and where each value came from. Only this and `sweep.py` know Hydra."""
+"""What Hydra composes, as plain dictionaries, and where each value came from. `loader.py` asks it."""
 
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hydra._internal.defaults_list import DefaultsList
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.default_element import ResultDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean
-from blocks.graph.origins import read_origins, trap
+from blocks.graph.loader import Loader, Remembering, parse_override
+from blocks.graph.origins import trap
 from blocks.graph.trust import FIX, WHY, distrust, environment, keep_unread, strangers, typed_words
 from blocks.yaml_rules import OF_HYDRA, Refused, conf_folder
 
@@ -67,19 +65,6 @@ class Composed:
         return any(re.match(r"[+~]*model[./]", override) for override in self.overrides)
 
 
-class Loader:
-    """How Hydra is asked, and the files."""
-
-    def load(self, hydra: GlobalHydra, config_name: str, overrides: list[str]) -> tuple[DictConfig, DefaultsList]:
-        """The composed configuration, and the list of the files it came from."""
-        config = hydra_compose(config_name, overrides)
-        return config, hydra.config_loader().compute_defaults_list(config_name, overrides, RunMode.RUN)
-
-    def read(self, file: Path) -> tuple[list[tuple[tuple[Any, ...], Origin, bool]], list[Problem]]:
-        """Where each key of a file stands, and the traps in it."""
-        return read_origins(file)
-
-
 def compose(
     overrides: Sequence[str] = (),
     config_name: str = "train",
@@ -91,7 +76,7 @@ def compose(
 
     Args:
         config_dir: a folder with YAML of the user's own, searched after the project's `conf/`.
-        loader: one that remembers, for many compositions in a row (`sweep.Remembering`).
+        loader: one that is kept, for many compositions in a row.
         adopted: overrides of a run folder, before `overrides`. Somebody else may have written them, so they count as a
             file does, not as the command line.
 
@@ -108,7 +93,7 @@ def compose(
                 )
             ]
         )
-    loader = loader or Loader()
+    loader = loader or Remembering()
     strange = [readable(text) for text in adopted]
     overrides = [*strange, *(readable(text) for text in overrides)]
     with opened_hydra() as hydra:
@@ -153,12 +138,6 @@ def opened_hydra() -> Iterator[GlobalHydra]:
         if not getattr(SourcesRegistry.instance().resolve("file"), "checks", False):
             raise RuntimeError("hydra_plugins/ of this project is not found: YAML files would be read unchecked")
         yield GlobalHydra.instance()
-
-
-@lru_cache(maxsize=4096)
-def parse_override(text: str) -> Override:
-    """One word of the command line as Hydra reads it; its parser takes milliseconds."""
-    return OverridesParser.create().parse_override(text)
 
 
 def readable(override: str) -> str:

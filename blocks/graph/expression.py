@@ -3,6 +3,7 @@
 import ast
 import operator
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Protocol
 
 LONGEST = 500  # characters; no honest expression is longer
@@ -47,8 +48,9 @@ class Names(Protocol):
         """The value of `name.attribute`; raises ExpressionError."""
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str) -> ast.expr:
-    """The syntax tree of an expression; raises ExpressionError."""
+    """The syntax tree of an expression; raises ExpressionError. A body that is repeated is read once."""
     if len(text) > LONGEST:
         raise ExpressionError(f"an expression of {len(text)} characters is too long", f"at most {LONGEST}")
     try:

@@ -9,7 +9,7 @@ from blocks.graph.compose import compose
 from blocks.graph.cost import multiply_adds
 from blocks.graph.errors import ConfigError, Problem
 from blocks.graph.explain import count_parameters
-from blocks.graph.sweep import Remembering
+from blocks.graph.loader import Remembering
 
 LARGEST = 2**20
 START = 64  # where nothing says a number

@@ -5,6 +5,7 @@ import math
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -143,7 +144,7 @@ class Reader:
         if not isinstance(name, str) or name not in DISTRIBUTIONS:
             raise ExpressionError(f"no distribution {name!r}", did_you_mean(str(name), DISTRIBUTIONS), FITS)
         function = DISTRIBUTIONS[name]
-        known = list(inspect.signature(function).parameters.values())[1:]
+        known = _arguments(function)
         if not isinstance(given, Mapping):
             if not known:
                 raise ExpressionError(f"{name} takes no argument", name)
@@ -160,11 +161,21 @@ class Reader:
             raise ExpressionError(
                 f"{name} is for matrices, and {parameter.path} {shape} is none", "Linear.weight or Conv2d.weight, say"
             )
-        hints = typing.get_type_hints(function)
         scope = replace(self.scope, lexical={**self.scope.lexical, **_numbers(pieces)}, axes=fans(shape))
         origin = self.origin(where)
-        arguments = {word: coerce(hints[word], Text(value, origin, scope), word) for word, value in given.items()}
+        arguments = {
+            word: coerce(_hints(function)[word], Text(value, origin, scope), word) for word, value in given.items()
+        }
         return Start(parameter.path, function, arguments)
+
+
+@cache
+def _arguments(function: Callable[..., None]) -> list[inspect.Parameter]:
+    """What a distribution takes beside the tensor."""
+    return list(inspect.signature(function).parameters.values())[1:]
+
+
+_hints = cache(typing.get_type_hints)
 
 
 def fans(shape: tuple[int, ...]) -> dict[str, int]:

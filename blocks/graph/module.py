@@ -2,11 +2,13 @@
 
 import linecache
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+
+from blocks.graph.undrawn import make
 
 
 class Graph(fx.GraphModule):
@@ -122,14 +124,18 @@ def locate(error: BaseException) -> str | None:
     return f"{'.'.join(['graph', *path])}  {origin}" if path else None
 
 
-def materialise(model: nn.Module, recipes: dict[int, Any]) -> None:
-    """Put real modules in place of those on the meta device, each made once by its own constructor."""
+def materialise(model: nn.Module, recipes: dict[int, Any], anew: Collection[str] = ()) -> None:
+    """Put real modules in place of those on the meta device, each made once by its own constructor.
+
+    Args:
+        anew: paths of parameters that something else fills later, so that nothing is drawn for them here.
+    """
     made: dict[int, nn.Module] = {}
-    for module in list(model.modules()):
+    for path, module in list(model.named_modules()):
         for name, child in list(module._modules.items()):
             recipe = recipes.get(id(child))
             if recipe is None:
                 continue
             if id(child) not in made:
-                made[id(child)] = recipe.make()
+                made[id(child)] = make(recipe.make, f"{path}.{name}".lstrip("."), anew)
             module._modules[name] = made[id(child)]

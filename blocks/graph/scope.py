@@ -104,7 +104,9 @@ class Scope:
         if not isinstance(found, Text):
             return found
         self.read.add(found.path)
-        value = number(replace(found, scope=replace(found.scope, trace=self.trace)))
+        value = found.raw
+        if isinstance(value, str | list | tuple):
+            value = number(replace(found, scope=replace(found.scope, trace=self.trace)))
         self.trace.append(f"{name}={value!r}  {found.origin}")
         return value
 
@@ -121,10 +123,9 @@ def number(text: Text) -> Any:
         return tuple(number(replace(text, raw=item)) for item in raw)
     if not isinstance(raw, str):
         return raw
-    scope = replace(text.scope)
-    if raw.isidentifier() and not _reachable(scope, raw):
+    if raw.isidentifier() and not _reachable(text.scope, raw):
         return raw
-    return evaluate(raw, scope)
+    return evaluate(raw, text.scope)
 
 
 def word(text: Text) -> Any:

@@ -1,8 +1,9 @@
 """Images in class folders, read as they are needed."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -14,7 +15,8 @@ from tasks.data.module import DataModule
 from tasks.data.order import Order, Workers, generator
 from tasks.data.picture import as_tensor, cut, middle, opened
 from tasks.data.split import PARTS, check_shares, part, split
-from tasks.errors import ArgumentError, must_be_one_of, must_be_positive, must_be_share, must_not_be_negative
+from tasks.data.workers import automatic, must_be_workers
+from tasks.errors import ArgumentError, must_be_one_of, must_be_positive, must_be_share
 
 
 class Images(DataModule):
@@ -31,7 +33,7 @@ class Images(DataModule):
         std: what they are divided by.
         val: share of the training images kept for validation, where the folder has no `val`.
         test: share of them kept for the test, where it has no `test`.
-        workers: processes that read images.
+        workers: processes that read images; 0: the one that trains reads, too; auto: as many as it leaves cores free.
         check: decode every file once before training, and leave broken ones out with a note. Without it a broken file
             stops the run when it is met.
         seed: seed of the order and the augmentation.
@@ -54,7 +56,7 @@ class Images(DataModule):
         std: float | list[float] = 0.5,
         val: float = 0.1,
         test: float = 0.1,
-        workers: int = 2,
+        workers: int | Literal["auto"] = "auto",
         check: bool = True,
         seed: int = 0,
         split_seed: int = 0,
@@ -63,7 +65,7 @@ class Images(DataModule):
         super().__init__()
         must_be_positive("batch_size", batch_size)
         must_be_one_of("channels", channels, (1, 3))
-        must_not_be_negative("workers", workers)
+        must_be_workers(workers)
         must_be_share("crop", crop) if crop != 1 else None
         check_shares(val, test)
         self.path, self.channels = Path(path).expanduser(), channels
@@ -151,6 +153,18 @@ class Images(DataModule):
         size = {"channels": self.channels, "height": self.size[0], "width": self.size[1]}
         return {**size, "mean": self.mean.flatten().tolist(), "std": self.std.flatten().tolist()}
 
+    def reading(self, trainer: pl.Trainer | None) -> str:
+        """How the data are read, in a few words."""
+        number = self._workers(trainer)
+        return f"{number} process{'es' * (number != 1)} read{'s' * (number == 1)} images" if number else ""
+
+    def _workers(self, trainer: pl.Trainer | None) -> int:
+        if self.workers != "auto":
+            return self.workers
+        if trainer is None:
+            return automatic()
+        return automatic(gpu=trainer.strategy.root_device.type != "cpu", processes=trainer.num_devices)
+
     def train_dataloader(self) -> Workers:
         return self._loader("train", training=True)
 
@@ -167,12 +181,13 @@ class Images(DataModule):
             self, part, self._labels(found), crop=self.crop if training else 1.0, flip=training and self.flip
         )
         order = Order(len(found), shuffle=training, seed=self.seed, rank=rank, world=world)
+        workers = min(self._workers(self.trainer), -(-len(order) // self.batch_size))  # none without a batch
         loader = DataLoader(
             dataset,
             batch_size=self.batch_size,
             sampler=order,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
+            num_workers=workers,
+            persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
             drop_last=training and len(order) >= self.batch_size,
             generator=generator(self.seed),

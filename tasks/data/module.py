@@ -49,6 +49,10 @@ class DataModule(pl.LightningDataModule):
         """One sample for the report, as HTML, with words below it."""
         raise NotImplementedError
 
+    def reading(self, trainer: pl.Trainer | None) -> str:
+        """Who reads the data beside the process that trains, in a few words; nobody where they are held in memory."""
+        return ""
+
     def kept(self) -> dict[str, Any]:
         """The arguments of the reader as plain values: what was measured on the training part, sizes, lengths."""
         return {}

@@ -9,8 +9,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from blocks.__main__ import main
 from blocks.graph import ConfigError, compose, plan
 from blocks.graph.check import check, idle
-from blocks.graph.compose import conf_folder, opened_hydra, parse_override
-from blocks.graph.sweep import Remembering, combinations
+from blocks.graph.compose import conf_folder, opened_hydra
+from blocks.graph.loader import Loader, Remembering, parse_override
+from blocks.graph.sweep import combinations
 
 SWEEPS = [
     ["model=vit,swin", "model.params.dim=32,64"],
@@ -52,7 +53,7 @@ def composed_or_told(overrides, loader=None):
 def test_composing_with_a_memory_gives_what_hydra_composes():
     loader = Remembering()
     for overrides in [*ALONE, *[each for sweep in SWEEPS for each in combinations(sweep)][::3], *ALONE]:
-        plain = composed_or_told(overrides)
+        plain = composed_or_told(overrides, Loader())
         assert composed_or_told(overrides, loader) == plain, overrides
 
 
