@@ -49,7 +49,8 @@ def main() -> None:
     found = curves(families(given.batch)[given.family], given.peer, given.words, given.steps, given.rate)
     ours, theirs = found.values()
     rows = [[f"{step}", f"{ours[step]:.4f}", f"{theirs[step]:.4f}"] for step in range(0, given.steps, SHOWN)]
-    rows.append([f"{given.steps - 1}", f"{ours[-1]:.4f}", f"{theirs[-1]:.4f}"])
+    if (given.steps - 1) % SHOWN:
+        rows.append([f"{given.steps - 1}", f"{ours[-1]:.4f}", f"{theirs[-1]:.4f}"])
     print(table.table((f"{given.family}, step", f"ours, {' '.join(given.words)}", f"{given.peer}, float32"), rows))
     apart = max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
     print(f"at most {apart:.4f} apart, {apart / max(theirs):.2%} of where they begin; seed 0, rate {given.rate}")
