@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from blocks.graph import build
-from blocks.graph.linear import AVAILABLE, WORTH, Linear, at_hand, linear, quicken
+from blocks.graph.linear import AVAILABLE, LONG, WORTH, Linear, at_hand, linear, quicken
 
-B, T, I, O = 7, 181, 257, 211  # noqa: E741
+B, T, I, O = 7, 227, 257, 211  # noqa: E741
 needs_onednn = pytest.mark.skipif(not AVAILABLE, reason="no oneDNN in this torch")
 
 
@@ -23,11 +23,20 @@ def tensors(bias=True, dtype=torch.float32):
     return [torch.randn(size, dtype=dtype, requires_grad=True) for size in sizes]
 
 
+@pytest.fixture(params=[1, 2])
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
 @needs_onednn
 @pytest.mark.parametrize("bias", [True, False])
-def test_values_and_gradients_are_those_of_torch(bias):
+def test_values_and_gradients_are_those_of_torch(bias, threads):
     given = tensors(bias)
     assert given[0].numel() * O >= WORTH
+    assert B * T >= LONG
     ours, theirs = linear(*given), F.linear(*given)
     assert "Linear" in type(ours.grad_fn).__name__
     direction = torch.randn_like(ours)
@@ -60,7 +69,7 @@ def test_gradients_have_gradients():
 @pytest.mark.parametrize("rows", [1, 2, 17])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("copied", [True, False])
-def test_a_layer_at_hand_says_the_same_for_any_number_of_rows(rows, bias, copied):
+def test_a_layer_at_hand_says_the_same_for_any_number_of_rows(rows, bias, copied, threads):
     layer = nn.Linear(I, O, bias)
     forward = at_hand(layer, rows, copied)
     with torch.no_grad():
