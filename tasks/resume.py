@@ -41,10 +41,12 @@ def adopted(overrides: Sequence[str]) -> list[str]:
         fix = "resume=RUN, the folder that train.py named in its first line"
         raise ArgumentError("resume", f"{folder.near(place)} holds no run that can be resumed", fix=fix)
     check_links(place)
-    new = {key(text) for text in overrides} | {"runs"}
+    # a deletion of what the run added needs the addition before it
+    new = {key(text) for text in overrides if not text.startswith("~")} | {"runs"}
     kept = record.get("overrides")
     words = [text for text in kept if isinstance(text, str)] if isinstance(kept, list) else []
     # a secret was not recorded; where it is not given again, the difference is named
+    new |= {key(text) for text in words if text in overrides}
     return [text for text in remembered(words) if key(text) not in new and not text.endswith(f"={secrets.HIDDEN}")]
 
 

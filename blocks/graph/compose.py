@@ -164,7 +164,8 @@ def _parse(overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
             parsed = parse_override(text)
         except HydraException:
             fits, fix = "key=value, +key=value or ~key", "quote it: 'key=\"a value with , = ( )\"'"
-            fix = "close the bracket" if re.search(r"=\s*[\[{]", text) else fix
+            if text.partition("=")[2].lstrip().startswith(("[", "{")):
+                fix = "close the bracket"
             problems.append(
                 Problem("this override cannot be read", _line(text), fits=fits, fix=fix if "=" in text else None)
             )

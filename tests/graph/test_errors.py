@@ -164,6 +164,13 @@ def test_every_mistake_on_the_command_line_is_told_at_once():
     assert len(caught.value.problems) == 4
 
 
+def test_a_bracket_inside_a_value_is_not_taken_for_an_open_one():
+    with pytest.raises(ConfigError, match="quote it"):
+        compose(["runs=a [b=[1],2]"])
+    with pytest.raises(ConfigError, match="close the bracket"):
+        compose(["runs=[1,2"])
+
+
 def test_mistakes_that_fill_more_than_a_screen_are_told_in_a_line_each():
     wrong = {f"n{i}": {"block": "Liner", "in": "x"} for i in range(40)}
     with pytest.raises(ConfigError) as caught:

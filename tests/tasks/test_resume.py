@@ -144,6 +144,9 @@ def test_the_command_of_a_run_is_taken_over_and_can_be_changed(tmp_path):
     folder.Record(tmp_path, overrides=["model=cnn", "+trainer.max_time=1", "seed=3"])
     new = [f"resume='{tmp_path}'", "seed=5", "trainer.max_epochs=7"]
     assert resume.adopted(new) == ["model=cnn", "+trainer.max_time=1"]
+    assert resume.adopted([*new, "~trainer.max_time"]) == ["model=cnn", "+trainer.max_time=1"]
+    folder.Record(tmp_path, overrides=["~model.graph.norm", "model=cnn"])
+    assert resume.adopted([*new, "~model.graph.norm"]) == ["model=cnn"]
     assert resume.adopted(["seed=5"]) == []
     assert resume.remembered([*new, "hydra.run.dir=x", "ckpt_path=best"]) == ["seed=5", "trainer.max_epochs=7"]
     assert resume.wish(["resume=true"]) is None  # a word of sweeps
