@@ -1,6 +1,7 @@
 """When a run saves, and what: `best.ckpt` and `last.ckpt`, each with all that is needed to go on from there."""
 
 import contextlib
+import math
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -207,8 +208,7 @@ class Checkpoint(Base):
             known = sorted(trainer.callback_metrics)
             raise MisconfigurationException(f"monitor='{self.monitor}' is not measured; there are {known}")
         score = float(value)
-        sign = 1 if self.mode == "min" else -1
-        if self.best_score is not None and not sign * score < sign * self.best_score:
+        if not better(score, self.best_score, self.mode):
             return False
         self.best_score, self.best_epoch = score, trainer.current_epoch + 1
         self.best_model_path = str(self.folder / BEST)
@@ -253,6 +253,15 @@ class Checkpoint(Base):
     def _leave(self, stop: int) -> None:
         if stop:
             raise Stopped(stop, str(self.folder / LAST))
+
+
+def better(score: float, best: float | None, mode: str) -> bool:
+    """Whether a score beats the best one so far; any number beats one that is not a number."""
+    if best is None:
+        return True
+    if math.isnan(score) or math.isnan(best):
+        return not math.isnan(score)
+    return score < best if mode == "min" else score > best
 
 
 def trained(module: pl.LightningModule) -> dict[str, Metric]:

@@ -57,7 +57,7 @@ class Classify(Task):
 
     def training_step(self, batch: dict[str, Tensor], number: int) -> Tensor:
         logits = self(batch)
-        loss = self.watch(self.loss(logits, batch["label"]))
+        loss = self.watch(self.loss(logits, batch["label"]), len(batch["label"]))
         self._judge("train", logits, batch["label"], loss)
         return loss
 

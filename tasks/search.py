@@ -3,6 +3,7 @@
 A study is one SQLite file in the folder of the sweep. Several processes may work on it, each trial is one run.
 """
 
+import math
 import os
 import socket
 import warnings
@@ -170,10 +171,14 @@ def tell(study: optuna.Study, number: int, place: Path, goal: Mapping[str, str])
     pruned = study.get_trials(deepcopy=False)[number].user_attrs.get("pruned")
     if pruned is not None:
         study.tell(number, state=TrialState.PRUNED)
-    elif record is None or record["status"] != "finished":
+        return
+    figures = [math.nan]
+    if record is not None and record["status"] == "finished":
+        figures = [figure(name, record, place) for name in goal]
+    if any(map(math.isnan, figures)):
         study.tell(number, state=TrialState.FAIL)
     else:
-        study.tell(number, [figure(name, record, place) for name in goal])
+        study.tell(number, figures)
 
 
 def figure(name: str, record: Mapping[str, Any], place: Path) -> float:

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from tasks import loops
 from tasks.finite import NotFiniteError, Watch, first_wrong
 from tasks.nodes import in_shards
 from tasks.optimizer import Cosine, optimise
 from tasks.parallel import Parallel, clip_norm, copies
 from tasks.sample import SAMPLES, Sample
+from tasks.share import Share
 
 
 class Task(pl.LightningModule):
@@ -48,7 +50,7 @@ class Task(pl.LightningModule):
         self.make_optimizer, self.schedule = optimizer, schedule or Cosine(warmup=0.0, final=1.0)
         self.rates = dict(rates or {})
         self.save_hyperparameters(config or {}, logger=False)
-        self.finite = Watch()
+        self.finite, self.share = Watch(), Share()
         self.batch: dict[str, Tensor] = {}  # the one that is being learned from
         self.steps_here = 0  # of this process; a resumed one may come to the end of an epoch without any
         self.kept: dict[str, Tensor] = {}  # the first samples of the test
@@ -92,11 +94,24 @@ class Task(pl.LightningModule):
         for name, metric in self.train_metrics().items():
             self.log(f"train/{name}", metric, on_step=False, on_epoch=True)
 
-    def watch(self, loss: Tensor) -> Tensor:
-        """The loss with what blocks add to it; remembers whether all were finite, without waiting for a GPU."""
+    def watch(self, loss: Tensor, count: Tensor | int = 1) -> Tensor:
+        """The loss with what blocks add to it; remembers whether all were finite, without waiting for a GPU.
+
+        Args:
+            loss: the mean over the targets of a batch.
+            count: how many targets there are: what this batch weighs among those of the same step.
+        """
         loss = loss + auxiliary_loss(self.network)
         self.finite.add(loss)
+        self.share.count = count
         return loss
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Backpropagate the loss of one of several batches of a step with the weight of its targets."""
+        if self.share.alone(self.trainer):
+            loss.backward(*args, **kwargs)
+        else:
+            loss.backward(self.share.weight(loss, self.trainer), *args, **kwargs)
 
     def on_train_batch_start(self, batch: dict[str, Tensor], number: int) -> None:
         self.batch = batch
@@ -105,6 +120,8 @@ class Task(pl.LightningModule):
         self.steps_here += 1
 
     def on_after_backward(self) -> None:
+        if not self.share.alone(self.trainer) and not loops.accumulating(self.trainer):
+            self.share.divide(self.parameters(), self.trainer)
         if not in_shards(self.trainer):  # there no process may leave alone; the norm of the gradients tells all of them
             self.must_be_finite(wait=False)  # the loss, before the optimiser moves
 
@@ -126,6 +143,9 @@ class Task(pl.LightningModule):
         if getattr(self.trainer.precision_plugin, "scaler", None) is None:
             self.finite.add(norm)  # a scaler meets infinite gradients now and then, and passes over the step by itself
             self.must_be_finite(wait=False)
+
+    def on_train_start(self) -> None:
+        self.share = Share()
 
     def on_validation_epoch_start(self) -> None:
         self.must_be_finite()  # before a checkpoint is written

@@ -4,7 +4,6 @@ import math
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -78,7 +77,7 @@ class Tokens(Task):
 
     def training_step(self, batch: dict[str, Tensor], number: int) -> Tensor:
         judged = self.vocabulary(self.inputs(batch), batch["label"], self.label_smoothing)
-        loss = self.watch(judged.loss)
+        loss = self.watch(judged.loss, (batch["label"] != IGNORED).sum())
         self.judge("train", judged.right, batch["label"], loss.detach())
         return loss
 
@@ -108,12 +107,12 @@ class Tokens(Task):
         """Add a batch to the metrics of a part; each token counts once, whatever batch it is in.
 
         Args:
-            right: (batch, tokens), where no token is likelier than the label.
+            right: (batch, tokens), where the label is what `argmax` of the logits gives.
         """
         asked = label != IGNORED
         right, count = right & asked, asked.sum()
         measured = {
-            "loss": (torch.where(count > 0, loss, 0.0), count),  # the mean of nothing is no number
+            "loss": (loss, count),
             "accuracy": (right.sum() / count.clamp_min(1), count),
             "exact": ((right | ~asked).all(1).float().mean(), len(label)),
         }

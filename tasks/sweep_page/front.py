@@ -1,5 +1,6 @@
 """The front of Pareto: the runs that no other run beats in both of two figures."""
 
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -39,7 +40,7 @@ def draw(view: View) -> str:
     if named is None:
         return ""
     along, up = named
-    rows = [row for row in reversed(view.ranked) if along in row and up in row]
+    rows = [row for row in reversed(view.ranked) if known(row, along) and known(row, up)]
     if len(rows) < 2:
         return ""
     points = [(float(row[along]), float(row[up])) for row in rows]
@@ -53,6 +54,11 @@ def draw(view: View) -> str:
         pixel = (across(points[number][0]), down(points[number][1]))
         out.append(dot(view, row, pixel, number in chosen))
     return chart.picture([(out, chart.LEFT + INNER + 40)], "")
+
+
+def known(row: dict[str, Any], name: str) -> bool:
+    """Whether a run has a figure that can be compared: nothing beats one that is not a number."""
+    return math.isfinite(row.get(name, math.nan))
 
 
 def stair(pixels: Sequence[tuple[float, float]]) -> str:

@@ -1,4 +1,5 @@
 import json
+import math
 import signal
 
 import pytest
@@ -7,6 +8,7 @@ import yaml
 
 from blocks.graph import ConfigError, compose
 from tasks import beginning, checkpoint, folder, resume, run, safe_file
+from tasks.classify import Classify
 from tasks.data.order import Order, Workers
 from tasks.errors import ArgumentError
 from tasks.logger import Csv
@@ -215,3 +217,25 @@ def test_rows_of_a_checkpoint_replace_those_that_came_after_it(tmp_path):
     lines = (tmp_path / "metrics.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["epoch", "1", "2", "3"]
     assert lines[3].endswith(",0.25")
+
+
+@pytest.mark.parametrize(("mode", "scores", "kept"), [
+    ("min", [math.nan, 0.9, 0.5, math.nan, 0.6], [0, 1, 2]),
+    ("max", [math.nan, math.nan, 0.5, math.nan, 0.4, 0.6], [0, 2, 5]),
+    ("min", [math.inf, 0.5, -math.inf], [0, 1, 2]),
+    ("max", [-math.inf, math.nan, 0.5], [0, 2]),
+])  # fmt: skip
+def test_any_number_is_better_than_none(mode, scores, kept):
+    best, found = None, []
+    for number, score in enumerate(scores):
+        if checkpoint.better(score, best, mode):
+            best = score
+            found.append(number)
+    assert found == kept
+
+
+def test_a_first_validation_that_is_no_number_is_not_the_best_for_ever(tmp_path, monkeypatch):
+    losses = iter([math.nan, 0.9, 0.5, 0.7])
+    monkeypatch.setattr(Classify, "on_validation_epoch_end", lambda self: self.log("val/score", next(losses)))
+    learn(tmp_path, "trainer.max_epochs=4", "trainer.val_check_interval=7", "callbacks.checkpoint.monitor=val/score")
+    assert json.loads((tmp_path / "run.json").read_text())["best epoch"] == 3

@@ -1,5 +1,6 @@
 """The page of a sweep: who is best, what explains it, what costs what; and that it answers to the hand."""
 
+import math
 import re
 import shutil
 import subprocess
@@ -84,6 +85,14 @@ def test_the_front_is_what_no_run_beats():
     assert front.best(points, ("min", "max")) == [0, 1, 4, 5]
     assert front.best(points, ("max", "min")) == [0, 2, 3, 4, 5]
     assert front.best(points, ("min", "min")) == [0]
+
+
+def test_a_run_without_a_number_is_not_on_the_front(place):
+    rows = [row for row in sweep.read(place) if row["status"] == "finished"][:4]
+    for number, row in enumerate(rows):
+        row.update({"val/accuracy": 0.5 + 0.1 * number, "val/loss": math.nan if number == 1 else 1.0 - 0.1 * number})
+    drawn = front.draw(View(rows, {"val/accuracy": "max", "val/loss": "min"}))
+    assert drawn.count("<circle") == 3
 
 
 def test_figures_of_cost_should_be_low_and_others_high():

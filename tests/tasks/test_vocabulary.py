@@ -49,8 +49,33 @@ def test_loss_and_gradients_are_those_of_cross_entropy_over_all_logits(smoothing
 
 
 def test_a_token_without_a_label_is_never_right():
-    logits = torch.zeros(1, 2, V)
-    assert whole(logits, torch.tensor([[5, IGNORED]])).right.tolist() == [[True, False]]  # all are as likely
+    label = torch.tensor([[0, IGNORED]])  # all tokens are as likely: argmax takes the first
+    assert whole(torch.zeros(1, 2, V), label).right.tolist() == [[True, False]]
+    assert in_pieces(torch.ones(1, 2, D), Table(torch.zeros(V, D)), None, label).right.tolist() == [[True, False]]
+
+
+def test_a_network_that_prefers_no_token_is_right_as_often_as_argmax():
+    hidden, weight, label = torch.randn(B, T, D), torch.ones(V, D), labels((B, T), V)
+    for found in (in_pieces(hidden, Table(weight), None, label), whole(hidden @ weight.t(), label)):
+        assert torch.equal(found.right, label == 0)
+
+
+def test_what_is_right_in_bfloat16_is_what_argmax_says():
+    hidden, weight, label = torch.randn(B, 50 * T, D), torch.randn(V, D), labels((B, 50 * T), V)
+    hidden, weight = hidden.bfloat16(), weight.bfloat16()
+    found = in_pieces(hidden, Table(weight), None, label)
+    logits = torch.cat([weight @ piece.t() for piece in hidden[label != IGNORED].split(64)], 1).t()
+    top = logits.topk(2, -1).values
+    assert int((top[:, 0] == top[:, 1]).sum()) > 20  # there are ties
+    assert torch.equal(found.right[label != IGNORED], logits.argmax(-1) == label[label != IGNORED])
+
+
+def test_the_loss_of_no_label_is_nothing_and_teaches_nothing():
+    hidden, weight = head(bias=False)
+    label = torch.full((B, T), IGNORED)
+    for found in (in_pieces(hidden, Table(weight), None, label), whole(hidden @ weight.t(), label)):
+        assert found.loss.item() == 0
+        assert all(float(gradient.abs().max()) == 0 for gradient in torch.autograd.grad(found.loss, [hidden, weight]))
 
 
 def test_without_gradients_the_loss_alone_is_made():
