@@ -130,6 +130,10 @@ class SelfAttention(nn.Module):
         self.project = nn.Linear(heads * self.head_dim, dim, bias=project_bias)
         self.rotary, self.position_bias = rotary, position_bias
 
+    def parts(self) -> dict[str, dict[str, Tensor]]:
+        sizes = [count * self.head_dim for count in (self.heads, self.kv_heads, self.kv_heads)]
+        return {"qkv.weight": dict(zip("qkv", self.qkv.weight.split(sizes), strict=True))}
+
     def project_heads(self, x: Float[Tensor, "batch tokens dim"]) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each (batch, heads, tokens, head_dim)."""
         qkv = self.qkv(x).unflatten(-1, (-1, self.head_dim))
@@ -253,6 +257,9 @@ class CrossAttention(nn.Module):
         self.kv = nn.Linear(context_dim, 2 * self.kv_heads * self.head_dim, bias=bias)
         self.project = nn.Linear(dim, dim, bias=project_bias)
 
+    def parts(self) -> dict[str, dict[str, Tensor]]:
+        return {"kv.weight": dict(zip("kv", self.kv.weight.chunk(2), strict=True))}
+
     def project_context(self, context: Float[Tensor, "batch keys context_dim"]) -> tuple[Tensor, Tensor]:
         """Keys and values, each (batch, kv_heads, keys, head_dim)."""
         kv = self.kv(context).unflatten(-1, (-1, self.head_dim))
@@ -354,6 +361,9 @@ class LinearAttention(nn.Module):
             self.outputs = ("tokens", "weights")
         self.qkv = nn.Linear(dim, 3 * dim, bias=bias)
         self.project = nn.Linear(dim, dim)
+
+    def parts(self) -> dict[str, dict[str, Tensor]]:
+        return {"qkv.weight": dict(zip("qkv", self.qkv.weight.chunk(3), strict=True))}
 
     def forward(
         self,

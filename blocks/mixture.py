@@ -94,6 +94,12 @@ class MixtureOfExperts(nn.Module):
             if offset is not None:
                 nn.init.uniform_(offset, -bound, bound)
 
+    def stacks(self) -> dict[str, list[Tensor]]:
+        """The matrices of the experts, each (out, in): a gated one has two, side by side."""
+        halves = 2 if self.gated else 1
+        up = [part.mT for expert in self.up_weight for part in expert.chunk(halves, dim=-1)]
+        return {"up_weight": up, "down_weight": [expert.mT for expert in self.down_weight]}
+
     def __getstate__(self) -> dict[str, Any]:
         # The loss hangs on the graph of one step: copies and pickles of the module have no use for it.
         return {**self.__dict__, "auxiliary_loss": None}

@@ -123,6 +123,9 @@ class CrossPatchAttention(nn.Module):
         self.qkv = nn.Linear(cells, 3 * cells, bias=bias)
         self.project = nn.Linear(cells, cells)
 
+    def parts(self) -> dict[str, dict[str, Tensor]]:
+        return {"qkv.weight": dict(zip("qkv", self.qkv.weight.chunk(3), strict=True))}
+
     def places(self, height: int, width: int) -> Int[Tensor, "patches cells"]:
         """The cells of each patch as numbers of the grid's cells in row-major order; -1 for a padded cell."""
         number = torch.full((round_up(height, self.patch[0]), round_up(width, self.patch[1])), -1)

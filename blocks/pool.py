@@ -191,6 +191,9 @@ class AttentionPool(nn.Module):
         for linear in (self.query, self.key_value, self.project):
             nn.init.zeros_(linear.bias)
 
+    def parts(self) -> dict[str, dict[str, Tensor]]:
+        return {"key_value.weight": dict(zip("kv", self.key_value.weight.chunk(2), strict=True))}
+
     def forward(
         self, x: Float[Tensor, "batch tokens dim"], padding_mask: Bool[Tensor, "batch tokens"] | None = None
     ) -> Float[Tensor, "batch dim"] | tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch heads 1 keys"]]:

@@ -5,6 +5,7 @@ padding mask is True where a token is real; padding stands behind the tokens. It
 slow on a CPU, and for whose lengths a GPU must be waited for) and no loop over the steps.
 """
 
+import itertools
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -107,14 +108,14 @@ class _Recurrence(nn.Module):
     @classmethod
     def layer(
         cls, dim: int, *, hidden: int, layers: int = 1, bidirectional: bool = False, dropout: float = 0.0, **more: Any
-    ) -> tuple[type[nn.Module], dict[str, Any], tuple[str, ...]]:
+    ) -> tuple[type[nn.Module], dict[str, Any], tuple[str, ...], tuple[str, ...]]:
         options: dict[str, Any] = {"input_size": dim, "hidden_size": hidden, "batch_first": True}
         options |= {"num_layers": layers} if layers > 1 else {}
         options |= {"bidirectional": True} if bidirectional else {}
         options |= {"dropout": dropout} if dropout else {}
         options |= {} if more.get("nonlinearity", "tanh") == "tanh" else more
         last = ("[1]",) if len(cls.outputs) == 2 else ("[1][0]", "[1][1]")
-        return getattr(nn, cls.__name__), options, ("{}[0]", *(f"{{}}{place}.transpose(0, 1)" for place in last))
+        return getattr(nn, cls.__name__), options, ("{}[0]", *(f"{{}}{place}.transpose(0, 1)" for place in last)), ()
 
     def _initial(self, x: Tensor, state: Tensor | None) -> Tensor:
         """(batch, levels, hidden), or nothing, to the (levels, batch, hidden) of the kernel."""
@@ -298,6 +299,8 @@ class LSTM(_Recurrence):
         layers: how many, each on the sequence of the one before.
         bidirectional: a second network reads from the last token to the first; what both say stands side by side.
         dropout: share zeroed between layers in training, in [0, 1).
+        forget_bias: where the bias of the forget gates starts, the sum of the two that torch has; 1 lets the cell keep
+            what it holds at first. None is torch's own start, uniform around 0.
 
     Shape:
         (batch, tokens, dim), padding_mask (batch, tokens), state and cell (batch, layers * directions, hidden)
@@ -309,15 +312,43 @@ class LSTM(_Recurrence):
 
     Source:
         Hochreiter and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735, with the forget gate of Gers et al. 2000.
-        Equals `torch.nn.LSTM`; with padding, `torch.nn.LSTM` on each sequence alone.
+        Equals `torch.nn.LSTM`; with padding, `torch.nn.LSTM` on each sequence alone. A forget bias of 1: Jozefowicz et
+        al. 2015, "An Empirical Exploration of Recurrent Network Architectures", section 2.2.
     """
 
     gates = 4
     mode = "LSTM"
     outputs = ("sequence", "state", "cell")
 
-    def __init__(self, dim: int, *, hidden: int, layers: int = 1, bidirectional: bool = False, dropout: float = 0.0):
+    def __init__(
+        self,
+        dim: int,
+        *,
+        hidden: int,
+        layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        forget_bias: float | None = None,
+    ):
         super().__init__(dim, hidden, layers, bidirectional, dropout)
+        if forget_bias is not None:
+            for name, bias in self.named_parameters():
+                if name.startswith("bias"):
+                    value = forget_bias if name.startswith("bias_ih") else 0.0
+                    nn.init.constant_(bias[hidden : 2 * hidden], value)
+
+    @classmethod
+    def layer(
+        cls, dim: int, *, forget_bias: float | None = None, **more: Any
+    ) -> tuple[type[nn.Module], dict[str, Any], tuple[str, ...], tuple[str, ...]]:
+        kind, options, results, start = super().layer(dim, **more)
+        if forget_bias is not None:
+            ways = ("", "_reverse") if more.get("bidirectional") else ("",)
+            for level, way in itertools.product(range(more.get("layers", 1)), ways):
+                rows = f"_l{level}{way}[{more['hidden']}:{2 * more['hidden']}]"
+                start += (f"nn.init.constant_({{}}.bias_ih{rows}, {forget_bias})",)
+                start += (f"nn.init.constant_({{}}.bias_hh{rows}, 0.0)",)
+        return kind, options, results, start
 
     def forward(
         self,

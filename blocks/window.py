@@ -129,6 +129,9 @@ class WindowAttention(nn.Module):
         mask = neighbour_mask(self.grid, self.window, shifted) if any(shifted) else None
         self.register_buffer("mask", mask, persistent=False)
 
+    def parts(self) -> dict[str, dict[str, Tensor]]:
+        return {"qkv.weight": dict(zip("qkv", self.qkv.weight.chunk(3), strict=True))}
+
     def padded(self, height: int, width: int) -> Size:
         """The grid in whole windows."""
         high, wide = self.window

@@ -70,8 +70,10 @@ def optimise(
     given = getattr(make, "keywords", {})
     fused = fused and not any(map(kind_of, network.parameters()))  # torch has no fused SGD for weights in shards
     known = inspect.signature(getattr(make, "func", make)).parameters
+    defaults = {name: known[name].default for name in ("weight_decay", "lr") if name in known}
+    chosen = {name: default for name, default in defaults.items() if default is not inspect.Parameter.empty} | given
     options = {"fused": True} if fused and "fused" in known and not {"fused", "foreach"} & set(given) else {}
-    optimizer = make(groups(network, given.get("weight_decay", 0.0), given.get("lr"), rates), **options)
+    optimizer = make(groups(network, chosen.get("weight_decay", 0.0), chosen.get("lr"), rates), **options)
     go_one_by_one(optimizer)
     return optimizer
 

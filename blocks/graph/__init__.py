@@ -68,8 +68,9 @@ class Plan:
         if torch.device(device).type == "cpu":
             must_fit(self.model, self.where)
         ties = self.config.get("tie") or {}
+        anew = {*ties, *(start.path for start in self.assembler.starts if not start.part)}
         with torch.device(device):
-            materialise(self.model, self.assembler.recipes, {*ties, *(start.path for start in self.assembler.starts)})
+            materialise(self.model, self.assembler.recipes, anew)
         for target, source in ties.items():
             bind_parameters(self.model, target, source)
         for start in self.assembler.starts:

@@ -17,7 +17,7 @@ from blocks.graph.atom import Maker, Recipe, Trouble
 from blocks.graph.errors import Origin, Problem, did_you_mean, show
 from blocks.graph.expression import ExpressionError, evaluate
 from blocks.graph.growth import MODULES
-from blocks.graph.initialise import Start
+from blocks.graph.initialise import Section, Start
 from blocks.graph.inputs import add_model_input
 from blocks.graph.module import Graph
 from blocks.graph.node import arguments_of, check_input, check_name, check_node, order
@@ -58,6 +58,7 @@ class Assembler:
         self.problems: list[Problem] = []
         self.recipes: dict[int, Recipe] = {}
         self.starts: list[Start] = []
+        self.sections: list[Section] = []  # what templates say of how their parameters start
         self.modules: dict[str, tuple[nn.Module, Outputs]] = {}  # every module by path, for `share`
         self.slots: Mapping[str, Any] = {}
         self.params: dict[str, Text] = {}

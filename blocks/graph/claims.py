@@ -7,7 +7,7 @@ from torch import nn
 
 from blocks.graph.errors import ConfigError, Problem, did_you_mean
 from blocks.graph.expression import ExpressionError, evaluate
-from blocks.graph.initialise import Reader
+from blocks.graph.initialise import Reader, Section
 from blocks.graph.module import Graph
 from blocks.graph.node import MODEL_WORDS
 from blocks.graph.scope import MISSING
@@ -58,8 +58,8 @@ def idle_words(assembler: "Assembler", overridden: Iterable[Path]) -> list[Probl
 
 def _initialise(assembler: "Assembler", model: nn.Module, lines: Mapping[str, Any]) -> None:
     """Read how parameters start; `Plan.materialise` does it."""
-    reader = Reader(assembler.origin, assembler.outermost, tuple(assembler.catalog), assembler.altered)
-    assembler.starts = reader.read(model, lines)
+    reader = Reader(assembler.origin, tuple(assembler.catalog), assembler.altered)
+    assembler.starts = reader.read(model, [Section(lines, assembler.outermost), *assembler.sections])
     assembler.problems += reader.problems
 
 

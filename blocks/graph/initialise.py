@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from blocks.graph.arguments import coerce
@@ -77,14 +78,45 @@ FITS = "zeros, {normal: 0.02}, {kaiming_normal: {mode: fan_out}}; null leaves it
 
 @dataclass(frozen=True)
 class Start:
-    """How one parameter starts."""
+    """How one parameter starts, or one part of it: the rows of q, k or v in their one projection."""
 
     path: str
     fill: Callable[..., None]
     arguments: Mapping[str, Any]
+    part: str = ""
 
+    @torch.no_grad()
     def apply(self, model: nn.Module) -> None:
-        self.fill(model.get_parameter(self.path), **self.arguments)
+        for matrix in matrices_of(model, self.path, self.part):
+            self.fill(matrix, **self.arguments)
+
+
+@dataclass(frozen=True)
+class Part(Parameter):
+    """One of the matrices that a block keeps in one parameter, named as if it were a layer: `SelfAttention.v.weight`.
+
+    Args:
+        whole: path of the parameter.
+        name: of the part, v.
+    """
+
+    whole: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Lines of `initialise`: those of the model, or those of a template for what is inside one node.
+
+    Args:
+        prefix: path of the node in the model, with a dot behind it; empty for the model.
+        where: path of the lines in the config.
+    """
+
+    lines: Mapping[str, Any]
+    scope: Scope
+    where: tuple[Any, ...] = ("model", "initialise")
+    prefix: str = ""
 
 
 @dataclass
@@ -93,48 +125,59 @@ class Reader:
 
     Args:
         origin: path in the config -> where that was written.
-        scope: the names that an expression may use: the model's params and the data's facts.
         kinds: names of the blocks that there are: a line about one that this model has not is no mistake, so that an
             option serves many models.
         altered: the command line changed the model, so that a line of its file may lack its parameter.
     """
 
     origin: Callable[[tuple[Any, ...]], Origin]
-    scope: Scope
     kinds: Iterable[str] = ()
     altered: bool = False
     problems: list[Problem] = field(default_factory=list)
 
-    def read(self, model: nn.Module, lines: Mapping[str, Any]) -> list[Start]:
-        """One start for each parameter that a line names; the last line that names it wins."""
-        parameters, absent = parameters_of(model), _absent(model)
-        starts: dict[str, Start | None] = {}
-        for pattern, raw in lines.items():
-            pattern = str(pattern)
-            where = ("model", "initialise", pattern)
+    def read(self, model: nn.Module, sections: Iterable[Section]) -> list[Start]:
+        """The starts of the parameters that a line names, and of their parts; the last line that names one wins."""
+        absent, parts = _absent(model), parts_of(model)
+        parameters = [replace(each, value=matrices_of(model, each.path)[0]) for each in parameters_of(model)]
+        starts: dict[str, dict[str, Start | None]] = {each.path: {} for each in parameters}
+        for section, pattern, raw in self._lines(sections):
+            where = (*section.where, pattern)
+            inside = [each for each in parameters if each.path.startswith(section.prefix)]
             try:
-                found = matching(parameters, pattern)
-                left_out = any(match(pattern, kind) is not None for kind in absent)
-                if not found and not left_out and not self._harmless(pattern, parameters, self.origin(where)):
-                    self.problems.append(nothing_matches(pattern, parameters, self.origin(where), "initialise"))
+                found = matching(inside, pattern)
                 for parameter, pieces in found:
-                    starts[parameter.path] = self._start(parameter, pieces, raw, where)
+                    starts[parameter.path] = {"": self._start(parameter, pieces, raw, section, where)}
+                whole = {parameter.path for parameter, _ in found}
+                named = [part for part in parts if match(pattern, part.kind) is not None and part.whole not in whole]
+                named = [part for part in named if part.path.startswith(section.prefix)]
+                for part in named:
+                    starts[part.whole][part.name] = self._start(part, {}, raw, section, where)
+                left_out = any(match(pattern, kind) is not None for kind in absent)
+                if not (found or named or left_out or self._harmless(pattern, inside, section)):
+                    self.problems.append(nothing_matches(pattern, inside, self.origin(where), "initialise"))
             except ExpressionError as error:
                 got = f"{pattern}: {show(raw)}"
                 self.problems.append(
                     Problem(error.problem, self.origin(where), "initialise", got, None, error.fits, error.fix)
                 )
-        return [starts[each.path] for each in parameters if starts.get(each.path) is not None]  # type: ignore[misc]
+        return [start for found in starts.values() for start in found.values() if start is not None]
 
-    def _harmless(self, pattern: str, parameters: list[Parameter], origin: Origin) -> bool:
-        """Whether a line that matches nothing is no mistake."""
-        kind = pattern.partition(".")[0]
-        present = {each.kind.partition(".")[0] for each in parameters}
-        if any(match(kind, name) is not None for name in present):
+    def _lines(self, sections: Iterable[Section]) -> list[tuple[Section, str, Any]]:
+        """The lines of all sections, those of the command line last."""
+        lines = [(section, str(pattern), raw) for section in sections for pattern, raw in section.lines.items()]
+        return sorted(lines, key=lambda line: self.origin((*line[0].where, line[1])).file is None)
+
+    def _harmless(self, pattern: str, parameters: list[Parameter], section: Section) -> bool:
+        """Whether a line that matches nothing is no mistake: what a template holds differs from node to node."""
+        kind, origin = pattern.partition(".")[0], self.origin((*section.where, pattern))
+        present = {name.partition(".")[0] for each in parameters for name in (each.kind, each.within) if name}
+        if not section.prefix and any(match(kind, name) is not None for name in present):
             return False
         return any(match(kind, name) is not None for name in self.kinds) or (self.altered and origin.file is not None)
 
-    def _start(self, parameter: Parameter, pieces: Mapping[str, str], raw: Any, where: tuple[Any, ...]) -> Start | None:
+    def _start(
+        self, parameter: Parameter, pieces: Mapping[str, str], raw: Any, section: Section, where: tuple[Any, ...]
+    ) -> Start | None:
         if raw is None:
             return None
         if isinstance(raw, Mapping) and len(raw) == 1:
@@ -161,11 +204,14 @@ class Reader:
             raise ExpressionError(
                 f"{name} is for matrices, and {parameter.path} {shape} is none", "Linear.weight or Conv2d.weight, say"
             )
-        scope = replace(self.scope, lexical={**self.scope.lexical, **_numbers(pieces)}, axes=fans(shape))
+        names = section.scope
+        scope = replace(names, lexical={**names.lexical, **_numbers(pieces)}, axes=fans(shape), trace=[])
         origin = self.origin(where)
         arguments = {
             word: coerce(_hints(function)[word], Text(value, origin, scope), word) for word, value in given.items()
         }
+        if isinstance(parameter, Part):
+            return Start(parameter.whole, function, arguments, parameter.name)
         return Start(parameter.path, function, arguments)
 
 
@@ -176,6 +222,29 @@ def _arguments(function: Callable[..., None]) -> list[inspect.Parameter]:
 
 
 _hints = cache(typing.get_type_hints)
+
+
+def matrices_of(model: nn.Module, path: str, part: str = "") -> list[Tensor]:
+    """The matrices (out, in) of a parameter, or its part of that name: what a distribution fills one by one."""
+    owner, _, name = path.rpartition(".")
+    module = model.get_submodule(owner)
+    if part:
+        holder, _, layer = owner.rpartition(".")
+        return [model.get_submodule(holder).parts()[f"{layer}.{name}"][part]]  # type: ignore[operator]
+    stacks = module.stacks() if hasattr(module, "stacks") else {}  # type: ignore[operator]
+    return stacks.get(name) or [model.get_parameter(path)]
+
+
+def parts_of(model: nn.Module) -> list[Part]:
+    """What blocks say of the matrices in their fused projections."""
+    found = []
+    for path, module in model.named_modules():
+        inside = module.parts() if hasattr(module, "parts") else {}
+        for whole, views in inside.items():
+            for name, view in views.items():
+                place, kind = f"{path}.{name}.weight", f"{type(module).__name__}.{name}.weight"
+                found.append(Part(place, kind, view, whole=f"{path}.{whole}", name=name))
+    return found
 
 
 def fans(shape: tuple[int, ...]) -> dict[str, int]:

@@ -8,7 +8,7 @@ from blocks.graph.errors import Problem, did_you_mean, show
 from blocks.graph.module import Graph
 
 KINDS = ("block", "use", "body", "share")
-WORDS = (*KINDS, "in", "repeat", "scan", "as", "when", "after", "expect", "outputs", "params", "holes")
+WORDS = (*KINDS, "in", "repeat", "scan", "as", "when", "after", "expect", "outputs", "params", "holes", "initialise")
 PLACES = ("in", "repeat", "scan", "as", "when", "after", "expect")  # what belongs to a place, not to a filling
 MODEL_WORDS = ("params", "inputs", "graph", "outputs", "expect", "tie", "initialise")
 RESERVED = frozenset(dir(Graph)) | {"training", "graph", "code", "meta", "self", "data", "input"}
@@ -63,6 +63,7 @@ def check_node(raw: Any, option: bool = False) -> Problem | None:
         ("outputs", ("body",)),
         ("params", ("body",)),
         ("holes", ("body",)),
+        ("initialise", ("body",)),
     ):
         if word in raw and not any(need in raw for need in needs):
             return Problem(

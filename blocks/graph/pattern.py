@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.fx import GraphModule
 
 from blocks.graph.errors import Origin, Problem, did_you_mean
 from blocks.graph.expression import ExpressionError, evaluate
@@ -79,16 +80,22 @@ def fill(template: str, pieces: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a model, once, however often it is tied: its path, and its name by kind, `Linear.weight`."""
+    """A parameter of a model, once, however often it is tied: its path, and its names by kind.
+
+    Args:
+        kind: by the class of its module, `Linear.weight`.
+        within: by the class of the block that holds its module, `SelfAttention.project.weight`; empty where none does.
+    """
 
     path: str
     kind: str
-    value: nn.Parameter
+    value: Tensor
     aliases: tuple[str, ...] = ()
+    within: str = ""
 
     def match(self, pattern: str) -> dict[str, str] | None:
         """By path or kind, or by a module on the path or a kind of module: all that is in it."""
-        for name in (self.path, self.kind):
+        for name in filter(None, (self.path, self.kind, self.within)):
             for wanted in (pattern, f"{pattern}.*"):
                 found = match(wanted, name)
                 if found is not None:
@@ -100,13 +107,18 @@ def parameters_of(model: nn.Module) -> list[Parameter]:
     """Every parameter once, in the order of the model."""
     names: dict[int, list[str]] = {}
     owners: dict[int, str] = {}
+    holders: dict[int, str] = {}
     values: dict[int, nn.Parameter] = {}
-    for path, module in model.named_modules(remove_duplicate=False):
+    modules = dict(model.named_modules(remove_duplicate=False))
+    for path, module in modules.items():
+        parent, _, child = path.rpartition(".")
+        block = path and not isinstance(modules[parent], GraphModule)
         for name, value in module.named_parameters(recurse=False):
             names.setdefault(id(value), []).append(f"{path}.{name}" if path else name)
             owners.setdefault(id(value), f"{type(module).__name__}.{name}")
+            holders.setdefault(id(value), f"{type(modules[parent]).__name__}.{child}.{name}" if block else "")
             values[id(value)] = value
-    return [Parameter(names[key][0], owners[key], values[key], tuple(names[key][1:])) for key in values]
+    return [Parameter(names[key][0], owners[key], values[key], tuple(names[key][1:]), holders[key]) for key in values]
 
 
 def matching(parameters: Iterable[Parameter], pattern: str) -> list[tuple[Parameter, dict[str, str]]]:
@@ -119,7 +131,7 @@ def nothing_matches(pattern: str, parameters: Sequence[Parameter], where: Origin
     for each in parameters:
         if pattern in each.aliases:
             return Problem(f"{pattern!r} is the same parameter as {each.path!r}", where, path, fix=f"name {each.path}")
-    names = {each.path for each in parameters} | {each.kind for each in parameters}
+    names = {name for each in parameters for name in (each.path, each.kind, each.within) if name}
     names |= {name[: dot.start()] for name in names for dot in re.finditer(r"\.", name)}
     if any(mark in pattern for mark in "*?[{"):
         names = {re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name) for name in names}

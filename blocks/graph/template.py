@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from blocks.graph.atom import Trouble
 from blocks.graph.errors import Problem, did_you_mean, show
+from blocks.graph.initialise import Section
 from blocks.graph.module import Graph
 from blocks.graph.node import MODEL_WORDS, arguments_of, check_node
 from blocks.graph.room import Room, Row, Wire
@@ -95,6 +96,8 @@ def build_body(
     if any(wire.broken for wire in outputs.values()):
         room.spoilt = True
         return given, None, {key: broken(site.name) for key in outputs}, inner.rows
+    if lines := raw.get("initialise"):
+        assembler.sections.append(Section(lines, scope, (*target.path, "initialise"), f"{site.display}."))
     graph = assembler.close(inner, outputs, tuple(item.name for item in site.inputs if item.port not in (None, "x")))
     room.arguments[site.name] = {param: Later(text) for param, text in local.items()}
     return given, graph, outputs, inner.rows

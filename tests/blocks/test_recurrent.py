@@ -243,3 +243,24 @@ def test_recurrences_compile_whole_and_learn_the_same(family):
     block(x, mask)[0].square().sum().backward()
     for mine, theirs in zip(other.parameters(), block.parameters(), strict=True):
         assert torch.allclose(mine.grad, theirs.grad, atol=1e-5)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_forget_gates_start_at_their_bias_and_the_rest_as_torch_has_it(bidirectional):
+    torch.manual_seed(0)
+    block = LSTM(D, hidden=H, layers=2, bidirectional=bidirectional, forget_bias=1.5)
+    biases = [value for name, value in block.named_parameters() if name.startswith("bias")]
+    assert len(biases) == (8 if bidirectional else 4)
+    for level in range(0, len(biases), 2):
+        both = biases[level] + biases[level + 1]
+        assert (both[H : 2 * H] == 1.5).all()
+        others = torch.cat((both[:H], both[2 * H :]))
+        assert 0 < others.abs().max() <= 2 * H**-0.5
+    cell = LSTM(1, hidden=1, forget_bias=2.0)
+    for name, value in cell.named_parameters():
+        if not name.startswith("bias"):
+            nn.init.zeros_(value)
+        else:
+            value.data[[0, 2, 3]] = 0.0
+    kept = cell(torch.zeros(1, 1, 1), None, torch.zeros(1, 1, 1), torch.ones(1, 1, 1))[2]
+    assert kept.item() == pytest.approx(torch.sigmoid(torch.tensor(2.0)).item())  # the gate that it is for

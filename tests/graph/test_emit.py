@@ -23,6 +23,7 @@ SMALL = {
     "llama": ["depth=2"],
     "transformer": ["depth=2"],
     "bert": ["depth=2"],
+    "transformer_deepnorm": ["depth=2", "dim=64", "heads=4", "hidden=96", "vocab=53", "length=16"],
     "llama_7b": ["depth=2", "dim=64", "heads=2", "kv_heads=2", "hidden=96", "vocab=53", "length=16"],
 }
 MODELS = sorted(file.stem for file in CONF.glob("*.yaml"))

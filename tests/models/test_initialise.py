@@ -84,8 +84,9 @@ def test_gpt2_scales_its_branches_by_depth_and_ties_first():
 
 
 @pytest.mark.parametrize(("name", "pattern", "deviation"), [
-    ("vit", "head.weight", 0.02),
-    ("swin", "head.weight", 0.02),
+    ("vit_ti16", "head.weight", 0.02),
+    ("swin_t", "head.weight", 0.02),
+    ("cat_t", "head.weight", 0.02),
     ("convnext_t", "stem.weight", 0.02),
     ("vgg16", "head.weight", 0.01),
     ("resnet18", "stages.0.units.0.first.conv.weight", (2 / (64 * 9)) ** 0.5),
@@ -128,3 +129,143 @@ def test_a_kind_that_a_model_has_not_is_no_mistake():
 def test_a_tied_parameter_is_named_by_its_first_name():
     with pytest.raises(ConfigError, match=r"'head\.weight' is the same parameter as 'embedding\.weight'"):
         build("gpt2", ["+initialise={head.weight: zeros}", "params.depth=1"], device="meta")
+
+
+TEXT = {name: {"tokens": 7, "dtype": "int", "vocab": 11} for name in ("tokens", "source", "target")}
+TEXT = {**TEXT, "vocab": 11, "classes": 5}
+QUESTIONS = {"question": {"tokens": 7, "dtype": "int", "vocab": 11}, "image": [1, 16, 16], "classes": 5}
+
+
+def bound(inputs, outputs):
+    """Of Glorot and Bengio 2010, equation 16."""
+    return (6 / (inputs + outputs)) ** 0.5
+
+
+@pytest.mark.parametrize("name", ["vit", "swin", "cat", "gpt", "bert", "llama", "transformer", "encoder", "answer"])
+def test_small_models_start_by_their_widths(name):
+    net = build(name, [], QUESTIONS if name == "answer" else {**FACTS, **TEXT})
+    matrices = {
+        path: value for path, value in net.named_parameters() if path.endswith(("qkv.weight", "project.weight"))
+    }
+    matrices = {path: value for path, value in matrices.items() if value.dim() == 2}
+    assert len(matrices) >= 6
+    for path, value in matrices.items():
+        assert value.abs().max().item() == pytest.approx(bound(*value.shape), rel=0.01), path
+
+
+@pytest.mark.parametrize(("name", "deviation"), [
+    ("gpt2", 0.02), ("bert_base", 0.02), ("vit_ti16", 0.02), ("swin_t", 0.02), ("cat_t", 0.02),
+])  # fmt: skip
+def test_models_of_a_papers_size_keep_its_start(name, deviation):
+    torch.manual_seed(0)
+    small = (
+        ["params.depth=1"] if name in ("gpt2", "bert_base", "vit_ti16") else ["params.depths=[1]", "params.heads=[2]"]
+    )
+    net = build(name, small, {**FACTS, "image": [3, 112, 112]})
+    found = [
+        value.std().item() for path, value in net.named_parameters() if path.endswith(("qkv.weight", "expand.weight"))
+    ]
+    assert found == pytest.approx([deviation] * len(found), rel=0.05)
+
+
+def test_experts_start_by_the_widths_of_their_matrices():
+    torch.manual_seed(0)
+    lines = {
+        "MixtureOfExperts.up_weight": "xavier_uniform",
+        "MixtureOfExperts.down_weight": {"constant": "fan_in + fan_out / 1000"},
+    }
+    graph = {"experts": {"block": "MixtureOfExperts", "experts": 5, "hidden": 256}}
+    net = build({"inputs": {"x": {"tokens": 3, "dim": 64}}, "graph": graph, "initialise": lines})
+    assert net.experts.up_weight.std().item() == pytest.approx((2 / (64 + 256)) ** 0.5, rel=0.01)  # 0.0791
+    assert (net.experts.down_weight == 256.064).all()
+
+
+def test_the_two_halves_of_gated_experts_are_matrices_of_their_own():
+    graph = {"experts": {"block": "MixtureOfExperts", "experts": 5, "hidden": 33, "activation": "swiglu"}}
+    lines = {"MixtureOfExperts.*_weight": "orthogonal"}
+    up = build({"inputs": {"x": {"tokens": 3, "dim": 17}}, "graph": graph, "initialise": lines}).experts.up_weight
+    assert up.shape == (5, 17, 66)
+    for half in up.split(33, dim=2):
+        torch.testing.assert_close(half @ half.mT, torch.eye(17).expand(5, -1, -1), atol=1e-5, rtol=0)
+
+
+def attention(lines, **more):
+    graph = {"attention": {"block": "SelfAttention", "heads": 6, "kv_heads": 2, **more}}
+    return build({"inputs": {"x": {"tokens": 3, "dim": 48}}, "graph": graph, "initialise": lines}).attention
+
+
+def test_a_part_of_a_fused_projection_is_named_as_a_layer():
+    lines = {"Linear.weight": "zeros", "SelfAttention.v.weight": {"constant": "fan_in + fan_out / 100"}}
+    q, k, v = attention(lines).qkv.weight.split([48, 16, 16])
+    assert not q.any()
+    assert not k.any()
+    assert (v == 48.16).all()
+
+
+def test_a_later_line_of_the_whole_wins_over_that_of_a_part():
+    assert (attention({"*Attention.[qk].weight": "zeros", "SelfAttention.qkv.weight": "ones"}).qkv.weight == 1).all()
+
+
+def spread(net, path):
+    return net.get_parameter(path).std().item()
+
+
+def test_deepnorm_starts_as_the_paper_says():
+    torch.manual_seed(0)
+    layers, dim, hidden = 3, 96, 384
+    net = build("bert", ["residual=deepnorm", f"params.depth={layers}", f"params.dim={dim}"], TEXT)
+    beta = (8 * layers) ** -0.25
+    q, k, v = net.get_parameter("layers.2.attention.inner.qkv.weight").chunk(3)
+    alone = (2 / (2 * dim)) ** 0.5
+    assert [part.std().item() for part in (q, k, v)] == pytest.approx([alone, alone, beta * alone], rel=0.03)
+    assert spread(net, "layers.2.attention.inner.project.weight") == pytest.approx(beta * alone, rel=0.03)
+    for name in ("expand", "project"):
+        found = spread(net, f"layers.2.mlp.inner.{name}.weight")
+        assert found == pytest.approx(beta * (2 / (dim + hidden)) ** 0.5, rel=0.03)
+    assert net.layers.get_submodule("2.mlp.shortcut").factor == pytest.approx((2 * layers) ** 0.25)
+    assert spread(net, "head.weight") == pytest.approx((2 / (dim + 11)) ** 0.5, rel=0.05)  # no part of a branch
+
+
+def test_deepnorm_of_an_encoder_and_a_decoder_has_constants_of_its_own():
+    torch.manual_seed(0)
+    n = m = 2
+    net = build("transformer_deepnorm", [f"params.depth={n}"], TEXT)
+    sides = {"encoder": 0.87 * (n**4 * m) ** (-1 / 16), "decoder": (12 * m) ** -0.25}
+    for side, beta in sides.items():
+        found = spread(net, f"{side}.1.mlp.inner.expand.weight")
+        assert found == pytest.approx(beta * (2 / (512 + 2048)) ** 0.5, rel=0.01)
+    k, v = net.get_parameter("decoder.1.cross.inner.kv.weight").chunk(2)
+    assert (v.std() / k.std()).item() == pytest.approx(sides["decoder"], rel=0.01)
+    factors = [net.get_submodule(f"{side}.0.mlp.shortcut").factor for side in sides]
+    assert factors == pytest.approx([0.81 * (n**4 * m) ** (1 / 16), (3 * m) ** 0.25])
+
+
+def test_the_command_line_wins_over_what_a_template_says():
+    net = build("bert", ["residual=deepnorm", "params.depth=1", "+initialise={Linear.weight: zeros}"], TEXT)
+    assert not net.get_parameter("layers.0.mlp.inner.expand.weight").any()
+
+
+def test_xavier_starts_every_weight_as_torch_nn_transformer_does():
+    torch.manual_seed(0)
+    net = build("transformer_base", ["params.depth=1", "params.vocab=11"])
+    peer = nn.Transformer(512, 8, 1, 1, 2048, batch_first=True)
+    places = {
+        "encoder.0.attention.inner.qkv": "encoder.layers.0.self_attn.in_proj_weight",
+        "encoder.0.attention.inner.project": "encoder.layers.0.self_attn.out_proj.weight",
+        "encoder.0.mlp.inner.expand": "encoder.layers.0.linear1.weight",
+        "decoder.0.attention.inner.qkv": "decoder.layers.0.self_attn.in_proj_weight",
+        "decoder.0.cross.inner.q": "decoder.layers.0.multihead_attn.in_proj_weight",
+        "decoder.0.cross.inner.kv": "decoder.layers.0.multihead_attn.in_proj_weight",
+        "decoder.0.cross.inner.project": "decoder.layers.0.multihead_attn.out_proj.weight",
+        "decoder.0.mlp.inner.project": "decoder.layers.0.linear2.weight",
+    }
+    for ours, theirs in places.items():
+        found, wanted = net.get_parameter(f"{ours}.weight"), peer.get_parameter(theirs)
+        assert found.abs().max().item() == pytest.approx(wanted.abs().max().item(), rel=1e-3), ours
+        assert found.std().item() == pytest.approx(wanted.std().item(), rel=0.01), ours
+
+
+def test_a_template_says_nothing_of_kinds_that_do_not_exist():
+    block = {"body": {"linear": {"block": "Linear", "features": 8}}, "initialise": {"Liner.weight": "zeros"}}
+    with pytest.raises(ConfigError, match=r"'Liner\.weight' matches no parameter"):
+        build({"inputs": {"x": {"dim": 8}}, "graph": {"node": block}})

@@ -56,6 +56,18 @@ def test_decay_moves_only_what_decays():
     torch.testing.assert_close(network.bias.detach(), before["bias"])
 
 
+@pytest.mark.parametrize(("kind", "decay"), [(torch.optim.AdamW, 0.01), (torch.optim.SGD, 0), (torch.optim.Adam, 0)])
+def test_what_the_yaml_does_not_say_is_as_torch_has_it(kind, decay):
+    made = optimizer.optimise(nn.Linear(3, 5), partial(kind))
+    assert [group["weight_decay"] for group in made.param_groups] == [decay, 0.0]
+    assert {group["lr"] for group in made.param_groups} == {kind([torch.zeros(1)]).param_groups[0]["lr"]}
+
+
+def test_a_rate_is_multiplied_where_the_yaml_does_not_say_it():
+    made = optimizer.optimise(nn.Linear(3, 5), partial(torch.optim.AdamW), {"weight": 0.5})
+    assert [group["lr"] for group in made.param_groups] == [0.0005, 0.001]
+
+
 def test_the_rate_rises_linearly_then_falls_along_a_cosine():
     schedule = Cosine(warmup=0.2, final=0.1)
     factors = [schedule.factor(step, 11) for step in range(11)]

@@ -144,7 +144,7 @@ class Block:
         self.units = {item.name: Unit(item, self) for item in self.node.body if isinstance(item, ast.FunctionDef)}
         self.plain = all(base is nn.Module for base in kind.__bases__)
         self.homes = {kind.__module__}
-        for name in ("idle", "axis_names", "step", "layer"):  # what the assembler, decoding and emit ask for
+        for name in ("idle", "axis_names", "step", "layer", "parts", "stacks"):  # what others ask for, not `forward`
             if name in self.units:
                 self.node.body.remove(self.units.pop(name).node)
         self.forget({"division", "pointwise"})  # what only a network among several devices asks for
