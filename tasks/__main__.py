@@ -63,6 +63,13 @@ def parser() -> argparse.ArgumentParser:
         "input", nargs="*", help="files, FOLDER/, FILE.npz:ARRAY, texts; - or none: lines of standard input"
     )
     predict.add_argument("--question", help="what is asked about each image, for a run of task=answer")
+    predict.add_argument("--text", metavar="COLUMN", help="of a table, by name or number from 1; else that of training")
+    predict.add_argument(
+        "--header",
+        choices=("auto", "true", "false"),
+        default="auto",
+        help="whether tables have a header (auto)",
+    )
     predict.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there, not to standard output")
     predict.add_argument("--json", action="store_true", help="one JSON object a line, instead of CSV")
     predict.add_argument("--top", type=int, default=1, metavar="K", help="the K likeliest classes of each (1)")

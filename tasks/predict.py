@@ -13,11 +13,13 @@ from typing import IO, Any
 
 import torch
 
+from tasks.data.columns import Header
 from tasks.data.reader import Item
 from tasks.errors import ArgumentError, must_be_positive
 from tasks.finished import Finished, open_run
 
 FINE, BAD = 0, 1
+HEADERS: dict[str, Header] = {"auto": "auto", "true": True, "false": False}
 
 Answer = tuple[Item, list[tuple[str, float]]]  # and its likeliest classes, none for a bad item
 
@@ -31,6 +33,8 @@ def predict(arguments: argparse.Namespace) -> int:
         raise ArgumentError("run", f"{arguments.run} names no classes", fits="a run of task=classify")
     if arguments.question is not None:
         run.reader.ask(arguments.question)
+    if arguments.text is not None or arguments.header != "auto":
+        run.reader.choose(arguments.text, HEADERS[arguments.header])
     top = min(arguments.top, len(run.classes))
     size = arguments.batch_size
     if from_keyboard(arguments.input):
@@ -40,9 +44,11 @@ def predict(arguments: argparse.Namespace) -> int:
     with written_to(arguments.output) as file:
         write = objects(file) if arguments.json else rows(file, top)
         for item, found in answers(run, items(run, arguments.input), top, size):
+            if item.note:
+                tell(item, item.note)
             if item.error:
                 bad += 1
-                tell(item)
+                tell(item, item.error)
             write(item, found)
     return BAD if bad else FINE
 
@@ -101,10 +107,10 @@ def objects(file: IO[str]) -> Any:
     return write
 
 
-def tell(item: Item) -> None:
-    """What is wrong with an item, on standard error."""
+def tell(item: Item, what: str) -> None:
+    """What is wrong with an item, or what was decided about it, on standard error."""
     name = item.name if len(item.name) <= 60 else f"{item.name[:57]}..."
-    text = f"{name or repr(name)}: {item.error}"
+    text = f"{name or repr(name)}: {what}"
     lines = textwrap.wrap(text, 80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
     print("\n".join(lines), file=sys.stderr)
 

@@ -4,6 +4,7 @@ import logging
 import math
 import re
 import signal
+import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -352,6 +353,8 @@ def judge(run: Any, changes: dict[str, Any]) -> dict[str, float]:
         changes: entries of the section `data` that are to differ; its facts are read anew.
     """
     composed, data = reopened(run, changes)
+    for note in data.notes:
+        print(f"note: {note}", file=sys.stderr)
     read = data.facts()
     for name in ("classes", "vocab", "image", "mask"):
         if read.get(name) != run.facts.get(name):

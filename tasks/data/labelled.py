@@ -7,8 +7,9 @@ from typing import Any, Literal
 import torch
 
 from tasks import page
+from tasks.data.columns import Given, Header
 from tasks.data.naive_bayes import naive_bayes
-from tasks.data.pairs import LABELS, TEXTS, read_rows
+from tasks.data.pairs import read_rows, wanted_labelled
 from tasks.data.sequences import HeldSequences, Part, narrowed, padded
 from tasks.data.split import PARTS, check_shares, split
 from tasks.data.text_reader import TextReader
@@ -53,7 +54,7 @@ class HeldLabelled(HeldSequences):
         check_shares(val, test)
         self.kind, self.vocab, self.length, self.val, self.test = tokenizer, vocab, length, val, test
         self.rows: dict[str, list[Row]] = {}
-        self.column: str | None = None  # what a file calls the texts
+        self.column: str | int | None = None  # of the texts in a file: its name, or its number from 1
 
     def labelled(self) -> list[Row]:
         """All texts with their labels, in an order that does not change."""
@@ -149,20 +150,23 @@ class Labelled(HeldLabelled):
 
     Args:
         path: the file.
-        text: the column, or key, of the texts; None: the first, or the one that is called text, sentence, review.
-        label: the column of the labels; None: the second, or the one that is called label, class, category.
+        text: the column, or key, of the texts, by name or by number from 1; None: the one called text, sentence,
+            review or content, else the one with the longest texts.
+        label: the column of the labels; None: the one called label, class, category, target or sentiment, else the one
+            with the fewest different values, each of which occurs again and again.
+        header: whether the first row names the columns; "auto" looks at it, and a note says what was decided.
         options: those of `HeldLabelled`.
     """
 
-    def __init__(self, path: str, *, text: str | None = None, label: str | None = None, **options: Any):
+    def __init__(self, path: str, *, text: Given = None, label: Given = None, header: Header = "auto", **options: Any):
         super().__init__(**options)
-        self.path, self.columns = Path(path).expanduser(), (text, label)
+        self.path = Path(path).expanduser()
+        self.wanted, self.header = wanted_labelled(text, label), header
 
     def labelled(self) -> list[Row]:
-        text, label = self.columns
-        rows, notes, columns = read_rows(self.path, ((text, TEXTS), (label, LABELS)))
-        self.notes += notes
-        self.column = columns[0] if isinstance(columns[0], str) else None
+        rows, notes, layout = read_rows(self.path, self.wanted, self.header)
+        self.notes += [layout.note, *notes]
+        self.column = layout.places[0] + 1 if layout.names is None else layout.names[layout.places[0]]
         return [(row[0], row[1].strip()) for row in rows]
 
 

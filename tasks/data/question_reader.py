@@ -1,7 +1,5 @@
 """An image and a question as people have them for prediction."""
 
-import csv
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tasks.data.module import TOKENIZER
+from tasks.data.pairs import read_table
 from tasks.data.picture import as_tensor, middle, opened
 from tasks.data.reader import Item, Reader
 from tasks.data.tokenizer import PAD, UNKNOWN, Tokenizer
@@ -53,13 +52,13 @@ class QuestionReader(Reader):
 
     def _table(self, path: Path) -> Iterator[Item]:
         try:
-            found = list(rows(path))
-        except (OSError, ValueError, csv.Error) as error:
-            yield Item(str(path), error=(isinstance(error, OSError) and error.strerror) or str(error))
+            found = rows(path)
+        except ArgumentError as error:
+            yield Item(str(path), error=str(error).replace(f"{path} ", ""))
             return
         for number, row in enumerate(found, 1):
             name = f"{path}[{number}]"
-            if not (isinstance(row, dict) and row.get("image") and row.get("question")):
+            if not (row.get("image") and row.get("question")):
                 yield Item(name, error="it needs an image and a question; fits: columns of these names")
             else:
                 yield self._item(name, path.parent / str(row["image"]), str(row["question"]))
@@ -97,10 +96,12 @@ class QuestionReader(Reader):
         return {"image": torch.stack(images), "question": tokens, "question_mask": tokens != PAD}
 
 
-def rows(path: Path) -> Iterator[Any]:
-    """The rows of a table as dictionaries; raises ValueError for what is none."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        if path.suffix.lower() == ".csv":
-            yield from csv.DictReader(file)
-        else:
-            yield from (json.loads(line) for line in file if line.strip())
+def rows(path: Path) -> list[dict[str, str | None]]:
+    """The rows of a table by the names of its columns, empty for a line that is none; raises ArgumentError."""
+    table = read_table(path, 2)
+    names, found = table.keys, table.rows
+    if names is None and found:
+        names, found = [(cell or "").strip() for cell in found[0][1]], found[1:]
+    named = [(line, dict(zip(names or [], cells, strict=False))) for line, cells in found]
+    bad: list[tuple[int, dict[str, str | None]]] = [(line, {}) for line, _ in table.bad]
+    return [row for _, row in sorted(named + bad, key=lambda pair: pair[0])]

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from tasks.data.columns import Header
 from tasks.errors import ArgumentError
 
 
@@ -18,11 +19,13 @@ class Item:
         name: what people call it: a path, a text, `FILE.npz:x_test[12]`.
         sample: what `Reader.batch` takes; None where there is an error.
         error: why it cannot be judged.
+        note: what was decided about it, for standard error.
     """
 
     name: str
     sample: Any = None
     error: str | None = None
+    note: str | None = None
 
 
 class Reader:
@@ -43,6 +46,10 @@ class Reader:
     def ask(self, question: str) -> None:
         """Take the question that goes with every item; raises ArgumentError where the data have none."""
         raise ArgumentError("question", "this run answers no questions", fits="a run of task=answer")
+
+    def choose(self, text: str | None, header: Header) -> None:
+        """Take the column of the texts and whether tables have a header; raises ArgumentError where there are none."""
+        raise ArgumentError("text", "this run reads no tables of texts", fits="a run of data=labelled")
 
     def items(self, given: str) -> Iterator[Item]:
         """What an argument stands for: a file, a folder with many, a text. In an order that does not change."""

@@ -2,18 +2,20 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from tasks.data.pairs import TEXTS, Row, chosen, column_names, parsed, read_text
+from tasks.data.columns import Header, Layout, Wanted, find_layout
+from tasks.data.pairs import TEXTS, read_table, read_text
 from tasks.data.reader import Item, Reader, existing
 from tasks.data.sequences import padded
+from tasks.data.table import TABLES, Table
 from tasks.data.tokenizer import PAD, Tokenizer
 from tasks.errors import ArgumentError
 
-TABLES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson")
 LINES = (".txt", ".text")
 
 
@@ -25,15 +27,20 @@ class TextReader(Reader):
     Args:
         tokenizer: that of training.
         length: the most tokens of a text; what is longer is cut, as in training.
-        column: the column of the texts in the training file; None where it had no names.
+        column: the column of the texts in the training file: its name, or its number from 1 where it had none.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, length: int, column: str | None = None):
+    def __init__(self, tokenizer: Tokenizer, *, length: int, column: str | int | None = None):
         self.tokenizer, self.length, self.column = tokenizer, length, column
+        self.header: Header = "auto"
+        self.asked: str | None = None
 
     @classmethod
     def open(cls, place: Path, kept: dict[str, Any]) -> "TextReader":
         return cls(Tokenizer.load(place / "tokenizer.json"), **kept)
+
+    def choose(self, text: str | None, header: Header) -> None:
+        self.asked, self.header = text, header
 
     def items(self, given: str) -> Iterator[Item]:
         kind = Path(given).suffix.lower()
@@ -75,29 +82,33 @@ class TextReader(Reader):
             if path.suffix.lower() in LINES:
                 yield from self.lines(read_text(path).removesuffix("\n").split("\n"))
                 return
-            rows, bad = parsed(path)
-            column = self._column(rows)
+            table = read_table(path, 1)
+            layout = self._layout(table)
         except ArgumentError as error:
             got = f": {error.got}" if error.got else ""
             yield Item(str(path), error=error.problem.replace(f"{path} ", "").replace(f"{path}: ", "") + got)
             return
-        found: list[tuple[int, list[str] | str]] = [*bad, *chosen(rows, [column])]
+        note = f"{layout}; to overrule: --header, --text COLUMN" if layout.guessed else None
+        found: list[tuple[int, list[str] | str]] = [*table.bad, *layout.cells()]
         for line, cells in sorted(found, key=lambda pair: pair[0]):
-            yield Item(f"{path}:{line}", error=cells) if isinstance(cells, str) else self._text(cells[0])
+            item = Item(f"{path}:{line}", error=cells) if isinstance(cells, str) else self._text(cells[0])
+            yield replace(item, note=note)
+            note = None
 
-    def _column(self, rows: list[Row]) -> str | int:
-        """Where the texts stand: under the name of training, or a usual one, or first."""
-        if not rows:
+    def _layout(self, table: Table) -> Layout:
+        """Where the texts are: in the column that the user names, that of training, or the one that looks so."""
+        if not table.rows:
             raise ArgumentError("path", "an empty file")
-        names = column_names(rows)
-        known = {name.lower(): name for name in names}
-        usual = [name for name in (self.column or "", *TEXTS) if name.lower() in known]
-        if self.column in names or usual:
-            return str(self.column) if self.column in names else known[usual[0].lower()]
-        if isinstance(rows[0][1], list) and (self.column is None or len(names) == 1):
-            return 0
-        wanted = self.column or TEXTS[0]
-        raise ArgumentError("path", f"no column {wanted}", got=", ".join(name[:30] for name in names[:12]))
+        usual = (self.column.lower(), *TEXTS) if isinstance(self.column, str) else TEXTS
+        wanted = Wanted("text", self.asked, usual)
+        layout = find_layout(table, [wanted], self.header)
+        if layout.names is None and isinstance(self.column, int) and self.asked is None:
+            layout = find_layout(table, [replace(wanted, given=min(self.column, table.width))], self.header)
+        several = layout.names is not None and len(layout.names) > 1
+        if several and layout.guessed and isinstance(self.column, str):
+            names = ", ".join(name[:30] for name in layout.names or [])
+            raise ArgumentError("path", f"no column {self.column}", got=names, fix="--text COLUMN")
+        return layout
 
 
 def is_file_of_texts(path: Path) -> bool:

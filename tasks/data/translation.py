@@ -5,8 +5,9 @@ from typing import Any, Literal
 
 import torch
 
+from tasks.data.columns import Given, Header
 from tasks.data.order import generator
-from tasks.data.pairs import read_pairs
+from tasks.data.pairs import read_rows, wanted_pair
 from tasks.data.phrases import phrases
 from tasks.data.sequences import IGNORED, HeldSequences, Part, narrowed, padded
 from tasks.data.split import PARTS, check_shares
@@ -143,8 +144,10 @@ class Pairs(Translation):
 
     Args:
         path: the file.
-        source: the column, or key, of the texts to translate; None: the first, or one of that name.
+        source: the column, or key, of the texts to translate, by name or by number from 1; None: the one of that name,
+            else the first with texts.
         target: the column of the translations.
+        header: whether the first row names the columns; "auto" looks at it, and a note says what was decided.
         language: the language of the translations, for BLEU: zh, ja, ko have their own tokenizers.
         val: share of the pairs for validation.
         test: share of the pairs for the test.
@@ -155,8 +158,9 @@ class Pairs(Translation):
         self,
         *,
         path: str,
-        source: str | None = None,
-        target: str | None = None,
+        source: Given = None,
+        target: Given = None,
+        header: Header = "auto",
         language: str | None = None,
         val: float = 0.1,
         test: float = 0.1,
@@ -164,15 +168,16 @@ class Pairs(Translation):
     ):
         super().__init__(**options)
         check_shares(val, test)
-        self.path, self.columns, self.languages = Path(path).expanduser(), (source, target), (None, language)
+        self.path, self.languages = Path(path).expanduser(), (None, language)
+        self.wanted, self.header = wanted_pair(source, target), header
         self.shares = {"val": val, "test": test}
 
     def pairs(self) -> dict[str, list[tuple[str, str]]]:
-        found, notes = read_pairs(self.path, *self.columns)
-        self.notes += notes
+        found, notes, layout = read_rows(self.path, self.wanted, self.header)
+        self.notes += [layout.note, *notes]
         groups: dict[str, list[tuple[str, str]]] = {}
-        for pair in found:
-            groups.setdefault(pair[0], []).append(pair)  # one source text stays in one part
+        for source, target in found:
+            groups.setdefault(source, []).append((source, target))  # one source text stays in one part
         texts = list(groups)
         if len(texts) < 3:
             got = f"{len(texts)} different source texts"

@@ -39,8 +39,8 @@ def test_each_class_is_divided_alike_and_a_text_stays_in_one_part(tmp_path):
     for part, share in {"train": 0.7, "val": 0.2, "test": 0.1}.items():
         counts = Counter(text[-1] for text in texts[part])
         assert counts == {"a": 40 * share, "b": 40 * share, "c": 20 * share}
-    assert data.notes[0] == "50 rows repeat a text; each text stays in one part"
-    assert data.notes[1].startswith("of the test, always the commonest class (a) names 40.00%, naive Bayes ")
+    assert data.notes[1] == "50 rows repeat a text; each text stays in one part"
+    assert data.notes[2].startswith("of the test, always the commonest class (a) names 40.00%, naive Bayes ")
 
 
 def test_a_batch_is_what_the_file_says(tmp_path):
@@ -69,7 +69,7 @@ def test_classes_are_in_the_order_people_expect():
 def test_rare_classes_and_contradictions_are_told(tmp_path):
     rows = [*many(20, ["a", "b"]), ("alone", "c"), ("two", "d"), ("three", "d"), ("text 0 a", "b")]
     data = read(table(tmp_path, rows))
-    assert data.notes[:3] == [
+    assert data.notes[1:4] == [
         "1 rows repeat a text; each text stays in one part",
         "1 texts bear several labels",
         "classes with too few texts to be in every part: c (1), d (2)",
@@ -88,11 +88,19 @@ def test_rare_classes_and_contradictions_are_told(tmp_path):
         (
             "id,body\n1,one\n2,two\n3,three\n",
             {},
-            "too few texts of each class for the part val; got 4 different texts, 4",
+            "x.csv has no column of labels; got id (3 different numbers in 3 rows), body (3 ",
         ),
         ("id,body\n1,one\n", {"text": "words"}, "x.csv has no column words; fits: id, body"),
-        ("text,label\na,\nb\n", {}, "x.csv has no rows with texts; fits: one pair a line"),
-        ("text\na\nb\n", {}, "x.csv has no rows with texts; fits: one pair a line"),
+        (
+            "text,label\na,\nb\n",
+            {},
+            "x.csv has no rows with texts; got 2 lines left out: 2 (an ",
+        ),
+        (
+            "text\na\nb\n",
+            {},
+            "x.csv has no column of labels; got text (2 different ",
+        ),
         ('{"text": "a"}\n{"text": "b"}\n', {}, "x.jsonl has no column label; fits: text"),
     ],
 )

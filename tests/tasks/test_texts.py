@@ -128,8 +128,15 @@ def test_texts_with_labels(tmp_path):
         ("x.tsv", "one\ttwo\na\tb\n", ("de", None), "x.tsv has no column de; fits: one, two"),
         ("x.jsonl", '{"en": "a", "zh": "b"}\n', (), "x.jsonl has no column source; fits: en, zh"),
         ("x.csv", "", (), "x.csv is empty; fits: one pair a line"),
-        ("x.tsv", "a\n", (), "x.tsv has no rows with texts; fits: one pair a line"),
-        ("x.txt", "a\tb\n", (), "x.txt is no table of texts; got .txt; fits: .tsv .tab .csv .jsonl .ndjson"),
+        (
+            "x.tsv",
+            "a\n",
+            (),
+            "x.tsv has no column of targets; got column 1 (1 different texts in 1 rows); "
+            "columns by delimiter: comma 1, tab 1, semicolon 1, pipe 1; fits: a column of texts; "
+            "fix: data.target=COLUMN, by its name or its number from 1; data.header=true|false",
+        ),
+        ("x.txt", "a\tb\n", (), "x.txt is no table of texts; got .txt; fits: .csv .tsv .tab .jsonl .ndjson"),
         ("x.tsv", "a\0\tb\n", (), "x.tsv is not a text: a NUL byte; got line 1"),
         (
             "x.tsv",
