@@ -59,6 +59,8 @@ class Checkpoint(Base):
         self.kept: dict[str, Any] | None = None  # states before a validation, which is begun again after a stop
         self.loaded: dict[str, Any] | None = None
         self.validated = False
+        self.common = 0  # batches of a validation that every process has; those that this one has seen
+        self.seen = 0
         self.saved_at, self.saved_step = time.monotonic(), 0
         self.group: Any = None
         self.prints: dict[str, str] = {}
@@ -173,12 +175,15 @@ class Checkpoint(Base):
         self._leave(stop)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if loops.in_training(trainer):
-            self.kept = self._states(pl_module)
-
-    def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *rest: Any) -> None:
         if not loops.in_training(trainer):
             return
+        self.kept, self.seen = self._states(pl_module), 0
+        (self.common,) = self._agree([loops.validation_batches(trainer)], torch.distributed.ReduceOp.MIN)
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *rest: Any) -> None:
+        self.seen += 1
+        if not loops.in_training(trainer) or self.seen >= self.common:
+            return  # another process may have no batch after this one, and would never answer
         stop, save = self._asked(trainer, timed=False)
         if stop or save:
             self._save(trainer, pl_module, loops.Point.VALIDATION)
@@ -207,7 +212,7 @@ class Checkpoint(Base):
         if value is None:
             known = sorted(trainer.callback_metrics)
             raise MisconfigurationException(f"monitor='{self.monitor}' is not measured; there are {known}")
-        score = float(value)
+        score = trainer.strategy.broadcast(float(value))  # processes that measure apart decide together
         if not better(score, self.best_score, self.mode):
             return False
         self.best_score, self.best_epoch = score, trainer.current_epoch + 1
@@ -220,11 +225,16 @@ class Checkpoint(Base):
         stop, save = (heed.stop, heed.save) if heed is not None else (0, False)
         if timed and trainer.is_global_zero:
             save = save or self._due(trainer)
-        if trainer.world_size > 1:
-            both = torch.tensor([stop, int(save)])
-            torch.distributed.all_reduce(both, torch.distributed.ReduceOp.MAX, group=self.group)
-            stop, save = int(both[0]), bool(both[1])
-        return stop, save
+        first, wanted = self._agree([stop, int(save)], torch.distributed.ReduceOp.MAX)
+        return first, bool(wanted)
+
+    def _agree(self, numbers: list[int], how: Any) -> list[int]:
+        """The largest or smallest of each number among all processes. All must call this equally often."""
+        if self.group is None:
+            return numbers
+        found = torch.tensor(numbers)
+        torch.distributed.all_reduce(found, how, group=self.group)
+        return found.tolist()
 
     def _due(self, trainer: pl.Trainer) -> bool:
         minutes = (time.monotonic() - self.saved_at) / 60

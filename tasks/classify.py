@@ -46,14 +46,17 @@ class Classify(Task):
         self.label_smoothing, self.kind = label_smoothing, loss
         classes = self.facts["classes"]
         self.accuracy = nn.ModuleDict({f"{name}_part": MulticlassAccuracy(classes, average="micro") for name in PARTS})
-        self.train_loss = Mean()
+        self.mean_loss = nn.ModuleDict({f"{name}_part": Mean() for name in PARTS})
         self.confusion = MulticlassConfusionMatrix(classes)
         self.counts: list[list[int]] = []  # of the test: true class, predicted class
         self.predictions: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def train_metrics(self) -> dict[str, Metric]:
-        accuracy: Any = self.accuracy["train_part"]
-        return {"loss": self.train_loss, "accuracy": accuracy}
+        return self.judged("train")
+
+    def judged(self, part: str) -> dict[str, Metric]:
+        measured: Any = {"loss": self.mean_loss, "accuracy": self.accuracy}
+        return {name: by_part[f"{part}_part"] for name, by_part in measured.items()}
 
     def training_step(self, batch: dict[str, Tensor], number: int) -> Tensor:
         logits = self(batch)
@@ -80,10 +83,12 @@ class Classify(Task):
         self.predictions.append((batch["index"].cpu(), batch["label"].cpu(), logits.float().softmax(1).cpu()))
 
     def on_test_start(self) -> None:
+        super().on_test_start()
         self.predictions.clear()
         self.confusion.reset()
 
     def on_test_epoch_end(self) -> None:
+        super().on_test_epoch_end()
         self.counts = self.confusion.compute().int().tolist()  # every process takes part in the sum
         self.predictions = self.gathered(self.predictions)
 
@@ -110,14 +115,9 @@ class Classify(Task):
         return [text_sample(inputs, data, f"{data.classes[true]}, test sample {place}") for inputs, place, true in rows]
 
     def _judge(self, part: str, logits: Tensor, label: Tensor, loss: Tensor) -> None:
-        metric: Any = self.accuracy[f"{part}_part"]
-        metric.update(logits, label)
-        if part == "train":
-            self.train_loss.update(loss.detach(), len(label))
-            return
-        options: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": len(label)}
-        self.log(f"{part}/loss", loss.detach(), sync_dist=True, **options)
-        self.log(f"{part}/accuracy", metric, **options)
+        measured = self.judged(part)
+        measured["accuracy"].update(logits, label)
+        measured["loss"].update(loss.detach(), len(label))
 
 
 def text_sample(inputs: dict[str, Tensor], data: Any, title: str) -> Sample:

@@ -6,6 +6,7 @@ at four points only, with counters as Lightning needs them there. Read and teste
 """
 
 import enum
+import math
 from typing import Any
 
 import pytorch_lightning as pl
@@ -38,6 +39,12 @@ def validates_next(trainer: pl.Trainer) -> bool:
     """Whether a validation follows the batch that has just been learned from."""
     fetcher = trainer.fit_loop._data_fetcher
     return fetcher is not None and trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher)
+
+
+def validation_batches(trainer: pl.Trainer) -> int:
+    """How many batches a validation has for this process; 0 where nobody knows."""
+    count = sum(trainer.num_val_batches)
+    return 0 if math.isinf(count) else int(count)
 
 
 def epoch_ends_next(trainer: pl.Trainer) -> bool:

@@ -24,6 +24,7 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+from torch.nn.parallel import DistributedDataParallel
 
 from blocks.graph import Columns, ConfigError, Divided, Problem, divide, repeats
 from tasks.parallel_state import as_one, by_name, kind_of
@@ -164,6 +165,25 @@ def check(network: Any, trainer: pl.Trainer) -> None:
         raise ConfigError([Problem(text, path="trainer.tensor_parallel_size", got=got, fits=fits)])
     if together > 1:
         divide(network, together)
+
+
+def begin_evaluation(trainer: pl.Trainer) -> None:
+    """Give all processes the buffers of the first one, e.g. the statistics of batch norm, before a validation or test.
+
+    `DistributedDataParallel` would do so in every forward pass, and wait for a process that has one batch less.
+    """
+    if trainer.world_size == 1 or isinstance(trainer.strategy, Parallel):
+        return
+    for buffer in trainer.lightning_module.buffers():
+        torch.distributed.broadcast(buffer, 0)
+    if isinstance(trainer.strategy.model, DistributedDataParallel):
+        trainer.strategy.model.require_forward_param_sync = False
+
+
+def end_evaluation(trainer: pl.Trainer) -> None:
+    """Let training share buffers in every forward pass again."""
+    if isinstance(trainer.strategy.model, DistributedDataParallel):
+        trainer.strategy.model.require_forward_param_sync = True
 
 
 def clip_norm(parameters: Iterable[nn.Parameter], most: float) -> Tensor:

@@ -145,6 +145,7 @@ def learn(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
     check_task(composed, task, data)
     trainer = make_trainer(composed, place)
     parallel.check(network, trainer)
+    check_processes(composed, trainer, data.sizes()["train"])
     parameters = sum(parameter.numel() for parameter in network.parameters())
     record.add(choices=composed.choices, macs=macs)
     record.add(facts=facts, samples=data.sizes(), notes=data.notes, parameters=parameters, machine=folder.machine())
@@ -288,6 +289,18 @@ def check_task(composed: Any, task: Any, data: Any) -> None:
         raise ConfigError([config.told(composed, ("task",), error)]) from error
 
 
+def check_processes(composed: Any, trainer: pl.Trainer, samples: int) -> None:
+    """Raise a ConfigError where several processes train with less than a sample for each, or tune."""
+    count = trainer.world_size
+    if samples < count // parallel.copies(trainer):
+        text, got = "each process needs a sample of the training part", f"{count} processes, {samples} samples"
+        fix = f"trainer.devices={samples}, or more data"
+        raise ConfigError([config.problem(composed, ("trainer", "devices"), text, got=got, fix=fix)])
+    if count > 1 and composed.config.get("tune"):  # one that runs out of memory would leave the others waiting
+        text, got = "the batch size is tuned on one device", f"tune=true with {count} processes"
+        raise ConfigError([config.problem(composed, ("tune",), text, got=got, fix="tune=true trainer.devices=1")])
+
+
 def make_trainer(composed: Any, place: Path) -> pl.Trainer:
     """Lightning's trainer with the callbacks and loggers of the configuration."""
     made = {
@@ -336,6 +349,8 @@ def uninterrupted(step: Any, *arguments: Any, **options: Any) -> Any:
         with warnings.catch_warnings():
             # Lightning 2.6 asks torch 2.13 for a class it has deprecated; nothing a user could do
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+            # of a process without a sample, which adds nothing to the sums of the others
+            warnings.filterwarnings("ignore", message="The ``compute`` method of metric .* was called before")
             warnings.filterwarnings("ignore", message="You defined a `validation_step` but have no `val_dataloader`")
             return step(*arguments, **options)
     except SystemExit as error:

@@ -14,7 +14,7 @@ from tasks import loops
 from tasks.finite import NotFiniteError, Watch, first_wrong
 from tasks.nodes import in_shards
 from tasks.optimizer import Cosine, optimise
-from tasks.parallel import Parallel, clip_norm, copies
+from tasks.parallel import Parallel, begin_evaluation, clip_norm, copies, end_evaluation
 from tasks.sample import SAMPLES, Sample
 from tasks.share import Share
 
@@ -94,6 +94,24 @@ class Task(pl.LightningModule):
         for name, metric in self.train_metrics().items():
             self.log(f"train/{name}", metric, on_step=False, on_epoch=True)
 
+    def judged(self, part: str) -> Mapping[str, Metric]:
+        """What is measured over the part "val" or "test", by name.
+
+        Logged when the part is over, so that a process without a batch takes part in the sums of all processes.
+        """
+        return {}
+
+    def begin_part(self, part: str) -> None:
+        """Begin to measure a part anew, with the same buffers in all processes."""
+        begin_evaluation(self.trainer)
+        for metric in self.judged(part).values():
+            metric.reset()
+
+    def log_part(self, part: str) -> None:
+        """Hand what is measured over a part to Lightning."""
+        for name, metric in self.judged(part).items():
+            self.log(f"{part}/{name}", metric, on_step=False, on_epoch=True)
+
     def watch(self, loss: Tensor, count: Tensor | int = 1) -> Tensor:
         """The loss with what blocks add to it; remembers whether all were finite, without waiting for a GPU.
 
@@ -147,8 +165,23 @@ class Task(pl.LightningModule):
     def on_train_start(self) -> None:
         self.share = Share()
 
+    def on_validation_start(self) -> None:
+        self.begin_part("val")
+
     def on_validation_epoch_start(self) -> None:
         self.must_be_finite()  # before a checkpoint is written
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_part("val")
+
+    def on_validation_end(self) -> None:
+        end_evaluation(self.trainer)
+
+    def on_test_start(self) -> None:
+        self.begin_part("test")
+
+    def on_test_epoch_end(self) -> None:
+        self.log_part("test")
 
     def on_train_epoch_start(self) -> None:
         self.steps_here = 0

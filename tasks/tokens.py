@@ -73,7 +73,10 @@ class Tokens(Task):
             raise ArgumentError("check_causal", problem, got=got, fix=fix)
 
     def train_metrics(self) -> dict[str, Metric]:
-        return {name: self.metric(name, "train") for name in ("loss", "accuracy", "exact")}
+        return self.judged("train")
+
+    def judged(self, part: str) -> dict[str, Metric]:
+        return {name: self.metric(name, part) for name in ("loss", "accuracy", "exact")}
 
     def training_step(self, batch: dict[str, Tensor], number: int) -> Tensor:
         judged = self.vocabulary(self.inputs(batch), batch["label"], self.label_smoothing)
@@ -117,10 +120,7 @@ class Tokens(Task):
             "exact": ((right | ~asked).all(1).float().mean(), len(label)),
         }
         for name, (value, weight) in measured.items():
-            metric = self.metric(name, part)
-            metric.update(value, weight)
-            if part != "train":
-                self.log(f"{part}/{name}", metric, on_step=False, on_epoch=True, batch_size=len(label))
+            self.metric(name, part).update(value, weight)
 
     def metric(self, name: str, part: str) -> Any:
         """One of `loss`, `accuracy`, `exact` for a part."""
@@ -128,6 +128,7 @@ class Tokens(Task):
         return measures[f"{part}_part"]
 
     def on_test_start(self) -> None:
+        super().on_test_start()
         self.examples.clear()
 
     def sections(self, place: Path, data: Any) -> list[tuple[str, str]]:
@@ -170,6 +171,7 @@ class Language(Tokens):
         self.headline = "accuracy" if self.masked else "bits_per_character"
 
     def on_test_epoch_end(self) -> None:
+        super().on_test_epoch_end()
         loss = float(self.metric("loss", "test").compute())
         perplexity = math.exp(min(loss, 700))
         if self.masked:

@@ -77,6 +77,7 @@ class Translate(Tokens):
         self.speaker = None  # the weights may be others than the last time: the cache is proved again
 
     def on_test_epoch_end(self) -> None:
+        super().on_test_epoch_end()
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         said = sorted(self.gathered(self.said))
         self.texts = [(data.references[index], data.tokenizer.decode(row)) for index, row in said]

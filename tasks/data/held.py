@@ -54,6 +54,8 @@ class Batches(Resumable):
         for number in range(self.first(), len(self)):
             self.taken = number + 1
             chosen = indices[number * self.size : (number + 1) * self.size]
+            if not len(chosen):
+                return  # this process has no samples
             batch = {name: tensor.index_select(0, chosen) for name, tensor in self.tensors.items()}
             image = self._augmented(as_share(batch["image"]), number)
             yield batch | {"image": (image - self.mean) / self.std, "index": chosen}

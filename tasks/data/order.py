@@ -39,7 +39,7 @@ class Order(Sampler[tuple[int, int]]):
     def indices(self) -> Tensor:
         """This process's samples of this epoch. In training all processes get equally many."""
         if not self.shuffle:
-            return torch.arange(self.rank, self.size, self.world)
+            return torch.arange(self.size)[self.rank :: self.world]
         order = torch.randperm(self.size, generator=generator(self.seed, self.epoch))
         return order[self.rank : self.size - self.size % self.world : self.world]
 
@@ -50,7 +50,8 @@ class Order(Sampler[tuple[int, int]]):
     def __len__(self) -> int:
         if self.shuffle:
             return self.size // self.world
-        return len(range(self.rank, self.size, self.world))
+        # A process without samples reports one: Lightning would skip its validation, with all collectives in it.
+        return max(1, len(range(self.rank, self.size, self.world)))
 
 
 class Resumable:

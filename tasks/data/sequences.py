@@ -40,6 +40,8 @@ class Batches(Resumable):
         for number in range(self.first(), len(self)):
             self.taken = number + 1
             chosen = indices[number * self.size : (number + 1) * self.size]
+            if not len(chosen):
+                return  # this process has no samples
             batch = self.narrow({name: tensor.index_select(0, chosen) for name, tensor in part.items()})
             yield batch | {"index": chosen}
 
