@@ -46,12 +46,25 @@ class Nodes(Callback):
         self.before: tuple[Tensor, list[list[Tensor]]] | None = None
         self.every, self.total = 1, math.inf
 
+    def state_dict(self) -> dict[str, Any]:
+        """The rows so far and the distance of the steps, so that a resumed run has those of one that never stopped."""
+        self.rows = [(step, epoch, values.cpu()) for step, epoch, values in self.rows]
+        return {"every": self.every, "rows": [list(row) for row in self.rows]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = [(step, epoch, values) for step, epoch, values in state_dict["rows"]]
+        self.every = state_dict["every"]
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.rows, self.before = [], None
+        self.before = None
+        if trainer.global_step == 0:
+            self.rows, self.every = [], 1
         whole = trainer.is_global_zero and not in_shards(trainer)
         self.groups = grouped(pl_module.network) if whole else {}  # type: ignore[arg-type]
+        self.rows = [row for row in self.rows if row[2].shape[1] == len(self.groups)]  # not where others rest by now
         self.total = float(trainer.estimated_stepping_batches)
-        self.every = 1 if math.isinf(self.total) else max(1, math.ceil(self.total / self.samples))
+        if not math.isinf(self.total):
+            self.every = max(1, math.ceil(self.total / self.samples))
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, *rest: Any) -> None:
         step = trainer.global_step

@@ -29,7 +29,9 @@ def write(place: Path, composed: Any, record: dict[str, Any], data: Any, task: A
     (place / "curves.svg").write_text(curves)
     planned = plan(composed, record["facts"])
     kept = yaml.safe_dump(secrets.hidden(composed.config), sort_keys=False)
-    before = [("Learning curves", page.fit(curves)), *task.sections(place, data)]
+    before = [("Learning curves", page.fit(curves))]
+    if record["test"]:
+        before += task.sections(place, data)
     after = [
         ("Architecture", architecture(planned, composed.choices.get("model", "model"))),
         ("Run it again", page.code(record["command"]) + page.pairs(provenance(record))),
@@ -103,7 +105,9 @@ def architecture(planned: Plan, name: str) -> str:
 
 def score(metrics: dict[str, float], headline: str) -> tuple[str, str]:
     """The number to show largest, and its name."""
-    value = metrics.get(f"test/{headline}", float("nan"))
+    if f"test/{headline}" not in metrics:
+        return "-", "not tested"
+    value = metrics[f"test/{headline}"]
     share = headline in ("accuracy", "exact", "exact_match")
     return f"{value:.2%}" if share else f"{value:.4f}", f"test {headline.replace('_', ' ')}"
 
@@ -118,7 +122,7 @@ def summary(record: dict[str, Any]) -> list[tuple[str, str]]:
         "image": size,
         "classes": f"{record['facts'].get('classes', '')}",
         "vocabulary": f"{record['facts'].get('vocab', '')}",
-        "test loss": f"{record['test'].get('test/loss', float('nan')):.4f}",
+        "test loss": f"{record['test']['test/loss']:.4f}" if "test/loss" in record["test"] else "",
         "time": f"{record['seconds']:.0f} s",
         "seed": str(record["seed"]),
     }

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,9 +40,11 @@ from tasks.errors import ArgumentError
 from tasks.safe_file import SafeFiles
 from tasks.signals import Heed
 from tasks.step_time import StepTime
+from tasks.task import share_of_time
 
 log = logging.getLogger(__name__)
 
+CHECKPOINT, PRUNE = "tasks.checkpoint.Checkpoint", "tasks.prune.Prune"
 SECTIONS = (
     "model",
     "data",
@@ -143,7 +145,9 @@ def learn(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
     rates = take_weights(composed, network, data)
     task = make_task(composed, network, facts, rates)
     check_task(composed, task, data)
+    check_monitors(composed, task)
     trainer = make_trainer(composed, place)
+    check_schedule(composed, trainer, task.schedule)
     parallel.check(network, trainer)
     check_processes(composed, trainer, data.sizes()["train"])
     parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -166,8 +170,8 @@ def learn(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
         raise ConfigError([unmonitored(composed, str(error))]) from error
     record.add(**measured(trainer))
     best, epoch = best_checkpoint(trainer)
-    metrics = uninterrupted(trainer.test, task, datamodule=data, ckpt_path=best, verbose=False)[0]
-    metrics = {name: float(value) for name, value in metrics.items()}
+    tested = uninterrupted(trainer.test, task, datamodule=data, ckpt_path=best, verbose=False)
+    metrics = {name: float(value) for found in tested for name, value in found.items()}  # none without a test batch
     spent, work = round(time.monotonic() - started, 1), round(time.process_time() - worked, 1)
     record.add(**{"status": "finished", "test": metrics, "seconds": spent, "cpu seconds": work, "ended": folder.now()})
     record.add(**{"checkpoint": relative(best, place), "best epoch": epoch})
@@ -191,7 +195,11 @@ def unmonitored(composed: Any, text: str) -> Problem:
     if not named:
         return config.problem(composed, ("trainer",), " ".join(text.split())[:300], fix="other values of the trainer")
     known = re.findall(r"'([^']+)'", text.partition("[")[2].partition("]")[0])
-    name, metric = named[0]
+    return unlogged(composed, *named[0], known)
+
+
+def unlogged(composed: Any, name: str, metric: str, known: Sequence[str]) -> Problem:
+    """A callback that watches a metric which nobody logs."""
     fits = hints.did_you_mean(metric, known) or ", ".join(known)
     return config.problem(composed, ("callbacks", name, "monitor"), "nobody logs this", got=metric, fits=fits)
 
@@ -301,6 +309,33 @@ def check_processes(composed: Any, trainer: pl.Trainer, samples: int) -> None:
         raise ConfigError([config.problem(composed, ("tune",), text, got=got, fix="tune=true trainer.devices=1")])
 
 
+def check_monitors(composed: Any, task: Any) -> None:
+    """Raise a ConfigError, before training, for a callback that watches a metric which the task does not log."""
+    if not type(task).__module__.startswith("tasks."):
+        return  # a class of the user's own may log anything; Lightning finds out after an epoch
+    known, problems = task.measured(), []
+    if not composed.config["trainer"].get("limit_val_batches", 1.0):
+        known = [name for name in known if not name.startswith("val/")]
+    for name, each in (composed.config.get("callbacks") or {}).items():
+        metric = each.get("monitor") if each else None
+        if metric is None or metric in known or each.get("strict") is False or each["_target_"] == PRUNE:
+            continue
+        if each["_target_"] == CHECKPOINT and metric in task.measured():
+            continue  # without a validation it keeps the last epoch alone
+        problems.append(unlogged(composed, name, str(metric), known))
+    if problems:
+        raise ConfigError(problems)
+
+
+def check_schedule(composed: Any, trainer: pl.Trainer, schedule: Any) -> None:
+    """Raise a ConfigError for a schedule that needs to know where the training ends where nothing ends it."""
+    endless = trainer.max_epochs == -1 and trainer.max_steps == -1 and share_of_time(trainer) is None
+    if endless and not getattr(schedule, "endless", True):
+        text, got = "this schedule needs to know where the training ends", "max_epochs=-1, max_steps=-1, no max_time"
+        fits = "trainer.max_epochs=60, trainer.max_steps=1000 or +trainer.max_time=00:01:00:00"
+        raise ConfigError([config.problem(composed, ("schedule",), text, got=got, fits=fits, fix="schedule=constant")])
+
+
 def make_trainer(composed: Any, place: Path) -> pl.Trainer:
     """Lightning's trainer with the callbacks and loggers of the configuration."""
     made = {
@@ -309,14 +344,17 @@ def make_trainer(composed: Any, place: Path) -> pl.Trainer:
         ]
         for part in ("callbacks", "logger")
     }
-    given = {
+    given: dict[str, Any] = {
         "callbacks": [*made["callbacks"], StepTime()],
         "logger": made["logger"] or False,
         "default_root_dir": str(place),
         "plugins": [SafeFiles()],
     }
+    if not any(isinstance(callback, pl.callbacks.Checkpoint) for callback in made["callbacks"]):
+        given["enable_checkpointing"] = False  # otherwise Lightning saves on its own, in a place of its own
     ours = parallel.strategy(composed.config["trainer"])
-    trainer = config.make(composed, ("trainer",), given | ours, without=(*machine.OURS, *ours))
+    without = (*machine.OURS, *ours, *(name for name in given if name == "enable_checkpointing"))
+    trainer = config.make(composed, ("trainer",), given | ours, without=without)
     loops.leave_signals_alone(trainer)
     return trainer
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Timer
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -89,6 +90,11 @@ class Task(pl.LightningModule):
         """What is measured over an epoch of training, by name; a metric outlives a stop within the epoch."""
         return {}
 
+    def measured(self) -> list[str]:
+        """The metrics of training and validation, by the names under which they are logged."""
+        found = [f"{part}/{name}" for part in ("train", "val") for name in self.train_metrics()]
+        return [*found, "train/learning rate"]
+
     def log_train_metrics(self) -> None:
         """Hand them to Lightning, once in an epoch: it keeps the objects, and asks them when the epoch is over."""
         for name, metric in self.train_metrics().items():
@@ -164,6 +170,9 @@ class Task(pl.LightningModule):
 
     def on_train_start(self) -> None:
         self.share = Share()
+        told = getattr(self.lr_schedulers(), "told", None)
+        if told and self.trainer.is_global_zero:
+            print(told, flush=True)
 
     def on_validation_start(self) -> None:
         self.begin_part("val")
@@ -201,7 +210,10 @@ class Task(pl.LightningModule):
         # With float16 the fused kernels would undo the scaling of the loss themselves, after the clipping.
         scaled = str(self.trainer.precision) == "16-mixed"
         optimizer = optimise(self.network, self.make_optimizer, self.rates, fused=not scaled)
-        schedule = self.schedule(optimizer, int(self.trainer.estimated_stepping_batches))
+        steps = self.trainer.estimated_stepping_batches
+        steps = steps if math.isinf(steps) else int(steps)
+        clock = share_of_time(self.trainer) if isinstance(self.schedule, Cosine) else None
+        schedule = self.schedule(optimizer, steps, clock) if clock else self.schedule(optimizer, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def gathered(self, found: list) -> list:
@@ -228,6 +240,22 @@ class Task(pl.LightningModule):
             + (f"  where     {where}\n" if where else "")
             + "  fix       a lower optimizer.lr, a longer schedule.warmup or trainer.gradient_clip_val=1.0 may help"
         )
+
+
+def share_of_time(trainer: pl.Trainer) -> Callable[[], float] | None:
+    """What says which share of `max_time` is over; None without such a limit."""
+    timers = [each for each in trainer.callbacks if isinstance(each, Timer)]  # type: ignore[attr-defined]
+    limits = [(timer, timer.time_remaining()) for timer in timers]
+    known = [timer for timer, left in limits if left is not None]
+    if not known:
+        return None
+    timer = known[0]
+
+    def share() -> float:
+        spent, left = timer.time_elapsed(), timer.time_remaining() or 0.0
+        return min(spent / max(spent + left, 1e-9), 1.0)
+
+    return share
 
 
 def auxiliary_loss(network: nn.Module) -> Tensor | float:

@@ -52,6 +52,7 @@ class Translate(Tokens):
         self.speaker: Speaker | None = None
         self.said: list[tuple[int, list[int]]] = []
         self.texts: list[tuple[str, str]] = []  # of the test: wanted, said
+        self.asked: list[int] = []  # the numbers of their sources
 
     def translate(self, batch: dict[str, Tensor]) -> Tensor:
         """What the network says to each source, (batch, tokens), from the start mark on."""
@@ -80,6 +81,7 @@ class Translate(Tokens):
         super().on_test_epoch_end()
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         said = sorted(self.gathered(self.said))
+        self.asked = [index for index, _ in said]
         self.texts = [(data.references[index], data.tokenizer.decode(row)) for index, row in said]
         self.log("test/perplexity", math.exp(float(self.metric("loss", "test").compute())))
         for name, value in scores(self.texts, data.languages[1]).items():
@@ -103,7 +105,7 @@ class Translate(Tokens):
         return found
 
     def sections(self, place: Path, data: Any) -> list[tuple[str, str]]:
-        sources = [data.shown(row.tolist()) for row in data.parts["test"]["source"]]
+        sources = [data.shown(data.parts["test"]["source"][index].tolist()) for index in self.asked]
         rows = [[source, *pair] for source, pair in zip(sources, self.texts, strict=True)]
         wrong = [row for row in rows if row[1] != row[2]]
         head = ["source", "wanted", "said"]

@@ -1,3 +1,4 @@
+import math
 from functools import partial
 
 import pytest
@@ -9,7 +10,7 @@ from torch.distributed.tensor import distribute_module
 from blocks.graph import assemble, compose
 from tasks import optimizer
 from tasks.errors import ArgumentError
-from tasks.optimizer import Constant, Cosine
+from tasks.optimizer import Constant, Cosine, InverseSquareRoot
 
 
 def names(network, wanted):
@@ -86,6 +87,64 @@ def test_torch_steps_through_the_same_factors():
         assert made.param_groups[0]["lr"] == pytest.approx(3.0 * schedule.factor(step, 7))
         made.step()
         scheduler.step()
+
+
+def further(schedule, before, after):
+    """The rates of a run of `before` steps that is resumed to make `after`."""
+    rates, kept = [], []
+    for steps in (before, after):
+        made = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+        scheduler = schedule(made, steps)
+        if kept:
+            made.load_state_dict(kept[0])
+            scheduler.load_state_dict(kept[1])
+        while len(rates) < steps:
+            rates.append(made.param_groups[0]["lr"])
+            made.step()
+            scheduler.step()
+        kept = [made.state_dict(), scheduler.state_dict()]
+    return rates, scheduler.told
+
+
+def test_a_run_that_goes_further_follows_the_curve_of_all_steps_from_its_first_step_on():
+    schedule = Cosine(warmup=0.0, final=0.1)
+    rates, told = further(schedule, 10, 20)
+    assert rates[10:] == pytest.approx([schedule.factor(step, 20) for step in range(10, 20)])
+    assert "learning rate 0.513, before 0.1, 5 times as high; schedule.rewarm=0.1" in told
+
+
+@pytest.mark.parametrize("kind", [Cosine, InverseSquareRoot])
+def test_a_run_that_goes_further_may_warm_up_again(kind):
+    rates, told = further(kind(warmup=0.0, rewarm=0.4), 10, 20)
+    assert rates[10:14] == sorted(rates[10:14])
+    assert rates[13] == 1.0
+    assert rates[13:] == sorted(rates[13:], reverse=True)
+    assert rates[10] - rates[9] <= 0.26  # no jump
+    assert "rises to 1 and falls again (schedule.rewarm=0.4)" in told
+
+
+def test_a_schedule_says_nothing_where_the_end_stays():
+    schedule = Cosine(warmup=0.2, final=0.1)
+    rates, told = further(schedule, 10, 10)
+    assert told is None
+    assert rates == pytest.approx([schedule.factor(step, 10) for step in range(10)])
+
+
+def test_a_schedule_follows_the_clock_where_time_ends_the_run_first():
+    made, passed = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0), [0.0]
+    schedule = Cosine(warmup=0.0, final=0.1)
+    scheduler = schedule(made, math.inf, lambda: passed[0])
+    for passed[0], rate in ((0.5, 0.55), (1.0, 0.1)):
+        made.step()
+        scheduler.step()
+        assert made.param_groups[0]["lr"] == pytest.approx(rate, abs=1e-3)
+    rates, passed[0] = [], 0.0
+    few = schedule(torch.optim.SGD(made.param_groups[0]["params"], lr=1.0), 1000, lambda: passed[0])
+    for _ in range(1000):  # the steps are over long before the time
+        rates.append(few.get_last_lr()[0])
+        few.optimizer.step()
+        few.step()
+    assert rates == pytest.approx([schedule.factor(step, 1000) for step in range(1000)], abs=2e-3)
 
 
 def test_a_constant_schedule_stays():

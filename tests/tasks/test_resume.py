@@ -1,5 +1,7 @@
 import json
 import math
+import re
+import shutil
 import signal
 
 import pytest
@@ -21,8 +23,8 @@ SMALL = [
 ]
 
 
-def learn(place, *words):
-    words = [*SMALL, *words]
+def learn(place, *words, small=SMALL):
+    words = [*small, *words]
     composed = compose(words)
     known = folder.identity(composed.config, resume.remembered(words), place)
     run.train(composed, place, folder.Record(place, resumed=(place / folder.RECORD).is_file(), **known))
@@ -236,6 +238,45 @@ def test_any_number_is_better_than_none(mode, scores, kept):
 
 def test_a_first_validation_that_is_no_number_is_not_the_best_for_ever(tmp_path, monkeypatch):
     losses = iter([math.nan, 0.9, 0.5, 0.7])
+    monkeypatch.setattr(Classify, "measured", lambda self: ["val/score"])
     monkeypatch.setattr(Classify, "on_validation_epoch_end", lambda self: self.log("val/score", next(losses)))
     learn(tmp_path, "trainer.max_epochs=4", "trainer.val_check_interval=7", "callbacks.checkpoint.monitor=val/score")
     assert json.loads((tmp_path / "run.json").read_text())["best epoch"] == 3
+
+
+def test_what_is_shown_of_a_resumed_run_is_what_is_shown_of_one_nobody_touched(tmp_path, monkeypatch):
+    words = [word for word in SMALL if word != "callbacks.nodes=null"] + ["callbacks.nodes.samples=5"]
+    learn(tmp_path / "whole", small=words)
+    save, saved = checkpoint.Checkpoint._save, []
+
+    def die(self, *given, **options):
+        save(self, *given, **options)
+        saved.append(1)
+        if len(saved) == 12:  # in the second epoch
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(checkpoint.Checkpoint, "_save", die)
+    place = tmp_path / "again"
+    with pytest.raises(ZeroDivisionError):
+        learn(place, small=words)
+    monkeypatch.undo()
+    learn(place, f"resume='{place}'", small=words)
+    for name in ("nodes.csv", "gradients.svg", "updates.svg", "curves.svg", "predictions.csv"):
+        assert (tmp_path / "whole" / name).read_text() == (place / name).read_text(), name
+    pages = [re.split("Run it again", (path / "report.html").read_text())[0] for path in (tmp_path / "whole", place)]
+    ours, theirs = (re.sub(r"\d+ s\b", "", page) for page in pages)
+    assert ours == theirs
+
+
+@pytest.mark.parametrize(("words", "text"), [
+    ([], r"schedule  step 15, .* rate 0.00171, before 3e-05, 57 times as high; schedule.rewarm=0.1 lets it rise"),
+    (["schedule.rewarm=0.5"], r"before 3e-05; rises to 0.003 and falls again \(schedule.rewarm=0.5\)"),
+])  # fmt: skip
+def test_a_run_that_goes_further_says_what_its_rate_does(whole, tmp_path, capsys, words, text):
+    place = tmp_path / "further"
+    shutil.copytree(whole, place)
+    learn(place, f"resume='{place}'", "trainer.max_epochs=4", *words)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("schedule")]
+    assert re.search(text, line)
+    learn(place, f"resume='{place}'", "trainer.max_epochs=4", *words)  # a second time nothing is left to be said
+    assert "schedule  step" not in capsys.readouterr().out

@@ -5,9 +5,9 @@
     python -m tests.trust.kills --count 40 --stock    the same kills for a script with Lightning's own means
 
 Each run is killed with SIGKILL up to four times, at random moments, in a batch of a validation or between two writes of
-a save, and then left to finish. Its checkpoints (weights and the states of the optimiser) and its metrics.csv (all but
-the seconds) must then equal those of the untouched run. `--forget` leaves the random states out of a resume, to see
-that the comparison notices.
+a save, and then left to finish. Its checkpoints (weights and the states of the optimiser), its metrics.csv (all but the
+seconds), nodes.csv and the pictures of it must then equal those of the untouched run. `--forget` leaves the random
+states out of a resume, to see that the comparison notices.
 """
 
 import argparse
@@ -116,6 +116,7 @@ class Result:
     saving: int = 0  # kills that left a half-written file behind
     unequal: int = 0  # tensors
     rows: bool = True  # whether metrics.csv is the same
+    nodes: bool = True  # whether nodes.csv and its pictures are the same
     status: int | None = 0
 
 
@@ -186,6 +187,9 @@ def compare(whole: Path, place: Path, result: Result) -> None:
             result.unequal += len(forked.unequal(one, other))
     if (whole / "metrics.csv").is_file():
         result.rows = table(whole) == table(place)
+    for name in ("nodes.csv", "gradients.svg", "updates.svg"):
+        if (whole / name).is_file():
+            result.nodes &= (place / name).is_file() and (whole / name).read_bytes() == (place / name).read_bytes()
 
 
 def main() -> int:
@@ -234,9 +238,10 @@ def run_all(cases: list[tuple[str, str]], folder: Path, source: random.Random, c
                 shutil.rmtree(place)  # it was over before its first moment came: nothing can be learned from it
                 continue
             kills, saving, runs = kills + result.kills, saving + result.saving, runs + 1
-            good = result.status == 0 and not result.unequal and result.rows
+            good = result.status == 0 and not result.unequal and result.rows and result.nodes
             equal += good
-            told = "equal" if good else f"status {result.status}, {result.unequal} tensors differ, rows {result.rows}"
+            differ = f"{result.unequal} tensors differ, rows {result.rows}, nodes {result.nodes}"
+            told = "equal" if good else f"status {result.status}, {differ}"
             print(f"{family + ' ' + setting:34}{result.kills:6}{result.saving:8}  {told}", flush=True)
             if good:
                 shutil.rmtree(place)
