@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,7 +45,7 @@ def predict(arguments: argparse.Namespace) -> int:
     with written_to(arguments.output) as file:
         write = objects(file) if arguments.json else rows(file, top)
         for item, found in answers(run, items(run, arguments.input), top, size):
-            if item.note:
+            if item.note and not item.error:
                 tell(item, item.note)
             if item.error:
                 bad += 1
@@ -56,7 +57,11 @@ def predict(arguments: argparse.Namespace) -> int:
 def items(run: Finished, given: list[str]) -> Iterator[Item]:
     """The items of all arguments, and of standard input where `-` or nothing is given."""
     for text in given or ["-"]:
-        yield from run.reader.lines(sys.stdin) if text == "-" else run.reader.items(text)
+        found = run.reader.lines(sys.stdin) if text == "-" else run.reader.items(text)
+        try:
+            yield from found
+        except (OSError, ValueError, RuntimeError) as error:  # a file that goes away, a folder that may not be read
+            yield Item(text, error=str(error).splitlines()[0] if str(error) else type(error).__name__)
 
 
 def answers(run: Finished, given: Iterable[Item], top: int, size: int) -> Iterator[Answer]:
@@ -64,7 +69,16 @@ def answers(run: Finished, given: Iterable[Item], top: int, size: int) -> Iterat
     given = iter(given)
     while chunk := list(itertools.islice(given, size)):
         good = [item.sample for item in chunk if not item.error]
-        found = iter(likeliest(run, good, top) if good else [])
+        try:
+            found = iter(likeliest(run, good, top) if good else [])
+        except (ValueError, RuntimeError) as error:
+            if len(chunk) > 1:  # one of them: each alone, so that the others have their rows
+                for item in chunk:
+                    yield from answers(run, [item], top, 1)
+            else:
+                why = f"the network fails: {error}".splitlines()[0]
+                yield replace(chunk[0], error=why), []
+            continue
         for item in chunk:
             yield item, [] if item.error else next(found)
 

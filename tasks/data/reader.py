@@ -69,6 +69,13 @@ def existing(given: str) -> Path | None:
     """The file or folder of a name; None where there is none, as for a text that is no name at all."""
     try:
         path = Path(given).expanduser()
-        return path if given.strip() and path.exists() else None  # nothing would be the folder where we stand
+        fit = given.strip() and not is_root(path) and path.exists()  # nothing would be the folder where we stand
+        return path if fit else None
     except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, no such user
         return None
+
+
+def is_root(path: Path) -> bool:
+    """Whether a path is the root of a file system or a drive, below which nobody means to read everything."""
+    full = path.resolve()
+    return full == full.parent

@@ -46,8 +46,11 @@ class TextReader(Reader):
         kind = Path(given).suffix.lower()
         path = existing(given) if kind or "/" in given or os.sep in given else None
         if path is None:
-            looks_like_a_file = kind in (*TABLES, *LINES) and not any(map(str.isspace, given))
-            yield Item(given, error="no such file") if looks_like_a_file else self._text(given)
+            item = self._text(given)
+            looks_like_a_path = kind in (*TABLES, *LINES) or "/" in given or os.sep in given
+            if looks_like_a_path and item.error is None and not any(map(str.isspace, given)):
+                item = replace(item, note="no such file or folder, so it is judged as a text")
+            yield item
         elif path.is_dir():
             files = [file for file in sorted(path.rglob("*")) if is_file_of_texts(file)]
             for file in files:

@@ -178,7 +178,12 @@ def test_arguments_are_texts_unless_they_name_a_file(tmp_path, monkeypatch):
     assert items(" ") == [(" ", "an empty text")]
     assert items("a" * 5000) == [("a" * 5000, "aaaaa")]
     assert items("~nobody/ab") == [("~nobody/ab", "b")]
-    assert items("gone.csv") == [("gone.csv", "no such file")]
+    assert items("gone.csv") == [("gone.csv", "")]
+    assert [item.note for item in TextReader(CHARACTERS, length=5).items("a/b")] == [
+        "no such file or folder, so it is judged as a text"
+    ]
+    assert [item.note for item in TextReader(CHARACTERS, length=5).items("a and/or b")] == [None]
+    assert items("/a") == [("/a", "a")]
     assert items("see a.csv") == [("see a.csv", " a")]
     (tmp_path / "abc").mkdir()
     (tmp_path / "abc" / "x.txt").write_text("ab\n\nba\n")

@@ -1,9 +1,13 @@
 """Tables as people have them: the delimiter, the header and the columns are found, or what was tried is said."""
 
 import random
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
+from tasks import predict
 from tasks.data.labelled import Labelled
 from tasks.data.pairs import read_labelled, read_pairs, read_rows, wanted_labelled, wanted_pair
 from tasks.data.text_reader import TextReader
@@ -176,3 +180,43 @@ def test_the_reader_of_a_trained_network_finds_the_texts(tmp_path, content, opti
     reader = TextReader(CHARACTERS, length=99, column=options.pop("column", None))
     reader.choose(options.get("text"), options.get("header", "auto"))
     assert [item.name for item in reader.items(str(written(tmp_path, content)))] == found
+
+
+# Every item has its row -----------------------------------------------------------------------------------------------
+
+
+class Fussy(torch.nn.Module):
+    """Fails where a batch holds the token of `z`."""
+
+    input_names = ("tokens",)
+
+    def forward(self, tokens):
+        if (tokens == CHARACTERS.encode("z")[0]).any():
+            raise RuntimeError("z is too hard")
+        return {"logits": torch.stack([tokens.float().mean(1), -tokens.float().mean(1)], 1)}
+
+
+@pytest.mark.parametrize("size", [1, 2, 64])
+def test_each_item_has_its_row(monkeypatch, tmp_path, size):
+    monkeypatch.setattr(Path, "rglob", lambda *_: pytest.fail("walks the file system"))
+    run = SimpleNamespace(reader=TextReader(CHARACTERS, length=9), network=Fussy(), classes=["p", "q"])
+    given = ["", "and/or", "caf\u00e9.csv is good", "/", "//", "/..", "xz", " ", "a", "b.csv", "a\0b", "~", "."]
+    found = list(predict.answers(run, predict.items(run, given), 1, size))
+    assert [item.name for item, _ in found] == given
+    bad = {item.name: item.error for item, _ in found if item.error}
+    assert bad == {"": "an empty text", " ": "an empty text", "xz": "the network fails: z is too hard"}
+    assert all(bool(answer) != bool(item.error) for item, answer in found)
+    noted = [item.name for item, _ in found if item.note]
+    assert noted == ["and/or", "/", "//", "/..", "b.csv"]
+
+
+def test_a_reader_that_raises_costs_one_row(tmp_path):
+    class Broken(TextReader):
+        def items(self, given):
+            if given == "gone":
+                raise PermissionError(13, "Permission denied")
+            yield from super().items(given)
+
+    run = SimpleNamespace(reader=Broken(CHARACTERS, length=9), network=Fussy(), classes=["p", "q"])
+    found = list(predict.answers(run, predict.items(run, ["a", "gone", "b"]), 1, 64))
+    assert [item.error for item, _ in found] == [None, "[Errno 13] Permission denied", None]
