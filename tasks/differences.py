@@ -6,6 +6,7 @@ from typing import Any
 from tasks.places import PLACES
 
 STARTS = ("resume", "ckpt_path", "carry_over", "runs")  # words about a start, not about the run
+SHOWN = ("model.example",)  # values that no training reads
 SETTLED = "optimizer."  # values that a checkpoint of the optimiser brings along
 
 
@@ -24,7 +25,9 @@ def of_config(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         {
             name: value
             for name, value in flat(config)
-            if name.partition(".")[0] not in STARTS and name.rpartition(".")[2] not in PLACES
+            if name.partition(".")[0] not in STARTS
+            and name.rpartition(".")[2] not in PLACES
+            and not name.startswith(SHOWN)
         }
         for config in (before, now)
     )

@@ -220,11 +220,16 @@ def read_data(composed: Any) -> Any:
         data.read()
     except ArgumentError as error:
         raise ConfigError([config.told(composed, ("data",), error)]) from error
+    check_facts(composed, data.facts())
+    return data
+
+
+def check_facts(composed: Any, read: dict[str, Any]) -> None:
+    """Raise a ConfigError where the YAML declares other facts than the data have."""
     declared = composed.config["data"].get("facts") or {}
-    problems = list(differences(composed, ("data", "facts"), declared, data.facts()))
+    problems = list(differences(composed, ("data", "facts"), declared, read))
     if problems:
         raise ConfigError(problems)
-    return data
 
 
 def differences(composed: Any, path: tuple[str, ...], declared: Any, read: Any) -> Any:
@@ -233,7 +238,7 @@ def differences(composed: Any, path: tuple[str, ...], declared: Any, read: Any) 
         for key, value in declared.items():
             if key in read:
                 yield from differences(composed, (*path, key), value, read[key])
-            elif value is not None and value != "???":
+            elif not declares_nothing(value):
                 text, fits = (
                     f"the data say nothing of {key}",
                     hints.did_you_mean(key, read) or ", ".join(map(str, read)),
@@ -244,6 +249,13 @@ def differences(composed: Any, path: tuple[str, ...], declared: Any, read: Any) 
         fix = f"{'.'.join(path)}={read}, or leave it out"
         text = "the data differ from what is declared"
         yield config.problem(composed, path, text, got=f"{name}={declared} declared, {name}={read} read", fix=fix)
+
+
+def declares_nothing(fact: Any) -> bool:
+    """Whether a declared fact states no size: `null`, or axes that are all `null`."""
+    if isinstance(fact, dict):
+        return all(size is None for axis, size in fact.items() if axis != "dtype")
+    return fact is None or fact == "???"
 
 
 def take_weights(composed: Any, network: Any, data: Any) -> dict[str, float]:

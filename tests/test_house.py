@@ -90,7 +90,7 @@ ROOMS = {
     ),
     "questions": (
         [ROOT / "blocks/__main__.py", *python_files("blocks/commands")],
-        [*PLAIN, "blocks.catalog", "blocks.errors", "blocks.graph", "blocks.commands"],
+        [*PLAIN, "blocks.catalog", "blocks.errors", "blocks.graph", "blocks.commands", "tasks.facts"],
         CONCRETE,
     ),
     "a task": (

@@ -1,9 +1,54 @@
 """Questions about an architecture: one file a command, with `arguments(parser)` and `run(chosen) -> exit status`."""
 
 import argparse
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from blocks.graph.errors import ConfigError, Problem
+from blocks.graph import ConfigError, Plan, Problem, plan
+from blocks.graph.compose import Composed
+from blocks.graph.facts import look_up_facts
+
+
+class Planner:
+    """Builds models on the meta device for the questions of one command.
+
+    Where no data are chosen, a model has the example facts of its file; where data are small, they are read. Either is
+    said in one line of standard error, once.
+    """
+
+    def __init__(self) -> None:
+        self.said: set[str] = set()
+        self.read: dict[str, dict[str, Any] | None] = {}
+
+    def __call__(self, composed: Composed, example: Mapping[str, Any] | None = None) -> Plan:
+        facts, note = look_up_facts(composed, self.facts_of, example)
+        planned = plan(composed, facts)
+        self.say(note)
+        return planned
+
+    def say(self, note: str | None) -> None:
+        """Print a line beside the answer, once."""
+        if note is not None and note not in self.said:
+            print(note, file=sys.stderr)
+            self.said.add(note)
+
+    def facts_of(self, composed: Composed) -> dict[str, Any] | None:
+        """The facts of data that are read within a second, each data set once; None for others."""
+        key = repr(composed.config.get("data"))
+        if key not in self.read:
+            restore_the_compiler()
+            from tasks.facts import read_facts
+
+            self.read[key] = read_facts(composed)
+        return self.read[key]
+
+
+def restore_the_compiler() -> None:
+    """Take away what stands in for torch's compiler (`blocks.__main__`), which Lightning imports."""
+    if not hasattr(sys.modules.get("torch._dynamo"), "__file__"):
+        sys.modules.pop("torch._dynamo", None)
 
 
 def levels(text: str) -> int:

@@ -2,6 +2,7 @@
 
 import argparse
 
+from blocks.commands import Planner
 from blocks.graph.check import check, report
 
 
@@ -13,6 +14,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Build all, print the table; 2 if any is bad."""
-    results = check(chosen.overrides, chosen.config_dir)
+    results = check(chosen.overrides, chosen.config_dir, Planner())
     print(report(results))
     return 2 if any(result.problems for result in results) else 0

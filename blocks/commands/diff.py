@@ -1,13 +1,16 @@
 """The structural difference of two models: nodes, shapes, parameters, multiply-adds."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
-from blocks.commands import write
+from blocks.commands import Planner, write
 from blocks.graph import ConfigError, Plan, compose, conf_folder, plan
+from blocks.graph.compose import Composed
 from blocks.graph.diff import Side, side
 from blocks.graph.diff_text import page, text
+from blocks.graph.facts import example_of, has_chosen
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,28 +54,46 @@ def split_side(argument: str) -> list[str]:
 def two_sides(
     sides: Sequence[str], common: Sequence[str] = (), config_dir: str | None = None
 ) -> tuple[Side, Side, str]:
-    """Both models, and the data they were composed for.
+    """Both models, and the data they were composed for, where those are none that a word chose.
 
-    Where no data is named and the default does not fit both, it is the first of `conf/data` that does.
+    Where no data are chosen, both are shown the same facts if any fit both: the example that both files state, the
+    default data, the first of `conf/data` that does, or the example of one of them.
 
     Raises:
         ConfigError: a side that fits no data.
     """
-    overrides = [[*common, *split_side(argument)] for argument in sides]
-    chosen = any(override.startswith("data=") for each in overrides for override in each)
-    attempts = [None] if chosen else [None, *sorted(file.stem for file in (conf_folder() / "data").glob("*.yaml"))]
+    words = [[*common, *split_side(argument)] for argument in sides]
+    composed = [compose(each, config_dir=config_dir) for each in words]
     first: ConfigError | None = None
-    for data in attempts:
+    for data, built in attempts(words, composed, config_dir):
         try:
-            plans = [_built([*([f"data={data}"] if data else []), *each], config_dir) for each in overrides]
+            plans = [make() for make in built]
         except ConfigError as error:
             first = first or error
             continue
         old, new = (side(label, planned) for label, planned in zip(sides, plans, strict=True))
-        return old, new, data or ""
+        return old, new, data
     assert first is not None
     raise first
 
 
-def _built(overrides: Sequence[str], config_dir: str | None) -> Plan:
-    return plan(compose(overrides, config_dir=config_dir))
+def attempts(
+    words: Sequence[list[str]], composed: Sequence[Composed], config_dir: str | None
+) -> Iterator[tuple[str, list[partial[Plan]]]]:
+    """What both models may be built for: a name for the data, and what builds each."""
+    planner = Planner()
+    own = [partial(planner, each) for each in composed]
+    examples = [example_of(each) for each in composed]
+    if any(has_chosen(each, "data") for each in composed) or examples[0] == examples[1] != {}:
+        yield "", own
+        return
+    yield "", [partial(plan, each) for each in composed]
+    for file in sorted((conf_folder() / "data").glob("*.yaml")):
+        yield file.stem, [partial(_with_data, each, file.stem, config_dir) for each in words]
+    for example in examples:
+        yield "", [partial(planner, each, example) for each in composed]
+    yield "", own
+
+
+def _with_data(words: Sequence[str], data: str, config_dir: str | None) -> Plan:
+    return plan(compose([f"data={data}", *words], config_dir=config_dir))

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from blocks.commands import levels, write
-from blocks.graph import ConfigError, Problem, compose, plan
+from blocks.commands import Planner, levels, write
+from blocks.graph import ConfigError, Problem, compose
 from blocks.graph.draw import WRITERS, draw
 
 
@@ -31,6 +31,6 @@ def run(chosen: argparse.Namespace) -> int:
                 )
             ]
         )
-    write(file, draw(plan(composed), file.suffix, title, chosen.depth), "-o")
+    write(file, draw(Planner()(composed), file.suffix, title, chosen.depth), "-o")
     print(file)
     return 0

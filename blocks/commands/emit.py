@@ -4,8 +4,8 @@ import argparse
 import shlex
 from pathlib import Path
 
-from blocks.commands import write
-from blocks.graph import ConfigError, Problem, compose, plan
+from blocks.commands import Planner, write
+from blocks.graph import ConfigError, Problem, compose
 from blocks.graph.compose import conf_folder
 from blocks.graph.emit import CannotEmit, emit, header
 
@@ -26,7 +26,7 @@ def run(chosen: argparse.Namespace) -> int:
     about = next((header(file) for file in files if file.is_file()), "")
     command = shlex.join(["python", "-m", "blocks", "emit", *chosen.overrides])
     try:
-        text = emit(plan(composed), title, command, about)
+        text = emit(Planner()(composed), title, command, about)
     except CannotEmit as error:
         problem = Problem("this model cannot be written as plain PyTorch", "the command line", got=str(error))
         raise ConfigError([problem]) from error

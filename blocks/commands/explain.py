@@ -3,8 +3,8 @@
 import argparse
 import json
 
-from blocks.commands import levels
-from blocks.graph import compose, plan
+from blocks.commands import Planner, levels
+from blocks.graph import compose
 from blocks.graph.budget import Setting, budget, text
 from blocks.graph.cost import measure
 from blocks.graph.explain import comma_separated, count_parameters, describe, table
@@ -29,7 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Compose, build on the meta device, print; the exit status."""
     composed = compose(chosen.overrides, config_dir=chosen.config_dir)
-    planned = plan(composed)
+    planned = Planner()(composed)
     if chosen.why:
         print(why(planned, chosen.why))
         return 0

@@ -4,6 +4,7 @@ import argparse
 import shlex
 from collections.abc import Sequence
 
+from blocks.commands import Planner
 from blocks.graph import ConfigError, Problem
 from blocks.graph.explain import short
 from blocks.graph.fit import Fit, fit
@@ -24,9 +25,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Solve for each combination, print a line each; the exit status."""
     key, budget, measure, overrides = read(chosen.words)
-    loader = Remembering()
+    loader, build = Remembering(), Planner()
     fits = [
-        fit(each, key, budget, measure, chosen.config_dir, loader)
+        fit(each, key, budget, measure, chosen.config_dir, loader, build)
         for each in combinations(overrides, chosen.config_dir)
     ]
     print(commands(fits, chosen.config_dir) if chosen.commands else table(fits))

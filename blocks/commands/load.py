@@ -20,10 +20,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Build the model, load the weights, print the report; the exit status."""
-    from blocks.graph import assemble, compose
+    from blocks.commands import Planner
+    from blocks.graph import compose
     from blocks.graph.weights import load_weights, save_weights
 
-    model = assemble(compose(chosen.overrides, config_dir=chosen.config_dir))
+    model = Planner()(compose(chosen.overrides, config_dir=chosen.config_dir)).materialise()
     folder = Path(chosen.config_dir) / "weights" if chosen.config_dir else None
     print(load_weights(model, chosen.weights, chosen.map, head=chosen.head, folder=folder))
     if chosen.save:

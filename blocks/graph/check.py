@@ -1,10 +1,10 @@
 """Every combination of a sweep, built on the meta device before the first run: what fits, what it costs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from blocks.graph.compose import compose, opened_hydra
+from blocks.graph.compose import Composed, compose, opened_hydra
 from blocks.graph.cost import multiply_adds
 from blocks.graph.errors import ConfigError, Problem
 from blocks.graph.explain import count_parameters, short
@@ -37,22 +37,35 @@ class Result:
     graph: int = 0
 
 
-def check(arguments: Sequence[str], config_dir: str | None = None) -> list[Result]:
+def check(
+    arguments: Sequence[str], config_dir: str | None = None, build: "Callable[[Composed], Plan] | None" = None
+) -> list[Result]:
     """Build every combination; a bad one does not stop the others.
+
+    Args:
+        build: makes the plan of a composed configuration; `blocks.graph.plan` when left out.
 
     Raises:
         ConfigError: the command line itself cannot be read.
     """
     loader, known = Remembering(), dict[Any, Any]()
     with opened_hydra():
-        return [_result(overrides, config_dir, loader, known) for overrides in combinations(arguments, config_dir)]
+        return [
+            _result(overrides, lambda words: compose(words, config_dir=config_dir, loader=loader), build, known)
+            for overrides in combinations(arguments, config_dir)
+        ]
 
 
-def _result(overrides: tuple[str, ...], config_dir: str | None, loader: Remembering, known: dict[Any, Any]) -> Result:
+def _result(
+    overrides: tuple[str, ...],
+    composed: Callable[[Sequence[str]], Composed],
+    build: "Callable[[Composed], Plan] | None",
+    known: dict[Any, Any],
+) -> Result:
     from blocks.graph import plan
 
     try:
-        planned = plan(compose(overrides, config_dir=config_dir, loader=loader))
+        planned = (build or plan)(composed(overrides))
     except ConfigError as error:
         return Result(overrides, problems=tuple(error.problems))
     parameters, macs = count_parameters(planned.model), multiply_adds(planned, known)

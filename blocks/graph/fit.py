@@ -3,13 +3,16 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import gcd
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from blocks.graph.compose import compose
+from blocks.graph.compose import Composed, compose
 from blocks.graph.cost import multiply_adds
 from blocks.graph.errors import ConfigError, Problem
 from blocks.graph.explain import count_parameters
 from blocks.graph.loader import Remembering
+
+if TYPE_CHECKING:
+    from blocks.graph import Plan
 
 LARGEST = 2**20
 START = 64  # where nothing says a number
@@ -113,6 +116,7 @@ def fit(
     measure: str = "parameters",
     config_dir: str | None = None,
     loader: Remembering | None = None,
+    build: "Callable[[Composed], Plan] | None" = None,
 ) -> Fit:
     """Solve one param of one model for a budget.
 
@@ -121,6 +125,7 @@ def fit(
         key: the param: "model.params.dim".
         budget: how many parameters, or multiply-adds for one sample.
         measure: "parameters" or "macs".
+        build: makes the plan of a composed configuration; `blocks.graph.plan` when left out.
 
     Raises:
         ConfigError: no value of the param gives a model, or the param is no whole number.
@@ -130,7 +135,7 @@ def fit(
     loader, known = loader or Remembering(), dict[Any, Any]()
 
     def built(value: int) -> tuple[int, int]:
-        planned = plan(compose([*overrides, f"{key}={value}"], config_dir=config_dir, loader=loader))
+        planned = (build or plan)(compose([*overrides, f"{key}={value}"], config_dir=config_dir, loader=loader))
         return count_parameters(planned.model), multiply_adds(planned, known)
 
     sizes: dict[int, tuple[int, int]] = {}

@@ -10,7 +10,7 @@ from blocks.graph.module import Graph
 KINDS = ("block", "use", "body", "share")
 WORDS = (*KINDS, "in", "repeat", "scan", "as", "when", "after", "expect", "outputs", "params", "holes", "initialise")
 PLACES = ("in", "repeat", "scan", "as", "when", "after", "expect")  # what belongs to a place, not to a filling
-MODEL_WORDS = ("params", "inputs", "graph", "outputs", "expect", "tie", "initialise")
+MODEL_WORDS = ("params", "inputs", "graph", "outputs", "expect", "tie", "initialise", "example")
 RESERVED = frozenset(dir(Graph)) | {"training", "graph", "code", "meta", "self", "data", "input"}
 
 

@@ -19,6 +19,8 @@ class Digits(HeldImages):
         options: those of `HeldImages`. The split is stratified and the same for every seed.
     """
 
+    quick = True
+
     def __init__(self, *, size: int = 8, **options: Any):
         super().__init__(**options)
         must_be_positive("size", size)

@@ -33,6 +33,8 @@ class Mnist1d(HeldSequences):
         Greydanus and Kobak 2020, arXiv:2011.14439.
     """
 
+    quick = True
+
     reader = SignalReader
 
     def __init__(self, *, val: float = 0.1, **options: Any):

@@ -20,6 +20,7 @@ class DataModule(pl.LightningDataModule):
     its arguments. `noun` is the column of predictions.csv that `names` fills.
     """
 
+    quick: ClassVar[bool] = False  # whether reading takes no longer than a second: made, or part of a package
     reader: ClassVar[type[Reader] | None] = None
     noun: ClassVar[str] = "file"
 

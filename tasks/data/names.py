@@ -26,6 +26,8 @@ class Names(HeldLabelled):
         options: those of `HeldLabelled`.
     """
 
+    quick = True
+
     def __init__(self, *, languages: list[str] | None = None, names: int = 800, **options: Any):
         super().__init__(**options)
         must_be_positive("names", names)

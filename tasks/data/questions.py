@@ -42,6 +42,8 @@ class Questions(HeldSequences):
         from the image as in CLEVR, Johnson et al. 2017, arXiv:1612.06890.
     """
 
+    quick = True
+
     reader = QuestionReader
     noun = "question"
 

@@ -36,6 +36,8 @@ class Recall(HeldSequences):
         and sort of Graves et al. 2014, arXiv:1410.5401, section 4.
     """
 
+    quick = True
+
     def __init__(
         self,
         *,

@@ -150,6 +150,8 @@ class Topics(HeldText):
     Args: those of `HeldText`. Its text differs a little from one version of Python to the next.
     """
 
+    quick = True
+
     def documents(self) -> list[str]:
         from pydoc_data.topics import topics
 

@@ -117,6 +117,8 @@ class Phrases(Translation):
         options: those of `Translation`.
     """
 
+    quick = True
+
     def __init__(
         self,
         *,

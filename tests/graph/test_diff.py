@@ -79,7 +79,7 @@ def test_what_does_nothing_changes_no_wiring(capsys):
 
 
 def test_data_that_fits_both_is_found_and_told(capsys):
-    assert main(["diff", "model=vit_s16", "model=vit_ti16"]) == 0
+    assert main(["diff", "model=vit", "model=vit_ti16"]) == 0
     assert capsys.readouterr().out.endswith("\nwith data=imagenet; the default data does not fit both\n")
 
 

@@ -1,0 +1,30 @@
+"""The facts of data that are small enough to be read for a question about a model."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from blocks.graph import ConfigError
+from tasks import config
+from tasks.errors import ArgumentError
+from tasks.run import check_facts
+
+LARGEST = 100_000  # samples, tokens, ...: data that ask for more take longer than a second
+
+
+def read_facts(composed: Any) -> dict[str, Any] | None:
+    """What the data say of themselves; None where reading them may take longer than a second.
+
+    Raises:
+        ConfigError: the data refuse an argument, or differ from what the YAML declares.
+    """
+    section = composed.config.get("data")
+    if not isinstance(section, Mapping) or not getattr(config.find(composed, ("data",)), "quick", False):
+        return None
+    if any(isinstance(value, int) and value > LARGEST for value in section.values()):
+        return None
+    try:
+        found: dict[str, Any] = config.make(composed, ("data",)).facts()
+    except ArgumentError as error:
+        raise ConfigError([config.told(composed, ("data",), error)]) from error
+    check_facts(composed, found)
+    return found
