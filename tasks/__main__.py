@@ -214,21 +214,11 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """The metrics of the test part, as train.py prints them."""
     import logging
 
-    import yaml
-
-    from tasks.errors import ArgumentError
+    from blocks.graph import parse_changes
     from tasks.finished import open_run
     from tasks.run import judge
 
-    changes = {}
-    for text in arguments.data:
-        key, mark, value = text.partition("=")
-        if not mark:
-            raise ArgumentError("data", "a change of the data is KEY=VALUE", got=text, fits="path=FILE")
-        try:
-            changes[key] = yaml.safe_load(value)
-        except (yaml.YAMLError, RecursionError) as error:
-            raise ArgumentError("data", "this value cannot be read", got=text[:80], fits="KEY=VALUE") from error
+    changes = parse_changes(arguments.data, "data")
     run = open_run(arguments.run, tuple(arguments.library), tuple(arguments.trust))
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # what it says of GPUs and of itself
     for name, value in judge(run, changes).items():

@@ -418,8 +418,8 @@ def judge(run: Any, changes: dict[str, Any]) -> dict[str, float]:
         changes: entries of the section `data` that are to differ; its facts are read anew.
     """
     composed, data = reopened(run, changes)
-    for note in data.notes:
-        print(f"note: {note}", file=sys.stderr)
+    if data.decided:
+        print(f"note: {data.decided}", file=sys.stderr)
     read = data.facts()
     for name in ("classes", "vocab", "image", "mask"):
         if read.get(name) != run.facts.get(name):

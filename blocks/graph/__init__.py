@@ -18,7 +18,7 @@ from blocks.graph.archive import read_archive
 from blocks.graph.assemble import Assembler
 from blocks.graph.claims import bind_parameters, finish
 from blocks.graph.compile import compile_network
-from blocks.graph.compose import Composed, compose, conf_folder
+from blocks.graph.compose import Composed, compose, conf_folder, parse_changes
 from blocks.graph.divide import Columns, Divided, divide
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, show
 from blocks.graph.growth import bounded, must_fit
@@ -263,6 +263,7 @@ __all__ = [
     "locate",
     "look",
     "overwrite",
+    "parse_changes",
     "plan",
     "prove",
     "quicken",

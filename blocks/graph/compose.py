@@ -157,6 +157,43 @@ def readable(override: str) -> str:
     return override
 
 
+def parse_changes(words: Sequence[str], section: str) -> dict[str, Any]:
+    """The values of words such as `path=FILE` or `data.path=FILE`, by key, read as `train.py` reads overrides.
+
+    Args:
+        words: of the command line.
+        section: the section of the configuration whose keys they set.
+
+    Raises:
+        ConfigError: every word that is no override, is a sweep, or is read otherwise by YAML files.
+    """
+    texts = [readable(text) for text in words]
+    good, problems = _parse(texts)
+    parsed = [parse_override(text) for text in good]
+    for override in parsed:
+        if override.is_delete() or "=" not in str(override.input_line):
+            fits = "path=FILE"
+            got = str(override.input_line)
+            problems.append(Problem(f"a change of {section} is KEY=VALUE", _line(got), fits=fits))
+    if problems:
+        raise ConfigError(problems)
+    changes: dict[str, Any] = {}
+    for override in parsed:
+        key = override.key_or_group.removeprefix(f"{section}.")
+        *parents, name = key.split(".")
+        place = changes
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[name] = plain_value(override)
+    return changes
+
+
+def plain_value(override: Override) -> Any:
+    """The value of an override as plain lists, dictionaries and texts."""
+    made = OmegaConf.create({"value": override.value()})
+    return OmegaConf.to_container(made)["value"]  # type: ignore[call-overload,index]
+
+
 def _parse(overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
     good, problems = [], []
     for text in overrides:

@@ -165,6 +165,7 @@ class Labelled(HeldLabelled):
 
     def labelled(self) -> list[Row]:
         rows, notes, layout = read_rows(self.path, self.wanted, self.header)
+        self.decided = layout.note
         self.notes += [layout.note, *notes]
         self.column = layout.places[0] + 1 if layout.names is None else layout.names[layout.places[0]]
         return [(row[0], row[1].strip()) for row in rows]

@@ -27,6 +27,7 @@ class DataModule(pl.LightningDataModule):
     def __init__(self) -> None:
         super().__init__()
         self.notes: list[str] = []  # what a user should know about the data
+        self.decided = ""  # the note that says how a table was read
         self.classes: list[str] = []  # by number, where samples have classes
         self.tokenizer: Any = None  # of a finished run, set before reading; otherwise trained on the training part
 

@@ -176,6 +176,7 @@ class Pairs(Translation):
 
     def pairs(self) -> dict[str, list[tuple[str, str]]]:
         found, notes, layout = read_rows(self.path, self.wanted, self.header)
+        self.decided = layout.note
         self.notes += [layout.note, *notes]
         groups: dict[str, list[tuple[str, str]]] = {}
         for source, target in found:
