@@ -6,6 +6,7 @@ python train.py -m model.params.depth=2,4 seed=1,2,3
 python train.py --help
 """
 
+import contextlib
 import datetime
 import os
 import sys
@@ -96,9 +97,11 @@ def typed() -> list[str]:
 def ended(error: BaseException, record: Any) -> int:
     """Tell and record how a run failed; returns the exit status."""
     from tasks import folder
+    from tasks.overseer import ProcessLostError
     from tasks.signals import Stopped
 
     interrupted = isinstance(error, (KeyboardInterrupt, Stopped))
+    silent = isinstance(error, ProcessLostError) and not folder.is_first()
     done = record is not None and record.entries["status"] == "finished"  # what failed is the report of it
     told = {"status": "interrupted"} if interrupted else {"status": "failed", "error": explain(error)}
     if record is not None:
@@ -110,7 +113,8 @@ def ended(error: BaseException, record: Any) -> int:
         return FINE if record is not None and record.quiet else error.status  # the first process speaks for all
     if interrupted:
         return INTERRUPTED
-    print(told["error"], file=sys.stderr, flush=True)
+    if not silent:  # the first process reports which one was lost
+        print(told["error"], file=sys.stderr, flush=True)
     return MISTAKE if is_mistake(error) else CRASH
 
 
@@ -243,7 +247,12 @@ def main() -> None:
     """Run, and leave with 0, 2 for a mistake in the configuration, 1 for a crash, 128 + n after signal n."""
     from hydra._internal.utils import get_args_parser
 
+    from tasks import folder
+    from tasks.parent import die_with_parent
+
     arguments = get_args_parser().parse_args()
+    if folder.is_rank():
+        die_with_parent()
     asks = (arguments.help, arguments.hydra_help, arguments.cfg, arguments.info, arguments.shell_completion)
     try:
         refuse_pickles(arguments)
@@ -260,7 +269,17 @@ def main() -> None:
         if isinstance(error, SystemExit):
             raise
         Door.status = told_at_the_door(error)
+    if Door.status and folder.is_rank():  # the way out of Python may wait for a process that is lost
+        flush()
+        os._exit(Door.status)
     sys.exit(Door.status)
+
+
+def flush() -> None:
+    """Write out what was printed, where somebody still reads it."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
 
 
 def told_at_the_door(error: BaseException) -> int:

@@ -19,6 +19,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
+from tasks.parent import die_with_parent
+
 OURS = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper", "hydra.sweep")  # what no single run reads
 PRELOADED = ["torch", "pytorch_lightning", "torchmetrics", "blocks.graph", "tasks.run"]  # once for all runs
 CRASH = 1
@@ -72,8 +74,13 @@ class ProcessLauncher(JobLauncher):
     """
 
     def __init__(self, n_jobs: int = 1):
+        from tasks.machine import EXCESS, cores
+
         if not isinstance(n_jobs, int) or n_jobs < 1:
             raise ValueError(f"hydra.launcher.n_jobs must be 1 or more, got {n_jobs}")
+        if n_jobs > EXCESS * cores():
+            most = f"at most {EXCESS} for each of the {cores()} cores of this machine"
+            raise ValueError(f"hydra.launcher.n_jobs must be {most}, got {n_jobs}")
         self.n_jobs = n_jobs
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -111,6 +118,7 @@ class ProcessLauncher(JobLauncher):
 
 def run_alone(script: str, arguments: list[str], place: str, told: Path | None) -> None:
     """Be `python SCRIPT ARGUMENTS` in the folder `place`, and leave with its exit status."""
+    die_with_parent(signal.SIGTERM)  # it saves, and `resume=true` goes on with it
     os.chdir(place)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.path.insert(0, str(Path(script).parent))

@@ -154,6 +154,10 @@ class Checkpoint(Base):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._impatient()
 
+    def _beat(self) -> None:
+        if Heed.current is not None:
+            Heed.current.beat()
+
     def _impatient(self) -> None:
         if Heed.current is not None:
             Heed.current.patient = False
@@ -161,6 +165,7 @@ class Checkpoint(Base):
     # Where a run saves ----------------------------------------------------------------------------------------------
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *rest: Any) -> None:
+        self._beat()
         if loops.accumulating(trainer):
             return  # gradients are half gathered
         stop, save = self._asked(trainer)
@@ -182,6 +187,7 @@ class Checkpoint(Base):
 
     def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *rest: Any) -> None:
         self.seen += 1
+        self._beat()
         if not loops.in_training(trainer) or self.seen >= self.common:
             return  # another process may have no batch after this one, and would never answer
         stop, save = self._asked(trainer, timed=False)
@@ -245,6 +251,14 @@ class Checkpoint(Base):
     def _save(self, trainer: pl.Trainer, module: pl.LightningModule, point: loops.Point, *, best: bool = False) -> None:
         """Raises SaveError, and leaves what was there before."""
         module.must_be_finite()  # type: ignore[operator]
+        with Heed.current.saving() if Heed.current is not None else contextlib.nullcontext():
+            self._write(trainer, point, best=best)
+        if Heed.current is not None and Heed.current.save:
+            Heed.current.save = False
+            if trainer.is_global_zero:
+                print(f"SIGUSR1: saved {LAST} at step {trainer.global_step}, going on", flush=True)
+
+    def _write(self, trainer: pl.Trainer, point: loops.Point, *, best: bool) -> None:
         self.point = point
         last = self.folder / LAST
         if trainer.is_global_zero and last.is_file():
@@ -255,10 +269,6 @@ class Checkpoint(Base):
             safe_file.link(self.folder / BEST, last)
         self.point = None
         self.saved_at, self.saved_step = time.monotonic(), trainer.global_step
-        if Heed.current is not None and Heed.current.save:
-            Heed.current.save = False
-            if trainer.is_global_zero:
-                print(f"SIGUSR1: saved {last.name} at step {trainer.global_step}, going on", flush=True)
 
     def _leave(self, stop: int) -> None:
         if stop:

@@ -9,7 +9,7 @@ from typing import Any
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from blocks.graph import ConfigError, Problem, here
-from tasks import hints, places, ranges, secrets
+from tasks import hints, machine, places, ranges, secrets
 from tasks.errors import ArgumentError
 
 # Exactly these names may stand behind `_target_`, each only in its own section. A prefix would admit too much:
@@ -238,3 +238,12 @@ def unfit(composed: Any, path: Path, value: Any, hint: Any) -> Iterator[Problem]
         yield problem(composed, path, text, got=f"{key}={value!r}", fix=fix)
     elif bound := ranges.outside(path[0], key, value):
         yield problem(composed, path, f"{key} {bound.must}", got=f"{key}={value}", fits=bound.fits)
+    else:
+        yield from excess(composed, path, value)
+
+
+def excess(composed: Any, path: Path, value: Any) -> Iterator[Problem]:
+    """A problem where a value asks for more processes, threads or machines than there are."""
+    if asked := machine.beyond(path, value, typed=places.is_typed(composed, path)):
+        text, fits = asked
+        yield problem(composed, path, text, got=f"{path[-1]}={value}", fits=fits)

@@ -41,6 +41,11 @@ def is_first() -> bool:
     return not in_step() or int(os.environ["SLURM_PROCID"]) == 0
 
 
+def is_rank() -> bool:
+    """Whether something else started this process as one of several that work on one run."""
+    return "RANK" in os.environ or "LOCAL_RANK" in os.environ or in_step()
+
+
 def started_together() -> bool:
     """Whether torchrun or SLURM started several processes with one command: none of them may choose a folder alone."""
     return in_step() or int(os.environ.get("WORLD_SIZE", 1)) > 1

@@ -15,6 +15,9 @@ from blocks.graph import compile_network, overwrite, quicken
 
 # Words of the section `trainer` that are no arguments of Lightning's Trainer.
 OURS = ("compile", "checkpoint_activations", "tensor_parallel_size", "channels_last", "threads")
+# Entries that are numbers of processes, threads or machines.
+COUNTED = (("trainer", "devices"), ("trainer", "num_nodes"), ("trainer", "threads"), ("data", "workers"))
+EXCESS = 4
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of all cores in a period, and the period
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # of mallopt, in malloc.h
 
@@ -52,6 +55,29 @@ def cores() -> int:
     if quota[0].isdigit():
         found = min(found, max(1, math.ceil(int(quota[0]) / int(quota[1]))))
     return found
+
+
+def beyond(path: tuple[str, ...], value: Any, *, typed: bool) -> tuple[str, str] | None:
+    """What an entry of the configuration asks of this machine that it does not have, and what fits; None if nothing.
+
+    Args:
+        path: where the value stands.
+        typed: it was written on the command line, which may ask for `EXCESS` times the cores.
+    """
+    text = str(value)
+    if path not in COUNTED or isinstance(value, bool) or not text.isdecimal():
+        return None
+    if path == ("trainer", "num_nodes"):
+        together = "MASTER_ADDR" in os.environ or int(os.environ.get("SLURM_NNODES", 1)) > 1
+        fits = "1; torchrun or SLURM starts several, docs/clusters.md"
+        return None if int(text) <= 1 or together else ("no processes were started on other machines", fits)
+    most = cores() * (EXCESS if typed else 1)
+    if path == ("trainer", "devices"):
+        most = max(most, torch.cuda.device_count())
+    if int(text) <= most:
+        return None
+    more = "" if typed else f", or on the command line up to {EXCESS * cores()}"
+    return f"this machine has {cores()} {'core' if cores() == 1 else 'cores'} for it", f"up to {most}{more}"
 
 
 def keep_memory() -> None:

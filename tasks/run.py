@@ -37,6 +37,7 @@ from tasks import (
 from tasks.beginning import beginning
 from tasks.data.module import READER
 from tasks.errors import ArgumentError
+from tasks.overseer import Overseer, take_over
 from tasks.safe_file import SafeFiles
 from tasks.signals import Heed
 from tasks.step_time import StepTime
@@ -91,6 +92,7 @@ def check_sections(composed: Any) -> None:
         if bound := ranges.outside("trainer", word, trainer.get(word)):
             at, got = ("trainer", word), f"{word}={trainer[word]!r}"
             problems.append(config.problem(composed, at, f"{word} {bound.must}", got=got, fits=bound.fits))
+        problems += config.excess(composed, ("trainer", word), trainer.get(word))
     for name in ("model", "data", "task", "optimizer", "trainer"):
         if not isinstance(composed.config.get(name), dict):
             text = f"the section {name} is missing"
@@ -121,7 +123,15 @@ def train(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
     Raises:
         Stopped: a signal came; what was learned until then is saved.
     """
-    with Heed(), memory.told():
+
+    def leave(status: int, text: str) -> None:
+        stopped = status > 128
+        told = {"status": "interrupted"} if stopped else {"status": "failed", "error": text}
+        record.add(**told, ended=folder.now())
+        if not record.quiet:
+            print(f"\n{text}", file=sys.stderr)
+
+    with Heed(Overseer(leave)), memory.told():
         return learn(composed, place, record)
 
 
@@ -368,6 +378,7 @@ def make_trainer(composed: Any, place: Path) -> pl.Trainer:
     without = (*machine.OURS, *ours, *(name for name in given if name == "enable_checkpointing"))
     trainer = config.make(composed, ("trainer",), given | ours, without=without)
     loops.leave_signals_alone(trainer)
+    take_over(trainer, Heed.current.overseer if Heed.current is not None else None)
     return trainer
 
 
@@ -442,7 +453,10 @@ def judge(run: Any, changes: dict[str, Any]) -> dict[str, float]:
 
 def reopened(run: Any, changes: dict[str, Any]) -> tuple[Composed, Any]:
     """The configuration of a finished run and its data, read again. Arguments: those of `judge`."""
-    composed = Composed({**run.config, "data": {**run.config["data"], **changes}}, typed={"trust": list(run.trust)})
+    kept = dict(run.config["data"])
+    if machine.beyond(("data", "workers"), kept.get("workers"), typed=False):
+        kept["workers"] = "auto"  # it was trained on a larger machine
+    composed = Composed({**run.config, "data": {**kept, **changes}}, typed={"trust": list(run.trust)})
     data = config.make(composed, ("data",), without=("facts",))
     data.restore(run.place)
     try:

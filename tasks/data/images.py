@@ -17,6 +17,7 @@ from tasks.data.picture import as_tensor, cut, middle, opened
 from tasks.data.split import PARTS, check_shares, part, split
 from tasks.data.workers import automatic, must_be_workers
 from tasks.errors import ArgumentError, must_be_one_of, must_be_positive, must_be_share
+from tasks.parent import of_worker
 
 
 class Images(DataModule):
@@ -187,6 +188,7 @@ class Images(DataModule):
             batch_size=self.batch_size,
             sampler=order,
             num_workers=workers,
+            worker_init_fn=of_worker,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
             drop_last=training and len(order) >= self.batch_size,

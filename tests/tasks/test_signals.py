@@ -1,6 +1,10 @@
 import os
+import pty
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +15,7 @@ def send(number):
     os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_signal_stops_at_once_where_nobody_waits_for_it(number, status):
     before = signal.getsignal(number)
     with pytest.raises(Stopped) as stopped, Heed():
@@ -57,3 +61,43 @@ def test_outside_of_the_main_thread_signals_stay_as_they_are():
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+def test_what_nohup_started_goes_on_when_the_terminal_is_closed():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Heed() as heed:
+            send(signal.SIGHUP)
+            assert heed.stop == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+PROGRAM = """
+import fcntl, sys, termios, time
+from tasks.signals import Heed, Stopped
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+try:
+    with Heed() as heed:
+        heed.patient = True
+        print("ready", flush=True)
+        while not heed.stop:
+            time.sleep(0.01)
+        print("saved", flush=True)
+        raise Stopped(heed.stop)
+except Stopped as stopped:
+    print("stopped", file=sys.stderr, flush=True)
+    sys.exit(stopped.status)
+"""
+
+
+def test_a_closed_terminal_stops_a_run_whose_words_nobody_reads_any_more():
+    here, there = pty.openpty()
+    place = Path(__file__).resolve().parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], cwd=place, stdin=there, stdout=there, stderr=there, start_new_session=True
+    )
+    os.close(there)
+    assert b"ready" in os.read(here, 100)
+    os.close(here)
+    assert process.wait(20) == 129

@@ -21,6 +21,7 @@ import torch
 from blocks.graph import compose
 from tasks import checkpoint, classify, folder, resume, run, tokens, translate  # noqa: F401
 from tasks.data import arrays, digits, images, recall, text, translation  # noqa: F401
+from tasks.parent import die_with_parent
 from tasks.signals import Stopped
 
 torch.set_num_threads(1)
@@ -33,6 +34,7 @@ def begin(
     *,
     processes: int = 1,
     change: Callable[[], None] | None = None,
+    changed: int = 0,
     learn: Callable[[Path, list[str]], int] | None = None,
 ) -> int:
     """Start a run, or go on with the one in `place` if it has a checkpoint; returns the process id.
@@ -40,6 +42,7 @@ def begin(
     Args:
         processes: ranks of one run, found as `torchrun` would tell them; all are of one process group.
         change: called in the new process before the run, to break something.
+        changed: the rank in which it is called.
         learn: what to run instead of Dougong.
     """
     sys.stdout.flush()
@@ -58,7 +61,7 @@ def begin(
         os.dup2(log, 1)
         os.dup2(log, 2)
         rank = several(processes) if processes > 1 else 0
-        if change is not None and rank == 0:
+        if change is not None and rank == changed:
             change()
         status = (learn or dougong)(place, list(overrides))
     except Stopped as stopped:
@@ -79,6 +82,8 @@ def several(processes: int) -> int:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
     rank = next((number for number in range(1, processes) if os.fork() == 0), 0)
+    if rank:
+        die_with_parent()
     known = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
     os.environ |= {name: str(value) for name, value in known.items()}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "trust"}

@@ -1,6 +1,12 @@
 import pytest
 
 from tests.trust.parallel import CASES, LLAMA, VIT, compare, run, weights
+from tests.trust.test_kills import harness
+
+
+def test_two_and_three_processes_measure_what_one_measures_and_end_together():
+    found = harness("ranks", "--quick")
+    assert found.returncode == 0, found.stdout + found.stderr
 
 
 @pytest.mark.slow
