@@ -18,7 +18,7 @@ from blocks.graph.archive import read_archive
 from blocks.graph.assemble import Assembler
 from blocks.graph.claims import bind_parameters, finish
 from blocks.graph.compile import compile_network
-from blocks.graph.compose import Composed, compose, conf_folder, parse_changes
+from blocks.graph.compose import Composed, compose, conf_folder, parse_changes, stated_facts
 from blocks.graph.divide import Columns, Divided, divide
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, show
 from blocks.graph.growth import bounded, must_fit
@@ -57,7 +57,15 @@ class Plan:
     def whole(self) -> "Plan":
         """The same model with the calls that do nothing, `DropPath` at rate 0 say, so that repeats stay alike."""
         before = self.assembler
-        assembler = Assembler(before.catalog, before.origin, before.facts, before.choices, before.altered, before.most)
+        assembler = Assembler(
+            before.catalog,
+            before.origin,
+            before.facts,
+            before.choices,
+            before.altered,
+            before.most,
+            before.stated,
+        )
         assembler.whole = True
         model = assembler.model(self.config)
         finish(assembler, model, self.config, [])
@@ -90,6 +98,7 @@ def plan(composed: Composed, facts: Mapping[str, Any] | None = None, library: It
     """
     config = composed.config.get("model") or {}
     known = {**((composed.config.get("data") or {}).get("facts") or {}), **(facts or {})}
+    stated = {*known, *stated_facts()}
     known = {name: _named(name, value) for name, value in known.items() if value is not None}
     choices = {
         group.removeprefix("model/"): option for group, option in composed.choices.items() if group.startswith("model/")
@@ -100,7 +109,7 @@ def plan(composed: Composed, facts: Mapping[str, Any] | None = None, library: It
         raise ConfigError(problems)
     limits = composed.typed.get("limits") or {}
     with bounded(limits.get("modules"), composed.origin(("model",))) as most:
-        assembler = Assembler(blocks, composed.origin, known, choices, composed.altered, most)
+        assembler = Assembler(blocks, composed.origin, known, choices, composed.altered, most, stated)
         model = assembler.model(config)
     finish(assembler, model, config, [path for path, origin in composed.origins.items() if origin.file is None])
     return Plan(model, assembler.rows, assembler.outputs, assembler, config, composed.origin(("model",)))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from blocks.graph.errors import did_you_mean
-from blocks.graph.expression import ExpressionError, evaluate
+from blocks.graph.expression import LARGEST, ExpressionError, evaluate, whole
 from blocks.graph.scope import MISSING, Text, word
 from blocks.graph.signature import is_union
 
@@ -19,12 +19,31 @@ def coerce(hint: Any, text: Text, name: str) -> Any:
         raise ExpressionError(
             f"{name} is missing (???)", describe(hint), f"write {name}: ... here, or give it on the command line"
         )
-    value = _read(hint, text)
+    value = _settle(_read(hint, text), hint)
     if not fits(value, hint):
-        if isinstance(value, float) and value.is_integer() and int in choices(hint):
-            raise ExpressionError(f"{name} takes a whole number", f"{int(value)}; in an expression // divides whole")
+        if isinstance(value, float) and int in choices(hint):
+            raise ExpressionError(f"{name} takes a whole number", "4 or 4.0; in an expression // divides whole")
         raise ExpressionError(f"{name} takes {describe(hint)}", _nearest(hint, value) or example(hint, name))
     return value
+
+
+def _settle(value: Any, hint: Any) -> Any:
+    """Turn exactly whole numbers into `int` where no other number is taken; raises ExpressionError for a huge one."""
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise ExpressionError("the number is too large", f"numbers up to {LARGEST:.0e}")
+    if isinstance(value, tuple | list):
+        return type(value)(_settle(item, inner) for item, inner in zip(value, _inner(hint, len(value)), strict=True))
+    kinds = choices(hint)
+    return whole(value) if int in kinds and float not in kinds else value
+
+
+def _inner(hint: Any, count: int) -> tuple[Any, ...]:
+    """The type of each item of a list or tuple of type `hint`."""
+    lists = (typing.get_args(kind) for kind in choices(hint) if (typing.get_origin(kind) or kind) in (tuple, list))
+    found = tuple(kind for kind in next(lists, ()) if kind is not Ellipsis)
+    if len(found) == count:
+        return found
+    return (found[:1] or (Any,)) * count
 
 
 def _read(hint: Any, text: Text) -> Any:

@@ -5,7 +5,7 @@ is the one definition of every shape.
 """
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -15,12 +15,21 @@ from torch import fx, nn
 
 from blocks.graph.atom import Maker, Recipe, Trouble
 from blocks.graph.errors import Origin, Problem, did_you_mean, show
-from blocks.graph.expression import ExpressionError, evaluate
+from blocks.graph.expression import ExpressionError, evaluate, whole
 from blocks.graph.growth import MODULES
 from blocks.graph.initialise import Section, Start
 from blocks.graph.inputs import add_model_input
 from blocks.graph.module import Graph
-from blocks.graph.node import arguments_of, check_input, check_name, check_node, order
+from blocks.graph.node import (
+    PLACES,
+    check_name,
+    check_node,
+    check_params,
+    check_word,
+    check_words,
+    is_outputs,
+    order,
+)
 from blocks.graph.repeat import count_innermost, repeat
 from blocks.graph.room import Input, Room, Row, Wire, show_shape
 from blocks.graph.scan import scan
@@ -28,6 +37,26 @@ from blocks.graph.scope import Scope, Text
 from blocks.graph.signature import Signature, signature_of
 from blocks.graph.site import Filling, Outputs, Path, Site, Without, axes_of, broken, mentions
 from blocks.graph.template import build_body, resolve
+
+
+def _names_of(outputs: Any, room: Room) -> dict[str, str]:
+    """What `outputs` names; raises Trouble where it names nothing, or two by one name."""
+    fits = "outputs: NODE, outputs: [a, b] or outputs: {name: NODE}"
+    if outputs is None:
+        raise Trouble(Problem("no node of this body gives anything", fix="leave the body out, too, or add a node"))
+    if not is_outputs(outputs):
+        raise Trouble(Problem("`outputs` names what is given", got=f"outputs: {show(outputs)}", fits=fits))
+    if isinstance(outputs, str):
+        return {"out": outputs}
+    if isinstance(outputs, Mapping):
+        if problem := check_words(outputs, "an output"):
+            raise Trouble(problem)
+        return dict(outputs)
+    names = [reference.partition(".")[0] for reference in outputs]
+    if len(set(names)) < len(names):
+        fix = "name each: outputs: {name: NODE}"
+        raise Trouble(Problem("two outputs have one name", got=f"outputs: {show(outputs)}", fix=fix))
+    return dict(zip(names, outputs, strict=True))
 
 
 class Assembler:
@@ -40,6 +69,7 @@ class Assembler:
         choices: slot -> name of the chosen option, for display.
         altered: the model was changed on the command line, so that the claims of its file no longer bind.
         most: how often anything is repeated, at most.
+        stated: names of facts that some data state; a name that is absent here and near one of them is a mistake.
     """
 
     def __init__(
@@ -50,9 +80,10 @@ class Assembler:
         choices: Mapping[str, str] | None = None,
         altered: bool = False,
         most: int = MODULES,
+        stated: Collection[str] = (),
     ):
         self.catalog, self.origin, self.facts, self.choices = catalog, origin, facts, choices or {}
-        self.altered, self.most = altered, most
+        self.altered, self.most, self.stated = altered, most, stated
         self.whole, self.idle = False, set[int]()  # whether calls that do nothing are kept, and which modules those are
         self.maker = Maker(self.signature)
         self.problems: list[Problem] = []
@@ -78,16 +109,19 @@ class Assembler:
         self.slots = config
         for name, raw in (config.get("params") or {}).items():
             place = (*path, "params", name)
+            if problem := check_params([name], "a param"):
+                self.tell(replace(problem, path=f"model.params.{name}"), place, "")
             around = replace(self.outermost, params=Without(self.params, {}, name), trace=[])
             self.params[name] = Text(raw, self.origin(place), around, place)
         scope = replace(self.outermost, lexical=self.params)
         room = Room("")
         for name, raw in (config.get("inputs") or {}).items():
             with self.place((*path, "inputs", name), f"inputs.{name}"):
-                if problem := check_input(name):
+                if problem := check_word(name):
                     room.add_input(f"input_{len(room.inputs)}", broken(str(name)))
+                    room.results[str(name)] = {"out": broken(str(name))}
                     raise Trouble(problem)
-                add_model_input(room, name, Text(raw, self.origin((*path, "inputs", name)), scope))
+                add_model_input(room, name, Text(raw, self.origin((*path, "inputs", name)), scope), self.stated)
         room.previous = next(iter(room.inputs.values()), None)
         outputs = self.body(room, config["graph"], (*path, "graph"), scope, config.get("outputs"), (*path, "outputs"))
         self.inputs, self.outputs, self.rows = room.inputs, outputs, room.rows
@@ -111,6 +145,9 @@ class Assembler:
     def _tell_lost(self, room: Room, name: str, anchor: str, names: list[str], path: Path) -> None:
         known = [other for other in names if other != name]
         problem = Problem(f"'after' names no node {anchor!r}", got=f"after: {anchor}", fits=did_you_mean(anchor, known))
+        if anchor == name:
+            fits = did_you_mean("", known)
+            problem = Problem(f"{name!r} cannot stand after itself", got=f"after: {anchor}", fits=fits)
         if anchor in known:
             fix = "leave `after` out at one of them"
             problem = Problem(f"{name!r} and {anchor!r} wait for each other", got=f"after: {anchor}", fix=fix)
@@ -130,27 +167,34 @@ class Assembler:
         if str(name) not in room.results:
             room.spoilt = True
             room.results[str(name)] = {"out": broken(str(name))}
-        room.previous = next(iter(room.results[str(name)].values()))
+        if name not in room.gone:
+            room.previous = next(iter(room.results[str(name)].values()))
 
     def _outputs(self, room: Room, outputs: Any, path: Path) -> Outputs:
-        if outputs is None:
-            return {"out": room.previous or broken("")}
-        if isinstance(outputs, str):
-            named = {"out": outputs}
-        elif isinstance(outputs, list):
-            named = {str(reference).partition(".")[0]: reference for reference in outputs}
-        else:
-            named = dict(outputs)
+        if outputs is None and room.previous is not None:
+            return {"out": room.previous}
+        with self.place(path, f"{room.path}.outputs".lstrip(".")):
+            return self._named_outputs(room, _names_of(outputs, room), path, isinstance(outputs, Mapping))
+        return {"out": broken("")}
+
+    def _named_outputs(self, room: Room, named: Mapping[str, str], path: Path, apart: bool) -> Outputs:
         found = {}
         for name, reference in named.items():
             found[name] = broken(str(reference))
-            place = (*path, name) if isinstance(outputs, Mapping) else path
+            place = (*path, name) if apart else path
             with self.place(place, f"{room.path}.outputs".lstrip(".")):
                 found[name] = self.read(room, reference)
+                if found[name].tensor is None and not found[name].broken:
+                    found[name] = broken(name)
+                    problem = f"the output {name!r} is an optional input, which the data does not have"
+                    raise Trouble(Problem(problem, got=f"outputs: {reference}", fits="a node"))
         return found
 
-    def close(self, room: Room, outputs: Outputs, explicit: tuple[str, ...], named: bool = False) -> Graph:
-        """Turn a finished room into a module. Inputs that nobody reads and nodes that feed nothing are told.
+    def close(
+        self, room: Room, outputs: Outputs, explicit: tuple[str, ...], named: bool = False, kept: str = ""
+    ) -> Graph:
+        """Turn a finished room into a module. Inputs that nobody reads and nodes that feed nothing are told, but for
+        the input `kept`.
 
         A model whose YAML names its outputs gives a dictionary; inside, several outputs are a tuple.
         """
@@ -163,7 +207,7 @@ class Assembler:
             if node.op == "call_function" and not node.users:
                 room.graph.erase_node(node)
         for node in list(room.graph.nodes):
-            if not node.users and node is not output:
+            if not node.users and node is not output and not (node.op == "placeholder" and node.target == kept):
                 if whole:
                     self._tell_unread(room, node, explicit)
                 if node.op == "placeholder":
@@ -200,9 +244,10 @@ class Assembler:
         if "when" in raw and not self._condition(raw["when"], scope):
             room.left_out.append(name)
             room.origins.pop(name, None)
+            if not wires:
+                room.gone.add(name)
             return {"out": wires[0] if wires else broken(name)}
-        build = scan if "scan" in raw else repeat if "repeat" in raw else Assembler.single
-        outputs = build(self, site)
+        outputs = repeat(self, site) if "repeat" in raw else self.once(site)
         if "expect" in raw:
             self._expect(site, next(iter(outputs.values())))
         return outputs
@@ -219,7 +264,7 @@ class Assembler:
             names = [str(reference).rpartition(".")[2] for reference in flow]
             return [Input(None, name, wire) for name, wire in zip(names, wires, strict=True)], None
         if isinstance(flow, Mapping):
-            for problem in filter(None, map(check_input, flow)):
+            if problem := check_words(flow, "an input"):
                 raise Trouble(problem)
             named = {str(port): self.read(room, reference, (*where, port)) for port, reference in flow.items()}
             return [Input(port, port, wire) for port, wire in named.items()], previous
@@ -229,6 +274,9 @@ class Assembler:
     def read(self, room: Room, reference: Any, path: Path | None = None) -> Wire:
         """The wire of `node` or `node.port`; raises Trouble with what there is to name."""
         wire = room.read(str(reference)) if isinstance(reference, str | int) else None
+        if wire is not None and wire.made_by in room.gone:
+            problem = f"`when` leaves out {wire.made_by!r}, which has no input that its name could stand for"
+            raise Trouble(Problem(problem, got=f"in: {reference}", fix="leave this out by the same `when`"))
         if wire is not None:
             return wire
         name, _, port = str(reference).partition(".")
@@ -256,18 +304,20 @@ class Assembler:
     def _expect(self, site: Site, wire: Wire) -> None:
         raw = site.raw["expect"]
         shape = raw.get("shape") if isinstance(raw, Mapping) else None
-        if shape is None:
+        if not isinstance(shape, list | tuple) or set(raw) != {"shape"}:
             fits = "expect: {shape: [batch, 65, 192]}"
             raise Trouble(Problem("`expect` of a node states its shape", got=f"expect: {show(raw)}", fits=fits))
-        came, wanted = show_shape(wire.shape), f"({', '.join(map(str, shape))})"
+        came, wanted = show_shape(wire.shape), f"({', '.join(show(whole(size)) for size in shape)})"
         if came != wanted:
             problem = Problem("the shape is not the one expected", got=came, fits=wanted)
             self.tell(problem, (*site.path, "expect"), site.display)
 
     # ---------------------------------------------------------------- modules
 
-    def single(self, site: Site) -> Outputs:
-        """A block, a template, a body or a shared module at one place."""
+    def once(self, site: Site) -> Outputs:
+        """A node at one place: a scan, a block, a template, a body or a shared module."""
+        if "scan" in site.raw:
+            return scan(self, site)
         if isinstance(site.raw.get("share"), str):
             return self._share(site)
         target, texts, label = resolve(self, site.filling, site.scope)
@@ -316,12 +366,13 @@ class Assembler:
 
     def _share(self, site: Site) -> Outputs:
         """Use the module at another place again, weights and all."""
-        reference, extra = site.raw["share"], list(arguments_of(site.raw))
+        reference = site.raw["share"]
+        extra = [word for word in site.raw if word != "share" and word not in PLACES]
         if extra:
             fix = f"give it where {reference!r} is defined"
             raise Trouble(Problem(f"a shared node takes no argument {extra[0]!r}", fix=fix))
+        found = self.locate(site.room, reference)
         near = site.room.below(reference)
-        found = near if near in self.modules else reference
         if found not in self.modules:
             problem, fits = f"no node {reference!r} to share, before this one", did_you_mean(reference, self.modules)
             raise Trouble(Problem(problem, got=f"share: {reference}", fits=fits))
@@ -333,6 +384,11 @@ class Assembler:
         site.room.rows.append(self.row(site, f"share: {reference}", results, []))
         return results
 
+    def locate(self, room: Room, reference: str) -> str:
+        """The path of the module that `share: reference` means in a room."""
+        near = room.below(reference)
+        return near if near in self.modules else reference
+
     def call_again(self, site: Site, target: str, outputs: Outputs, module: nn.Module | None = None) -> Outputs:
         """Call a module that exists with other inputs: it runs on the meta device as it is."""
         module = module or site.room.root.get_submodule(target)
@@ -340,6 +396,8 @@ class Assembler:
         named = {item.port: item.wire for item in site.inputs if item.port is not None}
         if named and not positional and "x" not in named and site.previous is not None:
             positional = [site.previous]
+        if any(wire.broken for wire in (*positional, *named.values())):
+            return site.broken()
         tensors, keywords = [wire.tensor for wire in positional], {key: wire.tensor for key, wire in named.items()}
         try:
             with torch.no_grad():

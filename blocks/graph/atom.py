@@ -166,7 +166,7 @@ class Maker:
         raw = dict(text.raw)
         name = raw.pop("block", None)
         if not isinstance(name, str):
-            raise Trouble(Problem("a part is {block: Name, ...}", got=repr(text.raw), source=str(text.origin)))
+            raise Trouble(Problem("a part is {block: Name, ...}", got=show(text.raw), source=str(text.origin)))
         signature = self.signature(name, text.origin)
         inner = {word: replace(text.at(axes, texts, ""), raw=value) for word, value in raw.items()}
         shared = dict(known)

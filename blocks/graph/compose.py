@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean
 from blocks.graph.loader import Loader, Remembering, parse_override
 from blocks.graph.origins import trap
 from blocks.graph.trust import FIX, WHY, distrust, environment, keep_unread, strangers, typed_words
-from blocks.yaml_rules import OF_HYDRA, Refused, conf_folder
+from blocks.yaml_rules import OF_HYDRA, Refused, check, conf_folder
 
 
 @dataclass
@@ -114,8 +115,8 @@ def compose(
         origins, traps = _origins(hydra, loader, listed.defaults, listed.config_overrides, config_name)
     origins = {path: _of_the_run(origin, strange) for path, origin in origins.items()} if strange else origins
     problems += traps
-    paths = [default.config_path for default in listed.defaults if default.config_path]
-    choices = dict(path.rpartition("/")[::2] for path in paths if "/" in path and not path.startswith("hydra/"))
+    choices = dict(map(_choice, listed.defaults))
+    choices = {group: option for group, option in choices.items() if group and not group.startswith("hydra/")}
     problems += distrust(config, origins)
     told = len(problems)
     reads = environment(config, origins, problems)
@@ -125,6 +126,22 @@ def compose(
     if problems:
         raise ConfigError(problems)
     return composed
+
+
+def _choice(default: ResultDefault) -> tuple[str, str]:
+    """Where a file is put, as a group, and its name: `residual@model.scaled: layerscale` fills `model/scaled`."""
+    group, _, option = (default.config_path or "").rpartition("/")
+    package = (default.package or "").replace(".", "/")
+    beside = "/" in group and package.rpartition("/")[0] == group.rpartition("/")[0]
+    return (package if beside else group), option
+
+
+@lru_cache(maxsize=1)
+def stated_facts() -> frozenset[str]:
+    """Names of the facts that the files of `conf/data` declare."""
+    files = (conf_folder() / "data").glob("*.yaml")
+    declared = (yaml.safe_load(check(file)).get("facts") or {} for file in files)
+    return frozenset(str(name) for facts in declared for name in facts)
 
 
 @contextmanager

@@ -118,6 +118,8 @@ def _yaml(value: Any) -> str:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {_yaml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, int) and abs(value) >= 10**70:
+        return f"a number of about {round(value.bit_length() * 0.30103):,} digits"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_yaml, value))}]"
     return str(value)

@@ -48,6 +48,11 @@ class Names(Protocol):
         """The value of `name.attribute`; raises ExpressionError."""
 
 
+def whole(value: Any) -> Any:
+    """A number such as 64.0 as the whole number that it is; any other value unchanged."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 @lru_cache(maxsize=4096)
 def parse(text: str) -> ast.expr:
     """The syntax tree of an expression; raises ExpressionError. A body that is repeated is read once."""
@@ -66,6 +71,8 @@ def evaluate(text: str, names: Names) -> Any:
     """The value of `text`, with `names` in scope; raises ExpressionError."""
     try:
         return _value(parse(text), names)
+    except RecursionError:
+        raise ExpressionError("the names refer to each other too deep, or in a circle", "a shorter chain") from None
     except (TypeError, ZeroDivisionError, OverflowError, IndexError, KeyError, ValueError) as error:
         if isinstance(error, ExpressionError):
             raise
@@ -83,9 +90,10 @@ def _value(node: ast.expr, names: Names) -> Any:
         case ast.Attribute(value=inner, attr=attribute):
             return member(_value(inner, names), ast.unparse(inner), attribute)
         case ast.Subscript(value=inner, slice=ast.Slice(lower=lower, upper=upper, step=step)):
-            return _value(inner, names)[slice(*(bound and _value(bound, names) for bound in (lower, upper, step)))]
+            bounds = (bound and whole(_value(bound, names)) for bound in (lower, upper, step))
+            return _value(inner, names)[slice(*bounds)]
         case ast.Subscript(value=inner, slice=index):
-            return _value(inner, names)[_value(index, names)]
+            return _value(inner, names)[whole(_value(index, names))]
         case ast.UnaryOp(op=op, operand=operand) if type(op) in UNARY:
             return UNARY[type(op)](_value(operand, names))
         case ast.BinOp(left=left, op=op, right=right) if type(op) in BINARY:

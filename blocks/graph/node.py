@@ -1,7 +1,8 @@
 """The words of the language, and whether a node is well formed before anything is built."""
 
 import keyword
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from blocks.graph.errors import Problem, did_you_mean, show
@@ -12,24 +13,36 @@ WORDS = (*KINDS, "in", "repeat", "scan", "as", "when", "after", "expect", "outpu
 PLACES = ("in", "repeat", "scan", "as", "when", "after", "expect")  # what belongs to a place, not to a filling
 MODEL_WORDS = ("params", "inputs", "graph", "outputs", "expect", "tie", "initialise", "example")
 RESERVED = frozenset(dir(Graph)) | {"training", "graph", "code", "meta", "self", "data", "input"}
+NAME = "a Python name: letters, digits, _; no keyword"
+COUNTERS = ("depth", "data", "params")  # what `as` may not hide
 
 
-def check_input(name: Any) -> Problem | None:
-    """Whether what flows in may bear this name: it becomes an argument of the generated `forward`."""
-    text = str(name)
-    if isinstance(name, str) and text.isidentifier() and not keyword.iskeyword(text) and text != "self":
-        return None
-    fits = "a Python name: letters, digits, _; no keyword"
-    return Problem(f"{show(name)!r} cannot name an input", fits=fits, fix="rename the input")
+def check_word(name: Any, what: str = "an input") -> Problem | None:
+    """Check the name of an input, port, state, param or counter.
+
+    It becomes an argument of generated code, so it must be a Python name which Python reads as it is written (NFKC).
+    """
+    rename = f"rename the {what.partition(' ')[2]}"
+    if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
+        return Problem(f"{show(name)!r} cannot name {what}", fits=NAME, fix=rename)
+    read = unicodedata.normalize("NFKC", name)
+    if read != name:
+        return Problem(f"{show(name)!r} cannot name {what}: Python reads it as {read!r}", fits=NAME, fix=rename)
+    if name == "self" or name.startswith("__"):
+        return Problem(f"{show(name)!r} cannot name {what}: Python uses it", fits=NAME, fix=rename)
+    return None
+
+
+def check_words(names: Iterable[Any], what: str) -> Problem | None:
+    """The first problem with the names of a mapping or list."""
+    return next(filter(None, (check_word(name, what) for name in names)), None)
 
 
 def check_name(name: Any, taken: tuple[str, ...]) -> Problem | None:
-    """Whether a node may bear this name: it becomes a Python attribute and a prefix in the state_dict."""
+    """Check the name of a node: it becomes a Python attribute and a prefix in the state_dict."""
     text = str(name)
-    if not isinstance(name, str) or not text.isidentifier() or keyword.iskeyword(text):
-        return Problem(
-            f"{name!r} cannot name a node", fits="a Python name: letters, digits, _; no keyword", fix="rename the node"
-        )
+    if text not in RESERVED and (problem := check_word(name, "a node")):
+        return problem
     if text in RESERVED or text.startswith("_"):
         return Problem(
             f"{text!r} cannot name a node: a PyTorch module uses it", fix=f"rename it, {text.strip('_')}_node say"
@@ -59,7 +72,7 @@ def check_node(raw: Any, option: bool = False) -> Problem | None:
         )
         return Problem("a node is exactly one of block, use, body, share", got=got, fits=fits)
     for word, needs in (
-        ("as", ("repeat", "scan")),
+        ("as", ("repeat",)),
         ("outputs", ("body",)),
         ("params", ("body",)),
         ("holes", ("body",)),
@@ -71,13 +84,60 @@ def check_node(raw: Any, option: bool = False) -> Problem | None:
                 got=f"{word}: {show(raw[word])}",
                 fix=f"write {needs[0]}: ... beside it, or leave it out",
             )
-    if raw.get("share") is True and "repeat" not in raw:
-        return Problem("'share: true' goes with repeat", fits="share: NODE, to use a node again")
+    if isinstance(raw.get("share"), bool) and "repeat" not in raw:
+        return Problem(f"'share: {show(raw['share'])}' goes with repeat", fits="share: NODE, to use a node again")
+    if problem := _check_values(raw):
+        return problem
     if "holes" in raw and not option:
         return Problem("only an option of a slot has holes", fix="move the body to conf/model/SLOT/NAME.yaml")
     if option and (misplaced := [word for word in PLACES if word in raw]):
         return Problem(f"{misplaced[0]!r} belongs to the node that uses this, not here", fix="move it beside `use:`")
     return None
+
+
+def _check_values(raw: Mapping[str, Any]) -> Problem | None:
+    """Whether each word of the language has a value of its kind; what needs names in reach is checked later."""
+    for word, (holds, fits) in VALUES.items():
+        if word in raw and not holds(raw[word]):
+            return Problem(f"{word!r} does not take this value", got=f"{word}: {show(raw[word])}", fits=fits)
+    if raw.get("as") in COUNTERS:
+        return Problem(f"'as: {raw['as']}' would hide what {raw['as']} means everywhere", fix="choose another name")
+    counter = check_word(raw.get("as", "layer"), "a counter")
+    params = check_params(raw.get("params"), "a param")
+    outputs = check_words(raw["outputs"], "an output") if isinstance(raw.get("outputs"), Mapping) else None
+    return counter or params or outputs or check_params(raw.get("holes"), "a hole")
+
+
+def check_params(names: Iterable[Any] | None, what: str) -> Problem | None:
+    """Check names that a node gives values to: they must be no words of the language."""
+    taken = next((name for name in names or () if name in WORDS), None)
+    if taken is not None:
+        return Problem(f"{taken!r} cannot name {what}: it is a word of the language", fix="rename it")
+    return check_words(names or (), what)
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def is_outputs(value: Any) -> bool:
+    """Whether a value can be read as `outputs`."""
+    if isinstance(value, list | Mapping):
+        items = value.values() if isinstance(value, Mapping) else value
+        return bool(value) and all(isinstance(item, str) for item in items)
+    return value is None or _is_name(value)
+
+
+VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "block": (_is_name, "block: Name"),
+    "use": (_is_name, "use: SLOT"),
+    "share": (lambda value: isinstance(value, bool) or _is_name(value), "share: NODE, or share: true beside repeat"),
+    "as": (_is_name, "as: stage"),
+    "after": (_is_name, "after: NODE"),
+    "outputs": (is_outputs, "outputs: NODE, outputs: [a, b] or outputs: {name: NODE}"),
+    "params": (lambda value: value is None or isinstance(value, Mapping), "params: {name: value}"),
+    "holes": (lambda value: value is None or isinstance(value, list | Mapping), "holes: [name]"),
+}
 
 
 def arguments_of(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from blocks.graph.arguments import coerce
 from blocks.graph.atom import Trouble
 from blocks.graph.errors import Problem, show
 from blocks.graph.expression import ExpressionError
+from blocks.graph.node import check_params
 from blocks.graph.room import Input, Room, Wire
 from blocks.graph.scope import Counter, Scope, Text, number
 from blocks.graph.site import Filling, Outputs, Path, Site, axes_of
@@ -15,26 +16,34 @@ from blocks.graph.site import Filling, Outputs, Path, Site, axes_of
 if TYPE_CHECKING:
     from blocks.graph.assemble import Assembler
 
-NOT_REPEATED = ("repeat", "in", "as", "when", "after", "expect", "share")
+NOT_REPEATED = ("repeat", "in", "as", "when", "after", "expect")
 
 
 def repeat(assembler: "Assembler", site: Site) -> Outputs:
     """Build a node as often as `repeat` says, in a room of its own; what the last one gives."""
     count, lists = repetitions(assembler, site.raw["repeat"], (*site.path, "repeat"), site.scope)
-    once = site.without(*NOT_REPEATED)
+    once, shared = site.without(*NOT_REPEATED), site.raw.get("share") is True
+    if isinstance(once.get("share"), str):
+        once["share"] = assembler.locate(site.room, once["share"])
+    elif "share" in once:
+        del once["share"]
+    if shared and lists:
+        fix = "give a number of times, or leave `share: true` out"
+        raise Trouble(Problem("one module cannot take another element of a list at each repeat", fix=fix))
     inner = Room(site.display)
-    given = inner.enter(site.inputs, site.previous)
+    given = site.enter(inner)
     flow, carried = dict(inner.inputs), next(iter(inner.inputs), None)
     outputs: Outputs = {}
     for index in range(count):
-        scope = _scope_of(assembler, site, index, count, lists, flow)
+        scope = _scope_of(assembler, site, index, count, lists, flow, shared)
+        passed = assembler.passed
         items = [Input(None if key == carried else key, key, wire) for key, wire in flow.items()]
         inner.origins[str(index)] = str(assembler.origin(site.path))
         place = Site(inner, str(index), Filling(once, site.path, scope), items, next(iter(flow.values()), None))
-        if site.raw.get("share") is True and index:
-            outputs = assembler.call_again(place, "0", outputs)
-        else:
-            outputs = assembler.single(place)
+        again = shared and index > 0
+        outputs = assembler.call_again(place, "0", outputs) if again else assembler.once(place)
+        if shared and not index:
+            assembler.passed += (assembler.passed - passed) * (count - 1)
         inner.results[str(index)] = outputs
         if any(wire.broken for wire in outputs.values()):
             return site.broken()
@@ -49,12 +58,22 @@ def repeat(assembler: "Assembler", site: Site) -> Outputs:
 
 
 def _scope_of(
-    assembler: "Assembler", site: Site, index: int, count: int, lists: Mapping[str, Any], flow: Mapping[str, Wire]
+    assembler: "Assembler",
+    site: Site,
+    index: int,
+    count: int,
+    lists: Mapping[str, Any],
+    flow: Mapping[str, Wire],
+    shared: bool,
 ) -> Scope:
     """The names in reach in one repeat: its counter, its elements of the lists, the axes of what flows in."""
-    counters = {**site.scope.counters, str(site.raw.get("as", "layer")): Counter(index, lambda: count)}
-    if not repeats_inside(site.raw.get("body")):
-        counters["depth"] = Counter(assembler.passed, assembler.total)
+    counters = {**site.scope.counters, site.raw.get("as", "layer"): Counter(index, lambda: count, shared)}
+    around = counters.get("depth")
+    alike = shared or (around is not None and around.shared)
+    innermost = not repeats_inside(site.raw.get("body"))
+    if innermost or alike:
+        counters["depth"] = Counter(assembler.passed, assembler.total, alike)
+    if innermost:
         assembler.passed += 1
     lexical = {**site.scope.lexical, **{name: values[index] for name, values in lists.items()}}
     return replace(site.scope, lexical=lexical, counters=counters, axes=axes_of(list(flow.values())))
@@ -73,6 +92,8 @@ def repetitions(assembler: "Assembler", raw: Any, path: Path, scope: Scope) -> t
     try:
         if not isinstance(raw, Mapping):
             return _bounded(_positive(coerce(int, text, "repeat"), text), text, assembler.most), {}
+        if problem := check_params(raw, "an element of a list"):
+            raise Trouble(problem)
         lists = {key: number(Text(value, assembler.origin((*path, key)), scope)) for key, value in raw.items()}
     except ExpressionError as error:
         source = "\n".join([str(text.origin), *scope.trace])

@@ -1,5 +1,6 @@
 """What stands in a body while it is put together: wires with shapes, and the names by which nodes reach them."""
 
+import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -8,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from blocks.graph.errors import ConfigError
-from blocks.graph.node import check_input
+from blocks.graph.errors import ConfigError, show
+from blocks.graph.node import check_word
 
 BATCH = 7919  # a large prime stands for the batch axis on the meta device, so that no real size is mistaken for it
+MOST = 2**40  # numbers of one input for one sample, 4 TB; torch counts the bytes of a batch in 63 bits
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,13 @@ class Room:
     origins: dict[str, str] = field(default_factory=dict)
     spoilt: bool = False  # a node is broken: an unread wire is then no mistake
     left_out: list[str] = field(default_factory=list)  # nodes that `when` leaves out
+    gone: set[str] = field(default_factory=set)  # those of them that have no input to stand for
 
     def below(self, name: str) -> str:
         return f"{self.path}.{name}" if self.path else name
 
     def add_input(self, name: str, wire: Wire, optional: bool = False) -> None:
-        problem = check_input(name)
+        problem = check_word(name)
         if problem:  # it is told with its place before; here no name of a stranger's gets into generated code
             raise ConfigError([problem])
         default = {"default_value": None} if optional else {}
@@ -150,6 +153,15 @@ class Room:
             return None
         wire = next(iter(outputs.values()))
         return {**self.arguments.get(name, {}), **wire.axes, "shape": wire.shape}
+
+
+def must_be_shape(sizes: tuple[Any, ...]) -> str | None:
+    """What is wrong with sizes without the batch: not whole, not positive, or too many numbers for any memory."""
+    if not all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes):
+        return "sizes are whole numbers of 1 or more"
+    if math.prod(sizes) > MOST:
+        return f"{show(math.prod(sizes))} numbers for each sample"
+    return None
 
 
 def meta_tensor(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

@@ -8,11 +8,12 @@ import torch
 
 from blocks.graph.arguments import coerce
 from blocks.graph.atom import Trouble
-from blocks.graph.errors import Problem, did_you_mean
+from blocks.graph.errors import Problem, did_you_mean, show
 from blocks.graph.expression import ExpressionError
+from blocks.graph.expression import whole as as_whole
 from blocks.graph.module import Scan
-from blocks.graph.node import check_input
-from blocks.graph.room import Input, Wire, meta_tensor
+from blocks.graph.node import check_params
+from blocks.graph.room import Input, Room, Wire, meta_tensor, must_be_shape
 from blocks.graph.scope import Scope, Text
 from blocks.graph.site import Filling, Outputs, Path, Site, axes_of
 from blocks.graph.template import build_body, resolve
@@ -20,8 +21,9 @@ from blocks.graph.template import build_body, resolve
 if TYPE_CHECKING:
     from blocks.graph.assemble import Assembler
 
-NOT_SCANNED = ("scan", "in", "as", "when", "after", "expect")
+NOT_SCANNED = ("scan", "in", "when", "after", "expect")
 FITS = "scan: {axis: tokens, state: {hidden: 64}}"
+TAKEN = {"x": "the step bears it", "out": "the sequence bears it"}
 
 
 def scan(assembler: "Assembler", site: Site) -> Outputs:
@@ -30,20 +32,21 @@ def scan(assembler: "Assembler", site: Site) -> Outputs:
     target, texts, label = resolve(assembler, filling, site.scope)
     if "body" not in target.raw:
         fits = "scan: {...}, body: {...}"
-        raise Trouble(Problem("`scan` goes with a body", got=f"block: {target.raw.get('block')}", fits=fits))
-    given = {"x" if item.port is None else item.name: item.wire for item in site.inputs}
-    if "x" not in given and site.previous is not None:
-        given = {"x": site.previous, **given}
-    whole = given["x"]
+        got = ", ".join(f"{kind}: {show(target.raw[kind])}" for kind in ("block", "share") if kind in target.raw)
+        raise Trouble(Problem("`scan` goes with a body", got=got, fits=fits))
+    given = site.enter(Room(site.display))
+    whole = given.get("x")
+    if whole is None or whole.tensor is None:
+        raise Trouble(Problem("`scan` needs an input whose steps it runs through", fits="in: NODE"))
     axis, states, reverse = _words(assembler, site.raw["scan"], (*site.path, "scan"), site.scope, whole)
     flow = _step_inputs(given, axis, states)
     items = [Input(None if key == "x" else key, key, wire) for key, wire in flow.items()]
     inside = replace(site.scope, axes=axes_of(list(flow.values())))
     step = replace(site, filling=replace(filling, scope=inside), inputs=items, previous=None)
-    _, graph, outputs, rows = build_body(assembler, step, target, texts, label)
+    _, graph, outputs, rows = build_body(assembler, step, target, texts, label, kept="x")
     if graph is None:
         return site.broken(*states)
-    if len(states) == 1 and len(outputs) == 1:
+    if len(states) == 1 and len(outputs) == 1 and not isinstance(target.raw.get("outputs"), Mapping):
         outputs = {next(iter(states)): next(iter(outputs.values()))}
     _check_states(states, flow, outputs)
     sequence = next((key for key in outputs if key not in states), next(iter(outputs)))
@@ -64,7 +67,14 @@ def _step_inputs(given: Mapping[str, Wire], axis: int, states: Mapping[str, tupl
     flow.update({key: wire for key, wire in given.items() if key != "x"})
     for state, shape in states.items():
         tensor = meta_tensor((whole.shape[0], *shape), torch.get_default_dtype())
-        flow.setdefault(state, Wire(tensor, ("batch", *[None] * (len(shape) - 1), "dim"), None, state))
+        names = ("batch", *[None] * (len(shape) - 1), *["dim"] * bool(shape))
+        start = Wire(tensor, names, None, state)
+        if state not in flow or flow[state].tensor is None:
+            flow[state] = start
+        if flow[state].shape != start.shape and not flow[state].broken:
+            got = f"in: {{{state}: ...}} gives {flow[state]}"
+            problem = f"the state {state!r} does not start with the shape that `scan` states"
+            raise Trouble(Problem(problem, got=got, fits=f"{start}"))
     return flow
 
 
@@ -81,26 +91,35 @@ def _words(
     """Axis, shapes of the states without the batch, and whether the last step comes first."""
     known = isinstance(raw, Mapping) and set(raw) <= {"axis", "state", "reverse"}
     if not known or not isinstance(raw.get("state"), Mapping) or not raw["state"]:
-        raise Trouble(Problem("`scan` states its axis and its state", got=f"scan: {raw}", fits=FITS))
-    axis = raw.get("axis", 1)
+        raise Trouble(Problem("`scan` states its axis and its state", got=f"scan: {show(raw)}", fits=FITS))
+    if not isinstance(raw.get("reverse", False), bool):
+        raise Trouble(Problem("`reverse` is true or false", got=f"reverse: {show(raw['reverse'])}", fits=FITS))
+    axis = as_whole(raw.get("axis", 1))
     if isinstance(axis, str):
         if axis not in wire.names:
             fits = did_you_mean(axis, [name for name in wire.names if name])
-            raise Trouble(Problem(f"x has no axis {axis!r} to scan", got=str(wire), fits=fits))
+            raise Trouble(Problem(f"x has no axis {show(axis)!r} to scan", got=str(wire), fits=fits))
         axis = wire.names.index(axis)
-    if not isinstance(axis, int) or not 0 < axis < len(wire.shape):
-        raise Trouble(Problem("`scan` runs along an axis behind the batch", got=f"axis: {axis}, x {wire}", fits=FITS))
+    if not isinstance(axis, int) or isinstance(axis, bool) or not 0 < axis < len(wire.shape):
+        got = f"axis: {show(axis)}, x {wire}"
+        raise Trouble(Problem("`scan` runs along an axis behind the batch", got=got, fits=FITS))
     states = {}
     for state, size in raw["state"].items():
-        if problem := check_input(state):
-            raise Trouble(problem)
+        if misnamed := check_params([state], "a state"):
+            raise Trouble(misnamed)
+        if state in TAKEN:
+            problem = f"{state!r} cannot name a state: {TAKEN[state]}"
+            raise Trouble(Problem(problem, got=f"{state}: {show(size)}", fix="rename the state"))
         text = Text(size, assembler.origin((*path, "state", state)), scope)
         try:
             value = coerce(int | tuple[int, ...], text, str(state))
         except ExpressionError as error:
-            problem = Problem(error.problem, got=f"{state}: {size}", source=str(text.origin), fits=error.fits)
-            raise Trouble(problem) from None
-        states[str(state)] = value if isinstance(value, tuple) else (value,)
+            got = f"{state}: {show(size)}"
+            raise Trouble(Problem(error.problem, got=got, source=str(text.origin), fits=error.fits)) from None
+        states[state] = value if isinstance(value, tuple) else (value,)
+        if unknown := must_be_shape(states[state]):
+            problem = f"the state {state!r} has no shape that could be: {unknown}"
+            raise Trouble(Problem(problem, got=f"{state}: {show(size)}", source=str(text.origin), fits=FITS))
     return axis, states, raw.get("reverse") is True
 
 

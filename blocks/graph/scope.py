@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from blocks.graph.errors import Origin, did_you_mean
+from blocks.graph.errors import Origin, did_you_mean, show
 from blocks.graph.expression import ExpressionError, evaluate, member
 
 MISSING = "???"
+DEEPEST = 100  # names that lead on to other names; the longest chain of `conf/model` has 4
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,12 @@ class Counter:
 
     index: int
     total: Callable[[], int]
+    shared: bool = False  # all repeats are one module, which can know no index
 
     def attribute(self, name: str, attribute: str) -> Any:
+        if self.shared and attribute in ("index", "fraction"):
+            problem = f"{name}.{attribute} differs from repeat to repeat, and `share: true` makes all one module"
+            raise ExpressionError(problem, f"{name}.count", "leave `share: true` out, or the counter")
         count = self.total()
         values = {"index": self.index, "count": count, "fraction": self.index / (count - 1) if count > 1 else 0.0}
         return member(values, name, attribute)
@@ -55,6 +60,7 @@ class Scope:
     node_names: Callable[[], Iterable[str]] = tuple
     trace: list[str] = field(default_factory=list)
     read: set[tuple[Any, ...]] = field(default_factory=set)
+    followed: int = 0  # how many names led here
 
     def value(self, name: str) -> Any:
         """The value of a bare name; raises ExpressionError with what was meant."""
@@ -106,8 +112,10 @@ class Scope:
         self.read.add(found.path)
         value = found.raw
         if isinstance(value, str | list | tuple):
-            value = number(replace(found, scope=replace(found.scope, trace=self.trace)))
-        self.trace.append(f"{name}={value!r}  {found.origin}")
+            _must_end(name, self.followed)
+            value = number(replace(found, scope=replace(found.scope, trace=self.trace, followed=self.followed + 1)))
+        shown = show(repr(value) if isinstance(value, str) else value)
+        self.trace.append(f"{name}={shown}  {found.origin}")
         return value
 
 
@@ -128,7 +136,13 @@ def number(text: Text) -> Any:
     return evaluate(raw, text.scope)
 
 
-def word(text: Text) -> Any:
+def _must_end(name: str, followed: int) -> None:
+    if followed >= DEEPEST:
+        problem = f"{name!r} leads on to more than {DEEPEST} names, or to itself"
+        raise ExpressionError(problem, "a shorter chain of names", "write the value out")
+
+
+def word(text: Text, followed: int = 0) -> Any:
     """What a text is worth to a parameter that takes text: itself, or what a declared name stands for."""
     raw, scope = text.raw, text.scope
     if isinstance(raw, str) and raw.isidentifier() and scope.declares(raw):
@@ -137,7 +151,8 @@ def word(text: Text) -> Any:
                 found = names[raw]
                 if isinstance(found, Text):
                     scope.read.add(found.path)
-                    return word(found)
+                    _must_end(raw, followed)
+                    return word(found, followed + 1)
                 return found
     return raw
 

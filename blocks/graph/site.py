@@ -1,9 +1,12 @@
 """A place in a model: what is written there, what flows in, which names are in reach."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from blocks.graph.atom import Trouble
+from blocks.graph.errors import Problem
+from blocks.graph.node import check_words
 from blocks.graph.room import Input, Room, Wire
 from blocks.graph.scope import Scope, Text, number
 
@@ -60,6 +63,22 @@ class Site:
     def without(self, *words: str) -> dict[str, Any]:
         """What is written here but for some words."""
         return {key: value for key, value in self.raw.items() if key not in words}
+
+    def enter(self, room: Room) -> dict[str, Wire]:
+        """Take the inputs into the body `room`: the first is `x`, the others keep the names they were read by.
+
+        Raises:
+            Trouble: a name that a body cannot have, or the same name twice.
+        """
+        first = [item for item in self.inputs if item.port is None][:1]
+        names = ["x" if item in first else item.name for item in self.inputs]
+        if problem := check_words(names, "an input"):
+            raise Trouble(replace(problem, fix="name it yourself: in: {name: NODE}"))
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            problem = Problem(f"two inputs of a body are called {twice!r}", fix="name them: in: {x: a, name: b}")
+            raise Trouble(problem)
+        return room.enter(self.inputs, self.previous)
 
     def broken(self, *ports: str) -> Outputs:
         """What a node gives that could not be built: nothing that reads it is told again."""

@@ -74,9 +74,13 @@ def _option(assembler: "Assembler", slot: Any, filling: Filling, here: Scope) ->
 
 
 def build_body(
-    assembler: "Assembler", site: Site, target: Filling, texts: dict[str, Text], label: str
+    assembler: "Assembler", site: Site, target: Filling, texts: dict[str, Text], label: str, kept: str = ""
 ) -> tuple[dict[str, Wire], Graph | None, Outputs, list[Row]]:
-    """The module of a body or template: what flows in, the module (None where a node is broken), what it gives."""
+    """The module of a body or template: what flows in, the module (None where a node is broken), what it gives.
+
+    Args:
+        kept: an input that the module has even where no node reads it.
+    """
     raw, room, via_use = target.raw, site.room, "use" in site.raw
     if room.path.count(".") > DEEPEST:
         got, fix = f"{label or 'a body'}, in itself", "a slot must not stand in its own body"
@@ -89,7 +93,7 @@ def build_body(
     fillings = _fillings(assembler, holes, texts, target, outer, label or "the template")
     scope = replace(outer, lexical={**outer.lexical, **local}, holes={**outer.holes, **fillings})
     inner = Room(site.display)
-    given = inner.enter(site.inputs, site.previous)
+    given = site.enter(inner)
     extras = tuple(key for key in inner.inputs if key != "x")
     body = _hand_on(assembler, raw["body"], extras, scope) if via_use else raw["body"]
     outputs = assembler.body(inner, body, (*target.path, "body"), scope, raw.get("outputs"), (*target.path, "outputs"))
@@ -98,7 +102,8 @@ def build_body(
         return given, None, {key: broken(site.name) for key in outputs}, inner.rows
     if lines := raw.get("initialise"):
         assembler.sections.append(Section(lines, scope, (*target.path, "initialise"), f"{site.display}."))
-    graph = assembler.close(inner, outputs, tuple(item.name for item in site.inputs if item.port not in (None, "x")))
+    explicit = tuple(item.name for item in site.inputs if item.port not in (None, "x"))
+    graph = assembler.close(inner, outputs, explicit, kept=kept)
     room.arguments[site.name] = {param: Later(text) for param, text in local.items()}
     return given, graph, outputs, inner.rows
 

@@ -1,0 +1,208 @@
+"""Nothing in the language is silent: a word means what the page of the language says, or is refused with its place."""
+
+import pytest
+import torch
+
+from blocks.graph import ConfigError, build, compose, plan
+from blocks.graph.compose import Composed
+from blocks.graph.explain import describe
+
+N, D = 7, 6
+TOKENS = {"tokens": N, "dim": D}
+STEP = {"sum": {"block": "Add", "in": ["x", "h"]}, "next": {"block": "Linear", "features": D}}
+RECURRENCE = {"scan": {"state": {"h": D}}, "body": STEP}
+
+
+def linear(features=D, **words):
+    return {"block": "Linear", "features": features, **words}
+
+
+def model(graph, inputs=None, facts=None, **sections):
+    torch.manual_seed(0)
+    return build({"inputs": inputs or {"x": TOKENS}, "graph": graph, **sections}, facts=facts)
+
+
+def mistakes(graph, inputs=None, facts=None, **sections):
+    with pytest.raises(ConfigError) as caught:
+        model(graph, inputs, facts, **sections)
+    return [problem.problem for problem in caught.value.problems]
+
+
+def test_a_scan_is_repeated_with_weights_of_its_own():
+    net, x = model({"a": {"repeat": 3, **RECURRENCE}}), torch.randn(2, N, D)
+    assert sum(parameter.numel() for parameter in net.parameters()) == 3 * (D * D + D)
+    sequence = x
+    for index in range(3):
+        sequence, _ = net.get_submodule(f"a.{index}")(sequence)
+    assert torch.equal(net(x), sequence)
+
+
+def test_a_shared_node_is_applied_several_times():
+    inner = {"n": linear(), "twice": {"repeat": 2, "share": "n"}}
+    net, x = model({"n": linear(), "a": {"repeat": 3, "share": "n"}, "b": {"body": inner}}), torch.randn(2, N, D)
+    outer = net.n(net.n(net.n(net.n(x))))
+    assert torch.equal(net(x), net.b.n(net.b.n(net.b.n(outer))))
+    assert sum(parameter.numel() for parameter in net.parameters()) == 2 * (D * D + D)
+
+
+def test_a_body_of_a_scan_may_read_its_state_alone():
+    net = model({"a": {"scan": {"state": {"h": D}}, "body": {"next": linear(**{"in": "h"})}}})
+    state, out = torch.zeros(2, D), net(torch.randn(2, N, D))
+    for step in range(N):
+        state = net.a.next(state)
+        torch.testing.assert_close(out[:, step], state, rtol=0, atol=1e-6)
+
+
+def test_repeats_of_one_module_have_no_index():
+    shared = {"repeat": 3, "share": True}
+    gain = {"block": "Gain", "factor": "layer.index + 1.0"}
+    wrong = "Gain: layer.index differs from repeat to repeat, and `share: true` makes all one module"
+    assert mistakes({"a": {**shared, **gain}}) == [wrong]
+    inner = {"repeat": 2, "block": "Gain", "factor": "depth.index + 1.0"}
+    assert mistakes({"a": {**shared, "body": {"b": inner}}})[0].startswith("Gain: depth.index differs")
+    assert mistakes({"a": {**shared, "repeat": {"f": [1, 2]}, "block": "Gain", "factor": "f"}}) == [
+        "one module cannot take another element of a list at each repeat"
+    ]
+    counted = model({"a": {**shared, "block": "Gain", "factor": "layer.count + 0.5"}})
+    assert counted.get_submodule("a.0").factor == 3.5
+
+
+def test_depth_counts_the_repeats_of_a_shared_module():
+    inner = {"l": {"repeat": 2, "block": "Gain", "factor": 1.5}}
+    after = {"repeat": 2, "block": "Gain", "factor": "depth.index + 10 * depth.count"}
+    net = model({"a": {"body": {"s": {"repeat": 3, "share": True, "body": inner}, "after": after}}})
+    assert [net.get_submodule(f"a.after.{index}").factor for index in range(2)] == [86, 87]
+
+
+MASK = {"x": TOKENS, "m": {"shape": "data.padding_msk", "optional": True, "dtype": "bool"}}
+ATTENTION = {"a": {"block": "SelfAttention", "heads": 2, "in": {"x": "x", "padding_mask": "m"}}}
+
+
+@pytest.mark.parametrize("facts", [{}, {"padding_mask": [N]}])
+def test_a_misspelt_optional_fact_is_no_absent_one(facts):
+    assert mistakes(ATTENTION, MASK, facts) == ["no data state 'padding_msk'"]
+    assert mistakes(ATTENTION, {**MASK, "m": {**MASK["m"], "shape": "dta.padding_mask"}}, facts) == [
+        "no node or counter 'dta' in scope here"
+    ]
+    assert mistakes(ATTENTION, {**MASK, "m": {**MASK["m"], "optional": "yes"}}, facts) == [
+        "whether m is optional is true or false"
+    ]
+
+
+BROKEN = {
+    "a state named out": {"a": {"scan": {"state": {"out": D}}, "body": STEP}},
+    "a state named x": {"a": {"scan": {"state": {"x": D}}, "body": STEP}},
+    "no steps": {"a": {**RECURRENCE, "in": []}},
+    "a negative state": {"a": {"scan": {"state": {"h": -8}}, "body": STEP}},
+    "a part that is shared": {"n": linear(), "a": {"block": "SelfAttention", "heads": 2, "rotary": {"share": "n"}}},
+    "share of a number": {"n": linear(), "a": {"share": 3}},
+    "no outputs": {"a": {"body": {"b": linear()}, "outputs": {}}},
+    "two outputs of one name": {"g": {"block": "GRU", "hidden": 5}, "b": {"body": STEP, "outputs": ["g.a", "g.b"]}},
+    "two inputs of one name": {"l": linear(), "a": {"in": ["l", "x"], "body": {"b": {"block": "Identity"}}}},
+    "an input by number": {"l": {"repeat": 2, **linear()}, "a": {"in": ["x", "l.0"], "body": {"b": linear()}}},
+    "a state of another start": {"h": linear(3), "a": {**RECURRENCE, "in": {"x": "x", "h": "h"}}},
+    "reverse: maybe": {"a": {"scan": {"state": {"h": D}, "reverse": "maybe"}, "body": STEP}},
+    "share: false alone": {"a": linear(share=False)},
+    "as beside scan": {"a": {**RECURRENCE, "as": "step"}},
+    "as: data": {"a": {"repeat": 2, "as": "data", **linear()}},
+    "words beside share": {"n": linear(), "a": {"share": "n", "features": 3}},
+    "expect of a number": {"a": linear(expect={"shape": 3})},
+    "nothing left to read": {"t": {"block": "ReLU", "in": [], "when": False}, "a": linear(**{"in": "t"})},
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_means_nothing_is_refused_with_its_place(name):
+    with pytest.raises(ConfigError) as caught:
+        model(BROKEN[name])
+    assert all(problem.path.startswith("graph.") for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize("name", ["RelativeBias", "ALiBi"])
+@pytest.mark.parametrize("flow", [["x", "x", "x"], ["x", "x"], {"queries": "x", "keys": "x", "like": "x"}])
+def test_a_part_is_no_node(name, flow):
+    arguments = {"heads": 2, "size": 4} if name == "RelativeBias" else {"heads": 2}
+    assert mistakes({"a": {"block": name, **arguments, "in": flow}})
+
+
+def test_two_options_of_one_slot_bear_their_own_names(tmp_path):
+    (tmp_path / "model").mkdir()
+    text = (
+        "defaults: [residual: prenorm, residual@scaled: layerscale, norm: layernorm, mlp: gelu, _self_]\n"
+        "inputs: {x: {tokens: 7, dim: 6}}\n"
+        "graph:\n  a: {use: residual, inner: {use: mlp}}\n  b: {use: scaled, inner: {use: mlp}}\n"
+    )
+    (tmp_path / "model" / "both.yaml").write_text(text)
+    composed = compose(["model=both"], config_dir=str(tmp_path))
+    planned = plan(composed)
+    found = describe(planned.model, planned.rows, {})["nodes"]
+    assert [node["block"] for node in found] == ["residual: prenorm", "scaled: layerscale"]
+    assert composed.choices["model/residual"] == "prenorm"
+
+
+# ---------------------------------------------------------------- names and numbers
+
+NAMES = ["ｓｅｌｆ", "ſelf", "__debug__", "ｘ", "ﬁ", "class", "self", "a b", "", "1", "__class__"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_rule_for_all_names(name):
+    """An input, node, port, state, param, counter, output: what Python would read otherwise has no place in a model."""
+    add = {"block": "Add", "in": ["x", name]}
+    graphs = {
+        "an input": ({"a": add}, {"x": TOKENS, name: TOKENS}, {}),
+        "a node": ({name: linear()}, None, {}),
+        "a port": ({"a": {"in": {"x": "x", name: "x"}, "body": {"a": add}}}, None, {}),
+        "a state": ({"a": {"scan": {"state": {name: D}}, "body": {"a": add}}}, None, {}),
+        "a param": ({"a": linear()}, None, {"params": {name: 3}}),
+        "a param of a body": ({"a": {"body": {"b": linear()}, "params": {name: 3}}}, None, {}),
+        "a counter": ({"a": {"repeat": 2, "as": name, **linear()}}, None, {}),
+        "a list": ({"a": {"repeat": {name: [1, 2]}, **linear()}}, None, {}),
+        "an output": ({"a": {"body": {"b": linear()}, "outputs": {name: "b"}}}, None, {}),
+        "an output of the model": ({"a": linear()}, None, {"outputs": {name: "a"}}),
+        "an axis": ({"a": linear()}, {"x": {name: N, "dim": D}}, {}),
+    }
+    for what, (graph, inputs, sections) in graphs.items():
+        with pytest.raises(ConfigError) as caught:
+            model(graph, inputs, **sections)
+        assert caught.value.problems[0].path, what
+        assert len(str(caught.value).splitlines()) <= 24
+
+
+def test_whole_numbers_are_whole_however_they_are_written():
+    net = model(
+        {
+            "a": linear(64.0),
+            "b": linear("1e1"),
+            "c": linear("width / 2"),
+            "d": {"repeat": 2.0, **linear("widths[1.0]")},
+            "e": {"scan": {"axis": 1.0, "state": {"h": 8.0}}, "body": STEP | {"next": linear(8.0)}},
+            "f": {"block": "SelfAttention", "heads": 2.0, "expect": {"shape": ["batch", 7.0, 8.0]}},
+        },
+        inputs={"x": {"tokens": 7.0, "dim": 6.0}},
+        params={"width": 32.0, "widths": [4, 8.0]},
+    )
+    assert net.a.out_features == 64
+    assert [type(getattr(net, name).out_features) for name in "abc"] == [int, int, int]
+    assert [net.get_submodule(f"d.{index}").out_features for index in range(2)] == [8, 8]
+    assert net(torch.randn(2, N, D)).shape == (2, N, 8)
+    assert mistakes({"a": linear(64.5)}) == ["Linear: features takes a whole number"]
+
+
+def test_long_chains_of_params_and_huge_sizes_are_refused():
+    chain = {"p0": 6, **{f"p{i}": f"p{i - 1}" for i in range(1, 3000)}}
+    assert mistakes({"a": linear("p2999")}, params=chain) == [
+        "Linear: 'p2899' leads on to more than 100 names, or to itself"
+    ]
+    words = {"p0": "tanh", **{f"p{i}": f"p{i - 1}" for i in range(1, 3000)}}
+    assert "more than 100 names" in mistakes({"a": {"block": "GELU", "approximate": "p2999"}}, params=words)[0]
+    assert "more than 100 names" in mistakes({"a": linear("p")}, params={"p": "q", "q": "p"})[0]
+    assert mistakes({"a": linear()}, inputs={"x": {"tokens": 2**62, "dim": D}})[0].startswith("the shape of x")
+    assert mistakes({"a": linear(10**4500)}) == ["Linear: the number is too large"]
+
+
+def test_outputs_are_given_or_refused():
+    planned = plan(Composed({"model": {"inputs": {"x": TOKENS}, "graph": {"a": linear()}, "outputs": {"y": "a"}}}))
+    assert list(planned.outputs) == ["y"]
+    for outputs in ({}, [], 3, {"y": 3}, ["a", "a"], True, ""):
+        assert mistakes({"a": linear()}, outputs=outputs)
