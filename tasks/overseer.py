@@ -53,14 +53,16 @@ class Overseer(threading.Thread):
         self.lost: ProcessLostError | None = None
         self.status = 1
         self.at = math.inf  # when this process has to be gone
-        self.sign, self.longest = time.monotonic(), 0.0  # the last sign of life, and the longest time between two
+        self.sign, self.longest = 0.0, 0.0  # the last sign of life, and the longest time between two
         self.busy = False  # a checkpoint is being written, here or in the first process
         self.over = False
 
     def beat(self) -> None:
         """Note that the main thread is alive: it has done a step."""
         now = time.monotonic()
-        self.longest, self.sign = max(self.longest, now - self.sign), now
+        if self.sign:
+            self.longest = max(self.longest, now - self.sign)
+        self.sign = now
 
     def poke(self) -> None:
         with contextlib.suppress(OSError):

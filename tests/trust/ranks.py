@@ -215,12 +215,13 @@ def ends_together(folder: Path, way: str, part: str, rank: int) -> bool:
     place.mkdir()
     given = [*TINY, *several(2), "data.batch_size=4", f"data.path='{write_arrays(folder, 17)}'"]
     number = forked.begin(place, given, processes=2, change=befall(way, part, place), changed=rank)
-    while not (place / "now").exists() and (status := forked.wait(number, 0.05)) is None:
-        continue
+    status = None
+    while status is None and not (place / "now").exists():
+        status = forked.wait(number, 0.05)
     if way == "stopped":
         os.kill(number, signal.SIGTERM)
-    began, patience = time.monotonic(), SECONDS if way != "stopped" else 3 * SECONDS
-    status = forked.wait(number, patience)
+    began, patience = time.monotonic(), 3 * SECONDS if way == "stopped" else SECONDS
+    status = forked.wait(number, patience) if status is None else status
     left = not forked.gone(number, 1)
     seconds = time.monotonic() - began
     if left:
