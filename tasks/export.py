@@ -196,8 +196,10 @@ def unwritable(error: Exception) -> ArgumentError:
 def write_pt2(run: Finished, path: Path, batch: Batch) -> Network:
     """`torch.export.load(path).module()(**inputs)` runs it, without this project."""
     extra = {"dougong.json": json.dumps(description(run))}
-    torch.export.save(traced(run, batch), path, extra_files=extra)
-    network = torch.export.load(path).module()
+    with path.open("wb") as file:  # under a name, torch takes the suffix .pt2 alone
+        torch.export.save(traced(run, batch), file, extra_files=extra)
+    with path.open("rb") as file:
+        network = torch.export.load(file).module()
     return lambda part: outputs(network(**part))
 
 

@@ -23,7 +23,8 @@ def read_archive(file: Path) -> Any:
         Exception: whatever torch raises for a damaged file.
     """
     check_archive(file)
-    found = torch.load(file, map_location="cpu", weights_only=True)
+    with file.open("rb") as opened:  # under a name, torch would go by its suffix
+        found = torch.load(opened, map_location="cpu", weights_only=True)
     check_plain(found)
     return found
 

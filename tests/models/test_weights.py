@@ -81,6 +81,32 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("name", ["weights", "weights.bin", "weights.pt", "weights.safetensors", "weights.v2"])
+def test_weights_are_recognised_by_their_content(tmp_path, name):
+    first, second = vit(seed=1), vit(seed=2)
+    save_weights(first, tmp_path / name)
+    load_weights(second, tmp_path / name)
+    assert equal(first, second)
+    third = vit(seed=3)
+    torch.save(first.state_dict(), tmp_path / name)
+    load_weights(third, tmp_path / name)
+    assert equal(first, third)
+
+
+@pytest.mark.parametrize("name", ["program", "program.bin", "program.safetensors"])
+def test_a_program_is_named_as_one_and_not_read(tmp_path, name):
+    with (tmp_path / name).open("wb") as file:
+        torch.export.save(torch.export.export(nn.Linear(3, 2), (torch.zeros(5, 3),)), file)
+    assert "this file is a program of torch.export, not weights" in told(vit(), tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x08", b"PK\x03\x04", b"\x90\0\0\0\0\0\0\0{}", b"<html>not found</html>"])
+@pytest.mark.parametrize("name", ["w", "w.bin", "w.safetensors"])
+def test_what_are_no_weights_is_no_danger(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    assert "this file cannot be read as weights" in told(vit(), tmp_path / name)
+
+
 def test_a_missing_and_a_broken_file_are_told(tmp_path):
     (tmp_path / "vit.safetensors").write_bytes(b"no tensors")
     assert "vit.safetensors\n  this file cannot be read as weights" in told(vit(), tmp_path / "vit.safetensors")

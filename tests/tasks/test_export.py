@@ -48,6 +48,12 @@ def test_what_is_written_gives_what_the_run_gives_on_real_samples(run, kind, tmp
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.parametrize("kind", ["pt2", "safetensors"])
+@pytest.mark.parametrize("name", ["net", "net.v2"])
+def test_a_name_needs_no_suffix(run, kind, name, tmp_path):
+    assert export(run, kind, tmp_path / name, real_inputs(run, B), "test samples").difference == 0
+
+
 def test_an_onnx_file_has_the_names_of_the_yaml_takes_any_batch_and_says_what_it_is(run, tmp_path):
     export(run, "onnx", tmp_path / "model.onnx", real_inputs(run, B), "test samples")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from blocks.graph.archive import read_archive
 from blocks.graph.errors import ConfigError, Problem, did_you_mean
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # what trainers put around a state_dict
+PROGRAMS = ("models/model.json", "serialized_exported_program.json")  # of torch.export, in a zip file
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
 
@@ -38,20 +40,47 @@ def _read_file(path: Path) -> Any:
         fix = None if fits else f"the path of a file: {', '.join(SUFFIXES)}"
         raise ConfigError([Problem(f"no file {str(path)!r} with weights", fits=fits, fix=fix)])
     try:
-        if path.suffix == ".safetensors":
+        if is_safetensors(path):
             from safetensors.torch import load_file
 
             return load_file(path)
+        refuse_program(path)
         return read_archive(path)
+    except ConfigError:
+        raise
     except pickle.UnpicklingError as error:
         problem, fix = "this file holds more than tensors: reading it could run code", "save its state_dict alone"
         raise ConfigError([Problem(problem, str(path), got=_first_line(error), fix=fix)]) from error
     except Exception as error:  # each format has errors of its own for a broken file
         got, fits = (
             f"{type(error).__name__}: {_first_line(error)}",
-            "a .safetensors, or a .pt, .pth, .bin of torch.save",
+            "safetensors, or a file of torch.save, whatever its name",
         )
         raise ConfigError([Problem("this file cannot be read as weights", str(path), got=got, fits=fits)]) from error
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file begins as safetensors does: the length of a JSON object, and the object."""
+    with path.open("rb") as file:
+        length, brace = int.from_bytes(file.read(8), "little"), file.read(1)
+    return brace == b"{" and 2 <= length <= path.stat().st_size - 8
+
+
+def refuse_program(path: Path) -> None:
+    """Raise for what `torch.save` does not write: a ConfigError for a program of torch.export, else a ValueError."""
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            if file.read(1) != pickle.PROTO:
+                raise ValueError("it begins neither as safetensors nor as a file of torch.save does")
+        return
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if any(name.endswith(PROGRAMS) for name in names):
+        problem, fix = (
+            "this file is a program of torch.export, not weights",
+            "python -m tasks export RUN --to safetensors",
+        )
+        raise ConfigError([Problem(problem, str(path), fits="safetensors, or a file of torch.save", fix=fix)])
 
 
 def _first_line(error: Exception) -> str:
