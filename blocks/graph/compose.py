@@ -20,7 +20,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean
+from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, find_look_alike
 from blocks.graph.loader import Loader, Remembering, parse_override
 from blocks.graph.origins import trap
 from blocks.graph.trust import FIX, WHY, distrust, environment, keep_unread, strangers, typed_words
@@ -290,6 +290,8 @@ def _explain(error: Exception, overrides: list[str], config_name: str) -> tuple[
         return Problem("the configuration refers to itself without end", "the composed configuration", fix=fix), None
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark, what = error.problem_mark, str(error.problem)
+        if error.context_mark is not None and find_look_alike(_line_of(error.context_mark) or ""):
+            mark = error.context_mark
         fix = next(
             (fix for sign, fix in YAML_FIXES.items() if sign in what),
             "look at brackets, quotes and indentation here and above",

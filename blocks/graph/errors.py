@@ -3,8 +3,9 @@
 import difflib
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -52,13 +53,62 @@ class Problem:
     fix: str | None = None
 
     def __str__(self) -> str:
-        head = "  ".join(str(part) for part in (self.where, self.path) if part)
-        lines = [head, f"  {self.problem}"] if head else [self.problem]
+        head = "  ".join(_cut(str(part), 200) for part in (self.where, self.path) if part)
+        problem = _cut(self.problem, 200)
+        lines = [head, f"  {problem}"] if head else [problem]
         for word, text in (("got", self.got), ("from", self.source), ("fits", self.fits), ("fix", self.fix)):
             if text:
-                first, *rest = str(text).splitlines()
+                first, *rest = _few_lines(str(text))
                 lines += [f"  {word:<9} {first}", *(f"  {'':<9} {line}" for line in rest)]
         return "\n".join(lines)
+
+
+def _few_lines(text: str, most: int = 5) -> list[str]:
+    """The lines of one part of a message: no more than keep the whole on one screen."""
+    lines = [_cut(line, 200) for line in text.splitlines()] or [""]
+    return lines if len(lines) <= most else [*lines[: most - 1], f"... and {len(lines) - most + 1} more lines"]
+
+
+def _cut(line: str, most: int) -> str:
+    half = most // 2 - 3
+    return line if len(line) <= most else f"{line[:half]} ... {line[-half:]}"
+
+
+QUOTES = {"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'", "\u300c": '"', "\u300d": '"'}
+SIGNS = {"\u3001": ",", "\u3002": ".", "\u2212": "-", "\u2013": "-", "\u2014": "-", "\u00d7": "*", "\u00f7": "/"}
+INVISIBLE = dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\u00ad", "")
+TWINS = {**QUOTES, **SIGNS, **INVISIBLE}
+
+
+def find_look_alike(text: str) -> str | None:
+    """What stands in a text instead of a plain character, e.g. a full-width colon, and what to write.
+
+    Words in other scripts are left alone: only a word that is plain without its look-alikes has any.
+    """
+    for word in re.split(r"[ \t\n]", text):
+        twins = {char: _twin(char) for char in word if not char.isascii()}
+        if twins and all(twin is not None and twin.isascii() for twin in twins.values()):
+            char, twin = next(iter(twins.items()))
+            name = f"U+{ord(char):04X} {unicodedata.name(char, 'a character without a name')}"
+            if not twin:
+                return f"delete the invisible character {name}"
+            shown = "a space" if twin == " " else repr(twin)
+            return f"{char!r} is {name}: write {shown}"
+    return None
+
+
+def _twin(char: str) -> str | None:
+    twin = TWINS.get(char, unicodedata.normalize("NFKC", char))
+    return None if twin == char else twin
+
+
+def name_look_alike(problem: Problem) -> Problem:
+    """A problem whose fix names the character that looks like a plain one, if there is one in what was given."""
+    place = problem.where if isinstance(problem.where, str) else getattr(problem.where, "text", None)
+    found = next(filter(None, (find_look_alike(text) for text in (problem.got, problem.problem, place) if text)), None)
+    if found is None or found in (problem.fix or ""):
+        return problem
+    return replace(problem, fix="\n".join(filter(None, (found, problem.fix))))
 
 
 class ConfigError(ValueError):
@@ -68,7 +118,8 @@ class ConfigError(ValueError):
     MOST = 6
 
     def __init__(self, problems: Iterable[Problem]):
-        self.problems = list({_key(problem): problem for problem in reversed(list(problems))}.values())[::-1]
+        named = [name_look_alike(problem) for problem in problems]
+        self.problems = list({_key(problem): problem for problem in reversed(named)}.values())[::-1]
         texts = [str(problem) for problem in self.problems]
         whole = len(texts)
         while (

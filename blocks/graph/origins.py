@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from blocks.graph.errors import Origin, Problem
+from blocks.graph.errors import Origin, Problem, find_look_alike
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 BOOLEANS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
@@ -56,6 +56,9 @@ def _trap(node: yaml.Node, origin: Origin, path: str, problems: list[Problem], k
         return
     text = node.value
     problem = trap(text, key)
+    if key and (alike := find_look_alike(text)):
+        problems.append(Problem("a key has a character that looks like another", origin, path, got=text, fix=alike))
+        return
     if problem:
         problems.append(Problem(problem[0], origin, path, got=text, fits=problem[1]))
 

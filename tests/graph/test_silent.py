@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from blocks.graph import ConfigError, build, compose, plan
+from blocks.graph import ConfigError, Problem, build, compose, plan
 from blocks.graph.compose import Composed
 from blocks.graph.explain import describe
 
@@ -206,3 +206,34 @@ def test_outputs_are_given_or_refused():
     assert list(planned.outputs) == ["y"]
     for outputs in ({}, [], 3, {"y": 3}, ["a", "a"], True, ""):
         assert mistakes({"a": linear()}, outputs=outputs)
+
+
+# ---------------------------------------------------------------- characters that look like others
+
+HEAD = "inputs: {x: {tokens: 7, dim: 6}}\ngraph:\n"
+LOOK_ALIKES = {
+    "  a: {block: Linear, features\uff1a3}": "FULLWIDTH COLON: write ':'",
+    "  a: {block: Linear\uff0c features: 3}": "FULLWIDTH COMMA: write ','",
+    "  a: {block: ReLU}\n  b\uff1a {block: ReLU}": "FULLWIDTH COLON: write ':'",
+    "  a: {block: ReLU}\n\u00a0\u00a0b: {block: ReLU}": "NO-BREAK SPACE: write a space",
+    "  a: {block: Linear, features: \u201c3\u201d}": "LEFT DOUBLE QUOTATION MARK: write '\"'",
+    "  a: {block: Re\u200bLU}": "delete the invisible character U+200B ZERO WIDTH SPACE",
+    "  a: {block: Linear, feat\u200bures: 3}": "delete the invisible character U+200B ZERO WIDTH SPACE",
+    "  a: {block: Linear, features: dim \u00d7 2}": "MULTIPLICATION SIGN: write '*'",
+}
+
+
+@pytest.mark.parametrize("text", LOOK_ALIKES)
+def test_a_character_that_looks_like_another_is_named(text, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "broken.yaml").write_text(f"{HEAD}{text}\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        plan(compose(["model=broken"], config_dir=str(tmp_path)))
+    assert LOOK_ALIKES[text] in str(caught.value)
+    assert "broken.yaml:" in str(caught.value)
+
+
+def test_a_message_is_one_screen():
+    text = str(ConfigError([Problem("p" * 999, path="graph.a", got="1" * 9999, source="\n".join("abc" * 99), fix="x")]))
+    assert len(text.splitlines()) <= 24
+    assert max(map(len, text.splitlines())) <= 220
