@@ -68,6 +68,12 @@ class HeldText(HeldSequences):
                 got = f"{len(found)} tokens in the part {part}, windows of {self.length}"
                 raise ArgumentError("length", "the text is shorter than a window", got=got, fix="a smaller data.length")
         self.tokens_per_character = len(ids["test"]) / len(texts["test"])
+        unknown = self.tokenizer.unknown_bytes(texts["test"])
+        self.unknown_bits_per_character = 8 * unknown / len(texts["test"])
+        if unknown and not self.mask:
+            share = unknown / len(texts["test"].encode())
+            more = f"{self.unknown_bits_per_character:.3f} bits per character"
+            self.notes.append(f"unknown tokens hide {share:.1%} of the test text: 8 bits a byte, {more}, are added")
         if self.mask:
             return self._with_masks({part: self.stretches(found) for part, found in ids.items()})
         self.notes.append(f"the test text compressed: {compressed(texts['train'], texts['test'])}")

@@ -115,6 +115,17 @@ class Tokenizer:
             return [known.get(sign, UNKNOWN) for sign in text]
         return [number for piece in pieces(text) for number in self.trained.encode(piece, add_special_tokens=False).ids]
 
+    def unknown_bytes(self, text: str) -> int:
+        """How many bytes of a text, in UTF-8, its tokens do not tell: what the unknown tokens stand for."""
+        if self.characters is not None:
+            return sum(len(sign.encode()) for sign in text if sign not in self.characters)
+        total = 0
+        for piece in pieces(text):
+            found = self.trained.encode(piece, add_special_tokens=False)
+            spans = zip(found.ids, found.offsets, strict=True)
+            total += sum(len(piece[start:end].encode()) for number, (start, end) in spans if number == UNKNOWN)
+        return total
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of tokens; special ones are left out."""
         return self.trained.decode([number for number in ids if number >= len(SPECIAL)])
