@@ -183,7 +183,7 @@ class Checkpoint(Base):
         if not loops.in_training(trainer):
             return
         self.kept, self.seen = self._states(pl_module), 0
-        (self.common,) = self._agree([loops.validation_batches(trainer)], torch.distributed.ReduceOp.MIN)
+        (self.common,) = self._agree([loops.batches(trainer)], torch.distributed.ReduceOp.MIN)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *rest: Any) -> None:
         self.seen += 1

@@ -41,9 +41,9 @@ def validates_next(trainer: pl.Trainer) -> bool:
     return fetcher is not None and trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher)
 
 
-def validation_batches(trainer: pl.Trainer) -> int:
-    """How many batches a validation has for this process; 0 where nobody knows."""
-    count = sum(trainer.num_val_batches)
+def batches(trainer: pl.Trainer, part: str = "val") -> int:
+    """How many batches the part "val" or "test" has for this process; 0 where nobody knows."""
+    count = sum(trainer.num_val_batches if part == "val" else trainer.num_test_batches)
     return 0 if math.isinf(count) else int(count)
 
 

@@ -27,6 +27,7 @@ from tasks import (
     loops,
     machine,
     memory,
+    nodes,
     parallel,
     picture,
     places,
@@ -159,7 +160,8 @@ def learn(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
     trainer = make_trainer(composed, place)
     check_schedule(composed, trainer, task.schedule)
     parallel.check(network, trainer)
-    check_processes(composed, trainer, data.sizes()["train"])
+    sizes = data.sizes()
+    check_processes(composed, trainer, min(sizes.values()) if nodes.in_shards(trainer) else sizes["train"])
     parameters = sum(parameter.numel() for parameter in network.parameters())
     record.add(choices=composed.choices, macs=macs)
     record.add(facts=facts, samples=data.sizes(), notes=data.notes, parameters=parameters, machine=folder.machine())
@@ -323,7 +325,8 @@ def check_processes(composed: Any, trainer: pl.Trainer, samples: int) -> None:
     """Raise a ConfigError where several processes train with less than a sample for each, or tune."""
     count = trainer.world_size
     if samples < count // parallel.copies(trainer):
-        text, got = "each process needs a sample of the training part", f"{count} processes, {samples} samples"
+        parts = "every" if nodes.in_shards(trainer) else "the training"
+        text, got = f"each process needs a sample of {parts} part", f"{count} processes, {samples} samples"
         fix = f"trainer.devices={samples}, or more data"
         raise ConfigError([config.problem(composed, ("trainer", "devices"), text, got=got, fix=fix)])
     if count > 1 and composed.config.get("tune"):  # one that runs out of memory would leave the others waiting

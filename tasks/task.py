@@ -18,6 +18,7 @@ from tasks.optimizer import Cosine, optimise
 from tasks.parallel import Parallel, begin_evaluation, clip_norm, copies, end_evaluation
 from tasks.sample import SAMPLES, Sample
 from tasks.share import Share
+from tasks.state import metric_states, set_metric_states
 
 
 class Task(pl.LightningModule):
@@ -54,6 +55,8 @@ class Task(pl.LightningModule):
         self.finite, self.share = Watch(), Share()
         self.batch: dict[str, Tensor] = {}  # the one that is being learned from
         self.steps_here = 0  # of this process; a resumed one may come to the end of an epoch without any
+        self.looked = self.most = 0  # batches of a validation or test so far, and of the process with the most
+        self.looked_at: dict[str, Tensor] = {}  # the last of them
         self.kept: dict[str, Tensor] = {}  # the first samples of the test
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
@@ -110,11 +113,31 @@ class Task(pl.LightningModule):
     def begin_part(self, part: str) -> None:
         """Begin to measure a part anew, with the same buffers in all processes."""
         begin_evaluation(self.trainer)
+        self.looked, self.looked_at, self.most = 0, {}, 0
+        if in_shards(self.trainer):
+            counts: list = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(counts, loops.batches(self.trainer, part))
+            self.most = max(counts)
         for metric in self.judged(part).values():
             metric.reset()
 
+    def on_validation_batch_start(self, batch: dict[str, Tensor], *rest: Any) -> None:
+        self.looked, self.looked_at = self.looked + 1, batch
+
+    def on_test_batch_start(self, batch: dict[str, Tensor], *rest: Any) -> None:
+        self.looked, self.looked_at = self.looked + 1, batch
+
+    def keep_pace(self) -> None:
+        """With weights in shards all processes take part in each forward pass: repeat a batch, uncounted."""
+        measured = dict(self.judged("val"))
+        kept = metric_states(measured)
+        for number in range(self.most - self.looked):
+            self.validation_step(self.looked_at, number)
+        set_metric_states(measured, kept)
+
     def log_part(self, part: str) -> None:
         """Hand what is measured over a part to Lightning."""
+        self.keep_pace()
         for name, metric in self.judged(part).items():
             self.log(f"{part}/{name}", metric, on_step=False, on_epoch=True)
 
