@@ -307,3 +307,12 @@ def test_buffers_are_weights_too():
     load_weights(model, peer.state_dict(), {"map": {"norm.{p}": "{p}"}})
     assert torch.equal(model.norm.running_var, peer.running_var)
     assert model.norm.num_batches_tracked == 1
+
+
+def test_a_key_given_twice_in_a_map_is_an_error(tmp_path):
+    path = tmp_path / "twice.yaml"
+    path.write_text("map:\n  only.weight: a\n  only.bias: b\n  only.weight: c\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as error:
+        read_map(path)
+    assert "'only.weight' is given twice" in str(error.value)
+    assert "line 2 and line 4" in str(error.value)

@@ -41,6 +41,7 @@ def read_map(map: str | Path | Mapping[str, Any] | None, folder: Path | None = N
         try:
             sections = yaml.load(check(path), Loader=LOADER)
             found, traps = read_origins(path)
+            traps = [*traps, *repeated_keys(path)]
         except Refused as error:
             raise ConfigError([refusal(error)]) from error
         except yaml.YAMLError as error:
@@ -62,6 +63,23 @@ def read_map(map: str | Path | Mapping[str, Any] | None, folder: Path | None = N
     if problems:
         raise ConfigError(problems)
     return read
+
+
+def repeated_keys(path: Path) -> list[Problem]:
+    """A problem for each key that a section of a map has twice, of which YAML would keep the last."""
+    root = yaml.compose(path.read_text(encoding="utf-8"), Loader=LOADER)
+    sections = [root, *(value for _, value in root.value)] if isinstance(root, yaml.MappingNode) else []
+    problems = []
+    for section in sections:
+        first: dict[str, int] = {}
+        for key, _ in section.value if isinstance(section, yaml.MappingNode) else ():
+            line = key.start_mark.line + 1
+            if key.value in first:
+                where = Origin(str(path), line, key.start_mark.column + 1)
+                got = f"line {first[key.value]} and line {line}"
+                problems.append(Problem(f"{key.value!r} is given twice", where, got=got, fix="delete one of them"))
+            first.setdefault(str(key.value), line)
+    return problems
 
 
 def find_map(name: str | Path, folder: Path | None = None) -> Path:
