@@ -21,6 +21,7 @@ from blocks.graph.compile import compile_network
 from blocks.graph.compose import Composed, compose, conf_folder, parse_changes, stated_facts
 from blocks.graph.divide import Columns, Divided, divide
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, show
+from blocks.graph.expression import limited
 from blocks.graph.growth import bounded, must_fit
 from blocks.graph.head import Headless, split_head
 from blocks.graph.linear import linear, quicken
@@ -31,6 +32,7 @@ from blocks.graph.prove import prove
 from blocks.graph.recompute import recompute, repeats
 from blocks.graph.room import Row, Wire
 from blocks.graph.step import Stepper
+from blocks.graph.steps import STEPS
 from blocks.graph.trust import stays_inside
 from blocks.graph.tune import fine_tune, freeze, learning_rates
 from blocks.graph.weights import Report, load_weights, save_weights
@@ -108,11 +110,13 @@ def plan(composed: Composed, facts: Mapping[str, Any] | None = None, library: It
     if problems:
         raise ConfigError(problems)
     limits = composed.typed.get("limits") or {}
-    with bounded(limits.get("modules"), composed.origin(("model",))) as most:
+    where = composed.origin(("model",))
+    typed = [path for path, origin in composed.origins.items() if origin.file is None]
+    with bounded(limits.get("modules"), where) as most, limited(max(STEPS, 60 * most), where):
         assembler = Assembler(blocks, composed.origin, known, choices, composed.altered, most, stated)
         model = assembler.model(config)
-    finish(assembler, model, config, [path for path, origin in composed.origins.items() if origin.file is None])
-    return Plan(model, assembler.rows, assembler.outputs, assembler, config, composed.origin(("model",)))
+        finish(assembler, model, config, typed)
+    return Plan(model, assembler.rows, assembler.outputs, assembler, config, where)
 
 
 def _named(name: str, fact: Any) -> Any:

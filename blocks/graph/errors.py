@@ -10,6 +10,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from blocks.graph.steps import spend
+
+GUESSED = 20  # letters that are compared with a name in a step
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -120,17 +124,18 @@ class ConfigError(ValueError):
     def __init__(self, problems: Iterable[Problem]):
         named = [name_look_alike(problem) for problem in problems]
         self.problems = list({_key(problem): problem for problem in reversed(named)}.values())[::-1]
-        texts = [str(problem) for problem in self.problems]
+        count = len(self.problems)
+        texts = [str(problem) for problem in self.problems[: self.SCREEN]]  # each takes a line at least
         whole = len(texts)
         while (
             whole > 1
-            and _height(texts[:whole]) + (2 + min(len(texts) - whole, self.MOST + 1)) * (whole < len(texts))
-            > self.SCREEN
+            and _height(texts[:whole]) + (2 + min(count - whole, self.MOST + 1)) * (whole < count) > self.SCREEN
         ):
             whole -= 1
-        short = [f"  {problem.where or problem.path}  {problem.problem}"[:110] for problem in self.problems[whole:]]
-        if len(short) > self.MOST:
-            short[self.MOST :] = [f"  ... and {len(short) - self.MOST} more"]
+        told = self.problems[whole : whole + self.MOST]
+        short = [f"  {problem.where or problem.path}  {problem.problem}"[:110] for problem in told]
+        if count > whole + self.MOST:
+            short.append(f"  ... and {count - whole - self.MOST} more")
         super().__init__("\n\n".join([*texts[:whole], *(["\n".join(["and", *short])] if short else [])]))
 
 
@@ -148,8 +153,9 @@ def _height(texts: list[str]) -> int:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """What fits in place of `word`: the nearest of `known` first, then a few of the rest."""
-    known = sorted(set(map(str, known)))
-    near = difflib.get_close_matches(str(word), known, n=2, cutoff=0.6)
+    known, word = sorted(set(map(str, known))), str(word)
+    spend(1 + len(known) * len(word) // GUESSED)
+    near = difflib.get_close_matches(word, known, n=2, cutoff=0.6)
     if near:
         return f"did you mean {' or '.join(near)}?"
     shown = known[:12]

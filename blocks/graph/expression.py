@@ -2,12 +2,18 @@
 
 import ast
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Protocol
 
+from blocks.graph.errors import ConfigError, Origin, Problem, show
+from blocks.graph.steps import STEPS, Budget, OutOfSteps, budget, spend
+
 LONGEST = 500  # characters; no honest expression is longer
 LARGEST = 2**63  # no dimension is larger, and `9**9**9` must not hang the build
+WIDEST = 10_000  # values in a list, with those of the lists inside it
+DIGITS = 30  # to which `round` may round
 
 BINARY: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -27,7 +33,6 @@ BINARY: dict[type, Callable[[Any, Any], Any]] = {
     ast.NotIn: lambda item, container: item not in container,
 }
 UNARY: dict[type, Callable[[Any], Any]] = {ast.UAdd: operator.pos, ast.USub: operator.neg, ast.Not: operator.not_}
-FUNCTIONS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "round": round, "len": len}
 
 
 class ExpressionError(ValueError):
@@ -36,6 +41,55 @@ class ExpressionError(ValueError):
     def __init__(self, problem: str, fits: str | None = None, fix: str | None = None):
         super().__init__(problem)
         self.problem, self.fits, self.fix = problem, fits, fix
+
+
+def round_to(value: float, digits: int | None = None) -> float:
+    """Python's `round`, which reckons 10 ** -digits for a whole number and would never end."""
+    if isinstance(digits, int) and abs(digits) > DIGITS:
+        raise ExpressionError(f"round cannot round to {show(digits)} digits", f"at most {DIGITS}")
+    return round(value, digits)
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "round": round_to, "len": len}
+
+
+@contextmanager
+def limited(steps: int = STEPS, where: Origin | None = None) -> Iterator[None]:
+    """Share a number of steps among all expressions, patterns and guesses inside, or those of who asked already.
+
+    Raises:
+        ConfigError: they need more.
+    """
+    if budget.get() is not None:
+        yield
+        return
+    token = budget.set(Budget(steps))
+    try:
+        yield
+    except OutOfSteps:
+        problem = "the expressions and patterns take too many steps"
+        fix = "refer to fewer values, each of them less often"
+        raise ConfigError([Problem(problem, where, fits=f"{steps:,} steps in all", fix=fix)]) from None
+    finally:
+        budget.reset(token)
+
+
+def measure(value: Any) -> int:
+    """How many steps it takes to walk through a value."""
+    if isinstance(value, str):
+        return 1 + len(value) // 100
+    if isinstance(value, Mapping):
+        value = value.values()
+    elif not isinstance(value, tuple | list):
+        return 1
+    return 1 + sum(map(measure, value))
+
+
+def check_size(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The same values; raises ExpressionError where lists inside lists hold too many."""
+    if measure(values) > WIDEST:
+        raise ExpressionError("a list holds too many values", f"{WIDEST:,} with those of the lists inside it")
+    return values
 
 
 class Names(Protocol):
@@ -68,7 +122,10 @@ def parse(text: str) -> ast.expr:
 
 
 def evaluate(text: str, names: Names) -> Any:
-    """The value of `text`, with `names` in scope; raises ExpressionError."""
+    """The value of `text`, with `names` in scope; raises ExpressionError, and ConfigError beyond the budget."""
+    if budget.get() is None:
+        with limited():
+            return evaluate(text, names)
     try:
         return _value(parse(text), names)
     except RecursionError:
@@ -80,6 +137,18 @@ def evaluate(text: str, names: Names) -> Any:
 
 
 def _value(node: ast.expr, names: Names) -> Any:
+    """The value of a part of an expression, counted by its size."""
+    value = _read(node, names)
+    if isinstance(value, str | tuple | list | Mapping):
+        spend(measure(value))
+    elif isinstance(value, int) and abs(value) > LARGEST:
+        raise ExpressionError(f"{ast.unparse(node)} is too large", f"values up to {LARGEST:.0e}")
+    else:
+        spend(1)
+    return value
+
+
+def _read(node: ast.expr, names: Names) -> Any:
     match node:
         case ast.Constant(value=int() | float() | str() | bool() | None as constant):
             return constant
@@ -106,7 +175,7 @@ def _value(node: ast.expr, names: Names) -> Any:
         case ast.IfExp(test=test, body=body, orelse=orelse):
             return _value(body if _value(test, names) else orelse, names)
         case ast.List(elts=elements) | ast.Tuple(elts=elements):
-            return tuple(_value(element, names) for element in elements)
+            return check_size(tuple(_value(element, names) for element in elements))
         case ast.Call(func=ast.Name(id=function), args=arguments, keywords=[]) if function in FUNCTIONS:
             return FUNCTIONS[function](*(_value(argument, names) for argument in arguments))
         case ast.Call(func=function):

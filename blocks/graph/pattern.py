@@ -5,7 +5,7 @@ to the other side; `{rest*}` crosses dots.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,42 +14,150 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from blocks.graph.errors import Origin, Problem, did_you_mean
-from blocks.graph.expression import ExpressionError, evaluate
+from blocks.graph.expression import ExpressionError, evaluate, limited
+from blocks.graph.steps import spend
 
+LONGEST = 300  # characters of a pattern
+COMPILED = 10  # steps that it takes to read a part of a pattern
 TOKEN = re.compile(r"\{([^{}]*)\}|(\*)|(\?)|(\[!?\]?[^\]]*\])|([^{}*?\[]+|.)", re.DOTALL)
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of a pattern.
+
+    Args:
+        kind: "star", "piece" (a stretch without a dot), "pieces" (across dots), or "fixed".
+        text: the name of a piece, or what is fixed as a regular expression of a fixed length.
+        length: characters that the part takes; 0 where it takes any number.
+    """
+
+    kind: str
+    text: str = ""
+    length: int = 0
+
+
 @lru_cache(maxsize=4096)
-def regex(pattern: str) -> re.Pattern[str]:
-    """The pattern as a regular expression for a whole name; raises ExpressionError."""
-    parts, seen = [], set()
+def parts_of(pattern: str) -> tuple[Part, ...]:
+    """The parts of a pattern; raises ExpressionError."""
+    if len(pattern) > LONGEST:
+        fits = f"at most {LONGEST}"
+        raise ExpressionError(f"a pattern of {len(pattern)} characters is too long", fits)
+    parts = []
     for piece, star, question, group, plain in TOKEN.findall(pattern):
         if star:
-            parts.append(".*")
+            parts.append(Part("star"))
         elif question:
-            parts.append(".")
+            parts.append(Part("fixed", ".", 1))
         elif group:
-            parts.append(group.replace("[!", "[^", 1).replace("\\", r"\\"))
+            inside = group[1:-1].replace("\\", r"\\").replace("[", r"\[")
+            parts.append(Part("fixed", f"[{inside.replace('!', '^', 1) if inside[0] == '!' else inside}]", 1))
         elif plain:
-            parts.append(re.escape(plain))
+            parts.append(Part("fixed", re.escape(plain), len(plain)))
         else:
             name = piece.removesuffix("*")
             if not name.isidentifier():
                 raise ExpressionError(
                     f"{pattern!r}: {{{piece}}} is no name", "{i} for one stretch, {rest*} across dots"
                 )
-            parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>{'.+' if piece.endswith('*') else '[^.]+'})")
-            seen.add(name)
+            parts.append(Part("pieces" if piece.endswith("*") else "piece", name))
+    return tuple(parts)
+
+
+@lru_cache(maxsize=4096)
+def shape_of(pattern: str) -> re.Pattern[str]:
+    """A regular expression for the names that may fit, with any text for a piece; raises ExpressionError.
+
+    It takes linear time: what stands between two stars is looked for once, as far to the left as it goes.
+    """
+    runs, parts = [""], parts_of(pattern)
+    spend(COMPILED * len(parts))
+    for part in parts:
+        if part.kind == "fixed":
+            runs[-1] += part.text
+        else:
+            runs.append("" if part.kind == "star" else ".")
+    first, *others = runs
+    last = f".*{others.pop()}" if others else ""
+    found = [f"(?=(?P<run{number}>.*?{run}))(?P=run{number})" for number, run in enumerate(others)]
     try:
-        return re.compile("".join(parts), re.DOTALL)
+        return re.compile("".join([first, *found, last]), re.DOTALL)
     except re.error as error:
         raise ExpressionError(f"{pattern!r} is no pattern: {error}", "*, ?, [abc], {i}, {rest*}") from None
 
 
 def match(pattern: str, name: str) -> dict[str, str] | None:
     """What the pieces of a pattern stand for in a name; None where it does not fit."""
-    found = regex(pattern).fullmatch(name)
-    return found and found.groupdict()
+    spend(1 + len(pattern) * len(name) // 10_000)
+    if shape_of(pattern).fullmatch(name) is None:
+        return None
+    parts = parts_of(pattern)
+    if not any(part.kind.startswith("piece") for part in parts):
+        return {}
+    with limited():
+        spend(1 + len(parts) * len(name) // 10)
+        return _take(parts, name, _fitting(parts, name), 0, {})
+
+
+def _fitting(parts: Sequence[Part], name: str) -> list[set[int]]:
+    """For each part the places of a name from which it and all after it may fit; the last entry is the end."""
+    places = [{len(name)}]
+    for part in reversed(parts):
+        after = places[0]
+        fits: set[int] = set()
+        nearest = -1  # the nearest place behind from which the rest fits
+        for place in range(len(name), -1, -1):
+            if part.kind == "fixed":
+                if place + part.length in after and re.compile(part.text, re.DOTALL).match(name, place):
+                    fits.add(place)
+                continue
+            if part.kind == "star" and place in after:
+                nearest = place
+            if part.kind == "piece" and place < len(name) and name[place] == ".":
+                nearest = -1
+            if nearest >= 0:
+                fits.add(place)
+            if place in after:
+                nearest = place
+        places.insert(0, fits)
+    return places
+
+
+def _take(
+    parts: Sequence[Part],
+    name: str,
+    fitting: list[set[int]],
+    place: int,
+    found: dict[str, str],
+) -> dict[str, str] | None:
+    """The pieces from a place on, each as long as can be; one that stands twice is the same text twice."""
+    number = len(fitting) - 1 - len(parts)
+    if not parts:
+        return found
+    part, rest = parts[0], parts[1:]
+    for end in _ends(part, name, place, found):
+        if end not in fitting[number + 1]:
+            continue
+        spend(1)
+        new = {**found, part.text: name[place:end]} if part.kind.startswith("piece") else found
+        taken = _take(rest, name, fitting, end, new)
+        if taken is not None:
+            return taken
+    return None
+
+
+def _ends(part: Part, name: str, place: int, found: Mapping[str, str]) -> Iterator[int]:
+    """Where a part that begins at a place may end, the farthest first."""
+    if part.kind == "fixed":
+        yield place + part.length
+    elif part.text in found:
+        end = place + len(found[part.text])
+        if name[place:end] == found[part.text]:
+            yield end
+    else:
+        dot = name.find(".", place)
+        end = dot if part.kind == "piece" and dot >= 0 else len(name)
+        yield from range(end, place - (part.kind == "star"), -1)
 
 
 class Pieces:
@@ -62,7 +170,7 @@ class Pieces:
         if name not in self.pieces:
             raise ExpressionError(f"no piece {{{name}}} on the other side", did_you_mean(name, self.pieces))
         text = self.pieces[name]
-        return int(text) if text.isdecimal() else text
+        return int(text) if text.isdecimal() and len(text) < 20 else text
 
     def attribute(self, name: str, attribute: str) -> Any:
         raise ExpressionError(f"{name}.{attribute} means nothing here", "{i}, {i + 1}, {rest*}")

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from blocks.graph.errors import Origin, did_you_mean, show
-from blocks.graph.expression import ExpressionError, evaluate, member
+from blocks.graph.expression import ExpressionError, check_size, evaluate, member
+from blocks.graph.steps import spend
 
 MISSING = "???"
 DEEPEST = 100  # names that lead on to other names; the longest chain of `conf/model` has 4
+FOLLOWED = 10  # steps that it takes to follow a name
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ class Scope:
         if not isinstance(found, Text):
             return found
         self.read.add(found.path)
+        spend(FOLLOWED)
         value = found.raw
         if isinstance(value, str | list | tuple):
             _must_end(name, self.followed)
@@ -128,7 +131,7 @@ def number(text: Text) -> Any:
             f"{name} is missing (???)", fix=f"write it at {text.origin}, or {name}=... on the command line"
         )
     if isinstance(raw, list | tuple):
-        return tuple(number(replace(text, raw=item)) for item in raw)
+        return check_size(tuple(number(replace(text, raw=item)) for item in raw))
     if not isinstance(raw, str):
         return raw
     if raw.isidentifier() and not _reachable(text.scope, raw):

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from blocks.graph.errors import ConfigError, Problem, did_you_mean, show
-from blocks.graph.expression import ExpressionError, evaluate
+from blocks.graph.expression import ExpressionError, evaluate, limited
 from blocks.graph.pattern import Pieces, matching, nothing_matches, parameters_of
 from blocks.graph.weights import Report, load_weights
 
@@ -76,6 +76,7 @@ def learning_rates(model: nn.Module, multipliers: Mapping[str, Any]) -> dict[str
     return rates
 
 
+@limited()
 def fine_tune(
     model: nn.Module, section: Mapping[str, Any], folder: Path | None = None
 ) -> tuple[Report | None, list[str], dict[str, float]]:

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from blocks.graph.compose import conf_folder
 from blocks.graph.errors import ConfigError, Problem, did_you_mean
-from blocks.graph.expression import ExpressionError
+from blocks.graph.expression import ExpressionError, limited
 from blocks.graph.pattern import fill, match
+from blocks.graph.steps import spend
 from blocks.graph.weights.file import read_tensors, save_weights, tensors_of
 from blocks.graph.weights.line import Line, read_line
 from blocks.graph.weights.names import Map, read_map
@@ -56,6 +57,7 @@ class Report:
         return "\n".join(lines)
 
 
+@limited()
 def load_weights(
     model: nn.Module,
     source: str | Path | Mapping[str, Tensor],
@@ -202,7 +204,9 @@ class Loader:
             return None
 
     def _listed(self, section: str, name: str) -> bool:
-        return any(fnmatchcase(name, str(pattern)) for pattern in self.map.sections.get(section) or ())
+        patterns = [str(pattern) for pattern in self.map.sections.get(section) or ()]
+        spend(1 + sum(map(len, patterns)) * len(name) // 10_000)
+        return any(fnmatchcase(name, pattern) for pattern in patterns)
 
     def _line(self, ours: str, theirs: Mapping[str, Tensor]) -> Line | None:
         """The first line that fits one of ours and whose tensors are all there."""

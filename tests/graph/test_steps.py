@@ -1,0 +1,105 @@
+"""A question takes a bounded number of steps, whatever its expressions and patterns say."""
+
+import random
+import re
+import time
+
+import pytest
+
+from blocks.graph import ConfigError, build, compose, plan
+from blocks.graph.expression import ExpressionError, evaluate, limited
+from blocks.graph.pattern import match
+from blocks.graph.steps import STEPS, budget
+
+INPUTS = {"x": {"tokens": 7, "dim": 6}}
+NAMES = ("*", "?", "[ab]", "[!a]", "a", "b", "ab", ".", "{i}", "{j}", "{r*}", "{i}", "{s*}")
+
+
+def doubled(text):
+    return {"p0": 1, **{f"p{n}": text(f"p{n - 1}") for n in range(1, 41)}}
+
+
+BOMBS = {
+    "round": ({}, "round(5, -999999999)"),
+    "tuples": (doubled(lambda p: f"[{p}, {p}]"), "len(p40)"),
+    "lists": (doubled(lambda p: [p, p]), "len(p40)"),
+    "sums": (doubled(lambda p: f"{p} + {p}"), "p40"),
+    "conditions": (doubled(lambda p: f"{p} if {p} else {p}"), "p40"),
+    "comparisons": (doubled(lambda p: f"{p} == {p}"), "p40"),
+    "squares": ({**doubled(lambda p: f"{p} * {p}"), "p0": 3}, "p40"),
+    "a chain": ({"p0": 1, **{f"p{n}": f"p{n - 1} + 1" for n in range(1, 3000)}}, "p2999"),
+    "a number of a million bits": ({"p0": 2**1_000_000}, "p0 * p0"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_no_expression_takes_long(name):
+    params, features = BOMBS[name]
+    model = {"inputs": INPUTS, "params": params, "graph": {"head": {"block": "Linear", "features": features}}}
+    begun = time.process_time()
+    with pytest.raises(ConfigError):
+        build(model, device="meta")
+    assert time.process_time() - begun < 2
+
+
+@pytest.mark.parametrize("pattern", ["*" * 25 + "#", "*a" * 100 + "#", "{a*}{b*}{c*}{d*}{e*}#", "{a*}" * 9 + "?#"])
+def test_no_pattern_takes_long(pattern):
+    begun = time.process_time()
+    assert match(pattern, "a" * 1000) is None
+    assert time.process_time() - begun < 1
+
+
+def test_a_piece_that_stands_twice_has_a_bounded_search():
+    name = "".join(random.Random(0).choices("abcdefgh", k=300))
+    begun = time.process_time()
+    with pytest.raises(ConfigError, match="too many steps"):
+        match("{a*}{b*}{c*}{d*}{a*}{b*}{c*}{d*}", name)
+    assert time.process_time() - begun < 2
+
+
+def test_patterns_match_what_regular_expressions_match():
+    """Against a translation that backtracks, on short names."""
+    source = random.Random(0)
+    for _ in range(5000):
+        pattern = "".join(source.choices(NAMES, k=source.randint(1, 6)))
+        name = "".join(source.choices("ab.", k=source.randint(0, 9)))
+        found = backtracking(pattern).fullmatch(name)
+        assert match(pattern, name) == (found and found.groupdict()), (pattern, name)
+
+
+def backtracking(pattern):
+    parts, seen = [], set()
+    for piece in re.findall(r"\{\w+\*?\}|\[!?\w+\]|.", pattern):
+        name = piece.strip("{}*")
+        if piece.startswith("{"):
+            kind = ".+" if "*" in piece else "[^.]+"
+            parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>{kind})")
+            seen.add(name)
+        else:
+            parts.append({"*": ".*", "?": ".", ".": r"\."}.get(piece, piece.replace("!", "^")))
+    return re.compile("".join(parts))
+
+
+def test_honest_models_need_few_steps():
+    with limited():
+        plan(compose(["model=swin_b", "data=imagenet"]))
+        left = budget.get().left
+    assert STEPS - left < 12_000
+
+
+def test_a_budget_is_shared_and_ends():
+    with pytest.raises(ConfigError, match="10 steps in all"), limited(10):
+        evaluate(" + ".join("1" * 20), None)
+    for _ in range(20):
+        assert evaluate("1 + 1", None) == 2
+    with pytest.raises(ExpressionError, match="too large"):
+        evaluate(" * ".join(["99999"] * 9), None)
+
+
+def test_ten_thousand_mistakes_are_told_soon():
+    lines = {f"*no{n}#": "zeros" for n in range(9000)}
+    model = {"inputs": INPUTS, "graph": {"head": {"block": "Linear", "features": 5}}, "initialise": lines}
+    begun = time.process_time()
+    with pytest.raises(ConfigError):
+        build(model, device="meta")
+    assert time.process_time() - begun < 2
