@@ -228,3 +228,30 @@ def test_processes_that_were_started_together_are_told_to_name_a_folder(tmp_path
         "  fix       hydra.run.dir=runs/NAME, the same for all of them\n",
     )
     assert not list(tmp_path.iterdir())
+
+
+def scores(folder, *arguments):
+    """What a run of the default model states at its end."""
+    status, _, err = finish(start(folder, f"hydra.run.dir={folder}/run", "trainer.threads=1", *arguments))
+    assert (status, err) == (0, "")
+    return json.loads((folder / "run" / "run.json").read_text(encoding="utf-8"))["test"]
+
+
+def test_the_default_model_learns_from_its_first_epochs_on(tmp_path):
+    """With the initial deviation of a network ten times as wide it is at 0.16 after five epochs, near chance."""
+    assert scores(tmp_path, "trainer.max_epochs=5")["test/accuracy"] > 0.35
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_default_run_reaches_what_the_readme_states(page, default_scores):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    stated = re.search(r"([\d.]+) %[^%]*?([\d.]+) (?:to|至) ([\d.]+) %", text)
+    mean, lowest, highest = map(float, stated.groups())
+    assert lowest <= mean <= highest
+    assert round(100 * default_scores["test/accuracy"], 1) >= lowest
+
+
+@pytest.fixture(scope="module")
+def default_scores(tmp_path_factory):
+    return scores(tmp_path_factory.mktemp("default"))

@@ -99,6 +99,7 @@ SMALL = {
     "transformer": small("params.dim=32", "params.depth=1", "params.hidden=64"),
     "transformer_base": small(*ONE_VOCABULARY, "params.depth=1", "params.hidden=64"),
     "transformer_big": small(*ONE_VOCABULARY, "params.depth=1", "params.hidden=64", slow=True),
+    "transformer_deepnorm": small(*ONE_VOCABULARY, "params.depth=1", "params.hidden=64"),
     "unet": small("params.width=8"),
     "vgg16": small("params.widths=[8,16]", "params.depths=[1,2]", "graph.hidden.body.linear.features=64",
                    "graph.average.size=2", side=32),
@@ -136,6 +137,7 @@ MASKED = [
     "seq2seq",
     "transformer",
     "transformer_base",
+    "transformer_deepnorm",
 ]
 
 

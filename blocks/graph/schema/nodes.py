@@ -108,7 +108,9 @@ def nodes(slots: list[str]) -> dict[str, Schema]:
     share = {"properties": {**words(), **shared_as}, "additionalProperties": False}
 
     def body(graph: str, **more: Schema) -> Schema:
-        properties = words(body=ref(graph), outputs=ref("outputs"), params=ref("params"), **more)
+        properties = words(
+            body=ref(graph), outputs=ref("outputs"), params=ref("params"), initialise=ref("initialise"), **more
+        )
         return {"properties": properties, "additionalProperties": False}
 
     def kinds(graph: str, **more: Schema) -> list[Schema]:
@@ -119,7 +121,9 @@ def nodes(slots: list[str]) -> dict[str, Schema]:
         ]
 
     node = {"type": "object", "properties": _completed(slots), "oneOf": [*one, shared]}
-    change_words = words(body=ref("changes"), outputs=ref("outputs"), params=ref("params"))
+    change_words = words(
+        body=ref("changes"), outputs=ref("outputs"), params=ref("params"), initialise=ref("initialise")
+    )
     holes = any_of({"type": "array", "items": ref("name")}, mapping(any_of(ref("part"), {"type": "null"})))
     filling = {"not": {"anyOf": [{"required": [word]} for word in PLACES]}}
     option = {"type": "object", "oneOf": one, "allOf": [*kinds("graph", holes=holes), filling, ref("inner")]}
