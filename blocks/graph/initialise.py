@@ -92,7 +92,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Part(Parameter):
+class PackedPart(Parameter):
     """One of the matrices that a block keeps in one parameter, named as if it were a layer: `SelfAttention.v.weight`.
 
     Args:
@@ -210,7 +210,7 @@ class Reader:
         arguments = {
             word: coerce(_hints(function)[word], Text(value, origin, scope), word) for word, value in given.items()
         }
-        if isinstance(parameter, Part):
+        if isinstance(parameter, PackedPart):
             return Start(parameter.whole, function, arguments, parameter.name)
         return Start(parameter.path, function, arguments)
 
@@ -235,7 +235,7 @@ def matrices_of(model: nn.Module, path: str, part: str = "") -> list[Tensor]:
     return stacks.get(name) or [model.get_parameter(path)]
 
 
-def parts_of(model: nn.Module) -> list[Part]:
+def parts_of(model: nn.Module) -> list[PackedPart]:
     """What blocks say of the matrices in their fused projections."""
     found = []
     for path, module in model.named_modules():
@@ -243,7 +243,7 @@ def parts_of(model: nn.Module) -> list[Part]:
         for whole, views in inside.items():
             for name, view in views.items():
                 place, kind = f"{path}.{name}.weight", f"{type(module).__name__}.{name}.weight"
-                found.append(Part(place, kind, view, whole=f"{path}.{whole}", name=name))
+                found.append(PackedPart(place, kind, view, whole=f"{path}.{whole}", name=name))
     return found
 
 
