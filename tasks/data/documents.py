@@ -1,14 +1,13 @@
 """Text files of one's own: one file, or a folder with all below it."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 from tasks.data.pairs import read_text
 from tasks.data.text import HeldText
+from tasks.data.walk import Walk, listed
 from tasks.errors import ArgumentError
 
-TOLD = 5  # files by name in a note
 PEEK = 8192  # bytes that tell a binary file
 
 
@@ -32,32 +31,20 @@ class Documents(HeldText):
         if not self.path.is_dir():
             return [document(self.path)]
         found: list[str] = []
-        bad: list[str] = []
-        for file in files(self.path, bad):
+        walk = Walk(self.path)
+        bad = walk.left_out
+        for file in walk.files:
             try:
                 found.append(document(file))
             except ArgumentError as error:
                 why = f"{error.problem}".replace(f"{file} ", "")
                 bad.append(f"{file.relative_to(self.path)} ({why})")
         if bad:
-            more = f", and {len(bad) - TOLD} more" if len(bad) > TOLD else ""
-            self.notes.append(f"{len(bad)} of the files are left out: {', '.join(sorted(bad)[:TOLD])}{more}")
+            self.notes.append(f"{len(bad)} of the files are left out: {listed(bad)}")
         if not found:
-            got = ", ".join(sorted(bad)[:TOLD]) or "nothing"
-            raise ArgumentError("path", f"no texts in {self.path}", got=got, fits="files of text")
+            raise ArgumentError("path", f"no texts in {self.path}", got=listed(bad) or "nothing", fits="files of text")
         self.notes.append(f"{len(found):,} file{'s' * (len(found) > 1)}, {sum(map(len, found)):,} characters")
         return found
-
-
-def files(folder: Path, hidden: list[str]) -> list[Path]:
-    """The files below a folder, sorted; what is hidden is named, and not looked into."""
-    found = []
-    for place, folders, names in os.walk(folder):
-        here = Path(place)
-        hidden += [f"{(here / name).relative_to(folder)} (hidden)" for name in folders + names if name.startswith(".")]
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [here / name for name in names if not name.startswith(".")]
-    return sorted(found)
 
 
 def document(path: Path) -> str:

@@ -1,11 +1,14 @@
-"""Which image files a folder holds, and which of them are broken."""
+"""Which image files a folder holds, and which of them cannot be used."""
 
 import concurrent.futures
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
+from tasks.data.picture import Span, UnknownSpanError, opened
+from tasks.data.walk import Walk, visible
 from tasks.errors import ArgumentError
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -14,55 +17,85 @@ FOLDERS = {"train": ("train", "training"), "val": ("val", "valid", "validation")
 Samples = list[tuple[Path, str]]
 
 
-def scan(folder: Path) -> dict[str, Samples]:
-    """The files of each part with their classes; one part "train" where the folder has no parts."""
+def scan(folder: Path) -> tuple[dict[str, Samples], list[str]]:
+    """The files of each part with their classes, one part "train" where the folder has no parts; what is left out."""
     if not folder.exists():
         raise ArgumentError("path", f"{folder} does not exist", got=f"path={folder}", fix="data.path=FOLDER")
     if not folder.is_dir():
         raise ArgumentError("path", f"{folder} is a file, not a folder", fits="FOLDER/CLASS/IMAGE.jpg, say")
-    below = {child.name.lower(): child for child in sorted(folder.iterdir()) if child.is_dir()}
+    below = {child.name.lower(): child for child in visible(folder) if child.is_dir()}
     parts = {part: below[name] for part, names in FOLDERS.items() for name in names if name in below}
     if "train" not in parts:
-        return {"train": samples(folder)}
-    return {part: samples(place) for part, place in parts.items()}
+        parts = {"train": folder}
+    left_out = hidden(folder) if folder not in parts.values() else []
+    found = {part: samples(place, folder, left_out) for part, place in parts.items()}
+    return found, left_out
 
 
-def samples(folder: Path) -> Samples:
-    """Image files of a folder of class folders, sorted, each with the name of its class."""
-    classes = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
-    found = [
-        (file, place.name)
-        for place in classes
-        for file in sorted(place.rglob("*"))
-        if file.suffix.lower() in SUFFIXES and file.is_file() and not file.name.startswith(".")
-    ]
+def hidden(folder: Path) -> list[str]:
+    """The names in a folder that begin with a dot."""
+    return [f"{path.name} (hidden)" for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def samples(folder: Path, root: Path, left_out: list[str]) -> Samples:
+    """Image files of a folder of class folders, sorted, each with the name of its class.
+
+    What is left out is added to `left_out` by its name from `root`.
+    """
+    left_out += [str((folder / name).relative_to(root)) for name in hidden(folder)]
+    classes = [child for child in visible(folder) if child.is_dir()]
+    found: Samples = []
+    empty = []
+    for place in classes:
+        walk = Walk(place)
+        images = [file for file in walk.files if file.suffix.lower() in SUFFIXES]
+        found += [(file, place.name) for file in images]
+        left_out += [str((place / name).relative_to(root)) for name in walk.left_out]
+        if not images:
+            empty.append(place.name)
     if not found:
-        held = ", ".join(sorted(child.name for child in folder.iterdir())[:6]) or "nothing"
+        held = ", ".join(child.name for child in visible(folder)[:6]) or "nothing"
         fits = f"{folder.name}/CLASS/IMAGE with one of {' '.join(SUFFIXES)}"
         raise ArgumentError("path", f"no images in {folder}", got=f"it holds {held}", fits=fits)
-    empty = [place.name for place in classes if all(name != place.name for _, name in found)]
     if empty:
         got = ", ".join(empty[:6])
         raise ArgumentError("path", f"class folders of {folder} have no images", got=got, fix="fill or delete them")
     return found
 
 
-def broken(parts: dict[str, Samples]) -> dict[Path, str]:
-    """The files that cannot be decoded, with the reason."""
+@dataclass(frozen=True)
+class Looked:
+    """What decoding a file once has shown.
+
+    Args:
+        broken: why it cannot be used, or None.
+        unknown: that its values of black and white are not known.
+        frames: how many images it holds.
+    """
+
+    broken: str | None = None
+    unknown: UnknownSpanError | None = None
+    frames: int = 1
+
+
+def look_at(parts: dict[str, Samples], channels: int, span: Span | None) -> dict[Path, Looked]:
+    """Decode every file once."""
     files = [file for found in parts.values() for file, _ in found]
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        reasons = pool.map(reason, files)
-        return {file: text for file, text in zip(files, reasons, strict=True) if text}
+    with warnings.catch_warnings(), concurrent.futures.ThreadPoolExecutor(4) as pool:
+        warnings.simplefilter("ignore")
+        return dict(zip(files, pool.map(lambda file: looked(file, channels, span), files), strict=True))
 
 
-def reason(file: Path) -> str | None:
-    """Why a file cannot be decoded, or None."""
+def looked(file: Path, channels: int, span: Span | None) -> Looked:
+    """Decode a file once."""
     if not file.stat().st_size:
-        return "empty file"
+        return Looked("empty file")
     try:
-        with warnings.catch_warnings(), Image.open(file) as image:
-            warnings.simplefilter("ignore")
-            image.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return f"{type(error).__name__}: {error}".replace(str(file), file.name)
-    return None
+        opened(file, channels, span)
+        with Image.open(file) as image:
+            return Looked(frames=getattr(image, "n_frames", 1))
+    except UnknownSpanError as error:
+        return Looked(unknown=error)
+    except (ArgumentError, OSError, SyntaxError, ValueError) as error:
+        problem = error.problem if isinstance(error, ArgumentError) else str(error)
+        return Looked(problem.replace(f"{file} ", ""))

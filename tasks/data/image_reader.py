@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from tasks.data import idx, npz
@@ -29,6 +28,7 @@ class ImageReader(Reader):
         mean: of each channel, taken from pixels in [0, 1].
         std: of each channel, what they are divided by.
         scale: the smallest and the largest value of the training arrays, where they were brought to [0, 1] by these.
+        span: the values of black and white in image files with more than a byte a pixel, as `opened` takes it.
     """
 
     def __init__(
@@ -40,8 +40,10 @@ class ImageReader(Reader):
         mean: list[float],
         std: list[float],
         scale: list[float] | None = None,
+        span: list[float] | None = None,
     ):
-        self.channels, self.height, self.width, self.scale = channels, height, width, scale
+        self.channels, self.height, self.width = channels, height, width
+        self.scale, self.span = scale, span
         self.mean, self.std = torch.tensor(mean)[:, None, None], torch.tensor(std)[:, None, None]
 
     def items(self, given: str) -> Iterator[Item]:
@@ -53,7 +55,7 @@ class ImageReader(Reader):
         elif path is None:
             yield Item(given, error="no such file" if given else "an empty name")
         elif path.is_dir():
-            found = [child for child in sorted(path.rglob("*")) if is_file_of_images(child)]
+            found = [child for child in self.below(path) if is_file_of_images(child)]
             for child in found:
                 yield from self._file(child, inside=True)
             if not found:
@@ -81,10 +83,13 @@ class ImageReader(Reader):
                 return Item(str(path), error="an empty file")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                image = middle(opened(path, self.channels), (self.height, self.width))
-        except (RuntimeError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+                image = middle(opened(path, self.channels, self.span), (self.height, self.width))
+        except ArgumentError as error:
+            told = f"{error.problem}; got {error.got}" if error.got else error.problem
+            return Item(str(path), error=told.replace(f"{path} ", ""))
+        except OSError as error:
             return Item(str(path), error=str(error).replace(f"{path} ", ""))
-        return Item(str(path), as_tensor(image))
+        return Item(str(path), as_tensor(image, self.channels))
 
     def _packed(self, path: Path, wanted: str | None = None) -> Iterator[Item]:
         try:
@@ -128,6 +133,8 @@ class ImageReader(Reader):
             yield Item(name, error="no images in this array")
 
     def _one(self, name: str, image: Tensor) -> Item:
+        if not image.isfinite().all():
+            return Item(name, error="values that are not finite; fits: numbers without NaN and infinity")
         if self.scale is not None:
             return Item(name, on_scale(image, self.scale))
         share = as_share(image)
@@ -147,5 +154,4 @@ def is_idx(path: Path) -> bool:
 
 def is_file_of_images(path: Path) -> bool:
     """Whether a file found in a folder may hold images, by its name."""
-    known = path.suffix.lower() in (*SUFFIXES, *PACKED) or is_idx(path)
-    return known and path.is_file() and not path.name.startswith(".")
+    return path.suffix.lower() in (*SUFFIXES, *PACKED) or is_idx(path)

@@ -1,5 +1,6 @@
 """Images in class folders, read as they are needed."""
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +14,9 @@ from tasks.data import files
 from tasks.data.image_reader import ImageReader
 from tasks.data.module import DataModule
 from tasks.data.order import Order, Workers, generator
-from tasks.data.picture import as_tensor, cut, middle, opened
+from tasks.data.picture import Span, UnknownSpanError, as_tensor, cut, middle, opened
 from tasks.data.split import PARTS, check_shares, part, split
+from tasks.data.walk import listed
 from tasks.data.workers import automatic, must_be_workers
 from tasks.errors import ArgumentError, must_be_one_of, must_be_positive, must_be_share
 from tasks.parent import of_worker
@@ -32,6 +34,8 @@ class Images(DataModule):
         flip: mirror half of the training images.
         mean: taken from every channel, or from each one.
         std: what they are divided by.
+        span: the values of black and white in images of 16 or 32 bits; null: 0 and the largest number of up to 16 bits,
+            or 0 and 1 for floating-point numbers.
         val: share of the training images kept for validation, where the folder has no `val`.
         test: share of them kept for the test, where it has no `test`.
         workers: processes that read images; 0: the one that trains reads, too; auto: as many as it leaves cores free.
@@ -55,6 +59,7 @@ class Images(DataModule):
         flip: bool = True,
         mean: float | list[float] = 0.5,
         std: float | list[float] = 0.5,
+        span: list[float] | None = None,
         val: float = 0.1,
         test: float = 0.1,
         workers: int | Literal["auto"] = "auto",
@@ -73,6 +78,7 @@ class Images(DataModule):
         must_be_positive("size", size)
         self.size = (size, size)
         self.mean, self.std = self._each("mean", mean), self._each("std", std)
+        self.span = must_be_span(span)
         self.batch_size, self.crop, self.flip, self.workers, self.check = batch_size, crop, flip, workers, check
         self.val, self.test, self.seed, self.split_seed, self.declared = val, test, seed, split_seed, facts
         self.parts: dict[str, files.Samples] = {}
@@ -88,9 +94,11 @@ class Images(DataModule):
         """Find the files, once; decode each if asked to."""
         if self.parts:
             return
-        parts = files.scan(self.path)
+        parts, left_out = files.scan(self.path)
+        if left_out:
+            self.notes.append(f"{len(left_out)} of the files are left out: {listed(left_out)}")
         if self.check:
-            parts = self._without_broken(parts)
+            parts = self._checked(parts)
         self.classes = sorted({name for _, name in parts["train"]})
         for name, found in parts.items():
             strange = sorted({label for _, label in found} - set(self.classes))
@@ -99,8 +107,18 @@ class Images(DataModule):
                 raise ArgumentError("path", f"the {name} part of {self.path} has a class that training lacks", got=got)
         self.parts = self._completed(parts)
 
-    def _without_broken(self, parts: dict[str, files.Samples]) -> dict[str, files.Samples]:
-        bad = files.broken(parts)
+    def _checked(self, parts: dict[str, files.Samples]) -> dict[str, files.Samples]:
+        """Decode every file once: without the broken ones, and with notes on what a user may not expect."""
+        seen = files.look_at(parts, self.channels, self.span)
+        unknown = [found.unknown for found in seen.values() if found.unknown]
+        if unknown:
+            raise whole_span(unknown)
+        several = sum(found.frames > 1 for found in seen.values())
+        if several:
+            self.notes.append(f"{several} of {len(seen)} images have several frames; the first one is taken")
+        return self._without_broken(parts, {file: found.broken for file, found in seen.items() if found.broken})
+
+    def _without_broken(self, parts: dict[str, files.Samples], bad: dict[Path, str]) -> dict[str, files.Samples]:
         if not bad:
             return parts
         total = sum(len(found) for found in parts.values())
@@ -145,14 +163,16 @@ class Images(DataModule):
 
     def picture(self, part: str, index: int) -> Tensor:
         """One image as the network gets it, but in [0, 1]."""
-        return as_tensor(middle(opened(self.parts[part][index][0], self.channels), self.size))
+        image = middle(opened(self.parts[part][index][0], self.channels, self.span), self.size)
+        return as_tensor(image, self.channels)
 
     def show(self, part: str, index: int, words: str) -> str:
         return page.figure(draw.png(draw.thumbnail(self.picture(part, index))), words)
 
     def kept(self) -> dict[str, Any]:
         size = {"channels": self.channels, "height": self.size[0], "width": self.size[1]}
-        return {**size, "mean": self.mean.flatten().tolist(), "std": self.std.flatten().tolist()}
+        scaled = {"mean": self.mean.flatten().tolist(), "std": self.std.flatten().tolist(), "span": self.span}
+        return {**size, **scaled}
 
     def reading(self, trainer: pl.Trainer | None) -> str:
         """How the data are read, in a few words."""
@@ -197,28 +217,40 @@ class Images(DataModule):
         return Workers(loader)
 
 
+def must_be_span(span: Span | None) -> Span | None:
+    """Raise an ArgumentError unless `span` is two different numbers."""
+    if span is not None and (len(span) != 2 or not all(map(math.isfinite, span)) or span[0] == span[1]):
+        text, fits = "span must be the values of black and white", "[0, 4095], say"
+        raise ArgumentError("span", text, got=f"span={span}", fits=fits)
+    return span
+
+
+def whole_span(unknown: list[UnknownSpanError]) -> ArgumentError:
+    """One error for all images whose values of black and white are not known."""
+    first = unknown[0]
+    low, high = min(error.low for error in unknown), max(error.high for error in unknown)
+    problem = first.problem if len(unknown) == 1 else f"{first.problem}, nor do {len(unknown) - 1} more"
+    got, fix = f"values from {low:g} to {high:g}", f"data.span=[{low:g},{high:g}], if these are black and white"
+    return ArgumentError("span", problem, got=got, fits=first.fits, fix=fix)
+
+
 class Files(Dataset[dict[str, Any]]):
     """The images of one part; a key is (epoch, index), from which alone the augmentation follows."""
 
     def __init__(self, data: Images, part: str, label: Tensor, *, crop: float, flip: bool):
         self.paths, self.label, self.crop, self.flip = [file for file, _ in data.parts[part]], label, crop, flip
-        self.size, self.channels, self.mean, self.std, self.seed = (
-            data.size,
-            data.channels,
-            data.mean,
-            data.std,
-            data.seed,
-        )
+        self.size, self.channels, self.span, self.seed = data.size, data.channels, data.span, data.seed
+        self.mean, self.std = data.mean, data.std
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         epoch, index = key
-        image = opened(self.paths[index], self.channels)
+        image = opened(self.paths[index], self.channels, self.span)
         source = generator(self.seed, epoch, index)
         image = middle(image, self.size) if self.crop == 1 else cut(image, self.size, self.crop, source)
-        tensor = (as_tensor(image) - self.mean) / self.std
+        tensor = (as_tensor(image, self.channels) - self.mean) / self.std
         if self.flip and torch.rand((), generator=source) < 0.5:
             tensor = tensor.flip(2)
         return {"image": tensor, "label": self.label[index], "index": index}

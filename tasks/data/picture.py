@@ -2,24 +2,98 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
+from tasks.errors import ArgumentError
 
-def opened(path: Path, channels: int) -> Image.Image:
-    """An image file, decoded, in colour or grey; what is transparent becomes white."""
+WIDE = ("I", "F")  # the modes with more than a byte a pixel begin so; all of them are grey
+BITS, SIGNS, ZERO = 258, 339, 262  # tags of a TIFF file: bits a sample, sample format, photometric interpretation
+UNSIGNED, WHITE = 1, 0
+
+Span = list[float]  # the values of black and of white
+
+
+class UnknownSpanError(ArgumentError):
+    """An image whose values lie beyond what its kind of file promises, from `low` to `high`."""
+
+    def __init__(self, path: Path, low: float, high: float):
+        self.low, self.high = low, high
+        super().__init__(
+            "span",
+            f"{path} does not state which values are black and white",
+            got=f"values from {low:g} to {high:g}",
+            fits="8 or 16 bits without a sign, or floating-point numbers from 0 to 1",
+            fix=f"data.span=[{low:g},{high:g}], if these are black and white",
+        )
+
+
+def opened(path: Path, channels: int, span: Span | None = None) -> Image.Image:
+    """An image file, decoded and upright, in colour or grey; what is transparent becomes white.
+
+    The first frame is taken where there are several. An image with more than a byte a pixel becomes grey floating-point
+    numbers from 0 to 255.
+
+    Args:
+        path: the file.
+        channels: 3 for colour, 1 for grey.
+        span: the values of black and white in images with more than a byte a pixel; None: 0 and the largest number of
+            their bits, or 0 and 1 for floating-point numbers.
+
+    Raises:
+        ArgumentError: the file cannot be read, or the values of black and white are not known.
+    """
     try:
         with Image.open(path) as file:
-            image: Image.Image = file
+            file.filename = ""  # else Pillow maps a TIFF that lies on its side into memory with swapped sides
+            image: Image.Image = ImageOps.exif_transpose(file)
+            if image.mode.startswith(WIDE):
+                return from_wide(path, file, np.asarray(image), span)
             if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
             return image.convert("RGB" if channels == 3 else "L")
-    except (OSError, SyntaxError) as error:
-        raise RuntimeError(f"{path} cannot be read: {error}") from error
+    except ArgumentError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = str(error).replace(repr(str(path)), path.name)
+        raise ArgumentError("path", f"{path} cannot be read: {reason}") from error
+
+
+def from_wide(path: Path, file: Image.Image, values: np.ndarray, span: Span | None) -> Image.Image:
+    """Grey values of more than a byte as floating-point numbers from 0 to 255."""
+    tags: Any = getattr(file, "tag_v2", {})
+    if values.dtype.kind == "i" and tags.get(SIGNS, (UNSIGNED,))[0] == UNSIGNED:
+        values = values.view(values.dtype.str.replace("i", "u"))
+    if not np.isfinite(values).all():
+        raise ArgumentError("path", f"{path} has values that are not finite", fits="numbers without NaN and infinity")
+    low, high = span or known_span(file, values)
+    if low is None or high is None:
+        raise UnknownSpanError(path, float(values.min()), float(values.max()))
+    share = ((values.astype(np.float64) - low) / (high - low)).clip(0, 1)
+    if tags.get(ZERO) == WHITE:
+        share = 1 - share
+    transparent = file.info.get("transparency")
+    if isinstance(transparent, int):
+        share[values == transparent] = 1
+    return Image.fromarray((255 * share).astype(np.float32))
+
+
+def known_span(file: Image.Image, values: np.ndarray) -> tuple[float, float] | tuple[None, None]:
+    """The values of black and white that follow from the kind of a file."""
+    if file.mode == "F":
+        return (0, 1) if 0 <= values.min() <= values.max() <= 1 else (None, None)
+    if file.format in ("PNG", "PPM"):  # Pillow brings 16 bits of these to the whole range
+        return 0, 65535
+    tags: Any = getattr(file, "tag_v2", {})
+    bits = tags.get(BITS, (32,))[0]
+    if bits <= 16 and tags.get(SIGNS, (UNSIGNED,))[0] == UNSIGNED:
+        return 0, 2**bits - 1
+    return None, None
 
 
 def middle(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -46,11 +120,12 @@ def cut(image: Image.Image, size: tuple[int, int], least: float, source: torch.G
     return image.resize((width, height), Image.Resampling.BILINEAR, box=(left, top, left + wide, top + high))
 
 
-def as_tensor(image: Image.Image) -> Tensor:
-    """An image as float32 in [0, 1], channels first."""
+def as_tensor(image: Image.Image, channels: int) -> Tensor:
+    """An image as float32 in [0, 1], channels first; grey is repeated for each channel."""
     array = np.asarray(image)
     array = array[:, :, None] if array.ndim == 2 else array
-    return torch.from_numpy(array.transpose(2, 0, 1).copy()).float() / 255
+    tensor = torch.from_numpy(array.transpose(2, 0, 1).copy()).float() / 255
+    return tensor.expand(channels, -1, -1)
 
 
 def as_share(image: Tensor) -> Tensor:

@@ -70,7 +70,7 @@ class QuestionReader(Reader):
         if not path.is_file():
             return Item(name, error=f"no such file: {path}")
         try:
-            image = as_tensor(middle(opened(path, 1), self.size))
+            image = as_tensor(middle(opened(path, 1), self.size), 1)
         except (RuntimeError, OSError, ValueError) as broken:
             return Item(name, error=str(broken))
         return Item(name, (image, tokens))

@@ -1,5 +1,6 @@
 """How raw input becomes what a trained network takes: what `python -m tasks predict` asks of each kind of data."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from tasks.data.columns import Header
+from tasks.data.walk import Walk, listed
 from tasks.errors import ArgumentError
 
 
@@ -42,6 +44,13 @@ class Reader:
     def open(cls, place: Path, kept: dict[str, Any]) -> "Reader":
         """The reader of a finished run: its folder, and what its data module kept."""
         return cls(**kept)
+
+    def below(self, folder: Path) -> list[Path]:
+        """The files below a folder; what is hidden is left out, with a line on standard error."""
+        walk = Walk(folder)
+        if walk.left_out:
+            print(f"{folder}: left out {len(walk.left_out)}: {listed(walk.left_out)}", file=sys.stderr)
+        return walk.files
 
     def ask(self, question: str) -> None:
         """Take the question that goes with every item; raises ArgumentError where the data have none."""

@@ -52,7 +52,7 @@ class TextReader(Reader):
                 item = replace(item, note="no such file or folder, so it is judged as a text")
             yield item
         elif path.is_dir():
-            files = [file for file in sorted(path.rglob("*")) if is_file_of_texts(file)]
+            files = [file for file in self.below(path) if is_file_of_texts(file)]
             for file in files:
                 yield from self.items(str(file))
             if not files:
@@ -116,4 +116,4 @@ class TextReader(Reader):
 
 def is_file_of_texts(path: Path) -> bool:
     """Whether a file found in a folder holds texts, by its name."""
-    return path.suffix.lower() in (*TABLES, *LINES) and path.is_file() and not path.name.startswith(".")
+    return path.suffix.lower() in (*TABLES, *LINES)

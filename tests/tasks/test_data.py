@@ -352,7 +352,7 @@ def test_a_broken_image_that_was_not_looked_for_stops_the_run_by_name(tmp_path):
     (tmp_path / "cat" / "00.png").write_bytes(b"no image")
     data = Images(str(tmp_path), size=6, workers=0, check=False, batch_size=1)
     data.read()
-    with pytest.raises(RuntimeError, match=r"cat/00.png cannot be read: cannot identify image file"):
+    with pytest.raises(ArgumentError, match=r"cat/00.png cannot be read: cannot identify image file"):
         [list(loader) for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader())]
 
 
