@@ -23,7 +23,7 @@ TOKEN = re.compile(r"\{([^{}]*)\}|(\*)|(\?)|(\[!?\]?[^\]]*\])|([^{}*?\[]+|.)", r
 
 
 @dataclass(frozen=True)
-class Part:
+class Stretch:
     """A part of a pattern.
 
     Args:
@@ -38,7 +38,7 @@ class Part:
 
 
 @lru_cache(maxsize=4096)
-def parts_of(pattern: str) -> tuple[Part, ...]:
+def parts_of(pattern: str) -> tuple[Stretch, ...]:
     """The parts of a pattern; raises ExpressionError."""
     if len(pattern) > LONGEST:
         fits = f"at most {LONGEST}"
@@ -46,21 +46,21 @@ def parts_of(pattern: str) -> tuple[Part, ...]:
     parts = []
     for piece, star, question, group, plain in TOKEN.findall(pattern):
         if star:
-            parts.append(Part("star"))
+            parts.append(Stretch("star"))
         elif question:
-            parts.append(Part("fixed", ".", 1))
+            parts.append(Stretch("fixed", ".", 1))
         elif group:
             inside = group[1:-1].replace("\\", r"\\").replace("[", r"\[")
-            parts.append(Part("fixed", f"[{inside.replace('!', '^', 1) if inside[0] == '!' else inside}]", 1))
+            parts.append(Stretch("fixed", f"[{inside.replace('!', '^', 1) if inside[0] == '!' else inside}]", 1))
         elif plain:
-            parts.append(Part("fixed", re.escape(plain), len(plain)))
+            parts.append(Stretch("fixed", re.escape(plain), len(plain)))
         else:
             name = piece.removesuffix("*")
             if not name.isidentifier():
                 raise ExpressionError(
                     f"{pattern!r}: {{{piece}}} is no name", "{i} for one stretch, {rest*} across dots"
                 )
-            parts.append(Part("pieces" if piece.endswith("*") else "piece", name))
+            parts.append(Stretch("pieces" if piece.endswith("*") else "piece", name))
     return tuple(parts)
 
 
@@ -99,7 +99,7 @@ def match(pattern: str, name: str) -> dict[str, str] | None:
         return _take(parts, name, _fitting(parts, name), 0, {})
 
 
-def _fitting(parts: Sequence[Part], name: str) -> list[set[int]]:
+def _fitting(parts: Sequence[Stretch], name: str) -> list[set[int]]:
     """For each part the places of a name from which it and all after it may fit; the last entry is the end."""
     places = [{len(name)}]
     for part in reversed(parts):
@@ -124,7 +124,7 @@ def _fitting(parts: Sequence[Part], name: str) -> list[set[int]]:
 
 
 def _take(
-    parts: Sequence[Part],
+    parts: Sequence[Stretch],
     name: str,
     fitting: list[set[int]],
     place: int,
@@ -146,7 +146,7 @@ def _take(
     return None
 
 
-def _ends(part: Part, name: str, place: int, found: Mapping[str, str]) -> Iterator[int]:
+def _ends(part: Stretch, name: str, place: int, found: Mapping[str, str]) -> Iterator[int]:
     """Where a part that begins at a place may end, the farthest first."""
     if part.kind == "fixed":
         yield place + part.length
