@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -68,9 +69,18 @@ class Problem:
 
 
 def _few_lines(text: str, most: int = 5) -> list[str]:
-    """The lines of one part of a message: no more than keep the whole on one screen."""
-    lines = [_cut(line, 200) for line in text.splitlines()] or [""]
+    """The lines of one part of a message, long ones folded: no more than keep the whole on one screen."""
+    lines = [_cut(folded, 200) for line in text.splitlines() for folded in _fold(line)] or [""]
     return lines if len(lines) <= most else [*lines[: most - 1], f"... and {len(lines) - most + 1} more lines"]
+
+
+def _fold(line: str, width: int = 200) -> list[str]:
+    """A line between whose words it is broken where it is long; only the start of an endless one is looked at."""
+    if len(line) <= width:
+        return [line]
+    if len(line) > 10 * width:
+        line = _cut(line, 10 * width)
+    return textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
 
 
 def _cut(line: str, most: int) -> str:
