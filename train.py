@@ -31,10 +31,17 @@ class Door:
 
 def explain(error: BaseException) -> str:
     """What a person needs to know about an error; `DOUGONG_DEBUG=1` shows where it came from as well."""
+    from tasks.secrets import hide_in_message
+
     if os.environ.get("DOUGONG_DEBUG") == "1":
         import traceback
 
-        traceback.print_exception(error)
+        print(hide_in_message("".join(traceback.format_exception(error))), file=sys.stderr)
+    return hide_in_message(describe(error))
+
+
+def describe(error: BaseException) -> str:
+    """An error as a mistake of the user's, with a place and a fix, or as a crash, with the node where it began."""
     if isinstance(error, HydraException):
         return (
             f"the command line\n  this cannot be read: {str(error).splitlines()[0]}\n  fix       quote it: 'key=[1,2]'"
@@ -257,7 +264,10 @@ def main() -> None:
     try:
         refuse_pickles(arguments)
         if any(asks):
-            enter()
+            from blocks.graph.trust import unread_environment
+
+            with unread_environment():
+                enter()
             sys.exit(FINE)
         quote_what_hydra_cannot_read(arguments)
         (check_sweep if arguments.multirun else prepare)(arguments)

@@ -24,6 +24,10 @@ NOT_SWEPT = re.compile(r"[+~]*(library|trust|limits|runs|hydra|callbacks|logger)
 OF_LIBRARY = "blocks of your own are named on the command line, not in a file: their code runs"
 OF_HYDRA = "a file that is chosen may not change how Hydra runs"
 HYDRA = re.compile(r"(^|[/@.\s])hydra([/@.\s]|$)")
+ENVIRONMENT = re.compile(r"\$\{oc\.env:\s*([A-Za-z_]\w*)\s*(?:,([^${}]*))?\}")
+REFERENCE = re.compile(r"\$\{([^${}:]*)\}")
+MAY_NAME = "${...} may name another key, and no more"
+FITS_NAME = "${seed}, or ${oc.env:NAME} in the section data"
 HEADER = re.compile(r"^\s*#\s*@package\s+(\S+)", re.MULTILINE)
 
 
@@ -78,10 +82,11 @@ def check(file: Path, folder: Path | None = None) -> str:
             raise Refused(OF_HYDRA, start, "/".join(within.parts), fix="put it into the project's conf/hydra/")
         if package and (HYDRA.search(package[1]) or "_name_" in package[1]):
             raise Refused(OF_HYDRA, start, f"@package {package[1]}", fix="name another package")
-        if any(mark in text for mark in ("hydra", "_name_", "\\")):  # a word can hide behind escapes
+        if any(mark in text for mark in ("hydra", "_name_", "${", "\\")):  # a word can hide behind escapes
             root = yaml.compose(_named(text, str(file)), Loader=LOADER)
-            for problem in _of_hydra(root) if isinstance(root, yaml.MappingNode) else ():
-                raise problem
+            if isinstance(root, yaml.MappingNode):
+                for problem in (*_of_hydra(root), *_interpolations(root)):
+                    raise problem
     return text
 
 
@@ -167,15 +172,45 @@ def _entries(node: yaml.MappingNode, seen: int = 0) -> Iterator[tuple[yaml.Node,
 def _of_hydra(root: yaml.MappingNode) -> Iterator[Refused]:
     """What a file that is chosen may not say: anything of Hydra itself but which values a sweep takes."""
     for key, value in _entries(root):
-        if key.value == "defaults" and isinstance(value, yaml.SequenceNode):
+        if key.value == "defaults":
             yield from _defaults(value)
         elif isinstance(key.value, str) and key.value.partition(".")[0] == SWEPT[0]:
             yield from _swept(key, value, ())
 
 
-def _defaults(node: yaml.SequenceNode) -> Iterator[Refused]:
-    """Entries of a defaults list that reach into `hydra`."""
-    for item in node.value:
+def asks_for_more(text: str) -> bool:
+    """Whether a text has a `${...}` that neither names another key nor reads a variable of the environment."""
+    return "${" in REFERENCE.sub("", ENVIRONMENT.sub("", text))
+
+
+def _interpolations(root: yaml.MappingNode) -> Iterator[Refused]:
+    """What asks for more than another key: Hydra resolves some of them while it merges the files."""
+    for path, scalar in _scalars(root):
+        if asks_for_more(scalar.value):
+            yield Refused(MAY_NAME, scalar.start_mark, ".".join(path), got=scalar.value[:70], fits=FITS_NAME)
+
+
+def _scalars(node: yaml.Node, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], yaml.ScalarNode]]:
+    """Every key and value below a node, and its path."""
+    if isinstance(node, yaml.ScalarNode):
+        yield path, node
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*path, str(key.value)) if isinstance(key, yaml.ScalarNode) else path
+            yield from _scalars(key, path)
+            yield from _scalars(value, inner)
+    else:
+        for number, item in enumerate(node.value):
+            yield from _scalars(item, (*path, str(number)))
+
+
+def _defaults(node: yaml.Node) -> Iterator[Refused]:
+    """Entries of a defaults list that reach into `hydra`, or that Hydra would have to resolve to read a file."""
+    for _, word in _scalars(node):
+        if "${" in word.value:
+            text, fix = "a defaults list names files by their own names, without ${...}", "choose on the command line"
+            yield Refused(text, word.start_mark, "defaults", got=word.value[:70], fix=fix)
+    for item in node.value if isinstance(node, yaml.SequenceNode) else ():
         names = [key for key, _ in _entries(item)] if isinstance(item, yaml.MappingNode) else [item]
         for name in names:
             if isinstance(name.value, str) and (HYDRA.search(name.value) or "_name_" in name.value):

@@ -105,6 +105,7 @@ def parsed() -> argparse.Namespace:
 def main() -> int:
     """Answer; 0 if all is well, 1 where some item was bad, 2 for a mistake on the command line, 130 after Ctrl-C."""
     from blocks.graph import ConfigError
+    from tasks import secrets
     from tasks.errors import ArgumentError
 
     arguments = parsed()
@@ -116,10 +117,10 @@ def main() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINE
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        print(secrets.hide_in_message(str(error)), file=sys.stderr)
         return MISTAKE
     except (ArgumentError, OSError) as error:
-        print("\n".join(str(error).split("; ")), file=sys.stderr)
+        print("\n".join(secrets.hide_in_message(str(error)).split("; ")), file=sys.stderr)
         return MISTAKE
 
 

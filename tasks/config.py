@@ -78,8 +78,8 @@ def problem(composed: Any, path: Path, text: str, **parts: Any) -> Problem:
     chosen = [text for text in getattr(composed, "overrides", ()) if text.lstrip("+~").startswith(path[0])]
     if len(path) == 1 and chosen:
         parts.setdefault("source", "\n".join(f"the command line: {text}" for text in chosen))
-    parts = {name: secrets.hide(part) if isinstance(part, str) else part for name, part in parts.items()}
-    return Problem(secrets.hide(text), where=composed.origin(".".join(path)), path=".".join(path), **parts)
+    parts = {name: secrets.hide_in_message(part) if isinstance(part, str) else part for name, part in parts.items()}
+    return Problem(secrets.hide_in_message(text), where=composed.origin(".".join(path)), path=".".join(path), **parts)
 
 
 def make(

@@ -130,7 +130,7 @@ def train(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
         told = {"status": "interrupted"} if stopped else {"status": "failed", "error": text}
         record.add(**told, ended=folder.now())
         if not record.quiet:
-            print(f"\n{text}", file=sys.stderr)
+            print(f"\n{secrets.hide_in_message(text)}", file=sys.stderr)
 
     with Heed(Overseer(leave)), memory.told():
         return learn(composed, place, record)
@@ -222,7 +222,7 @@ def announce(composed: Any, place: Path, data: Any, parameters: int, reading: st
     print(f"seed {composed.config['seed']}, run folder {folder.near(place)}")
     print(f"data {told}{f', {reading}' * bool(reading)}; network {parameters:,} parameters", flush=True)
     for note in data.notes:
-        print(f"note: {note}", flush=True)
+        print(f"note: {secrets.hide_in_message(note)}", flush=True)
 
 
 def read_data(composed: Any) -> Any:
@@ -373,7 +373,7 @@ def make_trainer(composed: Any, place: Path) -> pl.Trainer:
         "callbacks": [*made["callbacks"], StepTime()],
         "logger": made["logger"] or False,
         "default_root_dir": str(place),
-        "plugins": [SafeFiles()],
+        "plugins": [SafeFiles(places.writable(composed, place))],
     }
     if not any(isinstance(callback, pl.callbacks.Checkpoint) for callback in made["callbacks"]):
         given["enable_checkpointing"] = False  # otherwise Lightning saves on its own, in a place of its own

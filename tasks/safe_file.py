@@ -4,6 +4,7 @@ import hashlib
 import os
 import pickle
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -55,18 +56,31 @@ class SafeFiles(CheckpointIO):
     The new file is written in the folder of the old one, so that both are in one file system; it is flushed to the
     disk and read back before it takes the old one's name, and the folder is flushed after. Its checksum stands in the
     comment of the zip archive that `torch.save` makes.
+
+    Args:
+        places: folders outside of which nothing is written or removed, whatever a name came to; None for anywhere.
     """
+
+    def __init__(self, places: Sequence[Path] | None = None):
+        self.places = places and [place.resolve() for place in places]
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Raises SaveError, whatever the reason; the file that was there before is untouched then."""
-        save(checkpoint, Path(path))
+        save(checkpoint, self._inside(path))
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Nothing in the file is executed, whatever is asked. Raises ArgumentError for a damaged file."""
         return load(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
-        Path(path).unlink(missing_ok=True)
+        self._inside(path).unlink(missing_ok=True)
+
+    def _inside(self, path: Any) -> Path:
+        """A path that lies where the run may write; raises SaveError for any other."""
+        whole = Path(path).parent.resolve() / Path(path).name
+        if self.places is not None and not any(whole.is_relative_to(place) for place in self.places):
+            raise SaveError(f"the checkpoint {path} lies outside the run folder: nothing was written or removed")
+        return Path(path)
 
 
 def save(content: dict[str, Any], path: Path) -> None:

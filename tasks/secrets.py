@@ -4,9 +4,12 @@ A configuration says `${oc.env:NAME}`; the value is read at the last moment, whe
 says so (`tasks.config.make`), and whatever is written or told afterwards says `${oc.env:NAME}` again.
 """
 
+import html
+import json
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from blocks.graph.trust import ENVIRONMENT
@@ -17,7 +20,10 @@ SHORTEST = 6  # a shorter value would be found in words that mean something else
 SECRET = re.compile(r"(^|[_.-])(api_?key|key|token|secret|password|passwd|pwd|credentials?|auth)$", re.IGNORECASE)
 LOGIN = re.compile(r"(?<=://)[^\s/@'\"]+:[^\s/@'\"]+(?=@)")
 
+PART = 8  # letters of a part of a path that could be told by itself
+
 _shown: dict[str, str] = {}  # value -> what stands for it in everything that is written
+_told: dict[str, str] = {}  # what messages hide as well: short values, as whole words, and parts of paths
 
 
 def reveal(value: Any) -> Any:
@@ -35,9 +41,20 @@ def _read(found: re.Match[str]) -> str:
     if value is None:
         fix = "set it: export NAME=value, or give a default: ${oc.env:NAME,value}"
         raise ArgumentError("", f"the environment has no {name}", got=found[0], fix=fix)
-    if name in os.environ and len(value) >= SHORTEST:
-        _shown[value] = found[0]
+    if name in os.environ:
+        _remember(value, found[0])
     return value
+
+
+def _remember(value: str, written: str) -> None:
+    """Hide a value of the environment in each form in which a program may write it."""
+    paths = [str(Path(value)), os.path.expanduser(value)] if value and "\0" not in value else []
+    forms = {value, *paths, repr(value)[1:-1], json.dumps(value)[1:-1], html.escape(value)}
+    _shown.update(dict.fromkeys((form for form in forms if len(form) >= SHORTEST), written))
+    if 0 < len(value) < SHORTEST:
+        _told[value] = written
+    pieces = [piece for piece in re.split(r"[/\\\s]", value) if len(piece) >= PART]
+    _told.update(dict.fromkeys(pieces, written))
 
 
 def keep(config: Mapping[str, Any]) -> None:
@@ -53,6 +70,18 @@ def _keep(value: Any, key: str = "") -> None:
             _keep(item, str(name))
     elif isinstance(value, str) and SECRET.search(key) and len(value) >= SHORTEST and not ENVIRONMENT.search(value):
         _shown[value] = HIDDEN
+
+
+def hide_in_message(text: str) -> str:
+    """A message without anything that the environment says, also where it is short, or cut off."""
+    text = hide(text)
+    for value in sorted(_told, key=len, reverse=True):
+        text = _told[value].join(re.split(rf"(?<!\w){re.escape(value)}(?!\w)", text))
+    for value, written in _shown.items():
+        for end in range(len(value) - 1, SHORTEST, -1):
+            if text.endswith(value[:end]):
+                return text[:-end] + written
+    return text
 
 
 def hide(text: str) -> str:

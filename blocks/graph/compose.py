@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, find_look_alike
 from blocks.graph.loader import Loader, Remembering, parse_override
 from blocks.graph.origins import trap
-from blocks.graph.trust import FIX, WHY, distrust, environment, keep_unread, strangers, typed_words
+from blocks.graph.trust import FIX, WHY, distrust, environment, keep_unread, strangers, typed_words, unread_environment
 from blocks.yaml_rules import OF_HYDRA, Refused, check, conf_folder
 
 
@@ -146,12 +146,13 @@ def stated_facts() -> frozenset[str]:
 
 @contextmanager
 def opened_hydra() -> Iterator[GlobalHydra]:
-    """Hydra as it is inside a job, or set up for the project's own `conf/`."""
+    """Hydra as it is inside a job, or set up for the project's own `conf/`; it does not read the environment."""
     instance = GlobalHydra.instance()
     if instance.is_initialized():
-        yield instance
+        with unread_environment():
+            yield instance
         return
-    with initialize_config_dir(str(conf_folder()), version_base="1.3", job_name="dougong"):
+    with unread_environment(), initialize_config_dir(str(conf_folder()), version_base="1.3", job_name="dougong"):
         if not getattr(SourcesRegistry.instance().resolve("file"), "checks", False):
             raise RuntimeError("hydra_plugins/ of this project is not found: YAML files would be read unchecked")
         yield GlobalHydra.instance()
@@ -314,6 +315,7 @@ def _explain(error: Exception, overrides: list[str], config_name: str) -> tuple[
             _line(culprit) if culprit else _in_chosen(overrides, option) or _in_defaults(text, option),
             got=f"{group}={option}",
             fits=fits,
+            fix="let the shell put it in: $NAME" if "${" in (culprit or "") else None,
         ), culprit
     key = re.search(r"Could not[^']*'([^']+)'", text)
     if key:

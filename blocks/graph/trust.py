@@ -5,14 +5,26 @@ The syntax of each file is checked before (`blocks.yaml_rules`); this is about w
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any
 
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.resolvers import oc
 
 from blocks.graph.errors import Origin, Problem, show
-from blocks.yaml_rules import OF_LIBRARY, TYPED, rules_the_program
+from blocks.yaml_rules import (
+    ENVIRONMENT,
+    FITS_NAME,
+    MAY_NAME,
+    OF_LIBRARY,
+    REFERENCE,
+    TYPED,
+    asks_for_more,
+    rules_the_program,
+)
 
 Place = tuple[Any, ...]
 Origins = Mapping[Place, Origin]
@@ -30,8 +42,6 @@ FIX = {
     "runs": "runs=FOLDER",
 }
 
-ENVIRONMENT = re.compile(r"\$\{oc\.env:\s*([A-Za-z_]\w*)\s*(?:,([^${}]*))?\}")
-REFERENCE = re.compile(r"\$\{([^${}:]*)\}")
 MADE = ("data", "task", "optimizer", "schedule", "trainer", "callbacks", "logger")  # of which objects are made
 STRANGE = re.compile(r"[+~]*(library|trust|limits|runs|hydra)([./@=]|$)")
 HEAVIEST = 100_000  # keys, values and letters that a configuration may grow by its ${...}
@@ -99,11 +109,8 @@ def environment(config: DictConfig, origins: Origins, problems: list[Problem]) -
     for path, text in texts(plain):
         rest = ENVIRONMENT.sub("", text)
         where, shown = _origin(origins, path), ".".join(map(str, path))
-        if "${" in REFERENCE.sub("", rest):
-            fits = "${seed}, or ${oc.env:NAME} in the section data"
-            problems.append(
-                Problem("${...} may name another key, and no more", where, shown, got=show(text), fits=fits)
-            )
+        if asks_for_more(text):
+            problems.append(Problem(MAY_NAME, where, shown, got=show(text), fits=FITS_NAME))
         elif rest != text and not (path[0] == "data" or (_typed(origins, path) and path[0] in MADE)):
             name = ENVIRONMENT.search(text)[1]  # type: ignore[index]
             fix = f"let the shell put it in: {shown}=${name}"
@@ -117,6 +124,26 @@ def environment(config: DictConfig, origins: Origins, problems: list[Problem]) -
         elif rest != text:
             reads.add(path)
     return frozenset(reads)
+
+
+_UNREAD: ContextVar[bool] = ContextVar("unread", default=False)
+
+
+@contextmanager
+def unread_environment() -> Iterator[None]:
+    """Let `${oc.env:NAME}` come to `$NAME` while files are composed: who wrote them is looked at only after."""
+    token = _UNREAD.set(True)
+    try:
+        yield
+    finally:
+        _UNREAD.reset(token)
+
+
+def _read_environment(name: str, *default: Any) -> Any:
+    return f"${name}" if _UNREAD.get() else oc.env(name, *default)
+
+
+OmegaConf.register_new_resolver("oc.env", _read_environment, replace=True)
 
 
 def keep_unread(config: DictConfig) -> DictConfig:

@@ -111,7 +111,7 @@ def play(case: Case, folder: Path, run: Callable[[list[str], Path], tuple[int, s
         f"wrote {path}" for path in new if inside not in path.parents and path != mark and "evil.pyc" not in str(path)
     ]
     harm += [f"leaked into {path.name}" for path in new if _leaks(path)]
-    harm += [f"leaked to the terminal: {word}" for word in (SECRET,) if word in out + err]
+    harm += [f"leaked to the terminal: {part}" for part in (SECRET[:12], SECRET[-12:]) if part in out + err]
     return Outcome(status, out, err, harm)
 
 

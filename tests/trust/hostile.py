@@ -17,7 +17,7 @@ from pathlib import Path
 import yaml
 
 from blocks.yaml_rules import check
-from tests.trust import corpus_run, corpus_yaml
+from tests.trust import corpus_run, corpus_unread, corpus_yaml
 from tests.trust.case import SECRET, Case, play
 from tests.trust.watch import ROOT
 
@@ -26,7 +26,7 @@ SCRIPTS = {"train": [str(ROOT / "train.py")], "blocks": ["-m", "blocks"], "tasks
 
 def cases() -> Iterator[Case]:
     """The whole corpus."""
-    for family in (*corpus_yaml.FAMILIES, *corpus_run.FAMILIES):
+    for family in (*corpus_yaml.FAMILIES, *corpus_run.FAMILIES, *corpus_unread.FAMILIES):
         yield from family()
 
 
