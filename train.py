@@ -229,12 +229,13 @@ def check_sweep(arguments: Any) -> None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     from blocks.graph import ConfigError, compose
-    from blocks.graph.sweep import swept_by_files
+    from blocks.graph.sweep import check_swept_once, swept_by_files
     from hydra_plugins.dougong import RESUME
 
     check_resume(arguments.overrides, sweeps=True)
     name = arguments.config_name or "train"
     given = [text for text in arguments.overrides if text != RESUME]
+    check_swept_once(given)
     words = [*swept_by_files(given, name, arguments.config_dir), *given]
     overrides = OverridesParser.create().parse_overrides(words)
     if any(override.key_or_group == "hydra/sweeper" for override in overrides):

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torchmetrics import Metric
 
-from tasks import loops, safe_file, state
+from tasks import differences, loops, safe_file, state
 from tasks.errors import must_be_one_of, must_be_positive
 from tasks.logger import Csv
 from tasks.signals import Heed, Stopped
@@ -96,6 +97,8 @@ class Checkpoint(Base):
         if not loops.in_training(trainer):
             return  # the test takes the weights alone
         self.loaded = checkpoint.get(KEY)
+        if self.loaded is not None and limits_differ(checkpoint, pl_module):
+            self.loaded["stopping"] = False  # what ended the training is no longer so
         for logger in trainer.loggers:
             if isinstance(logger, Csv) and self.loaded is not None:
                 logger.restore(self.loaded["rows"])  # here, as a training that is over does not start
@@ -287,6 +290,13 @@ def better(score: float, best: float | None, mode: str) -> bool:
 def trained(module: pl.LightningModule) -> dict[str, Metric]:
     """The metrics that gather over an epoch of training. Those of a validation may hold what the last one left."""
     return dict(module.train_metrics()) if isinstance(module, Task) else {}
+
+
+def limits_differ(checkpoint: Mapping[str, Any], module: pl.LightningModule) -> bool:
+    """Whether the configuration ends the training elsewhere than the one that a checkpoint was made with."""
+    before = checkpoint.get("hyper_parameters", {}).get("config", {})
+    lines = differences.of_config(before, module.hparams.get("config", {}))
+    return any(line.startswith(("trainer.max_", "callbacks.")) for line in lines)
 
 
 def rows(trainer: pl.Trainer, *, with_epoch: bool) -> list[dict[str, Any]]:

@@ -46,8 +46,8 @@ def adopted(overrides: Sequence[str]) -> list[str]:
     kept = record.get("overrides")
     words = [text for text in kept if isinstance(text, str)] if isinstance(kept, list) else []
     # a secret was not recorded; where it is not given again, the difference is named
-    new |= {key(text) for text in words if text in overrides}
-    return [text for text in remembered(words) if key(text) not in new and not text.endswith(f"={secrets.HIDDEN}")]
+    old = [text for text in remembered(words) if key(text) not in new and text not in overrides]
+    return [text for text in old if not text.endswith(f"={secrets.HIDDEN}")]
 
 
 def remembered(overrides: Sequence[str]) -> list[str]:

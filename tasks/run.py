@@ -413,6 +413,8 @@ def uninterrupted(step: Any, *arguments: Any, **options: Any) -> Any:
         with warnings.catch_warnings():
             # Lightning 2.6 asks torch 2.13 for a class it has deprecated; nothing a user could do
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+            # of a resumed run whose callbacks differ, which `differs` says already
+            warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`, callbacks used")
             # of a process without a sample, which adds nothing to the sums of the others
             warnings.filterwarnings("ignore", message="The ``compute`` method of metric .* was called before")
             warnings.filterwarnings("ignore", message="You defined a `validation_step` but have no `val_dataloader`")

@@ -31,6 +31,19 @@ def swept_by_files(arguments: Sequence[str], config_name: str = "train", config_
         return [f"{key}={value}" for key, value in (params or {}).items()]
 
 
+def check_swept_once(arguments: Sequence[str]) -> None:
+    """Raise a ConfigError where a key that is swept stands twice: Hydra would run the last one and drop the other."""
+    parser = OverridesParser.create()
+    seen: dict[str, str] = {}
+    for text in arguments:
+        key = text.partition("=")[0]
+        if key in seen and not (_is_single(parser, text) and _is_single(parser, seen[key])):
+            problem, where = "a key that is swept stands twice", f"the command line: {text}"
+            fix = f"one list of values: {key}=1,2,3"
+            raise ConfigError([Problem(problem, where, key, got=f"{seen[key]} and {text}", fix=fix)])
+        seen[key] = text
+
+
 def _is_single(parser: OverridesParser, text: str) -> bool:
     try:
         return not parser.parse_overrides([text])[0].is_sweep_override()
@@ -55,6 +68,7 @@ def combinations(arguments: Sequence[str], config_dir: str | None = None) -> lis
     with opened_hydra() as hydra:
         parser = OverridesParser.create(config_loader=hydra.config_loader())
         words = [text for text in arguments if not _is_file(text)]
+        check_swept_once(words)
         for text in [*swept_by_files(words, config_dir=config_dir), *words]:
             choices[text.partition("=")[0]] = _values(parser, text, problems)
     if problems:

@@ -91,3 +91,9 @@ def test_a_sweep_in_a_file_names_no_code(told):
         "  blocks of your own are named on the command line, not in a file: their code runs\n"
         "  fix       library=... on the command line"
     )
+
+
+def test_a_key_that_is_swept_stands_once():
+    with pytest.raises(ConfigError, match="a key that is swept stands twice"):
+        combinations(["seed=1,2", "seed=3"])
+    assert combinations(["seed=1", "seed=2"]) == [("seed=2",)]  # as without a sweep: the last one counts

@@ -151,6 +151,9 @@ def test_the_command_of_a_run_is_taken_over_and_can_be_changed(tmp_path):
     assert resume.adopted([*new, "~trainer.max_time"]) == ["model=cnn", "+trainer.max_time=1"]
     folder.Record(tmp_path, overrides=["~model.graph.norm", "model=cnn"])
     assert resume.adopted([*new, "~model.graph.norm"]) == ["model=cnn"]
+    folder.Record(tmp_path, overrides=["+trainer.max_time=1", "~trainer.max_time"])
+    assert resume.adopted([*new, "~trainer.max_time"]) == ["+trainer.max_time=1"]
+    folder.Record(tmp_path, overrides=["model=cnn"])
     assert resume.adopted(["seed=5"]) == []
     assert resume.remembered([*new, "hydra.run.dir=x", "ckpt_path=best"]) == ["seed=5", "trainer.max_epochs=7"]
     assert resume.wish(["resume=true"]) is None  # a word of sweeps
@@ -280,3 +283,17 @@ def test_a_run_that_goes_further_says_what_its_rate_does(whole, tmp_path, capsys
     assert re.search(text, line)
     learn(place, f"resume='{place}'", "trainer.max_epochs=4", *words)  # a second time nothing is left to be said
     assert "schedule  step" not in capsys.readouterr().out
+
+
+def test_a_run_that_was_stopped_goes_on_where_what_stopped_it_is_lifted(tmp_path):
+    stop = "monitor: val/loss, mode: max, patience: 1, min_delta: 99"
+    stop = f"{{_target_: pytorch_lightning.callbacks.EarlyStopping, {stop}}}"
+    words = [word for word in SMALL if "val_check" not in word and "max_epochs" not in word]
+    words += ["trainer.max_epochs=4", "model.params.dim=8"]
+    learn(tmp_path, f"+callbacks.stop={stop}", small=words)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    assert torch.load(last, weights_only=True)["epoch"] == 1
+    learn(tmp_path, f"+callbacks.stop={stop}", f"resume='{tmp_path}'", small=words)
+    assert torch.load(last, weights_only=True)["epoch"] == 1
+    learn(tmp_path, f"resume='{tmp_path}'", small=words)
+    assert torch.load(last, weights_only=True)["epoch"] == 3
