@@ -134,6 +134,21 @@ def quote_what_hydra_cannot_read(arguments: Any) -> None:
     sys.argv[1:] = [quoted.get(text, text) for text in sys.argv[1:]]
 
 
+def parse_command_line() -> Any:
+    """Hydra's arguments; options may stand anywhere. `sys.argv` is put in order, as Hydra reads it again."""
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+    arguments, unknown = parser.parse_known_intermixed_args()
+    if unknown:
+        from blocks.graph.flags import refuse_flags
+
+        raise refuse_flags(sys.argv[1:], unknown, parser.format_usage())
+    options = [word for word in sys.argv[1:] if word not in arguments.overrides]
+    sys.argv[1:] = [*arguments.overrides, *options]
+    return arguments
+
+
 def refuse_pickles(arguments: Any) -> None:
     """Hydra can run a job again from a pickle, which runs whatever is in it, and read another `conf/` than ours."""
     if arguments.experimental_rerun is None and arguments.config_path is None:
@@ -187,13 +202,13 @@ def prepare(arguments: Any) -> None:
         folder.must_be_writable(arguments.overrides)
         return
     if place is not None and not Door.composed.config.get("carry_over"):
-        sys.argv.append(f"hydra.run.dir='{place}'")
+        sys.argv.insert(1, f"hydra.run.dir='{place}'")
     else:
         check_runs(Door.composed)
         check_folder_is_named(folder.started_together())
         stamp = datetime.datetime.now().strftime("%Y-%m-%d/%H-%M-%S")
         Door.claimed = folder.claim(Path(str(Door.composed.config.get("runs", "runs"))).absolute() / stamp)
-        sys.argv.append(f"hydra.run.dir='{Door.claimed}'")
+        sys.argv.insert(1, f"hydra.run.dir='{Door.claimed}'")
 
 
 def check_resume(overrides: list[str], *, sweeps: bool = False) -> None:
@@ -235,6 +250,9 @@ def check_sweep(arguments: Any) -> None:
     check_resume(arguments.overrides, sweeps=True)
     name = arguments.config_name or "train"
     given = [text for text in arguments.overrides if text != RESUME]
+    bare = [text for text in given if "=" not in text and not text.startswith("~")]
+    if bare:
+        compose(bare, config_name=name, config_dir=arguments.config_dir)  # raises
     check_swept_once(given)
     words = [*swept_by_files(given, name, arguments.config_dir), *given]
     overrides = OverridesParser.create().parse_overrides(words)
@@ -253,16 +271,14 @@ def check_sweep(arguments: Any) -> None:
 
 def main() -> None:
     """Run, and leave with 0, 2 for a mistake in the configuration, 1 for a crash, 128 + n after signal n."""
-    from hydra._internal.utils import get_args_parser
-
     from tasks import folder
     from tasks.parent import die_with_parent
 
-    arguments = get_args_parser().parse_args()
     if folder.is_rank():
         die_with_parent()
-    asks = (arguments.help, arguments.hydra_help, arguments.cfg, arguments.info, arguments.shell_completion)
     try:
+        arguments = parse_command_line()
+        asks = (arguments.help, arguments.hydra_help, arguments.cfg, arguments.info, arguments.shell_completion)
         refuse_pickles(arguments)
         if any(asks):
             from blocks.graph.trust import unread_environment

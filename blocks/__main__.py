@@ -55,21 +55,32 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m blocks", description=__doc__, epilog=EXAMPLES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    modules = {}
+    if not arguments:
+        print("python -m blocks COMMAND ...")
+        for name, summary in COMMANDS.items():
+            print(f"  {name:<8} {summary}")
+        return 2
+    modules, usage = {}, parser
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         if name in arguments[:1]:
             modules[name] = importlib.import_module(f"blocks.commands.{name}")
             modules[name].arguments(command)
+            usage = command
     chosen, rest = parser.parse_known_args(arguments)
     words = next((name for name in ("overrides", "words") if hasattr(chosen, name)), "")
-    if rest and (not words or any(word.startswith("-") for word in rest)):
+    flags = [word for word in rest if word.startswith("-")]
+    if rest and not words:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     elif rest:  # overrides behind an option
         setattr(chosen, words, [*getattr(chosen, words), *rest])
     from blocks.graph import ConfigError
 
     try:
+        if flags:
+            from blocks.graph.flags import refuse_flags
+
+            raise refuse_flags(arguments, flags, usage.format_usage())
         return modules[chosen.command].run(chosen)
     except ConfigError as error:
         if os.environ.get("DOUGONG_DEBUG") == "1":

@@ -6,6 +6,7 @@ python -m tasks predict RUN INPUT ...                     name the classes of im
 python -m tasks predict RUN IMAGE --question "..."        answer a question about an image
 python -m tasks evaluate RUN [KEY=VALUE ...]              judge it again, on the same data or on others
 python -m tasks export RUN --to onnx                      for other programs: onnx, pt2, safetensors, hub
+python -m tasks schema                                    JSON Schema of conf/ for editors
 """
 
 import os
@@ -29,11 +30,15 @@ FINE, CRASH, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(prog="python -m tasks", description="Use a finished run.")
-    made.add_argument("--library", action="append", default=[], help="a folder or package with blocks of your own")
-    made.add_argument("--trust", action="append", default=[], help="a class of your own that a run names by _target_")
+    made.set_defaults(library=[], trust=[])
+    shared = argparse.ArgumentParser(add_help=False)  # before a command and behind it
+    for place in (made, shared):
+        add_own_code(place)
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    generate = commands.add_parser("generate", help="go on writing where a text stops, as a language model does")
+    generate = commands.add_parser(
+        "generate", parents=[shared], help="go on writing where a text stops, as a language model does"
+    )
     generate.add_argument("run", type=Path, help="the run folder")
     generate.add_argument("--prompt", default="", help="the beginning")
     generate.add_argument("--tokens", type=int, default=400, help="how many to write at most (400)")
@@ -44,7 +49,9 @@ def parser() -> argparse.ArgumentParser:
     generate.add_argument("--seed", type=int, default=0)
     generate.add_argument("--no-cache", action="store_true", help="ask the whole network for every token")
 
-    translate = commands.add_parser("translate", help="translate texts: arguments, or lines of standard input")
+    translate = commands.add_parser(
+        "translate", parents=[shared], help="translate texts: arguments, or lines of standard input"
+    )
     translate.add_argument("run", type=Path, help="the run folder")
     translate.add_argument("text", nargs="*", help="texts; none reads lines of standard input")
     translate.add_argument("--beams", type=int, default=1, help="width of the beam (1: greedy)")
@@ -53,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
 
     predict = commands.add_parser(
         "predict",
+        parents=[shared],
         help="name the class of images, arrays or texts",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="One row for each item: its likeliest class and how probable it is.\n"
@@ -75,14 +83,18 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--top", type=int, default=1, metavar="K", help="the K likeliest classes of each (1)")
     predict.add_argument("--batch-size", type=int, default=64, metavar="N", help="items at a time (64)")
 
-    evaluate = commands.add_parser("evaluate", help="judge a run again on the test part of its data, or of others")
+    evaluate = commands.add_parser(
+        "evaluate", parents=[shared], help="judge a run again on the test part of its data, or of others"
+    )
     evaluate.add_argument("run", type=Path, help="the run folder")
     evaluate.add_argument("data", nargs="*", metavar="KEY=VALUE", help="what differs in the section data: path=FILE")
 
-    schema = commands.add_parser("schema", help="JSON Schema for editors, of conf/ outside the models")
+    schema = commands.add_parser(
+        "schema", parents=[shared], help="JSON Schema for editors, of conf/ outside the models"
+    )
     schema.add_argument("-o", "--output", type=Path, default=Path("docs/schema"), help="where to write (docs/schema)")
 
-    export = commands.add_parser("export", help="write it for other programs, compared with the run")
+    export = commands.add_parser("export", parents=[shared], help="write it for other programs, compared with the run")
     export.add_argument("run", type=Path, help="the run folder")
     kinds = "onnx: onnxruntime and its kin; pt2: torch.export; safetensors: weights alone; hub: a folder as on the Hub"
     export.add_argument("--to", required=True, choices=("onnx", "pt2", "safetensors", "hub"), help=kinds)
@@ -90,8 +102,27 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def add_own_code(parser: argparse.ArgumentParser) -> None:
+    """The options that let code of the user's own run."""
+    parser.add_argument(
+        "--library",
+        action="append",
+        default=argparse.SUPPRESS,
+        help="a folder or package with blocks of your own",
+    )
+    parser.add_argument(
+        "--trust",
+        action="append",
+        default=argparse.SUPPRESS,
+        help="a class of your own that a run names by _target_",
+    )
+
+
 def parsed() -> argparse.Namespace:
     """The arguments; texts and files may stand before options and behind them, which argparse alone does not take."""
+    if len(sys.argv) == 1:
+        print(__doc__)
+        sys.exit(MISTAKE)
     made = parser()
     arguments, rest = made.parse_known_args()
     several = next((name for name in ("input", "text", "data") if hasattr(arguments, name)), None)

@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, find_look_alike
+from blocks.graph.keys import explain_option, explain_word, mend_override, walk_keys
 from blocks.graph.loader import Loader, Remembering, parse_override
 from blocks.graph.origins import trap
 from blocks.graph.trust import FIX, WHY, distrust, environment, keep_unread, strangers, typed_words, unread_environment
@@ -218,12 +219,8 @@ def _parse(overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
         try:
             parsed = parse_override(text)
         except HydraException:
-            fits, fix = "key=value, +key=value or ~key", "quote it: 'key=\"a value with , = ( )\"'"
-            if text.partition("=")[2].lstrip().startswith(("[", "{")):
-                fix = "close the bracket"
-            problems.append(
-                Problem("this override cannot be read", _line(text), fits=fits, fix=fix if "=" in text else None)
-            )
+            fits = "key=value, +key=value or ~key"
+            problems.append(Problem("this override cannot be read", _line(text), fits=fits, fix=mend_override(text)))
             continue
         if parsed.is_sweep_override():
             problems.append(
@@ -315,7 +312,7 @@ def _explain(error: Exception, overrides: list[str], config_name: str) -> tuple[
             _line(culprit) if culprit else _in_chosen(overrides, option) or _in_defaults(text, option),
             got=f"{group}={option}",
             fits=fits,
-            fix="let the shell put it in: $NAME" if "${" in (culprit or "") else None,
+            fix="let the shell put it in: $NAME" if "${" in (culprit or "") else explain_option(group, option),
         ), culprit
     key = re.search(r"Could not[^']*'([^']+)'", text)
     if key:
@@ -379,10 +376,12 @@ def _in_defaults(text: str, option: str) -> Origin | str:
 def _bad_key(name: str, culprit: str | None, others: list[str], text: str, config_name: str) -> Problem:
     parent, _, last = name.replace("/", ".").rpartition(".")
     known: list[str] = []
+    plain: Any = {}
     try:
         config: Any = hydra_compose(config_name, others)
         node = OmegaConf.select(config, parent) if parent else config
         known = [str(key) for key in node] if isinstance(node, DictConfig) else []
+        plain = OmegaConf.to_container(config, resolve=False)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError):
         known = []
     where = _line(culprit) if culprit else _in_chosen(others, last)
@@ -390,9 +389,12 @@ def _bad_key(name: str, culprit: str | None, others: list[str], text: str, confi
     if (culprit or "").startswith("+") and last in known:
         return Problem(f"{name} is there already", where, fix=f"without the +: {(culprit or '').lstrip('+')}")
     problem = f"no {'group' if group else 'key'} {last!r} in {parent or 'the configuration'}"
-    no_fix = group or (culprit or "").startswith("~") or not culprit
-    fix = None if no_fix else f"to add a new key, write +{culprit}"
-    return Problem(problem, where, fits=did_you_mean(last, known), fix=fix)
+    if group or not culprit or culprit.startswith("~"):
+        return Problem(problem, where, fits=did_you_mean(last, known))
+    meant = explain_word(culprit, walk_keys(plain))
+    new = f"to add a new key, write +{culprit}" if parent else None
+    fits = None if meant else did_you_mean(last, known)
+    return Problem(problem, where, fits=fits, fix="\n".join(filter(None, (meant, new))) or None)
 
 
 def _origins(
@@ -439,11 +441,13 @@ def _origins(
             known = [key[0] for key in origins if len(key) == 1] + [
                 default.config_path.rpartition("/")[0] for default in defaults if default.config_path
             ]
+            meant = explain_word(override.input_line or "", [".".join(map(str, key)) for key in origins])
             problems.append(
                 Problem(
                     f"this changes nothing: nothing reads {path[0]!r}",
                     _line(override.input_line or ""),
-                    fits=did_you_mean(path[0], [name for name in known if name]),
+                    fits=None if meant else did_you_mean(path[0], [name for name in known if name]),
+                    fix=meant,
                 )
             )
         _set_override(

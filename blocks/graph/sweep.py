@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from blocks.graph.compose import conf_folder, opened_hydra
 from blocks.graph.errors import ConfigError, Problem
+from blocks.graph.keys import mend_override
 from blocks.graph.loader import SEARCH_PATH
 
 
@@ -80,7 +81,7 @@ def _values(parser: OverridesParser, text: str, problems: list[Problem]) -> list
     try:
         override = parser.parse_overrides([text])[0]  # which, unlike its singular, knows the folders
     except HydraException:
-        fits, fix = "key=value, key=1,2 or key=range(1,5)", "quote it: 'key=\"a value with , = ( )\"'"
+        fits, fix = "key=value, key=1,2 or key=range(1,5)", mend_override(text)
         problems.append(Problem("this override cannot be read", f"the command line: {text}", fits=fits, fix=fix))
         return []
     if not override.is_sweep_override():

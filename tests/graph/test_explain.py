@@ -179,7 +179,6 @@ def test_overrides_may_stand_behind_options(capsys):
     [
         (["--depth", "-1"], "argument --depth: -1 is no number of levels; 0, 1, 2, ..."),
         (["--json", "--csv"], "argument --csv: not allowed with argument --json"),
-        (["--depht", "1"], "unrecognized arguments: --depht 1"),
     ],
 )
 def test_a_word_that_explain_does_not_know_is_told(words, told, capsys):
