@@ -290,6 +290,41 @@ def test_one_batch_is_learned_and_every_parameter_takes_part(name):
     assert not still, "parameters that no gradient reaches"
 
 
+def real(shape):
+    """A shape of the meta device, in which a prime stands for the batch, for a batch of BATCH."""
+    return tuple(size // 7919 * BATCH if size and size % 7919 == 0 else size for size in shape)
+
+
+def rows_below(rows):
+    for row in rows:
+        yield row
+        yield from rows_below(row.children)
+
+
+@every()
+def test_explain_and_a_run_agree(name):
+    """Names and shapes of all outputs, and the shapes that each node of the table gives."""
+    planned = plan(composed(name, *SMALL.get(name, Small()).overrides), facts_of(name))
+    model, seen = planned.materialise().eval(), {}
+    modules = dict(model.named_modules())
+    rows = [row for row in rows_below(planned.rows) if row.path in modules]
+    for path in {row.path for row in rows}:
+
+        def keep(module, arguments, out, path=path):
+            results = out if isinstance(out, tuple) else (out,)
+            seen.setdefault(path, []).append([tuple(result.shape) for result in results])
+
+        modules[path].register_forward_hook(keep)
+    out = run(model, draw(name))
+    assert {key: tuple(value.shape) for key, value in out.items()} == {
+        key: real(wire.shape) for key, wire in planned.outputs.items()
+    }
+    assert seen
+    for row in rows:
+        if row.path in seen:
+            assert list(map(real, row.outputs.values())) in seen[row.path], row.path
+
+
 @every()
 def test_half_precision_says_nearly_the_same(name):
     model, inputs = ready(name), draw(name)
