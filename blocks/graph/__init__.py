@@ -7,6 +7,7 @@ model = build("vit", overrides=["params.depth=6"], facts={"image": [3, 224, 224]
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -159,19 +160,24 @@ def build(
     if isinstance(model, Mapping):
         composed = Composed({"model": dict(model), "data": {"facts": {}}})
     else:
-        chosen = [f"model={model}", *([f"data={data}"] if data else []), *map(_full_override, overrides)]
+        folders = [conf_folder(), *([Path(config_dir)] if config_dir else [])]
+        chosen = [f"model={model}", *([f"data={data}"] if data else [])]
+        chosen += [_full_override(text, folders) for text in overrides]
         composed = compose(chosen, config_dir=config_dir)
     planned = plan(composed, facts, library)
     return planned.model if device == "meta" else planned.materialise(device)
 
 
-def _full_override(text: str) -> str:
+def _full_override(text: str, folders: Sequence[Path]) -> str:
     """ "params.depth=6" -> "model.params.depth=6"; "attention=window" -> "model/attention=window"."""
     marks, key, rest = re.fullmatch(r"([+~]*)([^=]*)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
     if re.match(r"(model|data)([./=]|$)", key) or key in ("model", "data"):
         return text
-    is_group = (conf_folder() / "model" / key).is_dir() and "." not in key and not rest.startswith("={")
-    return f"{marks}model{'/' if is_group else '.'}{key}{rest}"
+    slot, at, place = key.partition("@")
+    is_slot = "." not in slot and any((folder / "model" / slot).is_dir() for folder in folders)
+    if not is_slot or rest.startswith("={"):
+        return f"{marks}model.{key}{rest}"
+    return f"{marks}model/{slot}{f'@model.{place}' * bool(at)}{rest}"
 
 
 def _catalog(composed: Composed, library: Iterable[str]) -> Mapping[str, Any]:

@@ -44,6 +44,10 @@ def _names_of(outputs: Any, room: Room) -> dict[str, str]:
     fits = "outputs: NODE, outputs: [a, b] or outputs: {name: NODE}"
     if outputs is None:
         raise Trouble(Problem("no node of this body gives anything", fix="leave the body out, too, or add a node"))
+    if isinstance(outputs, Mapping) and (nulls := [name for name, node in outputs.items() if node is None]):
+        known, got = [name for name in outputs if name not in nulls], f"outputs: {{{nulls[0]}: null}}"
+        wrong = f"no file that this one starts from has an output {show(nulls[0])!r} to remove"
+        raise Trouble(Problem(wrong, got=got, fits=did_you_mean(nulls[0], known), fix="name a node, or leave it out"))
     if not is_outputs(outputs):
         raise Trouble(Problem("`outputs` names what is given", got=f"outputs: {show(outputs)}", fits=fits))
     if isinstance(outputs, str):
@@ -241,7 +245,7 @@ class Assembler:
         if any(wire.broken for wire in wires):
             room.spoilt = True
             return site.broken()
-        if "when" in raw and not self._condition(raw["when"], scope):
+        if "when" in raw and not self._condition(raw["when"], (*path, "when"), scope):
             room.left_out.append(name)
             room.origins.pop(name, None)
             if not wires:
@@ -290,12 +294,13 @@ class Assembler:
         got, source = f"{'in' if path else 'outputs'}: {show(reference)}", str(self.origin(path)) if path else None
         raise Trouble(Problem(problem, got=got, source=source, fits=fits, fix=fix))
 
-    def _condition(self, raw: Any, scope: Scope) -> bool:
+    def _condition(self, raw: Any, path: Path, scope: Scope) -> bool:
         try:
             value = evaluate(raw, scope) if isinstance(raw, str) else raw
         except ExpressionError as error:
-            problem = Problem(f"when: {error.problem}", got=f"when: {raw}", fits=error.fits, fix=error.fix)
-            raise Trouble(problem) from None
+            text, got = Text(raw, self.origin(path), scope), f"when: {raw}"
+            problem = f"when: {error.problem}"
+            raise Trouble(Problem(problem, got=got, source=text.sources(), fits=error.fits, fix=error.fix)) from None
         if not isinstance(value, bool):
             came = f"when: {show(raw)}" + f", which is {show(value)}" * isinstance(raw, str)
             raise Trouble(Problem("`when` is true or false", got=came, fits="a comparison: layer.index > 0"))

@@ -15,7 +15,7 @@ from blocks.errors import BlockError
 from blocks.graph.arguments import coerce, describe
 from blocks.graph.errors import Origin, Problem, did_you_mean, show
 from blocks.graph.expression import ExpressionError
-from blocks.graph.node import WORDS
+from blocks.graph.node import suggest_words
 from blocks.graph.room import Input, Wire, show_shape, show_size
 from blocks.graph.scope import Text
 from blocks.graph.signature import ANYTHING, Parameter, Port, Signature, axis_names, bind, is_module
@@ -127,7 +127,7 @@ class Maker:
                 values[word] = coerce(parameter.annotation, here, word)
             except ExpressionError as error:
                 got = f"{word}: {show(text.raw)}"
-                source = "\n".join([str(text.origin), *here.scope.trace])
+                source = here.sources()
                 problems.append(
                     Problem(
                         f"{signature.name}: {error.problem}", got=got, source=source, fits=error.fits, fix=error.fix
@@ -292,13 +292,11 @@ def assign(
 
 
 def _unknown(signature: Signature, word: str, text: Text) -> Problem:
-    known = list(signature.parameters)
-    near = did_you_mean(word, [*known, *WORDS])
     return Problem(
         f"{signature.name} has no argument {word!r}",
         got=f"{word}: {show(text.raw)}",
         source=str(text.origin),
-        fits=near if near.startswith("did") else (", ".join(known) or f"{signature.name} takes no arguments"),
+        fits=suggest_words(word, signature.parameters),
     )
 
 

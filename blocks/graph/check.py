@@ -172,12 +172,12 @@ def _varying(results: Sequence[Result]) -> list[str]:
 
 def _grouped(results: Sequence[Result], attribute: str) -> list[tuple[Problem, str]]:
     """Equal problems of several combinations as one, and in which they are."""
-    groups: dict[tuple[str, str, str], tuple[Problem, list[Result]]] = {}
-    for result in results:
-        for problem in getattr(result, attribute):
+    groups: dict[tuple[str, str, str], tuple[Problem, dict[int, Result]]] = {}
+    for index, result in enumerate(results):
+        for problem in getattr(result, attribute):  # several times in one combination: at each of its repeats
             key = (str(problem.where), problem.problem, problem.got or "")
-            groups.setdefault(key, (problem, []))[1].append(result)
-    return [(problem, _some(found, results)) for problem, found in groups.values()]
+            groups.setdefault(key, (problem, {}))[1][index] = result
+    return [(problem, _some([*found.values()], results)) for problem, found in groups.values()]
 
 
 def _some(found: Sequence[Result], results: Sequence[Result]) -> str:

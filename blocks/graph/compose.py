@@ -113,7 +113,7 @@ def compose(
                 if culprit is None:
                     raise ConfigError(problems) from error
                 good = [override for override in good if override != culprit]
-        origins, traps = _origins(hydra, loader, listed.defaults, listed.config_overrides, config_name)
+        origins, replaced, traps = _origins(hydra, loader, listed.defaults, listed.config_overrides, config_name)
     origins = {path: _of_the_run(origin, strange) for path, origin in origins.items()} if strange else origins
     problems += traps
     choices = dict(map(_choice, listed.defaults))
@@ -122,6 +122,7 @@ def compose(
     told = len(problems)
     reads = environment(config, origins, problems)
     plain = _plain(keep_unread(config) if reads else config, origins, problems) if len(problems) == told else {}
+    _remove_nulls(plain, replaced)
     typed = typed_words([parse_override(text) for text in good if text not in strange])
     composed = Composed(plain, origins, choices, tuple(overrides), typed, reads)
     if problems:
@@ -333,10 +334,9 @@ def _explain(error: Exception, overrides: list[str], config_name: str) -> tuple[
 
 def _in_chosen(overrides: list[str], word: str) -> Origin | None:
     """The line of a file that the command line chose which names `word` in its defaults list."""
-    extra = [text.partition("file://")[2].rstrip("']") for text in overrides if text.startswith("hydra.searchpath=")]
     for text in overrides:
         group, _, option = text.lstrip("+~").partition("=")
-        for folder in (conf_folder(), *map(Path, extra)):
+        for folder in _folders(overrides):
             file = folder / group / f"{option}.yaml"
             lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
             for number, line in enumerate(lines, 1):
@@ -347,10 +347,19 @@ def _in_chosen(overrides: list[str], word: str) -> Origin | None:
 
 def _no_choice(overrides: list[str]) -> str | None:
     """The override that chooses a file of a group by something that is no name."""
-    strange = [text for text in overrides if "." not in text.partition("=")[0]]
-    groups = [text for text in strange if (conf_folder() / text.lstrip("+~").partition("=")[0]).is_dir()]
-    found = [text for text in groups if not isinstance(parse_override(text).value(), str | list | dict)]
-    return next(iter(found), None)
+    folders = _folders(overrides)
+    for text in overrides:
+        group = text.lstrip("+~").partition("=")[0]
+        is_group = "." not in group and any((folder / group).is_dir() for folder in folders)
+        if is_group and not isinstance(parse_override(text).value(), str | list | dict):
+            return text
+    return None
+
+
+def _folders(overrides: Sequence[str]) -> list[Path]:
+    """The folders with YAML: the project's, and those of the user."""
+    extra = [text.partition("file://")[2].rstrip("']") for text in overrides if text.startswith("hydra.searchpath=")]
+    return [conf_folder(), *map(Path, extra)]
 
 
 def refusal(error: Refused) -> Problem:
@@ -403,12 +412,14 @@ def _origins(
     defaults: Sequence[ResultDefault],
     overrides: Sequence[Override],
     config_name: str,
-) -> tuple[dict[tuple[Any, ...], Origin], list[Problem]]:
+) -> tuple[dict[tuple[Any, ...], Origin], set[tuple[Any, ...]], list[Problem]]:
+    """Where each value was written, the paths that were written more than once, and what is wrong with the files."""
     places = [element.path for element in hydra.config_loader().get_search_path().get_path()]
     extra: list[Any] = [each.value() for each in overrides if each.key_or_group == "hydra.searchpath"]
     places += [place for value in extra for place in value]
     folders = [Path(place.removeprefix("file://")) for place in places if "://" not in place.removeprefix("file://")]
     origins: dict[tuple[Any, ...], Origin] = {}
+    replaced: set[tuple[Any, ...]] = set()
     problems: list[Problem] = []
     for default in defaults:
         file = next(
@@ -434,7 +445,7 @@ def _origins(
                 fix = f"{FIX[path[0]]} on the command line"
                 problems.append(Problem(WHY[path[0]], origin, path[0], fix=fix))
             if path[0] != "defaults":
-                _set(origins, (*prefix, *path), origin, keep_below=is_mapping)
+                _set(origins, (*prefix, *path), origin, replaced, keep_below=is_mapping)
     for override in overrides:
         path = tuple(override.key_or_group.split("."))
         if (override.is_add() or override.is_force_add()) and len(path) == 1 and path not in origins:
@@ -455,22 +466,52 @@ def _origins(
             path,
             override.value() if not override.is_delete() else None,
             Origin(text=_line(override.input_line or "")),
+            replaced,
         )
-    return origins, problems
+    return origins, replaced, problems
 
 
-def _set(origins: dict[tuple[Any, ...], Origin], path: tuple[Any, ...], origin: Origin, keep_below: bool) -> None:
+REMOVED_BY_NULL = ("inputs", "graph", "body", "in", "outputs", "tie")
+
+
+def _remove_nulls(config: dict[str, Any], replaced: set[tuple[Any, ...]]) -> None:
+    """Remove the inputs, nodes, outputs and ties of a model that a later file or the command line sets to null."""
+    for *parents, name in replaced:
+        if parents[:1] != ["model"] or parents[-1] not in REMOVED_BY_NULL:
+            continue
+        holder: Any = config
+        for key in parents:
+            holder = holder.get(key) if isinstance(holder, dict) else None
+        if isinstance(holder, dict) and holder.get(name, "") is None:
+            del holder[name]
+
+
+def _set(
+    origins: dict[tuple[Any, ...], Origin],
+    path: tuple[Any, ...],
+    origin: Origin,
+    replaced: set[tuple[Any, ...]],
+    keep_below: bool,
+) -> None:
+    if path in origins:
+        replaced.add(path)
     if not keep_below and path in origins:
         for longer in [key for key in origins if key[: len(path)] == path]:
             del origins[longer]
     origins[path] = origin
 
 
-def _set_override(origins: dict[tuple[Any, ...], Origin], path: tuple[Any, ...], value: Any, origin: Origin) -> None:
-    _set(origins, path, origin, keep_below=isinstance(value, dict))
+def _set_override(
+    origins: dict[tuple[Any, ...], Origin],
+    path: tuple[Any, ...],
+    value: Any,
+    origin: Origin,
+    replaced: set[tuple[Any, ...]],
+) -> None:
+    _set(origins, path, origin, replaced, keep_below=isinstance(value, dict))
     if isinstance(value, dict):
         for key, item in value.items():
-            _set_override(origins, (*path, str(key)), item, origin)
+            _set_override(origins, (*path, str(key)), item, origin, replaced)
 
 
 def _plain(config: DictConfig, origins: dict[tuple[Any, ...], Origin], problems: list[Problem]) -> dict[str, Any]:

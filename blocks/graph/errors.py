@@ -71,7 +71,9 @@ class Problem:
 def _few_lines(text: str, most: int = 5) -> list[str]:
     """The lines of one part of a message, long ones folded: no more than keep the whole on one screen."""
     lines = [_cut(folded, 200) for line in text.splitlines() for folded in _fold(line)] or [""]
-    return lines if len(lines) <= most else [*lines[: most - 1], f"... and {len(lines) - most + 1} more lines"]
+    if len(lines) <= most:
+        return lines
+    return [*lines[: most - 2], f"... and {len(lines) - most + 1} more lines", lines[-1]]
 
 
 def _fold(line: str, width: int = 200) -> list[str]:

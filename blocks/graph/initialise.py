@@ -111,12 +111,14 @@ class Section:
     Args:
         prefix: path of the node in the model, with a dot behind it; empty for the model.
         where: path of the lines in the config.
+        used: where the template is used; None for the model's own lines.
     """
 
     lines: Mapping[str, Any]
     scope: Scope
     where: tuple[Any, ...] = ("model", "initialise")
     prefix: str = ""
+    used: str | None = None
 
 
 @dataclass
@@ -158,7 +160,7 @@ class Reader:
             except ExpressionError as error:
                 got = f"{pattern}: {show(raw)}"
                 self.problems.append(
-                    Problem(error.problem, self.origin(where), "initialise", got, None, error.fits, error.fix)
+                    Problem(error.problem, self.origin(where), "initialise", got, section.used, error.fits, error.fix)
                 )
         return [start for found in starts.values() for start in found.values() if start is not None]
 

@@ -15,6 +15,15 @@ MODEL_WORDS = ("params", "inputs", "graph", "outputs", "expect", "tie", "initial
 RESERVED = frozenset(dir(Graph)) | {"training", "graph", "code", "meta", "self", "data", "input"}
 NAME = "a Python name: letters, digits, _; no keyword"
 COUNTERS = ("depth", "data", "params")  # what `as` may not hide
+MEANT = {
+    "input": "in",
+    "inputs": "in",
+    "from": "in",
+    "if": "when",
+    "type": "block",
+    "layer": "block",
+    "module": "block",
+}
 
 
 def check_word(name: Any, what: str = "an input") -> Problem | None:
@@ -65,7 +74,7 @@ def check_node(raw: Any, option: bool = False) -> Problem | None:
     kinds = [word for word in KINDS if word in raw and not (word == "share" and isinstance(raw[word], bool))]
     if len(kinds) != 1:
         got = " and ".join(kinds) if kinds else ", ".join(map(str, raw)) or "{}"
-        near = (did_you_mean(key, KINDS) for key in raw if key not in WORDS and not kinds)
+        near = (did_you_mean(MEANT.get(str(key), str(key)), KINDS) for key in raw if key not in WORDS and not kinds)
         fits = next(
             (text for text in near if text.startswith("did")),
             "{block: Name}, {use: slot}, {body: {...}} or {share: node}",
@@ -138,6 +147,15 @@ VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "params": (lambda value: value is None or isinstance(value, Mapping), "params: {name: value}"),
     "holes": (lambda value: value is None or isinstance(value, list | Mapping), "holes: [name]"),
 }
+
+
+def suggest_words(word: str, known: Iterable[str]) -> str:
+    """What fits in place of an argument that a block or template does not have: a word near it, or all it knows."""
+    known = list(known)
+    if word in MEANT:
+        return f"did you mean {MEANT[word]}?"
+    near = (did_you_mean(word, words) for words in (known, WORDS))
+    return next((text for text in near if text.startswith("did")), ", ".join(known) or "it takes none")
 
 
 def arguments_of(raw: Mapping[str, Any]) -> dict[str, Any]:

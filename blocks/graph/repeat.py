@@ -51,7 +51,7 @@ def repeat(assembler: "Assembler", site: Site) -> Outputs:
     results = dict(outputs)
     asked = [port for port in site.wanted if port.isdigit() and port in inner.results]
     results.update({port: next(iter(inner.results[port].values())) for port in asked})
-    graph = assembler.close(inner, results, tuple(item.name for item in site.inputs if item.port))
+    graph = assembler.close(inner, results, tuple(key for key in flow if key != carried))
     graph.meta["repeat"] = count
     site.room.rows.append(assembler.row(site, f"{count} times", results, inner.rows, repeat=count))
     return assembler.call(site, graph, given, results)
@@ -96,8 +96,8 @@ def repetitions(assembler: "Assembler", raw: Any, path: Path, scope: Scope) -> t
             raise Trouble(problem)
         lists = {key: number(Text(value, assembler.origin((*path, key)), scope)) for key, value in raw.items()}
     except ExpressionError as error:
-        source = "\n".join([str(text.origin), *scope.trace])
-        problem = Problem(error.problem, got=f"repeat: {show(raw)}", source=source, fits=error.fits, fix=error.fix)
+        got, source = f"repeat: {show(raw)}", text.sources()
+        problem = Problem(error.problem, got=got, source=source, fits=error.fits, fix=error.fix)
         raise Trouble(problem) from None
     got, source = f"repeat: {show(raw)}", str(text.origin)
     if not lists or not all(isinstance(value, tuple) for value in lists.values()):
@@ -118,7 +118,7 @@ def repetitions(assembler: "Assembler", raw: Any, path: Path, scope: Scope) -> t
 def _positive(count: int, text: Text) -> int:
     if count < 1:
         got = f"repeat: {show(text.raw)}" + (f" = {count}" if isinstance(text.raw, str) else "")
-        source = "\n".join([str(text.origin), *text.scope.trace])
+        source = text.sources()
         fix = "to leave a node out, write when: false"
         raise Trouble(Problem("repeat is at least 1", got=got, source=source, fix=fix))
     return count
@@ -127,7 +127,7 @@ def _positive(count: int, text: Text) -> int:
 def _bounded(count: int, text: Text, most: int) -> int:
     if count > most:
         got = f"repeat: {show(text.raw)}" + (f" = {count}" if isinstance(text.raw, str) else "")
-        source = "\n".join([str(text.origin), *text.scope.trace])
+        source = text.sources()
         fits, fix = f"{most:,} at most", f"if it is meant: limits.modules={count * 20}"
         raise Trouble(Problem("this is repeated too often", got=got, source=source, fits=fits, fix=fix))
     return count

@@ -115,7 +115,7 @@ def _words(
             value = coerce(int | tuple[int, ...], text, str(state))
         except ExpressionError as error:
             got = f"{state}: {show(size)}"
-            raise Trouble(Problem(error.problem, got=got, source=str(text.origin), fits=error.fits)) from None
+            raise Trouble(Problem(error.problem, got=got, source=text.sources(), fits=error.fits)) from None
         states[state] = value if isinstance(value, tuple) else (value,)
         if unknown := must_be_shape(states[state]):
             problem = f"the state {state!r} has no shape that could be: {unknown}"

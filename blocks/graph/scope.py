@@ -44,6 +44,10 @@ class Text:
         others = {name: text for name, text in arguments.items() if name != word}
         return replace(self, scope=replace(self.scope, axes=axes, arguments=others))
 
+    def sources(self) -> str:
+        """Where it was written, and where each name was that has been followed."""
+        return "\n".join(dict.fromkeys([str(self.origin), *self.scope.trace]))
+
 
 @dataclass(frozen=True)
 class Scope:
@@ -116,7 +120,13 @@ class Scope:
         value = found.raw
         if isinstance(value, str | list | tuple):
             _must_end(name, self.followed)
-            value = number(replace(found, scope=replace(found.scope, trace=self.trace, followed=self.followed + 1)))
+            there = replace(found.scope, trace=self.trace, followed=self.followed + 1)
+            try:
+                value = number(replace(found, scope=there))
+            except ExpressionError:
+                if value != MISSING:
+                    self.trace.append(f"{name}: {show(value)}  {found.origin}")
+                raise
         shown = show(repr(value) if isinstance(value, str) else value)
         self.trace.append(f"{name}={shown}  {found.origin}")
         return value

@@ -8,7 +8,7 @@ from blocks.graph.atom import Trouble
 from blocks.graph.errors import Problem, did_you_mean, show
 from blocks.graph.initialise import Section
 from blocks.graph.module import Graph
-from blocks.graph.node import MODEL_WORDS, arguments_of, check_node
+from blocks.graph.node import MODEL_WORDS, arguments_of, check_node, suggest_words
 from blocks.graph.room import Room, Row, Wire
 from blocks.graph.scope import MISSING, Scope, Text
 from blocks.graph.signature import signature_of
@@ -81,6 +81,27 @@ def build_body(
     Args:
         kept: an input that the module has even where no node reads it.
     """
+    start = len(assembler.problems)
+    built = _build_body(assembler, site, target, texts, label, kept)
+    if "use" in site.raw:
+        used = _used_at(assembler, site, label)
+        assembler.problems[start:] = [_show_use(problem, used) for problem in assembler.problems[start:]]
+    return built
+
+
+def _used_at(assembler: "Assembler", site: Site, label: str) -> str:
+    return f"{label or 'the template'}, used at {assembler.origin(site.path)}"
+
+
+def _show_use(problem: Problem, used: str) -> Problem:
+    """A problem inside a template, with the line that filled it."""
+    lines = [*(problem.source or "").splitlines(), used]
+    return replace(problem, source="\n".join(dict.fromkeys(lines)))
+
+
+def _build_body(
+    assembler: "Assembler", site: Site, target: Filling, texts: dict[str, Text], label: str, kept: str
+) -> tuple[dict[str, Wire], Graph | None, Outputs, list[Row]]:
     raw, room, via_use = target.raw, site.room, "use" in site.raw
     if room.path.count(".") > DEEPEST:
         got, fix = f"{label or 'a body'}, in itself", "a slot must not stand in its own body"
@@ -95,15 +116,17 @@ def build_body(
     inner = Room(site.display)
     given = site.enter(inner)
     extras = tuple(key for key in inner.inputs if key != "x")
-    body = _hand_on(assembler, raw["body"], extras, scope) if via_use else raw["body"]
+    body = raw["body"]
+    if via_use and extras and isinstance(body, Mapping):
+        body = _hand_on(assembler, raw, extras, scope, label or "this template")
     outputs = assembler.body(inner, body, (*target.path, "body"), scope, raw.get("outputs"), (*target.path, "outputs"))
     if any(wire.broken for wire in outputs.values()):
         room.spoilt = True
         return given, None, {key: broken(site.name) for key in outputs}, inner.rows
     if lines := raw.get("initialise"):
-        assembler.sections.append(Section(lines, scope, (*target.path, "initialise"), f"{site.display}."))
-    explicit = tuple(item.name for item in site.inputs if item.port not in (None, "x"))
-    graph = assembler.close(inner, outputs, explicit, kept=kept)
+        used = _used_at(assembler, site, label) if via_use else None
+        assembler.sections.append(Section(lines, scope, (*target.path, "initialise"), f"{site.display}.", used))
+    graph = assembler.close(inner, outputs, extras, kept=kept)
     room.arguments[site.name] = {param: Later(text) for param, text in local.items()}
     return given, graph, outputs, inner.rows
 
@@ -114,7 +137,7 @@ def _check_arguments(texts: Mapping[str, Text], known: list[str], label: str) ->
             f"{label} has no argument {word!r}",
             got=f"{word}: {show(text.raw)}",
             source=str(text.origin),
-            fits=did_you_mean(word, known) if known else "it takes none",
+            fits=suggest_words(word, known),
         )
         for word, text in texts.items()
         if word not in known
@@ -156,33 +179,60 @@ def _fillings(
     return fillings
 
 
-def _hand_on(assembler: "Assembler", body: Any, extras: tuple[str, ...], scope: Scope) -> Any:
+def _hand_on(
+    assembler: "Assembler", template: Mapping[str, Any], extras: tuple[str, ...], scope: Scope, label: str
+) -> dict[str, Any]:
     """A template hands every input after the first on to those of its nodes that use a slot and take it by name."""
-    if not extras or not isinstance(body, Mapping):
-        return body
+    body = template["body"]
+    ports = {name: _ports_of(assembler, raw, scope, set()) for name, raw in body.items()}
+    _check_extras(extras, _names_read(template).union(*ports.values()), label)
     result = {}
     for name, raw in body.items():
-        flow = raw.get("in", {}) if isinstance(raw, Mapping) and "use" in raw else None
+        flow = raw.get("in", {}) if ports[name] else None
         flow = {"x": flow} if isinstance(flow, str) else flow
         if isinstance(flow, Mapping):
-            more = {extra: extra for extra in extras if extra not in flow and _takes(assembler, raw, extra, scope)}
+            more = {extra: extra for extra in extras if extra in ports[name] and extra not in flow}
             raw = {**raw, "in": {**flow, **more}} if more else raw
         result[name] = raw
     return result
 
 
-def _takes(assembler: "Assembler", raw: Any, name: str, scope: Scope) -> bool:
-    """Whether what stands at a node has an input of that name."""
+def _check_extras(extras: tuple[str, ...], taken: set[str], label: str) -> None:
+    problems = [
+        Problem(f"{label} has no input {extra!r}", got=f"in: {{{extra}: ...}}", fits=did_you_mean(extra, taken - {"x"}))
+        for extra in extras
+        if extra not in taken
+    ]
+    if problems:
+        raise Trouble(*problems)
+
+
+def _names_read(template: Mapping[str, Any]) -> set[str]:
+    """What the nodes and outputs of a body read that is no node of it."""
+    body = template["body"]
+    nodes = [*body.values(), {"in": template.get("outputs")}]
+    read = {reference.partition(".")[0] for node in nodes for reference in mentions(node)}
+    return read - set(map(str, body))
+
+
+def _ports_of(assembler: "Assembler", raw: Any, scope: Scope, seen: set[Any]) -> set[str]:
+    """The names of the inputs of what stands at a node that uses a slot; none for other nodes, and for those seen."""
+    if not isinstance(raw, Mapping) or "use" not in raw:
+        return set()
     try:
         target, _, _ = resolve(assembler, Filling(raw, (), scope), scope)
     except (Trouble, RecursionError):
-        return False
-    block = target.raw.get("block")
+        return set()
+    block, body = target.raw.get("block"), target.raw.get("body")
     if block is not None:
-        return block in assembler.catalog and signature_of(block, assembler.catalog[block]).port(name) is not None
+        known = block in assembler.catalog
+        return {port.name for port in signature_of(block, assembler.catalog[block]).ports} if known else set()
     holes = target.raw.get("holes") or {}
     given = {hole: raw.get(hole) or (holes[hole] if isinstance(holes, Mapping) else None) for hole in holes}
     fillings = {hole: Filling(filled, (), scope) for hole, filled in given.items() if isinstance(filled, Mapping)}
+    key = id(target.raw), *((hole, id(filling.raw)) for hole, filling in fillings.items())
+    if key in seen or not isinstance(body, Mapping):
+        return set()
+    seen.add(key)
     inner = replace(target.scope, holes=fillings)
-    nodes = [node for node in (target.raw.get("body") or {}).values() if isinstance(node, Mapping)]
-    return any(name in mentions(node) or ("use" in node and _takes(assembler, node, name, inner)) for node in nodes)
+    return _names_read(target.raw).union(*(_ports_of(assembler, node, inner, seen) for node in body.values()))

@@ -1,6 +1,8 @@
 """A sweep is checked as it would run: the same combinations, composed the same, the bad ones named."""
 
+import re
 import time
+from dataclasses import replace
 
 import pytest
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -8,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from blocks.__main__ import main
 from blocks.graph import ConfigError, compose, plan
-from blocks.graph.check import check, idle
+from blocks.graph.check import check, idle, report
 from blocks.graph.compose import conf_folder, opened_hydra
 from blocks.graph.loader import Loader, Remembering, parse_override
 from blocks.graph.sweep import combinations
@@ -167,3 +169,14 @@ warning: these are the same model
 def test_a_sweep_of_other_things_than_the_model_is_no_warning(capsys):
     assert main(["check", "model=mlp", "optimizer.lr=0.1,0.2", "data.batch_size=32,64"]) == 0
     assert "warning" not in capsys.readouterr().out
+
+
+def test_a_mistake_in_every_repeat_is_one_of_its_combination(tmp_path):
+    """Each combination counts once, however often the mistake is met in it."""
+    (tmp_path / "model").mkdir()
+    graph = "graph:\n  a: {repeat: 6, body: {b: {block: Linear, features: wide}}}\n"
+    (tmp_path / "model" / "mine.yaml").write_text(f"params: {{n: 1}}\ninputs: {{x: [6]}}\n{graph}")
+    results = check(["model=mine", "seed=1,2", "model.params.n=1,2,3"], config_dir=str(tmp_path))
+    assert len(results) == 6
+    counts = re.findall(r"(\d+) of (\d+)", report([*results, replace(results[0], problems=())]))
+    assert counts == [("6", "7")]

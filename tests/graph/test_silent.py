@@ -140,6 +140,117 @@ def test_two_options_of_one_slot_bear_their_own_names(tmp_path):
     assert composed.choices["model/residual"] == "prenorm"
 
 
+# ---------------------------------------------------------------- files that start from others, and templates
+
+
+def write(folder, **files):
+    """Write `conf/model` of a user's own; "/" stands in a name as two underscores."""
+    for name, text in files.items():
+        file = folder / "model" / f"{name.replace('__', '/')}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return str(folder)
+
+
+PARENT = """\
+inputs: {x: {tokens: 7, dim: 6}, m: {tokens: 7, dim: 6}}
+graph:
+  a: {block: Add, in: [x, m]}
+  b: {block: Linear, features: 4, in: a}
+  c: {body: {l: {block: Linear, features: 4}, s: {block: Tanh}}, in: {x: a}, outputs: {s: s, l: l}}
+  d: {block: Linear, features: 6, in: c.s}
+  e: {block: Add, in: [c.s, c.l]}
+  f: {block: CrossAttention, heads: 2, in: {x: d, context: a}}
+outputs: {logits: f, pooled: b, sum: e}
+tie: {b.bias: c.l.bias}
+"""
+REMOVE = {
+    "outputs.pooled": "outputs: {pooled: null}\ngraph: {b: null}\ntie: {b.bias: null}",
+    "tie": "tie: {b.bias: null}",
+    "graph.c.body.s": "graph: {c: {body: {s: null}, outputs: {s: null}}, e: {in: [c.l, b]}, d: {in: c}}",
+    "inputs.m": "inputs: {m: null}\ngraph: {a: null, b: {in: x}, c: {in: {x: x}}, f: {in: {context: x}}}",
+    "graph.f.in": "graph: {f: {block: SelfAttention, in: {context: null}}}",
+}
+
+
+@pytest.mark.parametrize("name", REMOVE)
+def test_null_removes_what_a_file_starts_from(name, tmp_path):
+    folder = write(tmp_path, parent=PARENT, child=f"defaults: [parent, _self_]\n{REMOVE[name]}\n")
+    before, net = (build(model, config_dir=folder) for model in ("parent", "child"))
+    out = net(torch.randn(2, N, D), **({} if name == "inputs.m" else {"m": torch.randn(2, N, D)}))
+    assert before.b.bias is before.c.l.bias
+    if name == "outputs.pooled":
+        assert set(out) == {"logits", "sum"}
+        assert not hasattr(net, "b")
+    elif name == "tie":
+        assert net.b.bias is not net.c.l.bias
+    elif name == "graph.c.body.s":
+        assert not hasattr(net.c, "s")
+        assert net.c.output_names == ("l",)
+    elif name == "inputs.m":
+        assert net.input_names == ("x",)
+    else:
+        assert type(net.f).__name__ == "SelfAttention"
+
+
+def test_null_on_the_command_line_removes_as_well(tmp_path):
+    folder = write(tmp_path, parent=PARENT)
+    net = build("parent", ["outputs={pooled: null}", "graph.b=null", "tie={b.bias: null}"], config_dir=folder)
+    assert net.output_names == ("logits", "sum")
+
+
+@pytest.mark.parametrize("words", ["outputs: {poled: null}", "graph: {g: null}", "inputs: {n: null}"])
+def test_null_where_nothing_is_to_be_removed_is_a_mistake(words, tmp_path):
+    folder = write(tmp_path, parent=PARENT, child=f"defaults: [parent, _self_]\n{words}\n")
+    with pytest.raises(ConfigError, match=f"model/child.yaml:2:{words.index('{') + 2}|child.yaml:2:1"):
+        build("child", config_dir=folder)
+
+
+OUTER = "holes: [inner]\nparams: {rate: 0.5}\nbody:\n  i: {use: inner}\n  d: {block: Dropout, rate: rate}\n"
+INNER = (
+    "params: {hidden: 4 * dim}\nbody:\n  up: {block: Linear, features: hidden}\n  down: {block: Linear, features: 6}\n"
+)
+FILLED = {
+    "{use: outer, inner: {use: inner, hidden: dmi * 2}}": ("no name 'dmi' in scope here", "did you mean dim?"),
+    "{use: outer, inner: {use: inner}, rate: layr.fraction}": ("no node or counter 'layr'", "data, params, x"),
+    "{use: outer, inner: {block: Linear, featurs: 4}}": ("no argument 'featurs'", "did you mean features"),
+    "{use: outer, inner: {use: inner}, in: {x: x, y: x}}": ("outer: own has no input 'y'", "nothing"),
+    "{use: outer, inner: {use: inner}, rate: 2.0}": ("Dropout fails", ""),
+    "{use: outer, inner: {use: inner, hidden: -1}}": ("Linear", ""),
+}
+
+
+@pytest.mark.parametrize("node", FILLED)
+def test_a_mistake_in_a_template_shows_the_line_that_filled_it(node, tmp_path):
+    text = f"defaults: [outer: own, inner: own, _self_]\ninputs: {{x: {{tokens: 7, dim: 6}}}}\ngraph:\n  a: {node}\n"
+    folder = write(tmp_path, mine=text, outer__own=OUTER, inner__own=INNER)
+    with pytest.raises(ConfigError) as caught:
+        build("mine", config_dir=folder)
+    told, (problem, fits) = str(caught.value), FILLED[node]
+    assert problem in told
+    assert fits in told
+    assert "mine.yaml:4:3" in told
+
+
+def test_a_second_input_that_no_node_of_a_body_reads_is_a_mistake():
+    inputs, inner = {"x": TOKENS, "m": TOKENS}, {"l": linear()}
+    after = {"b": {"block": "Add", "in": ["a", "m"]}}
+    assert mistakes({"a": {"body": inner, "in": ["x", "m"]}, **after}, inputs) == ["nothing reads the input 'm'"]
+    repeated = {"repeat": 2, "body": inner, "in": ["x", "m"]}
+    assert mistakes({"a": repeated, **after}, inputs) == ["nothing reads the input 'm'"]
+
+
+def test_build_chooses_an_option_of_ones_own_slot(tmp_path):
+    own = "defaults: [mixer: a, mixer@other: a, _self_]\ninputs: {x: {tokens: 7, dim: 6}}\n"
+    graph = "graph:\n  a: {use: mixer}\n  b: {use: other}\n  c: {block: Linear, features: 2}\n"
+    option = "block: Linear\nfeatures: 3\n"
+    folder = write(tmp_path, net=own + graph, mixer__a="block: Identity\n", mixer__b=option)
+    assert build("net", ["mixer=b"], config_dir=folder).a.out_features == 3
+    assert build("net", ["mixer@other=b"], config_dir=folder).b.out_features == 3
+    with pytest.raises(ConfigError, match="a group is chosen by a name"):
+        build("net", ["mixer=5"], config_dir=folder)
+
+
 # ---------------------------------------------------------------- names and numbers
 
 NAMES = ["ｓｅｌｆ", "ſelf", "__debug__", "ｘ", "ﬁ", "class", "self", "a b", "", "1", "__class__"]
