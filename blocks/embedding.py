@@ -66,6 +66,10 @@ class PatchEmbedding(nn.Module):
             return patches.permute(0, 2, 3, 1)
         return patches.flatten(2).transpose(1, 2)
 
+    def patch_grid(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        return height // self.size[0], width // self.size[1]
+
 
 class ClassToken(nn.Module):
     """Put learned tokens before the first one.

@@ -74,6 +74,10 @@ class LearnedPosition(nn.Module):
             )
         return x + self.table[: x.shape[1]]
 
+    def position_tables(self, rows: int, columns: int) -> dict[str, tuple[str, tuple[int, int]]]:
+        """How the table is resampled, and its grid, where the tokens came from one."""
+        return {"table": ("grid", (rows, columns))}
+
     def step(self, memory: Memory, x: Tensor) -> Tensor:
         end, rows = memory.seen + x.shape[1], self.table.shape[0]
         if end > rows:
@@ -114,6 +118,10 @@ class LearnedPosition2d(nn.Module):
                 fix="SinusoidalPosition2d fits any grid",
             )
         return x + self.table
+
+    def position_tables(self, rows: int, columns: int) -> dict[str, tuple[str, tuple[int, int]]]:
+        """How the table is resampled, and its grid."""
+        return {"table": ("grid", (rows, columns))}
 
 
 class SinusoidalPosition(nn.Module):

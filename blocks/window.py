@@ -132,6 +132,13 @@ class WindowAttention(nn.Module):
     def parts(self) -> dict[str, dict[str, Tensor]]:
         return {"qkv.weight": dict(zip("qkv", self.qkv.weight.chunk(3), strict=True))}
 
+    def position_tables(self, rows: int, columns: int) -> dict[str, tuple[str, Size]]:
+        """How the table is resampled, and its grid of distances, whatever grid flows in."""
+        if self.position_bias_table is None:
+            return {}
+        high, wide = self.window
+        return {"position_bias_table": ("window", (2 * high - 1, 2 * wide - 1))}
+
     def padded(self, height: int, width: int) -> Size:
         """The grid in whole windows."""
         high, wide = self.window

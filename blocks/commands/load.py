@@ -14,6 +14,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--head", choices=("keep", "replace"), default="keep", help="replace: new where the number of classes differs"
     )
+    parser.add_argument(
+        "--grid", nargs=2, type=int, metavar=("ROWS", "COLUMNS"), help="of the file's positions, where no square"
+    )
     parser.add_argument("--save", metavar="FILE", help="write the model's weights here, as safetensors")
     parser.add_argument("--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, weights/, ...)")
 
@@ -26,7 +29,8 @@ def run(chosen: argparse.Namespace) -> int:
 
     model = Planner()(compose(chosen.overrides, config_dir=chosen.config_dir)).materialise()
     folder = Path(chosen.config_dir) / "weights" if chosen.config_dir else None
-    print(load_weights(model, chosen.weights, chosen.map, head=chosen.head, folder=folder))
+    grid = tuple(chosen.grid) if chosen.grid else None
+    print(load_weights(model, chosen.weights, chosen.map, head=chosen.head, folder=folder, grid=grid))
     if chosen.save:
         save_weights(model, chosen.save)
         print(f"saved {chosen.save}")

@@ -16,6 +16,7 @@ from torch import fx, nn
 from blocks.graph.atom import Maker, Recipe, Trouble
 from blocks.graph.errors import Origin, Problem, did_you_mean, show
 from blocks.graph.expression import ExpressionError, evaluate, whole
+from blocks.graph.grid import trace_grid
 from blocks.graph.growth import MODULES
 from blocks.graph.initialise import Section, Start
 from blocks.graph.inputs import add_model_input
@@ -217,7 +218,7 @@ class Assembler:
                 if node.op == "placeholder":
                     room.graph.erase_node(node)
         graph = Graph(room.root, room.graph, "Graph")
-        graph.meta.update({"origins": room.origins, "outputs": tuple(results)})
+        graph.meta.update({"origins": room.origins, "outputs": tuple(results), "grids": room.grids})
         return graph
 
     def _tell_unread(self, room: Room, node: fx.Node, explicit: tuple[str, ...]) -> None:
@@ -352,10 +353,12 @@ class Assembler:
         room.arguments[name] = atom.arguments
         wires = [*atom.positional, *atom.named.values()]
         vocab = next((wire.vocab for wire in wires if wire.vocab is not None), None)
-        found = {
-            key: Wire(tensor, names, None, name, None if tensor.is_floating_point() else vocab)
-            for key, (tensor, names) in atom.outputs.items()
-        }
+        first = next(iter(wires), None)
+        found = {}
+        for key, (tensor, names) in atom.outputs.items():
+            kept = None if tensor.is_floating_point() else vocab
+            grid = trace_grid(atom.module, first, tensor)
+            found[key] = Wire(tensor, names, None, name, kept, grid=grid)
         row = self.row(site, signature.name, found, [])
         row.inputs, row.texts = tuple(wire.shape for wire in wires), texts
         row.flow = {str(index): wire for index, wire in enumerate(wires)}
@@ -367,6 +370,8 @@ class Assembler:
             self.idle.add(id(atom.module))
         self.recipes[id(atom.module)] = atom.recipe
         self.add(site, atom.module, found)
+        if first is not None and first.cells and hasattr(atom.module, "position_tables"):
+            room.grids[name] = first.cells
         return self.emit(site, name, list(atom.positional), atom.named, found)
 
     def _share(self, site: Site) -> Outputs:
@@ -415,7 +420,11 @@ class Assembler:
         results = result if isinstance(result, tuple) else (result,)
         found = {
             key: Wire(
-                tensor, before.names if len(before.names) == tensor.dim() else (None,) * tensor.dim(), None, site.name
+                tensor,
+                before.names if len(before.names) == tensor.dim() else (None,) * tensor.dim(),
+                None,
+                site.name,
+                grid=before.grid,
             )
             for (key, before), tensor in zip(outputs.items(), results, strict=False)
         }

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ class Wire:
     made_by: str
     vocab: int | None = None
     broken: bool = False
+    grid: tuple[int, int] | None = None  # rows and columns that the tokens came from, if any
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -40,6 +41,14 @@ class Wire:
         """Sizes of the named axes, without the batch."""
         pairs = zip(self.names, self.shape, strict=False)
         return {name: size for name, size in pairs if name and name != "batch"}
+
+    @property
+    def cells(self) -> tuple[int, int] | None:
+        """Rows and columns: those of its axes, or of the grid that its tokens came from."""
+        axes = self.axes
+        if "height" in axes and "width" in axes:
+            return axes["height"], axes["width"]
+        return self.grid
 
     def __str__(self) -> str:
         return show_shape(self.shape) if self.tensor is not None else "nothing"
@@ -96,6 +105,7 @@ class Room:
     previous: Wire | None = None
     rows: list[Row] = field(default_factory=list)
     origins: dict[str, str] = field(default_factory=dict)
+    grids: dict[str, tuple[int, int]] = field(default_factory=dict)  # of what flows into nodes with position tables
     spoilt: bool = False  # a node is broken: an unread wire is then no mistake
     left_out: list[str] = field(default_factory=list)  # nodes that `when` leaves out
     gone: set[str] = field(default_factory=set)  # those of them that have no input to stand for
@@ -111,7 +121,7 @@ class Room:
         later = None if optional else next((node for node in self.graph.nodes if node.args == (None,)), None)
         with self.graph.inserting_before(later) if later is not None else nullcontext():  # what is needed stands first
             placeholder = self.graph.placeholder(name, **default)
-        self.inputs[name] = Wire(wire.tensor, wire.names, placeholder, wire.made_by, wire.vocab, wire.broken)
+        self.inputs[name] = replace(wire, node=placeholder)
         self.results[name] = {"out": self.inputs[name]}
 
     def enter(self, inputs: list[Input], previous: Wire | None) -> dict[str, Wire]:

@@ -11,11 +11,12 @@ from blocks.graph.expression import ExpressionError, evaluate, limited
 from blocks.graph.pattern import Pieces, matching, nothing_matches, parameters_of
 from blocks.graph.weights import Report, load_weights
 
-KEYS = ("load", "map", "head", "freeze", "learning_rate")
+KEYS = ("load", "map", "head", "grid", "freeze", "learning_rate")
 
 TYPES: dict[str, tuple[Any, str, str]] = {
     "load": (str, "a file", "weights.safetensors"),
     "map": ((str, Mapping), "the name of a map, or a file", "timm_vit"),
+    "grid": (list, "rows and columns", "[4, 8]"),
     "freeze": ((list, str), "a list of patterns", "[layers.0.*]"),
     "learning_rate": (Mapping, "a mapping of patterns to numbers", "{patch: 0.1}"),
 }
@@ -83,7 +84,8 @@ def fine_tune(
     """Do what the section `weights` of a configuration says: load, freeze, and the multipliers of the learning rate.
 
     Args:
-        section: {load: FILE, map: NAME, head: keep, freeze: [pattern], learning_rate: {pattern: number}}; all optional.
+        section: {load: FILE, map: NAME, head: keep, grid: [rows, columns], freeze: [pattern],
+            learning_rate: {pattern: number}}; all optional.
         folder: where maps of the user's own lie, searched first.
 
     Returns:
@@ -108,10 +110,15 @@ def fine_tune(
     report = None
     if section.get("load"):
         report = load_weights(
-            model, section["load"], section.get("map"), head=section.get("head") or "keep", folder=folder
+            model,
+            section["load"],
+            section.get("map"),
+            head=section.get("head") or "keep",
+            folder=folder,
+            grid=section.get("grid"),
         )
-    elif section.get("map") or section.get("head") == "replace":
-        problem = "weights.map and weights.head say how to load, and nothing is loaded"
+    elif section.get("map") or section.get("grid") or section.get("head") == "replace":
+        problem = "weights.map, weights.head and weights.grid say how to load, and nothing is loaded"
         raise ConfigError([Problem(problem, path="weights", fix="weights.load=FILE")])
     frozen = freeze(model, section.get("freeze") or [])
     return report, frozen, learning_rates(model, section.get("learning_rate") or {})

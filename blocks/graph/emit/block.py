@@ -11,6 +11,18 @@ from torch import nn
 from blocks.graph.emit.fold import PRESENT, Known, drop_unread, fold, is_own
 from blocks.graph.emit.spread import spread
 
+# What others ask a block for, which is no part of `forward`.
+ASKED = (
+    "idle",
+    "axis_names",
+    "step",
+    "layer",
+    "parts",
+    "stacks",
+    "patch_grid",
+    "position_tables",
+)
+
 
 class CannotEmit(Exception):  # noqa: N818 - the command tells it as a ConfigError
     """A block whose source cannot stand alone."""
@@ -144,7 +156,7 @@ class Block:
         self.units = {item.name: Unit(item, self) for item in self.node.body if isinstance(item, ast.FunctionDef)}
         self.plain = all(base is nn.Module for base in kind.__bases__)
         self.homes = {kind.__module__}
-        for name in ("idle", "axis_names", "step", "layer", "parts", "stacks"):  # what others ask for, not `forward`
+        for name in ASKED:
             if name in self.units:
                 self.node.body.remove(self.units.pop(name).node)
         self.forget({"division", "pointwise"})  # what only a network among several devices asks for

@@ -25,6 +25,13 @@ LINE: dict[str, Schema] = {
     "flip": {"type": "array", "items": {"type": "integer"}, "description": "Axes to be turned round."},
     "reshape": {"type": "boolean", "description": "The same numbers in our shape."},
     "fit": {"enum": [*FITS], "description": "How a table of positions is brought to another resolution."},
+    "grid": {
+        "type": "array",
+        "items": {"type": "integer", "minimum": 1},
+        "minItems": 2,
+        "maxItems": 2,
+        "description": "Rows and columns of their table of positions; a square when left out.",
+    },
     "prefix": {**WHOLE, "description": "Rows in front of a table that stand nowhere: class tokens."},
 }
 

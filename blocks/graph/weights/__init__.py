@@ -4,6 +4,7 @@ A map is YAML (`conf/weights/`): for each of our parameters the name of theirs. 
 is executed. Every tensor on both sides is accounted for.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -16,9 +17,12 @@ from torch import Tensor, nn
 from blocks.graph.compose import conf_folder
 from blocks.graph.errors import ConfigError, Problem, did_you_mean
 from blocks.graph.expression import ExpressionError, limited
+from blocks.graph.grid import Grid, find_tables, read_grid
 from blocks.graph.pattern import fill, match
+from blocks.graph.resample import fit_channels, resample
 from blocks.graph.steps import spend
-from blocks.graph.weights.file import read_tensors, save_weights, tensors_of
+from blocks.graph.weights.file import read_grids, read_tensors, save_weights, tensors_of
+from blocks.graph.weights.first import find_first, is_rgb
 from blocks.graph.weights.line import Line, read_line
 from blocks.graph.weights.names import Map, read_map
 
@@ -32,6 +36,7 @@ class Report:
     Args:
         matched: ours -> theirs, copied.
         reshaped: ours -> what was done to fit another resolution.
+        channels: filters of ours -> what was done to fit another number of channels of the images.
         replaced: parameters of the head that stay new, since the number of classes differs.
         kept: ours that the map leaves as they are.
         dropped: theirs that the map leaves out.
@@ -41,6 +46,7 @@ class Report:
 
     matched: Mapping[str, str]
     reshaped: Mapping[str, str] = field(default_factory=dict)
+    channels: Mapping[str, str] = field(default_factory=dict)
     replaced: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
@@ -50,6 +56,7 @@ class Report:
     def __str__(self) -> str:
         lines = [f"{len(self.matched)} tensors matched"]
         lines += [f"  reshaped   {name}: {how}" for name, how in self.reshaped.items()]
+        lines += [f"  channels   {name}: {how}" for name, how in self.channels.items()]
         for word in ("replaced", "kept", "dropped", "missing", "left_over"):
             names = getattr(self, word)
             if names:
@@ -66,6 +73,7 @@ def load_weights(
     head: Literal["keep", "replace"] = "keep",
     strict: bool = True,
     folder: Path | None = None,
+    grid: tuple[int, int] | None = None,
 ) -> Report:
     """Copy weights into a model; nothing is copied unless everything fits.
 
@@ -75,6 +83,7 @@ def load_weights(
         head: "replace" leaves the head new where the number of classes differs.
         strict: every tensor must be accounted for; otherwise the report names what is not.
         folder: where maps of the user's own lie, searched first.
+        grid: rows and columns of the grid of their positions, where the file does not state it and it is no square.
 
     Raises:
         ConfigError: every tensor that does not fit or is not accounted for.
@@ -83,9 +92,13 @@ def load_weights(
         fits = did_you_mean(head, ("keep", "replace"))
         raise ConfigError([Problem(f"no way {head!r} with the head", path="weights.head", fits=fits)])
     file = str(source) if isinstance(source, str | Path) else "the state_dict"
-    loader = Loader(read_map(map, folder), read_tensors(source), file)
+    loader = Loader(read_map(map, folder), read_tensors(source), file, read_grids(source))
+    loader.stated = _stated_grid(grid)
     report, values = loader.plan(model, head)
     problems = loader.problems
+    if grid is not None and not loader.resampling:
+        fix = "leave weights.grid out, or a map with fit: grid"
+        problems.append(Problem("no position table is loaded that a grid could be of", path="weights.grid", fix=fix))
     if strict:
         problems = [*problems, *loader.unaccounted(report, map, folder, model)]
     if problems:
@@ -105,11 +118,17 @@ class Loader:
         map: what fills what.
         tensors: theirs.
         file: where theirs come from, for messages.
+        grids: rows and columns of their position tables, by name, where the file states them.
+        stated: rows and columns of the grid of their positions, as the user states them.
     """
 
     map: Map
     tensors: dict[str, Tensor]
     file: str
+    grids: dict[str, Grid] = field(default_factory=dict)
+    stated: Grid | None = None
+    tables: dict[str, tuple[str, Grid]] = field(default_factory=dict)  # of ours: how each is resampled, and its grid
+    resampling: bool = False  # whether a table over a grid was met
     problems: list[Problem] = field(default_factory=list)
     used: dict[str, set[tuple[int, int]]] = field(default_factory=dict)  # theirs -> parts (part, of) that are taken
     copies: set[str] = field(default_factory=set)  # theirs that a `tie` of the map adds
@@ -118,6 +137,8 @@ class Loader:
     def plan(self, model: nn.Module, head: str) -> tuple[Report, dict[str, Tensor]]:
         """What goes where, and the values; nothing is copied yet."""
         theirs = self._renamed()
+        self.tables, first = find_tables(model), find_first(model)
+        channels: dict[str, str] = {}
         values: dict[str, Tensor] = {}
         matched: dict[str, str] = {}
         reshaped: dict[str, str] = {}
@@ -127,6 +148,8 @@ class Loader:
         for ours, (parameter, aliases) in tensors_of(model).items():
             shape = tuple(parameter.shape)
             value, source, how = self._gather(ours, aliases, shape, theirs)
+            if value is not None and ours.partition(".")[0] in first and is_rgb(value, shape):
+                value, channels[ours] = fit_channels(value, shape[1])
             if value is None:
                 (kept if self._listed("keep", ours) else missing).append(ours)
             elif tuple(value.shape) == shape:
@@ -141,7 +164,7 @@ class Loader:
         dropped = [name for name in left if self._listed("drop", name)]
         left = [name for name in left if name not in dropped]
         lists = map(tuple, (replaced, kept, dropped, missing, left))
-        return Report(matched, reshaped, *lists), values
+        return Report(matched, reshaped, channels, *lists), values
 
     def _gather(
         self, ours: str, aliases: tuple[str, ...], shape: tuple[int, ...], theirs: Mapping[str, Tensor]
@@ -154,7 +177,7 @@ class Loader:
                 line = self._line(name, theirs)
                 if line is None:
                     continue
-                new, how = line.value(theirs, shape)
+                new, how = self._resampled(name, line, line.value(theirs, shape), shape)
             except ExpressionError as error:
                 where = self.map.origin("map", self.reading)
                 self.problems.append(Problem(error.problem, where, name, fits=error.fits, fix=error.fix))
@@ -168,6 +191,24 @@ class Loader:
                 self.problems.append(Problem(problem, self.file, name, fix="'~model.tie' takes the tie away"))
             value, source = (new, line.text()) if value is None else (value, source)
         return value, source, how
+
+    def _resampled(self, ours: str, line: Line, value: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, str]:
+        """A position table in our resolution, and what was done; anything else as it is."""
+        kind, prefix = line.words.get("fit"), line.prefix
+        if kind is None:
+            return value, ""
+        ours_is, new = self.tables.get(ours, (None, None))
+        old = line.grid or self.grids.get(line.sources[0])
+        if kind == "own":
+            if ours_is is None or new is None:
+                return value, ""
+            kind, prefix = ours_is, math.prod(shape[:-1]) - math.prod(new)
+            if old is None and self.stated is None and tuple(value.shape) == shape:
+                old = new  # our own names and our own shape: a state_dict comes back as it was
+        if kind == "grid":
+            self.resampling = True
+            old = line.grid or self.stated or old
+        return resample(str(kind), value, shape, prefix, old=old, new=new)
 
     def _misfit(self, ours: str, shape: tuple[int, ...], came: tuple[int, ...], source: str) -> None:
         fix = None
@@ -188,6 +229,8 @@ class Loader:
             if now in found:
                 self.problems.append(Problem(f"two tensors are {now!r} to this map", self.file, name))
             found[now] = self.tensors[name]
+            if name in self.grids:
+                self.grids[now] = self.grids[name]
         for absent, present in (self.map.sections.get("tie") or {}).items():
             if absent not in found and present in found:
                 found[absent] = found[present]
@@ -246,10 +289,20 @@ class Loader:
         best, most = None, matched
         for place in (folder, conf_folder() / "weights"):
             for file in sorted(place.glob("*.yaml")) if place else []:
-                report, _ = Loader(read_map(file), self.tensors, self.file).plan(model, "replace")
+                loader = Loader(read_map(file), self.tensors, self.file, self.grids)
+                report, _ = loader.plan(model, "replace")
                 if len(report.matched) > most:
                     best, most = file.stem, len(report.matched)
         return best
+
+
+def _stated_grid(grid: Any) -> Grid | None:
+    if grid is None:
+        return None
+    try:
+        return read_grid(grid)
+    except ExpressionError as error:
+        raise ConfigError([Problem(error.problem, path="weights.grid", fits=error.fits)]) from None
 
 
 def _some(names: Iterable[str]) -> str:

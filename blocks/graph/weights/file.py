@@ -1,5 +1,6 @@
 """Files of weights: tensors read without running anything, and written as safetensors."""
 
+import json
 import os
 import pickle
 import zipfile
@@ -10,7 +11,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from blocks.graph.archive import read_archive
-from blocks.graph.errors import ConfigError, Problem, did_you_mean
+from blocks.graph.errors import ConfigError, Problem, did_you_mean, show
+from blocks.graph.expression import ExpressionError
+from blocks.graph.grid import Grid, find_tables, read_grid
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # what trainers put around a state_dict
 PROGRAMS = ("models/model.json", "serialized_exported_program.json")  # of torch.export, in a zip file
@@ -57,6 +60,22 @@ def _read_file(path: Path) -> Any:
             "safetensors, or a file of torch.save, whatever its name",
         )
         raise ConfigError([Problem("this file cannot be read as weights", str(path), got=got, fits=fits)]) from error
+
+
+def read_grids(source: str | Path | Mapping[str, Any]) -> dict[str, Grid]:
+    """Rows and columns of the position tables of a file that `save_weights` wrote, by name; raises ConfigError."""
+    if isinstance(source, Mapping) or not is_safetensors(Path(source)):
+        return {}
+    from safetensors import safe_open
+
+    with safe_open(source, "pt") as file:
+        raw = (file.metadata() or {}).get("grids", "{}")
+    try:
+        return {str(name): read_grid(grid) for name, grid in json.loads(raw).items()}
+    except (ExpressionError, ValueError, AttributeError, RecursionError) as error:
+        problem = "the grids in the header of this file cannot be read"
+        fits = '{"position.table": [4, 8]}'
+        raise ConfigError([Problem(problem, str(source), got=show(raw), fits=fits)]) from error
 
 
 def is_safetensors(path: Path) -> bool:
@@ -107,9 +126,13 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
 
     path = Path(path)
     tensors = {name: value.detach().cpu().contiguous() for name, (value, _) in tensors_of(model).items()}
+    metadata = {"format": "pt"}
+    grids = {name: grid for name, (_, grid) in find_tables(model).items() if name in tensors}
+    if grids:
+        metadata["grids"] = json.dumps(grids)
     try:
         draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.write_bytes(save(tensors, metadata={"format": "pt"}))
+        draft.write_bytes(save(tensors, metadata=metadata))
         os.replace(draft, path)
     except OSError as error:
         raise ConfigError([Problem(f"{path} cannot be written", got=str(error))]) from error

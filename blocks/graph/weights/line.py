@@ -9,10 +9,10 @@ from torch import Tensor
 
 from blocks.graph.errors import did_you_mean
 from blocks.graph.expression import ExpressionError, evaluate
+from blocks.graph.grid import Grid, read_grid
 from blocks.graph.pattern import Pieces, fill
-from blocks.graph.resample import resample
 
-WORDS = ("from", "parts", "of", "axis", "transpose", "permute", "flip", "reshape", "fit", "prefix")
+WORDS = ("from", "parts", "of", "axis", "transpose", "permute", "flip", "reshape", "fit", "prefix", "grid")
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Line:
         sources: names of theirs.
         words: what is done with them.
         parts: which of `of` equal parts along `axis`; none for all.
+        prefix: rows in front of a position table that stand nowhere.
+        grid: rows and columns of the position table that theirs is.
     """
 
     pattern: str
@@ -33,6 +35,7 @@ class Line:
     of: int = 1
     axis: int = 0
     prefix: int = 0
+    grid: Grid | None = None
 
     def text(self) -> str:
         """The sources, for a report."""
@@ -42,8 +45,8 @@ class Line:
         """What it takes of each source: (part, of)."""
         return {(part, self.of) for part in self.parts or (0,)}
 
-    def value(self, theirs: Mapping[str, Tensor], shape: tuple[int, ...]) -> tuple[Tensor, str]:
-        """Theirs as ours needs it, and how it was resampled. In the order: axes, join, parts, shape, resolution.
+    def value(self, theirs: Mapping[str, Tensor], shape: tuple[int, ...]) -> Tensor:
+        """Theirs as ours needs it, but for its resolution. In the order: axes, join, parts, shape.
 
         Raises:
             ExpressionError: shapes for which this cannot be done.
@@ -63,9 +66,7 @@ class Line:
             shapes = ", ".join(f"{name} {tuple(theirs[name].shape)}" for name in self.sources)
             why = (str(error).strip().splitlines() or [""])[0]
             raise ExpressionError(f"{shapes} cannot become {shape}: {why}") from None
-        if "fit" in self.words and tuple(value.shape) != shape:
-            return resample(str(self.words["fit"]), value, shape, self.prefix)
-        return value, ""
+        return value
 
     def _turn(self, value: Tensor) -> Tensor:
         """Axes of one tensor in another order or direction."""
@@ -92,7 +93,9 @@ def read_line(pattern: str, raw: Any, pieces: Mapping[str, str]) -> Line:
         parts = tuple(_number(part, pieces, "parts") for part in given)
         if not parts or not all(0 <= part < numbers.get("of", 1) for part in parts):
             raise ExpressionError(f"parts {list(parts)} of {numbers.get('of', 1)}", "parts: [0, 2], of: 3")
-    return Line(pattern, tuple(fill(str(name), pieces) for name in names), words, parts, **numbers)
+    grid = read_grid(words["grid"]) if "grid" in words else None
+    sources = tuple(fill(str(name), pieces) for name in names)
+    return Line(pattern, sources, words, parts, grid=grid, **numbers)
 
 
 def _number(raw: Any, pieces: Mapping[str, str], word: str) -> int:

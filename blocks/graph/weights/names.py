@@ -31,7 +31,7 @@ class Map:
 def read_map(map: str | Path | Mapping[str, Any] | None, folder: Path | None = None) -> Map:
     """The map of that name or path; raises ConfigError."""
     if map is None:
-        return Map("names of our own", {"map": {"{name*}": "{name*}"}})
+        return Map("names of our own", {"map": {"{name*}": {"from": "{name*}", "fit": "own"}}})
     origins: dict[tuple[Any, ...], Origin] = {}
     if isinstance(map, Mapping):
         name, sections = "the map", map
