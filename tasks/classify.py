@@ -1,5 +1,6 @@
 """Learning to name the class of a sample."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -31,6 +32,7 @@ class Classify(Task):
     """
 
     needs: ClassVar[tuple[str, ...]] = ("classes",)
+    outputs: ClassVar[Mapping[str, tuple[str, ...]]] = {"logits": ("classes",)}
 
     def __init__(
         self,

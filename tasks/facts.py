@@ -1,12 +1,15 @@
-"""The facts of data that are small enough to be read for a question about a model."""
+"""What questions about a model ask of its data and its task: facts that are read quickly, and what the task needs."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from blocks.graph import ConfigError
 from tasks import config
+from tasks.contract import check_contract
 from tasks.errors import ArgumentError
 from tasks.run import check_facts
+
+__all__ = ["check_contract", "read_facts"]
 
 LARGEST = 100_000  # samples, tokens, ...: data that ask for more take longer than a second
 

@@ -22,6 +22,7 @@ from blocks.graph.cost import multiply_adds
 from tasks import (
     batch_size,
     config,
+    contract,
     folder,
     hints,
     loops,
@@ -33,6 +34,7 @@ from tasks import (
     places,
     ranges,
     report,
+    resume,
     secrets,
 )
 from tasks.beginning import beginning
@@ -150,6 +152,7 @@ def learn(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
     facts = data.facts()
     data.save(place)
     planned = plan(composed, facts)
+    contract.check_contract(composed, planned, facts)
     macs = multiply_adds(planned)
     network = planned.materialise()
     machine.use(composed.config["trainer"])
@@ -299,11 +302,7 @@ def make_task(composed: Any, network: Any, facts: dict, rates: dict[str, float])
         "config": kept,
     }
     kind = config.find(composed, ("task",))
-    missing = [f"data.{name}" for name in kind.needs if name not in facts]
-    if missing:
-        told, fits = ", ".join(f"data.{name}" for name in facts), "task=... or data=... that go together"
-        text = f"{kind.__name__} needs {' and '.join(missing)}, which these data do not have"
-        raise ConfigError([config.problem(composed, ("task",), text, got=told, fits=fits)])
+    contract.check_facts_of(composed, kind, facts)
     try:
         optimizer([torch.zeros(1, requires_grad=True)])
     except (TypeError, ValueError) as error:
@@ -317,6 +316,8 @@ def check_task(composed: Any, task: Any, data: Any) -> None:
     """Let the task look at the network and the data once, before anything is trained."""
     try:
         task.check(data)
+        if resume.place_of(composed.config.get("resume")) is None:  # a run goes on as it began
+            task.check_alone(data)
     except ArgumentError as error:
         raise ConfigError([config.told(composed, ("task",), error)]) from error
 

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from tasks import loops
+from tasks.errors import ArgumentError
 from tasks.finite import NotFiniteError, Watch, first_wrong
 from tasks.nodes import in_shards
 from tasks.optimizer import Cosine, optimise
+from tasks.padding import find_mixing, origin_of
 from tasks.parallel import Parallel, begin_evaluation, clip_norm, copies, end_evaluation
 from tasks.sample import SAMPLES, Sample
 from tasks.share import Share
@@ -28,12 +30,17 @@ class Task(pl.LightningModule):
         network: gives logits, or a mapping with "logits", from the entries of a batch that bear its input names.
         optimizer: makes an optimiser from parameter groups.
         schedule: makes a learning rate schedule from an optimiser and the number of steps.
-        facts: what the data say of themselves; a task lists in `needs` what it cannot do without.
+        facts: what the data say of themselves; a task lists in `needs` what it cannot do without, and in `outputs` the
+            axes after the batch that it needs of each output of the network: the facts `classes` and `vocab`, and
+            `tokens`, the length of what is to be said.
         config: kept in the checkpoint as a plain dictionary, so that the network can be built again from it alone.
         rates: name of a parameter of the network -> multiplier of its learning rate.
+        check_padding: compare the sequences of a padded batch with each alone, before training, and refuse a network
+            that answers differently.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
+    outputs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     headline: str = "accuracy"  # the metric that the report shows largest
 
     def __init__(
@@ -45,12 +52,13 @@ class Task(pl.LightningModule):
         facts: Mapping[str, Any],
         config: dict | None = None,
         rates: Mapping[str, float] | None = None,
+        check_padding: bool = True,
     ):
         super().__init__()
         self.network, self.facts = network, facts
         self.input_names: tuple[str, ...] = getattr(network, "input_names", ("image",))
         self.make_optimizer, self.schedule = optimizer, schedule or Cosine(warmup=0.0, final=1.0)
-        self.rates = dict(rates or {})
+        self.rates, self.check_padding = dict(rates or {}), check_padding
         self.save_hyperparameters(config or {}, logger=False)
         self.finite, self.share = Watch(), Share()
         self.batch: dict[str, Tensor] = {}  # the one that is being learned from
@@ -69,6 +77,24 @@ class Task(pl.LightningModule):
 
     def check(self, data: Any) -> None:
         """Raise an ArgumentError where this network cannot learn from these data what is asked; before training."""
+
+    def check_alone(self, data: Any) -> None:
+        """Raise an ArgumentError where the network answers differently to a sequence with padding behind it."""
+        masks = getattr(data, "padding", {})
+        batch = data.padded_batch() if self.check_padding and masks else None
+        found = find_mixing(self.network, self, batch, data.narrow) if batch is not None else None
+        if found is None:
+            return
+        lengths = [
+            f"{names[0]} {int(batch[mask][found.row].sum())} of {batch[mask].shape[1]}" for mask, names in masks.items()
+        ]
+        node = "no node by itself"
+        if found.node is not None:
+            node = f"{found.node}  {origin_of(self.network, found.node)}"
+        got = f"real tokens: {', '.join(lengths)}; its logits alone differ by {found.difference:.0%}\nfirst at {node}"
+        fix = f"in: {{padding_mask: {' or '.join(masks)}}} at that node, or a block that takes a mask"
+        fix = f"{fix}; task.check_padding=false trains it all the same"
+        raise ArgumentError("check_padding", "padding changes what the network says of a text", got=got, fix=fix)
 
     def sections(self, place: Path, data: Any) -> list[tuple[str, str]]:
         """What the report of a run shows of this task after the learning curves: (title, HTML)."""

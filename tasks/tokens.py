@@ -1,6 +1,7 @@
 """Learning to name tokens: the next one, a hidden one, one of long ago."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -36,6 +37,7 @@ class Tokens(Task):
     """
 
     needs: ClassVar[tuple[str, ...]] = ("vocab",)
+    outputs: ClassVar[Mapping[str, tuple[str, ...]]] = {"logits": ("tokens", "vocab")}
 
     def __init__(self, network: nn.Module, *, label_smoothing: float = 0.0, check_causal: bool = True, **options: Any):
         super().__init__(network, **options)

@@ -2,8 +2,11 @@
 
 import argparse
 
-from blocks.commands import Planner
+from blocks.commands import Planner, restore_the_compiler
+from blocks.graph import Plan
 from blocks.graph.check import check, report
+from blocks.graph.compose import Composed
+from blocks.graph.facts import has_chosen
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +17,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Build all, print the table; 2 if any is bad."""
-    results = check(chosen.overrides, chosen.config_dir, Planner())
+    planner = Planner()
+
+    def build(composed: Composed) -> Plan:
+        planned = planner(composed)
+        if has_chosen(composed, "task"):
+            restore_the_compiler()
+            from tasks.facts import check_contract
+
+            check_contract(composed, planned, planned.assembler.facts)
+        return planned
+
+    results = check(chosen.overrides, chosen.config_dir, build)
     print(report(results))
     return 2 if any(result.problems for result in results) else 0

@@ -1,8 +1,9 @@
 """Texts with labels: what a classifier of sequences learns from."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 
@@ -10,7 +11,7 @@ from tasks import page
 from tasks.data.columns import Given, Header
 from tasks.data.naive_bayes import naive_bayes
 from tasks.data.pairs import read_rows, wanted_labelled
-from tasks.data.sequences import HeldSequences, Part, narrowed, padded
+from tasks.data.sequences import HeldSequences, Part, padded
 from tasks.data.split import PARTS, check_shares, split
 from tasks.data.text_reader import TextReader
 from tasks.data.tokenizer import PAD, Tokenizer
@@ -36,6 +37,7 @@ class HeldLabelled(HeldSequences):
 
     reader = TextReader
     noun = "text"
+    padding: ClassVar[Mapping[str, tuple[str, ...]]] = {"padding_mask": ("tokens", "padding_mask")}
 
     def __init__(
         self,
@@ -140,9 +142,6 @@ class HeldLabelled(HeldSequences):
 
     def kept(self) -> dict[str, Any]:
         return {"length": self.length, "column": self.column}
-
-    def narrow(self, batch: Part) -> Part:
-        return narrowed(batch, {"padding_mask": ("tokens", "padding_mask")})
 
 
 class Labelled(HeldLabelled):

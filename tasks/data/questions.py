@@ -1,6 +1,7 @@
 """Questions in words about images of four handwritten digits: two kinds of input, and neither answers alone."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -10,10 +11,9 @@ from tasks.data import augment
 from tasks.data.order import generator
 from tasks.data.phrasings import ANSWERS, DIGITS, KINDS, PLACES, answer, questions
 from tasks.data.question_reader import QuestionReader
-from tasks.data.sequences import HeldSequences, Part
+from tasks.data.sequences import HeldSequences, Part, padded
 from tasks.data.split import PARTS, split
 from tasks.data.tokenizer import PAD, Tokenizer
-from tasks.data.translation import narrowed, padded
 from tasks.errors import must_be_positive, must_be_share, must_not_be_negative
 
 DIGIT_SHARES = {"val": 0.1, "test": 0.2}  # of the handwritten digits, as in `data=digits`
@@ -46,6 +46,7 @@ class Questions(HeldSequences):
 
     reader = QuestionReader
     noun = "question"
+    padding: ClassVar[Mapping[str, tuple[str, ...]]] = {"question_mask": ("question", "question_mask")}
 
     def __init__(
         self,
@@ -152,7 +153,7 @@ class Questions(HeldSequences):
 
     def narrow(self, batch: Part) -> Part:
         kept = {name: value for name, value in batch.items() if name not in ("number", "digits")}
-        return narrowed(kept, {"question_mask": ("question", "question_mask")})
+        return super().narrow(kept)
 
     def names(self, part: str) -> list[str]:
         return [self.questions[number].text for number in self.parts[part]["number"].tolist()]

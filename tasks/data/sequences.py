@@ -1,6 +1,7 @@
 """Sequences that fit in memory: tensors whose first axis is the samples, cut into batches by index."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -57,7 +58,10 @@ class HeldSequences(DataModule):
 
     `direction` says from which tokens of the input `said` a label may be foreseen: forward: those up to its own place;
     both: all of them; None: it does not matter. `remedy` is what to write where the network does otherwise.
+    `padding` names the entries of a batch that are as long as a mask, by the mask.
     """
+
+    padding: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     direction: str | None = None
     remedy: str = "model/attention=causal"
@@ -79,7 +83,22 @@ class HeldSequences(DataModule):
 
     def narrow(self, batch: Part) -> Part:
         """The batch without columns that are padding in every row."""
-        return batch
+        return narrowed(batch, self.padding)
+
+    def padded_batch(self, count: int = 4) -> Part | None:
+        """A batch of a few training samples from the shortest to the longest; None where nothing is padded."""
+        part, rows = self.parts["train"], set[int]()
+        for mask in self.padding:
+            length = part[mask].sum(1)
+            order = length.argsort(stable=True)
+            order = order[length[order] > 0]
+            if len(order) and length[order[0]] < length[order[-1]]:
+                places = torch.linspace(0, len(order) - 1, count).long()
+                rows.update(order[places].tolist())
+        if not rows:
+            return None
+        chosen = torch.tensor(sorted(rows))
+        return self.narrow({name: tensor.index_select(0, chosen) for name, tensor in part.items()})
 
     def shown(self, ids: list[int]) -> str:
         """Tokens as people read them."""
@@ -120,7 +139,7 @@ def padded(rows: list[list[int]], length: int, filler: int) -> Tensor:
     return torch.tensor([[*row, *[filler] * (length - len(row))] for row in rows])
 
 
-def narrowed(batch: Part, groups: dict[str, tuple[str, ...]]) -> Part:
+def narrowed(batch: Part, groups: Mapping[str, tuple[str, ...]]) -> Part:
     """The batch without the columns that are padding in every row."""
     found = dict(batch)
     for mask, names in groups.items():

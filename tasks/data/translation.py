@@ -1,7 +1,8 @@
 """Pairs of texts as tokens: a source, a target to be said, and masks that tell padding."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 
@@ -9,12 +10,10 @@ from tasks.data.columns import Given, Header
 from tasks.data.order import generator
 from tasks.data.pairs import read_rows, wanted_pair
 from tasks.data.phrases import phrases
-from tasks.data.sequences import IGNORED, HeldSequences, Part, narrowed, padded
+from tasks.data.sequences import IGNORED, HeldSequences, Part, padded
 from tasks.data.split import PARTS, check_shares
 from tasks.data.tokenizer import END, PAD, START, Tokenizer
 from tasks.errors import ArgumentError, must_be_one_of, must_be_positive
-
-NARROW = {"source_mask": ("source", "source_mask"), "target_mask": ("target", "target_mask", "label")}
 
 
 class Translation(HeldSequences):
@@ -34,6 +33,10 @@ class Translation(HeldSequences):
     direction = "forward"
     remedy = "a decoder whose self-attention is causal, as that of model=transformer"
     said = "target"
+    padding: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "source_mask": ("source", "source_mask"),
+        "target_mask": ("target", "target_mask", "label"),
+    }
 
     def __init__(
         self,
@@ -97,9 +100,6 @@ class Translation(HeldSequences):
             "target_mask": {"tokens": target, "dtype": "bool"},
             "vocab": vocab,
         }
-
-    def narrow(self, batch: Part) -> Part:
-        return narrowed(batch, NARROW)
 
     def shown(self, ids: list[int]) -> str:
         return self.tokenizer.decode([number for number in ids if number != PAD])
