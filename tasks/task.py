@@ -82,16 +82,18 @@ class Task(pl.LightningModule):
         """Raise an ArgumentError where the network answers differently to a sequence with padding behind it."""
         masks = getattr(data, "padding", {})
         batch = data.padded_batch() if self.check_padding and masks else None
-        found = find_mixing(self.network, self, batch, data.narrow) if batch is not None else None
+        if batch is None:
+            return
+        found = find_mixing(self.network, self, batch, data.narrow)
         if found is None:
             return
-        lengths = [
-            f"{names[0]} {int(batch[mask][found.row].sum())} of {batch[mask].shape[1]}" for mask, names in masks.items()
-        ]
-        node = "no node by itself"
+        real = [f"{names[0]} {int(batch[mask][found.row].sum())}" for mask, names in masks.items()]
+        node = "between the texts of a batch"
         if found.node is not None:
-            node = f"{found.node}  {origin_of(self.network, found.node)}"
-        got = f"real tokens: {', '.join(lengths)}; its logits alone differ by {found.difference:.0%}\nfirst at {node}"
+            node = f"first at {found.node}  {origin_of(self.network, found.node)}"
+        got = (
+            f"real tokens: {', '.join(real)}; the logits alone differ by {found.difference:.0%} of the largest\n{node}"
+        )
         fix = f"in: {{padding_mask: {' or '.join(masks)}}} at that node, or a block that takes a mask"
         fix = f"{fix}; task.check_padding=false trains it all the same"
         raise ArgumentError("check_padding", "padding changes what the network says of a text", got=got, fix=fix)

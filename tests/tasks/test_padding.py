@@ -1,5 +1,7 @@
 """Before training, a sequence with padding behind it is answered as it is alone, or the node that mixes is named."""
 
+import re
+
 import pytest
 import torch
 
@@ -112,7 +114,7 @@ def test_a_run_whose_network_mixes_padding_in_is_refused(tmp_path):
     lines = str(error.value).splitlines()
     assert lines[0].endswith("task.check_padding")
     assert lines[1] == "  padding changes what the network says of a text"
-    assert lines[2].startswith("  got       real tokens: tokens 5 of 23; its logits alone differ by ")
+    assert re.fullmatch(r"  got       real tokens: tokens 5; the logits alone differ by \d+% of the largest", lines[2])
     assert lines[3].startswith("            first at mean  ")
     assert lines[3].endswith("conf/model/encoder.yaml:19:3")
     assert lines[4:] == [
