@@ -1,13 +1,16 @@
 """What a finished model must satisfy: ties that fit, claims that hold, and no word that changes nothing."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from blocks.graph.errors import ConfigError, Problem, did_you_mean
-from blocks.graph.expression import ExpressionError, evaluate
+from blocks.graph.atom import Trouble
+from blocks.graph.errors import ConfigError, Problem, did_you_mean, show
+from blocks.graph.expression import ExpressionError, evaluate, whole
 from blocks.graph.initialise import Reader, Section
+from blocks.graph.inputs import misspelt_fact
 from blocks.graph.module import Graph
 from blocks.graph.node import MODEL_WORDS
 from blocks.graph.scope import MISSING
@@ -68,10 +71,10 @@ def tie(assembler: "Assembler", model: nn.Module, ties: Mapping[str, str]) -> No
     known = dict(model.named_parameters(remove_duplicate=False))
     for target, source in ties.items():
         place = ("model", "tie", target)
-        lost = [name for name in (target, source) if name not in known]
+        lost = [name for name in (target, source) if not isinstance(name, str) or name not in known]
         if lost:
-            fits = did_you_mean(lost[0], known)
-            problem = Problem(f"no parameter {lost[0]!r} to tie", got=f"{target}: {source}", fits=fits)
+            fits, got = did_you_mean(show(lost[0]), known), f"{show(target)}: {show(source)}"
+            problem = Problem(f"no parameter {show(lost[0])!r} to tie", got=got, fits=fits)
             assembler.tell(problem, place, "tie")
         elif known[target].shape != known[source].shape:
             got = f"{target} {tuple(known[target].shape)}, {source} {tuple(known[source].shape)}"
@@ -93,21 +96,46 @@ def expect(assembler: "Assembler", model: nn.Module, claims: Mapping[str, Any]) 
         if claim not in ("parameters", "when"):
             fits = did_you_mean(claim, ("parameters", "when"))
             assembler.tell(Problem(f"a model cannot expect {claim!r}", fits=fits), ("model", "expect", claim), "expect")
-    if assembler.altered or "parameters" not in claims or not _claimed(assembler, claims):
+    with assembler.place(("model", "expect", "when"), "expect"):
+        claimed = _claimed(assembler, claims.get("when", True))
+        _compare(assembler, model, claims, claimed and not assembler.altered)
+
+
+def _compare(assembler: "Assembler", model: nn.Module, claims: Mapping[str, Any], claimed: bool) -> None:
+    wanted = whole(claims.get("parameters"))
+    if wanted is not None and (not isinstance(wanted, int) or isinstance(wanted, bool)):
+        got, fits = f"parameters: {show(wanted)}", "a whole number"
+        problem = Problem("the number of parameters is none", got=got, fits=fits)
+        assembler.tell(problem, ("model", "expect", "parameters"), "expect")
         return
     count = sum(parameter.numel() for parameter in model.parameters())
-    if count != claims["parameters"]:
+    if wanted is not None and claimed and count != wanted:
         problem = Problem(
             "the model has not the parameters it claims",
             got=f"{count:,}",
-            fits=f"{claims['parameters']:,}",
+            fits=f"{wanted:,}",
             fix="correct the graph, or the claim",
         )
         assembler.tell(problem, ("model", "expect", "parameters"), "expect")
 
 
-def _claimed(assembler: "Assembler", claims: Mapping[str, Any]) -> bool:
+def _claimed(assembler: "Assembler", when: Any) -> bool:
+    """Whether the claim is about these data; raises Trouble for a condition that no data could meet."""
+    facts, got = assembler.facts, f"when: {show(when)}"
+    asked = re.findall(r"\bdata\.(\w+)(?:\.(\w+))?", when) if isinstance(when, str) else []
+    for fact, member in asked:
+        sizes = facts.get(fact)
+        misspelt = misspelt_fact(fact, (*facts, *assembler.stated))
+        if not misspelt and member and isinstance(sizes, Mapping):
+            misspelt = misspelt_fact(member, sizes)
+        if misspelt:
+            raise Trouble(Problem(f"no data state {'.'.join(filter(None, (fact, member)))!r}", got=got, fits=misspelt))
     try:
-        return bool(evaluate(str(claims.get("when", "True")), assembler.outermost))
-    except ExpressionError:
-        return False  # other data than the claim is about
+        value = evaluate(when, assembler.outermost) if isinstance(when, str) else when
+    except ExpressionError as error:
+        if asked:
+            return False  # other data than the claim is about
+        raise Trouble(Problem(f"when: {error.problem}", got=got, fits=error.fits, fix=error.fix)) from None
+    if not isinstance(value, bool):
+        raise Trouble(Problem("`when` is true or false", got=got, fits="a comparison: data.classes == 1000"))
+    return value

@@ -219,4 +219,5 @@ def _scan(scan: Scan, path: str, x: Tensor, given: Mapping[str, Any], accounts: 
             named = dict(zip(scan.meta["step_outputs"], results, strict=True))
             states = {name: named[name] for name in states}
     accounts.times = times
-    return torch.stack([named[sequence]] * steps, axis), *states.values()
+    last = named[sequence].unsqueeze(axis)
+    return last.expand(*last.shape[:axis], steps, *last.shape[axis + 1 :]).clone(), *states.values()

@@ -44,7 +44,8 @@ class Graph(fx.GraphModule):
 class Scan(Graph):
     """A body run once per step along an axis of its first input; named state flows from step to step.
 
-    The generated code is one step. States that no input gives start at zero.
+    The generated code is one step. States that no input gives start at zero. On the meta device one
+    step stands for all.
     """
 
     @classmethod
@@ -78,7 +79,8 @@ class Scan(Graph):
             name: given.pop(name) if name in given else x.new_zeros(x.shape[0], *shape)
             for name, shape in states.items()
         }
-        steps = x.unbind(axis)
+        length = x.shape[axis]
+        steps = x.narrow(axis, 0, 1).unbind(axis) if x.is_meta else x.unbind(axis)
         sequence = []
         run: Callable[..., Any] = type(self)._step  # type: ignore[attr-defined]
         for step in reversed(steps) if self.meta["reverse"] else steps:
@@ -90,7 +92,10 @@ class Scan(Graph):
             sequence.append(named[self.meta["sequence"]])
         if self.meta["reverse"]:
             sequence.reverse()
-        return torch.stack(sequence, axis), *carried.values()
+        stacked = torch.stack(sequence, axis)
+        if x.is_meta:
+            stacked = stacked.expand(*stacked.shape[:axis], length, *stacked.shape[axis + 1 :])
+        return stacked, *carried.values()
 
 
 def _rebuild(

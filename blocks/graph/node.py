@@ -97,6 +97,10 @@ def check_node(raw: Any, option: bool = False) -> Problem | None:
         return Problem(f"'share: {show(raw['share'])}' goes with repeat", fits="share: NODE, to use a node again")
     if problem := _check_values(raw):
         return problem
+    if option and "share" in raw:
+        return Problem(
+            "what fills a hole is no shared node", got=f"share: {show(raw['share'])}", fits="block, use or body"
+        )
     if "holes" in raw and not option:
         return Problem("only an option of a slot has holes", fix="move the body to conf/model/SLOT/NAME.yaml")
     if option and (misplaced := [word for word in PLACES if word in raw]):
@@ -146,6 +150,7 @@ VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "outputs": (is_outputs, "outputs: NODE, outputs: [a, b] or outputs: {name: NODE}"),
     "params": (lambda value: value is None or isinstance(value, Mapping), "params: {name: value}"),
     "holes": (lambda value: value is None or isinstance(value, list | Mapping), "holes: [name]"),
+    "initialise": (lambda value: value is None or isinstance(value, Mapping), "initialise: {Linear.bias: zeros}"),
 }
 
 

@@ -163,13 +163,15 @@ class Forward:
         for name, shape in states.items():
             sizes = ", ".join(["x.shape[0]", *map(str, shape)])
             lines += [f"if {name} is None:", f"    {name} = x.new_zeros({sizes})"]
-        taken = [name if name in states else f"next_{name}" for name in steps]
-        call = f"self.step({', '.join(['now', *[f'{name}={name}' for name in names[1:]]])})"
+        used = {*names, *states}
+        now, sequence = _free_name("now", used), _free_name("sequence", used)
+        taken = [name if name in states else _free_name(f"next_{name}", used) for name in steps]
+        call = f"self.step({', '.join([now, *[f'{name}={name}' for name in names[1:]]])})"
         walk = f"x.unbind({meta['axis']})"
-        lines += ["sequence = []", f"for now in {f'reversed({walk})' if meta['reverse'] else walk}:"]
-        lines += [f"    {', '.join(taken)} = {call}", f"    sequence.append({taken[steps.index(meta['sequence'])]})"]
-        lines += ["sequence.reverse()"] if meta["reverse"] else []
-        stack = f"torch.stack(sequence, {meta['axis']})"
+        lines += [f"{sequence} = []", f"for {now} in {f'reversed({walk})' if meta['reverse'] else walk}:"]
+        lines += [f"    {', '.join(taken)} = {call}", f"    {sequence}.append({taken[steps.index(meta['sequence'])]})"]
+        lines += [f"{sequence}.reverse()"] if meta["reverse"] else []
+        stack = f"torch.stack({sequence}, {meta['axis']})"
         lines += [f"return {', '.join([stack, *states])}"]
         head = ", ".join(["self", "x: Tensor", *required, *optional])
         result = f"tuple[{', '.join(['Tensor'] * (1 + len(states)))}]"
@@ -177,6 +179,13 @@ class Forward:
             (f"def step(self, {', '.join(self.parameters)}) -> {self.result}:", self.lines),
             (f"def forward({head}) -> {result}:", lines),
         ]
+
+
+def _free_name(name: str, used: set[str]) -> str:
+    """A name for a variable that no input or state bears."""
+    while name in used:
+        name += "_"
+    return name
 
 
 def _put(names: list[str], value: ast.expr, operands: list[str], words: dict[str, str]) -> str:
