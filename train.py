@@ -244,7 +244,7 @@ def check_sweep(arguments: Any) -> None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     from blocks.graph import ConfigError, compose
-    from blocks.graph.sweep import check_swept_once, swept_by_files
+    from blocks.graph.sweep import check_count, check_swept_once, swept_by_files
     from hydra_plugins.dougong import RESUME
 
     check_resume(arguments.overrides, sweeps=True)
@@ -258,6 +258,7 @@ def check_sweep(arguments: Any) -> None:
     overrides = OverridesParser.create().parse_overrides(words)
     if any(override.key_or_group == "hydra/sweeper" for override in overrides):
         return  # another sweeper has its own idea of what there is to run
+    check_count(overrides)
     first = None
     for combination in BasicSweeper.split_arguments(overrides, None)[0]:
         try:

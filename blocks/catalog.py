@@ -18,6 +18,7 @@ from typing import Any
 from torch import nn
 
 from blocks.errors import BlockError
+from blocks.files import check_kind, kind_of
 
 
 @dataclass(frozen=True)
@@ -233,6 +234,9 @@ def _library(place: str) -> dict[str, type[nn.Module]]:
             if place.replace(".", "").isidentifier() and importlib.util.find_spec(place.partition(".")[0]):
                 return _blocks_in(_import(place, lambda: importlib.import_module(place)))
         raise BlockError(f"no folder or package {place!r} with blocks", fits="a folder with .py files, or a package")
+    kind = kind_of(path)
+    if kind not in (None, "a folder"):
+        raise BlockError(f"{place!r} is {kind}", fits="a folder with .py files, or a package")
     files = [path] if path.is_file() else sorted(file for file in path.glob("*.py") if file.name[0] != "_")
     if not files:
         raise BlockError(f"no .py file in {place!r}", fits="a folder with files that define nn.Module classes")
@@ -256,6 +260,7 @@ def _import_file(file: Path) -> ModuleType:
     name = f"dougong_library_{file.resolve().parent.name}_{file.stem}"
     if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(file.resolve()):
         return sys.modules[name]
+    check_kind(file, kind_of(file))
     spec = importlib.util.spec_from_file_location(name, file.resolve())
     assert spec is not None
     assert spec.loader is not None

@@ -4,6 +4,7 @@ A file that is chosen says what is built and trained. What could run code, say h
 read, is refused here with its line. Everything that reads the project's YAML goes through `check`.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,13 @@ from typing import Any
 
 import yaml
 
+from blocks.files import open_file
+
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 BYTES = 1_000_000  # the largest file of `conf/` has 3,000
 ENTRIES = 20_000  # keys and values, with every alias written out; the largest file of `conf/` has 300
+WIDE = 10_000  # characters of what a file sweeps, which Hydra parses slowly; the longest of `conf/` has 200
 DEPTH = 60  # mappings and lists inside each other; the deepest file of `conf/` has 12
 
 PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq", "merge")}
@@ -66,12 +70,15 @@ def check(file: Path, folder: Path | None = None) -> str:
         yaml.YAMLError: the file is no YAML.
     """
     start = yaml.Mark(str(file), 0, 0, 0, None, 0)
-    if not file.is_file():
-        raise Refused("this is no file", start, got=str(file))
-    if (size := file.stat().st_size) > BYTES:
+    try:
+        with open_file(file) as opened:
+            content, size = opened.read(BYTES + 1), os.fstat(opened.fileno()).st_size
+    except OSError as error:
+        raise Refused("this file cannot be read", start, got=f"{error.strerror}") from None
+    if len(content) > BYTES:
         raise Refused("the file is too large for a configuration", start, got=f"{size:,} bytes", fits=f"{BYTES:,}")
     try:
-        text = file.read_text(encoding="utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Refused("the file is not text in UTF-8", start, got=str(error)[:100], fits="UTF-8") from None
     limits(text, str(file))
@@ -225,6 +232,9 @@ def _swept(key: yaml.Node, value: yaml.Node, above: tuple[str, ...]) -> Iterator
     if len(path) <= len(SWEPT):
         if path != SWEPT[: len(path)] or not isinstance(value, yaml.MappingNode):
             yield Refused(OF_HYDRA, key.start_mark, shown, fits=fits, fix="say it on the command line")
+            return
+        if path == SWEPT and (size := value.end_mark.index - value.start_mark.index) > WIDE:
+            yield Refused("a sweep is too long", key.start_mark, shown, got=f"{size:,} characters", fits=f"{WIDE:,}")
             return
         for inner, item in _entries(value):
             yield from _swept(inner, item, path)

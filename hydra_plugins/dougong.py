@@ -61,10 +61,10 @@ class TableSweeper(BasicSweeper):
         from blocks.graph import ConfigError
         from tasks import folder, sweep
 
-        jobs, configs = self._composable(self._combinations(arguments))
-        if self.earlier is None:
-            sweep.write_plan(self.place, jobs, self.command)
         try:
+            jobs, configs = self._composable(self._combinations(arguments))
+            if self.earlier is None:
+                sweep.write_plan(self.place, jobs, self.command)
             numbers = sweep.missing(self.place, jobs, configs)
         except ConfigError as error:
             print(error, file=sys.stderr)
@@ -91,9 +91,12 @@ class TableSweeper(BasicSweeper):
                 first += len(batch)
 
     def _combinations(self, arguments: list[str]) -> list[list[str]]:
+        from blocks.graph.sweep import check_count
+
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         given = [text for text in arguments if text != RESUME]
         overrides = parser.parse_overrides([*self._parse_config(), *given])
+        check_count(overrides)
         return [combination for batch in self.split_arguments(overrides, None) for combination in batch]
 
     def _composable(self, combinations: list[list[str]]) -> tuple[list[dict[str, Any]], dict[int, dict[str, Any]]]:

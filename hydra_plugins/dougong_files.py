@@ -13,6 +13,10 @@ class FileConfigSource(file_config_source.FileConfigSource):
 
     checks = True
 
+    def is_config(self, config_path: str) -> bool:
+        """Also what has the name of a file and is none, so that `load_config` tells what it is."""
+        return (Path(self.path) / self._normalize_file_name(config_path)).exists()
+
     def load_config(self, config_path: str) -> ConfigResult:
         from blocks.yaml_rules import Refused, check
 

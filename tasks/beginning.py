@@ -77,7 +77,7 @@ def checkpoint(place: Path | None, word: str | None) -> Path | None:
         if word is None and not path.exists():  # killed between the first best.ckpt and the first last.ckpt
             path = next(iter(safe_file.intact(path.parent)), path)
     where = place / "checkpoints" if place is not None else path.parent
-    damage = safe_file.damaged(path) if path.is_file() else "it is not there"
+    damage = safe_file.damaged(path) if path.exists() else "it is not there"
     if damage is not None:
         raise ArgumentError(
             "ckpt_path", f"the checkpoint {folder.near(path)} cannot be used: {damage}", **others(where, place)

@@ -55,7 +55,7 @@ class Finished:
     def tokenizer(self) -> Tokenizer:
         """Raises ArgumentError where the run has none."""
         path = self.place / TOKENIZER
-        if not path.is_file():
+        if not path.exists():
             raise ArgumentError("run", f"{self.place} has no tokenizer: it did not learn from texts")
         return Tokenizer.load(path)
 
@@ -69,7 +69,7 @@ def open_run(place: Path, library: tuple[str, ...] = (), trust: tuple[str, ...] 
     if not (place / "config.yaml").is_file():
         fix = "the folder that train.py named in its first line"
         raise ArgumentError("run", f"{place} is no run folder: it has no config.yaml", fix=fix)
-    file = next((path for name in ("best", "last") if (path := place / "checkpoints" / f"{name}.ckpt").is_file()), None)
+    file = next((path for name in ("best", "last") if (path := place / "checkpoints" / f"{name}.ckpt").exists()), None)
     if file is None:
         fix = "train it to the end of an epoch"
         raise ArgumentError("run", f"{place} has no checkpoint", fits="checkpoints/best.ckpt", fix=fix)

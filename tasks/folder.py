@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from blocks.files import FileError, read_file
 from tasks import secrets
 
 RECORD = "run.json"
@@ -174,8 +175,8 @@ class Record:
 def read(folder: Path) -> dict[str, Any] | None:
     """The record in a folder, if there is one."""
     try:
-        found = json.loads((folder / RECORD).read_text())
-    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
+        found = json.loads(read_file(folder / RECORD))
+    except (FileNotFoundError, NotADirectoryError, FileError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from blocks.files import kind_of
 from tasks import folder, secrets
 from tasks.errors import ArgumentError
 
@@ -36,11 +37,11 @@ def adopted(overrides: Sequence[str]) -> list[str]:
     place = wish(overrides)
     if place is None:
         return []
+    check_content(place)
     record = folder.read(place)
     if record is None:
         fix = "resume=RUN, the folder that train.py named in its first line"
         raise ArgumentError("resume", f"{folder.near(place)} holds no run that can be resumed", fix=fix)
-    check_links(place)
     # a deletion of what the run added needs the addition before it
     new = {key(text) for text in overrides if not text.startswith("~")} | {"runs"}
     kept = record.get("overrides")
@@ -55,9 +56,12 @@ def remembered(overrides: Sequence[str]) -> list[str]:
     return [text for text in overrides if key(text) not in OWN and not key(text).startswith(("hydra.", "hydra/"))]
 
 
-def check_links(place: Path) -> None:
-    """Raise an ArgumentError for a link that leads out of a run folder, as what is written to it would."""
+def check_content(place: Path) -> None:
+    """Raise an ArgumentError for a pipe or a device in a run folder, or a link that leads out of it."""
     for path in place.rglob("*"):
+        kind = kind_of(path)
+        if kind not in (None, "a folder"):
+            raise ArgumentError("resume", f"{folder.near(path)} is {kind}, not a regular file", fix="remove it")
         if path.is_symlink() and not path.resolve().is_relative_to(place.resolve()):
             text, fix = f"{folder.near(path)} is a link that leads out of the run folder", "put a copy in its place"
             raise ArgumentError("resume", text, got=str(path.readlink()), fix=fix)

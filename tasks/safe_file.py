@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
+from blocks.files import kind_of, open_file
 from blocks.graph import read_archive
 from tasks.errors import ArgumentError
 
@@ -171,8 +172,11 @@ def flush_folder(folder: Path) -> None:
 
 def damaged(path: Path) -> str | None:
     """What is wrong with a checkpoint file, or None. A file of another program, without a checksum, is read through."""
+    kind = kind_of(path)
+    if kind is not None:
+        return f"it is {kind}, not a regular file"
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_file(path) as file:
         file.seek(max(size - COMMENT, 0))
         comment = file.read()
         if not comment.startswith(MARK):
@@ -200,7 +204,7 @@ def unreadable(path: Path) -> str | None:
 
 def load(path: Path) -> dict[str, Any]:
     """The content of a checkpoint; raises ArgumentError where the file is missing, damaged or none."""
-    if not path.is_file():
+    if not path.exists():
         raise ArgumentError("ckpt_path", f"there is no checkpoint {path}", fix="ckpt_path=FILE")
     damage = damaged(path)
     if damage is not None:

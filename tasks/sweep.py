@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from blocks.files import read_file
 from blocks.graph import ConfigError, Problem
 from tasks import folder, secrets
 
@@ -42,7 +43,7 @@ def written(jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def planned(place: Path) -> dict[str, Any]:
     """What `write_plan` wrote."""
-    return json.loads((place / PLAN).read_text(encoding="utf-8"))
+    return json.loads(read_file(place / PLAN))
 
 
 def latest(runs: Path, command: Sequence[str]) -> Path | None:
@@ -87,7 +88,7 @@ def undrawn(config: Any) -> Any:
 def composed(place: Path) -> Any:
     """The configuration that a run wrote down; None where it did not."""
     with contextlib.suppress(OSError, yaml.YAMLError):
-        return yaml.safe_load((place / "config.yaml").read_text(encoding="utf-8"))
+        return yaml.safe_load(read_file(place / "config.yaml"))
     return None
 
 

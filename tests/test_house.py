@@ -48,7 +48,14 @@ def imports(node: ast.AST) -> Iterator[str]:
 # Direction ------------------------------------------------------------------------------------------------------------
 
 FAMILIES = [path for path in sorted((ROOT / "blocks").glob("*.py")) if path.stem not in ("__init__", "__main__")]
-FOUNDATION = ("catalog", "division", "errors", "memory", "yaml_rules")  # what blocks and the assembler both stand on
+FOUNDATION = (
+    "catalog",
+    "division",
+    "errors",
+    "files",
+    "memory",
+    "yaml_rules",
+)  # what blocks and the assembler both stand on
 CONCRETE = [f"blocks.{path.stem}" for path in FAMILIES if path.stem not in FOUNDATION]
 PLAIN = [*sys.stdlib_module_names, "torch"]
 LEARNING = [
@@ -95,10 +102,14 @@ ROOMS = {
     ),
     "a task": (
         [path for path in python_files("tasks") if path.parent.name != "data"],
-        [*PLAIN, *LEARNING, "tasks", "blocks.graph"],
+        [*PLAIN, *LEARNING, "tasks", "blocks.files", "blocks.graph"],
         [],
     ),
-    "data": (python_files("tasks/data"), [*PLAIN, *LEARNING, "tokenizers", "babel", "mnist1d", "tasks"], []),
+    "data": (
+        python_files("tasks/data"),
+        [*PLAIN, *LEARNING, "tokenizers", "babel", "mnist1d", "tasks", "blocks.files"],
+        [],
+    ),
     "Hydra's plug-ins": (
         python_files("hydra_plugins"),
         [*PLAIN, "hydra", "hydra_plugins", "omegaconf", "submitit", "ray", "tasks", "blocks.graph",

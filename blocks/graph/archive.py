@@ -1,12 +1,15 @@
 """Files of `torch.save` from anybody: looked at as archives before torch reads them, and as plain data afterwards."""
 
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
+
+from blocks.files import check_memory, open_file
 
 PICKLED = 100_000_000  # bytes of the part that is no tensor
 RECORDS = 200_000
@@ -22,15 +25,22 @@ def read_archive(file: Path) -> Any:
         pickle.UnpicklingError: it holds more than tensors and plain data.
         Exception: whatever torch raises for a damaged file.
     """
-    check_archive(file)
-    with file.open("rb") as opened:  # under a name, torch would go by its suffix
+    with open_file(file) as opened:  # under a name, torch would go by its suffix
+        size = os.fstat(opened.fileno()).st_size
+        check_memory(file, size)
+        check_archive(opened, size)
+        opened.seek(0)
         found = torch.load(opened, map_location="cpu", weights_only=True)
     check_plain(found)
     return found
 
 
-def check_archive(file: Path) -> None:
-    """Raise ValueError for a zip file that torch.save does not write; other files are torch's to judge."""
+def check_archive(file: BinaryIO, size: int) -> None:
+    """Raise ValueError for a zip file that torch.save does not write; other files are torch's to judge.
+
+    Args:
+        size: of the file.
+    """
     if not zipfile.is_zipfile(file):
         return
     with zipfile.ZipFile(file) as archive:
@@ -45,7 +55,7 @@ def check_archive(file: Path) -> None:
             raise ValueError("its records are packed, which torch.save never does")
         if path.name == "data.pkl" and record.file_size > PICKLED:
             raise ValueError(f"{record.file_size:,} bytes are too many for what is no tensor")
-    if sum(record.file_size for record in records) > file.stat().st_size:
+    if sum(record.file_size for record in records) > size:
         raise ValueError("it is larger inside than outside")
 
 

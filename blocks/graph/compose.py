@@ -20,6 +20,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from blocks.files import kind_of, read_file
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, find_look_alike
 from blocks.graph.keys import explain_option, explain_word, mend_override, walk_keys
 from blocks.graph.loader import Loader, Remembering, parse_override
@@ -91,6 +92,7 @@ def compose(
                 Problem(
                     f"no folder {config_dir!r}",
                     "the command line: --config-dir",
+                    got=kind_of(config_dir),
                     fits="a folder with model/, data/, ...",
                 )
             ]
@@ -272,11 +274,18 @@ YAML_FIXES = {
 
 def _line_of(mark: yaml.Mark) -> str | None:
     """The line of the file that a mark points at."""
-    try:
-        lines = Path(mark.name).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+    lines = _lines(Path(mark.name))
+    if not lines:
         return None
     return " ".join(lines[mark.line].split())[:80] if mark.line < len(lines) else "the end of the file"
+
+
+def _lines(file: Path) -> list[str]:
+    """The lines of a file, none where it cannot be read."""
+    try:
+        return read_file(file).decode("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
 
 
 def _explain(error: Exception, overrides: list[str], config_name: str) -> tuple[Problem, str | None]:
@@ -338,8 +347,7 @@ def _in_chosen(overrides: list[str], word: str) -> Origin | None:
         group, _, option = text.lstrip("+~").partition("=")
         for folder in _folders(overrides):
             file = folder / group / f"{option}.yaml"
-            lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-            for number, line in enumerate(lines, 1):
+            for number, line in enumerate(_lines(file), 1):
                 if "override" in line and (place := re.search(rf"\b{re.escape(word)}\b", line)):
                     return Origin(str(file), number, place.start() + 1)
     return None
@@ -375,7 +383,7 @@ def _in_defaults(text: str, option: str) -> Origin | str:
     named = re.search(r"In '([^']+)'", text)
     for place in re.findall(r"path=file://(.+)", text) if named else ():  # Hydra's message ends with its search path
         file = Path(place) / f"{named[1]}.yaml"  # type: ignore[index]
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines() if file.is_file() else (), 1):
+        for number, line in enumerate(_lines(file), 1):
             found = re.search(rf"(?<![\w.]){re.escape(option)}(?![\w.])", line)
             if found and not line.lstrip().startswith("#"):
                 return Origin(str(file), number, found.start() + 1)

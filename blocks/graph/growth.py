@@ -1,6 +1,5 @@
 """How large a network may grow while it is put together: a number too many in a shared file must not take a day."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules import module as hooks
 
+from blocks.files import memory
 from blocks.graph.errors import ConfigError, Origin, Problem
 
 MODULES = 5_000  # a ResNet of 1,001 layers has 3,300; five thousand take some seconds
@@ -61,11 +61,8 @@ def must_fit(model: nn.Module, where: Origin) -> None:
     """Raise a ConfigError before the memory of this machine is asked for more than it has."""
     tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-    try:
-        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows does not say
-        return
-    if needed > there:
+    there = memory()
+    if there is not None and needed > there:
         got, fits = f"{needed / 1e9:,.0f} GB", f"{there / 1e9:,.0f} GB, the memory of this machine"
         raise ConfigError([Problem("the weights do not fit into memory", where, "model", got=got, fits=fits,
                                    fix="smaller numbers; python -m blocks explain needs no memory")])  # fmt: skip

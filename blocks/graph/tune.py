@@ -22,6 +22,7 @@ TYPES: dict[str, tuple[Any, str, str]] = {
 }
 
 
+@limited()
 def freeze(model: nn.Module, patterns: Iterable[str]) -> list[str]:
     """Take parameters out of the training; their names.
 
@@ -48,6 +49,7 @@ def freeze(model: nn.Module, patterns: Iterable[str]) -> list[str]:
     return list(frozen)
 
 
+@limited()
 def learning_rates(model: nn.Module, multipliers: Mapping[str, Any]) -> dict[str, float]:
     """What the learning rate of each parameter is multiplied by; 1 where no pattern matches, the last that does wins.
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from blocks.files import open_file
 from tasks.data.pairs import read_text
 from tasks.data.text import HeldText
 from tasks.data.walk import Walk, listed
@@ -50,7 +51,7 @@ class Documents(HeldText):
 def document(path: Path) -> str:
     """The text of a file, its lines ended by a line feed; raises ArgumentError for what is no text."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             start = file.read(PEEK)
     except OSError as error:
         raise ArgumentError("path", f"{path} cannot be read: {error.strerror}", fix="data.path=FILE") from error

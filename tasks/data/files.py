@@ -7,8 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from blocks.files import kind_of, open_file
 from tasks.data.picture import Span, UnknownSpanError, opened
-from tasks.data.walk import Walk, visible
+from tasks.data.walk import Walk, listed, visible
 from tasks.errors import ArgumentError
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -22,7 +23,8 @@ def scan(folder: Path) -> tuple[dict[str, Samples], list[str]]:
     if not folder.exists():
         raise ArgumentError("path", f"{folder} does not exist", got=f"path={folder}", fix="data.path=FOLDER")
     if not folder.is_dir():
-        raise ArgumentError("path", f"{folder} is a file, not a folder", fits="FOLDER/CLASS/IMAGE.jpg, say")
+        kind = kind_of(folder) or "a file"
+        raise ArgumentError("path", f"{folder} is {kind}, not a folder", fits="FOLDER/CLASS/IMAGE.jpg, say")
     below = {child.name.lower(): child for child in visible(folder) if child.is_dir()}
     parts = {part: below[name] for part, names in FOLDERS.items() for name in names if name in below}
     if "train" not in parts:
@@ -55,6 +57,7 @@ def samples(folder: Path, root: Path, left_out: list[str]) -> Samples:
             empty.append(place.name)
     if not found:
         held = ", ".join(child.name for child in visible(folder)[:6]) or "nothing"
+        held += f"; left out: {listed(left_out)}" if left_out else ""
         fits = f"{folder.name}/CLASS/IMAGE with one of {' '.join(SUFFIXES)}"
         raise ArgumentError("path", f"no images in {folder}", got=f"it holds {held}", fits=fits)
     if empty:
@@ -88,11 +91,11 @@ def look_at(parts: dict[str, Samples], channels: int, span: Span | None) -> dict
 
 def looked(file: Path, channels: int, span: Span | None) -> Looked:
     """Decode a file once."""
-    if not file.stat().st_size:
-        return Looked("empty file")
     try:
+        if not file.stat().st_size and kind_of(file) is None:
+            return Looked("empty file")
         opened(file, channels, span)
-        with Image.open(file) as image:
+        with open_file(file) as raw, Image.open(raw) as image:
             return Looked(frames=getattr(image, "n_frames", 1))
     except UnknownSpanError as error:
         return Looked(unknown=error)

@@ -146,7 +146,7 @@ class HeldImages(DataModule):
 
     def restore(self, place: Path) -> None:
         super().restore(place)
-        if (place / READER).is_file():
+        if (place / READER).exists():
             reader = ImageReader(**read_kept(place)["reader"])
             self.measured, self.scale = (reader.mean, reader.std), reader.scale
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from blocks.files import kind_of
 from tasks.data import idx, npz
 from tasks.data.files import SUFFIXES
 from tasks.data.picture import as_share, as_tensor, middle, on_scale, opened
@@ -67,7 +68,10 @@ class ImageReader(Reader):
         return {"image": (torch.stack(samples) - self.mean) / self.std}
 
     def _file(self, path: Path, inside: bool = False) -> Iterator[Item]:
-        if path.suffix.lower() in SUFFIXES:
+        kind = kind_of(path)
+        if kind is not None:
+            yield Item(str(path), error=f"it is {kind}, not a regular file")
+        elif path.suffix.lower() in SUFFIXES:
             yield self._image(path)
         elif path.suffix.lower() in PACKED:
             yield from self._packed(path)

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 
+from blocks.files import read_file
 from tasks.data.reader import Reader
 from tasks.data.tokenizer import Tokenizer
 from tasks.errors import ArgumentError
@@ -69,7 +70,7 @@ class DataModule(pl.LightningDataModule):
 
     def restore(self, place: Path) -> None:
         """Take from the run folder, before reading, what must be as it was in training."""
-        if (place / TOKENIZER).is_file():
+        if (place / TOKENIZER).exists():
             self.tokenizer = Tokenizer.load(place / TOKENIZER)
 
     def share(self) -> tuple[int, int]:
@@ -85,10 +86,10 @@ def read_kept(place: Path) -> dict[str, Any]:
     """What `DataModule.save` left in a run folder: the names of the "classes", and the arguments of the "reader"."""
     path = place / READER
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = json.loads(read_file(path))
         return {"reader": dict(kept["reader"]), "classes": [str(name) for name in kept["classes"]]}
     except FileNotFoundError as error:
         fix = "train it again: older runs do not keep it"
         raise ArgumentError("run", f"{place} has no {READER}, which tells what its data were", fix=fix) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArgumentError("run", f"{path} is damaged: {error}", fix="take another run") from error

@@ -1,27 +1,42 @@
 """Reading arrays of images as NumPy writes them: .npz with names, .npy without."""
 
+import os
 import zipfile
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from blocks.files import check_growth, open_file
 from tasks.errors import ArgumentError
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz file by name, that of an .npy file without one; raises ArgumentError."""
     try:
-        with path.open("rb") as content:
+        with open_file(path) as content:
+            check_size(path, content)
             file = np.load(content, allow_pickle=False)
             if isinstance(file, np.ndarray):
                 return {"": file}
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         fix = "data.path=FILE.npz with plain arrays of numbers"
         raise ArgumentError("path", f"{path} cannot be read as {path.suffix or '.npz'}: {error}", fix=fix) from error
+
+
+def check_size(path: Path, file: BinaryIO) -> None:
+    """Raise FileError for arrays that do not fit into memory, or grow out of measure when they are unpacked."""
+    size = os.fstat(file.fileno()).st_size
+    unpacked = size
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            unpacked = sum(record.file_size for record in archive.infolist())
+    check_growth(path, unpacked, size)
+    file.seek(0)
 
 
 def images(array: np.ndarray, path: Path) -> Tensor:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from blocks.files import read_file
 from tasks.data.columns import Given, Header, Layout, Wanted, find_layout
 from tasks.data.table import Bad, Table, check_suffix, parse_table
 from tasks.errors import ArgumentError
@@ -14,7 +15,7 @@ LABELS = ("label", "class", "category", "target", "sentiment", "labels")
 def read_text(path: Path) -> str:
     """The text of a file in UTF-8, or in UTF-16 with a byte order mark; raises ArgumentError."""
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError as error:
         raise ArgumentError("path", f"{path} cannot be read: {error.strerror}", fix="data.path=FILE") from error
     encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"

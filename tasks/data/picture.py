@@ -1,6 +1,7 @@
 """From an image file to a tensor: decoded, cut, scaled. What training and prediction must do alike."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from blocks.files import open_file
 from tasks.errors import ArgumentError
 
 WIDE = ("I", "F")  # the modes with more than a byte a pixel begin so; all of them are grey
@@ -48,8 +50,8 @@ def opened(path: Path, channels: int, span: Span | None = None) -> Image.Image:
         ArgumentError: the file cannot be read, or the values of black and white are not known.
     """
     try:
-        with Image.open(path) as file:
-            file.filename = ""  # else Pillow maps a TIFF that lies on its side into memory with swapped sides
+        # without a name, as Pillow would map a TIFF that lies on its side into memory with swapped sides
+        with open_file(path) as raw, Image.open(raw) as file:
             image: Image.Image = ImageOps.exif_transpose(file)
             if image.mode.startswith(WIDE):
                 return from_wide(path, file, np.asarray(image), span)
@@ -60,7 +62,7 @@ def opened(path: Path, channels: int, span: Span | None = None) -> Image.Image:
     except ArgumentError:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = str(error).replace(repr(str(path)), path.name)
+        reason = re.sub(r"<_io\.BufferedReader[^>]*>", path.name, str(error))
         raise ArgumentError("path", f"{path} cannot be read: {reason}") from error
 
 

@@ -67,7 +67,7 @@ class QuestionReader(Reader):
         tokens, error = self._tokens(question)
         if error:
             return Item(name, error=error)
-        if not path.is_file():
+        if not path.exists():
             return Item(name, error=f"no such file: {path}")
         try:
             image = as_tensor(middle(opened(path, 1), self.size), 1)

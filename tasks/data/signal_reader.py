@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from blocks.files import read_file
 from tasks.data.reader import Item, Reader
 
 
@@ -24,7 +25,7 @@ class SignalReader(Reader):
     def items(self, given: str) -> Iterator[Item]:
         path = Path(given)
         try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            lines = read_file(path).decode("utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no text"
             yield Item(given, error=f"{reason}; what fits: a CSV file, {self.tokens} numbers a line")

@@ -15,6 +15,7 @@ from tokenizers.models import BPE, WordLevel
 from tokenizers.pre_tokenizers import ByteLevel, Split
 from tokenizers.trainers import BpeTrainer, WordLevelTrainer
 
+from blocks.files import read_file
 from tasks.errors import ArgumentError, must_be_one_of
 
 SPECIAL = ("<pad>", "<start>", "<end>", "<unknown>", "<mask>")
@@ -144,7 +145,7 @@ class Tokenizer:
     def load(cls, path: Path) -> "Tokenizer":
         """Read what `save` wrote; raises ArgumentError for anything else."""
         try:
-            trained = Trained.from_str(path.read_text(encoding="utf-8"))
+            trained = Trained.from_str(read_file(path).decode("utf-8"))
         except Exception as error:  # the library raises Exception itself
             raise ArgumentError("tokenizer", f"{path} is no tokenizer: {error}") from error
         if [trained.id_to_token(number) for number in range(len(SPECIAL))] != list(SPECIAL):

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from blocks.files import kind_of
+
 TOLD = 5  # names in a note
 
 
@@ -44,10 +46,12 @@ class Walk:
                 self._leave_out(path, "hidden")
             elif os.path.isdir(path):  # never raises, unlike Path.is_dir
                 folders.append(path)
+            elif kind := kind_of(path):
+                self._leave_out(path, kind)
             elif os.path.isfile(path):
                 self.files.append(path)
             else:
-                self._leave_out(path, "no file, or a link that leads nowhere")
+                self._leave_out(path, "a link that leads nowhere")
         return folders
 
     def _leave_out(self, path: Path, why: str) -> None:

@@ -1,15 +1,17 @@
 """A question takes a bounded number of steps, whatever its expressions and patterns say."""
 
+import contextlib
 import random
 import re
 import time
 
 import pytest
 
-from blocks.graph import ConfigError, build, compose, plan
+from blocks.graph import ConfigError, build, compose, freeze, learning_rates, plan
 from blocks.graph.expression import ExpressionError, evaluate, limited
 from blocks.graph.pattern import match
 from blocks.graph.steps import STEPS, budget
+from blocks.graph.sweep import combinations
 
 INPUTS = {"x": {"tokens": 7, "dim": 6}}
 NAMES = ("*", "?", "[ab]", "[!a]", "a", "b", "ab", ".", "{i}", "{j}", "{r*}", "{i}", "{s*}")
@@ -103,3 +105,60 @@ def test_ten_thousand_mistakes_are_told_soon():
     with pytest.raises(ConfigError):
         build(model, device="meta")
     assert time.process_time() - begun < 2
+
+
+@pytest.mark.parametrize("values", [10, 9000])
+def test_ten_thousand_expressions_over_a_list_take_little_time(values):
+    asks = {f"p{n}": "len(big)" for n in range(9000)}
+    model = {"inputs": INPUTS, "params": {"big": list(range(values)), **asks}}
+    model["graph"] = {"head": {"block": "Linear", "features": "p8999"}}
+    begun = time.process_time()
+    with contextlib.suppress(ConfigError):
+        build(model, device="meta")
+    assert time.process_time() - begun < 2
+
+
+def test_patterns_that_are_asked_directly_share_one_budget():
+    model = build({"inputs": INPUTS, "graph": {"head": {"block": "Linear", "features": 5}}})
+    hard = "{a*}{b*}{c*}{a*}{b*}{c*}#"
+    begun = time.process_time()
+    with pytest.raises(ConfigError, match="too many steps"):
+        freeze(model, [f"{hard}{n}{'x' * 400}" for n in range(2000)])
+    with pytest.raises(ConfigError, match="too many steps"):
+        learning_rates(model, {f"{hard}{n}{'x' * 400}": 1 for n in range(2000)})
+    assert time.process_time() - begun < 4
+
+
+SWEEPS = {
+    "a range": ["seed=range(1000000000)"],
+    "a shuffled range": ["seed=shuffle(range(1000000000))"],
+    "a fine range": ["optimizer.lr=range(0,1,1e-30)"],
+    "an endless range": ["seed=range(0,9,0)"],
+    "choices": [f"data.{name}={','.join(map(str, range(10)))}" for name in "abcde"],
+    "files": [f"model/{slot}=glob(*)" for slot in ("attention", "mlp", "norm", "position", "residual", "initialise")],
+}
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_the_runs_of_a_sweep_are_counted_before_they_are_made(name):
+    begun = time.process_time()
+    with pytest.raises(ConfigError, match="too many runs"):
+        combinations(SWEEPS[name])
+    assert time.process_time() - begun < 2
+
+
+def test_a_file_cannot_ask_for_a_billion_runs(tmp_path):
+    file = tmp_path / "experiment/evil.yaml"
+    file.parent.mkdir()
+    cases = {"range(1000000000)": (combinations, "too many runs"), "1," * 9000: (compose, "too long"),
+             "[" * 4000: (combinations, "cannot be read")}  # fmt: skip
+    for value, (ask, told) in cases.items():
+        file.write_text(f"# @package _global_\nhydra: {{sweeper: {{params: {{seed: '{value}'}}}}}}\n")
+        begun = time.process_time()
+        with pytest.raises(ConfigError, match=told):
+            ask(["experiment=evil"], config_dir=str(tmp_path))
+        assert time.process_time() - begun < 2
+
+
+def test_as_many_runs_as_people_ask_for_are_made():
+    assert len(combinations(["seed=range(100)", "model.params.depth=1,2,3", "optimizer.lr=range(0,1,0.1)"])) == 3000

@@ -125,7 +125,7 @@ def test_hidden_names_are_left_out_and_links_are_followed(tmp_path, capsys):
     assert sum(data.sizes().values()) == 16
     assert data.notes == [
         "4 of the files are left out: .thumbnails (hidden), cat/.ipynb_checkpoints (hidden), "
-        "cat/gone (no file, or a link that leads nowhere), cat/more/round (links to a folder that is read already)"
+        "cat/gone (a link that leads nowhere), cat/more/round (links to a folder that is read already)"
     ]
     assert len(list(reader().items(str(tmp_path / "set")))) == 16
     assert "left out 4: .thumbnails (hidden)" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from blocks.files import FileError, check_memory, kind_of, open_file
 from blocks.graph.archive import read_archive
 from blocks.graph.errors import ConfigError, Problem, did_you_mean, show
 from blocks.graph.expression import ExpressionError
@@ -37,6 +38,10 @@ def read_tensors(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _read_file(path: Path) -> Any:
+    kind = kind_of(path)
+    if kind is not None:
+        problem = f"{str(path)!r} is {kind}, not a file with weights"
+        raise ConfigError([Problem(problem, fix=f"the path of a file: {', '.join(SUFFIXES)}")])
     if not path.is_file():
         known = [file.name for file in path.parent.glob("*") if file.suffix in SUFFIXES]
         fits = did_you_mean(path.name, known) if known else None
@@ -46,11 +51,14 @@ def _read_file(path: Path) -> Any:
         if is_safetensors(path):
             from safetensors.torch import load_file
 
+            check_memory(path, path.stat().st_size)
             return load_file(path)
         refuse_program(path)
         return read_archive(path)
     except ConfigError:
         raise
+    except FileError as error:
+        raise ConfigError([Problem("this file cannot be read", str(path), got=str(error))]) from error
     except pickle.UnpicklingError as error:
         problem, fix = "this file holds more than tensors: reading it could run code", "save its state_dict alone"
         raise ConfigError([Problem(problem, str(path), got=_first_line(error), fix=fix)]) from error
@@ -80,7 +88,7 @@ def read_grids(source: str | Path | Mapping[str, Any]) -> dict[str, Grid]:
 
 def is_safetensors(path: Path) -> bool:
     """Whether a file begins as safetensors does: the length of a JSON object, and the object."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         length, brace = int.from_bytes(file.read(8), "little"), file.read(1)
     return brace == b"{" and 2 <= length <= path.stat().st_size - 8
 
@@ -88,7 +96,7 @@ def is_safetensors(path: Path) -> bool:
 def refuse_program(path: Path) -> None:
     """Raise for what `torch.save` does not write: a ConfigError for a program of torch.export, else a ValueError."""
     if not zipfile.is_zipfile(path):
-        with path.open("rb") as file:
+        with open_file(path) as file:
             if file.read(1) != pickle.PROTO:
                 raise ValueError("it begins neither as safetensors nor as a file of torch.save does")
         return

@@ -86,7 +86,7 @@ def find_map(name: str | Path, folder: Path | None = None) -> Path:
     """The file of a map; raises ConfigError with the maps that there are."""
     folders = [*([folder] if folder else []), conf_folder() / "weights"]
     for path in (Path(name), *(place / f"{name}.yaml" for place in folders)):
-        if path.suffix == ".yaml" and path.is_file():
+        if path.suffix == ".yaml" and path.exists():
             return path
     known = [file.stem for place in folders for file in place.glob("*.yaml")]
     fits = did_you_mean(str(name), known)
