@@ -60,7 +60,7 @@ DIGITS = "_target_: tasks.data.digits.Digits\n"
     ("name", "text", "expected"),
     [
         ("weights.json", "map: {a: {form: b}}", "'form' was unexpected"),
-        ("weights.json", "map: {a: {from: b, fit: square}}", "'square' is not one of ['grid', 'window'"),
+        ("weights.json", "map: {a: {from: b, fit: square}}", "not one of ['grid', 'window', 'first', 'own']"),
         ("hydra.json", "_target_: hydra_plugins.dougong.TableSweeper\nparam: 1", "'param' was unexpected"),
         ("hydra.json", "version: 1\nhandler: {}", "'handler' was unexpected"),
         ("optimizer.json", ADAMW + "lr: high", "'high' is not of type 'number'"),
