@@ -121,6 +121,8 @@ class Checkpoint(Base):
         if trainer.is_global_zero:
             with contextlib.suppress(OSError):  # the first attempt to save will tell, and ends the run
                 self.folder.mkdir(parents=True, exist_ok=True)
+        if isinstance(trainer.strategy.checkpoint_io, safe_file.SafeFiles):
+            trainer.strategy.checkpoint_io.made.add(self.folder)
         if trainer.world_size > 1 and self.group is None:
             self.group = torch.distributed.new_group(backend="gloo")  # to agree on a stop without asking the GPU
         data: Any = trainer.datamodule  # type: ignore[attr-defined]

@@ -1,5 +1,6 @@
 """Checkpoint files that are whole or not there: written beside the old one, read back, then put in its place."""
 
+import contextlib
 import hashlib
 import os
 import pickle
@@ -64,10 +65,16 @@ class SafeFiles(CheckpointIO):
 
     def __init__(self, places: Sequence[Path] | None = None):
         self.places = places and [place.resolve() for place in places]
+        self.made: set[Path] = set()  # folders that are there: one of them that is missing was removed
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Raises SaveError, whatever the reason; the file that was there before is untouched then."""
-        save(checkpoint, self._inside(path))
+        whole = self._inside(path)
+        if whole.parent not in self.made:
+            with contextlib.suppress(OSError):  # the attempt to save will tell
+                whole.parent.mkdir(parents=True, exist_ok=True)
+            self.made.add(whole.parent)
+        save(checkpoint, whole)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Nothing in the file is executed, whatever is asked. Raises ArgumentError for a damaged file."""

@@ -17,6 +17,7 @@ from tasks.errors import ArgumentError
 
 HIDDEN = "***"
 SHORTEST = 6  # a shorter value would be found in words that mean something else
+SHORTEST_WORD = 4  # in messages, where a shorter one may be any number
 SECRET = re.compile(r"(^|[_.-])(api_?key|key|token|secret|password|passwd|pwd|credentials?|auth)$", re.IGNORECASE)
 LOGIN = re.compile(r"(?<=://)[^\s/@'\"]+:[^\s/@'\"]+(?=@)")
 
@@ -51,7 +52,7 @@ def _remember(value: str, written: str) -> None:
     paths = [str(Path(value)), os.path.expanduser(value)] if value and "\0" not in value else []
     forms = {value, *paths, repr(value)[1:-1], json.dumps(value)[1:-1], html.escape(value)}
     _shown.update(dict.fromkeys((form for form in forms if len(form) >= SHORTEST), written))
-    if 0 < len(value) < SHORTEST:
+    if SHORTEST_WORD <= len(value) < SHORTEST:
         _told[value] = written
     pieces = [piece for piece in re.split(r"[/\\\s]", value) if len(piece) >= PART]
     _told.update(dict.fromkeys(pieces, written))

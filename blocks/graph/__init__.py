@@ -23,6 +23,7 @@ from blocks.graph.compose import Composed, compose, conf_folder, parse_changes, 
 from blocks.graph.divide import Columns, Divided, divide
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, show
 from blocks.graph.expression import limited
+from blocks.graph.facts import declared_facts
 from blocks.graph.growth import bounded, must_fit
 from blocks.graph.head import Headless, split_head
 from blocks.graph.linear import linear, quicken
@@ -100,7 +101,7 @@ def plan(composed: Composed, facts: Mapping[str, Any] | None = None, library: It
         ConfigError: every problem found.
     """
     config = composed.config.get("model") or {}
-    known = {**((composed.config.get("data") or {}).get("facts") or {}), **(facts or {})}
+    known = {**declared_facts(composed), **(facts or {})}
     stated = {*known, *stated_facts()}
     known = {name: _named(name, value) for name, value in known.items() if value is not None}
     choices = {

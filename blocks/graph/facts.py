@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from blocks.graph.compose import Composed
-from blocks.graph.errors import show
+from blocks.graph.errors import ConfigError, Problem, show
 
 Facts = dict[str, Any]
 
@@ -16,8 +16,14 @@ def has_chosen(composed: Composed, group: str) -> bool:
 
 
 def declared_facts(composed: Composed) -> Facts:
-    """The facts that the data file declares."""
-    return dict((composed.config.get("data") or {}).get("facts") or {})
+    """The facts that the data file declares; raises ConfigError where a text stands in their place."""
+    found: Any = composed.config
+    for path in ("data", "data.facts"):
+        found = found.get(path.rpartition(".")[2]) or {}
+        if not isinstance(found, Mapping):
+            problem, fits = f"{path} holds keys", "data: {facts: {image: {channels: 1, height: 8, width: 8}}}"
+            raise ConfigError([Problem(problem, composed.origin(path), path, got=show(found), fits=fits)])
+    return dict(found)
 
 
 def example_of(composed: Composed) -> Facts:

@@ -50,6 +50,7 @@ IN_DATA = {
     "a target": f"data: {{_target_: '{READ}'}}",
     "a key that is unknown": f"data: {{nosuch: '{READ}'}}",
     "the whole section": f"data: '{READ}'",
+    "all facts": f"data: {{facts: '{READ}'}}",
     "a folder by reference": f"data: {{size: '{READ}'}}\ncallbacks: {{checkpoint: {{dirpath: '${{data.size}}'}}}}",
     "a seed by reference": f"data: {{flip: '{READ}'}}\nseed: '${{data.flip}}'",
 }
@@ -57,7 +58,7 @@ READERS = {
     "arrays": f"'{READ}'",
     "images": f"'{READ}/x'",
     "labelled": f"'{'a' * 70}{READ}'",
-    "documents": f"'{READ}.txt'",
+    "text": f"'{READ}.txt'",
     "pairs": f"'~/{READ}'",
     "questions": f"'{READ}'",
 }
@@ -75,8 +76,7 @@ def unread() -> Iterator[Case]:
     yield Case("unread", "a dictionary that is merged", experiment(), twice, says=MORE)
     for name, path in READERS.items():
         text = f"{GLOBAL}data: {{path: {path}}}\n"
-        words = [f"data={name}", "task=null"] if name == "documents" else [f"data={name}"]
-        yield Case("unread", f"a path of {name}", experiment(*words), {"conf/experiment/evil.yaml": text})
+        yield Case("unread", f"a path of {name}", experiment(f"data={name}"), {"conf/experiment/evil.yaml": text})
     shown = {"conf/experiment/evil.yaml": f"{GLOBAL}data: {{size: '{READ}'}}\nseed: '{READ}'\n"}
     for words in (("--cfg", "job", "--resolve"), ("--cfg", "all", "--resolve"), ("--info", "defaults")):
         yield Case("unread", f"shown by {' '.join(words)}", experiment(*words), shown, refused=False)
@@ -86,6 +86,11 @@ def unread() -> Iterator[Case]:
         command = experiment("hydra/launcher=basic", "optimizer.lr=0.1,0.2", sweep=True)
         files = {"conf/experiment/evil.yaml": f"{GLOBAL}{text}\n"}
         yield Case("unread", f"a sweep, {text[:30]}", command, files, refused=text not in IN_DATA.values())
+    for number, (name, text) in enumerate(IN_DATA.items()):
+        door = ("explain", "check")[number % 2]
+        command = ["blocks", door, "--config-dir", "@CONF@", "experiment=evil"]
+        files = {"conf/experiment/evil.yaml": f"{GLOBAL}{text}\n"}
+        yield Case("unread", f"{name}, {door}", command, files, refused=False)
     for door in ("explain", "check"):
         files = {"conf/model/evil.yaml": f"defaults: [vit, override /data: '{READ}']\n"}
         yield Case(

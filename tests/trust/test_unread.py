@@ -9,7 +9,7 @@ from tasks.safe_file import SafeFiles, SaveError
 from tests.trust import corpus_unread, hostile
 from tests.trust.case import SECRET, Case, play
 from tests.trust.corpus_run import saved
-from tests.trust.corpus_yaml import GLOBAL, experiment
+from tests.trust.corpus_yaml import GLOBAL, experiment, of
 
 ALL = [case for family in corpus_unread.FAMILIES for case in family()]
 CORE = [case for case in ALL if case.name.startswith(("an override,", "a dictionary", "a size", "shown by --cfg job"))]
@@ -89,6 +89,15 @@ def test_a_logger_that_says_nothing_stays_in_the_run_folder(tmp_path):
     assert found["w"] == {"_target_": wandb, "save_dir": str(tmp_path / "run"), "offline": True}
     assert found["m"]["tracking_uri"] == f"file:{tmp_path / 'run' / 'mlruns'}"
     assert "offline" not in found["typed"]
+
+
+def test_a_checkpoint_named_by_its_metrics_is_saved(tmp_path):
+    name = "e{epoch:02d}-{val/loss:.1f}"
+    words = f"_target_: pytorch_lightning.callbacks.ModelCheckpoint, filename: '{name}', auto_insert_metric_name: false"
+    case = of("own", "metrics in a name", f"callbacks: {{m: {{{words}, dirpath: named, monitor: val/loss}}}}\n")
+    outcome = play(case, tmp_path)
+    assert (outcome.status, outcome.harm) == (0, [])
+    assert [path.parent.name for path in tmp_path.rglob("e0*-*.ckpt")] == ["named"]
 
 
 @pytest.fixture
