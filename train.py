@@ -272,9 +272,11 @@ def check_sweep(arguments: Any) -> None:
 
 def main() -> None:
     """Run, and leave with 0, 2 for a mistake in the configuration, 1 for a crash, 128 + n after signal n."""
+    from blocks.graph import spare_streams
     from tasks import folder
     from tasks.parent import die_with_parent
 
+    spare_streams()
     if folder.is_rank():
         die_with_parent()
     try:

@@ -50,7 +50,7 @@ def machine() -> dict[str, Any]:
 
 def _cpu() -> list[str]:
     file = Path("/proc/cpuinfo")
-    return file.read_text().splitlines() if file.is_file() else []
+    return file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
 
 
 def _version(package: str) -> str | None:
@@ -83,7 +83,7 @@ def main() -> None:
     else:
         results = timed(chosen, given)
     if given.json:
-        given.json.write_text(json.dumps({**about, "results": results}, indent=1))
+        given.json.write_text(json.dumps({**about, "results": results}, indent=1), encoding="utf-8")
 
 
 def timed(chosen: list[Any], given: argparse.Namespace) -> list[dict[str, Any]]:

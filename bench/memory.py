@@ -23,7 +23,7 @@ STEPS, REPEATS = 3, 3
 
 def held() -> int:
     """Bytes that this process holds in memory now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     return pages * resource.getpagesize()
 
 
@@ -45,7 +45,7 @@ def measure(family: Family, contender: str) -> int:
 def asked(family: str, contender: str, batch: int) -> int:
     """The same in a new process."""
     command = [sys.executable, "-m", "bench.memory", family, contender, str(batch)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, capture_output=True, encoding="utf-8")
     return int(json.loads(done.stdout.splitlines()[-1]))
 
 

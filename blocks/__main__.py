@@ -74,8 +74,9 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     elif rest:  # overrides behind an option
         setattr(chosen, words, [*getattr(chosen, words), *rest])
-    from blocks.graph import ConfigError
+    from blocks.graph import ConfigError, spare_streams
 
+    spare_streams()
     try:
         if flags:
             from blocks.graph.flags import refuse_flags

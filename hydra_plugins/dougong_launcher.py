@@ -125,7 +125,7 @@ def run_alone(script: str, arguments: list[str], place: str, told: Path | None) 
     sys.argv = [script, *arguments]
     if told is not None:
         told.parent.mkdir(parents=True, exist_ok=True)
-        output = told.open("w", buffering=1, encoding="utf-8")
+        output = told.open("w", buffering=1, encoding="utf-8", errors="backslashreplace")
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
     lightning = logging.getLogger("pytorch_lightning")  # imported before anybody set up a log, it speaks by itself

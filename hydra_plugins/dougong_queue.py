@@ -74,7 +74,7 @@ class QueueLauncher(JobLauncher):
             part = os.environ.get("SLURM_PROCID", "0")
             log = f"{told}.log" if part == "0" else f"{told}.{part}.log"
             os.makedirs(os.path.dirname(log), exist_ok=True)
-            with open(log, "w", encoding="utf-8") as output:
+            with open(log, "w", encoding="utf-8", errors="backslashreplace") as output:
                 return subprocess.run(command, cwd=place, stdout=output, stderr=subprocess.STDOUT).returncode
 
         return run

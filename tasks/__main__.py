@@ -135,10 +135,11 @@ def parsed() -> argparse.Namespace:
 
 def main() -> int:
     """Answer; 0 if all is well, 1 where some item was bad, 2 for a mistake on the command line, 130 after Ctrl-C."""
-    from blocks.graph import ConfigError
+    from blocks.graph import ConfigError, spare_streams
     from tasks import secrets
-    from tasks.errors import ArgumentError
+    from tasks.errors import ArgumentError, SampleError
 
+    spare_streams()
     arguments = parsed()
     try:
         return COMMANDS[arguments.command](arguments)
@@ -153,6 +154,9 @@ def main() -> int:
     except (ArgumentError, OSError) as error:
         print("\n".join(secrets.hide_in_message(str(error)).split("; ")), file=sys.stderr)
         return MISTAKE
+    except SampleError as error:
+        print(secrets.hide_in_message(str(error)), file=sys.stderr)
+        return CRASH
 
 
 def generate(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`python train.py tune=true`: which batch size is the fastest."""
+"""Which batch size is the fastest (`python train.py tune=true`), and whether a network can learn from it."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from blocks.graph import ConfigError, locate, plan
+from tasks import config
 from tasks.step_time import StepTime
 
 STEPS, GAIN = 6, 1.05  # steps of each size, the first of which warm up; what twice the batch must bring to go on
@@ -79,11 +81,35 @@ class Measure:
 def free_memory() -> int | None:
     """Bytes that the machine could still give; None where it does not say."""
     file = Path("/proc/meminfo")
-    lines = file.read_text().splitlines() if file.is_file() else []
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), None)
 
 
 def resident() -> int:
     """Bytes that this process holds in memory; 0 where the system does not say."""
     file = Path("/proc/self/statm")
-    return int(file.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if file.is_file() else 0
+    return int(file.read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE") if file.is_file() else 0
+
+
+def check(composed: Any, facts: dict[str, Any], batch_size: int, samples: int) -> None:
+    """Raise a ConfigError where a norm over the batch would meet a single value of each channel.
+
+    Args:
+        batch_size: samples in a batch, of each process.
+        samples: training samples of each process; an incomplete batch is only taken where there is no other.
+    """
+    if min(batch_size, samples) > 1:
+        return
+    try:
+        plan(composed, facts).run(samples=1)
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        got = "batch_size=1"
+        fix = "data.batch_size=16, or a norm of each sample alone: model/norm=layernorm, model/conv=plain"
+        if batch_size > 1:
+            got = f"one training sample for each process, batch_size={batch_size}"
+            fix = fix.replace("data.batch_size=16", "more training samples")
+        text = "batch norm takes the mean over a batch, and a batch has one sample"
+        parts = {"got": got, "source": locate(error), "fits": "2 or more", "fix": fix}
+        raise ConfigError([config.problem(composed, ("data", "batch_size"), text, **parts)]) from error

@@ -32,7 +32,8 @@ def write_card(run: Finished, place: Path) -> str | None:
     except CannotEmit:
         kind = None
     use = plain_use(kind) if kind else []
-    (place / "README.md").write_text(card(name, record, use, mermaid(planned, name)), encoding="utf-8")
+    told = card(name, record, use, mermaid(planned, name))
+    (place / "README.md").write_text(told, encoding="utf-8", errors="backslashreplace")
     return kind
 
 
@@ -104,7 +105,7 @@ def composed_use() -> list[str]:
         "",
         "from blocks.graph import build, load_weights",
         "",
-        'config = json.load(open("config.json"))',
+        'config = json.load(open("config.json", encoding="utf-8"))',
         'network = build(config["model"], facts=config["facts"]).eval()',
         'load_weights(network, "model.safetensors")',
         "```",

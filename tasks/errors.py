@@ -22,6 +22,10 @@ class ArgumentError(ValueError):
         super().__init__("; ".join(part for part in parts if part))
 
 
+class SampleError(RuntimeError):
+    """A sample cannot be read while the network is trained; a crash, so that what was learned is kept."""
+
+
 def must_be_positive(argument: str, value: float) -> None:
     """Raise an ArgumentError unless `value` is greater than zero."""
     if not value > 0:

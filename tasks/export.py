@@ -245,7 +245,7 @@ def write_hub(run: Finished, path: Path, batch: Batch) -> Network:
     path.mkdir()
     save_weights(run.network, path / "model.safetensors")
     told = json.dumps(description(run), indent=2, ensure_ascii=False)
-    (path / "config.json").write_text(f"{told}\n", encoding="utf-8")
+    (path / "config.json").write_text(f"{told}\n", encoding="utf-8", errors="backslashreplace")
     for name in (TOKENIZER, READER):
         if (run.place / name).is_file():
             shutil.copyfile(run.place / name, path / name)

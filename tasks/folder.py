@@ -168,7 +168,8 @@ class Record:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         draft = self.folder / f"{RECORD}.part"
-        draft.write_text(json.dumps(secrets.hidden(self.entries), indent=2, ensure_ascii=False, default=str) + "\n")
+        content = json.dumps(secrets.hidden(self.entries), indent=2, ensure_ascii=False, default=str)
+        draft.write_text(content + "\n", encoding="utf-8", errors="backslashreplace")
         os.replace(draft, self.folder / RECORD)
 
 
@@ -223,9 +224,9 @@ def git(folder: Path) -> dict[str, Any] | None:
     """The commit checked out in `folder`, and whether files differ from it."""
 
     def ask(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=10
-        ).stdout.rstrip()
+        asked = ["git", "-C", str(folder), *words]
+        answer = subprocess.run(asked, capture_output=True, check=True, timeout=10).stdout
+        return answer.decode("utf-8", "backslashreplace").rstrip()
 
     try:
         return {"commit": ask("rev-parse", "HEAD"), "changed": ask("status", "--porcelain").splitlines()[:100]}

@@ -76,7 +76,7 @@ class Csv(Logger):
         found = dict.fromkeys(name for row in self.rows.values() for name in row)
         columns = [*FIRST, *sorted(name for name in found if name not in FIRST)]
         draft = self.path.with_suffix(".part")
-        with draft.open("w", newline="") as file:
+        with draft.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows({name: shown(value) for name, value in row.items()} for row in self.rows.values())

@@ -51,7 +51,7 @@ def prepare(network: nn.Module, words: Mapping[str, Any]) -> None:
 def cores() -> int:
     """Cores that this process may use: fewer than the machine has, in a container or under a scheduler."""
     found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = QUOTA.read_text().split() if QUOTA.is_file() else ["max"]
+    quota = QUOTA.read_text(encoding="utf-8").split() if QUOTA.is_file() else ["max"]
     if quota[0].isdigit():
         found = min(found, max(1, math.ceil(int(quota[0]) / int(quota[1]))))
     return found

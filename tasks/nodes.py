@@ -97,7 +97,7 @@ class Nodes(Callback):
             return
         self.rows = [(step, epoch, values.cpu()) for step, epoch, values in self.rows]
         draft = self.path.with_suffix(".part")
-        with draft.open("w", newline="") as file:
+        with draft.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             for step, epoch, values in self.rows:
@@ -138,5 +138,5 @@ def read(path: Path) -> list[dict[str, str]]:
     """The rows of `nodes.csv`, none where the run has no such file."""
     if not path.exists():
         return []
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))

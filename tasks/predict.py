@@ -16,6 +16,7 @@ import torch
 
 from tasks.data.columns import Header
 from tasks.data.reader import Item
+from tasks.data.walk import shown
 from tasks.errors import ArgumentError, must_be_positive
 from tasks.finished import Finished, open_run
 
@@ -104,7 +105,7 @@ def rows(file: IO[str], top: int) -> Any:
 
     def write(item: Item, found: list[tuple[str, float]]) -> None:
         cells = [cell for name, share in found for cell in (name, f"{share:.6f}")]
-        writer.writerow([item.name, *(cells or [""] * 2 * top), item.error or ""])
+        writer.writerow([shown(item.name), *(cells or [""] * 2 * top), item.error or ""])
         file.flush()
 
     return write
@@ -116,14 +117,15 @@ def objects(file: IO[str]) -> Any:
     def write(item: Item, found: list[tuple[str, float]]) -> None:
         predictions = [{"class": name, "probability": round(share, 6)} for name, share in found]
         answer = {"error": item.error} if item.error else {"predictions": predictions}
-        print(json.dumps({"input": item.name, **answer}, ensure_ascii=False), file=file, flush=True)
+        print(json.dumps({"input": shown(item.name), **answer}, ensure_ascii=False), file=file, flush=True)
 
     return write
 
 
 def tell(item: Item, what: str) -> None:
     """What is wrong with an item, or what was decided about it, on standard error."""
-    name = item.name if len(item.name) <= 60 else f"{item.name[:57]}..."
+    name = shown(item.name)
+    name = name if len(name) <= 60 else f"{name[:57]}..."
     text = f"{name or repr(name)}: {what}"
     lines = textwrap.wrap(text, 80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
     print("\n".join(lines), file=sys.stderr)
@@ -134,7 +136,7 @@ def written_to(path: Path | None) -> Any:
     if path is None:
         return nullcontext(sys.stdout)
     try:
-        return path.open("w", encoding="utf-8", newline="")
+        return path.open("w", newline="", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise ArgumentError("output", f"{path} cannot be written: {error.strerror}", fix="-o FILE") from error
 

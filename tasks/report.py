@@ -26,9 +26,9 @@ def write(place: Path, composed: Any, record: dict[str, Any], data: Any, task: A
     The page is whole before anybody looks inside the network, and is written again with what was seen there.
     """
     curves = draw.curves(read_metrics(place / "metrics.csv"), record.get("best epoch"))
-    (place / "curves.svg").write_text(curves)
+    (place / "curves.svg").write_text(curves, encoding="utf-8")
     planned = plan(composed, record["facts"])
-    kept = yaml.safe_dump(secrets.hidden(composed.config), sort_keys=False)
+    kept = yaml.safe_dump(secrets.hidden(composed.config), sort_keys=False, allow_unicode=True)
     before = [("Learning curves", page.fit(curves))]
     if record["test"]:
         before += task.sections(place, data)
@@ -45,7 +45,8 @@ def write(place: Path, composed: Any, record: dict[str, Any], data: Any, task: A
     head = page.headline(title, score(record["test"], task.headline), summary(record)) + notes
     for seen in ([], look_inside(place, task, data, planned)):
         found = [section for section in (*before, *seen, *after) if section[1]]
-        (place / "report.html").write_text(secrets.hide(page.html(title, head, found)))
+        shown = secrets.hide(page.html(title, head, found))
+        (place / "report.html").write_text(shown, encoding="utf-8", errors="backslashreplace")
 
 
 def look_inside(place: Path, task: Any, data: Any, planned: Plan) -> list[tuple[str, str]]:
@@ -80,7 +81,7 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     """The rows of metrics.csv, without empty entries."""
     if not path.exists():
         return []
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 

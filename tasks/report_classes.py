@@ -15,7 +15,7 @@ def sections(
 ) -> list[tuple[str, str]]:
     """Write confusion.svg and predictions.csv into the run folder; the sections of the report."""
     matrix = draw.confusion(counts, data.classes)
-    (place / "confusion.svg").write_text(matrix)
+    (place / "confusion.svg").write_text(matrix, encoding="utf-8", errors="backslashreplace")
     write_predictions(place / "predictions.csv", index, label, share, data)
     return [
         ("Confusion matrix", page.fit(matrix)),
@@ -28,7 +28,7 @@ def write_predictions(path: Path, index: Any, label: Any, share: Any, data: Any)
     """One line for each test sample: what it is, what it was taken for, and how surely."""
     names, classes = data.names("test"), data.classes
     few = len(classes) <= SHARES
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         name_column, share_columns = [data.noun] if names else [], [f"p({name})" for name in classes] if few else []
         writer.writerow(["index", *name_column, "label", "prediction", "correct", "share", *share_columns])

@@ -21,7 +21,7 @@ def sections(place: Path) -> list[tuple[str, str]]:
             if row[column]:
                 values[names.index(row["node"]), steps.index(int(row["step"]))] = float(row[column])
         pictures.append(draw_inside.over_training(names, steps, values, title, f"{title} of each node over training"))
-        (place / f"{column}s.svg").write_text(pictures[-1])
+        (place / f"{column}s.svg").write_text(pictures[-1], encoding="utf-8")
     words = (
         '<p class="soft">The norm of the gradients before clipping, and how far one step moves the weights as a share '
         "of their norm: about 1e-3 where training goes well. A dark row learns little.</p>"

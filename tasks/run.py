@@ -144,7 +144,7 @@ def learn(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
     check_sections(composed)
     secrets.keep(composed.config)
     kept = yaml.safe_dump(secrets.hidden(composed.config), sort_keys=False, allow_unicode=True)
-    (place / folder.CONFIG).write_text(kept, encoding="utf-8")
+    (place / folder.CONFIG).write_text(kept, encoding="utf-8", errors="backslashreplace")
     places.move(composed, place)
     pl.seed_everything(composed.config["seed"], workers=True, verbose=False)
 
@@ -165,6 +165,9 @@ def learn(composed: Any, place: Path, record: folder.Record) -> dict[str, float]
     parallel.check(network, trainer)
     sizes = data.sizes()
     check_processes(composed, trainer, min(sizes.values()) if nodes.in_shards(trainer) else sizes["train"])
+    batch_size.check(
+        composed, facts, data.batch_size, sizes["train"] // (trainer.world_size // parallel.copies(trainer))
+    )
     parameters = sum(parameter.numel() for parameter in network.parameters())
     record.add(choices=composed.choices, macs=macs)
     record.add(facts=facts, samples=data.sizes(), notes=data.notes, parameters=parameters, machine=folder.machine())

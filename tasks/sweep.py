@@ -32,7 +32,8 @@ def write_plan(place: Path, jobs: Sequence[dict[str, Any]], command: Sequence[st
     """
     place.mkdir(parents=True, exist_ok=True)
     plan = {"command": list(map(secrets.hidden_override, command)), "jobs": written(jobs)}
-    (place / PLAN).write_text(json.dumps(plan, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    content = json.dumps(plan, indent=2, ensure_ascii=False)
+    (place / PLAN).write_text(content + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def written(jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -221,7 +222,7 @@ def groups(rows: Sequence[Row]) -> list[Row]:
 def write_csv(place: Path, rows: Sequence[Row]) -> None:
     """Write sweep.csv, one line for each run, and sweep_mean.csv, one for each setting."""
     keys, scores = settings(rows), measures(rows)
-    with (place / "sweep.csv").open("w", newline="") as file:
+    with (place / "sweep.csv").open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(["job", *keys, "status", *scores, "seconds", "folder", "error"])
         for row in rows:
@@ -230,7 +231,7 @@ def write_csv(place: Path, rows: Sequence[Row]) -> None:
             set_to = [value_of(row, key) for key in keys]
             writer.writerow([row["job"], *set_to, row["status"], *numbers, row["folder"], error])
     means = groups(rows)
-    with (place / "sweep_mean.csv").open("w", newline="") as file:
+    with (place / "sweep_mean.csv").open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         table = csv.DictWriter(file, list(means[0]))
         table.writeheader()
         table.writerows({name: "" if value != value else value for name, value in mean.items()} for mean in means)

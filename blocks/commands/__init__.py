@@ -65,7 +65,7 @@ def write(file: Path, text: str, option: str) -> None:
         ConfigError: it cannot be written.
     """
     try:
-        file.write_text(text, encoding="utf-8")
+        file.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         problem = Problem(
             "the file cannot be written",

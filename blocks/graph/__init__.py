@@ -35,6 +35,7 @@ from blocks.graph.recompute import recompute, repeats
 from blocks.graph.room import Row, Wire
 from blocks.graph.step import Stepper
 from blocks.graph.steps import STEPS
+from blocks.graph.streams import spare_streams
 from blocks.graph.trust import stays_inside
 from blocks.graph.tune import fine_tune, freeze, learning_rates
 from blocks.graph.weights import Report, load_weights, save_weights
@@ -74,6 +75,12 @@ class Plan:
         model = assembler.model(self.config)
         finish(assembler, model, self.config, [])
         return Plan(model, assembler.rows, assembler.outputs, assembler, self.config)
+
+    def run(self, samples: int) -> None:
+        """Run the model as it trains, on the meta device, with so many samples in the batch; raises what it raises."""
+        found = {name: wire.tensor for name, wire in self.assembler.inputs.items()}
+        with torch.no_grad(), torch.device("meta"):
+            self.model(**{name: tensor[:samples] for name, tensor in found.items() if tensor is not None})
 
     def materialise(self, device: str | torch.device = "cpu") -> Graph:
         """The same model with real parameters: as each block starts, then as `initialise` says."""
@@ -291,6 +298,7 @@ __all__ = [
     "recompute",
     "repeats",
     "save_weights",
+    "spare_streams",
     "split_head",
     "stays_inside",
 ]

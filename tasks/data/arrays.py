@@ -10,7 +10,8 @@ from torch import Tensor
 from tasks.data import idx, npz
 from tasks.data.held import HeldImages
 from tasks.data.picture import on_scale
-from tasks.data.split import part, split
+from tasks.data.split import check_classes, check_parts, part, split
+from tasks.data.walk import listed, shown, visible
 from tasks.errors import ArgumentError
 
 Raw = dict[str, dict[str, np.ndarray]]
@@ -38,13 +39,25 @@ class Arrays(HeldImages):
         if not self.path.exists():
             fix = "data.path=FILE.npz, or data.path=FOLDER with IDX files"
             raise ArgumentError("path", f"{self.path} does not exist", got=f"path={self.path}", fix=fix)
-        raw = read_folder(self.path) if self.path.is_dir() else read_npz(self.path)
+        raw = self._read_folder() if self.path.is_dir() else read_npz(self.path)
+        check_types(raw, self.path)
         pairs = {
             name: (npz.images(found["image"], self.path), found["label"].reshape(-1)) for name, found in raw.items()
         }
         self._name_classes(pairs)
         numbers = {name: self._number(name, image, label) for name, (image, label) in pairs.items()}
-        return self._completed(self._on_one_scale(numbers))
+        parts = self._completed(self._on_one_scale(numbers))
+        sizes = {name: len(label) for name, (_, label) in parts.items()}
+        check_parts(sizes, {"val": self.val, "test": self.test}, self.classes, "image")
+        return parts
+
+    def _read_folder(self) -> Raw:
+        hidden = [
+            shown(file.name) for file in self.path.iterdir() if idx.is_idx_name(file) and file.name.startswith(".")
+        ]
+        if hidden:
+            self.notes.append(f"{len(hidden)} hidden files are left out: {listed(hidden)}")
+        return read_folder(self.path)
 
     def _on_one_scale(self, pairs: dict[str, tuple[Tensor, Tensor]]) -> dict[str, tuple[Tensor, Tensor]]:
         """Float images in [0, 1], by the smallest and the largest value of the training part; bytes stay bytes."""
@@ -61,6 +74,7 @@ class Arrays(HeldImages):
             got = f"labels of type {self.values.dtype}"
             raise ArgumentError("path", f"{self.path}: labels must be whole numbers, one for each image", got=got)
         self.classes = [str(value) for value in self.values]
+        check_classes(self.classes, len(pairs["train"][1]), "image")
 
     def _number(self, name: str, image: Tensor, label: np.ndarray) -> tuple[Tensor, Tensor]:
         if len(image) != len(label):
@@ -68,6 +82,11 @@ class Arrays(HeldImages):
             raise ArgumentError("path", f"{self.path}: the {name} part needs one label for each image", got=got)
         if not len(image):
             raise ArgumentError("path", f"{self.path}: the {name} part has no images")
+        bad = ~image.flatten(1).isfinite().all(1)  # bytes always are
+        if bad.any():
+            got = f"{int(bad.sum()):,} of {len(image):,} images, the first is number {bad.tolist().index(True)}"
+            text, fits = "has values that are not finite", "numbers without NaN and infinity"
+            raise ArgumentError("path", f"{self.path}: the {name} part {text}", got=got, fits=fits)
         strange = np.setdiff1d(label, self.values)
         if len(strange):
             got = f"label {strange[0]}, training has {', '.join(self.classes[:12])}"
@@ -87,6 +106,17 @@ class Arrays(HeldImages):
         return pairs
 
 
+def check_types(raw: Raw, path: Path) -> None:
+    """Raise an ArgumentError where bytes, whole numbers and fractions meet: one scale would not fit all parts."""
+    types = {name: found["image"].dtype for name, found in raw.items()}
+    if len({kind == np.uint8 or kind.kind.replace("u", "i") for kind in types.values()}) > 1:
+        got = ", ".join(f"{name} {kind}" for name, kind in types.items())
+        fix = "save the images of all parts with the same type"
+        raise ArgumentError(
+            "path", f"{path}: the images of its parts differ in type", got=got, fits="one type", fix=fix
+        )
+
+
 def read_npz(path: Path) -> Raw:
     """The parts in a .npz file."""
     found = npz.read(path)
@@ -103,7 +133,7 @@ def read_npz(path: Path) -> Raw:
 def read_folder(path: Path) -> Raw:
     """The parts in a folder of IDX files."""
     raw: Raw = {}
-    files = sorted(file for file in path.iterdir() if "idx" in file.name.lower() or "ubyte" in file.name.lower())
+    files = [file for file in visible(path) if idx.is_idx_name(file)]
     for file in files:
         name = file.name.lower()
         kind = "image" if "image" in name else "label" if "label" in name else None

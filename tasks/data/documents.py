@@ -6,7 +6,7 @@ from typing import Any
 from blocks.files import open_file
 from tasks.data.pairs import read_text
 from tasks.data.text import HeldText
-from tasks.data.walk import Walk, listed
+from tasks.data.walk import Walk, listed, shown
 from tasks.errors import ArgumentError
 
 PEEK = 8192  # bytes that tell a binary file
@@ -39,7 +39,7 @@ class Documents(HeldText):
                 found.append(document(file))
             except ArgumentError as error:
                 why = f"{error.problem}".replace(f"{file} ", "")
-                bad.append(f"{file.relative_to(self.path)} ({why})")
+                bad.append(f"{shown(file.relative_to(self.path))} ({why})")
         if bad:
             self.notes.append(f"{len(bad)} of the files are left out: {listed(bad)}")
         if not found:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from blocks.files import kind_of, open_file
 from tasks.data.picture import Span, UnknownSpanError, opened
-from tasks.data.walk import Walk, listed, visible
+from tasks.data.walk import Walk, listed, shown, visible
 from tasks.errors import ArgumentError
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -29,14 +29,24 @@ def scan(folder: Path) -> tuple[dict[str, Samples], list[str]]:
     parts = {part: below[name] for part, names in FOLDERS.items() for name in names if name in below}
     if "train" not in parts:
         parts = {"train": folder}
-    left_out = hidden(folder) if folder not in parts.values() else []
+    left_out: list[str] = []
+    if folder not in parts.values():
+        left_out += hidden(folder)
+        unused = [child for child in visible(folder) if child not in parts.values()]
+        known = ", ".join(shown(place.name) for place in parts.values())
+        left_out += [f"{shown(child.name)} (beside {known})" for child in unused if child.is_dir() or is_image(child)]
     found = {part: samples(place, folder, left_out) for part, place in parts.items()}
     return found, left_out
 
 
+def is_image(path: Path) -> bool:
+    """Whether a path is that of an image, by its suffix."""
+    return path.suffix.lower() in SUFFIXES and path.is_file()
+
+
 def hidden(folder: Path) -> list[str]:
     """The names in a folder that begin with a dot."""
-    return [f"{path.name} (hidden)" for path in folder.iterdir() if path.name.startswith(".")]
+    return [f"{shown(path.name)} (hidden)" for path in folder.iterdir() if path.name.startswith(".")]
 
 
 def samples(folder: Path, root: Path, left_out: list[str]) -> Samples:
@@ -44,15 +54,19 @@ def samples(folder: Path, root: Path, left_out: list[str]) -> Samples:
 
     What is left out is added to `left_out` by its name from `root`.
     """
-    left_out += [str((folder / name).relative_to(root)) for name in hidden(folder)]
+    left_out += [shown((folder / name).relative_to(root)) for name in hidden(folder)]
+    beside = [child for child in visible(folder) if is_image(child)]
+    left_out += [f"{shown(file.relative_to(root))} (in no class folder)" for file in beside]
     classes = [child for child in visible(folder) if child.is_dir()]
     found: Samples = []
     empty = []
     for place in classes:
         walk = Walk(place)
-        images = [file for file in walk.files if file.suffix.lower() in SUFFIXES]
-        found += [(file, place.name) for file in images]
-        left_out += [str((place / name).relative_to(root)) for name in walk.left_out]
+        images = [file for file in walk.files if is_image(file)]
+        others = [file for file in walk.files if not is_image(file)]
+        left_out += [f"{shown(file.relative_to(root))} (no image)" for file in others]
+        found += [(file, shown(place.name)) for file in images]
+        left_out += [shown((place / name).relative_to(root)) for name in walk.left_out]
         if not images:
             empty.append(place.name)
     if not found:

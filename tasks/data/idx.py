@@ -16,6 +16,11 @@ GZIP = b"\x1f\x8b"
 HEADER = 4 + 4 * 255  # bytes of the longest header
 
 
+def is_idx_name(path: Path) -> bool:
+    """Whether a name is one that IDX files have."""
+    return "idx" in path.name.lower() or "ubyte" in path.name.lower()
+
+
 def read(path: Path) -> np.ndarray:
     """The array in an IDX file.
 

@@ -75,7 +75,7 @@ class ImageReader(Reader):
             yield self._image(path)
         elif path.suffix.lower() in PACKED:
             yield from self._packed(path)
-        elif is_idx(path):
+        elif idx.is_idx_name(path):
             yield from self._idx(path, inside)
         else:
             error = f"no kind of image file: {path.suffix or 'no ending'}; fits: {' '.join((*SUFFIXES, *PACKED))}, IDX"
@@ -151,11 +151,6 @@ class ImageReader(Reader):
         return self.channels, self.height, self.width
 
 
-def is_idx(path: Path) -> bool:
-    """Whether a name is one that IDX files have."""
-    return "idx" in path.name.lower() or "ubyte" in path.name.lower()
-
-
 def is_file_of_images(path: Path) -> bool:
     """Whether a file found in a folder may hold images, by its name."""
-    return path.suffix.lower() in (*SUFFIXES, *PACKED) or is_idx(path)
+    return path.suffix.lower() in (*SUFFIXES, *PACKED) or idx.is_idx_name(path)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from tasks import draw, page
 from tasks.data import files
@@ -15,10 +15,10 @@ from tasks.data.image_reader import ImageReader
 from tasks.data.module import DataModule
 from tasks.data.order import Order, Workers, generator
 from tasks.data.picture import Span, UnknownSpanError, as_tensor, cut, middle, opened
-from tasks.data.split import PARTS, check_shares, part, split
-from tasks.data.walk import listed
+from tasks.data.split import PARTS, check_classes, check_parts, check_shares, part, split
+from tasks.data.walk import listed, shown
 from tasks.data.workers import automatic, must_be_workers
-from tasks.errors import ArgumentError, must_be_one_of, must_be_positive, must_be_share
+from tasks.errors import ArgumentError, SampleError, must_be_one_of, must_be_positive, must_be_share
 from tasks.parent import of_worker
 
 
@@ -100,12 +100,15 @@ class Images(DataModule):
         if self.check:
             parts = self._checked(parts)
         self.classes = sorted({name for _, name in parts["train"]})
+        fits = f"a folder for each class: {self.path.name}/CLASS/IMAGE"
+        check_classes(self.classes, len(parts["train"]), "image", fits)
         for name, found in parts.items():
             strange = sorted({label for _, label in found} - set(self.classes))
             if strange:
                 got = f"{strange[0]}; training has {', '.join(self.classes[:8])}"
                 raise ArgumentError("path", f"the {name} part of {self.path} has a class that training lacks", got=got)
         self.parts = self._completed(parts)
+        check_parts(self.sizes(), {"val": self.val, "test": self.test}, self.classes, "image")
 
     def _checked(self, parts: dict[str, files.Samples]) -> dict[str, files.Samples]:
         """Decode every file once: without the broken ones, and with notes on what a user may not expect."""
@@ -122,7 +125,7 @@ class Images(DataModule):
         if not bad:
             return parts
         total = sum(len(found) for found in parts.values())
-        told = "; ".join(f"{file.relative_to(self.path)} ({text})" for file, text in list(bad.items())[:5])
+        told = "; ".join(f"{shown(file.relative_to(self.path))} ({text})" for file, text in list(bad.items())[:5])
         more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
         self.notes.append(f"{len(bad)} of {total} images are broken and left out: {told}{more}")
         kept = {name: [pair for pair in found if pair[0] not in bad] for name, found in parts.items()}
@@ -159,7 +162,7 @@ class Images(DataModule):
 
     def names(self, part: str) -> list[str] | None:
         """The files of a part, as seen from the folder."""
-        return [str(file.relative_to(self.path)) for file, _ in self.parts[part]]
+        return [shown(file.relative_to(self.path)) for file, _ in self.parts[part]]
 
     def picture(self, part: str, index: int) -> Tensor:
         """One image as the network gets it, but in [0, 1]."""
@@ -211,6 +214,7 @@ class Images(DataModule):
             worker_init_fn=of_worker,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
+            collate_fn=collated,
             drop_last=training and len(order) >= self.batch_size,
             generator=generator(self.seed),
         )
@@ -234,6 +238,11 @@ def whole_span(unknown: list[UnknownSpanError]) -> ArgumentError:
     return ArgumentError("span", problem, got=got, fits=first.fits, fix=fix)
 
 
+def collated(samples: list[dict[str, Any]] | SampleError) -> Any:
+    """A batch of samples; an error stays as it is."""
+    return samples if isinstance(samples, SampleError) else default_collate(samples)
+
+
 class Files(Dataset[dict[str, Any]]):
     """The images of one part; a key is (epoch, index), from which alone the augmentation follows."""
 
@@ -244,6 +253,13 @@ class Files(Dataset[dict[str, Any]]):
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def __getitems__(self, keys: list[tuple[int, int]]) -> list[dict[str, Any]] | SampleError:
+        """Samples by their keys; where one cannot be read, the error itself, which a worker hands over as data."""
+        try:
+            return [self[key] for key in keys]
+        except ArgumentError as error:
+            return SampleError(f"{error.problem}\n  fix       data.check=true leaves out broken files, with a note")
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         epoch, index = key

@@ -1,5 +1,6 @@
 """Texts with labels: what a classifier of sequences learns from."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,13 +13,14 @@ from tasks.data.columns import Given, Header
 from tasks.data.naive_bayes import naive_bayes
 from tasks.data.pairs import read_rows, wanted_labelled
 from tasks.data.sequences import HeldSequences, Part, padded
-from tasks.data.split import PARTS, check_shares, split
+from tasks.data.split import PARTS, check_classes, check_shares, split
 from tasks.data.text_reader import TextReader
 from tasks.data.tokenizer import PAD, Tokenizer
 from tasks.errors import ArgumentError, must_be_one_of, must_be_positive
 
 Row = tuple[str, str]  # a text and its label
 TOLD = 5  # classes by name in a note
+WHOLE = re.compile(r"-?\d{1,100}")
 
 
 class HeldLabelled(HeldSequences):
@@ -95,9 +97,7 @@ class HeldLabelled(HeldSequences):
         for row in rows:
             groups.setdefault(row[0], []).append(row)
         self.classes = in_order({label for _, label in rows})
-        if len(self.classes) == 1:
-            got = f"{len(rows):,} texts of the class {self.classes[0]}"
-            raise ArgumentError("path", "there is one class only", got=got, fits="two classes or more")
+        check_classes(self.classes, len(rows), "text")
         texts = list(groups)
         names = [Counter(label for _, label in groups[text]).most_common(1)[0][0] for text in texts]
         self._tell(groups, Counter(names))
@@ -172,6 +172,6 @@ class Labelled(HeldLabelled):
 
 def in_order(names: set[str]) -> list[str]:
     """Names of classes as people sort them: numbers by value, all else by letter."""
-    if all(name.lstrip("-").isdecimal() for name in names):
+    if all(map(WHOLE.fullmatch, names)):
         return sorted(names, key=lambda name: (int(name), name))
     return sorted(names)

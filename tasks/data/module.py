@@ -66,7 +66,7 @@ class DataModule(pl.LightningDataModule):
             self.tokenizer.save(place / TOKENIZER)
         if self.reader is not None:
             content = json.dumps({"classes": self.classes, "reader": self.kept()}, indent=1, ensure_ascii=False)
-            (place / READER).write_text(content + "\n", encoding="utf-8")
+            (place / READER).write_text(content + "\n", encoding="utf-8", errors="backslashreplace")
 
     def restore(self, place: Path) -> None:
         """Take from the run folder, before reading, what must be as it was in training."""

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from tasks.errors import SampleError
+
 
 def generator(*numbers: int) -> torch.Generator:
     """A random source that depends on nothing but `numbers`, so that a resumed run sees what an unbroken one sees."""
@@ -98,5 +100,7 @@ class Workers(Resumable):
         self.sampler.passed = (self.sampler.epoch, first * (self.loader.batch_size or 1))
         self.taken = first
         for batch in self.loader:
+            if isinstance(batch, SampleError):
+                raise batch
             self.taken += 1
             yield batch

@@ -1,5 +1,7 @@
 """Dividing samples into training, validation and test sets, each class in the same proportion."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -16,6 +18,26 @@ def check_shares(val: float, test: float) -> None:
     if val + test >= 1:
         raise ArgumentError(
             "val", "val and test leave nothing for training", got=f"val={val}, test={test}", fits="val + test < 1"
+        )
+
+
+def check_classes(classes: list[str], samples: int, noun: str, fits: str = "two classes or more") -> None:
+    """Raise an ArgumentError where all samples are of one class."""
+    if len(classes) == 1:
+        got = f"{samples:,} {noun}s of the class {classes[0]}"
+        raise ArgumentError("path", "there is one class only", got=got, fits=fits)
+
+
+def check_parts(sizes: Mapping[str, int], shares: Mapping[str, float], classes: list[str], noun: str) -> None:
+    """Raise an ArgumentError where a part with a share of the samples has none of them."""
+    empty = [name for name in PARTS if not sizes[name] and shares.get(name) != 0]
+    if empty:
+        raise ArgumentError(
+            "path",
+            f"too few {noun}s of each class for the part {empty[0]}",
+            got=f"{sum(sizes.values()):,} {noun}s, {len(classes):,} classes",
+            fits=f"three {noun}s of a class, or more: one for each part",
+            fix=f"more {noun}s of each class",
         )
 
 

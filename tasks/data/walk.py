@@ -1,6 +1,7 @@
 """The files below a folder: links are followed, names that begin with a dot are left out."""
 
 import os
+import sys
 from pathlib import Path
 
 from blocks.files import kind_of
@@ -55,7 +56,12 @@ class Walk:
         return folders
 
     def _leave_out(self, path: Path, why: str) -> None:
-        self.left_out.append(f"{path.relative_to(self.folder)} ({why})")
+        self.left_out.append(f"{shown(path.relative_to(self.folder))} ({why})")
+
+
+def shown(name: Path | str) -> str:
+    """A file name as text: bytes that are not UTF-8 are escaped, as in `caf\\xe9.png`."""
+    return str(name).encode("utf-8", sys.getfilesystemencodeerrors()).decode("utf-8", "backslashreplace")
 
 
 def visible(folder: Path) -> list[Path]:

@@ -34,7 +34,8 @@ def write(
     """
     view = View(rows, goal)
     path = place / NAME
-    path.write_text(html(view, place, importance or shares.explained(view), picture), encoding="utf-8")
+    shown = html(view, place, importance or shares.explained(view), picture)
+    path.write_text(shown, encoding="utf-8", errors="backslashreplace")
     return path
 
 

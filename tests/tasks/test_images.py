@@ -5,10 +5,14 @@ import pytest
 import torch
 from PIL import Image
 
+from blocks.graph import ConfigError, compose
+from tasks import batch_size
+from tasks.data.arrays import Arrays
 from tasks.data.image_reader import ImageReader
 from tasks.data.images import Images
 from tasks.data.picture import as_tensor, opened
-from tasks.errors import ArgumentError
+from tasks.errors import ArgumentError, SampleError
+from train import is_mistake
 
 GREY = np.arange(35, dtype=np.uint8).reshape(5, 7) * 7
 DEEP = {
@@ -74,12 +78,13 @@ def test_an_unknown_range_is_refused_by_name_and_can_be_stated(tmp_path):
 
 def test_nan_is_refused_by_name(tmp_path):
     put(tmp_path / "a")
+    put(tmp_path / "b", 4)
     values = DEEP["f.tif"].copy()
     values[1, 2] = np.nan
     Image.fromarray(values).save(tmp_path / "a" / "nan.tif")
     data = Images(str(tmp_path), channels=1)
     data.read()
-    assert data.notes == ["1 of 13 images are broken and left out: a/nan.tif (has values that are not finite)"]
+    assert data.notes == ["1 of 17 images are broken and left out: a/nan.tif (has values that are not finite)"]
     (item,) = reader().items(str(tmp_path / "a" / "nan.tif"))
     assert item.error == "has values that are not finite"
 
@@ -102,11 +107,12 @@ def test_photographs_are_turned_upright(tmp_path, kind, orientation):
 
 def test_several_frames_are_told(tmp_path):
     put(tmp_path / "a")
+    put(tmp_path / "b", 4)
     frames = [Image.new("L", (7, 5), value) for value in (0, 255)]
     frames[0].save(tmp_path / "a" / "x.gif", save_all=True, append_images=frames[1:])
     data = Images(str(tmp_path))
     data.read()
-    assert data.notes == ["1 of 13 images have several frames; the first one is taken"]
+    assert data.notes == ["1 of 17 images have several frames; the first one is taken"]
 
 
 def test_hidden_names_are_left_out_and_links_are_followed(tmp_path, capsys):
@@ -152,3 +158,127 @@ def test_a_perceptron_learns_deep_images_as_it_learns_eight_bits(tmp_path, scale
             optimizer.step()
     (batch,) = data.test_dataloader()
     assert (network(batch["image"]).argmax(1) == batch["label"]).all()
+
+
+def test_too_few_images_are_told(tmp_path):
+    put(tmp_path / "two" / "a", 1)
+    put(tmp_path / "two" / "b", 1)
+    told = (
+        "too few images of each class for the part val; got 2 images, 2 classes; "
+        "fits: three images of a class, or more: one for each part; fix: more images of each class"
+    )
+    arrays = {"images": np.arange(2 * 35, dtype=np.uint8).reshape(2, 5, 7), "labels": np.arange(2)}
+    np.savez(tmp_path / "two.npz", **arrays)
+    for data in (Images(str(tmp_path / "two")), Arrays(str(tmp_path / "two.npz"))):
+        with pytest.raises(ArgumentError) as error:
+            data.read()
+        assert str(error.value) == told
+    data = Images(str(tmp_path / "two"), val=0.0, test=0.0)
+    data.read()
+    assert data.sizes() == {"train": 2, "val": 0, "test": 0}
+
+
+def test_one_class_is_told(tmp_path):
+    put(tmp_path / "one" / "a")
+    np.savez(tmp_path / "one.npz", images=np.zeros((12, 5, 7), np.uint8), labels=np.full(12, 3))
+    for data, told in (
+        (Images(str(tmp_path / "one")), "images of the class a; fits: a folder for each class: one/CLASS/IMAGE"),
+        (Arrays(str(tmp_path / "one.npz")), "images of the class 3; fits: two classes or more"),
+    ):
+        with pytest.raises(ArgumentError) as error:
+            data.read()
+        assert str(error.value) == f"there is one class only; got 12 {told}"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_file_that_breaks_during_training_is_told_without_a_traceback(tmp_path, workers):
+    put(tmp_path / "a")
+    put(tmp_path / "b")
+    (tmp_path / "a" / "3.png").write_bytes(b"no image")
+    data = Images(str(tmp_path), size=8, check=False, val=0.0, test=0.0, workers=workers, batch_size=24)
+    data.read()
+    with pytest.raises(SampleError) as error:
+        list(data.train_dataloader())
+    assert str(error.value) == (
+        f"{tmp_path}/a/3.png cannot be read: cannot identify image file 3.png\n"
+        "  fix       data.check=true leaves out broken files, with a note"
+    )
+    assert not is_mistake(error.value)  # a mistake would delete a new run folder, with all that was learned
+
+
+def test_a_batch_of_one_with_batch_norm_is_told_before_training(tmp_path):
+    composed = compose(["model=cnn", "data.batch_size=1"])
+    facts = {"image": {"channels": 1, "height": 4, "width": 4}, "classes": 2}
+    with pytest.raises(ConfigError) as error:
+        batch_size.check(composed, facts, 1, 100)
+    told = str(error.value).splitlines()
+    assert told[0] == "the command line: data.batch_size=1  data.batch_size"
+    assert told[1:3] == [
+        "  batch norm takes the mean over a batch, and a batch has one sample",
+        "  got       batch_size=1",
+    ]
+    assert told[3].startswith("  from      graph.stages.")
+    assert told[4:] == [
+        "  fits      2 or more",
+        "  fix       data.batch_size=16, or a norm of each sample alone: model/norm=layernorm, model/conv=plain",
+    ]
+    with pytest.raises(ConfigError, match="one training sample for each process, batch_size=64"):
+        batch_size.check(composed, facts, 64, 1)
+    batch_size.check(composed, facts | {"image": {"channels": 1, "height": 8, "width": 8}}, 1, 100)
+    batch_size.check(composed, facts, 2, 100)
+    batch_size.check(compose(["model=vit"]), facts, 1, 100)
+
+
+def test_what_is_no_sample_is_counted(tmp_path):
+    put(tmp_path / "train" / "a")
+    put(tmp_path / "train" / "b")
+    put(tmp_path / "more" / "a")
+    (tmp_path / "train" / "a" / "0.heic").write_bytes(b"")
+    for place in (tmp_path / "train" / "beside.png", tmp_path / "beside.png"):
+        Image.new("L", (5, 7)).save(place)
+    (tmp_path / "README.md").write_text("", encoding="utf-8")
+    data = Images(str(tmp_path))
+    data.read()
+    assert data.notes == [
+        "4 of the files are left out: beside.png (beside train), more (beside train), "
+        "train/a/0.heic (no image), train/beside.png (in no class folder)"
+    ]
+
+
+def test_hidden_idx_files_are_left_out(tmp_path):
+    grey = np.arange(12 * 35, dtype=np.uint8).reshape(12, 5, 7)
+    for name, array in (("train-images-idx3-ubyte", grey), ("train-labels-idx1-ubyte", np.arange(12) % 2)):
+        head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+        (tmp_path / name).write_bytes(head + array.astype(np.uint8).tobytes())
+        (tmp_path / f"._{name}").write_bytes(b"of a Mac")
+    data = Arrays(str(tmp_path))
+    data.read()
+    assert sum(data.sizes().values()) == 12
+    assert data.notes == [
+        "2 hidden files are left out: ._train-images-idx3-ubyte, ._train-labels-idx1-ubyte",
+    ]
+
+
+def test_arrays_that_no_scale_fits_are_refused(tmp_path):
+    image, label = np.linspace(0, 1, 12 * 35, dtype=np.float32).reshape(12, 5, 7), np.arange(12) % 2
+    broken = image.copy()
+    broken[[3, 5], 1, 2] = np.nan, np.inf
+    file = tmp_path / "a.npz"
+    for test, told in (
+        (
+            (255 * image).astype(np.uint8),
+            "the images of its parts differ in type; got train float32, test uint8; fits: one type; "
+            "fix: save the images of all parts with the same type",
+        ),
+        (
+            broken,
+            "the test part has values that are not finite; got 2 of 12 images, the first is number 3; "
+            "fits: numbers without NaN and infinity",
+        ),
+    ):
+        np.savez(file, x_train=image, y_train=label, y_test=label, x_test=test)
+        with pytest.raises(ArgumentError) as error:
+            Arrays(str(file)).read()
+        assert str(error.value) == f"{file}: {told}"
+    np.savez(file, x_train=image, y_train=label, x_test=image.astype(np.float64), y_test=label)
+    Arrays(str(file)).read()

@@ -229,3 +229,10 @@ def test_every_row_of_a_table_keeps_its_place(tmp_path, monkeypatch):
 def test_the_column_of_the_texts_is_found_or_told(tmp_path, content, column, found):
     (tmp_path / "x.csv").write_text(content)
     assert [text for _, text in items(tmp_path / "x.csv", column)] == found
+
+
+def test_classes_that_look_like_numbers_are_sorted_all_the_same():
+    assert in_order({"--1", "2", "-1"}) == ["--1", "-1", "2"]
+    assert in_order({"10", "-2", "9"}) == ["-2", "9", "10"]
+    assert in_order({"9" * 5000, "10"}) == ["10", "9" * 5000]
+    assert in_order({"-", "1"}) == ["-", "1"]

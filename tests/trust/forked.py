@@ -135,7 +135,7 @@ def gone(number: int, seconds: float = 30) -> bool:
 def alive(path: Path, group: int) -> bool:
     """Whether a process, by its file in /proc, is of a group and not only waiting to be counted as dead."""
     try:
-        state, _, found = path.read_text().rpartition(")")[2].split()[:3]
+        state, _, found = path.read_text(encoding="utf-8").rpartition(")")[2].split()[:3]
     except OSError:
         return False
     return state != "Z" and int(found) == group

@@ -2,7 +2,7 @@
 
     from blocks.graph import compose, plan
     from blocks.graph.draw import svg
-    Path("vit.svg").write_text(svg(plan(compose(["model=vit"])), "vit"))
+    Path("vit.svg").write_text(svg(plan(compose(["model=vit"])), "vit"), encoding="utf-8")
 
 Repeats that are equal are drawn once. A structure is unfolded where it stands first; `depth` unfolds by level instead.
 """

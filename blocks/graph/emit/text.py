@@ -151,7 +151,7 @@ def tidy(text: str) -> str:
     for words in (["check", "--fix-only", "--select", "F401,I,F841"], ["format"]):
         done = subprocess.run(
             [sys.executable, "-m", "ruff", *words, "--isolated", "--quiet", "--line-length", str(WIDTH), "-"],
-            input=text, capture_output=True, text=True, check=False,
+            input=text, capture_output=True, encoding="utf-8", check=False,
         )  # fmt: skip
         text = done.stdout if done.returncode == 0 and done.stdout else text
     return text
