@@ -106,7 +106,7 @@ def fingerprint(*parts: Any) -> str:
         if isinstance(part, Tensor):
             found.update(str((tuple(part.shape), part.dtype)).encode())
             part = part.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy() if part.numel() else b""
-        found.update(part if not isinstance(part, (str, int, float)) else str(part).encode())
+        found.update(part if not isinstance(part, (str, int, float)) else str(part).encode("utf-8", "backslashreplace"))
     return found.hexdigest()
 
 

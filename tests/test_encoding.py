@@ -21,6 +21,7 @@ from tasks.data.module import read_kept
 from tasks.data.reader import Item
 from tasks.predict import objects, rows, written_to
 from tasks.report_classes import write_predictions
+from tasks.state import data_fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
 TELLS_NOTHING = {"LC_ALL": "C", "PYTHONUTF8": "0"}
@@ -76,6 +77,7 @@ def test_a_name_that_is_not_utf8_is_escaped_in_every_file(images, tmp_path, monk
     )
     data.save(tmp_path)
     assert read_kept(tmp_path)["classes"] == data.classes
+    assert data_fingerprint(data) == data_fingerprint(data)  # a checkpoint has it
 
     share = torch.tensor([[0.9, 0.1], [0.2, 0.8]])
     write_predictions(tmp_path / "predictions.csv", torch.arange(2), torch.arange(2), share, data)
