@@ -116,7 +116,7 @@ def test_a_run_whose_network_mixes_padding_in_is_refused(tmp_path):
     assert lines[1] == "  padding changes what the network says of a text"
     assert re.fullmatch(r"  got       real tokens: tokens 5; the logits alone differ by \d+% of the largest", lines[2])
     assert lines[3].startswith("            first at mean  ")
-    assert lines[3].endswith("conf/model/encoder.yaml:19:3")
+    assert lines[3].endswith("conf/model/encoder.yaml:20:3")
     assert lines[4:] == [
         "  fix       in: {padding_mask: padding_mask} at that node, or a block that takes a mask; "
         "task.check_padding=false trains it all the same"
