@@ -79,7 +79,7 @@ class Layout:
         """What was decided, and how to overrule it."""
         options = [f"data.{option}=COLUMN" for option in self.options]
         if self.table.keys is None:
-            options.insert(0, f"data.header={str(not self.header).lower()}")
+            options[:0] = [f"data.header={str(not self.header).lower()}", "data.delimiter=NAME"]
         return f"{self}; to overrule: {', '.join(options)}"
 
     def cells(self) -> Iterator[tuple[int, list[str] | str]]:

@@ -154,16 +154,26 @@ class Labelled(HeldLabelled):
         label: the column of the labels; None: the one called label, class, category, target or sentiment, else the one
             with the fewest different values, each of which occurs again and again.
         header: whether the first row names the columns; "auto" looks at it, and a note says what was decided.
+        delimiter: comma, tab, semicolon or pipe; "auto" looks at the rows.
         options: those of `HeldLabelled`.
     """
 
-    def __init__(self, path: str, *, text: Given = None, label: Given = None, header: Header = "auto", **options: Any):
+    def __init__(
+        self,
+        path: str,
+        *,
+        text: Given = None,
+        label: Given = None,
+        header: Header = "auto",
+        delimiter: str = "auto",
+        **options: Any,
+    ):
         super().__init__(**options)
         self.path = Path(path).expanduser()
-        self.wanted, self.header = wanted_labelled(text, label), header
+        self.wanted, self.header, self.delimiter = wanted_labelled(text, label), header, delimiter
 
     def labelled(self) -> list[Row]:
-        rows, notes, layout = read_rows(self.path, self.wanted, self.header)
+        rows, notes, layout = read_rows(self.path, self.wanted, self.header, self.delimiter)
         self.decided = layout.note
         self.notes += [layout.note, *notes]
         self.column = layout.places[0] + 1 if layout.names is None else layout.names[layout.places[0]]

@@ -29,24 +29,27 @@ def read_text(path: Path) -> str:
         raise ArgumentError("path", f"{path} is not in {encoding.upper()[:6].rstrip('-')}", got=got, fix=fix) from error
 
 
-def read_table(path: Path, columns: int) -> Table:
+def read_table(path: Path, columns: int, delimiter: str = "auto") -> Table:
     """The table in a file; raises ArgumentError as `read_text` and `parse_table`."""
     check_suffix(path)
-    return parse_table(read_text(path), path, columns)
+    return parse_table(read_text(path), path, columns, delimiter)
 
 
-def read_rows(path: Path, wanted: list[Wanted], header: Header = "auto") -> tuple[list[list[str]], list[str], Layout]:
+def read_rows(
+    path: Path, wanted: list[Wanted], header: Header = "auto", delimiter: str = "auto"
+) -> tuple[list[list[str]], list[str], Layout]:
     """The columns that are wanted, row by row, notes on lines that were left out, and what was decided.
 
     Args:
         path: .tsv, .csv or .jsonl.
         wanted: the columns.
         header: whether the first row names the columns; "auto" looks at it.
+        delimiter: comma, tab, semicolon or pipe; "auto" looks at the rows.
 
     Raises:
         ArgumentError: a file that cannot be read or decoded, an unknown ending, a column that is not there, no rows.
     """
-    table = read_table(path, len(wanted))
+    table = read_table(path, len(wanted), delimiter)
     layout = find_layout(table, wanted, header)
     found: list[list[str]] = []
     bad = list(table.bad)

@@ -60,17 +60,21 @@ def check_suffix(path: Path) -> None:
         raise ArgumentError("path", f"{path} is no table of texts", got=got, fits=" ".join(TABLES))
 
 
-def parse_table(text: str, path: Path, columns: int) -> Table:
+def parse_table(text: str, path: Path, columns: int, delimiter: str = "auto") -> Table:
     """The table in a text.
 
     Args:
         text: the content of the file.
         path: its suffix says JSON or not, and the delimiter where the rows leave it open.
         columns: how many columns the reader needs.
+        delimiter: comma, tab, semicolon or pipe; "auto" looks at the rows.
 
     Raises:
-        ArgumentError: a NUL byte, an unclosed quote.
+        ArgumentError: a NUL byte, an unclosed quote, an unknown delimiter.
     """
+    marks = {"auto": None, **{name: mark for mark, name in DELIMITERS.items()}}
+    if delimiter not in marks:
+        raise ArgumentError("delimiter", "no such delimiter", got=repr(delimiter), fits=", ".join(marks))
     suffix = path.suffix.lower()
     if "\0" in text:
         got = f"line {count_breaks(text[: text.index(chr(0))]) + 1}"
@@ -78,7 +82,7 @@ def parse_table(text: str, path: Path, columns: int) -> Table:
     if suffix in JSON:
         return parse_objects(text, path)
     found = {mark: list(islice(split_rows(text, mark), SAMPLE)) for mark in DELIMITERS}
-    mark = choose_delimiter(found, OWN[suffix], columns)
+    mark = marks[delimiter] or choose_delimiter(found, OWN[suffix], columns)
     rows = list(split_rows(text, mark))
     if rows and mark != "\t" and any(count_breaks(cell or "") for cell in rows[-1][1]):
         check_last_quote(text, mark, path, rows[-1][0])

@@ -150,6 +150,7 @@ class Pairs(Translation):
             else the first with texts.
         target: the column of the translations.
         header: whether the first row names the columns; "auto" looks at it, and a note says what was decided.
+        delimiter: comma, tab, semicolon or pipe; "auto" looks at the rows.
         language: the language of the translations, for BLEU: zh, ja, ko have their own tokenizers.
         val: share of the pairs for validation.
         test: share of the pairs for the test.
@@ -163,6 +164,7 @@ class Pairs(Translation):
         source: Given = None,
         target: Given = None,
         header: Header = "auto",
+        delimiter: str = "auto",
         language: str | None = None,
         val: float = 0.1,
         test: float = 0.1,
@@ -171,11 +173,11 @@ class Pairs(Translation):
         super().__init__(**options)
         check_shares(val, test)
         self.path, self.languages = Path(path).expanduser(), (None, language)
-        self.wanted, self.header = wanted_pair(source, target), header
+        self.wanted, self.header, self.delimiter = wanted_pair(source, target), header, delimiter
         self.shares = {"val": val, "test": test}
 
     def pairs(self) -> dict[str, list[tuple[str, str]]]:
-        found, notes, layout = read_rows(self.path, self.wanted, self.header)
+        found, notes, layout = read_rows(self.path, self.wanted, self.header, self.delimiter)
         self.decided = layout.note
         self.notes += [layout.note, *notes]
         groups: dict[str, list[tuple[str, str]]] = {}

@@ -62,7 +62,8 @@ def test_the_films_of_everyone_just_train(tmp_path):
     assert data.kept()["column"] == "review"
     assert data.notes[0] == (
         "x.csv: comma-separated; line 1 is a header (it holds review and sentiment); "
-        "text: review, label: sentiment; to overrule: data.header=false, data.text=COLUMN, data.label=COLUMN"
+        "text: review, label: sentiment; to overrule: data.header=false, "
+        "data.delimiter=NAME, data.text=COLUMN, data.label=COLUMN"
     )
 
 
@@ -220,3 +221,14 @@ def test_a_reader_that_raises_costs_one_row(tmp_path):
     run = SimpleNamespace(reader=Broken(CHARACTERS, length=9), network=Fussy(), classes=["p", "q"])
     found = list(predict.answers(run, predict.items(run, ["a", "gone", "b"]), 1, 64))
     assert [item.error for item, _ in found] == [None, "[Errno 13] Permission denied", None]
+
+
+def test_the_delimiter_can_be_overruled(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("one, two; three|a\nfour, five; six|b\n", encoding="utf-8")
+    for name, mark in (("comma", ","), ("semicolon", ";"), ("pipe", "|")):
+        rows, _, _ = read_rows(path, wanted_pair(1, 2), False, name)
+        lines = path.read_text(encoding="utf-8").splitlines()
+        assert rows == [[cell.strip() for cell in line.split(mark)] for line in lines]
+    with pytest.raises(ArgumentError, match="no such delimiter"):
+        read_rows(path, wanted_pair(1, 2), False, "colon")
