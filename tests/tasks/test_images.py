@@ -130,7 +130,7 @@ def test_hidden_names_are_left_out_and_links_are_followed(tmp_path, capsys):
     assert data.classes == ["cat", "dog"]
     assert sum(data.sizes().values()) == 16
     assert data.notes == [
-        "4 of the files are left out: .thumbnails (hidden), cat/.ipynb_checkpoints (hidden), "
+        "5 of the files are left out: .thumbnails (hidden), cat/.ipynb_checkpoints (hidden), cat/Thumbs.db (no image), "
         "cat/gone (a link that leads nowhere), cat/more/round (links to a folder that is read already)"
     ]
     assert len(list(reader().items(str(tmp_path / "set")))) == 16
