@@ -127,7 +127,7 @@ def ended(error: BaseException, record: Any) -> int:
 
 def quote_what_hydra_cannot_read(arguments: Any) -> None:
     """A path with spaces, brackets or Chinese characters is a value like any other."""
-    from blocks.graph.compose import readable
+    from blocks.graph.overrides import readable
 
     quoted = {text: readable(text) for text in arguments.overrides}
     arguments.overrides = list(quoted.values())

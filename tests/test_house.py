@@ -73,7 +73,7 @@ LEARNING = [
     "onnxruntime",
 ]
 
-HYDRAS = ("compose", "loader", "sweep", "trust")
+HYDRAS = ("compose", "loader", "overrides", "sweep", "trust")
 ROOMS = {
     "a block": (
         [path for path in FAMILIES if path.stem not in FOUNDATION],

@@ -19,7 +19,7 @@ from blocks.graph.archive import read_archive
 from blocks.graph.assemble import Assembler
 from blocks.graph.claims import bind_parameters, finish
 from blocks.graph.compile import compile_network
-from blocks.graph.compose import Composed, compose, conf_folder, parse_changes, stated_facts
+from blocks.graph.compose import Composed, compose, conf_folder, stated_facts
 from blocks.graph.divide import Columns, Divided, divide
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, show
 from blocks.graph.expression import limited
@@ -30,6 +30,7 @@ from blocks.graph.linear import linear, quicken
 from blocks.graph.look import look
 from blocks.graph.module import Graph, locate, materialise
 from blocks.graph.node import MODEL_WORDS
+from blocks.graph.overrides import parse_changes
 from blocks.graph.prove import prove
 from blocks.graph.recompute import recompute, repeats
 from blocks.graph.room import Row, Wire

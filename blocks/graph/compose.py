@@ -14,7 +14,6 @@ from hydra import initialize_config_dir
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.default_element import ResultDefault
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
@@ -22,9 +21,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from blocks.files import kind_of, read_file
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, find_look_alike
-from blocks.graph.keys import explain_option, explain_word, mend_override, walk_keys
+from blocks.graph.keys import explain_option, explain_word, walk_keys
 from blocks.graph.loader import Loader, Remembering, parse_override
-from blocks.graph.origins import trap
+from blocks.graph.overrides import COMMAND_LINE, on_command_line, parse_overrides
 from blocks.graph.trust import FIX, WHY, distrust, environment, keep_unread, strangers, typed_words, unread_environment
 from blocks.yaml_rules import OF_HYDRA, Refused, check, conf_folder
 
@@ -101,7 +100,7 @@ def compose(
     strange = [readable(text) for text in adopted]
     overrides = [*strange, *(readable(text) for text in overrides)]
     with opened_hydra() as hydra:
-        good, problems = _parse(overrides)
+        good, problems = parse_overrides(overrides)
         problems += strangers(strange)
         if config_dir is not None:
             good.insert(0, f"hydra.searchpath=['file://{Path(config_dir).resolve()}']")
@@ -162,101 +161,10 @@ def opened_hydra() -> Iterator[GlobalHydra]:
         yield GlobalHydra.instance()
 
 
-def readable(override: str) -> str:
-    """An override as Hydra can read it: a path with spaces, brackets or Chinese characters comes into quotes."""
-    key, equals, value = override.partition("=")
-    if not equals or not value or value[0] in "[{'" or any(mark in value for mark in '"\\,'):
-        return override
-    try:
-        OverridesParser.create().parse_override(override)
-    except HydraException:
-        quoted = f'{key}="{value}"'
-        try:
-            OverridesParser.create().parse_override(quoted)
-        except HydraException:
-            return override
-        return quoted
-    return override
-
-
-def parse_changes(words: Sequence[str], section: str) -> dict[str, Any]:
-    """The values of words such as `path=FILE` or `data.path=FILE`, by key, read as `train.py` reads overrides.
-
-    Args:
-        words: of the command line.
-        section: the section of the configuration whose keys they set.
-
-    Raises:
-        ConfigError: every word that is no override, is a sweep, or is read otherwise by YAML files.
-    """
-    texts = [readable(text) for text in words]
-    good, problems = _parse(texts)
-    parsed = [parse_override(text) for text in good]
-    for override in parsed:
-        if override.is_delete() or "=" not in str(override.input_line):
-            fits = "path=FILE"
-            got = str(override.input_line)
-            problems.append(Problem(f"a change of {section} is KEY=VALUE", _line(got), fits=fits))
-    if problems:
-        raise ConfigError(problems)
-    changes: dict[str, Any] = {}
-    for override in parsed:
-        key = override.key_or_group.removeprefix(f"{section}.")
-        *parents, name = key.split(".")
-        place = changes
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[name] = plain_value(override)
-    return changes
-
-
-def plain_value(override: Override) -> Any:
-    """The value of an override as plain lists, dictionaries and texts."""
-    made = OmegaConf.create({"value": override.value()})
-    return OmegaConf.to_container(made)["value"]  # type: ignore[call-overload,index]
-
-
-def _parse(overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
-    good, problems = [], []
-    for text in overrides:
-        try:
-            parsed = parse_override(text)
-        except HydraException:
-            fits = "key=value, +key=value or ~key"
-            problems.append(Problem("this override cannot be read", _line(text), fits=fits, fix=mend_override(text)))
-            continue
-        if parsed.is_sweep_override():
-            problems.append(
-                Problem(
-                    "several values at once are a sweep",
-                    _line(text),
-                    fix="sweep with -m (--multirun); one list is key=[2,4]",
-                )
-            )
-            continue
-        value: Any = parsed.value()
-        plain = isinstance(value, str) and not parsed.is_delete() and "'" not in text and '"' not in text
-        caught = trap(value) if plain else None
-        if caught and value.lower() not in ("on", "off"):
-            problems.append(
-                Problem(caught[0].replace("YAML reads", "a file would read"), _line(text), got=value, fits=caught[1])
-            )
-            continue
-        good.append(text)
-    return good, problems
-
-
-COMMAND_LINE = "the command line"
-
-
 def _of_the_run(origin: Origin, strange: Sequence[str]) -> Origin:
     """The place of a value that a run folder asks for: not the command line."""
     text = str(origin.text).removeprefix(f"{COMMAND_LINE}: ")
     return Origin(text=f"the run folder: {text}") if origin.file is None and text in strange else origin
-
-
-def _line(override: str) -> str:
-    return f"{COMMAND_LINE}: {override}"
 
 
 YAML_FIXES = {
@@ -319,7 +227,7 @@ def _explain(error: Exception, overrides: list[str], config_name: str) -> tuple[
         )
         return Problem(
             f"{group or config_name} has no option {option!r}",
-            _line(culprit) if culprit else _in_chosen(overrides, option) or _in_defaults(text, option),
+            on_command_line(culprit) if culprit else _in_chosen(overrides, option) or _in_defaults(text, option),
             got=f"{group}={option}",
             fits=fits,
             fix="let the shell put it in: $NAME" if "${" in (culprit or "") else explain_option(group, option),
@@ -333,7 +241,9 @@ def _explain(error: Exception, overrides: list[str], config_name: str) -> tuple[
     named = re.search(r"[iI]n '([^']+)'", text)
     if "Config group override" in text and (culprit := _no_choice(overrides)):
         fix = "the name of one of its files, or a value by its path: group.key=value"
-        return Problem("a group is chosen by a name", _line(culprit), got=text.rpartition("Got ")[2], fix=fix), culprit
+        return Problem(
+            "a group is chosen by a name", on_command_line(culprit), got=text.rpartition("Got ")[2], fix=fix
+        ), culprit
     return Problem(
         text.splitlines()[0][:100],
         f"{named[1]}.yaml" if named else "the composed configuration",
@@ -401,7 +311,7 @@ def _bad_key(name: str, culprit: str | None, others: list[str], text: str, confi
         plain = OmegaConf.to_container(config, resolve=False)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError):
         known = []
-    where = _line(culprit) if culprit else _in_chosen(others, last)
+    where = on_command_line(culprit) if culprit else _in_chosen(others, last)
     group = "/" in name or "group" in text
     if (culprit or "").startswith("+") and last in known:
         return Problem(f"{name} is there already", where, fix=f"without the +: {(culprit or '').lstrip('+')}")
@@ -464,7 +374,7 @@ def _origins(
             problems.append(
                 Problem(
                     f"this changes nothing: nothing reads {path[0]!r}",
-                    _line(override.input_line or ""),
+                    on_command_line(override.input_line or ""),
                     fits=None if meant else did_you_mean(path[0], [name for name in known if name]),
                     fix=meant,
                 )
@@ -473,7 +383,7 @@ def _origins(
             origins,
             path,
             override.value() if not override.is_delete() else None,
-            Origin(text=_line(override.input_line or "")),
+            Origin(text=on_command_line(override.input_line or "")),
             replaced,
         )
     return origins, replaced, problems
