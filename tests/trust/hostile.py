@@ -3,6 +3,7 @@
 python -m tests.trust.hostile              all of them, in this process under an audit hook
 python -m tests.trust.hostile --processes  a sample of each family, each in a process of its own
 python -m tests.trust.hostile --bombs      how long each bomb is looked at before it is refused
+python -m tests.trust.hostile --costs      the time and the memory of each answer to what would never end
 """
 
 import contextlib
@@ -17,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from blocks.yaml_rules import check
-from tests.trust import corpus_run, corpus_unread, corpus_yaml
+from tests.trust import corpus_ends, corpus_run, corpus_unread, corpus_yaml, cost
 from tests.trust.case import SECRET, Case, play
 from tests.trust.watch import ROOT
 
@@ -25,7 +26,7 @@ SCRIPTS = {"train": [str(ROOT / "train.py")], "blocks": ["-m", "blocks"], "tasks
 
 
 def cases() -> Iterator[Case]:
-    """The whole corpus."""
+    """The whole corpus, but for what would never end, which `endless` has."""
     for family in (*corpus_yaml.FAMILIES, *corpus_run.FAMILIES, *corpus_unread.FAMILIES):
         yield from family()
 
@@ -73,12 +74,36 @@ def bombs() -> int:
     return int(max(times.values()) > 0.1)
 
 
+def endless() -> list[Case]:
+    """The cases whose answers are measured."""
+    return [case for family in (*corpus_ends.FAMILIES, *corpus_unread.FAMILIES) for case in family()]
+
+
+def costs(only: list[str]) -> int:
+    """Print what the slowest and the largest answers take; 1 if one is wrong, or takes too long or too much."""
+    cost.prepare()
+    chosen = [case for case in endless() if not only or case.family in only]
+    found = {}
+    for case in chosen:
+        each = found[str(case)] = cost.measure(case)
+        print(f"{case}: {each.seconds:.2f} s, {each.megabytes:.0f} MB", *each.faults, sep="\n  ", flush=True)
+    slowest = max(found, key=lambda name: found[name].seconds)
+    largest = max(found, key=lambda name: found[name].megabytes)
+    bad = sum(bool(each.faults) for each in found.values())
+    print(f"{len(found)} answers: {bad} with a fault")
+    print(f"slowest: {found[slowest].seconds:.2f} s of CPU ({slowest})")
+    print(f"largest: {found[largest].megabytes:.0f} MB ({largest})")
+    return int(bad > 0)
+
+
 def main() -> int:
     """Play all, print the figure; 1 if anything is wrong."""
     if "--bombs" in sys.argv:
         return bombs()
-    processes = "--processes" in sys.argv
     only = [word for word in sys.argv[1:] if not word.startswith("-")]
+    if "--costs" in sys.argv:
+        return costs(only)
+    processes = "--processes" in sys.argv
     chosen = [case for case in (sample(9) if processes else cases()) if not only or case.family in only]
     bad, counts, start = 0, dict[str, int](), time.monotonic()
     for case in chosen:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.trust import hostile
+from tests.trust import cost, hostile
 from tests.trust.case import Case, play
 from tests.trust.corpus_yaml import GLOBAL
 
@@ -99,3 +99,21 @@ def test_python_m_imports_nothing_from_where_the_user_stands(tmp_path):
 @pytest.mark.slow
 def test_no_bomb_is_looked_at_for_long(capsys):
     assert hostile.bombs() == 0
+
+
+def test_no_answer_takes_long_or_much_memory():
+    cost.prepare()
+    found = {str(case): cost.measure(case) for case in hostile.endless()[::40]}
+    assert {name: each.faults for name, each in found.items() if each.faults} == {}
+    assert all(each.seconds > 0 for each in found.values())
+
+
+def test_a_cost_is_noted(monkeypatch):
+    """What is measured is not nothing: the same answer is at fault where less is allowed."""
+    monkeypatch.setattr(cost, "SECONDS", 0)
+    assert any("takes" in fault for fault in cost.measure(hostile.endless()[0]).faults)
+
+
+@pytest.mark.slow
+def test_no_answer_of_all_takes_long_or_much_memory():
+    assert hostile.costs([]) == 0
