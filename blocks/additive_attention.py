@@ -66,7 +66,7 @@ class AdditiveAttention(nn.Module):
         self,
         x: Float[Tensor, "batch *tokens dim"],
         context: Float[Tensor, "batch *context_tokens context_dim"],
-        padding_mask: Bool[Tensor, "batch *context_tokens"] | None = None,
+        padding_mask: Bool[Tensor, " batch *context_tokens"] | None = None,
         mask: Mask | None = None,
     ) -> (
         Float[Tensor, "batch *tokens context_dim"]

@@ -143,7 +143,7 @@ class SelfAttention(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch *tokens dim"],
-        padding_mask: Bool[Tensor, "batch *tokens"] | None = None,
+        padding_mask: Bool[Tensor, " batch *tokens"] | None = None,
         mask: Mask | None = None,
     ) -> (
         Float[Tensor, "batch *tokens dim"]
@@ -270,7 +270,7 @@ class CrossAttention(nn.Module):
         self,
         x: Float[Tensor, "batch *tokens dim"],
         context: Float[Tensor, "batch *context_tokens context_dim"],
-        padding_mask: Bool[Tensor, "batch *context_tokens"] | None = None,
+        padding_mask: Bool[Tensor, " batch *context_tokens"] | None = None,
         mask: Mask | None = None,
     ) -> (
         Float[Tensor, "batch *tokens dim"]
@@ -368,7 +368,7 @@ class LinearAttention(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch *tokens dim"],
-        padding_mask: Bool[Tensor, "batch *tokens"] | None = None,
+        padding_mask: Bool[Tensor, " batch *tokens"] | None = None,
         mask: Mask | None = None,
     ) -> (
         Float[Tensor, "batch *tokens dim"]

@@ -18,7 +18,7 @@ def causal_mask(queries: int, keys: int, device: torch.device) -> Bool[Tensor, "
     return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
 
 
-def key_mask(padding_mask: Bool[Tensor, "batch *tokens"]) -> Bool[Tensor, "batch 1 1 keys"]:
+def key_mask(padding_mask: Bool[Tensor, " batch *tokens"]) -> Bool[Tensor, "batch 1 1 keys"]:
     """The padding mask as a mask of scores."""
     if padding_mask.dtype != torch.bool:
         raise BlockError(

@@ -105,7 +105,7 @@ class MixtureOfExperts(nn.Module):
         return {**self.__dict__, "auxiliary_loss": None}
 
     def forward(
-        self, x: Float[Tensor, "batch *tokens dim"], padding_mask: Bool[Tensor, "batch *tokens"] | None = None
+        self, x: Float[Tensor, "batch *tokens dim"], padding_mask: Bool[Tensor, " batch *tokens"] | None = None
     ) -> Float[Tensor, "batch *tokens dim"]:
         shape = x.shape
         x = x.reshape(-1, shape[-1])

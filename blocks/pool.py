@@ -66,7 +66,7 @@ class MeanTokens(nn.Module):
         self.skip = skip
 
     def forward(
-        self, x: Float[Tensor, "batch *tokens dim"], padding_mask: Bool[Tensor, "batch *tokens"] | None = None
+        self, x: Float[Tensor, "batch *tokens dim"], padding_mask: Bool[Tensor, " batch *tokens"] | None = None
     ) -> Float[Tensor, "batch dim"]:
         x, real = _row_of_tokens(x, padding_mask, self.skip)
         if real is None:
@@ -97,7 +97,7 @@ class MaxTokens(nn.Module):
         self.skip = skip
 
     def forward(
-        self, x: Float[Tensor, "batch *tokens dim"], padding_mask: Bool[Tensor, "batch *tokens"] | None = None
+        self, x: Float[Tensor, "batch *tokens dim"], padding_mask: Bool[Tensor, " batch *tokens"] | None = None
     ) -> Float[Tensor, "batch dim"]:
         x, real = _row_of_tokens(x, padding_mask, self.skip)
         if real is None:
