@@ -482,7 +482,8 @@ def best_checkpoint(trainer: pl.Trainer) -> tuple[str | None, int | None]:
         if best:
             if not Path(best).is_file():
                 raise OSError(f"the checkpoint {best} could not be written")
-            return best, torch.load(best, weights_only=True, mmap=True)["epoch"] + 1
+            epoch = getattr(callback, "best_epoch", None)  # Lightning's own keeps it in the file alone
+            return best, epoch or torch.load(best, weights_only=True)["epoch"] + 1
     return None, None
 
 
