@@ -46,6 +46,7 @@ class Arrays(HeldImages):
         }
         self._name_classes(pairs)
         numbers = {name: self._number(name, image, label) for name, (image, label) in pairs.items()}
+        check_classes(self.classes, len(pairs["train"][1]), "image")
         parts = self._completed(self._on_one_scale(numbers))
         sizes = {name: len(label) for name, (_, label) in parts.items()}
         check_parts(sizes, {"val": self.val, "test": self.test}, self.classes, "image")
@@ -74,7 +75,6 @@ class Arrays(HeldImages):
             got = f"labels of type {self.values.dtype}"
             raise ArgumentError("path", f"{self.path}: labels must be whole numbers, one for each image", got=got)
         self.classes = [str(value) for value in self.values]
-        check_classes(self.classes, len(pairs["train"][1]), "image")
 
     def _number(self, name: str, image: Tensor, label: np.ndarray) -> tuple[Tensor, Tensor]:
         if len(image) != len(label):

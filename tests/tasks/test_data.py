@@ -12,7 +12,7 @@ from tasks.data.digits import Digits
 from tasks.data.images import Images, middle
 from tasks.data.order import Order, generator
 from tasks.data.split import split
-from tasks.errors import ArgumentError
+from tasks.errors import ArgumentError, SampleError
 
 H, W = 5, 7
 
@@ -352,7 +352,7 @@ def test_a_broken_image_that_was_not_looked_for_stops_the_run_by_name(tmp_path):
     (tmp_path / "cat" / "00.png").write_bytes(b"no image")
     data = Images(str(tmp_path), size=6, workers=0, check=False, batch_size=1)
     data.read()
-    with pytest.raises(ArgumentError, match=r"cat/00.png cannot be read: cannot identify image file"):
+    with pytest.raises(SampleError, match=r"cat/00.png cannot be read: cannot identify image file"):
         [list(loader) for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader())]
 
 
@@ -360,7 +360,8 @@ def test_a_folder_without_images_is_told(tmp_path):
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "notes.txt").write_text("meow")
     assert told(Images(str(tmp_path))) == (
-        f"no images in {tmp_path}; got it holds cat; fits: {tmp_path.name}/CLASS/IMAGE with one of "
+        f"no images in {tmp_path}; got it holds cat; left out: cat/notes.txt (no image); "
+        f"fits: {tmp_path.name}/CLASS/IMAGE with one of "
         ".bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp"
     )
 
@@ -383,6 +384,8 @@ def test_grey_transparent_and_wide_images_become_what_is_asked(tmp_path):
     (tmp_path / "a").mkdir()
     Image.new("RGBA", (9, 5), (0, 0, 0, 0)).save(tmp_path / "a" / "clear.png")
     Image.new("L", (5, 9), 0).save(tmp_path / "a" / "grey.png")
+    (tmp_path / "b").mkdir()
+    Image.new("L", (5, 9), 9).save(tmp_path / "b" / "other.png")
     data = Images(str(tmp_path), size=4, channels=1, val=0.0, test=0.5)
     data.read()
     pictures = [data.picture(part, 0) for part in ("train", "test")]

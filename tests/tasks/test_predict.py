@@ -133,7 +133,7 @@ def test_bad_input_is_told_by_name_and_keeps_its_row(pictures, monkeypatch, caps
     assert [row["error"] for row in found] == [
         "an empty name",
         "an empty file",
-        "cannot be read: cannot identify image file 'broken.jpg'",
+        "cannot be read: cannot identify image file broken.jpg",
         f"no kind of image file: .doc; fits: {kinds}",
         "the images are 1 × 9 × 9, the network takes 1 × 8 × 8",
         "values from 255 to 255; fits: bytes, or numbers from 0 to 1, as in training",
