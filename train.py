@@ -272,7 +272,7 @@ def check_sweep(arguments: Any) -> None:
 
 def main() -> None:
     """Run, and leave with 0, 2 for a mistake in the configuration, 1 for a crash, 128 + n after signal n."""
-    from blocks.graph import spare_streams
+    from blocks.streams import spare_streams
     from tasks import folder
     from tasks.parent import die_with_parent
 
@@ -284,7 +284,7 @@ def main() -> None:
         asks = (arguments.help, arguments.hydra_help, arguments.cfg, arguments.info, arguments.shell_completion)
         refuse_pickles(arguments)
         if any(asks):
-            from blocks.graph.trust import unread_environment
+            from blocks.environment import unread_environment
 
             with unread_environment():
                 enter()

@@ -74,7 +74,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     elif rest:  # overrides behind an option
         setattr(chosen, words, [*getattr(chosen, words), *rest])
-    from blocks.graph import ConfigError, spare_streams
+    from blocks.graph import ConfigError
+    from blocks.streams import spare_streams
 
     spare_streams()
     try:

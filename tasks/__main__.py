@@ -135,7 +135,8 @@ def parsed() -> argparse.Namespace:
 
 def main() -> int:
     """Answer; 0 if all is well, 1 where some item was bad, 2 for a mistake on the command line, 130 after Ctrl-C."""
-    from blocks.graph import ConfigError, spare_streams
+    from blocks.graph import ConfigError
+    from blocks.streams import spare_streams
     from tasks import secrets
     from tasks.errors import ArgumentError, SampleError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from blocks.graph import ConfigError, Problem, show, stays_inside
-from blocks.graph.trust import ENVIRONMENT
+from blocks.yaml_rules import ENVIRONMENT
 
 WRITING = ("callbacks", "logger", "trainer")
 PLACES = ("dirpath", "folder", "save_dir", "dir")  # arguments that name a place inside the run folder

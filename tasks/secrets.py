@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from blocks.graph.trust import ENVIRONMENT
+from blocks.yaml_rules import ENVIRONMENT
 from tasks.errors import ArgumentError
 
 HIDDEN = "***"

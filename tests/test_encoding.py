@@ -14,7 +14,7 @@ import torch
 import yaml
 from PIL import Image
 
-from blocks.graph import spare_streams
+from blocks.streams import spare_streams
 from tasks import folder, page
 from tasks.data.images import Images
 from tasks.data.module import read_kept

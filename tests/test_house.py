@@ -51,9 +51,11 @@ FAMILIES = [path for path in sorted((ROOT / "blocks").glob("*.py")) if path.stem
 FOUNDATION = (
     "catalog",
     "division",
+    "environment",
     "errors",
     "files",
     "memory",
+    "streams",
     "yaml_rules",
 )  # what blocks and the assembler both stand on
 CONCRETE = [f"blocks.{path.stem}" for path in FAMILIES if path.stem not in FOUNDATION]
@@ -82,7 +84,7 @@ ROOMS = {
     ),
     "the foundation": (
         [path for path in FAMILIES if path.stem in FOUNDATION],
-        [*PLAIN, "yaml", "blocks"],
+        [*PLAIN, "yaml", "omegaconf", "blocks"],
         [*CONCRETE, "blocks.graph"],
     ),
     "the assembler": (
@@ -97,12 +99,12 @@ ROOMS = {
     ),
     "questions": (
         [ROOT / "blocks/__main__.py", *python_files("blocks/commands")],
-        [*PLAIN, "blocks.catalog", "blocks.errors", "blocks.graph", "blocks.commands", "tasks.facts"],
+        [*PLAIN, "blocks.catalog", "blocks.errors", "blocks.graph", "blocks.commands", "blocks.streams", "tasks.facts"],
         CONCRETE,
     ),
     "a task": (
         [path for path in python_files("tasks") if path.parent.name != "data"],
-        [*PLAIN, *LEARNING, "tasks", "blocks.files", "blocks.graph"],
+        [*PLAIN, *LEARNING, "tasks", "blocks.files", "blocks.graph", "blocks.streams", "blocks.yaml_rules"],
         [],
     ),
     "data": (

@@ -36,7 +36,6 @@ from blocks.graph.recompute import recompute, repeats
 from blocks.graph.room import Row, Wire
 from blocks.graph.step import Stepper
 from blocks.graph.steps import STEPS
-from blocks.graph.streams import spare_streams
 from blocks.graph.trust import stays_inside
 from blocks.graph.tune import fine_tune, freeze, learning_rates
 from blocks.graph.weights import Report, load_weights, save_weights
@@ -299,7 +298,6 @@ __all__ = [
     "recompute",
     "repeats",
     "save_weights",
-    "spare_streams",
     "split_head",
     "stays_inside",
 ]

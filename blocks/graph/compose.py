@@ -19,12 +19,13 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from blocks.environment import unread_environment
 from blocks.files import kind_of, read_file
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, find_look_alike
 from blocks.graph.keys import explain_option, explain_word, walk_keys
 from blocks.graph.loader import Loader, Remembering, parse_override
 from blocks.graph.overrides import COMMAND_LINE, on_command_line, parse_overrides, readable
-from blocks.graph.trust import FIX, WHY, distrust, environment, keep_unread, strangers, typed_words, unread_environment
+from blocks.graph.trust import FIX, WHY, distrust, environment, keep_unread, strangers, typed_words
 from blocks.yaml_rules import OF_HYDRA, Refused, check, conf_folder
 
 

@@ -13,6 +13,10 @@ DEEPEST = 100  # names that lead on to other names; the longest chain of `conf/m
 FOLLOWED = 10  # steps that it takes to follow a name
 
 
+class SharedCounterError(ExpressionError):
+    """A counter was asked for its index where all repeats are one module."""
+
+
 @dataclass(frozen=True)
 class Counter:
     """Where a repeat stands: `layer.index`, `layer.count`, `layer.fraction`."""
@@ -24,7 +28,7 @@ class Counter:
     def attribute(self, name: str, attribute: str) -> Any:
         if self.shared and attribute in ("index", "fraction"):
             problem = f"{name}.{attribute} differs from repeat to repeat, and `share: true` makes all one module"
-            raise ExpressionError(problem, f"{name}.count", "leave `share: true` out, or the counter")
+            raise SharedCounterError(problem, f"{name}.count", "leave `share: true` out, or the counter")
         count = self.total()
         values = {"index": self.index, "count": count, "fraction": self.index / (count - 1) if count > 1 else 0.0}
         return member(values, name, attribute)
@@ -107,6 +111,14 @@ class Scope:
         known = [*self.counters, *self.node_names(), "data", "params"]
         raise ExpressionError(f"no node or counter {name!r} in scope here", did_you_mean(name, known))
 
+    def at_repeat(self, end: int) -> "Scope":
+        """The same names in the first repeat (0) or the last (-1) of those that are one module."""
+        counters = {
+            name: replace(counter, index=range(counter.total())[end], shared=False) if counter.shared else counter
+            for name, counter in self.counters.items()
+        }
+        return replace(self, counters=counters)
+
     def declares(self, name: str) -> bool:
         """Whether a text (not a number) may be a reference: only names that some YAML declares count."""
         return any(name in names for names in (self.arguments, self.lexical, self.params))
@@ -146,7 +158,13 @@ def number(text: Text) -> Any:
         return raw
     if raw.isidentifier() and not _reachable(text.scope, raw):
         return raw
-    return evaluate(raw, text.scope)
+    try:
+        return evaluate(raw, text.scope)
+    except SharedCounterError:
+        first, last = (evaluate(raw, text.scope.at_repeat(end)) for end in (0, -1))
+        if first != last:
+            raise
+        return first  # `drop_path * layer.fraction` without dropped paths
 
 
 def _must_end(name: str, followed: int) -> None:

@@ -5,14 +5,11 @@ The syntax of each file is checked before (`blocks.yaml_rules`); this is about w
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any
 
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.resolvers import oc
 
 from blocks.graph.errors import Origin, Problem, show
 from blocks.yaml_rules import (
@@ -124,26 +121,6 @@ def environment(config: DictConfig, origins: Origins, problems: list[Problem]) -
         elif rest != text:
             reads.add(path)
     return frozenset(reads)
-
-
-_UNREAD: ContextVar[bool] = ContextVar("unread", default=False)
-
-
-@contextmanager
-def unread_environment() -> Iterator[None]:
-    """Let `${oc.env:NAME}` come to `$NAME` while files are composed: who wrote them is looked at only after."""
-    token = _UNREAD.set(True)
-    try:
-        yield
-    finally:
-        _UNREAD.reset(token)
-
-
-def _read_environment(name: str, *default: Any) -> Any:
-    return f"${name}" if _UNREAD.get() else oc.env(name, *default)
-
-
-OmegaConf.register_new_resolver("oc.env", _read_environment, replace=True)
 
 
 def keep_unread(config: DictConfig) -> DictConfig:
