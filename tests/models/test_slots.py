@@ -36,10 +36,16 @@ ROWS = ("vit", "gpt", "bert", "transformer")
 GRID = "x has 4 axes (batch, height, width, dim)"
 ROW = "x has 3 axes (batch, tokens, dim)"
 IMAGE = "x is (batch, channels, height, width), and (batch, height, width, dim) came"
+MASKED = {"gpt": "prenorm", "bert": "postnorm", "transformer": "prenorm"}  # their residual hands on a padding mask
 SAYS = {
     **{(model, "attention", "window"): f"WindowAttention: {GRID}" for model in ROWS},
     **{(model, "attention", "window_unshifted"): f"WindowAttention: {GRID}" for model in ROWS},
     **{(model, "attention", "inner_patch"): f"InnerPatchAttention: {GRID}" for model in ROWS},
+    **{
+        (model, "attention", option): f"residual: {residual} has no input 'padding_mask'"
+        for model, residual in MASKED.items()
+        for option in ("window", "window_unshifted", "inner_patch")
+    },
     **{(model, "position", "learned_2d"): f"LearnedPosition2d: {GRID}" for model in ROWS},
     **{(model, "norm", "batchnorm"): "BatchNorm2d: x has 4 axes (batch, channels, height, width)" for model in ROWS},
     **{(model, "mlp", "conv"): "Rearrange: the input does not match the pattern" for model in ROWS},
