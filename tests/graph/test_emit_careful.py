@@ -17,11 +17,11 @@ FACTS = {"classes": 10, "vocab": 53, "tokens": {"tokens": 7, "dtype": "int", "vo
 # has at most.
 MODELS = {
     "vit_b16": ((10, 17), ["depth=12"], 1.2),
-    "swin_t": ((10, 16), [], 1.2),
+    "swin_t": ((10, 16), [], 1.6),
     "resnet50": ((10,), [], 1.2),
     "lstm_language": ((53,), [], 1.2),
     "gpt2": ((2,), ["depth=2"], 1.2),
-    "transformer_base": ((1,), ["depth=1"], 1.2),
+    "transformer_base": ((1,), ["depth=1"], 1.4),
 }
 
 
