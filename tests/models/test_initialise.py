@@ -143,6 +143,7 @@ def bound(inputs, outputs):
 
 @pytest.mark.parametrize("name", ["vit", "swin", "cat", "bert", "transformer", "encoder", "answer"])
 def test_small_models_start_by_their_widths(name):
+    torch.manual_seed(0)
     net = build(name, [], QUESTIONS if name == "answer" else {**FACTS, **TEXT})
     matrices = {
         path: value for path, value in net.named_parameters() if path.endswith(("qkv.weight", "project.weight"))
