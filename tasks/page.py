@@ -29,9 +29,9 @@ header { display: flex; flex-wrap: wrap; gap: 12px 40px; align-items: end; justi
 .facts div { display: flex; flex-direction: column; }
 dl.pairs { display: grid; grid-template-columns: max-content 1fr; gap: 4px 20px; margin: 16px 0 0; }
 dd { margin: 0; overflow-wrap: anywhere; }
-.wide { overflow-x: auto; }
+.wide, .fit { overflow-x: auto; }
 .wide svg { display: block; max-width: none; }
-.fit svg { display: block; max-width: 100%; height: auto; }
+.fit svg { display: block; max-width: max(100%, 900px); height: auto; }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: 4px 24px 4px 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
 td.number, th.number { text-align: right; }

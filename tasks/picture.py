@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from blocks.graph import Problem
-from tasks import chart, config, folder, hints, sweep
+from tasks import config, folder, hints, matrices, plots, sweep
 
 NAME = "sweep.svg"
 
@@ -175,63 +175,78 @@ class Table:
 
 
 def draw(wanted: Picture, rows: Sequence[Row], place: Path) -> str:
-    """The picture as SVG; of a sweep without a finished run, the words that say so."""
+    """The picture as SVG; where no run has a measure, the words that say so."""
     table = Table(rows, place, wanted.names)
     title = wanted.title or ""
     measures = [wanted.value] if wanted.kind == "heat" else listed(wanted.y)
-    missing = [name for name in measures if not any(name in row for row in table.rows)]
+    missing = [str(name) for name in measures if not any(name in row for row in table.rows)]
     if missing:
-        found = ", ".join(dict.fromkeys(name for row in table.rows for name in row if sweep.is_measure(name)))
-        told = f"no run has {', '.join(map(str, missing))}" + (f"; they have {found}" if found else ": none finished")
-        return chart.picture([([chart.text(20, 60, told)], 60 + chart.LETTER * len(told))], title)
+        known = dict.fromkeys(name for row in table.rows for name in row if sweep.is_measure(name))
+        found = f"; they have {', '.join(known)}" if known else ": none finished"
+        return plots.draw_panels([], f"{title} no run has {', '.join(missing)}{found}".strip())
     if wanted.kind == "heat":
-        return chart.picture([heat(wanted, table)], title)
-    panels, legend = [], list(dict.fromkeys(table.label(row, wanted.series) for row in table.rows))
-    for measure in measures:
-        panels.append(panel(wanted, table, str(measure)))
-    return chart.picture(panels, title, legend if wanted.kind == "bars" and len(legend) > 1 else ())
+        return draw_heat(wanted, table)
+    labels = list(dict.fromkeys(table.label(row, wanted.series) for row in table.rows))
+    legend = labels if wanted.kind == "bars" and len(labels) > 1 else ()
+    return plots.draw_panels([panel(wanted, table, str(name)) for name in measures], title, legend)
 
 
-def panel(wanted: Picture, table: Table, measure: str) -> tuple[list[str], float]:
+def panel(wanted: Picture, table: Table, measure: str) -> plots.Panel:
     """The axes of one measure."""
-    places = {id(row): table.across(row, wanted.x) for row in table.rows}
-    named = wanted.kind == "bars" or any(isinstance(x, str) for x in places.values())
-    categories = list(dict.fromkeys(table.label(row, wanted.x) for row in table.rows)) if named else []
+    places = [table.across(row, wanted.x) for row in table.rows]
+    measured = sweep.is_measure(str(wanted.x))
+    categories: list[str] = []
+    if wanted.kind == "bars" or any(isinstance(x, str) for x in places):
+        places = [table.label(row, wanted.x) for row in table.rows]
+        categories = list(dict.fromkeys(map(str, places)))
     found: dict[str, dict[Any, list[tuple[float, float]]]] = {}
-    for row in table.rows:
+    for row, x in zip(table.rows, places, strict=True):
         if measure in row:
-            x = float(categories.index(table.label(row, wanted.x))) if named else float(places[id(row)])
-            # where x is measured, runs that differ in their seed alone are one point, wherever it puts each of them
-            key = settings_without_seed(row) if sweep.is_measure(str(wanted.x)) else x
+            at = float(categories.index(str(x))) if categories else float(x)
+            # where x is measured, runs that differ in their seed alone are one point
+            key = settings_without_seed(row) if measured else at
             line = found.setdefault(table.label(row, wanted.series), {})
-            line.setdefault(key, []).append((x, float(row[measure])))
-    series = {name: sorted(map(point, line.values()), key=lambda p: p.x) for name, line in found.items()}
-    words: dict[str, Any] = {"log": wanted.log, "categories": categories, "marks": wanted.marks}
-    title, height = table.title(wanted.x), table.title(measure)
-    if wanted.kind == "bars":
-        return chart.bars(series, title, height, **words)
-    return chart.lines(series, title, height, measured=sweep.is_measure(str(wanted.x)), **words)
+            line.setdefault(key, []).append((at, float(row[measure])))
+    series = {name: sorted(map(mean_of, line.values()), key=lambda point: point.x) for name, line in found.items()}
+    ticks = {float(number): name for number, name in enumerate(categories)}
+    values = {point.x for line in series.values() for point in line}
+    if not categories and not measured and len(values) <= 9:
+        ticks = {value: f"{value:g}" for value in values}
+    widths = [max(14 * len(series) + 12, 10 + plots.text_width(name)) for name in categories]
+    return plots.Panel(
+        kind=wanted.kind,
+        series=series,
+        x=table.title(wanted.x),
+        y=table.title(measure),
+        log=wanted.log,
+        marks=wanted.marks,
+        ticks=ticks,
+        ends=list(series) if len(series) > 1 else [],
+        wide=max([plots.WIDE, *(len(widths) * wide for wide in widths if wanted.kind == "bars")]),
+    )
 
 
 def settings_without_seed(row: Row) -> tuple[str, ...]:
     return tuple(text for text in row["overrides"] if text.partition("=")[0] != "seed")
 
 
-def point(runs: Sequence[tuple[float, float]]) -> chart.Point:
+def mean_of(runs: Sequence[tuple[float, float]]) -> plots.Point:
     """One point of several runs."""
-    heights = [y for _, y in runs]
-    return chart.Point(
-        statistics.fmean(x for x, _ in runs), statistics.fmean(heights), min(heights), max(heights), len(runs)
-    )
+    x, heights = statistics.fmean(x for x, _ in runs), [y for _, y in runs]
+    if len(runs) == 1:
+        return plots.Point(x, heights[0])
+    return plots.Point(x, statistics.fmean(heights), min(heights), max(heights))
 
 
-def heat(wanted: Picture, table: Table) -> tuple[list[str], float]:
+def draw_heat(wanted: Picture, table: Table) -> str:
     """The cells: the mean over what is not on an axis."""
     cells: dict[tuple[str, str], list[float]] = {}
     measure = str(wanted.value)
     for row in table.rows:
         if measure in row:
-            cells.setdefault((table.label(row, wanted.x), table.label(row, wanted.y)), []).append(float(row[measure]))
-    columns, downs = (list(dict.fromkeys(key[part] for key in cells)) for part in (0, 1))
-    means = {(x, y): statistics.fmean(cells[x, y]) if (x, y) in cells else math.nan for y in downs for x in columns}
-    return chart.heat(means, table.title(wanted.x), table.title(wanted.y), table.title(measure))
+            key = (table.label(row, wanted.x), table.label(row, wanted.y))
+            cells.setdefault(key, []).append(float(row[measure]))
+    columns, downs = (dict.fromkeys(key[part] for key in cells) for part in (0, 1))
+    means = {(x, y): statistics.fmean(cells.get((x, y), [math.nan])) for y in downs for x in columns}
+    title = ": ".join(filter(None, (wanted.title, table.title(measure))))
+    return matrices.draw_heat(means, table.title(wanted.x), table.title(wanted.y), title)

@@ -12,7 +12,7 @@ from blocks.graph import Plan, plan
 from blocks.graph.draw import svg
 from blocks.graph.explain import describe, lines
 from blocks.graph.room import Row
-from tasks import draw, inside, nodes, page, report_nodes, secrets
+from tasks import inside, nodes, page, plots, report_nodes, secrets
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ def write(place: Path, composed: Any, record: dict[str, Any], data: Any, task: A
 
     The page is whole before anybody looks inside the network, and is written again with what was seen there.
     """
-    curves = draw.curves(read_metrics(place / "metrics.csv"), record.get("best epoch"))
+    curves = plots.draw_curves(read_metrics(place / "metrics.csv"), record.get("best epoch"))
     (place / "curves.svg").write_text(curves, encoding="utf-8")
     planned = plan(composed, record["facts"])
     kept = yaml.safe_dump(secrets.hidden(composed.config), sort_keys=False, allow_unicode=True)

@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from tasks import draw, page
+from tasks import matrices, page
 
 MISTAKES = 12  # on the page
 SHARES = 20  # with more classes the predictions list no share for each
@@ -14,7 +14,7 @@ def sections(
     place: Path, data: Any, counts: list[list[int]], index: Any, label: Any, share: Any
 ) -> list[tuple[str, str]]:
     """Write confusion.svg and predictions.csv into the run folder; the sections of the report."""
-    matrix = draw.confusion(counts, data.classes)
+    matrix = matrices.draw_confusion(counts, data.classes)
     (place / "confusion.svg").write_text(matrix, encoding="utf-8", errors="backslashreplace")
     write_predictions(place / "predictions.csv", index, label, share, data)
     return [

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from blocks.graph.look import Attention, activations, attentions
-from tasks import draw_inside, page
+from tasks import overlays, page
 from tasks.sample import HEADS, LAYERS, Sample, evenly, without_common_end
 
 MAPPED, STAGES, CHANNELS = 3, 6, 9  # the most images, stages and channels of feature maps
@@ -36,7 +36,7 @@ def over_images(network: nn.Module, samples: Sequence[Sample]) -> list[Section]:
     parts = [f'<p class="soft">{about} Who looks: {escape(told)}.</p>']
     for sample, found in zip(samples, seen, strict=True):
         parts.append(f"<h3>{escape(sample.title)}</h3>")
-        figures = [page.figure(draw_inside.plain(sample.image), "input")]
+        figures = [page.figure(overlays.plain(sample.image), "input")]
         for path in chosen:
             _, heads = spread(found[path], size)  # type: ignore[misc]
             figures.append(over(sample, heads.mean(0), short[path]))
@@ -49,7 +49,7 @@ def over_images(network: nn.Module, samples: Sequence[Sample]) -> list[Section]:
 def over(sample: Sample, weights: Tensor, words: str, mark: tuple[int, int] | None = None) -> str:
     """One attention over its image, with how far its largest weight is above the average."""
     above = float(weights.max() / weights.mean()) if weights.any() else 0.0
-    return page.figure(draw_inside.overlay(sample.image, weights.numpy(), mark), f"{breakable(words)}, {above:.1f}×")
+    return page.figure(overlays.overlay(sample.image, weights.numpy(), mark), f"{breakable(words)}, {above:.1f}×")
 
 
 def spread(found: Attention, size: tuple[int, ...]) -> tuple[str, Tensor] | None:
@@ -130,7 +130,7 @@ def feature_maps(
 def stage(path: str, maps: Tensor, samples: Sequence[Sample]) -> str:
     """The strongest channels of one node."""
     strongest = maps.abs().mean((0, 2, 3)).argsort(descending=True)[:CHANNELS].tolist()
-    picture = draw_inside.tiles([sample.image for sample in samples], maps[:, strongest].numpy())
+    picture = overlays.tiles([sample.image for sample in samples], maps[:, strongest].numpy())
     high, wide = maps.shape[2:]
     words = f"{path}: channels {', '.join(map(str, strongest))} of {maps.shape[1]}, {high} × {wide}"
     return page.sheet(picture, words)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks import draw_inside, nodes, page
+from tasks import matrices, nodes, page
 
 
 def sections(place: Path) -> list[tuple[str, str]]:
@@ -20,7 +20,7 @@ def sections(place: Path) -> list[tuple[str, str]]:
         for row in rows:
             if row[column]:
                 values[names.index(row["node"]), steps.index(int(row["step"]))] = float(row[column])
-        pictures.append(draw_inside.over_training(names, steps, values, title, f"{title} of each node over training"))
+        pictures.append(matrices.draw_over_training(names, steps, values, title, f"{title} of each node over training"))
         (place / f"{column}s.svg").write_text(pictures[-1], encoding="utf-8")
     words = (
         '<p class="soft">The norm of the gradients before clipping, and how far one step moves the weights as a share '

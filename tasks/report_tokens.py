@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from blocks.graph.look import Attention, attentions
-from tasks import draw_inside, page
+from tasks import matrices, page
 from tasks.sample import HEADS, LAYERS, Sample, evenly, without_common_end
 
 Section = tuple[str, str]
@@ -81,7 +81,7 @@ def matrix(sample: Sample, found: Attention, title: str, which: slice = slice(No
     )
     if not found.cross and sample.rows is not None and sample.said is not None:
         rows = sample.said
-    return draw_inside.attention(
+    return matrices.draw_attention(
         weights[list(down)][:, list(across)].numpy(), named(rows, down), named(columns, across), title
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tasks import draw, page
+from tasks import overlays, page
 from tasks.data import augment
 from tasks.data.image_reader import ImageReader
 from tasks.data.module import READER, DataModule, read_kept
@@ -142,7 +142,7 @@ class HeldImages(DataModule):
         return as_share(self.parts[part]["image"][index]).clamp(0, 1)
 
     def show(self, part: str, index: int, words: str) -> str:
-        return page.figure(draw.png(draw.thumbnail(self.picture(part, index))), words)
+        return page.figure(overlays.png(overlays.thumbnail(self.picture(part, index))), words)
 
     def restore(self, place: Path) -> None:
         super().restore(place)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from tasks import draw, page
+from tasks import overlays, page
 from tasks.data import files
 from tasks.data.image_reader import ImageReader
 from tasks.data.module import DataModule
@@ -170,7 +170,7 @@ class Images(DataModule):
         return as_tensor(image, self.channels)
 
     def show(self, part: str, index: int, words: str) -> str:
-        return page.figure(draw.png(draw.thumbnail(self.picture(part, index))), words)
+        return page.figure(overlays.png(overlays.thumbnail(self.picture(part, index))), words)
 
     def kept(self) -> dict[str, Any]:
         size = {"channels": self.channels, "height": self.size[0], "width": self.size[1]}

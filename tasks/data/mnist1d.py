@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tasks import draw, page
+from tasks import overlays, page
 from tasks.data.sequences import HeldSequences, Part
 from tasks.data.signal_reader import SignalReader
 from tasks.data.split import part
@@ -68,7 +68,7 @@ class Mnist1d(HeldSequences):
         return {"tokens": self.facts()["signal"]["tokens"]}
 
     def show(self, part: str, index: int, words: str) -> str:
-        return page.figure(draw.png(draw.thumbnail(picture(self.parts[part]["signal"][index, :, 0]))), words)
+        return page.figure(overlays.png(overlays.thumbnail(picture(self.parts[part]["signal"][index, :, 0]))), words)
 
 
 def make() -> dict[str, np.ndarray]:

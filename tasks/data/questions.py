@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from tasks import draw, page
+from tasks import overlays, page
 from tasks.data import augment
 from tasks.data.order import generator
 from tasks.data.phrasings import ANSWERS, DIGITS, KINDS, PLACES, answer, questions
@@ -165,7 +165,7 @@ class Questions(HeldSequences):
     def show(self, part: str, index: int, words: str) -> str:
         image = self.picture(part, index).repeat_interleave(8, 1).repeat_interleave(8, 2)
         text = self.questions[int(self.parts[part]["number"][index])].text
-        return page.figure(draw.png(draw.thumbnail(image)), f"{text}? {words}")
+        return page.figure(overlays.png(overlays.thumbnail(image)), f"{text}? {words}")
 
     def kept(self) -> dict[str, Any]:
         image = self.facts()["image"]

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from blocks.graph import build, compose, plan
-from tasks import classify, draw_inside, folder, inside, report, report_images, report_nodes
+from tasks import classify, folder, inside, matrices, overlays, report, report_images, report_nodes
 from tasks.sample import Sample, evenly, without_common_end
 
 FACTS = {
@@ -29,7 +29,7 @@ NASTY = '<script>alert("1")</script> & more'
 
 def pictures(page: str) -> list[np.ndarray]:
     """All PNG pictures on a page, as arrays."""
-    found = re.findall(r"data:image/png;base64,([A-Za-z0-9+/=]+)", page)
+    found = re.findall(r"data:image/png;base64,\s*([A-Za-z0-9+/=]+)", page)
     return [np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("RGBA")) for content in found]
 
 
@@ -48,32 +48,32 @@ def titles(found: list[tuple[str, str]]) -> list[str]:
 
 def test_a_shade_is_the_weight():
     weights = np.array([[0.5, 0.25, 0.0], [0.125, 0.125, 0.0]])
-    picture = draw_inside.attention(weights, ["<a>", "b&c"], [" ", "日", "\n"], NASTY)
+    picture = matrices.draw_attention(weights, ["<a>", "b&c"], [" ", "日", "\n"], NASTY)
     shade = pictures(picture)[0][..., 3]
     np.testing.assert_array_equal(shade, (255 * weights / 0.5).round())
     words = [node.firstChild.data for node in parseString(picture).getElementsByTagName("text")]
-    assert words == [NASTY, "<a>", "b&c", "␣", "日", "⏎", "0", "0.5"]
+    assert words == ["␣", "日", "⏎", "<a>", "b&c", "0", "0.5", NASTY]
 
 
 def test_the_first_tokens_of_a_text_do_not_set_the_scale():
     weights = np.tril(np.ones((21, 21)))
     weights /= weights.sum(1, keepdims=True)
-    picture = draw_inside.attention(weights, None, None, "causal")
+    picture = matrices.draw_attention(weights, None, None, "causal")
     assert ">0.33 and more</text>" in picture
     assert pictures(picture)[0][:3, 0, 3].tolist() == [255, 255, 255]
     assert pictures(picture)[0][20, 20, 3] == round(255 * 3 / 21)
 
 
 def test_columns_too_many_to_name_are_counted():
-    picture = draw_inside.attention(np.eye(61), None, list("x" * 61), "layer 0")
+    picture = matrices.draw_attention(np.eye(61), None, list("x" * 61), "layer 0")
     words = [node.firstChild for node in parseString(picture).getElementsByTagName("text")]
-    assert [word.data for word in words if word] == ["layer 0", "0", "20", "40", "60", "0", "1"]
+    assert [word.data for word in words if word] == ["0", "20", "40", "60", "0", "1", "layer 0"]
 
 
 def test_the_most_looked_at_place_is_the_most_orange_one():
     weights = np.zeros((2, 4), dtype=np.float32)
     weights[1, 2] = 1.0
-    (picture,) = pictures(draw_inside.overlay(torch.zeros(1, 6, 12), weights))
+    (picture,) = pictures(overlays.overlay(torch.zeros(1, 6, 12), weights))
     orange = picture[..., 0].astype(int) - picture[..., 2]
     assert picture.shape[:2] == (56, 112)
     assert (orange[28:, 56:84] == orange.max()).all()
@@ -83,31 +83,31 @@ def test_the_most_looked_at_place_is_the_most_orange_one():
 
 def test_an_even_look_is_fainter_than_a_sharp_one():
     even, sharp = np.full((4, 4), 1 / 16, dtype=np.float32), np.eye(4, dtype=np.float32) / 4
-    strength = [int(pictures(draw_inside.overlay(torch.zeros(1, 8, 8), w))[0][..., 0].max()) for w in (even, sharp)]
+    strength = [int(pictures(overlays.overlay(torch.zeros(1, 8, 8), w))[0][..., 0].max()) for w in (even, sharp)]
     assert strength == [pytest.approx(255 * 0.7 / 3, abs=1), pytest.approx(255 * 0.7, abs=1)]
 
 
 def test_feature_maps_stand_beside_their_image():
     maps = np.zeros((2, 3, 2, 2), dtype=np.float32)
     maps[1, 2, 0, 1] = 5.0
-    (sheet,) = pictures(draw_inside.tiles([torch.ones(1, 8, 8), torch.zeros(3, 8, 8)], maps))
-    side, step = draw_inside.TILE, draw_inside.TILE + 3
+    (sheet,) = pictures(overlays.tiles([torch.ones(1, 8, 8), torch.zeros(3, 8, 8)], maps))
+    side, step = overlays.TILE, overlays.TILE + 3
     assert sheet.shape == (2 * step - 3, 4 * step - 3, 4)
     assert sheet[:side, :side, :3].min() > 250
     assert sheet[step:, :side, :3].max() < 5
     bright = sheet[step : step + side // 2, 3 * step + side // 2 :, :3]
-    assert np.abs(bright.astype(int) - draw_inside.RAMP[-1]).max() <= 4
+    assert np.abs(bright.astype(int) - matrices.viridis(1.0)[:3]).max() <= 4
     assert not sheet[:, side : side + 3, 3].any()
 
 
 def test_the_training_of_nodes_has_a_logarithmic_scale_and_leaves_gaps():
     values = np.array([[1e-4, 1e-2, 1.0], [np.nan, 1e-4, 0.0]])
-    picture = draw_inside.over_training(["a<b", "head"], [1, 50, 99], values, "update", "words & more")
+    picture = matrices.draw_over_training(["a<b", "head"], [1, 50, 99], values, "update", "words & more")
     parseString(picture)
     colours = pictures(picture)[0]
     assert colours[..., 3].tolist() == [[255, 255, 255], [0, 255, 255]]
-    np.testing.assert_array_equal(colours[0, :, :3], draw_inside.RAMP[[0, 2, 4]])
-    np.testing.assert_array_equal(colours[1, 1, :3], draw_inside.RAMP[0])
+    np.testing.assert_array_equal(colours[0, :, :3], matrices.viridis(np.array([0, 0.5, 1]))[:, :3])
+    np.testing.assert_array_equal(colours[1, 1, :3], matrices.viridis(0.0)[:3])
     assert "a&lt;b" in picture
     assert re.findall(r">([\d.e-]+)</text>", picture)[-5:] == ["0.0001", "0.001", "0.01", "0.1", "1"]
 
@@ -168,7 +168,7 @@ def test_a_translation_shows_its_alignment(model):
     assert "<script>" not in found["Alignment"]
     first = parseString(re.search(r"<svg.*?</svg>", found["Alignment"], re.DOTALL)[0])
     words = [node.firstChild.data for node in first.getElementsByTagName("text")]
-    assert words[1:8] == ["九", "月", "<end>", *"Sep<"]
+    assert words[:7] == [*"Sep<", "九", "月", "<end>"]
     weights = [a for a in report_images.attentions(network, batch).values() if a.cross][-1].weights[0].mean(0)
     shade = pictures(found["Alignment"])[0][..., 3]
     if model == "seq2seq":
@@ -185,7 +185,8 @@ def test_the_answers_of_a_question_are_its_rows():
     assert shade.shape == (2, 9)
     assert not shade[0, 7:].any()
     assert shade[1].all()
-    assert re.findall(r'class="end">(.*?)<', content)[:2] == ["G", "I"]
+    words = re.findall(r"<text[^>]*>(.*?)</text>", re.search(r"<svg.*?</svg>", content, re.DOTALL)[0])
+    assert words[:11] == [*"abcdefghi", "G", "I"]
 
 
 def test_the_padding_of_a_text_is_not_shown():

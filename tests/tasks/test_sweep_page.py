@@ -1,16 +1,14 @@
-"""The page of a sweep: who is best, what explains it, what costs what; and that it answers to the hand."""
+"""The page of a sweep: which run is best, what explains it, what costs what; and that its table sorts."""
 
 import math
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 
 import pytest
 
 from tasks import folder, sweep, sweep_page
-from tasks.sweep_page import front, parallel, shares
-from tasks.sweep_page.view import View, scale, way
+from tasks.sweep_page import View, direction_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -56,9 +54,9 @@ def test_the_goal_of_a_search_ranks_them_otherwise(place):
 
 
 def test_colours_go_by_rank(view):
-    tints = [re.search(r"--first\) (\d+)%", view.tint(row))[1] for row in view.ranked]
-    assert tints == ["100", "83", "67", "50", "33", "17", "0"]
-    assert "--first) 0%" in view.tint(view.rows[3])  # the failed one
+    opacities = [view.colour(row)[3] for row in view.ranked]
+    assert opacities == pytest.approx([1 - 0.8 * place / 6 for place in range(7)])
+    assert view.colour(view.rows[3])[3] < min(opacities)  # the failed one
 
 
 def test_shares_are_those_of_an_analysis_of_variance(view):
@@ -67,8 +65,8 @@ def test_shares_are_those_of_an_analysis_of_variance(view):
     centre = sum(values.values()) / 7
     whole = sum((value - centre) ** 2 for value in values.values())
     vit, mlp = (0.5 + 0.5 + 0.6) / 3, (0.7 + 0.7 + 0.81 + 0.8) / 4
-    found = shares.explained(view)
-    assert next(iter(found)) == "model"
+    found = sweep_page.explained(view)
+    assert max(found, key=found.__getitem__) == "model"
     assert found["model"] == pytest.approx((3 * (vit - centre) ** 2 + 4 * (mlp - centre) ** 2) / whole)
     assert found["seed"] < 0.05
 
@@ -77,75 +75,87 @@ def test_a_setting_with_a_value_of_its_own_for_each_run_explains_nothing(place):
     rows = sweep.read(place)
     for row in rows:
         row["overrides"] = [f"optimizer.lr={row['job']}"]
-    assert shares.explained(View(rows)) == {}
+    assert sweep_page.explained(View(rows)) == {}
 
 
 def test_the_front_is_what_no_run_beats():
     points = [(1, 0.5), (2, 0.7), (2, 0.6), (3, 0.7), (4, 0.9), (4, 0.9)]
-    assert front.best(points, ("min", "max")) == [0, 1, 4, 5]
-    assert front.best(points, ("max", "min")) == [0, 2, 3, 4, 5]
-    assert front.best(points, ("min", "min")) == [0]
+    assert sweep_page.front(points, ("min", "max")) == [0, 1, 4, 5]
+    assert sweep_page.front(points, ("max", "min")) == [0, 2, 3, 4, 5]
+    assert sweep_page.front(points, ("min", "min")) == [0]
 
 
 def test_a_run_without_a_number_is_not_on_the_front(place):
     rows = [row for row in sweep.read(place) if row["status"] == "finished"][:4]
     for number, row in enumerate(rows):
         row.update({"val/accuracy": 0.5 + 0.1 * number, "val/loss": math.nan if number == 1 else 1.0 - 0.1 * number})
-    drawn = front.draw(View(rows, {"val/accuracy": "max", "val/loss": "min"}))
-    assert drawn.count("<circle") == 3
+    (panel,) = sweep_page.front_panels(View(rows, {"val/accuracy": "max", "val/loss": "min"}))
+    assert len(panel.series[""]) == 3
+    assert (panel.x, panel.y) == ("val loss", "val accuracy")
+
+
+def test_what_is_on_the_front_bears_its_number(view):
+    (panel,) = sweep_page.front_panels(view)
+    assert (panel.x, panel.y) == ("parameters", "val accuracy")
+    assert sorted(filter(None, panel.ends)) == ["6"]
 
 
 def test_figures_of_cost_should_be_low_and_others_high():
-    assert [way(name) for name in ("val/loss", "parameters", "test/bits_per_character", "cpu seconds")] == ["min"] * 4
-    assert [way(name) for name in ("val/accuracy", "test/bleu", "test/exact_match")] == ["max"] * 3
+    assert [
+        sweep_page.direction_of(name) for name in ("val/loss", "parameters", "test/bits_per_character", "cpu seconds")
+    ] == ["min"] * 4
+    assert [direction_of(name) for name in ("val/accuracy", "test/bleu", "test/exact_match")] == ["max"] * 3
 
 
-def test_rates_lie_on_a_logarithmic_axis_and_names_beside_each_other():
-    axis, at = scale(["0.001", "0.1", "0.01"], 0, 100)
-    assert axis.log
-    assert axis(at["0.01"]) == pytest.approx(50)
-    assert [shown for _, shown in axis.marked] == ["0.001", "0.01", "0.1"]
-    axis, at = scale(["full", "linear"], 0, 100)
-    assert [shown for _, shown in axis.marked] == ["full", "linear"]
-    assert at == {"full": 0.0, "linear": 1.0}
+def dots(view, values):
+    rows = view.ranked[: len(values)]
+    return sweep_page.dots(view, rows, (values, "x"), ([row[view.main] for row in rows], "y"))
 
 
-def test_lines_go_through_settings_costs_and_the_goal(view):
-    assert parallel.columns(view) == ["model", "optimizer.lr", "seed", "parameters", "val/accuracy"]
-    drawn = parallel.draw(view)
-    assert drawn.count('class="run-line"') == 7
-    assert "&lt;mlp&gt;" in drawn
+def test_rates_lie_on_a_logarithmic_axis_and_names_beside_each_other(view):
+    panel = dots(view, ["0.001", "0.1", "0.01"])
+    assert panel.log == ["x"]
+    assert [point.x for point in panel.series[""]] == [0.001, 0.1, 0.01]
+    assert panel.ticks == {0.001: "0.001", 0.1: "0.1", 0.01: "0.01"}
+    panel = dots(view, ["full", "linear", "full"])
+    assert panel.log == []
+    assert [point.x for point in panel.series[""]] == [0.0, 1.0, 0.0]
+    assert panel.ticks == {0: "full", 1: "linear"}
 
 
-class Words(HTMLParser):
-    """Headings, and how many elements belong to each run."""
-
-    def __init__(self):
-        super().__init__()
-        self.heads, self.runs, self.inside = [], {}, False
-
-    def handle_starttag(self, tag, attributes):
-        self.inside = tag == "h2"
-        run = dict(attributes).get("data-run")
-        if run is not None:
-            self.runs[run] = self.runs.get(run, 0) + 1
-
-    def handle_data(self, data):
-        if self.inside:
-            self.heads.append(data)
-            self.inside = False
+def test_every_setting_has_a_panel_and_what_explains_most_comes_first(view):
+    panels = sweep_page.settings_panels(view, sweep_page.explained(view))
+    assert [panel.x.partition(":")[0] for panel in panels] == ["model", "optimizer.lr", "seed"]
+    assert re.fullmatch(r"model: explains \d\d%", panels[0].x)
+    assert {panel.y for panel in panels} == {"val accuracy"}
+    assert all(len(panel.series[""]) == 7 for panel in panels)
 
 
-def test_the_page_has_every_run_in_every_picture(place):
+def test_the_best_run_lies_on_top(view, place):
+    panels = sweep_page.curve_panels(view, place)
+    assert [panel.y for panel in panels] == ["val accuracy", "val loss"]
+    assert list(panels[0].series) == ["1", "0", "2", "5", "4", "7", "6"]
+    assert [(point.x, round(point.mean, 4)) for point in panels[0].series["6"]] == [(1, 0.71), (2, 0.81)]
+    assert panels[0].colours[-1][3] == 1.0
+
+
+def test_the_page_has_its_sections_and_every_run_in_its_table(place):
     text = sweep_page.write(place, sweep.read(place)).read_text()
-    words = Words()
-    words.feed(text)
-    assert words.heads == ["Runs", "Settings and what they reach", "What val accuracy depends on", "Learning curves",
-                           "What val accuracy costs", "Failed"]  # fmt: skip
-    assert words.runs == {str(job): 5 for job in (0, 1, 2, 4, 5, 6, 7)} | {"3": 1}  # table, lines, two curves, dots
+    assert re.findall("<h2>(.*?)</h2>", text) == [
+        "Runs", "What val accuracy depends on", "Learning curves", "What val accuracy costs", "Failed"]  # fmt: skip
+    assert re.findall(r'<tr><td data-value="(\d)">', text) == ["6", "7", "4", "5", "2", "0", "1", "3"]
+    assert text.count("<svg") == 3
     assert '<a href="6/report.html">' in text
     assert "the loss is &lt;nan&gt;" in text
-    assert "http" not in re.sub(r'"http://www.w3.org/2000/svg"', "", text)
+    assert "&lt;mlp&gt;" in text
+    assert "<mlp>" not in text
+    assert "http" not in re.sub(r'"http://www.w3.org/(2000/svg|1999/xlink)"', "", text)
+
+
+def test_runs_whose_figures_are_equal_or_alone_have_no_chart(place):
+    rows = [row for row in sweep.read(place) if row["status"] == "finished"][:1]
+    view = View(rows)
+    assert sweep_page.settings_panels(view, {}) == sweep_page.front_panels(view) == []
 
 
 def test_a_sweep_in_which_nothing_finished_has_a_page_too(tmp_path):
@@ -156,26 +166,21 @@ def test_a_sweep_in_which_nothing_finished_has_a_page_too(tmp_path):
 
 
 TRIED = """<script>
-const tell = [], lines = () => all("table.runs tbody tr").map(row => row.dataset.run).join("");
-tell.push(lines());
-all("th button")[0].click(); tell.push(lines());
-all("th button")[0].click(); tell.push(lines());
-const row = document.querySelector('tr[data-run="6"]');
-row.dispatchEvent(new FocusEvent("focus")); tell.push(all("svg .lit").length, all("svg .dim").length);
-row.dispatchEvent(new FocusEvent("blur")); tell.push(all(".lit, .dim").length);
-const axis = all(".brush")[0], box = axis.getBoundingClientRect();
-axis.setPointerCapture = () => {};
-const at = (kind, part) => axis.dispatchEvent(new PointerEvent(kind, {clientY: box.top + part * box.height}));
-at("pointerdown", 0); at("pointermove", 0.5); at("pointerup", 0.5);
-tell.push(all("tr:not(.out)").length - 1, document.getElementById("left").textContent);
-document.dispatchEvent(new KeyboardEvent("keydown", {key: "Escape"})); tell.push(all(".out").length);
+const all = choice => [...document.querySelectorAll(choice)], tell = [];
+const lines = () => tell.push(all("table.runs tbody td:first-child").map(cell => cell.textContent).join(""));
+lines();
+all("th button")[0].click(); lines();
+all("th button")[0].click(); lines();
+const costs = all("th button").findIndex(button => button.textContent === "parameters");
+all("th button")[costs].click(); lines();
+tell.push(all("th[aria-sort]").length);
 document.body.dataset.told = tell.join("|");
 </script></body>"""
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
-def test_the_page_answers_in_a_browser(place, tmp_path):
+def test_the_table_sorts_in_a_browser(place, tmp_path):
     page = sweep_page.write(place, sweep.read(place))
     page.write_text(page.read_text().replace("</body>", TRIED))
     offline = ["quic", "gpu", "background-networking", "component-update", "sync"]
@@ -184,7 +189,5 @@ def test_the_page_answers_in_a_browser(place, tmp_path):
     done = subprocess.run(
         [str(CHROMIUM), *options, page.as_uri()], capture_output=True, text=True, timeout=120, check=True
     )
-    assert re.search(r'data-told="([^"]*)"', done.stdout)[1] == (
-        "67452013|01234567|76543210|4|24|0|5|5 of 8 runs; a click on an axis shows all again|0"
-    )
+    assert re.search(r'data-told="([^"]*)"', done.stdout)[1] == ("67452013|01234567|76543210|76542103|1")
     assert "CONSOLE" not in done.stderr
