@@ -33,6 +33,20 @@ def _must_agree(inputs: tuple[Tensor, ...], purpose: str) -> None:
         so_far = tuple(b if a == 1 else a for a, b in zip(so_far, shape, strict=True))
 
 
+def _must_agree_beside(inputs: tuple[Tensor, ...], at: int) -> None:
+    """Raise a BlockError unless all inputs have as many axes and the same sizes on every axis but one."""
+    if not inputs:
+        raise BlockError("there must be something to concatenate", got="no input", fits="one input or more")
+    first, *others = (tuple(each.shape) for each in inputs)
+    axis = _axis_index(at, len(first))
+    for number, shape in enumerate(others, start=2):
+        if len(shape) != len(first) or shape[:axis] + shape[axis + 1 :] != first[:axis] + first[axis + 1 :]:
+            raise BlockError(
+                f"shapes to concatenate must agree on every axis but {at}",
+                got=f"input 1 {first}, input {number} {shape}",
+            )
+
+
 class Add(nn.Module):
     """The sum of the inputs.
 
@@ -55,10 +69,6 @@ class Add(nn.Module):
     def forward(self, *inputs: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         _must_agree(inputs, "add")
         return reduce(torch.add, inputs)
-
-    @staticmethod
-    def expression(*inputs: str) -> str:
-        return " + ".join(inputs)
 
 
 class Subtract(nn.Module):
@@ -85,10 +95,6 @@ class Subtract(nn.Module):
         _must_agree(inputs, "subtract")
         return inputs[0] - inputs[1]
 
-    @staticmethod
-    def expression(*inputs: str) -> str:
-        return " - ".join(inputs)
-
 
 class Multiply(nn.Module):
     """The elementwise product of the inputs.
@@ -112,10 +118,6 @@ class Multiply(nn.Module):
         _must_agree(inputs, "multiply")
         return reduce(torch.mul, inputs)
 
-    @staticmethod
-    def expression(*inputs: str) -> str:
-        return " * ".join(inputs)
-
 
 class Concat(nn.Module):
     """The inputs one after the other along an axis.
@@ -138,21 +140,8 @@ class Concat(nn.Module):
         self.axis = axis
 
     def forward(self, *inputs: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
-        if not inputs:
-            raise BlockError("there must be something to concatenate", got="no input", fits="one input or more")
-        first, *others = (tuple(each.shape) for each in inputs)
-        axis = _axis_index(self.axis, len(first))
-        for number, shape in enumerate(others, start=2):
-            if len(shape) != len(first) or shape[:axis] + shape[axis + 1 :] != first[:axis] + first[axis + 1 :]:
-                raise BlockError(
-                    f"shapes to concatenate must agree on every axis but {self.axis}",
-                    got=f"input 1 {first}, input {number} {shape}",
-                )
-        return torch.cat(inputs, dim=axis)
-
-    @staticmethod
-    def expression(*inputs: str, axis: int = -1) -> str:
-        return f"torch.cat(({', '.join(inputs)}), dim={axis})"
+        _must_agree_beside(inputs, self.axis)
+        return torch.cat(inputs, dim=self.axis)
 
 
 class MatMul(nn.Module):
@@ -191,11 +180,6 @@ class MatMul(nn.Module):
             )
         return a @ b
 
-    @staticmethod
-    def expression(*inputs: str, transpose: bool = False) -> str:
-        first, second = inputs
-        return f"{first} @ {second}{'.transpose(-2, -1)' if transpose else ''}"
-
 
 class Part(nn.Module):
     """One of several equal parts of the input along an axis; a view, nothing is copied.
@@ -227,14 +211,8 @@ class Part(nn.Module):
         return self.of == 1
 
     def forward(self, x: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
-        axis = _axis_index(self.axis, x.ndim)
-        must_divide("of", self.of, f"axis {self.axis}", x.shape[axis])
-        length = x.shape[axis] // self.of
-        return x.narrow(axis, self.index * length, length)
-
-    @staticmethod
-    def expression(x: str, index: int, of: int, axis: int = -1) -> str:
-        return f"{x}.chunk({of}, dim={axis})[{index}]"
+        must_divide("of", self.of, f"axis {self.axis}", x.shape[_axis_index(self.axis, x.ndim)])
+        return x.chunk(self.of, dim=self.axis)[self.index]
 
 
 def _axis_index(axis: int, count: int) -> int:
@@ -275,12 +253,6 @@ class Slice(nn.Module):
             raise BlockError("nothing is left of the axis", got=got, fits=f"start below stop, both within {size}")
         return x.narrow(self.axis, start, stop - start)
 
-    @staticmethod
-    def expression(x: str, start: int = 0, stop: int | None = None, axis: int = 1) -> str:
-        taken = f"{start or ''}:{'' if stop is None else stop}"
-        places = [":"] * axis + [taken] if axis >= 0 else ["...", taken] + [":"] * (-axis - 1)
-        return f"{x}[{', '.join(places)}]"
-
 
 class Flip(nn.Module):
     """Turn an axis around: the last comes first.
@@ -301,10 +273,6 @@ class Flip(nn.Module):
 
     def forward(self, x: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
         return x.flip(self.axis)
-
-    @staticmethod
-    def expression(x: str, axis: int = 1) -> str:
-        return f"{x}.flip({axis})"
 
 
 class UnitNorm(nn.Module):
@@ -358,10 +326,6 @@ class Gain(nn.Module):
 
     def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         return x * self.factor
-
-    @staticmethod
-    def expression(x: str, factor: float) -> str:
-        return f"{x} * {factor!r}"
 
 
 class LayerScale(nn.Module):

@@ -1,7 +1,7 @@
 """From raw inputs to tokens: images cut into patches, looked-up ids, and tokens that are learned outright."""
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -148,17 +148,6 @@ class TokenEmbedding(nn.Module):
     def lookup(self, x: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens out_dim"]:
         """The rows of the table; where it is tied to a head, the loss may look them up in its stead."""
         return F.embedding(x, self.weight, self.padding)
-
-    @classmethod
-    def layer(
-        cls, vocab: int, dim: int, *, scale: bool = False, padding: int | None = None
-    ) -> tuple[type[nn.Module], dict[str, Any], tuple[str, ...], tuple[str, ...]]:
-        start = [f"nn.init.normal_({{}}.weight, std={f'{dim}**-0.5' if scale else 0.02})"]
-        start += [] if padding is None else [f"nn.init.zeros_({{}}.weight[{padding}])"]
-        root = f"{dim}**0.5" if dim**0.5 == math.sqrt(dim) else repr(math.sqrt(dim))
-        options = {"num_embeddings": vocab, "embedding_dim": dim}
-        options |= {} if padding is None else {"padding_idx": padding}
-        return nn.Embedding, options, (f"{{}} * {root}" if scale and root != "1.0" else "{}",), tuple(start)
 
 
 class LearnedTokens(nn.Module):

@@ -48,16 +48,15 @@ def merge_masks(
         causal: query i looks at keys 0..i only.
         bias: (heads, queries, keys), added.
     """
-    heads, queries, keys = scores
     allowed = None
     if padding_mask is not None:
         allowed = key_mask(padding_mask)
     if mask is not None:
         if mask.dim() == 3:
-            if mask.shape[0] not in (1, heads):
+            if mask.shape[0] not in (1, scores[0]):
                 raise BlockError(
                     "a mask of three axes is (heads, queries, keys)",
-                    got=f"{tuple(mask.shape)} for {heads} heads",
+                    got=f"{tuple(mask.shape)} for {scores[0]} heads",
                     fix="mask[:, None] for one mask per sample",
                 )
             mask = mask[None]
@@ -66,7 +65,7 @@ def merge_masks(
         else:
             bias = mask if bias is None else bias + mask
     if causal:
-        past = causal_mask(queries, keys, like.device)
+        past = causal_mask(scores[1], scores[2], like.device)
         allowed = past if allowed is None else allowed & past
     if bias is None:
         return allowed

@@ -38,10 +38,6 @@ class SelectToken(nn.Module):
             )
         return x[:, self.index]
 
-    @staticmethod
-    def expression(x: str, index: int = 0) -> str:
-        return f"{x}[:, {index}]"
-
 
 class MeanTokens(nn.Module):
     """The mean of the tokens.

@@ -32,11 +32,12 @@ class Rearrange(nn.Module):
 
     def __init__(self, pattern: str, sizes: dict[str, int] | None = None):
         super().__init__()
-        self.pattern, self.sizes = pattern, dict(sizes or {})
+        self.pattern, self.sizes = pattern, sizes or {}
         try:
             EinopsRearrange(pattern, **self.sizes)
         except EinopsError as error:
             raise BlockError("einops cannot read the pattern", got=_one_line(error)) from error
+        self.left, self.right = pattern.split("->")
 
     @property
     def axis_names(self) -> tuple[str | None, ...]:
@@ -47,47 +48,46 @@ class Rearrange(nn.Module):
 
     def forward(self, x: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
         try:
-            return einops.rearrange(x, self.pattern, **self.sizes)
-        except EinopsError as error:
-            raise BlockError("the input does not match the pattern", got=_one_line(error)) from error
+            return self.rearrange(x)
+        except (RuntimeError, IndexError, ValueError) as error:
+            raise BlockError(
+                "the input does not match the pattern", got=_misfit(x, self.pattern, self.sizes)
+            ) from error
 
-    @staticmethod
-    def expression(x: str, pattern: str, sizes: dict[str, int] | None = None) -> str:
-        """As unflatten, permute and flatten."""
-        left, right = (re.findall(r"\([^)]*\)|\S+", side) for side in pattern.split("->"))
-        x, axes = _unflattened(x, [group.strip("()").split() for group in left], pattern, sizes or {})
-        groups = [group.strip("()").split() for group in right]
-        order = [axes.index(axis) for group in groups for axis in group if axis != "1"]
-        moved = [index for index, place in enumerate(order) if index != place]
-        if len(moved) == 2:
-            x += f".transpose({moved[0]}, {moved[1]})"
-        elif moved:
-            x += f".permute({', '.join(map(str, order))})"
-        for at, group in enumerate(groups):
-            if group == ["1"]:
-                x += f".unsqueeze({at})"
+    def rearrange(self, x: Tensor) -> Tensor:
+        """Split every axis that is a group on the left, reorder, and merge the groups on the right."""
+        rest = " ".join(f"...{index}" for index in range(x.ndim + 1 - len(groups_of(self.left))))
+        order: list[str] = []
+        for group in groups_of(self.left.replace("...", rest)):
+            if not group:
+                x = x.squeeze(len(order))
+            elif len(group) > 1 or group[0] in self.sizes:
+                x = x.unflatten(len(order), [self.sizes.get(name, -1) for name in group])
+            order += group
+        right = groups_of(self.right.replace("...", rest))
+        x = x.permute([order.index(name) for group in right for name in group])
+        for at, group in enumerate(right):
+            if not group:
+                x = x.unsqueeze(at)
             elif len(group) > 1:
-                x += f".flatten({at}, {at + len(group) - 1})"
+                x = x.flatten(at, at + len(group) - 1)
         return x
+
+
+def groups_of(side: str) -> list[list[str]]:
+    """The names on each axis: "b (h w) 1" is [["b"], ["h", "w"], []]."""
+    groups = re.findall(r"\([^)]*\)|\S+", side)
+    return [[name for name in group.strip("()").split() if name != "1"] for group in groups]
+
+
+def _misfit(x: Tensor, pattern: str, sizes: dict[str, int]) -> str:
+    """What einops says of an input that does not match."""
+    try:
+        einops.rearrange(x, pattern, **sizes)
+    except EinopsError as error:
+        return _one_line(error)
+    return f"{tuple(x.shape)} for {pattern}"
 
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def _unflattened(x: str, groups: list[list[str]], pattern: str, sizes: dict[str, int]) -> tuple[str, list[str]]:
-    """The expression with every axis of the left side for itself, and their names."""
-    if "..." in pattern:
-        raise BlockError("no plain PyTorch for Rearrange with '...'", got=pattern)
-    axes: list[str] = []
-    for group in groups:
-        if len(group) > 1:
-            known = [str(sizes.get(axis, -1)) for axis in group]
-            if known.count("-1") > 1:
-                raise BlockError(f"no plain PyTorch for Rearrange without the sizes of {' '.join(group)}", got=pattern)
-            x += f".unflatten({len(axes)}, ({', '.join(known)}))"
-        if group == ["1"]:
-            x += f".squeeze({len(axes)})"
-        else:
-            axes += group
-    return x, axes

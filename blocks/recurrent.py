@@ -5,8 +5,7 @@ padding mask is True where a token is real; padding stands behind the tokens. It
 slow on a CPU, and for whose lengths a GPU must be waited for) and no loop over the steps.
 """
 
-import itertools
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -104,18 +103,6 @@ class _Recurrence(nn.Module):
         for name, last in zip(names, states, strict=True):
             memory.keep(name, last)
         return x, *states
-
-    @classmethod
-    def layer(
-        cls, dim: int, *, hidden: int, layers: int = 1, bidirectional: bool = False, dropout: float = 0.0, **more: Any
-    ) -> tuple[type[nn.Module], dict[str, Any], tuple[str, ...], tuple[str, ...]]:
-        options: dict[str, Any] = {"input_size": dim, "hidden_size": hidden, "batch_first": True}
-        options |= {"num_layers": layers} if layers > 1 else {}
-        options |= {"bidirectional": True} if bidirectional else {}
-        options |= {"dropout": dropout} if dropout else {}
-        options |= {} if more.get("nonlinearity", "tanh") == "tanh" else more
-        last = ("[1]",) if len(cls.outputs) == 2 else ("[1][0]", "[1][1]")
-        return getattr(nn, cls.__name__), options, ("{}[0]", *(f"{{}}{place}.transpose(0, 1)" for place in last)), ()
 
     def _initial(self, x: Tensor, state: Tensor | None) -> Tensor:
         """(batch, levels, hidden), or nothing, to the (levels, batch, hidden) of the kernel."""
@@ -336,19 +323,6 @@ class LSTM(_Recurrence):
                 if name.startswith("bias"):
                     value = forget_bias if name.startswith("bias_ih") else 0.0
                     nn.init.constant_(bias[hidden : 2 * hidden], value)
-
-    @classmethod
-    def layer(
-        cls, dim: int, *, forget_bias: float | None = None, **more: Any
-    ) -> tuple[type[nn.Module], dict[str, Any], tuple[str, ...], tuple[str, ...]]:
-        kind, options, results, start = super().layer(dim, **more)
-        if forget_bias is not None:
-            ways = ("", "_reverse") if more.get("bidirectional") else ("",)
-            for level, way in itertools.product(range(more.get("layers", 1)), ways):
-                rows = f"_l{level}{way}[{more['hidden']}:{2 * more['hidden']}]"
-                start += (f"nn.init.constant_({{}}.bias_ih{rows}, {forget_bias})",)
-                start += (f"nn.init.constant_({{}}.bias_hh{rows}, 0.0)",)
-        return kind, options, results, start
 
     def forward(
         self,

@@ -1,7 +1,5 @@
 """Attention within windows of a grid, and merging between stages. Grids are (batch, height, width, dim)."""
 
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -81,7 +79,6 @@ class WindowAttention(nn.Module):
         not square the window is fitted per axis, as in timm; the authors take the shorter side.
     """
 
-    plain: ClassVar = {"attend": "attend_by_hand"}
     index: Tensor | None
     mask: Tensor  # None where nothing is shifted, and then not read
 

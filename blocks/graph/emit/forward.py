@@ -1,184 +1,212 @@
-"""The forward of a body from its graph: one statement a node, joints as operators, repeats as loops."""
+"""The `forward` of a body from its graph: one statement a node, repeats as loops."""
 
-import ast
-import re
+from collections.abc import Mapping
 from typing import Any
 
 from torch import fx
 
-from blocks.errors import BlockError
-from blocks.graph.atom import Recipe
-from blocks.graph.emit.block import CannotEmit
-from blocks.graph.emit.body import Bodies
-from blocks.graph.emit.fold import substitute
-from blocks.graph.emit.group import Group, mode
-from blocks.graph.emit.text import quotes
+from blocks.graph.emit.bodies import Bodies, Group
+from blocks.graph.emit.inline import Inlined
 from blocks.graph.module import Graph, Scan
+
+LONG = 60  # letters of an expression that is still written inside another
 
 
 class Forward:
-    """Lines of `forward` (or of a scan's `step`), with its parameters."""
+    """The methods of a class.
 
-    def __init__(self, bodies: Bodies, group: Group):
-        self.bodies, self.graph, self.silent, self.open = bodies, group.members[0], group.silent, group.open
+    Args:
+        bodies: all classes.
+        group: the class.
+        inlined: blocks that are expressions.
+        reserved: names of the file that a variable must not hide.
+        optional: inputs that may be None.
+    """
+
+    def __init__(
+        self,
+        bodies: Bodies,
+        group: Group,
+        inlined: Mapping[type, Inlined],
+        reserved: set[str],
+        optional: Mapping[int, set[str]],
+    ):
+        self.bodies, self.group, self.inlined, self.reserved = bodies, group, inlined, reserved
+        self.graph = group.members[0]
+        self.listed = bodies.container(self.graph) == "list"
+        self.optional = {name for member in group.members for name in optional.get(id(member), ())}
+        self.nodes = _busy_nodes(bodies, self.graph)
+        self.last: dict[fx.Node, int] = {}
+        for index, node in enumerate(self.nodes):
+            for source in node.all_input_nodes:
+                self.last[source] = index
         self.texts: dict[fx.Node, str] = {}
-        self.loose: fx.Node | None = None  # the value of the statement before, not written yet
+        self.names: dict[str, fx.Node] = {}  # the value that a variable holds
+        self.waiting: fx.Node | None = None  # a value that is not written yet
+        self.index_of_write = 0
         self.lines: list[str] = []
         self.parameters: list[str] = []
-        self.itself = mode(self.graph) == "list"
-        for node in list(self.graph.graph.nodes):
-            if node.op == "call_module" and node.target in self.silent:
-                node.replace_all_uses_with(node.args[0])  # its readers read what it would hand on
-                self.graph.graph.erase_node(node)
-        for node in self.graph.graph.nodes:
+        self.result = "Tensor"
+        for index, node in enumerate(self.nodes):
+            self.index = index
             getattr(self, f"_{node.op}")(node)
-        if self.open:
-            self.parameters = [self.parameters[0], "**inputs: Tensor | None"]
+
+    def renamed(self, graph: Graph, name: str) -> str:
+        """The name of an input in the class of a graph."""
+        return f"{name}_" if name in self.reserved and graph is not self.bodies.model else name
 
     def _placeholder(self, node: fx.Node) -> None:
-        name = str(node.target)
+        name = self.renamed(self.graph, str(node.target))
+        kind = "Tensor | None" if str(node.target) in self.optional else "Tensor"
+        self.parameters.append(f"{name}: {kind}{' = None' if node.args else ''}")
         self.texts[node] = name
-        optional = bool(node.args) and node.args[0] is None
-        self.parameters.append(f"{name}: Tensor | None = None" if optional else f"{name}: Tensor")
+        self.names[name] = node
 
-    def _read(self, item: Any) -> str:
-        return self.texts[item] if isinstance(item, fx.Node) else repr(item)
+    def _is_free(self, name: str) -> bool:
+        """Whether nothing that is still read stands under a name."""
+        holder = self.names.get(name)
+        return holder is None or self.last.get(holder, -1) <= self.index_of_write
 
-    def _flush(self, reader: fx.Node | None = None) -> None:
-        """Write the statement that waits, unless its only reader is the next."""
-        node = self.loose
+    def _write(self, at: int) -> None:
+        """Give the value that waits a name; it is computed at a node."""
+        node = self.waiting
+        self.waiting = None
         if node is None:
             return
-        self.loose = None
-        if (
-            reader is not None
-            and len(node.users) == 1
-            and node in reader.all_input_nodes
-            and len(self.texts[node]) < 60
-        ):
-            return
-        self._write(node)
+        self.index_of_write = at
+        once = len(node.users) == 1 and self.last[node] == self.nodes.index(node) + 1
+        name = "x" if once and self._is_free("x") else str(node.name)
+        while name in self.reserved or not self._is_free(name):
+            name += "_"
+        self.lines.append(f"{name} = {self.texts[node]}")
+        self._hold(node, name)
 
-    def _write(self, node: fx.Node) -> None:
-        if self.texts[node] != node.name:
-            self.lines.append(f"{node.name} = {self.texts[node]}")
-            self.texts[node] = node.name
+    def _hold(self, node: fx.Node, name: str) -> None:
+        self.texts[node] = name
+        self.names[name] = node
+
+    def _settle_waiting(self, node: fx.Node, room: int) -> None:
+        """Write the value that waits unless it is short, and only this node reads it, and no plain name is free."""
+        waiting = self.waiting
+        if waiting is None:
+            return
+        at = self.nodes.index(waiting)
+        self.index_of_write = at
+        alone = len(waiting.users) == 1 and node in waiting.users
+        inner = node.op == "output" or not self._is_free("x")
+        if not (alone and (inner or node.op == "call_function") and len(self.texts[waiting]) <= room):
+            self._write(at)
+        self.waiting = None
 
     def _call_module(self, node: fx.Node) -> None:
         module: Any = self.graph.get_submodule(str(node.target))
-        looped = mode(module) == "ModuleList"
-        waiting = self.loose
-        self._flush(None if self._repeats(module) else node)
-        if looped:
-            self._loop(node, module, str(node.target), [self._read(item) for item in node.args])
+        if self.bodies.container(module) == "ModuleList":
+            self._loop(node, module)
             return
+        self._settle_waiting(node, LONG)
         self.texts[node] = self._call(node, module)
-        if waiting is not None and len(node.name) + len(self.texts[node]) > 76:
-            self._write(waiting)
-            self.texts[node] = self._call(node, module)
-        self.loose = node
+        self.waiting = node
 
     def _call(self, node: fx.Node, module: Any) -> str:
-        """What a node comes to."""
-        arguments = [self._read(item) for item in node.args]
-        keywords = {key: self._read(value) for key, value in node.kwargs.items()}
-        if self.bodies.joint(module):
-            short = self.bodies.short(module)
-            if short is None:
-                return expression(self.bodies.recipes[id(module)], arguments)
-            return _put(*short, arguments, keywords)
-        if node.target in self.open:
-            return f"{self._place(str(node.target))}({', '.join([*arguments, '**inputs'])})"
-        group = self.bodies.of.get(id(module))
-        if group is not None and group.open:
-            names = [str(item.target) for item in module.graph.nodes if item.op == "placeholder"]
-            keywords |= dict(zip(names[1:], arguments[1:], strict=False))
-            arguments = arguments[:1]
-        words = [f"{key}={text}" for key, text in keywords.items()]
-        text = f"{self._place(str(node.target))}({', '.join([*arguments, *words])})"
-        layer = self.bodies.layer(module)
-        return layer.outputs[0].format(text) if layer and len(layer.outputs) == 1 else text
-
-    def _repeats(self, module: Any) -> bool:
-        """Whether an operand stands more than once in what a block comes down to."""
-        short = self.bodies.short(module)
-        read = [node.id for node in ast.walk(short[1]) if isinstance(node, ast.Name)] if short else []
-        return len(read) > len(set(read))
+        texts = [self.texts[item] for item in node.args]  # type: ignore[index]
+        words = {key: self.texts[value] for key, value in node.kwargs.items()}  # type: ignore[index]
+        kind = self.bodies.kind(module)
+        if kind in self.inlined:
+            return self.inlined[kind].written(texts, words, self.bodies.recipes[id(module)].arguments)
+        if isinstance(module, Graph):
+            words = {self.renamed(module, key): text for key, text in words.items()}
+        given = [*texts, *(f"{key}={text}" for key, text in words.items())]
+        return f"{self._place(str(node.target))}({', '.join(given)})"
 
     def _place(self, target: str) -> str:
-        return f"self[{target}]" if self.itself else f"self.{target}"
+        return f"self[{target}]" if self.listed and target.isdigit() else f"self.{target}"
 
-    def _loop(self, node: fx.Node, module: Graph, target: str, arguments: list[str]) -> None:
-        names = [str(item.target) for item in module.graph.nodes if item.op == "placeholder"]
-        given = dict(zip(names, arguments, strict=False)) | {
-            key: self._read(value) for key, value in node.kwargs.items()
-        }
-        call = next(item for item in module.graph.nodes if item.op == "call_module")
-        others = [given.get(str(item.target), "None") for item in call.args[1:]]
-        others += [f"{key}={given.get(str(item.target), 'None')}" for key, item in call.kwargs.items()]
-        word = target[:-1] if target.endswith("s") and target[:-1] not in (*given.values(), node.name) else "layer"
-        self.lines.append(f"{node.name} = {arguments[0]}")
-        self.lines.append(f"for {word} in self.{target}:")
-        self.lines.append(f"    {node.name} = {word}({', '.join([node.name, *others])})")
-        self.texts[node] = node.name
+    def _loop(self, node: fx.Node, module: Graph) -> None:
+        waiting = self.waiting
+        if waiting is not None and not (len(waiting.users) == 1 and self._is_free("x")):
+            waiting.name = node.name if len(waiting.users) == 1 else waiting.name
+        self._write(self.index - 1)
+        self.index_of_write = self.index
+        inputs = [item for item in module.graph.nodes if item.op == "placeholder"]
+        given = {item.target: self.texts[value] for item, value in zip(inputs, node.args, strict=False)}  # type: ignore[index]
+        given |= {key: self.texts[value] for key, value in node.kwargs.items()}  # type: ignore[index]
+        call: Any = next(item for item in module.graph.nodes if item.op == "call_module")
+        inner: Any = module.get_submodule(call.target)
+        others = [given.get(item.target, "None") for item in call.args[1:]]
+        for key, item in call.kwargs.items():
+            word = self.renamed(inner, key) if isinstance(inner, Graph) else key
+            others.append(f"{word}={given.get(item.target, 'None')}")
+        target = str(node.target)
+        word = target[:-1] if target.endswith("s") and len(target) > 1 else "layer"
+        while word in self.names or word in self.reserved or word == node.name:
+            word += "_"
+        source = self.texts[node.args[0]]  # type: ignore[index]
+        name = source if self._is_free(source) else str(node.name)
+        if name != source:
+            self.lines.append(f"{name} = {source}")
+        self.lines.append(f"for {word} in {self._place(target)}:")
+        self.lines.append(f"    {name} = {word}({', '.join([name, *others])})")
+        self._hold(node, name)
 
     def _call_function(self, node: fx.Node) -> None:
         source: Any = node.args[0]
-        index: Any = node.args[1]
-        layer = self.bodies.layer(self.graph.get_submodule(source.target)) if source.op == "call_module" else None
-        taken = layer.outputs[index] if layer else f"{{}}[{index}]"
-        if self.loose is not None and self.loose is source and len(source.users) == 1:
-            self._flush(node)
-            self.texts[node] = taken.format(self.texts[source])
-            self.loose = node
-            return
-        self._flush()
-        self.texts[node] = taken.format(self._read(source))
+        self._settle_waiting(node, LONG)
+        self.texts[node] = f"{self.texts[source]}[{node.args[1]}]"
+        if "(" in self.texts[node]:
+            self.waiting = node
 
     def _output(self, node: fx.Node) -> None:
         value: Any = node.args[0]
-        if value is not self.loose:
-            self._flush(node)
+        self._settle_waiting(node, LONG + 20)
         if isinstance(value, dict):
-            text = "{" + ", ".join(f'"{key}": {self._read(item)}' for key, item in value.items()) + "}"
+            shown = [f'"{key}": {self.texts[item]}' for key, item in value.items()]
+            text, self.result = f"{{{', '.join(shown)}}}", "dict[str, Tensor]"
         elif isinstance(value, tuple | list):
-            text = ", ".join(map(self._read, value))
+            text = ", ".join(self.texts[item] for item in value)
+            self.result = f"tuple[{', '.join(['Tensor'] * len(value))}]"
         else:
-            text = self._read(value)
-        several = isinstance(value, tuple | list)
-        self.result = f"tuple[{', '.join(['Tensor'] * len(value))}]" if several else "Tensor"
-        self.result = "dict[str, Tensor]" if isinstance(value, dict) else self.result
+            text = self.texts[value]
+        if text == "x" and self.lines and self.lines[-1].startswith("x = "):
+            text = self.lines.pop().removeprefix("x = ")
         self.lines.append(f"return {text}")
 
-    def methods(self) -> list[tuple[str, list[str]]]:
-        """Heads and bodies of the methods."""
+    def methods(self) -> list[str]:
+        """The lines of `forward`, and of `step` where the body is a scan."""
         if not isinstance(self.graph, Scan):
-            return [(f"def forward(self, {', '.join(self.parameters)}) -> {self.result}:", self.lines)]
-        meta, names = self.graph.meta, [item.partition(":")[0] for item in self.parameters]
-        states, steps = meta["states"], meta["step_outputs"]
-        others = [item for item in self.parameters[1:] if item.partition(":")[0] not in states]
-        required = [item for item in others if "=" not in item]
-        optional = [f"{name}: Tensor | None = None" for name in states] + [item for item in others if "=" in item]
-        lines: list[str] = []
-        for name, shape in states.items():
+            return _method("forward", self.parameters, self.result, self.lines)
+        lines = self._scan(self.graph.meta)
+        return [*_method("step", self.parameters, self.result, self.lines), "", *lines]
+
+    def _scan(self, meta: Mapping[str, Any]) -> list[str]:
+        renamed = {name: self.renamed(self.graph, name) for name in meta["states"]}
+        states, steps = list(renamed.values()), [renamed.get(name, name) for name in meta["step_outputs"]]
+        sequence = renamed.get(meta["sequence"], meta["sequence"])
+        names = [item.partition(":")[0] for item in self.parameters]
+        parameters = [item for item in self.parameters if item.partition(":")[0] not in states]
+        parameters.sort(key=lambda item: "=" in item)
+        required = [item for item in parameters if "=" not in item]
+        parameters = [*required, *(f"{name}: Tensor | None = None" for name in states), *parameters[len(required) :]]
+        used = {*names, *states, "torch", "reversed"}
+        now, stacked = _free_name("step", used), _free_name("sequence", used)
+        lines = []
+        for name, shape in zip(states, meta["states"].values(), strict=True):
             sizes = ", ".join(["x.shape[0]", *map(str, shape)])
             lines += [f"if {name} is None:", f"    {name} = x.new_zeros({sizes})"]
-        used = {*names, *states}
-        now, sequence = _free_name("now", used), _free_name("sequence", used)
         taken = [name if name in states else _free_name(f"next_{name}", used) for name in steps]
-        call = f"self.step({', '.join([now, *[f'{name}={name}' for name in names[1:]]])})"
+        call = f"self.step({', '.join([now, *(f'{name}={name}' for name in names[1:])])})"
         walk = f"x.unbind({meta['axis']})"
-        lines += [f"{sequence} = []", f"for {now} in {f'reversed({walk})' if meta['reverse'] else walk}:"]
-        lines += [f"    {', '.join(taken)} = {call}", f"    {sequence}.append({taken[steps.index(meta['sequence'])]})"]
-        lines += [f"{sequence}.reverse()"] if meta["reverse"] else []
-        stack = f"torch.stack({sequence}, {meta['axis']})"
-        lines += [f"return {', '.join([stack, *states])}"]
-        head = ", ".join(["self", "x: Tensor", *required, *optional])
+        lines += [f"{stacked} = []", f"for {now} in {f'reversed({walk})' if meta['reverse'] else walk}:"]
+        lines += [f"    {', '.join(taken)} = {call}", f"    {stacked}.append({taken[steps.index(sequence)]})"]
+        if meta["reverse"]:
+            lines.append(f"{stacked}.reverse()")
+        stack = f"torch.stack({stacked}, {meta['axis']})"
+        lines.append(f"return {', '.join([stack, *states])}")
         result = f"tuple[{', '.join(['Tensor'] * (1 + len(states)))}]"
-        return [
-            (f"def step(self, {', '.join(self.parameters)}) -> {self.result}:", self.lines),
-            (f"def forward({head}) -> {result}:", lines),
-        ]
+        return _method("forward", parameters, result, lines)
+
+
+def _method(name: str, parameters: list[str], result: str, lines: list[str]) -> list[str]:
+    return [f"def {name}({', '.join(['self', *parameters])}) -> {result}:", *(f"    {line}" for line in lines)]
 
 
 def _free_name(name: str, used: set[str]) -> str:
@@ -188,32 +216,33 @@ def _free_name(name: str, used: set[str]) -> str:
     return name
 
 
-def _put(names: list[str], value: ast.expr, operands: list[str], words: dict[str, str]) -> str:
-    """An expression of parameters with operands in their place."""
-    texts = dict(zip(names, operands, strict=False)) | words
-    given = {name: ast.parse(text, mode="eval").body for name, text in texts.items()}
-    return quotes(ast.unparse(substitute(value, given)))
+def _busy_nodes(bodies: Bodies, graph: Graph) -> list[fx.Node]:
+    """The nodes of a graph without those that do nothing."""
+    group = bodies.of[id(graph)]
+    for node in list(graph.graph.nodes):
+        if node.op == "call_module":
+            module = graph.get_submodule(node.target)
+            silent = id(module) in bodies.idle and bodies.kind(module) in bodies.inlined
+            if node.target in group.silent or silent:
+                node.replace_all_uses_with(node.args[0])
+                graph.graph.erase_node(node)
+    return list(graph.graph.nodes)
 
 
-def expression(recipe: Recipe, operands: list[str]) -> str:
-    """What a block comes down to, with its operands in brackets where they need them."""
-    marks = [f"\0{index}\0" for index in range(len(operands))]
-    kind: Any = recipe.factory
-    try:
-        text: str = kind.expression(*marks, **recipe.arguments)
-    except BlockError as error:
-        raise CannotEmit(f"{error.problem}: {error.got}") from error
-    for mark, operand in zip(marks, operands, strict=True):
-        free = re.search(rf"(?:^|[(,] ?){mark}(?:$|[,)])", text)
-        text = text.replace(mark, operand if free or not _loose(operand) else f"({operand})")
-    return text
-
-
-def _loose(text: str) -> bool:
-    """Whether an expression has an operator outside of its brackets."""
-    depth = 0
-    for letter in text:
-        depth += (letter in "([{") - (letter in ")]}")
-        if letter == " " and depth == 0:
-            return True
-    return False
+def optional_inputs(model: Graph) -> dict[int, set[str]]:
+    """The inputs of each body that may be None, because those of the model may."""
+    found: dict[int, set[str]] = {}
+    for module in model.modules():
+        if not isinstance(module, Graph):
+            continue
+        here = found.setdefault(id(module), set())
+        for node in module.graph.nodes:
+            if node.op == "placeholder" and node.args:
+                here.add(str(node.target))
+            inner = module.get_submodule(node.target) if node.op == "call_module" else None
+            if isinstance(inner, Graph):
+                given = dict(zip(inner.input_names, node.args, strict=False)) | node.kwargs
+                for name, value in given.items():
+                    if value.op == "placeholder" and value.target in here:
+                        found.setdefault(id(inner), set()).add(name)
+    return found
