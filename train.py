@@ -22,7 +22,9 @@ FINE, CRASH, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
 
 class Door:
-    """What one start of the program knows: the composed configuration of a single run, and how it ended."""
+    """What one start of the program knows: the composed configuration of a single run, and how it
+    ended.
+    """
 
     composed: Any = None
     claimed: Path | None = None
@@ -30,8 +32,10 @@ class Door:
 
 
 def explain(error: BaseException) -> str:
-    """What a person needs to know about an error; `DOUGONG_DEBUG=1` shows where it came from as well."""
-    from tasks.secrets import hide_in_message
+    """What a person needs to know about an error; `DOUGONG_DEBUG=1` shows where it came from as
+    well.
+    """
+    from tasks.config.secrets import hide_in_message
 
     if os.environ.get("DOUGONG_DEBUG") == "1":
         import traceback
@@ -41,10 +45,13 @@ def explain(error: BaseException) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """An error as a mistake of the user's, with a place and a fix, or as a crash, with the node where it began."""
+    """An error as a mistake of the user's, with a place and a fix, or as a crash, with the node
+    where it began.
+    """
     if isinstance(error, HydraException):
         return (
-            f"the command line\n  this cannot be read: {str(error).splitlines()[0]}\n  fix       quote it: 'key=[1,2]'"
+            f"the command line\n  this cannot be read: {str(error).splitlines()[0]}\n  fix   "
+            "    quote it: 'key=[1,2]'"
         )
     if is_mistake(error):
         return str(error)
@@ -63,38 +70,46 @@ def is_mistake(error: BaseException) -> bool:
 
 
 def job(_: Any) -> dict[str, Any]:
-    """One run inside Hydra. Never raises but for Ctrl-C, so that a sweep goes on; the record tells how it ended."""
+    """One run inside Hydra.
+
+    Never raises but for Ctrl-C, so that a sweep goes on; the record tells how it ended.
+    """
     from blocks.graph import compose
-    from tasks import folder, resume
+    from tasks.resume import adopt
+    from tasks.run import run_folder
 
     place, overrides = Path(HydraConfig.get().runtime.output_dir), typed()
-    first = folder.is_first()
+    first = run_folder.is_first()
     record = None
     try:
-        resumed = resume.wish(overrides) == place
-        folder.check_unused(place) if first and not resumed else None
-        composed = Door.composed or compose(overrides, config_name=HydraConfig.get().job.config_name or "train")
-        known = folder.identity(composed.config, resume.remembered(overrides), ROOT)
-        record = folder.Record(place, quiet=not first, resumed=resumed, **known)
-        from tasks.run import train
+        resumed = adopt.wish(overrides) == place
+        run_folder.check_unused(place) if first and not resumed else None
+        composed = Door.composed or compose(
+            overrides, config_name=HydraConfig.get().job.config_name or "train"
+        )
+        known = run_folder.identity(composed.config, adopt.remembered(overrides), ROOT)
+        record = run_folder.Record(place, quiet=not first, resumed=resumed, **known)
+        from tasks.run.train import train
 
         metrics = train(composed, place, record)
         if first and metrics:
-            print(folder.farewell(place, metrics))
+            print(run_folder.farewell(place, metrics))
         Door.status = FINE
     except BaseException as error:
         Door.status = ended(error, record)
         if not isinstance(error, (Exception, SystemExit)):
             raise  # Ctrl-C and other signals end a sweep, too
         if Door.status == MISTAKE and place == Door.claimed:
-            folder.remove(place)  # nothing has run
+            run_folder.remove(place)  # nothing has run
         elif Door.status == MISTAKE and record is not None:
             record.take_back()
     return {"status": Door.status, "folder": str(place)}
 
 
 def typed() -> list[str]:
-    """The command line as it was typed: to walk through Hydra's list would put the environment into it."""
+    """The command line as it was typed: to walk through Hydra's list would put the environment into
+    it.
+    """
     from omegaconf import OmegaConf
 
     words = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
@@ -103,21 +118,27 @@ def typed() -> list[str]:
 
 def ended(error: BaseException, record: Any) -> int:
     """Tell and record how a run failed; returns the exit status."""
-    from tasks import folder
-    from tasks.overseer import ProcessLostError
-    from tasks.signals import Stopped
+    from tasks.process.signals import Stopped
+    from tasks.process.watchdog import ProcessLostError
+    from tasks.run import run_folder
 
     interrupted = isinstance(error, (KeyboardInterrupt, Stopped))
-    silent = isinstance(error, ProcessLostError) and not folder.is_first()
-    done = record is not None and record.entries["status"] == "finished"  # what failed is the report of it
-    told = {"status": "interrupted"} if interrupted else {"status": "failed", "error": explain(error)}
+    silent = isinstance(error, ProcessLostError) and not run_folder.is_first()
+    done = (
+        record is not None and record.entries["status"] == "finished"
+    )  # what failed is the report of it
+    told = (
+        {"status": "interrupted"} if interrupted else {"status": "failed", "error": explain(error)}
+    )
     if record is not None:
         try:
-            record.add(**({"report": told} if done else {**told, "ended": folder.now()}))
+            record.add(**({"report": told} if done else {**told, "ended": run_folder.now()}))
         except OSError as problem:  # a full disk, say; the run ends with its own error all the same
             print(f"run.json could not be written: {problem}", file=sys.stderr)
     if isinstance(error, Stopped):
-        return FINE if record is not None and record.quiet else error.status  # the first process speaks for all
+        return (
+            FINE if record is not None and record.quiet else error.status
+        )  # the first process speaks for all
     if interrupted:
         return INTERRUPTED
     if not silent:  # the first process reports which one was lost
@@ -127,7 +148,7 @@ def ended(error: BaseException, record: Any) -> int:
 
 def quote_what_hydra_cannot_read(arguments: Any) -> None:
     """A path with spaces, brackets or Chinese characters is a value like any other."""
-    from blocks.graph.overrides import readable
+    from blocks.graph.compose.overrides import readable
 
     quoted = {text: readable(text) for text in arguments.overrides}
     arguments.overrides = list(quoted.values())
@@ -135,13 +156,16 @@ def quote_what_hydra_cannot_read(arguments: Any) -> None:
 
 
 def parse_command_line() -> Any:
-    """Hydra's arguments; options may stand anywhere. `sys.argv` is put in order, as Hydra reads it again."""
+    """Hydra's arguments; options may stand anywhere.
+
+    `sys.argv` is put in order, as Hydra reads it again.
+    """
     from hydra._internal.utils import get_args_parser
 
     parser = get_args_parser()
     arguments, unknown = parser.parse_known_intermixed_args()
     if unknown:
-        from blocks.graph.flags import refuse_flags
+        from blocks.graph.compose.flags import refuse_flags
 
         raise refuse_flags(sys.argv[1:], unknown, parser.format_usage())
     options = [word for word in sys.argv[1:] if word not in arguments.overrides]
@@ -150,7 +174,9 @@ def parse_command_line() -> Any:
 
 
 def refuse_pickles(arguments: Any) -> None:
-    """Hydra can run a job again from a pickle, which runs whatever is in it, and read another `conf/` than ours."""
+    """Hydra can run a job again from a pickle, which runs whatever is in it, and read another
+    `conf/` than ours.
+    """
     if arguments.experimental_rerun is None and arguments.config_path is None:
         return
     from blocks.graph import ConfigError, Problem
@@ -161,7 +187,9 @@ def refuse_pickles(arguments: Any) -> None:
         problems.append(Problem(text, "the command line: --experimental-rerun", fix=fix))
     if arguments.config_path is not None:
         text, fix = "the configuration lies in conf/", "--config-dir FOLDER lays yours beside it"
-        problems.append(Problem(text, "the command line: --config-path", got=arguments.config_path, fix=fix))
+        problems.append(
+            Problem(text, "the command line: --config-path", got=arguments.config_path, fix=fix)
+        )
     if problems:
         raise ConfigError(problems)
 
@@ -173,15 +201,26 @@ def check_runs(composed: Any) -> None:
     runs = composed.config.get("runs", "runs")
     if not isinstance(runs, str) or not runs:
         where = composed.origin("runs")
-        raise ConfigError([Problem("runs names a folder", where, "runs", got=f"runs={runs!r}", fits="runs=FOLDER")])
+        raise ConfigError(
+            [
+                Problem(
+                    "runs names a folder", where, "runs", got=f"runs={runs!r}", fits="runs=FOLDER"
+                )
+            ]
+        )
 
 
 def check_folder_is_named(together: bool) -> None:
-    """Raise a ConfigError where processes that were started together would each take a folder of its own."""
+    """Raise a ConfigError where processes that were started together would each take a folder of
+    its own.
+    """
     from blocks.graph import ConfigError, Problem
 
     if together:
-        text, got = "processes that were started together need one run folder", "several processes, and no folder"
+        text, got = (
+            "processes that were started together need one run folder",
+            "several processes, and no folder",
+        )
         fix = "hydra.run.dir=runs/NAME, the same for all of them"
         raise ConfigError([Problem(text, "the command line", "hydra.run.dir", got=got, fix=fix)])
 
@@ -189,62 +228,77 @@ def check_folder_is_named(together: bool) -> None:
 def prepare(arguments: Any) -> None:
     """Check a single run before Hydra starts it, and give it a folder of its own."""
     from blocks.graph import compose
-    from tasks import folder, resume
+    from tasks.resume import adopt
+    from tasks.run import run_folder
 
     check_resume(arguments.overrides)
     of_the_run = adopted(arguments.overrides)
     name, own = arguments.config_name or "train", arguments.config_dir
-    Door.composed = compose(arguments.overrides, config_name=name, config_dir=own, adopted=of_the_run)
+    Door.composed = compose(
+        arguments.overrides, config_name=name, config_dir=own, adopted=of_the_run
+    )
     sys.argv[1:] = [*of_the_run, *sys.argv[1:]]  # found harmless; Hydra composes them once more
     chosen = [text.partition("=")[0] for text in arguments.overrides]
-    place = resume.wish(arguments.overrides)
+    place = adopt.wish(arguments.overrides)
     if "hydra.run.dir" in chosen:
-        folder.must_be_writable(arguments.overrides)
+        run_folder.must_be_writable(arguments.overrides)
         return
     if place is not None and not Door.composed.config.get("carry_over"):
         sys.argv.insert(1, f"hydra.run.dir='{place}'")
     else:
         check_runs(Door.composed)
-        check_folder_is_named(folder.started_together())
+        check_folder_is_named(run_folder.started_together())
         stamp = datetime.datetime.now().strftime("%Y-%m-%d/%H-%M-%S")
-        Door.claimed = folder.claim(Path(str(Door.composed.config.get("runs", "runs"))).absolute() / stamp)
+        Door.claimed = run_folder.claim(
+            Path(str(Door.composed.config.get("runs", "runs"))).absolute() / stamp
+        )
         sys.argv.insert(1, f"hydra.run.dir='{Door.claimed}'")
 
 
 def check_resume(overrides: list[str], *, sweeps: bool = False) -> None:
-    """Raise a ConfigError where `resume` says what means nothing here: a sweep knows `true` alone, a run a folder."""
+    """Raise a ConfigError where `resume` says what means nothing here: a sweep knows `true` alone,
+    a run a folder.
+    """
     from blocks.graph import ConfigError, Problem
-    from tasks import resume
+    from tasks.resume import adopt
 
     text = "a sweep goes on as a whole" if sweeps else "resume names the folder of a run"
     fix = "resume=true with the same command; one run by itself without -m: resume=SWEEP/3"
     fix = fix if sweeps else "resume=RUN, the folder that train.py named in its first line"
     for word in overrides:
         value = word.partition("=")[2]
-        fits = value in ("true", "null") if sweeps else value == "null" or resume.wish([word]) is not None
-        if resume.key(word) == "resume" and not fits:
+        fits = (
+            value in ("true", "null")
+            if sweeps
+            else value == "null" or adopt.wish([word]) is not None
+        )
+        if adopt.key(word) == "resume" and not fits:
             raise ConfigError([Problem(text, "the command line", "resume", got=word, fix=fix)])
 
 
 def adopted(overrides: list[str]) -> list[str]:
     """The overrides that a run which is resumed had, as far as they are not said anew."""
     from blocks.graph import ConfigError, Problem
-    from tasks import resume
     from tasks.errors import ArgumentError
+    from tasks.resume import adopt
 
     try:
-        return resume.adopted(overrides)
+        return adopt.adopted(overrides)
     except ArgumentError as error:
-        raise ConfigError([Problem(error.problem, "the command line", "resume", fix=error.fix)]) from error
+        raise ConfigError(
+            [Problem(error.problem, "the command line", "resume", fix=error.fix)]
+        ) from error
 
 
 def check_sweep(arguments: Any) -> None:
-    """Raise the error of the first run if none of a sweep can be composed; single ones become rows of its table."""
+    """Raise the error of the first run if none of a sweep can be composed; single ones become rows
+    of its table.
+    """
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     from blocks.graph import ConfigError, compose
-    from blocks.graph.sweep import check_count, check_swept_once, swept_by_files
+    from blocks.graph.compose.combinations import check_count, check_swept_once, swept_by_files
     from hydra_plugins.dougong import RESUME
 
     check_resume(arguments.overrides, sweeps=True)
@@ -271,20 +325,28 @@ def check_sweep(arguments: Any) -> None:
 
 
 def main() -> None:
-    """Run, and leave with 0, 2 for a mistake in the configuration, 1 for a crash, 128 + n after signal n."""
-    from blocks.streams import spare_streams
-    from tasks import folder
-    from tasks.parent import die_with_parent
+    """Run, and leave with 0, 2 for a mistake in the configuration, 1 for a crash, 128 + n after
+    signal n.
+    """
+    from blocks.support.streams import spare_streams
+    from tasks.process.parent import die_with_parent
+    from tasks.run import run_folder
 
     spare_streams()
-    if folder.is_rank():
+    if run_folder.is_rank():
         die_with_parent()
     try:
         arguments = parse_command_line()
-        asks = (arguments.help, arguments.hydra_help, arguments.cfg, arguments.info, arguments.shell_completion)
+        asks = (
+            arguments.help,
+            arguments.hydra_help,
+            arguments.cfg,
+            arguments.info,
+            arguments.shell_completion,
+        )
         refuse_pickles(arguments)
         if any(asks):
-            from blocks.environment import unread_environment
+            from blocks.support.environment import unread_environment
 
             with unread_environment():
                 enter()
@@ -299,7 +361,9 @@ def main() -> None:
         if isinstance(error, SystemExit):
             raise
         Door.status = told_at_the_door(error)
-    if Door.status and folder.is_rank():  # the way out of Python may wait for a process that is lost
+    if (
+        Door.status and run_folder.is_rank()
+    ):  # the way out of Python may wait for a process that is lost
         flush()
         os._exit(Door.status)
     sys.exit(Door.status)
@@ -314,7 +378,7 @@ def flush() -> None:
 
 def told_at_the_door(error: BaseException) -> int:
     """Tell what ended the program; returns the exit status."""
-    from tasks.signals import Stopped
+    from tasks.process.signals import Stopped
 
     if isinstance(error, Stopped):
         if Door.status:  # set by the job, which knows whether this process is the first

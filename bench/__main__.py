@@ -27,13 +27,21 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--peers", nargs="+", metavar="PEER", help="these peers")
     parser.add_argument("--rounds", type=int, default=15, help="how often each is asked (15)")
     parser.add_argument("--batch", type=int, default=8, help="images at a time (8)")
-    parser.add_argument("--threads", type=int, help="threads of torch; as torch chooses if left out")
+    parser.add_argument(
+        "--threads", type=int, help="threads of torch; as torch chooses if left out"
+    )
     parser.add_argument("--infer", action="store_true", help="inference beside the training step")
     parser.add_argument(
-        "--words", nargs="+", default=[], choices=["bf16", "compile"], help="for ours, not for the peers"
+        "--words",
+        nargs="+",
+        default=[],
+        choices=["bf16", "compile"],
+        help="for ours, not for the peers",
     )
     parser.add_argument("--memory", action="store_true", help="peak memory instead of time")
-    parser.add_argument("--start", action="store_true", help="building, importing, starting, loading and the loop")
+    parser.add_argument(
+        "--start", action="store_true", help="building, importing, starting, loading and the loop"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
     return parser.parse_args()
 
@@ -96,7 +104,9 @@ def timed(chosen: list[Any], given: argparse.Namespace) -> list[dict[str, Any]]:
     results = []
     for family in chosen:
         for infer in (False, True) if given.infer else (False,):
-            work = Work(family.name, given.batch, torch.get_num_threads(), infer, tuple(given.words))
+            work = Work(
+                family.name, given.batch, torch.get_num_threads(), infer, tuple(given.words)
+            )
             rows = compare(family, limit, given.rounds, work, given.peers)
             print(f"\n{family.name}: {family.size}; {rows[0]['work']}")
             print(table.table(table.HEAD, [table.row(row) for row in rows]), flush=True)

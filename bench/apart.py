@@ -1,7 +1,7 @@
 """A contender in a process of its own, asked for one piece of work at a time.
 
-So each has the memory, the threads and the allocator that it has when it runs alone: ours keeps freed memory, as in
-`train.py`, and a peer that ran in the same process would have that for nothing.
+So each has the memory, the threads and the allocator that it has when it runs alone: ours keeps
+freed memory, as in `train.py`, and a peer that ran in the same process would have that for nothing.
 """
 
 import multiprocessing

@@ -11,14 +11,18 @@ SIDE, BYTES, SECONDS = 2048, 256 * 2**20, 1.0
 
 @dataclass(frozen=True)
 class Ceiling:
-    """Operations a second of the matrix product in float32 and bfloat16, bytes a second read and written."""
+    """Operations a second of the matrix product in float32 and bfloat16, bytes a second read and
+    written.
+    """
 
     float32: float
     bfloat16: float
     memory: float
 
     def __str__(self) -> str:
-        shown = f"{self.float32 / 1e9:.0f} GFLOP/s float32, {self.bfloat16 / 1e9:.0f} GFLOP/s bfloat16"
+        shown = (
+            f"{self.float32 / 1e9:.0f} GFLOP/s float32, {self.bfloat16 / 1e9:.0f} GFLOP/s bfloat16"
+        )
         return f"matrix product {shown}; memory copy {self.memory / 1e9:.1f} GB/s"
 
 

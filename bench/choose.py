@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from bench.contender import Family
 
 
-def choose(found: Mapping[str, Family], only: Sequence[str] | None, named: Sequence[str] | None) -> list[Family]:
+def choose(
+    found: Mapping[str, Family], only: Sequence[str] | None, named: Sequence[str] | None
+) -> list[Family]:
     """The families to measure; one that has none of the named peers is left out, with a line.
 
     Args:
@@ -22,12 +24,16 @@ def choose(found: Mapping[str, Family], only: Sequence[str] | None, named: Seque
     chosen = [family for name, family in found.items() if not only or name in only]
     if not named:
         return chosen
-    known = {peer: [family.name for family in found.values() if peer in family.peers] for peer in named}
+    known = {
+        peer: [family.name for family in found.values() if peer in family.peers] for peer in named
+    }
     if strange := [peer for peer, families in known.items() if not families]:
         sys.exit(f"no peer {', '.join(strange)}\n  fits      {fitting(chosen)}")
     left = [family for family in chosen if set(family.peers) & set(named)]
     if not left:
-        having = "\n            ".join(f"{peer}: --only {' '.join(families)}" for peer, families in known.items())
+        having = "\n            ".join(
+            f"{peer}: --only {' '.join(families)}" for peer, families in known.items()
+        )
         told = f"no peer {', '.join(named)} in {', '.join(only or ())}"
         sys.exit(f"{told}\n  got       {fitting(chosen)}\n  fits      {having}")
     for family in chosen:

@@ -25,7 +25,9 @@ def make(family: Family, only: list[str] | None = None) -> dict[str, Contender]:
     return made
 
 
-def compare(family: Family, ceiling: Ceiling, rounds: int, work: Work, only: list[str] | None = None) -> list[Row]:
+def compare(
+    family: Family, ceiling: Ceiling, rounds: int, work: Work, only: list[str] | None = None
+) -> list[Row]:
     """A row for each contender; `ratio` is to the fastest of the peers that do the very same work.
 
     Args:
@@ -35,7 +37,8 @@ def compare(family: Family, ceiling: Ceiling, rounds: int, work: Work, only: lis
     plain = replace(work, words=())
     with ExitStack() as stack:
         steps = {
-            name: stack.enter_context(closing(Apart(name, work if name == ours else plain))) for name in (ours, *peers)
+            name: stack.enter_context(closing(Apart(name, work if name == ours else plain)))
+            for name in (ours, *peers)
         }
         times = interleave(steps, rounds, ask=Apart.ask)
     exact = [name for name in peers if name not in family.near] or peers
@@ -44,7 +47,12 @@ def compare(family: Family, ceiling: Ceiling, rounds: int, work: Work, only: lis
     return [
         {
             "family": family.name,
-            "work": " ".join(["inference" if work.infer else "training step", *(f"+{word}" for word in work.words)]),
+            "work": " ".join(
+                [
+                    "inference" if work.infer else "training step",
+                    *(f"+{word}" for word in work.words),
+                ]
+            ),
             "contender": name,
             "near": family.near.get(name, ""),
             "fastest": fastest,

@@ -14,8 +14,10 @@ class Contender:
     Args:
         model: what is trained.
         loss: of the batch, with gradients.
-        output: what the model says to the batch: what must be equal to ours, and what inference costs.
-        extra: a module that holds parameters which `model` lacks, an embedding say; for copying weights.
+        output: what the model says to the batch: what must be equal to ours, and what inference
+            costs.
+        extra: a module that holds parameters which `model` lacks, an embedding say; for copying
+            weights.
     """
 
     model: nn.Module
@@ -24,8 +26,9 @@ class Contender:
     extra: nn.Module | None = None
 
     def trainer(self, bfloat16: bool = False, rate: float = 1e-5) -> Callable[[], float]:
-        """A step of training: the loss, its gradients and a fused AdamW; in mixed precision if asked. It gives the loss
-        before the step."""
+        """A step of training: the loss, its gradients and a fused AdamW; in mixed precision if
+        asked. It gives the loss before the step.
+        """
         self.model.train()
         optimizer = torch.optim.AdamW(self.model.parameters(), lr=rate, fused=True)
 
@@ -46,7 +49,10 @@ class Contender:
 
     def state(self) -> dict[str, Tensor]:
         """Its weights under its own names."""
-        return {**self.model.state_dict(), **(self.extra.state_dict() if self.extra is not None else {})}
+        return {
+            **self.model.state_dict(),
+            **(self.extra.state_dict() if self.extra is not None else {}),
+        }
 
 
 @dataclass(frozen=True)
@@ -57,10 +63,11 @@ class Family:
         name: as on the command line.
         size: the work in words.
         contenders: name -> what makes it; the first is ours.
-        maps: peers whose weights are copied into ours before anything is timed -> map of `conf/weights`. The others
-            differ from ours in a detail that `near` tells.
+        maps: peers whose weights are copied into ours before anything is timed -> map of
+            `conf/weights`. The others differ from ours in a detail that `near` tells.
         near: peer -> in what it differs.
-        flops: of a step of training: of the products of matrices and convolutions, forward and twice backward.
+        flops: of a step of training: of the products of matrices and convolutions, forward and
+            twice backward.
     """
 
     name: str

@@ -1,8 +1,10 @@
-"""The loss curve of ours with words that make it faster, beside that of a peer in float32 as it comes.
+"""The loss curve of ours with words that make it faster, beside that of a peer in float32 as it
+comes.
 
 python -m bench.curve vit_s --peer timm --words bf16 [compile] [--steps N] [--rate R]
 
-Both begin with the weights of the peer and learn one batch by heart with the same fused AdamW. Nothing is timed.
+Both begin with the weights of the peer and learn one batch by heart with the same fused AdamW.
+Nothing is timed.
 """
 
 import argparse
@@ -17,7 +19,9 @@ from blocks.graph import compile_network
 SHOWN = 10  # steps between two lines of the table
 
 
-def curves(family: Family, peer: str, words: list[str], steps: int, rate: float) -> dict[str, list[float]]:
+def curves(
+    family: Family, peer: str, words: list[str], steps: int, rate: float
+) -> dict[str, list[float]]:
     """The loss before each step, by contender."""
     ours = next(iter(family.contenders))
     made = {}
@@ -46,14 +50,27 @@ def main() -> None:
     peers.admit()
     from bench.families import families
 
-    found = curves(families(given.batch)[given.family], given.peer, given.words, given.steps, given.rate)
+    found = curves(
+        families(given.batch)[given.family], given.peer, given.words, given.steps, given.rate
+    )
     ours, theirs = found.values()
-    rows = [[f"{step}", f"{ours[step]:.4f}", f"{theirs[step]:.4f}"] for step in range(0, given.steps, SHOWN)]
+    rows = [
+        [f"{step}", f"{ours[step]:.4f}", f"{theirs[step]:.4f}"]
+        for step in range(0, given.steps, SHOWN)
+    ]
     if (given.steps - 1) % SHOWN:
         rows.append([f"{given.steps - 1}", f"{ours[-1]:.4f}", f"{theirs[-1]:.4f}"])
-    print(table.table((f"{given.family}, step", f"ours, {' '.join(given.words)}", f"{given.peer}, float32"), rows))
+    print(
+        table.table(
+            (f"{given.family}, step", f"ours, {' '.join(given.words)}", f"{given.peer}, float32"),
+            rows,
+        )
+    )
     apart = max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
-    print(f"at most {apart:.4f} apart, {apart / max(theirs):.2%} of where they begin; seed 0, rate {given.rate}")
+    print(
+        f"at most {apart:.4f} apart, {apart / max(theirs):.2%} of where they begin; seed 0, "
+        f"rate {given.rate}"
+    )
 
 
 if __name__ == "__main__":

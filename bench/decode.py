@@ -1,4 +1,5 @@
-"""Cached greedy decoding of the small encoder-decoder: ours against `generate` of transformers at the same size.
+"""Cached greedy decoding of the small encoder-decoder: ours against `generate` of transformers at
+the same size.
 
 python -m bench.decode [--rounds N] [--batch N]
 """
@@ -18,8 +19,8 @@ NEVER = -1  # an end mark that is never said, so that both say as many tokens
 
 
 def ours(source: Tensor) -> Callable[[], Tensor]:
-    from tasks import decode
-    from tasks.score import Speaker
+    from tasks.decode import search
+    from tasks.decode.scorer import Speaker
 
     network = built("transformer_base", WORDS, {}).eval()
     speaker = Speaker(network, {"target": {"vocab": VOCAB}}, "target")
@@ -27,7 +28,7 @@ def ours(source: Tensor) -> Callable[[], Tensor]:
 
     def say() -> Tensor:
         score = speaker.score({"source": source}, TOKENS - 1)
-        return decode.greedy(score, start, end=NEVER, limit=TOKENS - 1, pad=0)
+        return search.greedy(score, start, end=NEVER, limit=TOKENS - 1, pad=0)
 
     return torch.inference_mode()(say)
 
@@ -35,14 +36,32 @@ def ours(source: Tensor) -> Callable[[], Tensor]:
 def transformers(source: Tensor) -> Callable[[], Tensor]:
     from transformers import MarianConfig, MarianMTModel
 
-    config = MarianConfig(vocab_size=VOCAB, d_model=DIM, encoder_layers=DEPTH, decoder_layers=DEPTH,
-                          encoder_attention_heads=HEADS, decoder_attention_heads=HEADS, encoder_ffn_dim=HIDDEN,
-                          decoder_ffn_dim=HIDDEN, activation_function="relu", scale_embedding=True, bos_token_id=0,
-                          max_position_embeddings=TOKENS, pad_token_id=0, decoder_start_token_id=0, eos_token_id=None,
-                          forced_eos_token_id=None)  # fmt: skip
+    config = MarianConfig(
+        vocab_size=VOCAB,
+        d_model=DIM,
+        encoder_layers=DEPTH,
+        decoder_layers=DEPTH,
+        encoder_attention_heads=HEADS,
+        decoder_attention_heads=HEADS,
+        encoder_ffn_dim=HIDDEN,
+        decoder_ffn_dim=HIDDEN,
+        activation_function="relu",
+        scale_embedding=True,
+        bos_token_id=0,
+        max_position_embeddings=TOKENS,
+        pad_token_id=0,
+        decoder_start_token_id=0,
+        eos_token_id=None,
+        forced_eos_token_id=None,
+    )
     model = MarianMTModel(config).eval()
     mask = torch.ones_like(source)
-    options = {"num_beams": 1, "do_sample": False, "min_new_tokens": TOKENS - 1, "max_new_tokens": TOKENS - 1}
+    options = {
+        "num_beams": 1,
+        "do_sample": False,
+        "min_new_tokens": TOKENS - 1,
+        "max_new_tokens": TOKENS - 1,
+    }
     return lambda: model.generate(source, attention_mask=mask, **options)
 
 
@@ -58,10 +77,19 @@ def main() -> None:
     for name, step in steps.items():
         assert step().shape == (given.batch, TOKENS), name
     times = interleave(steps, given.rounds)
-    ratios = {name: [times.ratio(name, "transformers", kind) for kind in ("clock", "processor")] for name in steps}
+    ratios = {
+        name: [times.ratio(name, "transformers", kind) for kind in ("clock", "processor")]
+        for name in steps
+    }
     said = given.batch * (TOKENS - 1)
-    rows = [[name, f"{said / times.median(name):,.0f}", *map(table.ratio, ratios[name])] for name in steps]
-    print(f"{DEPTH}+{DEPTH} layers, {DIM} wide, {given.batch} x {TOKENS - 1} tokens, {torch.get_num_threads()} threads")
+    rows = [
+        [name, f"{said / times.median(name):,.0f}", *map(table.ratio, ratios[name])]
+        for name in steps
+    ]
+    print(
+        f"{DEPTH}+{DEPTH} layers, {DIM} wide, {given.batch} x {TOKENS - 1} tokens, "
+        f"{torch.get_num_threads()} threads"
+    )
     print(table.table(("", "tokens a second", "time of transformers'", "by processor time"), rows))
 
 

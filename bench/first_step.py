@@ -9,7 +9,7 @@ import sys
 import pytorch_lightning as pl
 
 import train
-from tasks.step_time import StepTime
+from tasks.callbacks.step_time import StepTime
 
 
 def leave(*_: object) -> None:

@@ -1,9 +1,10 @@
-"""The loop of `train.py` against a bare loop over the same network, batches, loss, clipping and optimiser.
+"""The loop of `train.py` against a bare loop over the same network, batches, loss, clipping and
+optimiser.
 
 python -m bench.loop [--rounds N] [words of train.py: model.params.dim=192 ...]
 
-Epochs of the two take turns in one process. That of `train.py` has all callbacks and loggers of the default and ends
-with a checkpoint; neither validates. The first epoch of each does not count.
+Epochs of the two take turns in one process. That of `train.py` has all callbacks and loggers of the
+default and ends with a checkpoint; neither validates. The first epoch of each does not count.
 """
 
 import argparse
@@ -19,9 +20,11 @@ import torch
 from bench import table
 from bench.measure import Times
 from blocks.graph import compose, plan
-from tasks import machine, memory, places, run
-from tasks.optimizer import optimise
-from tasks.signals import Heed
+from tasks.config import write_policy
+from tasks.learn.optimizer import optimise
+from tasks.process import runtime
+from tasks.process.signals import Heed
+from tasks.run import out_of_memory, train
 
 WORDS = ["data=digits", "model=vit", "callbacks.progress.style=none", "schedule=constant"]
 ALONE = ["trainer.limit_val_batches=0"]
@@ -45,29 +48,37 @@ class Turns(pl.Callback):
 
     def _turn(self, epoch: int) -> None:
         between = time.process_time()
-        asked = torch.are_deterministic_algorithms_enabled()  # by trainer=cpu; a bare loop asks for nothing
+        asked = (
+            torch.are_deterministic_algorithms_enabled()
+        )  # by trainer=cpu; a bare loop asks for nothing
         torch.use_deterministic_algorithms(False)
         self.bare(epoch)
         torch.use_deterministic_algorithms(asked)
-        for name, taken in zip(NAMES, (between - self.started, time.process_time() - between), strict=True):
+        for name, taken in zip(
+            NAMES, (between - self.started, time.process_time() - between), strict=True
+        ):
             self.seconds[name] += [taken] if epoch else []
 
 
 def parts(composed: Any) -> tuple[Any, Any]:
     """The task with its network as `train.py` prepares it, and the data."""
     torch.manual_seed(0)
-    data = run.read_data(composed)
+    data = train.read_data(composed)
     facts = data.facts()
     network = plan(composed, facts).materialise()
-    machine.use(composed.config["trainer"])
-    machine.prepare(network, composed.config["trainer"])
-    return run.make_task(composed, network, facts, {}), data
+    runtime.use(composed.config["trainer"])
+    runtime.prepare(network, composed.config["trainer"])
+    return train.make_task(composed, network, facts, {}), data
 
 
 def by_hand(composed: Any) -> Callable[[int], None]:
     """An epoch without Lightning."""
     task, data = parts(composed)
-    network, inputs, most = task.network.train(), task.input_names, composed.config["trainer"]["gradient_clip_val"]
+    network, inputs, most = (
+        task.network.train(),
+        task.input_names,
+        composed.config["trainer"]["gradient_clip_val"],
+    )
     optimizer, loader = optimise(network, task.make_optimizer), data.train_dataloader()
     parameters = list(network.parameters())
 
@@ -85,29 +96,36 @@ def by_hand(composed: Any) -> Callable[[int], None]:
 
 def taking_turns(composed: Any) -> Times:
     """Seconds of each epoch, by either loop."""
-    with tempfile.TemporaryDirectory() as folder, Heed(), memory.told():
-        places.move(composed, Path(folder))
+    with tempfile.TemporaryDirectory() as folder, Heed(), out_of_memory.told():
+        write_policy.move(composed, Path(folder))
         turns = Turns(by_hand(composed))
         task, data = parts(composed)
-        trainer = run.make_trainer(composed, Path(folder))
+        trainer = train.make_trainer(composed, Path(folder))
         trainer.callbacks.insert(0, turns)  # type: ignore[attr-defined]
-        run.uninterrupted(trainer.fit, task, datamodule=data)
+        train.uninterrupted(trainer.fit, task, datamodule=data)
     return Times(turns.seconds, turns.seconds)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        "python -m bench.loop", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        "python -m bench.loop",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--rounds", type=int, default=15, help="epochs of each that count (15)")
     parser.add_argument("words", nargs="*", help="words of train.py: model.params.dim=192, ...")
     given = parser.parse_args()
     epochs = given.rounds + 1
     whole = compose(WORDS).config
-    samples = whole["callbacks"]["nodes"]["samples"] * epochs / whole["trainer"]["max_epochs"]  # as often as there
+    samples = (
+        whole["callbacks"]["nodes"]["samples"] * epochs / whole["trainer"]["max_epochs"]
+    )  # as often as there
     length = [f"trainer.max_epochs={epochs}", f"callbacks.nodes.samples={max(1, round(samples))}"]
     times = taking_turns(compose([*WORDS, *ALONE, *length, *given.words]))
-    rows = [[name, f"{times.median(name):.2f} s", table.ratio(times.ratio(name, NAMES[1]))] for name in NAMES]
+    rows = [
+        [name, f"{times.median(name):.2f} s", table.ratio(times.ratio(name, NAMES[1]))]
+        for name in NAMES
+    ]
     print(table.table(("an epoch", "processor time", "of the bare loop"), rows))
 
 

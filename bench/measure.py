@@ -1,4 +1,6 @@
-"""Interleaved timing: every round asks every contender once, in turning order; only ratios within a round count."""
+"""Interleaved timing: every round asks every contender once, in turning order; only ratios within a
+round count.
+"""
 
 import gc
 import statistics

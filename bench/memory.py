@@ -1,7 +1,8 @@
 """Peak memory of three steps of training, each contender in a process of its own.
 
-Counted is what a process holds at its highest less what it held before the model was made, so that a library which is
-large to import is not blamed for its models. On a GPU, what torch's allocator held at its highest.
+Counted is what a process holds at its highest less what it held before the model was made, so that
+a library which is large to import is not blamed for its models. On a GPU, what torch's allocator
+held at its highest.
 """
 
 import argparse
@@ -53,17 +54,30 @@ def peaks(chosen: list[Family], given: argparse.Namespace) -> list[dict[str, Any
     """A row for each contender of each family, the ratio to the most frugal peer."""
     results = []
     for family in chosen:
-        names = [name for number, name in enumerate(family.contenders) if not number or name in (given.peers or [name])]
+        names = [
+            name
+            for number, name in enumerate(family.contenders)
+            if not number or name in (given.peers or [name])
+        ]
         found = {
-            name: statistics.median(asked(family.name, name, given.batch) for _ in range(REPEATS)) for name in names
+            name: statistics.median(asked(family.name, name, given.batch) for _ in range(REPEATS))
+            for name in names
         }
         exact = [name for name in names[1:] if name not in family.near] or names[1:]
         least = min(exact, key=found.__getitem__)
-        rows = [[name, f"{value / 2**20:,.0f} MB", f"{value / found[least]:.3f}"] for name, value in found.items()]
+        rows = [
+            [name, f"{value / 2**20:,.0f} MB", f"{value / found[least]:.3f}"]
+            for name, value in found.items()
+        ]
         print(f"\n{family.name}: {family.size}; peak memory of training")
         print(table.table(("", "peak", "of the most frugal peer"), rows), flush=True)
         results += [
-            {"family": family.name, "contender": name, "bytes": value, "ratio": value / found[least]}
+            {
+                "family": family.name,
+                "contender": name,
+                "bytes": value,
+                "ratio": value / found[least],
+            }
             for name, value in found.items()
         ]
     return results

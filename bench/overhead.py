@@ -1,4 +1,5 @@
-"""What composition costs: a composed ViT against the same modules called by hand, in one interleaved run.
+"""What composition costs: a composed ViT against the same modules called by hand, in one
+interleaved run.
 
 python -m bench.overhead [--rounds N]
 """
@@ -14,16 +15,26 @@ from blocks.graph import Graph, build
 
 
 class ByHand(nn.Module):
-    """The forward that one would write for `conf/model/vit.yaml`, over the very modules of the composed model."""
+    """The forward that one would write for `conf/model/vit.yaml`, over the very modules of the
+    composed model.
+    """
 
     def __init__(self, model: Graph):
         super().__init__()
         self.patch, self.token, self.position = model.patch, model.token, model.position
         self.layers = nn.ModuleList(
-            nn.ModuleList([layer.attention.norm, layer.attention.inner, layer.mlp.norm, layer.mlp.inner.expand,
-                           layer.mlp.inner.activation, layer.mlp.inner.project])
+            nn.ModuleList(
+                [
+                    layer.attention.norm,
+                    layer.attention.inner,
+                    layer.mlp.norm,
+                    layer.mlp.inner.expand,
+                    layer.mlp.inner.activation,
+                    layer.mlp.inner.project,
+                ]
+            )
             for layer in model.layers.children()
-        )  # fmt: skip
+        )
         self.norm, self.head = model.norm, model.head
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -62,11 +73,16 @@ def compare(name: str, model: Graph, image: torch.Tensor, rounds: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=60)
     rounds = parser.parse_args().rounds
     torch.manual_seed(0)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, seed 0, forward and backward")
+    print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, seed 0, forward and "
+        "backward"
+    )
     compare("vit, digits 8x8, batch 64", build("vit"), torch.randn(64, 1, 8, 8), 4 * rounds)
     facts = {"image": [3, 224, 224], "classes": 1000}
     compare(

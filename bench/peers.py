@@ -1,7 +1,8 @@
 """The libraries to measure against, made importable beside our own packages.
 
-`make bench` installs `bench/peers.txt` into `.peers/`, without what the environment has already; the variable
-`DOUGONG_PEERS` names another folder of packages. It comes last on the path, so that both sides run on one torch.
+`make bench` installs `bench/peers.txt` into `.peers/`, without what the environment has already;
+the variable `DOUGONG_PEERS` names another folder of packages. It comes last on the path, so that
+both sides run on one torch.
 """
 
 import importlib.util
@@ -25,7 +26,8 @@ def admit() -> None:
     if folder not in sys.path:
         sys.path.append(folder)
     if torch.version.cuda is None and not _declared and has("torchvision"):
-        # There is no torchvision for the CPU build; its CUDA wheel imports once these two of its operators are there.
+        # There is no torchvision for the CPU build; its CUDA wheel imports once these two of its
+        # operators are there.
         library = torch.library.Library("torchvision", "DEF")
         for schema in OPERATORS:
             library.define(schema)

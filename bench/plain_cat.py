@@ -1,6 +1,7 @@
 """CAT-T by hand, as one writes it after the paper: the implementation that ours is compared with.
 
-Lin et al. 2021, arXiv:2106.05786. Parameters have the names of the authors' file, so that the map `cat` copies them.
+Lin et al. 2021, arXiv:2106.05786. Parameters have the names of the authors' file, so that the map
+`cat` copies them.
 """
 
 import torch
@@ -30,15 +31,23 @@ class Attention(nn.Module):
         self.heads, self.scale = heads, (dim // heads) ** -0.5
         self.qkv, self.proj = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
         if relative:
-            self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * PATCH - 1) ** 2, heads))
-            place = torch.stack(torch.meshgrid(torch.arange(PATCH), torch.arange(PATCH), indexing="ij")).flatten(1)
+            self.relative_position_bias_table = nn.Parameter(
+                torch.zeros((2 * PATCH - 1) ** 2, heads)
+            )
+            place = torch.stack(
+                torch.meshgrid(torch.arange(PATCH), torch.arange(PATCH), indexing="ij")
+            ).flatten(1)
             down, right = place[:, :, None] - place[:, None] + PATCH - 1
             self.register_buffer("relative_position_index", down * (2 * PATCH - 1) + right)
         self.relative = relative
 
     def forward(self, x: Tensor) -> Tensor:
         batch, tokens, dim = x.shape
-        q, k, v = self.qkv(x).reshape(batch, tokens, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
+        q, k, v = (
+            self.qkv(x)
+            .reshape(batch, tokens, 3, self.heads, dim // self.heads)
+            .permute(2, 0, 3, 1, 4)
+        )
         scores = (q * self.scale) @ k.transpose(-2, -1)
         if self.relative:
             bias = self.relative_position_bias_table[self.relative_position_index.view(-1)]
@@ -70,7 +79,11 @@ class Layer(nn.Module):
         if not self.across:
             return join(self.attn(patches), height, width)
         count, cells = len(patches) // batch, PATCH * PATCH
-        tokens = patches.view(batch, count, cells, dim).permute(0, 3, 1, 2).reshape(batch * dim, count, cells)
+        tokens = (
+            patches.view(batch, count, cells, dim)
+            .permute(0, 3, 1, 2)
+            .reshape(batch * dim, count, cells)
+        )
         tokens = self.attn(tokens).view(batch, dim, count, cells).permute(0, 2, 3, 1)
         return join(tokens.reshape(batch * count, cells, dim), height, width)
 
@@ -98,7 +111,9 @@ class Stage(nn.Module):
         self.downsample = None if last else Merge(dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        for layers in zip(self.pre_ipsa_blocks, self.cpsa_blocks, self.post_ipsa_blocks, strict=True):
+        for layers in zip(
+            self.pre_ipsa_blocks, self.cpsa_blocks, self.post_ipsa_blocks, strict=True
+        ):
             for layer in layers:
                 x = layer(x)
         return x if self.downsample is None else self.downsample(x)
@@ -123,7 +138,8 @@ class Cat(nn.Module):
         nn.init.trunc_normal_(self.ape, std=0.02)
         sizes = zip(DEPTHS, HEADS, strict=True)
         self.layers = nn.ModuleList(
-            Stage(DIM * 2**stage, depth, heads, stage == 3) for stage, (depth, heads) in enumerate(sizes)
+            Stage(DIM * 2**stage, depth, heads, stage == 3)
+            for stage, (depth, heads) in enumerate(sizes)
         )
         self.norm, self.head = nn.LayerNorm(DIM * 8), nn.Linear(DIM * 8, classes)
 

@@ -1,4 +1,6 @@
-"""What stands around the steps: building a model, importing, starting a run, reading data, and the loop itself."""
+"""What stands around the steps: building a model, importing, starting a run, reading data, and the
+loop itself.
+"""
 
 import statistics
 import subprocess
@@ -14,7 +16,13 @@ from bench import table
 from bench.measure import interleave
 
 ROOT = Path(__file__).resolve().parents[1]
-DEEP = ["params.dim=384", "params.depth=48", "params.heads=6", "params.vocab=1000", "params.length=128"]
+DEEP = [
+    "params.dim=384",
+    "params.depth=48",
+    "params.heads=6",
+    "params.vocab=1000",
+    "params.length=128",
+]
 IMPORTS = "import torch, pytorch_lightning"
 
 
@@ -35,7 +43,13 @@ def building() -> list[dict[str, Any]]:
     from blocks.graph import build
 
     config = GPT2Config(
-        n_embd=384, n_layer=48, n_head=6, vocab_size=1000, n_positions=128, bos_token_id=0, eos_token_id=0
+        n_embd=384,
+        n_layer=48,
+        n_head=6,
+        vocab_size=1000,
+        n_positions=128,
+        bos_token_id=0,
+        eos_token_id=0,
     )
     steps: dict[str, Callable[[], object]] = {
         "dougong": lambda: build("gpt2", DEEP, {}),
@@ -43,18 +57,25 @@ def building() -> list[dict[str, Any]]:
         "transformers": lambda: GPT2LMHeadModel(config),
     }
     times = interleave(steps, 5, warm=1)
-    return [{"what": f"48 layers: {name}", "seconds": statistics.median(times.processor[name])} for name in steps]
+    return [
+        {"what": f"48 layers: {name}", "seconds": statistics.median(times.processor[name])}
+        for name in steps
+    ]
 
 
 def starting(rounds: int) -> list[dict[str, Any]]:
-    """From the command to the first step of training, against the import of torch and Lightning alone."""
+    """From the command to the first step of training, against the import of torch and Lightning
+    alone.
+    """
     with tempfile.TemporaryDirectory() as folder:
         words = ["trainer=debug", "+trainer.fast_dev_run=true", f"runs={folder}"]
         commands = {
             "import torch, pytorch_lightning": (sys.executable, "-c", IMPORTS),
             "train.py, to its first step": (sys.executable, "-m", "bench.first_step", *words),
         }
-        steps = {name: lambda command=command: process(*command) for name, command in commands.items()}
+        steps = {
+            name: lambda command=command: process(*command) for name, command in commands.items()
+        }
         found: dict[str, list[float]] = {name: [] for name in steps}
         for _ in range(rounds):
             for name, step in steps.items():
@@ -66,7 +87,7 @@ def loading() -> list[dict[str, Any]]:
     """Batches of the digits: our loader against torch's over the same tensors."""
     from torch.utils.data import DataLoader, TensorDataset
 
-    from tasks.data.digits import Digits
+    from tasks.data.images.digits import Digits
 
     data = Digits(batch_size=64)
     data.read()
@@ -77,7 +98,10 @@ def loading() -> list[dict[str, Any]]:
     theirs = DataLoader(TensorDataset(*tensors), batch_size=64, shuffle=True)
     times = interleave({"dougong": lambda: list(ours), "torch DataLoader": lambda: list(theirs)}, 9)
     return [
-        {"what": f"reading {count:,} digits: {name}", "seconds": statistics.median(times.processor[name])}
+        {
+            "what": f"reading {count:,} digits: {name}",
+            "seconds": statistics.median(times.processor[name]),
+        }
         for name in times.processor
     ]
 

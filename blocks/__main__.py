@@ -1,11 +1,14 @@
-"""Questions about an architecture, answered without a minute of training: `python -m blocks explain model=vit`."""
+"""Questions about an architecture, answered without a minute of training: `python -m blocks explain
+model=vit`.
+"""
 
 import os
 import sys
 
 if sys.path and sys.path[0] in ("", os.getcwd()):
-    # `python -m` looks into the folder where the user stands before all others: a yaml.py or hydra_plugins/ of a
-    # stranger's folder would run. The project is found where it is; blocks of the user's own are named by `library`.
+    # `python -m` looks into the folder where the user stands before all others: a yaml.py or
+    # hydra_plugins/ of a stranger's folder would run. The project is found where it is; blocks of
+    # the user's own are named by `library`.
     sys.path.pop(0)
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     sys.path.extend([] if root in sys.path else [root])
@@ -14,8 +17,10 @@ import argparse
 import importlib
 import types
 
-COMMANDS = {  # a file of blocks/commands each; imported only when it is called, so that --help answers at once
-    "explain": "one row a node: block, output shape, parameters, multiply-adds; --why: where a value comes from",
+# a file of blocks/commands each; imported only when it is called, so that --help answers at once
+COMMANDS = {
+    "explain": "one row a node: block, output shape, parameters, multiply-adds; --why: where a "
+    "value comes from",
     "check": "models and every combination of a sweep, before the first run",
     "diff": "what differs between two models: nodes, shapes, parameters, multiply-adds",
     "fit": "the value of a param that meets a budget of parameters or multiply-adds",
@@ -23,7 +28,8 @@ COMMANDS = {  # a file of blocks/commands each; imported only when it is called,
     "emit": "the model as one file of plain PyTorch that needs torch alone",
     "catalog": "every block: what it takes, gives and does; which models use it",
     "schema": "JSON Schema for editors: completes and checks YAML as it is written",
-    "load": "weights of timm, transformers, torchvision or our own into a model; says what became of each tensor",
+    "load": "weights of timm, transformers, torchvision or our own into a model; says what "
+    "became of each tensor",
 }
 EXAMPLES = """examples:
   python -m blocks explain model=vit_ti16 data=imagenet
@@ -34,15 +40,16 @@ EXAMPLES = """examples:
   python -m blocks fit model=vit,swin 'model.params.dim=?' parameters=1e6
   python -m blocks draw model=swin -o swin.svg
   python -m blocks catalog SelfAttention
-  python -m blocks load model=vit_b16 data=imagenet --weights FILE --map timm_vit --save vit_b16.safetensors
+  python -m blocks load model=vit_b16 data=imagenet --weights FILE --map timm_vit --save OUT
 """
 
 
 def spare_the_compiler() -> None:
-    """Keep torch's compiler out of a process that only asks for shapes: importing it takes a second.
+    """Keep torch's compiler out of a process that only asks for shapes: importing it takes a
+    second.
 
-    Some shape functions of torch are wrapped in `torch._dynamo.disable`, which does nothing but tell the compiler to
-    leave them alone, and which imports the compiler at the first call.
+    Some shape functions of torch are wrapped in `torch._dynamo.disable`, which does nothing but
+    tell the compiler to leave them alone, and which imports the compiler at the first call.
     """
     compiler = types.ModuleType("torch._dynamo")
     compiler.disable = lambda function, *_, **__: function  # type: ignore[attr-defined]
@@ -52,8 +59,12 @@ def spare_the_compiler() -> None:
 def main(arguments: list[str] | None = None) -> int:
     """The exit status: 0, or 2 after a mistake of the user's."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    parser = argparse.ArgumentParser("python -m blocks", description=__doc__, epilog=EXAMPLES,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        "python -m blocks",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     if not arguments:
         print("python -m blocks COMMAND ...")
@@ -75,12 +86,12 @@ def main(arguments: list[str] | None = None) -> int:
     elif rest:  # overrides behind an option
         setattr(chosen, words, [*getattr(chosen, words), *rest])
     from blocks.graph import ConfigError
-    from blocks.streams import spare_streams
+    from blocks.support.streams import spare_streams
 
     spare_streams()
     try:
         if flags:
-            from blocks.graph.flags import refuse_flags
+            from blocks.graph.compose.flags import refuse_flags
 
             raise refuse_flags(arguments, flags, usage.format_usage())
         return modules[chosen.command].run(chosen)

@@ -1,4 +1,7 @@
-"""The catalogue: name in YAML -> block. A name that is not here cannot be built, and naming one imports nothing."""
+"""The catalogue: name in YAML -> block.
+
+A name that is not here cannot be built, and naming one imports nothing.
+"""
 
 import importlib
 import importlib.util
@@ -18,12 +21,13 @@ from typing import Any
 from torch import nn
 
 from blocks.errors import BlockError
-from blocks.files import check_kind, kind_of
+from blocks.support.files import check_kind, kind_of
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A class that cannot speak for itself (`torch.nn`'s carry no shapes), and the words that YAML uses for it.
+    """A class that cannot speak for itself (`torch.nn`'s carry no shapes), and the words that YAML
+    uses for it.
 
     Args:
         factory: the class.
@@ -33,8 +37,8 @@ class Layer:
         words: word in YAML -> constructor parameter.
         kind: dtype of the input, "float", "int" or "bool"; any when left out.
         idle: whether an instance does nothing and can be left out of the generated code.
-        pointwise: each number of the output hangs on the same number of the input alone; blocks of the project say so
-            in an attribute of that name.
+        pointwise: each number of the output hangs on the same number of the input alone; blocks of
+            the project say so in an attribute of that name.
     """
 
     factory: Callable[..., nn.Module]
@@ -51,7 +55,13 @@ class Layer:
 def _convolution(factory: type[nn.Module], axes: str) -> Layer:
     out = " ".join(f"out_{axis}" for axis in axes.split())
     words = {"features": "out_channels", "kernel": "kernel_size"}
-    return Layer(factory, f"batch channels {axes}", f"batch out_channels {out}", {"in_channels": "channels"}, words)
+    return Layer(
+        factory,
+        f"batch channels {axes}",
+        f"batch out_channels {out}",
+        {"in_channels": "channels"},
+        words,
+    )
 
 
 def _pooling(factory: type[nn.Module], axes: str, word: str = "kernel") -> Layer:
@@ -66,7 +76,13 @@ def _normalisation(factory: type[nn.Module], takes: str, word: str, axis: str) -
 
 IMAGE, GRID = "batch channels height width", "height width"
 TORCH: dict[str, Layer] = {
-    "Linear": Layer(nn.Linear, "*batch dim", "*batch out_dim", {"in_features": "dim"}, {"features": "out_features"}),
+    "Linear": Layer(
+        nn.Linear,
+        "*batch dim",
+        "*batch out_dim",
+        {"in_features": "dim"},
+        {"features": "out_features"},
+    ),
     "Embedding": Layer(
         nn.Embedding,
         "*tokens",
@@ -87,32 +103,50 @@ TORCH: dict[str, Layer] = {
     "AdaptiveAvgPool1d": _pooling(nn.AdaptiveAvgPool1d, "length", "size"),
     "AdaptiveAvgPool2d": _pooling(nn.AdaptiveAvgPool2d, GRID, "size"),
     "AdaptiveMaxPool2d": _pooling(nn.AdaptiveMaxPool2d, GRID, "size"),
-    "LayerNorm": Layer(nn.LayerNorm, "*batch dim", infer={"normalized_shape": "dim"}, words={"epsilon": "eps"}),
+    "LayerNorm": Layer(
+        nn.LayerNorm, "*batch dim", infer={"normalized_shape": "dim"}, words={"epsilon": "eps"}
+    ),
     "GroupNorm": Layer(
         nn.GroupNorm,
         "batch channels *rest",
         infer={"num_channels": "channels"},
         words={"groups": "num_groups", "epsilon": "eps"},
     ),
-    "BatchNorm1d": _normalisation(nn.BatchNorm1d, "batch channels *rest", "num_features", "channels"),
+    "BatchNorm1d": _normalisation(
+        nn.BatchNorm1d, "batch channels *rest", "num_features", "channels"
+    ),
     "BatchNorm2d": _normalisation(nn.BatchNorm2d, IMAGE, "num_features", "channels"),
     "InstanceNorm2d": _normalisation(nn.InstanceNorm2d, IMAGE, "num_features", "channels"),
     "LocalResponseNorm": Layer(nn.LocalResponseNorm, IMAGE),
-    "Dropout": Layer(nn.Dropout, words={"rate": "p"}, idle=lambda module: module.p == 0, pointwise=True),
+    "Dropout": Layer(
+        nn.Dropout, words={"rate": "p"}, idle=lambda module: module.p == 0, pointwise=True
+    ),
     "Dropout2d": Layer(nn.Dropout2d, IMAGE, words={"rate": "p"}, idle=lambda module: module.p == 0),
     "Identity": Layer(nn.Identity, kind=None, idle=lambda module: True),
     "Flatten": Layer(
-        nn.Flatten, "batch *rest", "batch out_dim", words={"start": "start_dim", "end": "end_dim"}, kind=None
+        nn.Flatten,
+        "batch *rest",
+        "batch out_dim",
+        words={"start": "start_dim", "end": "end_dim"},
+        kind=None,
     ),
     "Unflatten": Layer(nn.Unflatten, kind=None),
     "Softmax": Layer(nn.Softmax, words={"axis": "dim"}),
     "LogSoftmax": Layer(nn.LogSoftmax, words={"axis": "dim"}),
-    "Upsample": Layer(nn.Upsample, IMAGE, "batch channels out_height out_width", words={"scale": "scale_factor"}),
+    "Upsample": Layer(
+        nn.Upsample, IMAGE, "batch channels out_height out_width", words={"scale": "scale_factor"}
+    ),
     "PixelShuffle": Layer(
-        nn.PixelShuffle, IMAGE, "batch out_channels out_height out_width", words={"factor": "upscale_factor"}
+        nn.PixelShuffle,
+        IMAGE,
+        "batch out_channels out_height out_width",
+        words={"factor": "upscale_factor"},
     ),
     "PixelUnshuffle": Layer(
-        nn.PixelUnshuffle, IMAGE, "batch out_channels out_height out_width", words={"factor": "downscale_factor"}
+        nn.PixelUnshuffle,
+        IMAGE,
+        "batch out_channels out_height out_width",
+        words={"factor": "downscale_factor"},
     ),
     "ZeroPad2d": Layer(nn.ZeroPad2d, IMAGE, "batch channels out_height out_width"),
     "PReLU": Layer(nn.PReLU),
@@ -151,7 +185,8 @@ FORMULAS = {
     "LayerNorm": "(x - mean) / √(var + ε) · γ + β over the width",
     "GroupNorm": "(x - mean) / √(var + ε) · γ + β over each group of channels",
     "InstanceNorm2d": "(x - mean) / √(var + ε) over each channel of an image",
-    "Dropout": "x · m / (1 - rate), with m = 0 for a share `rate` of the numbers, else 1; x after training",
+    "Dropout": "x · m / (1 - rate), with m = 0 for a share `rate` of the numbers, else 1; x "
+    "after training",
     "Softmax": "exp(x) / Σ exp(x)",
     "LogSoftmax": "x - log Σ exp(x)",
     "GLU": "a ⊙ σ(b), the halves of x",
@@ -182,7 +217,7 @@ def is_pointwise(module: nn.Module) -> bool:
     return bool(getattr(module, "pointwise", False)) or type(module) in layers
 
 
-NOT_FAMILIES = ("catalog", "division", "errors", "mask", "yaml_rules", "__main__")
+NOT_FAMILIES = ("__main__", "catalog", "commands", "errors", "graph", "support")
 
 
 @lru_cache(maxsize=1)
@@ -192,17 +227,22 @@ def own() -> dict[str, type[nn.Module]]:
 
     found: dict[str, type[nn.Module]] = {}
     for module in pkgutil.iter_modules(blocks.__path__, "blocks."):
-        if not module.ispkg and module.name.rpartition(".")[2] not in NOT_FAMILIES:
-            found.update(_blocks_in(importlib.import_module(module.name)))
+        if module.name.rpartition(".")[2] in NOT_FAMILIES:
+            continue
+        family = importlib.import_module(module.name)
+        found.update(_blocks_in(family))
+        for file in pkgutil.iter_modules(getattr(family, "__path__", ()), f"{module.name}."):
+            found.update(_blocks_in(importlib.import_module(file.name)))
     return found
 
 
 def catalog(library: Iterable[str] = ()) -> Mapping[str, Any]:
-    """Every block by its name: `torch.nn`'s that fit, the project's own, installed plug-ins, and the user's own.
+    """Every block by its name: `torch.nn`'s that fit, the project's own, installed plug-ins, and
+    the user's own.
 
     Args:
-        library: folders (or single files) of the user's own blocks, or names of installed packages. Their code runs:
-            only the user may name them, on the command line or from Python.
+        library: folders (or single files) of the user's own blocks, or names of installed packages.
+            Their code runs: only the user may name them, on the command line or from Python.
 
     Raises:
         BlockError: a folder that is not there, or a file in it that cannot be imported.
@@ -231,15 +271,26 @@ def _library(place: str) -> dict[str, type[nn.Module]]:
     path = Path(place)
     if not path.exists():
         with here():
-            if place.replace(".", "").isidentifier() and importlib.util.find_spec(place.partition(".")[0]):
+            if place.replace(".", "").isidentifier() and importlib.util.find_spec(
+                place.partition(".")[0]
+            ):
                 return _blocks_in(_import(place, lambda: importlib.import_module(place)))
-        raise BlockError(f"no folder or package {place!r} with blocks", fits="a folder with .py files, or a package")
+        raise BlockError(
+            f"no folder or package {place!r} with blocks",
+            fits="a folder with .py files, or a package",
+        )
     kind = kind_of(path)
     if kind not in (None, "a folder"):
         raise BlockError(f"{place!r} is {kind}", fits="a folder with .py files, or a package")
-    files = [path] if path.is_file() else sorted(file for file in path.glob("*.py") if file.name[0] != "_")
+    files = (
+        [path]
+        if path.is_file()
+        else sorted(file for file in path.glob("*.py") if file.name[0] != "_")
+    )
     if not files:
-        raise BlockError(f"no .py file in {place!r}", fits="a folder with files that define nn.Module classes")
+        raise BlockError(
+            f"no .py file in {place!r}", fits="a folder with files that define nn.Module classes"
+        )
     found: dict[str, type[nn.Module]] = {}
     for file in files:
         found.update(_blocks_in(_import(str(file), lambda file=file: _import_file(file))))  # type: ignore[misc]
@@ -274,7 +325,9 @@ def _import(name: str, load: Callable[[], ModuleType]) -> ModuleType:
         return load()
     except Exception as error:  # any fault of the user's file is told with its name
         line = getattr(error, "lineno", None) or (error.__traceback__ and _last_line(error))
-        raise BlockError(f"{name} cannot be imported", got=f"{type(error).__name__}: {error} (line {line})") from error
+        raise BlockError(
+            f"{name} cannot be imported", got=f"{type(error).__name__}: {error} (line {line})"
+        ) from error
 
 
 def _last_line(error: BaseException) -> int | None:

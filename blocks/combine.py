@@ -13,34 +13,46 @@ from blocks.errors import BlockError, must_be_positive, must_be_share, must_divi
 def _must_agree(inputs: tuple[Tensor, ...], purpose: str) -> None:
     """Raise a BlockError unless all inputs have as many axes and each size is the same, or 1.
 
-    Stricter than torch, which lines shapes up from the right: (batch, dim) added to (batch, tokens, dim) is a mistake
-    that would pass whenever batch and tokens happen to be equal.
+    Stricter than torch, which lines shapes up from the right: (batch, dim) added to (batch, tokens,
+    dim) is a mistake that would pass whenever batch and tokens happen to be equal.
     """
     if not inputs:
-        raise BlockError(f"there must be something to {purpose}", got="no input", fits="one input or more")
+        raise BlockError(
+            f"there must be something to {purpose}", got="no input", fits="one input or more"
+        )
     if all(each.shape == inputs[0].shape for each in inputs[1:]):
         return
     so_far, *others = (tuple(each.shape) for each in inputs)
     for number, shape in enumerate(others, start=2):
         if shape == so_far:
             continue
-        if len(shape) != len(so_far) or any(a not in (b, 1) and b != 1 for a, b in zip(so_far, shape, strict=True)):
+        if len(shape) != len(so_far) or any(
+            a not in (b, 1) and b != 1 for a, b in zip(so_far, shape, strict=True)
+        ):
             raise BlockError(
                 f"shapes to {purpose} must agree",
-                got=f"{'input 1' if number == 2 else f'inputs 1 to {number - 1}'} {so_far}, input {number} {shape}",
+                got=f"{'input 1' if number == 2 else f'inputs 1 to {number - 1}'} {so_far}, "
+                f"input {number} {shape}",
                 fits="as many axes, on each the same size or 1",
             )
         so_far = tuple(b if a == 1 else a for a, b in zip(so_far, shape, strict=True))
 
 
 def _must_agree_beside(inputs: tuple[Tensor, ...], at: int) -> None:
-    """Raise a BlockError unless all inputs have as many axes and the same sizes on every axis but one."""
+    """Raise a BlockError unless all inputs have as many axes and the same sizes on every axis
+    but one.
+    """
     if not inputs:
-        raise BlockError("there must be something to concatenate", got="no input", fits="one input or more")
+        raise BlockError(
+            "there must be something to concatenate", got="no input", fits="one input or more"
+        )
     first, *others = (tuple(each.shape) for each in inputs)
     axis = _axis_index(at, len(first))
     for number, shape in enumerate(others, start=2):
-        if len(shape) != len(first) or shape[:axis] + shape[axis + 1 :] != first[:axis] + first[axis + 1 :]:
+        if (
+            len(shape) != len(first)
+            or shape[:axis] + shape[axis + 1 :] != first[:axis] + first[axis + 1 :]
+        ):
             raise BlockError(
                 f"shapes to concatenate must agree on every axis but {at}",
                 got=f"input 1 {first}, input {number} {shape}",
@@ -54,7 +66,8 @@ class Add(nn.Module):
         a + b + ...
 
     Shape:
-        several inputs with as many axes, each of the same size or 1 -> the larger size on every axis
+        several inputs with as many axes, each of the same size or 1 -> the larger size on every
+        axis
 
     Raises:
         BlockError: the shapes do not agree.
@@ -64,7 +77,9 @@ class Add(nn.Module):
     """
 
     pointwise = True
-    keeps_output = False  # the backward pass does not need the sum: what comes after may overwrite it
+    keeps_output = (
+        False  # the backward pass does not need the sum: what comes after may overwrite it
+    )
 
     def forward(self, *inputs: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         _must_agree(inputs, "add")
@@ -90,7 +105,9 @@ class Subtract(nn.Module):
     def forward(self, *inputs: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         if len(inputs) != 2:
             raise BlockError(
-                "one input is taken from another", got=f"{len(inputs)} inputs", fits="in: [a, b] for a - b"
+                "one input is taken from another",
+                got=f"{len(inputs)} inputs",
+                fits="in: [a, b] for a - b",
             )
         _must_agree(inputs, "subtract")
         return inputs[0] - inputs[1]
@@ -103,7 +120,8 @@ class Multiply(nn.Module):
         a ⊙ b ⊙ ...
 
     Shape:
-        several inputs with as many axes, each of the same size or 1 -> the larger size on every axis
+        several inputs with as many axes, each of the same size or 1 -> the larger size on every
+        axis
 
     Raises:
         BlockError: the shapes do not agree.
@@ -123,7 +141,8 @@ class Concat(nn.Module):
     """The inputs one after the other along an axis.
 
     Args:
-        axis: index of the axis, counted from the end where negative; 1 are the channels of an image.
+        axis: index of the axis, counted from the end where negative; 1 are the channels of an
+            image.
 
     Shape:
         several inputs, of equal sizes on every other axis -> their sizes on `axis` summed
@@ -132,7 +151,8 @@ class Concat(nn.Module):
         BlockError: there is no such axis; the inputs differ on another axis.
 
     Source:
-        Huang et al. 2017, arXiv:1608.06993 (DenseNet); Ronneberger et al. 2015, arXiv:1505.04597 (U-Net).
+        Huang et al. 2017, arXiv:1608.06993 (DenseNet); Ronneberger et al. 2015, arXiv:1505.04597
+        (U-Net).
     """
 
     def __init__(self, axis: int = -1):
@@ -151,16 +171,19 @@ class MatMul(nn.Module):
         a b, or a bᵀ
 
     Args:
-        transpose: turn the second input's last two axes around: a bᵀ, the similarity of every pair of rows.
+        transpose: turn the second input's last two axes around: a bᵀ, the similarity of every pair
+            of rows.
 
     Shape:
-        (..., n, k), (..., k, m) -> (..., n, m); with `transpose`, (..., n, k), (..., m, k) -> (..., n, m)
+        (..., n, k), (..., k, m) -> (..., n, m); with `transpose`, (..., n, k), (..., m, k) -> (...,
+        n, m)
 
     Raises:
         BlockError: there are not two inputs, or their inner sizes differ.
 
     Source:
-        Scores of every pair: Vaswani et al. 2017, arXiv:1706.03762, equation 1; the input transform of Qi et al. 2017
+        Scores of every pair: Vaswani et al. 2017, arXiv:1706.03762, equation 1; the input transform
+            of Qi et al. 2017
         (PointNet), arXiv:1612.00593.
     """
 
@@ -170,13 +193,17 @@ class MatMul(nn.Module):
 
     def forward(self, *inputs: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         if len(inputs) != 2:
-            raise BlockError("a matrix product has two factors", got=f"{len(inputs)} inputs", fits="in: [a, b]")
+            raise BlockError(
+                "a matrix product has two factors", got=f"{len(inputs)} inputs", fits="in: [a, b]"
+            )
         a, b = inputs
         b = b.transpose(-2, -1) if self.transpose else b
         if a.dim() < 2 or b.dim() < 2 or a.shape[-1] != b.shape[-2]:
             got = f"{tuple(a.shape)} and {tuple(b.shape)}" + " (turned around)" * self.transpose
             raise BlockError(
-                "the inner sizes of a matrix product must agree", got=got, fits="(..., n, k) and (..., k, m)"
+                "the inner sizes of a matrix product must agree",
+                got=got,
+                fits="(..., n, k) and (..., k, m)",
             )
         return a @ b
 
@@ -196,14 +223,17 @@ class Part(nn.Module):
         BlockError: there is no such part or axis; `of` does not divide the axis.
 
     Source:
-        `torch.chunk`, one output a node: the halves of Dauphin et al. 2017, arXiv:1612.08083 (GLU), say.
+        `torch.chunk`, one output a node: the halves of Dauphin et al. 2017, arXiv:1612.08083 (GLU),
+        say.
     """
 
     def __init__(self, index: int, of: int, *, axis: int = -1):
         super().__init__()
         must_be_positive("of", of)
         if not 0 <= index < of:
-            raise BlockError("there is no such part", got=f"index={index}, of={of}", fits=f"index in 0..{of - 1}")
+            raise BlockError(
+                "there is no such part", got=f"index={index}, of={of}", fits=f"index in 0..{of - 1}"
+            )
         self.index, self.of, self.axis = index, of, axis
 
     @property
@@ -218,7 +248,9 @@ class Part(nn.Module):
 def _axis_index(axis: int, count: int) -> int:
     if not -count <= axis < count:
         raise BlockError(
-            "there is no such axis", got=f"axis={axis}, {count} axes", fits=f"axis in {-count}..{count - 1}"
+            "there is no such axis",
+            got=f"axis={axis}, {count} axes",
+            fits=f"axis in {-count}..{count - 1}",
         )
     return axis % count
 
@@ -250,7 +282,9 @@ class Slice(nn.Module):
         start, stop, _ = slice(self.start, self.stop).indices(size)
         if stop <= start:
             got = f"start={self.start}, stop={self.stop}, size {size}"
-            raise BlockError("nothing is left of the axis", got=got, fits=f"start below stop, both within {size}")
+            raise BlockError(
+                "nothing is left of the axis", got=got, fits=f"start below stop, both within {size}"
+            )
         return x.narrow(self.axis, start, stop - start)
 
 
@@ -288,8 +322,8 @@ class UnitNorm(nn.Module):
         (..., dim) -> the same
 
     Source:
-        The embeddings of Schroff et al. 2015 (FaceNet), arXiv:1503.03832, section 3.1; the cosine logits of Radford et
-        al. 2021 (CLIP), arXiv:2103.00020, figure 3.
+        The embeddings of Schroff et al. 2015 (FaceNet), arXiv:1503.03832, section 3.1; the cosine
+        logits of Radford et al. 2021 (CLIP), arXiv:2103.00020, figure 3.
     """
 
     def __init__(self, epsilon: float = 1e-12):
@@ -342,8 +376,8 @@ class LayerScale(nn.Module):
         (batch, ..., dim) -> the same
 
     Source:
-        Touvron et al. 2021, arXiv:2103.17239 (CaiT), section 2: `initial` 0.1 up to depth 18, 1e-5 up to 24, 1e-6
-        deeper.
+        Touvron et al. 2021, arXiv:2103.17239 (CaiT), section 2: `initial` 0.1 up to depth 18, 1e-5
+        up to 24, 1e-6 deeper.
     """
 
     def __init__(self, dim: int, initial: float = 1e-5):
@@ -368,19 +402,23 @@ class ChannelScale(nn.Module):
         (batch, channels, ...) -> the same
 
     Source:
-        Touvron et al. 2021, arXiv:2103.17239, section 2; as ConvNeXt, Liu et al. 2022, arXiv:2201.03545, uses it.
+        Touvron et al. 2021, arXiv:2103.17239, section 2; as ConvNeXt, Liu et al. 2022,
+        arXiv:2201.03545, uses it.
     """
 
     def __init__(self, channels: int, initial: float = 1e-6):
         super().__init__()
         self.gain = nn.Parameter(torch.full((channels,), float(initial)))
 
-    def forward(self, x: Float[Tensor, "batch channels *size"]) -> Float[Tensor, "batch channels *size"]:
+    def forward(
+        self, x: Float[Tensor, "batch channels *size"]
+    ) -> Float[Tensor, "batch channels *size"]:
         return x * self.gain.view(-1, *(1 for _ in x.shape[2:]))
 
 
 class ReZero(nn.Module):
-    """Multiply everything by one learned number that starts at zero, so that a residual branch starts closed.
+    """Multiply everything by one learned number that starts at zero, so that a residual branch
+    starts closed.
 
     Formula:
         α x
@@ -404,7 +442,8 @@ class ReZero(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Zero a residual branch for some examples of the batch in training, and scale the others so that the mean stays.
+    """Zero a residual branch for some examples of the batch in training, and scale the others so
+    that the mean stays.
 
     Formula:
         x · m / (1 - rate), with m = 0 for a share `rate` of the examples, else 1; x after training
@@ -419,8 +458,9 @@ class DropPath(nn.Module):
         BlockError: `rate` is outside [0, 1).
 
     Source:
-        Huang et al. 2016, arXiv:1603.09382 (stochastic depth), drawn for each example and scaled in training, not in
-        evaluation, as in Larsson et al. 2017, arXiv:1605.07648, and every vision transformer since DeiT.
+        Huang et al. 2016, arXiv:1603.09382 (stochastic depth), drawn for each example and scaled in
+        training, not in evaluation, as in Larsson et al. 2017, arXiv:1605.07648, and every vision
+        transformer since DeiT.
     """
 
     def __init__(self, rate: float = 0.0):

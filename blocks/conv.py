@@ -1,6 +1,7 @@
 """Convolutions and channel gates that `torch.nn` and YAML cannot say together.
 
-What they can is not here: a depthwise convolution a `Conv2d` with `groups: channels`, a pointwise one has kernel 1.
+What they can is not here: a depthwise convolution a `Conv2d` with `groups: channels`, a pointwise
+one has kernel 1.
 """
 
 from typing import Literal
@@ -11,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from blocks.errors import must_be_positive, must_divide
-from blocks.memory import Memory
+from blocks.support.decode_cache import Memory
 
 
 class SqueezeExcite(nn.Module):
@@ -31,7 +32,8 @@ class SqueezeExcite(nn.Module):
         BlockError: `reduction` does not divide `channels`.
 
     Source:
-        Hu et al. 2018, arXiv:1709.01507, section 3; both projections have biases, as in the authors' code.
+        Hu et al. 2018, arXiv:1709.01507, section 3; both projections have biases, as in the
+        authors' code.
     """
 
     def __init__(
@@ -53,7 +55,9 @@ class SqueezeExcite(nn.Module):
         self.squeeze = nn.Linear(channels, hidden)
         self.excite = nn.Linear(hidden, channels)
 
-    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
+    def forward(
+        self, x: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch channels height width"]:
         gate = self.gate(self.excite(self.activation(self.squeeze(x.mean(dim=(2, 3))))))
         return x * gate[:, :, None, None]
 
@@ -73,13 +77,24 @@ class CausalConv1d(nn.Module):
         (batch, tokens, dim) -> (batch, tokens, features)
 
     Raises:
-        BlockError: `groups` does not divide `dim` and `features`; `kernel` or `dilation` is not positive.
+        BlockError: `groups` does not divide `dim` and `features`; `kernel` or `dilation` is not
+            positive.
 
     Source:
-        van den Oord et al. 2016, arXiv:1609.03499 (WaveNet), section 2.1; Bai et al. 2018, arXiv:1803.01271 (TCN).
+        van den Oord et al. 2016, arXiv:1609.03499 (WaveNet), section 2.1; Bai et al. 2018,
+        arXiv:1803.01271 (TCN).
     """
 
-    def __init__(self, dim: int, features: int, *, kernel: int, dilation: int = 1, groups: int = 1, bias: bool = True):
+    def __init__(
+        self,
+        dim: int,
+        features: int,
+        *,
+        kernel: int,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ):
         super().__init__()
         must_be_positive("kernel", kernel)
         must_be_positive("dilation", dilation)
@@ -88,11 +103,15 @@ class CausalConv1d(nn.Module):
         self.past = (kernel - 1) * dilation
         self.project = nn.Conv1d(dim, features, kernel, dilation=dilation, groups=groups, bias=bias)
 
-    def forward(self, x: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens out_dim"]:
+    def forward(
+        self, x: Float[Tensor, "batch tokens dim"]
+    ) -> Float[Tensor, "batch tokens out_dim"]:
         return self.project(F.pad(x.transpose(1, 2), (self.past, 0))).transpose(1, 2)
 
     def step(self, memory: Memory, x: Tensor) -> Tensor:
         before = memory.get("before")
-        x = torch.cat((x.new_zeros(len(x), self.past, x.shape[2]) if before is None else before, x), dim=1)
+        x = torch.cat(
+            (x.new_zeros(len(x), self.past, x.shape[2]) if before is None else before, x), dim=1
+        )
         memory.keep("before", x[:, x.shape[1] - self.past :])
         return self.project(x.transpose(1, 2)).transpose(1, 2)

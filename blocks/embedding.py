@@ -1,4 +1,6 @@
-"""From raw inputs to tokens: images cut into patches, looked-up ids, and tokens that are learned outright."""
+"""From raw inputs to tokens: images cut into patches, looked-up ids, and tokens that are learned
+outright.
+"""
 
 import math
 from typing import Literal
@@ -25,13 +27,15 @@ class PatchEmbedding(nn.Module):
         bias: whether the projection has a bias.
 
     Shape:
-        (batch, channels, height, width) -> (batch, tokens, dim), tokens row by row, or (batch, rows, columns, dim)
+        (batch, channels, height, width) -> (batch, tokens, dim), tokens row by row, or (batch,
+        rows, columns, dim)
 
     Raises:
         BlockError: `dim` or `size` is not positive; the patches do not tile the image.
 
     Source:
-        Dosovitskiy et al. 2021, arXiv:2010.11929, section 3.1. Weights start as those of `torch.nn.Conv2d`.
+        Dosovitskiy et al. 2021, arXiv:2010.11929, section 3.1. Weights start as those of
+        `torch.nn.Conv2d`.
     """
 
     def __init__(
@@ -48,11 +52,15 @@ class PatchEmbedding(nn.Module):
         must_be_positive("dim", dim)
         must_be_positive("size", min(height, width))
         if layout not in ("tokens", "grid"):
-            raise BlockError("layout is not known", got=f"layout={layout}", fits="layout in tokens, grid")
+            raise BlockError(
+                "layout is not known", got=f"layout={layout}", fits="layout in tokens, grid"
+            )
         self.size, self.layout = (height, width), layout
         self.project = nn.Conv2d(channels, dim, kernel_size=self.size, stride=self.size, bias=bias)
 
-    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch *out_tokens out_dim"]:
+    def forward(
+        self, x: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch *out_tokens out_dim"]:
         for side, length, patch in zip(("height", "width"), x.shape[2:], self.size, strict=True):
             if length % patch:
                 below = length // patch * patch
@@ -85,8 +93,10 @@ class ClassToken(nn.Module):
         BlockError: `count` is not positive.
 
     Source:
-        Devlin et al. 2019, arXiv:1810.04805, section 3; for images Dosovitskiy et al. 2021, arXiv:2010.11929, section
-        3.1; the distillation token Touvron et al. 2021, arXiv:2012.12877. Truncated normal of deviation 0.02.
+        Devlin et al. 2019, arXiv:1810.04805, section 3; for images Dosovitskiy et al. 2021,
+        arXiv:2010.11929, section
+        3.1; the distillation token Touvron et al. 2021, arXiv:2012.12877. Truncated normal of
+          deviation 0.02.
     """
 
     def __init__(self, dim: int, count: int = 1):
@@ -95,7 +105,9 @@ class ClassToken(nn.Module):
         self.token = nn.Parameter(torch.empty(count, dim))
         nn.init.trunc_normal_(self.token, std=0.02)
 
-    def forward(self, x: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch out_tokens dim"]:
+    def forward(
+        self, x: Float[Tensor, "batch tokens dim"]
+    ) -> Float[Tensor, "batch out_tokens dim"]:
         return torch.cat((self.token.expand(x.shape[0], -1, -1), x), dim=1)
 
 
@@ -118,10 +130,10 @@ class TokenEmbedding(nn.Module):
         BlockError: `vocab` or `dim` is not positive; `padding` is no id of the vocabulary.
 
     Source:
-        Vaswani et al. 2017, arXiv:1706.03762, section 3.4. The paper names no initialisation: normal of deviation
-        `dim ** -0.5` where scaled, so that what leaves has deviation 1, else 0.02 as in BERT and GPT-2. Not the
-        deviation 1 of `torch.nn.Embedding`, with which a tied output projection starts with logits of deviation
-        `dim ** 0.5`.
+        Vaswani et al. 2017, arXiv:1706.03762, section 3.4. The paper names no initialisation:
+        normal of deviation `dim ** -0.5` where scaled, so that what leaves has deviation 1, else
+        0.02 as in BERT and GPT-2. Not the deviation 1 of `torch.nn.Embedding`, with which a tied
+        output projection starts with logits of deviation `dim ** 0.5`.
     """
 
     def __init__(self, vocab: int, dim: int, *, scale: bool = False, padding: int | None = None):
@@ -146,12 +158,15 @@ class TokenEmbedding(nn.Module):
         return tokens if self.factor == 1.0 else tokens * self.factor
 
     def lookup(self, x: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens out_dim"]:
-        """The rows of the table; where it is tied to a head, the loss may look them up in its stead."""
+        """The rows of the table; where it is tied to a head, the loss may look them up in its
+        stead.
+        """
         return F.embedding(x, self.weight, self.padding)
 
 
 class LearnedTokens(nn.Module):
-    """Tokens that are learned outright, the same for every example: latents, object queries, pooling queries.
+    """Tokens that are learned outright, the same for every example: latents, object queries,
+    pooling queries.
 
     Args:
         tokens: how many.
@@ -164,8 +179,9 @@ class LearnedTokens(nn.Module):
         BlockError: `tokens` or `dim` is not positive.
 
     Source:
-        The latent array of Jaegle et al. 2021, arXiv:2103.03206, with its truncated normal of deviation 0.02; the
-        object queries of Carion et al. 2020, arXiv:2005.12872, are the same with another start.
+        The latent array of Jaegle et al. 2021, arXiv:2103.03206, with its truncated normal of
+        deviation 0.02; the object queries of Carion et al. 2020, arXiv:2005.12872, are the same
+        with another start.
     """
 
     def __init__(self, tokens: int, dim: int):

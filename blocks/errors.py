@@ -1,6 +1,7 @@
 """What a block raises when it cannot be built or run as asked."""
 
-LOOKED_AT = 10_000  # numbers that are tried for an answer: a width of a trillion must not take a day to refuse
+# numbers that are tried for an answer: a width of a trillion must not take a day to refuse
+LOOKED_AT = 10_000
 
 
 class BlockError(ValueError):
@@ -13,7 +14,14 @@ class BlockError(ValueError):
         fix: what to change, where that is more than choosing a value that fits.
     """
 
-    def __init__(self, problem: str, *, got: str | None = None, fits: str | None = None, fix: str | None = None):
+    def __init__(
+        self,
+        problem: str,
+        *,
+        got: str | None = None,
+        fits: str | None = None,
+        fix: str | None = None,
+    ):
         self.problem, self.got, self.fits, self.fix = problem, got, fits, fix
         parts = [problem, got and f"got {got}", fits and f"fits: {fits}", fix and f"fix: {fix}"]
         super().__init__("; ".join(part for part in parts if part))
@@ -25,16 +33,24 @@ def must_divide(name: str, value: int, of: str, whole: int) -> None:
         divisors = [str(k) for k in range(1, min(whole, LOOKED_AT) + 1) if whole % k == 0]
         more = len(divisors) > 8 or whole > LOOKED_AT
         shown = ", ".join([*divisors[:8], "..."] if more else divisors)
-        raise BlockError(f"{name} must divide {of}", got=f"{name}={value}, {of}={whole}", fits=f"{name} in {shown}")
+        raise BlockError(
+            f"{name} must divide {of}",
+            got=f"{name}={value}, {of}={whole}",
+            fits=f"{name} in {shown}",
+        )
 
 
 def must_be_share(name: str, value: float) -> None:
     """Raise a BlockError unless `value` lies in [0, 1)."""
     if not 0 <= value < 1:
-        raise BlockError(f"{name} must be in [0, 1)", got=f"{name}={value}", fits=f"{name}=0.1, say")
+        raise BlockError(
+            f"{name} must be in [0, 1)", got=f"{name}={value}", fits=f"{name}=0.1, say"
+        )
 
 
 def must_be_positive(name: str, value: int | float) -> None:
     """Raise a BlockError unless `value` is greater than zero."""
     if value <= 0:
-        raise BlockError(f"{name} must be positive", got=f"{name}={value}", fits=f"{name}=1 or more")
+        raise BlockError(
+            f"{name} must be positive", got=f"{name}={value}", fits=f"{name}=1 or more"
+        )

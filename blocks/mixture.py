@@ -21,37 +21,43 @@ _ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
 
 
 class MixtureOfExperts(nn.Module):
-    """A router sends each token to the `top` of several MLPs and adds up what they answer, weighed by their chances.
+    """A router sends each token to the `top` of several MLPs and adds up what they answer, weighed
+    by their chances.
 
-    No token is dropped and none depends on the others in its batch. The work is done in blocks of tokens that belong
-    to one expert: shapes depend on the number of tokens only, so it runs on `meta`, exports, and never waits for the
-    device.
+    No token is dropped and none depends on the others in its batch. The work is done in blocks of
+    tokens that belong to one expert: shapes depend on the number of tokens only, so it runs on
+    `meta`, exports, and never waits for the device.
 
-    In training, forward leaves `auxiliary_loss`, the load-balancing loss times `balance`; in evaluation it is None.
-    Whoever trains the model adds up `auxiliary_loss` over the modules that have one. A module applied several times in
-    one pass (shared weights) keeps that of the last application.
+    In training, forward leaves `auxiliary_loss`, the load-balancing loss times `balance`; in
+    evaluation it is None. Whoever trains the model adds up `auxiliary_loss` over the modules that
+    have one. A module applied several times in one pass (shared weights) keeps that of the last
+    application.
 
     Args:
         dim: width of a token; inferred from the input.
         experts: number of experts.
         top: how many of them a token goes to.
         hidden: width inside an expert.
-        activation: relu, gelu or silu; swiglu or geglu for gated experts, which have a third matrix.
+        activation: relu, gelu or silu; swiglu or geglu for gated experts, which have a third
+            matrix.
         bias: whether the experts have biases; the router has none.
         balance: weight of the load-balancing loss.
 
     Shape:
-        (batch, ..., dim), padding_mask (batch, ...) -> (batch, ..., dim); padding only does not count in the loss
+        (batch, ..., dim), padding_mask (batch, ...) -> (batch, ..., dim); padding only does not
+        count in the loss
 
     Raises:
         BlockError: `top` is not in 1..experts; `hidden` is not positive; an unknown `activation`.
 
     Source:
-        Shazeer et al. 2017, arXiv:1701.06538. For `top` 1 the chance of the expert weighs its answer and the loss is
-        that of Fedus et al. 2022, arXiv:2101.03961 (Switch), section 2.2; for more the chances of the chosen are made
-        to sum to one, as in Lepikhin et al. 2021, arXiv:2006.16668 (GShard), and Jiang et al. 2024, arXiv:2401.04088
-        (Mixtral). The router works in float32 (Switch, section 2.4). Blocks instead of a capacity with dropped tokens:
-        Gale et al. 2023, arXiv:2211.15841 (MegaBlocks). Weights start as those of `torch.nn.Linear`.
+        Shazeer et al. 2017, arXiv:1701.06538. For `top` 1 the chance of the expert weighs its
+        answer and the loss is that of Fedus et al. 2022, arXiv:2101.03961 (Switch), section 2.2;
+        for more the chances of the chosen are made to sum to one, as in Lepikhin et al. 2021,
+        arXiv:2006.16668 (GShard), and Jiang et al. 2024, arXiv:2401.04088 (Mixtral). The router
+        works in float32 (Switch, section 2.4). Blocks instead of a capacity with dropped tokens:
+        Gale et al. 2023, arXiv:2211.15841 (MegaBlocks). Weights start as those of
+        `torch.nn.Linear`.
     """
 
     auxiliary_loss: Tensor | None
@@ -72,7 +78,11 @@ class MixtureOfExperts(nn.Module):
         must_be_positive("hidden", hidden)
         if not 1 <= top <= experts:
             fits = ", ".join(str(count) for count in range(1, min(experts, 8) + 1))
-            raise BlockError("top must be in 1..experts", got=f"top={top}, experts={experts}", fits=f"top in {fits}")
+            raise BlockError(
+                "top must be in 1..experts",
+                got=f"top={top}, experts={experts}",
+                fits=f"top in {fits}",
+            )
         if activation not in _ACTIVATIONS:
             raise BlockError(
                 "activation is not known",
@@ -101,26 +111,35 @@ class MixtureOfExperts(nn.Module):
         return {"up_weight": up, "down_weight": [expert.mT for expert in self.down_weight]}
 
     def __getstate__(self) -> dict[str, Any]:
-        # The loss hangs on the graph of one step: copies and pickles of the module have no use for it.
+        # The loss hangs on the graph of one step: copies and pickles of the module have no use for
+        # it.
         return {**self.__dict__, "auxiliary_loss": None}
 
     def forward(
-        self, x: Float[Tensor, "batch *tokens dim"], padding_mask: Bool[Tensor, " batch *tokens"] | None = None
+        self,
+        x: Float[Tensor, "batch *tokens dim"],
+        padding_mask: Bool[Tensor, " batch *tokens"] | None = None,
     ) -> Float[Tensor, "batch *tokens dim"]:
         shape = x.shape
         x = x.reshape(-1, shape[-1])
         exact = torch.promote_types(x.dtype, torch.float32)
-        with nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False):  # there is none for meta
+        with (
+            nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
+        ):  # there is none for meta
             chances = F.linear(x.to(exact), self.router.weight.to(exact)).softmax(dim=-1)
         weights, chosen = chances.topk(self.top, dim=-1)
         if self.top > 1:
             weights = weights / weights.sum(dim=-1, keepdim=True)
-        self.auxiliary_loss = self._imbalance(chances, chosen, padding_mask) if self.training else None
+        self.auxiliary_loss = (
+            self._imbalance(chances, chosen, padding_mask) if self.training else None
+        )
         answers = self._answers(x, chosen)
         return (weights.to(answers.dtype).unsqueeze(1) @ answers).view(shape)
 
     def _imbalance(self, chances: Tensor, chosen: Tensor, padding_mask: Tensor | None) -> Tensor:
-        """`balance` * experts * sum of (share of tokens an expert gets) * (its mean chance): `balance` when even."""
+        """`balance` * experts * sum of (share of tokens an expert gets) * (its mean chance):
+        `balance` when even.
+        """
         sent = torch.zeros_like(chances).scatter(1, chosen, 1 / self.top)
         if padding_mask is None:
             shares, means = sent.mean(dim=0), chances.mean(dim=0)
@@ -133,10 +152,12 @@ class MixtureOfExperts(nn.Module):
     def _answers(self, x: Tensor, chosen: Tensor) -> Tensor:
         """What the chosen experts answer: (tokens, top, dim)."""
         orders = chosen.numel()  # one order a token and chosen expert
-        # Small blocks waste few rows on filling up each expert's last one, but every block copies the weights of its
-        # expert: two blocks an expert were fastest for training (8 and 32 experts, CPU).
+        # Small blocks waste few rows on filling up each expert's last one, but every block copies
+        # the weights of its expert: two blocks an expert were fastest for training (8 and 32
+        # experts, CPU).
         size = (orders + 2 * self.experts - 1) // (2 * self.experts)
-        # Enough however the orders fall; tracing a changing batch size needs a bound that does not change with it.
+        # Enough however the orders fall; tracing a changing batch size needs a bound that does not
+        # change with it.
         tracing = torch.compiler.is_compiling()
         blocks = 3 * self.experts - 1 if tracing else (orders + self.experts * (size - 1)) // size
 
@@ -144,12 +165,16 @@ class MixtureOfExperts(nn.Module):
         counts = expert.new_zeros(self.experts).scatter_add(0, expert, torch.ones_like(expert))
         filled = (counts + size - 1) // size  # blocks of each expert
         ends = filled.cumsum(0)
-        shift = (ends - filled) * size - (counts.cumsum(0) - counts)  # from a place among the sorted orders to its row
+        shift = (ends - filled) * size - (
+            counts.cumsum(0) - counts
+        )  # from a place among the sorted orders to its row
         rows = torch.arange(orders, device=x.device) + shift[expert]
         token = order.new_zeros(blocks * size).scatter(
             0, rows, order // self.top
         )  # rows that stay free compute token 0
-        owner = torch.searchsorted(ends, torch.arange(blocks, device=x.device), right=True).clamp(max=self.experts - 1)
+        owner = torch.searchsorted(ends, torch.arange(blocks, device=x.device), right=True).clamp(
+            max=self.experts - 1
+        )
 
         tokens = x.index_select(0, token).view(blocks, size, x.shape[1])
         rows = torch.empty_like(rows).scatter(0, order, rows).view(chosen.shape)
@@ -167,4 +192,8 @@ class MixtureOfExperts(nn.Module):
         else:
             inner = _ACTIVATIONS[self.activation](inner)
         outer = inner @ self.down_weight.index_select(0, owner)
-        return outer if self.down_bias is None else outer + self.down_bias.index_select(0, owner).unsqueeze(1)
+        return (
+            outer
+            if self.down_bias is None
+            else outer + self.down_bias.index_select(0, owner).unsqueeze(1)
+        )

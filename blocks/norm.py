@@ -20,7 +20,8 @@ class RMSNorm(nn.Module):
         (batch, ..., dim) -> the same
 
     Source:
-        Zhang and Sennrich 2019, arXiv:1910.07467, equation 4. Equals `torch.nn.RMSNorm` with the same `eps`, whose own
+        Zhang and Sennrich 2019, arXiv:1910.07467, equation 4. Equals `torch.nn.RMSNorm` with the
+            same `eps`, whose own
         default depends on the dtype; 1e-6 is that of T5 and LLaMA.
     """
 
@@ -56,14 +57,19 @@ class ChannelNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
+    def forward(
+        self, x: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch channels height width"]:
         # The kernel wants channels last, which is how convolutions like their images anyway.
-        pixels = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, self.epsilon)
+        pixels = F.layer_norm(
+            x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, self.epsilon
+        )
         return pixels.permute(0, 3, 1, 2)
 
 
 class ResponseNorm(nn.Module):
-    """Global response normalisation: channels compete by the strength of their response over the whole grid.
+    """Global response normalisation: channels compete by the strength of their response over the
+    whole grid.
 
     Args:
         dim: number of channels; inferred from the input.
@@ -73,8 +79,8 @@ class ResponseNorm(nn.Module):
         (batch, height, width, dim) -> the same
 
     Source:
-        Woo et al. 2023, arXiv:2301.00808 (ConvNeXt V2), section 4, algorithm 1. Weight and bias start at zero, with
-        which it is the identity.
+        Woo et al. 2023, arXiv:2301.00808 (ConvNeXt V2), section 4, algorithm 1. Weight and bias
+        start at zero, with which it is the identity.
     """
 
     def __init__(self, dim: int, epsilon: float = 1e-6):
@@ -83,8 +89,11 @@ class ResponseNorm(nn.Module):
         self.weight = nn.Parameter(torch.zeros(dim))
         self.bias = nn.Parameter(torch.zeros(dim))
 
-    def forward(self, x: Float[Tensor, "batch height width dim"]) -> Float[Tensor, "batch height width dim"]:
+    def forward(
+        self, x: Float[Tensor, "batch height width dim"]
+    ) -> Float[Tensor, "batch height width dim"]:
         strength = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True)
         share = strength / (strength.mean(dim=-1, keepdim=True) + self.epsilon)
-        # weight * (x * share) + bias + x, with the two factors of x put together first: they are small, x is not.
+        # weight * (x * share) + bias + x, with the two factors of x put together first: they are
+        # small, x is not.
         return torch.addcmul(self.bias, x, 1 + self.weight * share)

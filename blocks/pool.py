@@ -1,10 +1,13 @@
-"""From many tokens or pixels to one vector an example. A padding mask is True where a token is real."""
+"""From many tokens or pixels to one vector an example.
+
+A padding mask is True where a token is real.
+"""
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from blocks.attention import attend
+from blocks.attention.dot_product import attend
 from blocks.errors import BlockError, must_divide
 
 
@@ -21,7 +24,8 @@ class SelectToken(nn.Module):
         BlockError: there is no such token.
 
     Source:
-        The class token of Devlin et al. 2019, arXiv:1810.04805, and Dosovitskiy et al. 2021, arXiv:2010.11929.
+        The class token of Devlin et al. 2019, arXiv:1810.04805, and Dosovitskiy et al. 2021,
+        arXiv:2010.11929.
     """
 
     def __init__(self, index: int = 0):
@@ -62,7 +66,9 @@ class MeanTokens(nn.Module):
         self.skip = skip
 
     def forward(
-        self, x: Float[Tensor, "batch *tokens dim"], padding_mask: Bool[Tensor, " batch *tokens"] | None = None
+        self,
+        x: Float[Tensor, "batch *tokens dim"],
+        padding_mask: Bool[Tensor, " batch *tokens"] | None = None,
     ) -> Float[Tensor, "batch dim"]:
         x, real = _row_of_tokens(x, padding_mask, self.skip)
         if real is None:
@@ -93,7 +99,9 @@ class MaxTokens(nn.Module):
         self.skip = skip
 
     def forward(
-        self, x: Float[Tensor, "batch *tokens dim"], padding_mask: Bool[Tensor, " batch *tokens"] | None = None
+        self,
+        x: Float[Tensor, "batch *tokens dim"],
+        padding_mask: Bool[Tensor, " batch *tokens"] | None = None,
     ) -> Float[Tensor, "batch dim"]:
         x, real = _row_of_tokens(x, padding_mask, self.skip)
         if real is None:
@@ -102,13 +110,19 @@ class MaxTokens(nn.Module):
         return largest.masked_fill(~real.any(dim=1), 0)
 
 
-def _row_of_tokens(x: Tensor, padding_mask: Tensor | None, skip: int) -> tuple[Tensor, Tensor | None]:
-    """x as (batch, tokens, dim) and its mask as (batch, tokens, 1), both without the first `skip` tokens."""
+def _row_of_tokens(
+    x: Tensor, padding_mask: Tensor | None, skip: int
+) -> tuple[Tensor, Tensor | None]:
+    """x as (batch, tokens, dim) and its mask as (batch, tokens, 1), both without the first `skip`
+    tokens.
+    """
     x = x.flatten(1, -2)
     tokens = x.shape[1]
     if tokens <= skip:
         raise BlockError(
-            "skip must leave a token", got=f"skip={skip}, tokens={tokens}", fits=f"skip in 0..{tokens - 1}"
+            "skip must leave a token",
+            got=f"skip={skip}, tokens={tokens}",
+            fits=f"skip in 0..{tokens - 1}",
         )
     x = x[:, skip:]
     return x, None if padding_mask is None else padding_mask.flatten(1)[:, skip:, None]
@@ -118,14 +132,18 @@ class LastToken(nn.Module):
     """The last real token: the one that has seen the others, after a causal or recurrent model.
 
     Shape:
-        (batch, tokens, dim), padding_mask (batch, tokens) -> (batch, dim); zeros where no token is real
+        (batch, tokens, dim), padding_mask (batch, tokens) -> (batch, dim); zeros where no token is
+        real
 
     Source:
-        Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training", section 3.2.
+        Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training", section
+        3.2.
     """
 
     def forward(
-        self, x: Float[Tensor, "batch tokens dim"], padding_mask: Bool[Tensor, "batch tokens"] | None = None
+        self,
+        x: Float[Tensor, "batch tokens dim"],
+        padding_mask: Bool[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "batch dim"]:
         if padding_mask is None:
             return x[:, -1]
@@ -155,18 +173,21 @@ class AttentionPool(nn.Module):
     Args:
         dim: width of a token; inferred from the input.
         heads: number of heads; divides `dim`.
-        return_weights: a second output `weights`, what the query looks at. It costs the fused kernel.
+        return_weights: a second output `weights`, what the query looks at. It costs the fused
+            kernel.
 
     Shape:
-        (batch, tokens, dim), padding_mask (batch, tokens) -> (batch, dim), and weights (batch, heads, 1, tokens) if
-        asked
+        (batch, tokens, dim), padding_mask (batch, tokens) -> (batch, dim), and weights (batch,
+        heads, 1, tokens) if asked
 
     Raises:
         BlockError: `heads` does not divide `dim`.
 
     Source:
-        The attention of the "MAP" head of Zhai et al. 2022, arXiv:2106.04560, after Lee et al. 2019,
-        arXiv:1810.00825; its normalisation and MLP are further nodes. Xavier uniform weights and zero biases as in its
+        The attention of the "MAP" head of Zhai et al. 2022, arXiv:2106.04560, after Lee et al.
+        2019,
+        arXiv:1810.00825; its normalisation and MLP are further nodes. Xavier uniform weights and
+            zero biases as in its
         code; equals `torch.nn.MultiheadAttention` with the same weights.
     """
 
@@ -191,11 +212,28 @@ class AttentionPool(nn.Module):
         return {"key_value.weight": dict(zip("kv", self.key_value.weight.chunk(2), strict=True))}
 
     def forward(
-        self, x: Float[Tensor, "batch tokens dim"], padding_mask: Bool[Tensor, "batch tokens"] | None = None
-    ) -> Float[Tensor, "batch dim"] | tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch heads 1 keys"]]:
+        self,
+        x: Float[Tensor, "batch tokens dim"],
+        padding_mask: Bool[Tensor, "batch tokens"] | None = None,
+    ) -> (
+        Float[Tensor, "batch dim"]
+        | tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch heads 1 keys"]]
+    ):
         batch, tokens, dim = x.shape
-        query = self.query(self.token).view(1, 1, self.heads, -1).transpose(1, 2).expand(batch, -1, -1, -1)
-        key, value = self.key_value(x).view(batch, tokens, 2, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-        pooled, weights = attend(query, key, value, padding_mask=padding_mask, weights=self.return_weights)
+        query = (
+            self.query(self.token)
+            .view(1, 1, self.heads, -1)
+            .transpose(1, 2)
+            .expand(batch, -1, -1, -1)
+        )
+        key, value = (
+            self.key_value(x)
+            .view(batch, tokens, 2, self.heads, -1)
+            .permute(2, 0, 3, 1, 4)
+            .unbind(0)
+        )
+        pooled, weights = attend(
+            query, key, value, padding_mask=padding_mask, weights=self.return_weights
+        )
         pooled = self.project(pooled.reshape(batch, dim))
         return pooled if weights is None else (pooled, weights)

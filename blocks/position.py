@@ -1,8 +1,10 @@
-"""Where a token stands: added to tokens, turned into queries and keys, or added to attention scores.
+"""Where a token stands: added to tokens, turned into queries and keys, or added to attention
+scores.
 
-What is added to tokens maps x to x + table. `Rotary` is the part `rotary` of an attention, `ALiBi` and `RelativeBias`
-are the part `position_bias`. Tables that are not learned are computed where they are used, so they know no longest
-length, are computed in float32 under any precision, and are not in the `state_dict`.
+What is added to tokens maps x to x + table. `Rotary` is the part `rotary` of an attention, `ALiBi`
+and `RelativeBias` are the part `position_bias`. Tables that are not learned are computed where they
+are used, so they know no longest length, are computed in float32 under any precision, and are not
+in the `state_dict`.
 """
 
 import math
@@ -14,17 +16,23 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from blocks.errors import BlockError, must_be_positive
-from blocks.memory import Memory, StepError
+from blocks.support.decode_cache import Memory, StepError
 
 
 def must_be_multiple(name: str, value: int, parts: int = 2) -> None:
     """Raise a BlockError unless `value` is a positive multiple of `parts`."""
     if value < 1 or value % parts:
         nearest = max(parts, round(value / parts) * parts)
-        raise BlockError(f"{name} must be a multiple of {parts}", got=f"{name}={value}", fits=f"{name}={nearest}, say")
+        raise BlockError(
+            f"{name} must be a multiple of {parts}",
+            got=f"{name}={value}",
+            fits=f"{name}={nearest}, say",
+        )
 
 
-def angles(positions: int, dim: int, base: float, like: Tensor) -> Float[Tensor, "positions half_dim"]:
+def angles(
+    positions: int, dim: int, base: float, like: Tensor
+) -> Float[Tensor, "positions half_dim"]:
     """position / base^(2i / dim) for i in 0..dim/2, in float32 at least."""
     dtype = torch.promote_types(like.dtype, torch.float32)
     steps = torch.arange(0, dim, 2, dtype=dtype, device=like.device)
@@ -41,7 +49,8 @@ class LearnedPosition(nn.Module):
     Args:
         tokens: number of tokens; inferred from the input.
         dim: width of a token; inferred from the input.
-        length: rows of the table, if more than `tokens` (GPT-2 trained on shorter texts: 1024). None is `tokens`.
+        length: rows of the table, if more than `tokens` (GPT-2 trained on shorter texts: 1024).
+            None is `tokens`.
 
     Shape:
         (batch, tokens, dim) -> (batch, tokens, dim). Fewer tokens take the first rows.
@@ -50,8 +59,8 @@ class LearnedPosition(nn.Module):
         BlockError: `length` is less than `tokens`; in forward: more tokens than rows.
 
     Source:
-        Gehring et al. 2017, arXiv:1705.03122, section 3.1; as in BERT, GPT and ViT. Starts as a truncated normal of
-        deviation 0.02, as in BERT and ViT.
+        Gehring et al. 2017, arXiv:1705.03122, section 3.1; as in BERT, GPT and ViT. Starts as a
+        truncated normal of deviation 0.02, as in BERT and ViT.
     """
 
     def __init__(self, tokens: int, dim: int, *, length: int | None = None):
@@ -59,7 +68,9 @@ class LearnedPosition(nn.Module):
         rows = tokens if length is None else length
         if rows < tokens:
             raise BlockError(
-                "length must be at least tokens", got=f"length={rows}, tokens={tokens}", fits=f"length={tokens} or more"
+                "length must be at least tokens",
+                got=f"length={rows}, tokens={tokens}",
+                fits=f"length={tokens} or more",
             )
         self.table = nn.Parameter(torch.empty(rows, dim))
         nn.init.trunc_normal_(self.table, std=0.02)
@@ -81,7 +92,9 @@ class LearnedPosition(nn.Module):
     def step(self, memory: Memory, x: Tensor) -> Tensor:
         end, rows = memory.seen + x.shape[1], self.table.shape[0]
         if end > rows:
-            raise StepError("more tokens than learned positions", got=f"{end} tokens, {rows} positions")
+            raise StepError(
+                "more tokens than learned positions", got=f"{end} tokens, {rows} positions"
+            )
         return x + self.table[memory.seen : end]
 
 
@@ -100,8 +113,8 @@ class LearnedPosition2d(nn.Module):
         BlockError: in forward: the grid is not the one it was built for.
 
     Source:
-        The absolute positions of Swin (arXiv:2103.14030) and CAT (arXiv:2106.05786). Starts as a truncated normal of
-        deviation 0.02.
+        The absolute positions of Swin (arXiv:2103.14030) and CAT (arXiv:2106.05786). Starts as a
+        truncated normal of deviation 0.02.
     """
 
     def __init__(self, height: int, width: int, dim: int):
@@ -109,7 +122,9 @@ class LearnedPosition2d(nn.Module):
         self.table = nn.Parameter(torch.empty(height, width, dim))
         nn.init.trunc_normal_(self.table, std=0.02)
 
-    def forward(self, x: Float[Tensor, "batch height width dim"]) -> Float[Tensor, "batch height width dim"]:
+    def forward(
+        self, x: Float[Tensor, "batch height width dim"]
+    ) -> Float[Tensor, "batch height width dim"]:
         height, width, _ = self.table.shape
         if x.shape[1:3] != (height, width):
             raise BlockError(
@@ -141,8 +156,8 @@ class SinusoidalPosition(nn.Module):
         BlockError: `dim` is odd, `base` is not positive.
 
     Source:
-        Vaswani et al. 2017, arXiv:1706.03762, section 3.5, interleaved as written there: component 2i is the sine and
-        2i + 1 the cosine of position / base^(2i / dim).
+        Vaswani et al. 2017, arXiv:1706.03762, section 3.5, interleaved as written there: component
+        2i is the sine and 2i + 1 the cosine of position / base^(2i / dim).
     """
 
     def __init__(self, dim: int, *, base: float = 10000.0):
@@ -165,7 +180,8 @@ class SinusoidalPosition(nn.Module):
 
 
 class SinusoidalPosition2d(nn.Module):
-    """Adds sines and cosines of column and row to the tokens of a grid, or of a square that was flattened.
+    """Adds sines and cosines of column and row to the tokens of a grid, or of a square that was
+    flattened.
 
     Args:
         dim: width of a token, a multiple of four; inferred from the input.
@@ -178,31 +194,43 @@ class SinusoidalPosition2d(nn.Module):
         (batch, tokens, dim) -> (batch, tokens, dim) where tokens - class_tokens is a square
 
     Raises:
-        BlockError: `dim` is no multiple of four, `base` is not positive; in forward: tokens that are no square, class
-            tokens beside a grid.
+        BlockError: `dim` is no multiple of four, `base` is not positive; in forward: tokens that
+            are no square, class tokens beside a grid.
 
     Source:
-        Chen et al. 2021 (MoCo v3), arXiv:2104.02057, and He et al. 2022 (MAE), arXiv:2111.06377. One half of a vector
-        is the column, the other the row, each all sines, then all cosines. Their order is that of the authors' codes.
+        Chen et al. 2021 (MoCo v3), arXiv:2104.02057, and He et al. 2022 (MAE), arXiv:2111.06377.
+        One half of a vector is the column, the other the row, each all sines, then all cosines.
+        Their order is that of the authors' codes.
     """
 
     def __init__(
-        self, dim: int, *, class_tokens: int = 0, first: Literal["column", "row"] = "column", base: float = 10000.0
+        self,
+        dim: int,
+        *,
+        class_tokens: int = 0,
+        first: Literal["column", "row"] = "column",
+        base: float = 10000.0,
     ):
         super().__init__()
         must_be_multiple("dim", dim, parts=4)
         must_be_positive("base", base)
         if class_tokens < 0:
-            raise BlockError("class_tokens must not be negative", got=f"class_tokens={class_tokens}")
+            raise BlockError(
+                "class_tokens must not be negative", got=f"class_tokens={class_tokens}"
+            )
         if first not in ("column", "row"):
-            raise BlockError("first must be column or row", got=f"first={first}", fits="first=column, first=row")
+            raise BlockError(
+                "first must be column or row", got=f"first={first}", fits="first=column, first=row"
+            )
         self.dim, self.class_tokens, self.first, self.base = dim, class_tokens, first, base
 
     def forward(self, x: Float[Tensor, "batch *tokens dim"]) -> Float[Tensor, "batch *tokens dim"]:
         if x.dim() == 4:
             if self.class_tokens:
                 raise BlockError(
-                    "a grid has no class tokens", got=f"class_tokens={self.class_tokens}", fits="class_tokens=0"
+                    "a grid has no class tokens",
+                    got=f"class_tokens={self.class_tokens}",
+                    fits="class_tokens=0",
                 )
             return x + self.grid(x.shape[1], x.shape[2], like=x)
         cells = x.shape[1] - self.class_tokens
@@ -211,7 +239,8 @@ class SinusoidalPosition2d(nn.Module):
             raise BlockError(
                 "tokens without class tokens must be a square",
                 got=f"tokens={x.shape[1]}, class_tokens={self.class_tokens}",
-                fits=f"{max(side, 1) ** 2 + self.class_tokens} or {(side + 1) ** 2 + self.class_tokens} tokens",
+                fits=f"{max(side, 1) ** 2 + self.class_tokens} or "
+                f"{(side + 1) ** 2 + self.class_tokens} tokens",
                 fix="keep the grid (batch, height, width, dim), if it is no square",
             )
         return x + F.pad(self.grid(side, side, like=x).flatten(0, 1), (0, 0, self.class_tokens, 0))
@@ -225,7 +254,8 @@ class SinusoidalPosition2d(nn.Module):
 
 
 class Rotary(nn.Module):
-    """Turns queries and keys by their position, so that their product knows the distance only; any number of tokens.
+    """Turns queries and keys by their position, so that their product knows the distance only; any
+    number of tokens.
 
     Args:
         head_dim: width of a head, even; `dim / heads` of the attention around it.
@@ -238,9 +268,9 @@ class Rotary(nn.Module):
         BlockError: `head_dim` is odd, `base` is not positive.
 
     Source:
-        Su et al. 2021, arXiv:2104.09864, section 3.2.2. Component i is paired with i + head_dim / 2, as in GPT-NeoX and
-        in transformers' Llama; the paper pairs 2i with 2i + 1, which is the same up to a permutation of the weights of
-        q and k.
+        Su et al. 2021, arXiv:2104.09864, section 3.2.2. Component i is paired with i + head_dim /
+        2, as in GPT-NeoX and in transformers' Llama; the paper pairs 2i with 2i + 1, which is the
+        same up to a permutation of the weights of q and k.
     """
 
     outputs = ("q", "k")
@@ -252,8 +282,13 @@ class Rotary(nn.Module):
         self.head_dim, self.base = head_dim, base
 
     def forward(
-        self, q: Float[Tensor, "batch heads tokens head_dim"], k: Float[Tensor, "batch kv_heads tokens head_dim"]
-    ) -> tuple[Float[Tensor, "batch heads tokens head_dim"], Float[Tensor, "batch kv_heads tokens head_dim"]]:
+        self,
+        q: Float[Tensor, "batch heads tokens head_dim"],
+        k: Float[Tensor, "batch kv_heads tokens head_dim"],
+    ) -> tuple[
+        Float[Tensor, "batch heads tokens head_dim"],
+        Float[Tensor, "batch kv_heads tokens head_dim"],
+    ]:
         cosine, sine = self.turns(q.shape[2], like=q)
         return self.rotate(q, cosine, sine), self.rotate(k, cosine, sine)
 
@@ -286,9 +321,10 @@ class ALiBi(nn.Module):
         BlockError: `heads` is not positive.
 
     Source:
-        Press et al. 2022, arXiv:2108.12409, section 3: slopes 2^(-8/heads), 2^(-16/heads), ...; where `heads` is no
-        power of two, those of the power below and every second one of the power above, as in the authors' code. The
-        paper is causal; without a causal mask the bias is the same on both sides.
+        Press et al. 2022, arXiv:2108.12409, section 3: slopes 2^(-8/heads), 2^(-16/heads), ...;
+        where `heads` is no power of two, those of the power below and every second one of the power
+        above, as in the authors' code. The paper is causal; without a causal mask the bias is the
+        same on both sides.
     """
 
     slopes: Tensor
@@ -315,21 +351,25 @@ class RelativeBias(nn.Module):
         heads: number of heads; the attention's own.
         buckets: number of buckets. With `bidirectional` half of them are for keys after the query.
         max_distance: from here on all distances share the last bucket.
-        bidirectional: keys after the query have buckets of their own; else they count as distance 0 (for causal use).
+        bidirectional: keys after the query have buckets of their own; else they count as distance 0
+            (for causal use).
 
     Shape:
         queries, keys -> (heads, queries, keys)
 
     Raises:
-        BlockError: `heads` is not positive, too few or odd `buckets`, `max_distance` within the exact buckets.
+        BlockError: `heads` is not positive, too few or odd `buckets`, `max_distance` within the
+            exact buckets.
 
     Source:
-        Raffel et al. 2020 (T5), arXiv:1910.10683, section 2.1: half of the buckets of one side are exact distances, the
-        rest grow logarithmically. T5 shares one table over all layers (`share`). Starts standard normal, as
-        `torch.nn.Embedding`.
+        Raffel et al. 2020 (T5), arXiv:1910.10683, section 2.1: half of the buckets of one side are
+        exact distances, the rest grow logarithmically. T5 shares one table over all layers
+        (`share`). Starts standard normal, as `torch.nn.Embedding`.
     """
 
-    def __init__(self, heads: int, *, buckets: int = 32, max_distance: int = 128, bidirectional: bool = True):
+    def __init__(
+        self, heads: int, *, buckets: int = 32, max_distance: int = 128, bidirectional: bool = True
+    ):
         super().__init__()
         must_be_positive("heads", heads)
         must_be_multiple("buckets", buckets, parts=4 if bidirectional else 2)
@@ -348,12 +388,15 @@ class RelativeBias(nn.Module):
         exact = self.side // 2
         after = (distance > 0) * self.side if self.bidirectional else 0
         distance = distance.abs() if self.bidirectional else -distance.clamp(max=0)
-        ratio = torch.log(distance.clamp(min=exact).float() / exact) / math.log(self.max_distance / exact)
+        ratio = torch.log(distance.clamp(min=exact).float() / exact) / math.log(
+            self.max_distance / exact
+        )
         far = (exact + (ratio * (self.side - exact)).long()).clamp(max=self.side - 1)
         return after + torch.where(distance < exact, distance, far)
 
     def forward(self, queries: int, keys: int) -> Float[Tensor, "heads queries keys"]:
-        # A row of the matrix is a stretch of one line over all distances, so buckets are counted once per distance.
+        # A row of the matrix is a stretch of one line over all distances, so buckets are counted
+        # once per distance.
         distance = torch.arange(1 - keys, queries, device=self.table.device)
         line = F.embedding(self.bucket(distance), self.table).t()
         return line.unfold(1, keys, 1).flip(1)

@@ -10,7 +10,15 @@ from torch import Tensor, nn
 
 from blocks.errors import BlockError
 
-LETTERS = {"b": "batch", "t": "tokens", "n": "tokens", "d": "dim", "c": "channels", "h": "height", "w": "width"}
+LETTERS = {
+    "b": "batch",
+    "t": "tokens",
+    "n": "tokens",
+    "d": "dim",
+    "c": "channels",
+    "h": "height",
+    "w": "width",
+}
 
 
 class Rearrange(nn.Module):
@@ -24,10 +32,12 @@ class Rearrange(nn.Module):
         as `pattern` says
 
     Raises:
-        BlockError: the pattern is no pattern, or the input does not match it; the text is that of einops.
+        BlockError: the pattern is no pattern, or the input does not match it; the text is that of
+            einops.
 
     Source:
-        Rogozhnikov 2022, "Einops: clear and reliable tensor manipulations with Einstein-like notation", ICLR.
+        Rogozhnikov 2022, "Einops: clear and reliable tensor manipulations with Einstein-like
+        notation", ICLR.
     """
 
     def __init__(self, pattern: str, sizes: dict[str, int] | None = None):
@@ -41,10 +51,14 @@ class Rearrange(nn.Module):
 
     @property
     def axis_names(self) -> tuple[str | None, ...]:
-        """Names of the axes that leave, for expressions in YAML: words of the pattern, or what a letter stands for."""
+        """Names of the axes that leave, for expressions in YAML: words of the pattern, or what a
+        letter stands for.
+        """
         right = self.pattern.split("->")[1]
         groups = re.findall(r"\([^)]*\)|\S+", right)
-        return tuple(None if not group.isidentifier() else LETTERS.get(group, group) for group in groups)
+        return tuple(
+            None if not group.isidentifier() else LETTERS.get(group, group) for group in groups
+        )
 
     def forward(self, x: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
         try:
@@ -55,7 +69,9 @@ class Rearrange(nn.Module):
             ) from error
 
     def rearrange(self, x: Tensor) -> Tensor:
-        """Split every axis that is a group on the left, reorder, and merge the groups on the right."""
+        """Split every axis that is a group on the left, reorder, and merge the groups on the
+        right.
+        """
         rest = " ".join(f"...{index}" for index in range(x.ndim + 1 - len(groups_of(self.left))))
         order: list[str] = []
         for group in groups_of(self.left.replace("...", rest)):

@@ -1,8 +1,9 @@
 """Recurrent networks on torch's fused kernels, with padding that changes nothing.
 
-Parameters have the names, shapes and start of `torch.nn.RNN`, `GRU` and `LSTM`, whose weights load as they are. A
-padding mask is True where a token is real; padding stands behind the tokens. It needs no packed sequence (whose LSTM is
-slow on a CPU, and for whose lengths a GPU must be waited for) and no loop over the steps.
+Parameters have the names, shapes and start of `torch.nn.RNN`, `GRU` and `LSTM`, whose weights load
+as they are. A padding mask is True where a token is real; padding stands behind the tokens. It
+needs no packed sequence (whose LSTM is slow on a CPU, and for whose lengths a GPU must be waited
+for) and no loop over the steps.
 """
 
 from typing import ClassVar, Literal
@@ -13,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from blocks.errors import BlockError, must_be_positive, must_be_share
-from blocks.memory import Memory, StepError
+from blocks.support.decode_cache import Memory, StepError
 
 
 class _Recurrence(nn.Module):
@@ -51,7 +52,9 @@ class _Recurrence(nn.Module):
         return self
 
     def _flatten(self) -> None:
-        """Lay all weights into one piece of memory, which cuDNN would otherwise do at every call."""
+        """Lay all weights into one piece of memory, which cuDNN would otherwise do at every
+        call.
+        """
         weights: list[Tensor] = list(self.parameters())
         first = weights[0]
         if not (first.is_cuda and torch.backends.cudnn.is_acceptable(first)):
@@ -71,18 +74,35 @@ class _Recurrence(nn.Module):
 
     def _weights(self, layer: int, direction: int) -> list[Tensor]:
         suffix = f"l{layer}_reverse" if direction else f"l{layer}"
-        return [getattr(self, f"{name}_{suffix}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        return [
+            getattr(self, f"{name}_{suffix}")
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        ]
 
     def _kernel(
-        self, x: Tensor, states: tuple[Tensor, ...], weights: list[Tensor], layers: int, bidirectional: bool
+        self,
+        x: Tensor,
+        states: tuple[Tensor, ...],
+        weights: list[Tensor],
+        layers: int,
+        bidirectional: bool,
     ) -> tuple[Tensor, ...]:
-        """Run layers of the fused kernel: the sequence, then the last states as (levels, batch, hidden)."""
+        """Run layers of the fused kernel: the sequence, then the last states as (levels, batch,
+        hidden).
+        """
         raise NotImplementedError
 
-    def _run(self, x: Tensor, padding_mask: Tensor | None, given: tuple[Tensor | None, ...]) -> tuple[Tensor, ...]:
+    def _run(
+        self, x: Tensor, padding_mask: Tensor | None, given: tuple[Tensor | None, ...]
+    ) -> tuple[Tensor, ...]:
         states = tuple(self._initial(x, each) for each in given)
         if padding_mask is None:
-            weights = [each for k in range(self.layers) for d in range(self.directions) for each in self._weights(k, d)]
+            weights = [
+                each
+                for k in range(self.layers)
+                for d in range(self.directions)
+                for each in self._weights(k, d)
+            ]
             x, *last = self._kernel(x, states, weights, self.layers, self.directions == 2)
             return x, *(each.transpose(0, 1) for each in last)
         return self._run_padded(x, padding_mask, states)
@@ -96,10 +116,14 @@ class _Recurrence(nn.Module):
         cell: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         if self.directions == 2:
-            raise StepError("a network that reads backwards starts at the end", got="bidirectional=true")
+            raise StepError(
+                "a network that reads backwards starts at the end", got="bidirectional=true"
+            )
         names = self.outputs[1:]
         given = zip(names, (state, cell), strict=False)
-        x, *states = self._run(x, padding_mask, tuple(memory.get(name, first) for name, first in given))
+        x, *states = self._run(
+            x, padding_mask, tuple(memory.get(name, first) for name, first in given)
+        )
         for name, last in zip(names, states, strict=True):
             memory.keep(name, last)
         return x, *states
@@ -117,11 +141,14 @@ class _Recurrence(nn.Module):
             )
         return state.transpose(0, 1).contiguous()
 
-    def _run_padded(self, x: Tensor, real: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """One call of the kernel for each layer and direction; the backward one gets its tokens turned around in place.
+    def _run_padded(
+        self, x: Tensor, real: Tensor, states: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        """One call of the kernel for each layer and direction; the backward one gets its tokens
+        turned around in place.
 
-        Padding then always comes after the tokens, where it cannot reach what matters: the sequence is zeroed there,
-        the last state is the one at the last token.
+        Padding then always comes after the tokens, where it cannot reach what matters: the sequence
+        is zeroed there, the last state is the one at the last token.
         """
         padding = ~real.unsqueeze(-1)
         lengths = real.sum(dim=1)
@@ -148,18 +175,26 @@ class _Recurrence(nn.Module):
             x = torch.cat(sequences, dim=-1) if self.directions == 2 else sequences[0]
         return x, *(torch.stack(each, dim=1) for each in zip(*last, strict=True))
 
-    def _hold(self, x: Tensor, padding: Tensor, weights: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Make padding hold what the kernel gives only for the last step and the sequence does not show."""
+    def _hold(
+        self, x: Tensor, padding: Tensor, weights: list[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Make padding hold what the kernel gives only for the last step and the sequence does not
+        show.
+        """
         return x, weights
 
 
 def _at(places: Tensor, x: Tensor) -> Tensor:
     """The tokens of x (batch, tokens, dim) at the places (batch, any number)."""
-    return x.gather(1, places[:, :, None].expand(-1, -1, x.shape[2]))  # take_along_dim would fix the batch in an export
+    return x.gather(
+        1, places[:, :, None].expand(-1, -1, x.shape[2])
+    )  # take_along_dim would fix the batch in an export
 
 
 def _one_piece(weights: list[Tensor]) -> list[Tensor]:
-    """The same weights as views of one piece of memory where they are on a GPU, as cuDNN wants them."""
+    """The same weights as views of one piece of memory where they are on a GPU, as cuDNN wants
+    them.
+    """
     if not weights[0].is_cuda:
         return weights
     piece = torch.cat([each.flatten() for each in weights])
@@ -177,21 +212,24 @@ class RNN(_Recurrence):
         dim: width of a token; inferred from the input.
         hidden: width of the state, in each direction.
         layers: how many, each on the sequence of the one before.
-        bidirectional: a second network reads from the last token to the first; what both say stands side by side.
+        bidirectional: a second network reads from the last token to the first; what both say stands
+            side by side.
         dropout: share zeroed between layers in training, in [0, 1).
         nonlinearity: tanh or relu.
 
     Shape:
-        (batch, tokens, dim), padding_mask (batch, tokens), state (batch, layers * directions, hidden)
+        (batch, tokens, dim), padding_mask (batch, tokens), state (batch, layers * directions,
+        hidden)
         -> sequence (batch, tokens, directions * hidden), zero at padding,
         and state (batch, layers * directions, hidden) at the last token (backwards: the first)
 
     Raises:
-        BlockError: a size is not positive; `dropout` is outside [0, 1); an unknown `nonlinearity`; a state that does
-            not fit.
+        BlockError: a size is not positive; `dropout` is outside [0, 1); an unknown `nonlinearity`;
+            a state that does not fit.
 
     Source:
-        Elman 1990, doi:10.1207/s15516709cog1402_1. Equals `torch.nn.RNN`; with padding, `torch.nn.RNN` on each sequence
+        Elman 1990, doi:10.1207/s15516709cog1402_1. Equals `torch.nn.RNN`; with padding,
+            `torch.nn.RNN` on each sequence
         alone.
     """
 
@@ -209,7 +247,9 @@ class RNN(_Recurrence):
     ):
         if nonlinearity not in ("tanh", "relu"):
             raise BlockError(
-                "nonlinearity is not known", got=f"nonlinearity={nonlinearity}", fits="nonlinearity in tanh, relu"
+                "nonlinearity is not known",
+                got=f"nonlinearity={nonlinearity}",
+                fits="nonlinearity in tanh, relu",
             )
         self.mode = f"RNN_{nonlinearity.upper()}"
         super().__init__(dim, hidden, layers, bidirectional, dropout)
@@ -225,7 +265,9 @@ class RNN(_Recurrence):
 
     def _kernel(self, x, states, weights, layers, bidirectional):
         kernel = torch.rnn_tanh if self.mode == "RNN_TANH" else torch.rnn_relu
-        return kernel(x, states[0], weights, True, layers, self.dropout, self.training, bidirectional, True)
+        return kernel(
+            x, states[0], weights, True, layers, self.dropout, self.training, bidirectional, True
+        )
 
 
 class GRU(_Recurrence):
@@ -238,11 +280,13 @@ class GRU(_Recurrence):
         dim: width of a token; inferred from the input.
         hidden: width of the state, in each direction.
         layers: how many, each on the sequence of the one before.
-        bidirectional: a second network reads from the last token to the first; what both say stands side by side.
+        bidirectional: a second network reads from the last token to the first; what both say stands
+            side by side.
         dropout: share zeroed between layers in training, in [0, 1).
 
     Shape:
-        (batch, tokens, dim), padding_mask (batch, tokens), state (batch, layers * directions, hidden)
+        (batch, tokens, dim), padding_mask (batch, tokens), state (batch, layers * directions,
+        hidden)
         -> sequence (batch, tokens, directions * hidden), zero at padding,
         and state (batch, layers * directions, hidden) at the last token (backwards: the first)
 
@@ -250,15 +294,23 @@ class GRU(_Recurrence):
         BlockError: a size is not positive; `dropout` is outside [0, 1); a state that does not fit.
 
     Source:
-        Cho et al. 2014, arXiv:1406.1078, with the reset gate after the product, as cuDNN has it. Equals `torch.nn.GRU`;
-        with padding, `torch.nn.GRU` on each sequence alone.
+        Cho et al. 2014, arXiv:1406.1078, with the reset gate after the product, as cuDNN has it.
+        Equals `torch.nn.GRU`; with padding, `torch.nn.GRU` on each sequence alone.
     """
 
     gates = 3
     mode = "GRU"
     outputs = ("sequence", "state")
 
-    def __init__(self, dim: int, *, hidden: int, layers: int = 1, bidirectional: bool = False, dropout: float = 0.0):
+    def __init__(
+        self,
+        dim: int,
+        *,
+        hidden: int,
+        layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+    ):
         super().__init__(dim, hidden, layers, bidirectional, dropout)
 
     def forward(
@@ -271,36 +323,45 @@ class GRU(_Recurrence):
         return sequence, state
 
     def _kernel(self, x, states, weights, layers, bidirectional):
-        return torch.gru(x, states[0], weights, True, layers, self.dropout, self.training, bidirectional, True)
+        return torch.gru(
+            x, states[0], weights, True, layers, self.dropout, self.training, bidirectional, True
+        )
 
 
 class LSTM(_Recurrence):
     """Long short-term memory: gates decide what a cell takes in, keeps and shows.
 
     Formula:
-        c = f ⊙ c + i ⊙ g and h = o ⊙ tanh(c), with i, f, o = σ(W x + U h + b) and g = tanh(W x + U h + b)
+        c = f ⊙ c + i ⊙ g and h = o ⊙ tanh(c), with i, f, o = σ(W x + U h + b) and g = tanh(W x + U
+        h + b)
 
     Args:
         dim: width of a token; inferred from the input.
         hidden: width of state and cell, in each direction.
         layers: how many, each on the sequence of the one before.
-        bidirectional: a second network reads from the last token to the first; what both say stands side by side.
+        bidirectional: a second network reads from the last token to the first; what both say stands
+            side by side.
         dropout: share zeroed between layers in training, in [0, 1).
-        forget_bias: where the bias of the forget gates starts, the sum of the two that torch has; 1 lets the cell keep
-            what it holds at first. None is torch's own start, uniform around 0.
+        forget_bias: where the bias of the forget gates starts, the sum of the two that torch has; 1
+            lets the cell keep what it holds at first. None is torch's own start, uniform around 0.
 
     Shape:
-        (batch, tokens, dim), padding_mask (batch, tokens), state and cell (batch, layers * directions, hidden)
+        (batch, tokens, dim), padding_mask (batch, tokens), state and cell (batch, layers *
+        directions, hidden)
         -> sequence (batch, tokens, directions * hidden), zero at padding,
-        then state and cell (batch, layers * directions, hidden) at the last token (backwards: the first)
+        then state and cell (batch, layers * directions, hidden) at the last token (backwards: the
+        first)
 
     Raises:
-        BlockError: a size is not positive; `dropout` is outside [0, 1); a state or cell that does not fit.
+        BlockError: a size is not positive; `dropout` is outside [0, 1); a state or cell that does
+            not fit.
 
     Source:
-        Hochreiter and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735, with the forget gate of Gers et al. 2000.
-        Equals `torch.nn.LSTM`; with padding, `torch.nn.LSTM` on each sequence alone. A forget bias of 1: Jozefowicz et
-        al. 2015, "An Empirical Exploration of Recurrent Network Architectures", section 2.2.
+        Hochreiter and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735, with the forget gate of
+            Gers et al. 2000.
+        Equals `torch.nn.LSTM`; with padding, `torch.nn.LSTM` on each sequence alone. A forget bias
+        of 1: Jozefowicz et al. 2015, "An Empirical Exploration of Recurrent Network Architectures",
+        section 2.2.
     """
 
     gates = 4
@@ -340,14 +401,23 @@ class LSTM(_Recurrence):
 
     def _kernel(self, x, states, weights, layers, bidirectional):
         if torch.compiler.is_dynamo_compiling() and torch.is_grad_enabled() and not x.requires_grad:
-            # torch 2.13 traces the inference kernel for an input without gradient, and then cannot go back through it.
+            # torch 2.13 traces the inference kernel for an input without gradient, and then cannot
+            # go back through it.
             x = x + 0 * weights[3][:1]
-        return torch.lstm(x, states, weights, True, layers, self.dropout, self.training, bidirectional, True)
+        return torch.lstm(
+            x, states, weights, True, layers, self.dropout, self.training, bidirectional, True
+        )
 
-    def _hold(self, x: Tensor, padding: Tensor, weights: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        # The kernel shows the cell after the last step only. So padding becomes one more feature, which shuts the input
-        # gate and opens the forget gate: sigmoid(-1e4) is 0 and sigmoid(1e4) is 1, exactly, so the cell stays as it is.
+    def _hold(
+        self, x: Tensor, padding: Tensor, weights: list[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
+        # The kernel shows the cell after the last step only. So padding becomes one more feature,
+        # which shuts the input gate and opens the forget gate: sigmoid(-1e4) is 0 and sigmoid(1e4)
+        # is 1, exactly, so the cell stays as it is.
         input_weight, *others = weights
         shut = input_weight.new_full((self.hidden, 1), 1e4)
         hold = torch.cat((-shut, shut, torch.zeros_like(shut), torch.zeros_like(shut)))
-        return torch.cat((x, padding.to(x.dtype)), dim=-1), [torch.cat((input_weight, hold), dim=1), *others]
+        return torch.cat((x, padding.to(x.dtype)), dim=-1), [
+            torch.cat((input_weight, hold), dim=1),
+            *others,
+        ]

@@ -1,6 +1,9 @@
-"""The claims of docs/results.md: what each says, and when its figures bear it out. The words follow from the figures.
+"""The claims of docs/results.md: what each says, and when its figures bear it out.
 
-A reading never asserts more than its thresholds check; where they fail, the page says that the claim does not hold.
+The words follow from the figures.
+
+A reading never asserts more than its thresholds check; where they fail, the page says that the
+claim does not hold.
 """
 
 import statistics
@@ -17,7 +20,8 @@ class Figures:
     """The runs of a sweep, asked by their settings.
 
     Args:
-        rows: one for each run: "settings", a mapping of texts, and the measures of those that finished.
+        rows: one for each run: "settings", a mapping of texts, and the measures of those that
+            finished.
     """
 
     rows: Sequence[Row]
@@ -26,7 +30,9 @@ class Figures:
         """The runs with these settings; `__` stands for a dot: `data__lag=5`."""
         asked = {key.replace("__", "."): str(value) for key, value in wanted.items()}
         return [
-            row for row in self.rows if all(named(row, key).lower() == value.lower() for key, value in asked.items())
+            row
+            for row in self.rows
+            if all(named(row, key).lower() == value.lower() for key, value in asked.items())
         ]
 
     def all(self, measure: str, **wanted: Any) -> list[float]:
@@ -43,7 +49,11 @@ class Figures:
 def named(row: Row, key: str) -> str:
     """A setting by its path or by the last word of it: `residual` for `model/residual`."""
     found = row["settings"]
-    return found[key] if key in found else next(v for k, v in found.items() if k.replace("/", ".").endswith(f".{key}"))
+    return (
+        found[key]
+        if key in found
+        else next(v for k, v in found.items() if k.replace("/", ".").endswith(f".{key}"))
+    )
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,8 @@ class Claim:
         read: whether the figures bear it out, and what they say.
         threshold: when it counts as borne out, in words.
         may_fail: a run that fails by itself, at too high a rate say, is a figure too.
-        look: settings of the run whose report has a picture of what it looked at; the page shows that as well.
+        look: settings of the run whose report has a picture of what it looked at; the page shows
+            that as well.
     """
 
     name: str
@@ -74,69 +85,122 @@ def listing(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def memory(f: Figures) -> Reading:
-    names = {"rnn_language": "RNN", "gru_language": "GRU", "lstm_language": "LSTM", "gpt": "Transformer"}
+    names = {
+        "rnn_language": "RNN",
+        "gru_language": "GRU",
+        "lstm_language": "LSTM",
+        "gpt": "Transformer",
+    }
     lags = sorted(map(int, f.values("data.lag")))
     reach = {}
     for model in names:
         right = [lag for lag in lags if f.mean("test/accuracy", model=model, data__lag=lag) >= 0.9]
         reach[model] = next(
-            (before for before, lag in zip([0, *lags], [*lags, None], strict=True) if lag not in right), 0
+            (
+                before
+                for before, lag in zip([0, *lags], [*lags, None], strict=True)
+                if lag not in right
+            ),
+            0,
         )
     gated = max(reach["gru_language"], reach["lstm_language"])
-    text = "At least 0.9 of the symbols are right up to: " + listing((names[m], f"{n} steps") for m, n in reach.items())
+    text = "At least 0.9 of the symbols are right up to: " + listing(
+        (names[m], f"{n} steps") for m, n in reach.items()
+    )
     text += f"; {lags[-1]} were the most tried."
     if 0 in reach.values():
         text += (
-            " A reach of 0 is a network that has not learned the shortest lag in these steps, at this learning rate."
+            " A reach of 0 is a network that has not learned the shortest lag in these "
+            "steps, at this learning rate."
         )
     return reach["rnn_language"] < gated <= reach["gpt"] == lags[-1], text
 
 
 def serial(f: Figures) -> Reading:
     lags = sorted(map(int, f.values("data.lag")))
-    time = {(m, n): min(f.all("train/step seconds", model=m, data__lag=n)) for m in f.values("model") for n in lags}
+    time = {
+        (m, n): min(f.all("train/step seconds", model=m, data__lag=n))
+        for m in f.values("model")
+        for n in lags
+    }
     ratio = {n: time["rnn_language", n] / time["gpt", n] for n in lags}
-    work = f.mean("macs", model="rnn_language", data__lag=lags[-1]) / f.mean("macs", model="gpt", data__lag=lags[-1])
+    work = f.mean("macs", model="rnn_language", data__lag=lags[-1]) / f.mean(
+        "macs", model="gpt", data__lag=lags[-1]
+    )
     most = max(ratio.values())
-    text = (f"A step of the RNN takes {listing((f'{r:.2f} times', f'at {n + 1} tokens') for n, r in ratio.items())} as long "
-            f"as one of the Transformer, though at {lags[-1] + 1} tokens it does {work:.2f} times the multiply-adds. "
-            "One thread computes here; hardware that works on many tokens at once widens the ratio.")  # fmt: skip
+    text = (
+        "A step of the RNN takes "
+        f"{listing((f'{r:.2f} times', f'at {n + 1} tokens') for n, r in ratio.items())} as long "
+        f"as one of the Transformer, though at {lags[-1] + 1} tokens it does {work:.2f} times "
+        "the multiply-adds. "
+        "One thread computes here; hardware that works on many tokens at once widens the ratio."
+    )
     return most >= 1.5 and work <= 1.0, text
 
 
 def depth(f: Figures) -> Reading:
     depths = sorted(map(int, f.values("depth")))
-    losses = {(r, d): f.mean("train/loss", residual=r, depth=d) for r in f.values("residual") for d in depths}
-    told = [f"{d} layers {losses['prenorm', d]:.3f} with and {losses['norm_only', d]:.3f} without" for d in depths]
+    losses = {
+        (r, d): f.mean("train/loss", residual=r, depth=d)
+        for r in f.values("residual")
+        for d in depths
+    }
+    told = [
+        f"{d} layers {losses['prenorm', d]:.3f} with and {losses['norm_only', d]:.3f} without"
+        for d in depths
+    ]
     deep = depths[-1]
     holds = losses["norm_only", deep] >= 2 * losses["prenorm", deep]
-    return holds, f"Training loss after the same steps, with the residual path and without: {', '.join(told)}."
+    return (
+        holds,
+        "Training loss after the same steps, with the residual path and without: "
+        f"{', '.join(told)}.",
+    )
 
 
 def positions(f: Figures) -> Reading:
     right = {
-        (k, p): f.mean("test/accuracy", kind=k, position=p) for k in ("sort", "reverse") for p in f.values("position")
+        (k, p): f.mean("test/accuracy", kind=k, position=p)
+        for k in ("sort", "reverse")
+        for p in f.values("position")
     }
     told = listing((p, f"{right['reverse', p]:.2f}") for p in f.values("position") if p != "none")
     best = max(value for (kind, p), value in right.items() if kind == "reverse" and p != "none")
-    text = (f"Without positions sorting reaches {right['sort', 'none']:.2f} and reversing {right['reverse', 'none']:.2f}, "
-            f"where a bag allows 0.34. Reversing with positions: {told}.")  # fmt: skip
+    text = (
+        f"Without positions sorting reaches {right['sort', 'none']:.2f} and reversing "
+        f"{right['reverse', 'none']:.2f}, "
+        f"where a bag allows 0.34. Reversing with positions: {told}."
+    )
     return right["sort", "none"] >= 0.9 and right["reverse", "none"] <= 0.45 and best >= 0.9, text
 
 
 def causal(f: Figures) -> Reading:
-    loss, exact = ({v: f.mean(m, causal=v) for v in ("true", "false")} for m in ("train/loss", "test/exact_match"))
-    text = (f"The training loss ends at {loss['true']:.3f} with the mask and at {loss['false']:.4f} without it; of the texts "
-            f"that the decoder says on its own, {exact['true']:.1%} and {exact['false']:.1%} are right.")  # fmt: skip
+    loss, exact = (
+        {v: f.mean(m, causal=v) for v in ("true", "false")}
+        for m in ("train/loss", "test/exact_match")
+    )
+    text = (
+        f"The training loss ends at {loss['true']:.3f} with the mask and at {loss['false']:.4f} "
+        "without it; of the texts "
+        f"that the decoder says on its own, {exact['true']:.1%} and {exact['false']:.1%} are right."
+    )
     return loss["false"] <= loss["true"] / 4 and exact["false"] <= exact["true"] / 4, text
 
 
 def search(f: Figures) -> Reading:
     lags = sorted(map(int, f.values("data.lag")))
-    right = {(s, n): f.mean("test/accuracy", search=s, data__lag=n) for s in ("true", "false") for n in lags}
-    told = [f"{n} words {right['true', n]:.2f} with and {right['false', n]:.2f} without" for n in lags]
-    return (right["true", lags[-1]] - right["false", lags[-1]] >= 0.3,
-            f"Share of the words that come out right, with the search and without: {', '.join(told)}.")  # fmt: skip
+    right = {
+        (s, n): f.mean("test/accuracy", search=s, data__lag=n)
+        for s in ("true", "false")
+        for n in lags
+    }
+    told = [
+        f"{n} words {right['true', n]:.2f} with and {right['false', n]:.2f} without" for n in lags
+    ]
+    return (
+        right["true", lags[-1]] - right["false", lags[-1]] >= 0.3,
+        f"Share of the words that come out right, with the search and without: {', '.join(told)}.",
+    )
 
 
 def patches(f: Figures) -> Reading:
@@ -153,40 +217,69 @@ def windows(f: Figures) -> Reading:
     grown = {}
     for model in ("vit", "swin"):
         work = [f.mean("macs", model=model, size=n) for n in (sides[0], sides[-1])]
-        time = [min(f.all("train/step seconds", model=model, size=n)) for n in (sides[0], sides[-1])]
+        time = [
+            min(f.all("train/step seconds", model=model, size=n)) for n in (sides[0], sides[-1])
+        ]
         grown[model] = work[1] / work[0], time[1] / time[0]
     area = (sides[-1] / sides[0]) ** 2
-    text = (f"From {sides[0]} to {sides[-1]} pixels the image grows {area:.0f} times. Multiply-adds grow {grown['vit'][0]:.0f} "
-            f"times in the ViT and {grown['swin'][0]:.0f} times in the Swin; the time of a step {grown['vit'][1]:.0f} and "
-            f"{grown['swin'][1]:.0f} times.")  # fmt: skip
+    text = (
+        f"From {sides[0]} to {sides[-1]} pixels the image grows {area:.0f} times. Multiply-adds "
+        f"grow {grown['vit'][0]:.0f} "
+        f"times in the ViT and {grown['swin'][0]:.0f} times in the Swin; the time of a step "
+        f"{grown['vit'][1]:.0f} and "
+        f"{grown['swin'][1]:.0f} times."
+    )
     return grown["swin"][0] <= 1.1 * area and grown["vit"][0] >= 2 * area, text
 
 
 def shift(f: Figures) -> Reading:
     with_, without = (f.all("test/accuracy", attention=a) for a in ("window", "window_unshifted"))
     gap = statistics.fmean(with_) - statistics.fmean(without)
-    text = (f"Accuracy {statistics.fmean(with_):.3f} with the shift ({min(with_):.3f} to {max(with_):.3f}) and "
-            f"{statistics.fmean(without):.3f} without ({min(without):.3f} to {max(without):.3f}).")  # fmt: skip
+    text = (
+        f"Accuracy {statistics.fmean(with_):.3f} with the shift ({min(with_):.3f} to "
+        f"{max(with_):.3f}) and "
+        f"{statistics.fmean(without):.3f} without ({min(without):.3f} to {max(without):.3f})."
+    )
     return gap >= 0.01 and min(with_) > max(without), text
 
 
 def sharing(f: Figures) -> Reading:
-    points = {model: sorted((f.mean("parameters", model=model, size=n), f.mean("test/accuracy", model=model, size=n))
-                            for n in f.values("size")) for model in ("cnn", "mlp")}  # fmt: skip
+    points = {
+        model: sorted(
+            (
+                f.mean("parameters", model=model, size=n),
+                f.mean("test/accuracy", model=model, size=n),
+            )
+            for n in f.values("size")
+        )
+        for model in ("cnn", "mlp")
+    }
     goal = min(max(right for _, right in line) for line in points.values())
-    need = {model: next(count for count, right in line if right >= goal) for model, line in points.items()}
-    text = (f"Both reach {goal:.3f}: the CNN with {need['cnn']:,.0f} parameters, the perceptron with {need['mlp']:,.0f}. "
-            f"The best of each: {max(r for _, r in points['cnn']):.3f} and {max(r for _, r in points['mlp']):.3f}.")  # fmt: skip
+    need = {
+        model: next(count for count, right in line if right >= goal)
+        for model, line in points.items()
+    }
+    text = (
+        f"Both reach {goal:.3f}: the CNN with {need['cnn']:,.0f} parameters, the perceptron "
+        f"with {need['mlp']:,.0f}. "
+        f"The best of each: {max(r for _, r in points['cnn']):.3f} and "
+        f"{max(r for _, r in points['mlp']):.3f}."
+    )
     return need["cnn"] < need["mlp"], text
 
 
 def pooling(f: Figures) -> Reading:
     cells = {
-        (p, a): f.mean("test/accuracy", pool=p, activation=a) for p in f.values("pool") for a in f.values("activation")
+        (p, a): f.mean("test/accuracy", pool=p, activation=a)
+        for p in f.values("pool")
+        for a in f.values("activation")
     }
     best, worst = max(cells, key=lambda c: cells[c]), min(cells, key=lambda c: cells[c])
-    text = (f"Best: {best[0]} pooling with {best[1]}, {cells[best]:.3f}; worst: {worst[0]} pooling with {worst[1]}, "
-            f"{cells[worst]:.3f}.")  # fmt: skip
+    text = (
+        f"Best: {best[0]} pooling with {best[1]}, {cells[best]:.3f}; worst: {worst[0]} pooling "
+        f"with {worst[1]}, "
+        f"{cells[worst]:.3f}."
+    )
     return cells[best] - cells[worst] >= 0.01, text
 
 
@@ -194,12 +287,18 @@ def rates(f: Figures) -> Reading:
     best = {}
     for optimizer in f.values("optimizer"):
         for loss in f.values("task.loss"):
-            right = {r: f.all("test/accuracy", **{"optimizer.lr": r}, optimizer=optimizer, task__loss=loss)
-                     for r in f.values("optimizer.lr")}  # fmt: skip
+            right = {
+                r: f.all(
+                    "test/accuracy", **{"optimizer.lr": r}, optimizer=optimizer, task__loss=loss
+                )
+                for r in f.values("optimizer.lr")
+            }
             rate = max(right, key=lambda r: right[r] or [0.0])
             best[f"{optimizer} with {loss.replace('_', ' ')}"] = (rate, max(right[rate] or [0.0]))
     told = [f"{name} at {rate} ({right:.3f})" for name, (rate, right) in best.items()]
-    return len({rate for rate, _ in best.values()}) > 1, f"The best rate of each pair: {', '.join(told)}."
+    return len(
+        {rate for rate, _ in best.values()}
+    ) > 1, f"The best rate of each pair: {', '.join(told)}."
 
 
 def cat(f: Figures) -> Reading:
@@ -207,35 +306,110 @@ def cat(f: Figures) -> Reading:
     size = {m: f.mean("parameters", model=m) for m in right}
     told = listing((m.upper(), f"{right[m]:.3f} ({size[m]:,.0f} parameters)") for m in right)
     order = " before ".join(m.upper() for m in sorted(right, key=lambda m: -right[m]))
-    return right["cat"] >= max(right.values()) - 0.02, f"Accuracy: {told}. The order here is {order}."
+    return right["cat"] >= max(
+        right.values()
+    ) - 0.02, f"Accuracy: {told}. The order here is {order}."
 
 
 CLAIMS = [
-    Claim("memory", "A plain recurrent network cannot hold a long dependency, a gated one holds it longer, attention at any distance",
-          ("test/accuracy",), memory, "the RNN's reach (0.9 right) is shorter than the longer of GRU and LSTM, and attention's is the longest tried"),
-    Claim("serial", "Recurrence is serial", ("train/step seconds", "parameters", "macs"), serial,
-          "the RNN's step takes at least 1.5 times as long at some length, for no more multiply-adds"),
-    Claim("depth", "Residual paths make depth trainable", ("train/loss", "test/accuracy"), depth,
-          "without the path, the deepest network has at least twice the training loss"),
-    Claim("positions", "Without positions attention sees a bag", ("test/accuracy", "test/exact"), positions,
-          "without positions sorting is 0.9 right and reversing at most 0.45; some kind of position makes reversing 0.9"),
-    Claim("causal", "Without the causal mask teacher forcing cheats", ("train/loss", "test/accuracy", "test/exact_match"), causal,
-          "without the mask both the training loss and the share of right texts are at most a quarter"),
-    Claim("search", "Cross-attention keeps source words from being missed", ("test/accuracy", "test/exact"), search,
-          "at the longest source at least 0.3 more of the words are right with the search",
-          look={"model.params.search": "true", "data.lag": "8"}),
-    Claim("patches", "A patch is a word", ("test/accuracy", "parameters", "macs"), patches,
-          "the best patch is 0.01 ahead of the whole image as one patch, and the smallest costs over four times the largest"),
-    Claim("windows", "Windows make cost linear", ("train/step seconds", "parameters", "macs"), windows,
-          "the multiply-adds of the Swin grow at most 1.1 times as fast as the image, those of the ViT at least twice as fast"),
-    Claim("shift", "Shifting lets windows talk", ("test/accuracy", "test/loss"), shift,
-          "the shift is worth 0.01 of accuracy, and its worst run is ahead of the best without it"),
-    Claim("sharing", "Convolution shares weights", ("test/accuracy", "parameters", "macs"), sharing,
-          "the CNN reaches what both reach with fewer parameters"),
-    Claim("pooling", "Pooling and activation are choices that show", ("test/accuracy",), pooling,
-          "the best pair is 0.01 ahead of the worst"),
-    Claim("rates", "Optimiser, loss and learning rate hang together", ("test/accuracy",), rates,
-          "the best of the rates differs between pairs of optimiser and loss", may_fail=True),
-    Claim("cat", "Attention inside patches and between them keeps up with windows, at equal parameters and steps",
-          ("test/accuracy", "parameters", "macs"), cat, "CAT is at most 0.02 behind the best of the three"),
-]  # fmt: skip
+    Claim(
+        "memory",
+        "A plain recurrent network cannot hold a long dependency, a gated one holds it longer, "
+        "attention at any distance",
+        ("test/accuracy",),
+        memory,
+        "the RNN's reach (0.9 right) is shorter than the longer of GRU and LSTM, and "
+        "attention's is the longest tried",
+    ),
+    Claim(
+        "serial",
+        "Recurrence is serial",
+        ("train/step seconds", "parameters", "macs"),
+        serial,
+        "the RNN's step takes at least 1.5 times as long at some length, for no more multiply-adds",
+    ),
+    Claim(
+        "depth",
+        "Residual paths make depth trainable",
+        ("train/loss", "test/accuracy"),
+        depth,
+        "without the path, the deepest network has at least twice the training loss",
+    ),
+    Claim(
+        "positions",
+        "Without positions attention sees a bag",
+        ("test/accuracy", "test/exact"),
+        positions,
+        "without positions sorting is 0.9 right and reversing at most 0.45; some kind of "
+        "position makes reversing 0.9",
+    ),
+    Claim(
+        "causal",
+        "Without the causal mask teacher forcing cheats",
+        ("train/loss", "test/accuracy", "test/exact_match"),
+        causal,
+        "without the mask both the training loss and the share of right texts are at most a "
+        "quarter",
+    ),
+    Claim(
+        "search",
+        "Cross-attention keeps source words from being missed",
+        ("test/accuracy", "test/exact"),
+        search,
+        "at the longest source at least 0.3 more of the words are right with the search",
+        look={"model.params.search": "true", "data.lag": "8"},
+    ),
+    Claim(
+        "patches",
+        "A patch is a word",
+        ("test/accuracy", "parameters", "macs"),
+        patches,
+        "the best patch is 0.01 ahead of the whole image as one patch, and the smallest costs "
+        "over four times the largest",
+    ),
+    Claim(
+        "windows",
+        "Windows make cost linear",
+        ("train/step seconds", "parameters", "macs"),
+        windows,
+        "the multiply-adds of the Swin grow at most 1.1 times as fast as the image, those of "
+        "the ViT at least twice as fast",
+    ),
+    Claim(
+        "shift",
+        "Shifting lets windows talk",
+        ("test/accuracy", "test/loss"),
+        shift,
+        "the shift is worth 0.01 of accuracy, and its worst run is ahead of the best without it",
+    ),
+    Claim(
+        "sharing",
+        "Convolution shares weights",
+        ("test/accuracy", "parameters", "macs"),
+        sharing,
+        "the CNN reaches what both reach with fewer parameters",
+    ),
+    Claim(
+        "pooling",
+        "Pooling and activation are choices that show",
+        ("test/accuracy",),
+        pooling,
+        "the best pair is 0.01 ahead of the worst",
+    ),
+    Claim(
+        "rates",
+        "Optimiser, loss and learning rate hang together",
+        ("test/accuracy",),
+        rates,
+        "the best of the rates differs between pairs of optimiser and loss",
+        may_fail=True,
+    ),
+    Claim(
+        "cat",
+        "Attention inside patches and between them keeps up with windows, at equal parameters "
+        "and steps",
+        ("test/accuracy", "parameters", "macs"),
+        cat,
+        "CAT is at most 0.02 behind the best of the three",
+    ),
+]

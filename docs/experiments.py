@@ -1,6 +1,8 @@
-"""Run the experiments behind the claims of docs/results.md, record their figures, and write the page.
+"""Run the experiments behind the claims of docs/results.md, record their figures, and write the
+page.
 
-python docs/experiments.py                     all of them, one after another; what is finished is not run again
+python docs/experiments.py                     all of them, one after another; what is finished is
+not run again
 python docs/experiments.py memory depth        these
 python docs/experiments.py --page              no runs: the page from the figures in docs/results/
 """
@@ -28,54 +30,84 @@ INTERRUPTED = 130
 
 def place_of(name: str) -> Path:
     """The folder of a sweep: another one when the file asks for other runs."""
-    from blocks.graph.sweep import swept_by_files
+    from blocks.graph.compose.combinations import swept_by_files
 
-    digest = hashlib.sha256("\n".join(swept_by_files([f"experiment={name}"])).encode()).hexdigest()[:8]
+    digest = hashlib.sha256("\n".join(swept_by_files([f"experiment={name}"])).encode()).hexdigest()[
+        :8
+    ]
     return RUNS / f"{name}-{digest}"
 
 
 def arguments(name: str, place: Path) -> list[str]:
     """The command line of a sweep, which goes on where an earlier one was stopped."""
-    from tasks.sweep import PLAN
+    from tasks.sweep.results import PLAN
 
     again = ["resume=true"] if (place / PLAN).is_file() else []
-    return ["-m", f"experiment={name}", f"hydra.sweep.dir='{place}'", "callbacks.progress.style=none", *again]
+    return [
+        "-m",
+        f"experiment={name}",
+        f"hydra.sweep.dir='{place}'",
+        "callbacks.progress.style=none",
+        *again,
+    ]
 
 
 def run(name: str) -> int:
     """Run what is missing of a sweep; its exit status."""
     place = place_of(name)
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
-    return subprocess.run([sys.executable, str(ROOT / "train.py"), *arguments(name, place)], env=environment).returncode
+    return subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *arguments(name, place)], env=environment
+    ).returncode
 
 
 def record(name: str) -> bool:
     """Keep the figures and the picture of a sweep in docs/; whether it was run to its end."""
-    from tasks import folder, picture, sweep
+    from tasks.run import run_folder
+    from tasks.sweep import figure, results
 
     place = place_of(name)
-    rows = sweep.read(place) if (place / sweep.PLAN).is_file() else []
+    rows = results.read(place) if (place / results.PLAN).is_file() else []
     may_fail = next(claim.may_fail for claim in CLAIMS if claim.name == name)
     ended = ("finished", "failed") if may_fail else ("finished",)
-    if not any(row["status"] == "finished" for row in rows) or any(row["status"] not in ended for row in rows):
+    if not any(row["status"] == "finished" for row in rows) or any(
+        row["status"] not in ended for row in rows
+    ):
         return False
-    keys = sweep.settings(rows)
-    kept = [{"settings": {key: sweep.value_of(row, key) for key in keys}, "status": row["status"],
-             **{key: rounded(row[key]) for key in row if sweep.is_measure(key)}} for row in rows]  # fmt: skip
+    keys = results.settings(rows)
+    kept = [
+        {
+            "settings": {key: results.value_of(row, key) for key in keys},
+            "status": row["status"],
+            **{key: rounded(row[key]) for key in row if results.is_measure(key)},
+        }
+        for row in rows
+    ]
     one: dict[str, Any] = next(
-        filter(None, (folder.read(place / row["folder"]) for row in rows if row["status"] == "finished")), {}
+        filter(
+            None,
+            (run_folder.read(place / row["folder"]) for row in rows if row["status"] == "finished"),
+        ),
+        {},
     )
     versions = {name: one.get("versions", {}).get(name) for name in ("python", "torch")}
-    found = {"machine": one.get("machine"), "versions": versions, "day": one.get("ended", "")[:10], "rows": kept}
+    found = {
+        "machine": one.get("machine"),
+        "versions": versions,
+        "day": one.get("ended", "")[:10],
+        "rows": kept,
+    }
     FIGURES.mkdir(exist_ok=True)
     PICTURES.mkdir(exist_ok=True)
     (FIGURES / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    drawn = (place / picture.NAME).read_text(encoding="utf-8")
+    drawn = (place / figure.NAME).read_text(encoding="utf-8")
     (PICTURES / f"{name}.svg").write_text(drawn, encoding="utf-8")
     claim = next(claim for claim in CLAIMS if claim.name == name)
     if claim.look is not None:
         chosen = next(
-            row for row in rows if all(sweep.value_of(row, key).lower() == v for key, v in claim.look.items())
+            row
+            for row in rows
+            if all(results.value_of(row, key).lower() == v for key, v in claim.look.items())
         )
         report = (place / chosen["folder"] / "report.html").read_text(encoding="utf-8")
         (PICTURES / f"{name}_inside.svg").write_text(first_look(report), encoding="utf-8")
@@ -84,7 +116,11 @@ def record(name: str) -> bool:
 
 def first_look(report: str) -> str:
     """The first picture of attention in the report of a run."""
-    found = re.search(r'<svg class="run"[^>]*aria-label="the beginning of sample 0".*?</svg>\n?', report, re.DOTALL)
+    found = re.search(
+        r'<svg class="run"[^>]*aria-label="the beginning of sample 0".*?</svg>\n?',
+        report,
+        re.DOTALL,
+    )
     assert found is not None, "the report has no picture of attention"
     return found[0]
 
@@ -94,17 +130,27 @@ def rounded(number: float) -> float:
     return number if isinstance(number, int) else float(f"{number:.5g}")
 
 
-# -------------------------------------------------------------------------------------------------------------- page
+# --------------------------------------------------------------------------------------------------
+# page
 
 
 def page() -> str:
     """The generated part of docs/results.md."""
-    parts = [BEGIN, "# What is claimed, and what the figures say", "",
-             "Each claim is an experiment: a file of `conf/experiment/` that lists its runs and describes its picture. "
-             "`make experiments` runs all of them (`make experiments ONLY=memory` one), goes on where it was stopped, and "
-             "writes this part of the page; the words under a picture follow from its figures. A point is the mean of its "
-             "seeds, a whisker reaches from the lowest to the highest. Every run has one CPU thread; times are medians over "
-             "the steps of a run, and other work on the machine lengthens them.", ""]  # fmt: skip
+    parts = [
+        BEGIN,
+        "# What is claimed, and what the figures say",
+        "",
+        "Each claim is an experiment: a file of `conf/experiment/` that lists its runs and "
+        "describes its picture. "
+        "`make experiments` runs all of them (`make experiments ONLY=memory` one), goes on "
+        "where it was stopped, and "
+        "writes this part of the page; the words under a picture follow from its figures. A "
+        "point is the mean of its "
+        "seeds, a whisker reaches from the lowest to the highest. Every run has one CPU thread; "
+        "times are medians over "
+        "the steps of a run, and other work on the machine lengthens them.",
+        "",
+    ]
     for number, claim in enumerate(CLAIMS, 1):
         parts += section(number, claim)
     return "\n".join([*parts, END])
@@ -122,9 +168,19 @@ def section(number: int, claim: Claim) -> list[str]:
     holds, reading = claim.read(figures)
     verdict = "**The figures bear it out.**" if holds else "**The figures do not bear it out.**"
     alt = f"{claim.title}: {', '.join(claim.measures)}"
-    return [*head, f"{verdict} {reading}", "", f"![{alt}](pictures/results/{claim.name}.svg)", "",
-            *inside(claim), *table(claim, found["rows"]), "", *(fields() if claim.name == "sharing" else []),
-            f"Borne out means: {claim.threshold}. {command}: {provenance(found)}.", ""]  # fmt: skip
+    return [
+        *head,
+        f"{verdict} {reading}",
+        "",
+        f"![{alt}](pictures/results/{claim.name}.svg)",
+        "",
+        *inside(claim),
+        *table(claim, found["rows"]),
+        "",
+        *(fields() if claim.name == "sharing" else []),
+        f"Borne out means: {claim.threshold}. {command}: {provenance(found)}.",
+        "",
+    ]
 
 
 def inside(claim: Claim) -> list[str]:
@@ -132,8 +188,12 @@ def inside(claim: Claim) -> list[str]:
     if claim.look is None:
         return []
     run = ", ".join(f"`{key}={value}`" for key, value in claim.look.items())
-    return [f"Where the run with {run} looks at each word that it says, in a sample of the test:", "",
-            f"![attention of a run](pictures/results/{claim.name}_inside.svg)", ""]  # fmt: skip
+    return [
+        f"Where the run with {run} looks at each word that it says, in a sample of the test:",
+        "",
+        f"![attention of a run](pictures/results/{claim.name}_inside.svg)",
+        "",
+    ]
 
 
 def provenance(found: dict[str, Any]) -> str:
@@ -142,9 +202,13 @@ def provenance(found: dict[str, Any]) -> str:
     seeds = {row["settings"].get("seed", "0") for row in rows}
     spent = sum(row.get("cpu seconds", 0) for row in rows)
     machine = found["machine"] or {}
-    return (f"{len(rows)} runs, seed{'s' * (len(seeds) > 1)} {', '.join(sorted(seeds))}, {spent:.0f} s of CPU time, "
-            f"{machine.get('threads')} thread{'s' * (machine.get('threads') != 1)} of {machine.get('cores')} cores, "
-            f"Python {found['versions']['python']}, torch {found['versions']['torch']}, {found['day']}")  # fmt: skip
+    return (
+        f"{len(rows)} runs, seed{'s' * (len(seeds) > 1)} {', '.join(sorted(seeds))}, "
+        f"{spent:.0f} s of CPU time, "
+        f"{machine.get('threads')} thread{'s' * (machine.get('threads') != 1)} of "
+        f"{machine.get('cores')} cores, "
+        f"Python {found['versions']['python']}, torch {found['versions']['torch']}, {found['day']}"
+    )
 
 
 def table(claim: Claim, rows: list[dict[str, Any]]) -> list[str]:
@@ -153,10 +217,18 @@ def table(claim: Claim, rows: list[dict[str, Any]]) -> list[str]:
     gathered: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for row in rows:
         gathered.setdefault(tuple(row["settings"][key] for key in keys), []).append(row)
-    lines = ["| " + " | ".join([*(f"`{key}`" for key in keys), *(name.replace("/", " ") for name in claim.measures)]) + " |",
-             "|" + "---|" * len(keys) + "---:|" * len(claim.measures)]  # fmt: skip
+    lines = [
+        "| "
+        + " | ".join(
+            [*(f"`{key}`" for key in keys), *(name.replace("/", " ") for name in claim.measures)]
+        )
+        + " |",
+        "|" + "---|" * len(keys) + "---:|" * len(claim.measures),
+    ]
     for values, members in gathered.items():
-        cells = [cell([row[name] for row in members if name in row], name) for name in claim.measures]
+        cells = [
+            cell([row[name] for row in members if name in row], name) for name in claim.measures
+        ]
         lines.append("| " + " | ".join([*values, *cells]) + " |")
     return lines
 
@@ -166,20 +238,34 @@ def cell(numbers: list[float], measure: str) -> str:
     if not numbers:
         return "failed"
     mean = statistics.fmean(numbers)
-    return f"{mean:,.0f}" if measure in ("parameters", "macs") else f"{mean:.4f}" if mean < 100 else f"{mean:.4g}"
+    return (
+        f"{mean:,.0f}"
+        if measure in ("parameters", "macs")
+        else f"{mean:.4f}"
+        if mean < 100
+        else f"{mean:.4g}"
+    )
 
 
 def fields() -> list[str]:
     """The receptive field of each part of the CNN, as `python -m blocks explain --all` tells it."""
     from blocks.graph import compose, plan
-    from blocks.graph.cost import measure
+    from blocks.graph.describe.cost import measure
 
     planned = plan(compose(["model=cnn", "experiment=sharing"]))
     costs = measure(planned)
-    told = [(path, cost.field.size[0]) for path, cost in costs.items() if path.count(".") in (0, 3) and cost.field]
+    told = [
+        (path, cost.field.size[0])
+        for path, cost in costs.items()
+        if path.count(".") in (0, 3) and cost.field
+    ]
     wide = [f"`{path}` {size:g}" for path, size in told if size > 1]
-    return [f"What one place of each convolution sees, in pixels of a side (`python -m blocks explain model=cnn --all`): "
-            f"{', '.join(wide)}.", ""]  # fmt: skip
+    return [
+        "What one place of each convolution sees, in pixels of a side (`python -m blocks "
+        "explain model=cnn --all`): "
+        f"{', '.join(wide)}.",
+        "",
+    ]
 
 
 def written(old: str) -> str:
@@ -190,7 +276,9 @@ def written(old: str) -> str:
 
 def main() -> int:
     """0 if all went well, 1 if a sweep failed, 130 after Ctrl-C."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     known = [claim.name for claim in CLAIMS]
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}")
     parser.add_argument("--page", action="store_true", help="write the page only")

@@ -1,4 +1,5 @@
-"""Make the pages of `docs/` that say what the code says: the catalogue, the way from RNN to Swin, a page for each model.
+"""Make the pages of `docs/` that say what the code says: the catalogue, the way from RNN to Swin, a
+page for each model.
 
 python docs/generate.py [--check]
 """
@@ -11,40 +12,97 @@ from typing import Any
 
 from blocks.catalog import catalog
 from blocks.graph import build, compose, conf_folder, plan
-from blocks.graph.draw import svg
-from blocks.graph.explain import count_parameters
-from blocks.graph.listing import entries, markdown
+from blocks.graph.describe.catalog_pages import entries, markdown
+from blocks.graph.describe.draw import svg
+from blocks.graph.describe.table import count_parameters
 
 DOCS = Path(__file__).parent
-TEXT = {"tokens": {"tokens": 64, "dtype": "int", "vocab": 1000}, "classes": 4, "vocab": 1000,
-        "source": {"tokens": 64, "dtype": "int", "vocab": 1000}, "target": {"tokens": 64, "dtype": "int", "vocab": 1000}}  # fmt: skip
+TEXT = {
+    "tokens": {"tokens": 64, "dtype": "int", "vocab": 1000},
+    "classes": 4,
+    "vocab": 1000,
+    "source": {"tokens": 64, "dtype": "int", "vocab": 1000},
+    "target": {"tokens": 64, "dtype": "int", "vocab": 1000},
+}
 IMAGE = {"image": {"channels": 3, "height": 224, "width": 224}, "classes": 1000}
 STEPS: list[tuple[str, str, dict[str, Any], str]] = [
-    ("rnn", "A sequence, one step after another", TEXT,
-     "A state reads one token, changes, and reads the next. Whatever the model knows of the first token has to survive every later change, "
-     "and no step can start before the one before it has ended. `recurrence/rnn_graph` writes the same step out in YAML."),
-    ("lstm", "Gates, so that something survives", TEXT,
-     "One word changes: the recurrence. A cell that is only added to, and gates that say when, carry a gradient further. The steps are still serial."),
-    ("seq2seq", "Attention: look back instead of remembering", TEXT,
-     "The decoder is a recurrence written in YAML (`scan`), and at every step it searches the encoder's states. This is where attention comes from: "
-     "the summary of the source no longer has to fit into one vector."),
-    ("transformer_base", "Attention alone", TEXT,
-     "The recurrence goes; every token attends to every token at once. What it knew, order, comes back as positions; what it did, depth, "
-     "needs residual paths and norms. Masks keep the decoder from seeing what it should predict, and cross-attention keeps source words from being missed."),
-    ("gpt2", "The decoder alone", TEXT,
-     "Without a source there is nothing to cross to. The norm moves in front of what is inside, and the positions are learned."),
-    ("bert_base", "The encoder alone", TEXT,
-     "No causal mask: a token sees both sides. The first token stands for the sequence."),
-    ("vit_ti16", "A patch is a word", IMAGE,
-     "The layers stay as they are; only what comes before them changes. An image is cut into patches, each a token; a class token is put in front."),
-    ("swin_t", "Windows, shifted, in a hierarchy", IMAGE,
-     "Tokens stay a grid. Attention looks inside windows, so its cost grows with the image and not with its square; every second layer shifts "
-     "the windows, so that they talk. Between stages four tokens become one, as pooling does in a CNN."),
-    ("cat_t", "Inside patches, then between them", IMAGE,
-     "Instead of shifting, CAT alternates: attention inside a patch, then, channel by channel, between patches."),
-    ("resnet50", "The other way to look: convolution", IMAGE,
-     "A kernel sees a neighbourhood and is the same everywhere; depth and stride widen what it sees. The residual path is the one that the Transformer took over."),
-]  # fmt: skip
+    (
+        "rnn",
+        "A sequence, one step after another",
+        TEXT,
+        "A state reads one token, changes, and reads the next. Whatever the model knows of the "
+        "first token has to survive every later change, "
+        "and no step can start before the one before it has ended. `recurrence/rnn_graph` "
+        "writes the same step out in YAML.",
+    ),
+    (
+        "lstm",
+        "Gates, so that something survives",
+        TEXT,
+        "One word changes: the recurrence. A cell that is only added to, and gates that say "
+        "when, carry a gradient further. The steps are still serial.",
+    ),
+    (
+        "seq2seq",
+        "Attention: look back instead of remembering",
+        TEXT,
+        "The decoder is a recurrence written in YAML (`scan`), and at every step it searches "
+        "the encoder's states. This is where attention comes from: "
+        "the summary of the source no longer has to fit into one vector.",
+    ),
+    (
+        "transformer_base",
+        "Attention alone",
+        TEXT,
+        "The recurrence goes; every token attends to every token at once. What it knew, order, "
+        "comes back as positions; what it did, depth, "
+        "needs residual paths and norms. Masks keep the decoder from seeing what it should "
+        "predict, and cross-attention keeps source words from being missed.",
+    ),
+    (
+        "gpt2",
+        "The decoder alone",
+        TEXT,
+        "Without a source there is nothing to cross to. The norm moves in front of what is "
+        "inside, and the positions are learned.",
+    ),
+    (
+        "bert_base",
+        "The encoder alone",
+        TEXT,
+        "No causal mask: a token sees both sides. The first token stands for the sequence.",
+    ),
+    (
+        "vit_ti16",
+        "A patch is a word",
+        IMAGE,
+        "The layers stay as they are; only what comes before them changes. An image is cut into "
+        "patches, each a token; a class token is put in front.",
+    ),
+    (
+        "swin_t",
+        "Windows, shifted, in a hierarchy",
+        IMAGE,
+        "Tokens stay a grid. Attention looks inside windows, so its cost grows with the image "
+        "and not with its square; every second layer shifts "
+        "the windows, so that they talk. Between stages four tokens become one, as pooling does "
+        "in a CNN.",
+    ),
+    (
+        "cat_t",
+        "Inside patches, then between them",
+        IMAGE,
+        "Instead of shifting, CAT alternates: attention inside a patch, then, channel by "
+        "channel, between patches.",
+    ),
+    (
+        "resnet50",
+        "The other way to look: convolution",
+        IMAGE,
+        "A kernel sees a neighbourhood and is the same everywhere; depth and stride widen what "
+        "it sees. The residual path is the one that the Transformer took over.",
+    ),
+]
 
 
 def without_comments(name: str) -> list[str]:
@@ -59,8 +117,14 @@ def source_of(name: str) -> str:
 
 def way() -> str:
     """The page `docs/from_rnn_to_swin.md`."""
-    parts = ["# From RNN to Swin", "", "Each architecture is a file in `conf/model/`. This page walks from one to the next and shows what "
-             "changes in the YAML. It is made by `python docs/generate.py`; a test keeps it true.", ""]  # fmt: skip
+    parts = [
+        "# From RNN to Swin",
+        "",
+        "Each architecture is a file in `conf/model/`. This page walks from one to the next and "
+        "shows what "
+        "changes in the YAML. It is made by `python docs/generate.py`; a test keeps it true.",
+        "",
+    ]
     before = None
     for index, (name, title, facts, story) in enumerate(STEPS, 1):
         count = count_parameters(build(name, facts=facts, device="meta"))
@@ -78,7 +142,9 @@ def way() -> str:
             parts += ["```yaml", *without_comments(name), "```", ""]
         else:
             diff = list(
-                difflib.unified_diff(without_comments(before), without_comments(name), before, name, lineterm="", n=1)
+                difflib.unified_diff(
+                    without_comments(before), without_comments(name), before, name, lineterm="", n=1
+                )
             )
             parts += ["```diff", *(line for line in diff if not line.startswith("@@")), "```", ""]
         before = name
@@ -89,17 +155,37 @@ DIGITS = {"image": {"channels": 1, "height": 8, "width": 8}, "classes": 10}
 LENET = {"image": {"channels": 1, "height": 28, "width": 28}, "classes": 10}
 SIGNAL = {"signal": {"tokens": 40, "dim": 1}, "classes": 10}
 SIGNALS = ("signal_cnn", "signal_gru", "signal_logistic", "signal_mlp")
-QUESTION = {"image": {"channels": 1, "height": 16, "width": 16}, "classes": 21,
-            "question": {"tokens": 10, "dtype": "int", "vocab": 70}}  # fmt: skip
-SMALL = {**dict.fromkeys(SIGNALS, SIGNAL), "answer": QUESTION, "cat": DIGITS, "cnn": DIGITS, "lenet5": LENET, "mlp": DIGITS,
-         "swin": DIGITS, "unet": DIGITS, "vit": DIGITS}  # fmt: skip
+QUESTION = {
+    "image": {"channels": 1, "height": 16, "width": 16},
+    "classes": 21,
+    "question": {"tokens": 10, "dtype": "int", "vocab": 70},
+}
+SMALL = {
+    **dict.fromkeys(SIGNALS, SIGNAL),
+    "answer": QUESTION,
+    "cat": DIGITS,
+    "cnn": DIGITS,
+    "lenet5": LENET,
+    "mlp": DIGITS,
+    "swin": DIGITS,
+    "unet": DIGITS,
+    "vit": DIGITS,
+}
 
 
 def models() -> dict[Path, str]:
     """A page and a picture for each model, and the table of all."""
     found: dict[Path, str] = {}
-    table = ["# Models", "", "Every file of `conf/model/`, drawn by `python docs/generate.py`. The same as a page that folds and unfolds: "
-             "`python -m blocks draw model=NAME`.", "", "| model | parameters | source |", "|---|---:|---|"]  # fmt: skip
+    table = [
+        "# Models",
+        "",
+        "Every file of `conf/model/`, drawn by `python docs/generate.py`. The same as a page "
+        "that folds and unfolds: "
+        "`python -m blocks draw model=NAME`.",
+        "",
+        "| model | parameters | source |",
+        "|---|---:|---|",
+    ]
     for name in sorted(file.stem for file in (conf_folder() / "model").glob("*.yaml")):
         planned = plan(compose([f"model={name}"]), SMALL.get(name, {**TEXT, **IMAGE}))
         count = f"{count_parameters(planned.model):,}"
@@ -112,8 +198,19 @@ def models() -> dict[Path, str]:
 
 def model_page(name: str, count: str) -> str:
     """The page `docs/models/NAME.md`."""
-    parts = [f"# {name}", "", source_of(name), "", f"Parameters: {count}, for the data of the picture.", "",
-             f"![the graph of {name}](../pictures/{name}.svg)", "", "```yaml", *without_comments(name), "```"]  # fmt: skip
+    parts = [
+        f"# {name}",
+        "",
+        source_of(name),
+        "",
+        f"Parameters: {count}, for the data of the picture.",
+        "",
+        f"![the graph of {name}](../pictures/{name}.svg)",
+        "",
+        "```yaml",
+        *without_comments(name),
+        "```",
+    ]
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -127,14 +224,25 @@ def pages() -> dict[Path, str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a page is not current")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing; exit with 1 where a page is not current",
+    )
     check = parser.parse_args().check
     wanted = pages()
-    stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
+    stale = [
+        path
+        for path, text in wanted.items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]
     for path in stale:
         print(
-            f"{path.relative_to(DOCS.parent)} {'is not current: run python docs/generate.py' if check else 'written'}"
+            f"{path.relative_to(DOCS.parent)} "
+            f"{'is not current: run python docs/generate.py' if check else 'written'}"
         )
         if not check:
             path.parent.mkdir(exist_ok=True)

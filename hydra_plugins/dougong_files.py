@@ -1,4 +1,6 @@
-"""How Hydra reads files here: only those that keep the rules of `blocks.yaml_rules`, whoever asks for them."""
+"""How Hydra reads files here: only those that keep the rules of `blocks.support.yaml_rules`,
+whoever asks for them.
+"""
 
 from pathlib import Path
 
@@ -9,7 +11,9 @@ from hydra.plugins.config_source import ConfigResult
 
 
 class FileConfigSource(file_config_source.FileConfigSource):
-    """Hydra's reader of files, which refuses what could act or blow up before anything is made of it."""
+    """Hydra's reader of files, which refuses what could act or blow up before anything is made of
+    it.
+    """
 
     checks = True
 
@@ -18,7 +22,7 @@ class FileConfigSource(file_config_source.FileConfigSource):
         return (Path(self.path) / self._normalize_file_name(config_path)).exists()
 
     def load_config(self, config_path: str) -> ConfigResult:
-        from blocks.yaml_rules import Refused, check
+        from blocks.support.yaml_rules import Refused, check
 
         file = Path(self.path) / self._normalize_file_name(config_path)
         if file.exists():
@@ -29,5 +33,6 @@ class FileConfigSource(file_config_source.FileConfigSource):
         return super().load_config(config_path)
 
 
-# The first reader of that name keeps its place, and Hydra registers its own after it has read this file.
+# The first reader of that name keeps its place, and Hydra registers its own after it has read this
+# file.
 SourcesRegistry.instance().register(FileConfigSource)

@@ -19,15 +19,29 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
-from tasks.parent import die_with_parent
+from tasks.process.parent import die_with_parent
 
-OURS = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper", "hydra.sweep")  # what no single run reads
-PRELOADED = ["torch", "pytorch_lightning", "torchmetrics", "blocks.graph", "tasks.run"]  # once for all runs
+OURS = (
+    "hydra/launcher",
+    "hydra.launcher",
+    "hydra/sweeper",
+    "hydra.sweeper",
+    "hydra.sweep",
+)  # what no single run reads
+PRELOADED = [
+    "torch",
+    "pytorch_lightning",
+    "torchmetrics",
+    "blocks.graph",
+    "tasks.run.train",
+]  # once for all runs
 CRASH = 1
 
 
 class JobLauncher(Launcher):
-    """Base of the launchers: a job is `python train.py OVERRIDES`, as if typed where the sweep was started."""
+    """Base of the launchers: a job is `python train.py OVERRIDES`, as if typed where the sweep was
+    started.
+    """
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
         self.place = Path(str(config.hydra.sweep.dir)).absolute()
@@ -45,15 +59,22 @@ class JobLauncher(Launcher):
         """The words behind `train.py` of one job, whose folder is its number."""
         return [*self.flags, *typed(overrides), f"hydra.run.dir='{self.place / str(number)}'"]
 
-    def ended(self, overrides: Sequence[str], number: int, status: int | None, *, quiet: bool = False) -> JobReturn:
-        """Note how a job ended where it could not do so itself, and tell it; None: nobody knows how."""
-        from tasks import sweep
+    def ended(
+        self, overrides: Sequence[str], number: int, status: int | None, *, quiet: bool = False
+    ) -> JobReturn:
+        """Note how a job ended where it could not do so itself, and tell it; None: nobody knows
+        how.
+        """
+        from tasks.sweep import results
 
         folder = self.place / str(number)
-        sweep.note_end(folder, status)
+        results.note_end(folder, status)
         if not quiet:
-            print(sweep.one_line(number, folder, typed(overrides), status), flush=True)
-        result = JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED if status == 0 else JobStatus.FAILED)
+            print(results.one_line(number, folder, typed(overrides), status), flush=True)
+        result = JobReturn(
+            overrides=list(overrides),
+            status=JobStatus.COMPLETED if status == 0 else JobStatus.FAILED,
+        )
         result.return_value = {"status": 0, "folder": str(folder)} if status == 0 else None
         return result
 
@@ -66,15 +87,17 @@ def typed(overrides: Sequence[str]) -> list[str]:
 class ProcessLauncher(JobLauncher):
     """Runs `python train.py OVERRIDES` for each job, as if it had been typed.
 
-    A job may raise, leave the program, be killed or use up the memory: it is told, and the next one starts. Processes
-    are forked from one that has imported torch and Lightning already, where the system can do that.
+    A job may raise, leave the program, be killed or use up the memory: it is told, and the next one
+    starts. Processes are forked from one that has imported torch and Lightning already, where the
+    system can do that.
 
     Args:
-        n_jobs: how many run at once. The cores are shared out among them, unless OMP_NUM_THREADS says otherwise.
+        n_jobs: how many run at once. The cores are shared out among them, unless OMP_NUM_THREADS
+            says otherwise.
     """
 
     def __init__(self, n_jobs: int = 1):
-        from tasks.machine import EXCESS, cores
+        from tasks.process.runtime import EXCESS, cores
 
         if not isinstance(n_jobs, int) or n_jobs < 1:
             raise ValueError(f"hydra.launcher.n_jobs must be 1 or more, got {n_jobs}")
@@ -83,15 +106,21 @@ class ProcessLauncher(JobLauncher):
             raise ValueError(f"hydra.launcher.n_jobs must be {most}, got {n_jobs}")
         self.n_jobs = n_jobs
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        method = (
+            "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+        )
         processes = multiprocessing.get_context(method)
         running: list[Any] = []
         with shared_out(self.n_jobs), without_main(), ThreadPoolExecutor(self.n_jobs) as pool:
             if method == "forkserver":
                 processes.set_forkserver_preload(PRELOADED)
             jobs = {
-                pool.submit(self._run, processes, list(overrides), initial_job_idx + number, running): number
+                pool.submit(
+                    self._run, processes, list(overrides), initial_job_idx + number, running
+                ): number
                 for number, overrides in enumerate(job_overrides)
             }
             try:
@@ -105,10 +134,14 @@ class ProcessLauncher(JobLauncher):
                 raise
         return [found[number] for number in sorted(found)]
 
-    def _run(self, processes: Any, overrides: list[str], number: int, running: list[Any]) -> JobReturn:
+    def _run(
+        self, processes: Any, overrides: list[str], number: int, running: list[Any]
+    ) -> JobReturn:
         told = None if self.n_jobs == 1 else self.place / str(number) / "job.log"
         words = self.arguments(overrides, number)
-        process = processes.Process(target=run_alone, args=(self.script, words, str(Path.cwd()), told))
+        process = processes.Process(
+            target=run_alone, args=(self.script, words, str(Path.cwd()), told)
+        )
         process.start()
         running.append(process)
         process.join()
@@ -128,7 +161,9 @@ def run_alone(script: str, arguments: list[str], place: str, told: Path | None) 
         output = told.open("w", buffering=1, encoding="utf-8", errors="backslashreplace")
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
-    lightning = logging.getLogger("pytorch_lightning")  # imported before anybody set up a log, it speaks by itself
+    lightning = logging.getLogger(
+        "pytorch_lightning"
+    )  # imported before anybody set up a log, it speaks by itself
     lightning.handlers.clear()
     lightning.propagate = True
     status: Any = 0
@@ -142,7 +177,9 @@ def run_alone(script: str, arguments: list[str], place: str, told: Path | None) 
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    os._exit(status)  # what a run left behind, threads of loaders say, does not keep the sweep waiting
+    os._exit(
+        status
+    )  # what a run left behind, threads of loaders say, does not keep the sweep waiting
 
 
 @contextlib.contextmanager

@@ -1,4 +1,7 @@
-"""Jobs that somebody else starts: a queue of a cluster, say. Whatever becomes of one, the others go on."""
+"""Jobs that somebody else starts: a queue of a cluster, say.
+
+Whatever becomes of one, the others go on.
+"""
 
 import importlib.util
 import os
@@ -37,15 +40,23 @@ class QueueLauncher(JobLauncher):
             self.leave(config.hydra.runtime.choices.get("hydra/launcher", "this launcher"))
 
     def leave(self, chosen: str) -> None:
-        """Say which package is missing, and end the program as a mistake of the command line does."""
+        """Say which package is missing, and end the program as a mistake of the command line
+        does.
+        """
         told = f"{chosen} needs the package {self.package}, which is not installed"
         fix = f"pip install -c constraints.txt -e '.[{self.extra}]'"
-        print(f"the command line  hydra/launcher\n  {told}\n  fix       {fix}", file=sys.stderr, flush=True)
+        print(
+            f"the command line  hydra/launcher\n  {told}\n  fix       {fix}",
+            file=sys.stderr,
+            flush=True,
+        )
         if self.place.is_dir() and not any(self.place.iterdir()):
             self.place.rmdir()
         sys.exit(2)
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
         overrides = dict(enumerate(job_overrides, initial_job_idx))
         found: dict[int, JobReturn] = {}
         running: dict[int, Any] = {}
@@ -53,12 +64,22 @@ class QueueLauncher(JobLauncher):
             self.open()
             try:
                 while len(found) < len(overrides):
-                    waiting = [number for number in overrides if number not in found and number not in running]
+                    waiting = [
+                        number
+                        for number in overrides
+                        if number not in found and number not in running
+                    ]
                     chosen = waiting[: self.n_jobs - len(running)]
-                    running |= self.submit({number: self.job(overrides[number], number) for number in chosen})
+                    running |= self.submit(
+                        {number: self.job(overrides[number], number) for number in chosen}
+                    )
                     time.sleep(self.pause)
-                    for number in [number for number, handle in running.items() if self.is_done(handle)]:
-                        found[number] = self.ended(overrides[number], number, self.status(running.pop(number)))
+                    for number in [
+                        number for number, handle in running.items() if self.is_done(handle)
+                    ]:
+                        found[number] = self.ended(
+                            overrides[number], number, self.status(running.pop(number))
+                        )
             finally:
                 for handle in running.values():  # after Ctrl-C
                     self.cancel(handle)
@@ -66,8 +87,13 @@ class QueueLauncher(JobLauncher):
         return [found[number] for number in overrides]
 
     def job(self, overrides: Sequence[str], number: int) -> Callable[[], int]:
-        """What runs elsewhere: it needs nothing of this project to be there but its files, and never raises."""
-        command, place = [sys.executable, self.script, *self.arguments(overrides, number)], str(Path.cwd())
+        """What runs elsewhere: it needs nothing of this project to be there but its files, and
+        never raises.
+        """
+        command, place = (
+            [sys.executable, self.script, *self.arguments(overrides, number)],
+            str(Path.cwd()),
+        )
         told = str(self.place / str(number) / "job")
 
         def run() -> int:
@@ -75,7 +101,9 @@ class QueueLauncher(JobLauncher):
             log = f"{told}.log" if part == "0" else f"{told}.{part}.log"
             os.makedirs(os.path.dirname(log), exist_ok=True)
             with open(log, "w", encoding="utf-8", errors="backslashreplace") as output:
-                return subprocess.run(command, cwd=place, stdout=output, stderr=subprocess.STDOUT).returncode
+                return subprocess.run(
+                    command, cwd=place, stdout=output, stderr=subprocess.STDOUT
+                ).returncode
 
         return run
 

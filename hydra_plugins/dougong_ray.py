@@ -10,7 +10,8 @@ class RayLauncher(QueueLauncher):
     """Runs `python train.py OVERRIDES` for each job wherever Ray finds room.
 
     Args:
-        address: of a running cluster, "auto" for the one of this machine; None starts Ray here for this sweep.
+        address: of a running cluster, "auto" for the one of this machine; None starts Ray here for
+            this sweep.
         n_jobs: how many run at once.
         num_cpus: cores that a job takes.
         num_gpus: GPUs that a job takes, or a share of one.
@@ -25,9 +26,16 @@ class RayLauncher(QueueLauncher):
     def open(self) -> None:
         import ray
 
-        # of a cluster of our own we say how much there is, so that n_jobs fit whatever this machine has
-        here = {} if self.address else {"num_cpus": max(1, round(self.n_jobs * self.asked["num_cpus"])),
-                                        "include_dashboard": False}  # fmt: skip
+        # of a cluster of our own we say how much there is, so that n_jobs fit whatever this machine
+        # has
+        here = (
+            {}
+            if self.address
+            else {
+                "num_cpus": max(1, round(self.n_jobs * self.asked["num_cpus"])),
+                "include_dashboard": False,
+            }
+        )
         ray.init(address=self.address, log_to_driver=False, logging_level="error", **here)
 
     def close(self) -> None:

@@ -14,15 +14,16 @@ from hydra_plugins.dougong import RESUME, TableSweeper
 class SearchSweeper(TableSweeper):
     """Asks Optuna for settings, runs them, tells it how they did; ends with the table of a sweep.
 
-    A second process with the same command and `resume=true` works on the same study. One that was killed leaves its
-    trials to the next.
+    A second process with the same command and `resume=true` works on the same study. One that was
+    killed leaves its trials to the next.
 
     Args:
         trials: how many runs in all, those of other processes included; failed ones do not count.
         sampler: tpe, random, grid, cmaes, nsga2.
         pruner: none, median, hyperband.
         maximize: figures that should be high: [val/accuracy].
-        minimize: figures that should be low: [parameters]. Several figures in all make a front of Pareto.
+        minimize: figures that should be low: [parameters]. Several figures in all make a front of
+            Pareto.
         params: what to search, as on the command line, in an experiment file.
     """
 
@@ -49,23 +50,33 @@ class SearchSweeper(TableSweeper):
             status = self._search(arguments)
         except ModuleNotFoundError as error:
             needed = f"hydra/sweeper=search needs the package {error.name}, which is not installed"
-            print(f"{needed}\n  fix       pip install -c constraints.txt -e '.[search]'", file=sys.stderr)
+            print(
+                f"{needed}\n  fix       pip install -c constraints.txt -e '.[search]'",
+                file=sys.stderr,
+            )
             sys.exit(2)
         except (ArgumentError, ConfigError) as error:
-            told = f"the command line  hydra.sweeper.{error.argument}\n" if isinstance(error, ArgumentError) else ""
+            told = (
+                f"the command line  hydra.sweeper.{error.argument}\n"
+                if isinstance(error, ArgumentError)
+                else ""
+            )
             print(told + "\n".join(f"  {line}" for line in str(error).split("; ")), file=sys.stderr)
             sys.exit(2)
         self._finish(status)
 
     def _search(self, arguments: list[str]) -> int:
-        from tasks import folder, search
+        from tasks.run import run_folder
+        from tasks.sweep import search
 
         fixed, space = self._space(arguments)
-        study = search.open_study(self.place, self.goal, space, self.sampler, self.pruner, int(self.config.seed))
+        study = search.open_study(
+            self.place, self.goal, space, self.sampler, self.pruner, int(self.config.seed)
+        )
         again = search.reap(study)
         told = f", {search.done(study)} are done" if self.earlier else ""
         told += f", {again} were left behind and run again" if again else ""
-        print(f"{self.trials} trials{told}, sweep folder {folder.near(self.place)}", flush=True)
+        print(f"{self.trials} trials{told}, sweep folder {run_folder.near(self.place)}", flush=True)
         try:
             while (left := self.trials - search.done(study)) > 0:
                 self._batch(study, fixed, space, min(left, getattr(self.launcher, "n_jobs", 1)))
@@ -77,7 +88,7 @@ class SearchSweeper(TableSweeper):
 
     def _batch(self, study: Any, fixed: list[str], space: Any, count: int) -> None:
         """Ask, run and tell some trials at once."""
-        from tasks import search
+        from tasks.sweep import search
 
         asked = {}
         for _ in range(count):
@@ -92,16 +103,24 @@ class SearchSweeper(TableSweeper):
             search.tell(study, number, self.place / str(number), self.goal)
 
     def _stretches(self, asked: Mapping[int, list[str]]) -> list[list[int]]:
-        from tasks import sweep
+        from tasks.sweep import results
 
-        return sweep.stretches(sorted(asked))  # other processes may have taken the numbers between
+        return results.stretches(
+            sorted(asked)
+        )  # other processes may have taken the numbers between
 
     def _pruning(self, number: int) -> list[str]:
         if self.pruner == "none":
             return []
         (name, way) = next(iter(self.goal.items()))
-        words = {"_target_": "tasks.prune.Prune", "folder": f"'{self.place.absolute()}'", "trial": number,
-                 "monitor": name, "pruner": self.pruner, "goal": way}  # fmt: skip
+        words = {
+            "_target_": "tasks.sweep.pruning.Prune",
+            "folder": f"'{self.place.absolute()}'",
+            "trial": number,
+            "monitor": name,
+            "pruner": self.pruner,
+            "goal": way,
+        }
         return [f"+callbacks.prune.{key}={value}" for key, value in words.items()]
 
     def _space(self, arguments: list[str]) -> tuple[list[str], dict[str, Any]]:
@@ -120,11 +139,13 @@ class SearchSweeper(TableSweeper):
         return {"goal": self.goal, "importance": self.importance}
 
     def _tell_best(self, study: Any) -> None:
-        from tasks import search, sweep
+        from tasks.sweep import results, search
 
-        sweep.write_plan(self.place, search.jobs(study), self.command)
+        results.write_plan(self.place, search.jobs(study), self.command)
         for trial in search.best(study):
-            values = ", ".join(f"{name} {value:.4g}" for name, value in zip(self.goal, trial.values, strict=True))
+            values = ", ".join(
+                f"{name} {value:.4g}" for name, value in zip(self.goal, trial.values, strict=True)
+            )
             chosen = " ".join(f"{key}={value}" for key, value in trial.params.items())
             print(f"best: trial {trial.number}, {values}: {chosen}", flush=True)
         self.importance = search.importance(study)
@@ -134,12 +155,16 @@ class SearchSweeper(TableSweeper):
 
 
 def distribution(override: Override) -> Any:
-    """The values of one key: `a,b`, `range(1,9)`, `interval(1e-4,1e-2)`, `tag(log,interval(1e-4,1e-2))`."""
-    from tasks import search
+    """The values of one key: `a,b`, `range(1,9)`, `interval(1e-4,1e-2)`,
+    `tag(log,interval(1e-4,1e-2))`.
+    """
+    from tasks.sweep import search
 
     value = override.value()
     if isinstance(value, IntervalSweep):
-        return search.between(value.start, value.end, "log" in value.tags)  # int(interval(1, 9)): whole numbers
+        return search.between(
+            value.start, value.end, "log" in value.tags
+        )  # int(interval(1, 9)): whole numbers
     if isinstance(value, RangeSweep):
         return search.steps(value.start, value.stop, value.step)
     assert isinstance(value, ChoiceSweep)

@@ -10,8 +10,9 @@ from hydra_plugins.dougong_queue import QueueLauncher
 class SubmititLauncher(QueueLauncher):
     """Submits `python train.py OVERRIDES` for each job and waits for all of them.
 
-    A failed job takes no other with it (hydra-submitit-launcher ends at the first). Logs of the queue lie in the
-    folder of the sweep, in `submitit/`; what a job prints lies in its own folder, in `job.log`.
+    A failed job takes no other with it (hydra-submitit-launcher ends at the first). Logs of the
+    queue lie in the folder of the sweep, in `submitit/`; what a job prints lies in its own folder,
+    in `job.log`.
 
     Args:
         cluster: slurm, or local for processes of this machine.
@@ -42,19 +43,34 @@ class SubmititLauncher(QueueLauncher):
         super().__init__(n_jobs)
         if cluster not in ("slurm", "local"):
             raise ValueError(f"hydra.launcher.cluster is slurm or local, got {cluster}")
-        asked = {"timeout_min": timeout_min, "cpus_per_task": cpus_per_task, "gpus_per_node": gpus_per_node,
-                 "nodes": nodes, "tasks_per_node": tasks_per_node, "mem_gb": mem_gb}  # fmt: skip
-        self.cluster, self.asked = cluster, {name: value for name, value in asked.items() if value is not None}
+        asked = {
+            "timeout_min": timeout_min,
+            "cpus_per_task": cpus_per_task,
+            "gpus_per_node": gpus_per_node,
+            "nodes": nodes,
+            "tasks_per_node": tasks_per_node,
+            "mem_gb": mem_gb,
+        }
+        self.cluster, self.asked = (
+            cluster,
+            {name: value for name, value in asked.items() if value is not None},
+        )
         self.more = {f"slurm_{name}": value for name, value in (slurm or {}).items()}
 
     def open(self) -> None:
         import submitit
 
         self.executor = submitit.AutoExecutor(folder=self.place / "submitit", cluster=self.cluster)
-        self.executor.update_parameters(name=f"dougong-{self.place.name}", **self.asked, **self.more)
+        self.executor.update_parameters(
+            name=f"dougong-{self.place.name}", **self.asked, **self.more
+        )
 
     def submit(self, jobs: dict[int, Callable[[], int]]) -> dict[int, Any]:
-        several = self.executor.batch() if self.cluster == "slurm" and len(jobs) > 1 else contextlib.nullcontext()
+        several = (
+            self.executor.batch()
+            if self.cluster == "slurm" and len(jobs) > 1
+            else contextlib.nullcontext()
+        )
         with several:  # one array of jobs for the queue
             return {number: self.executor.submit(job) for number, job in jobs.items()}
 

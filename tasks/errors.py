@@ -4,7 +4,7 @@ from typing import Any
 
 
 class ArgumentError(ValueError):
-    """An argument does not do; `tasks.config` adds where it was written.
+    """An argument does not do; `tasks.config.instantiate` adds where it was written.
 
     Args:
         argument: the name of the parameter, e.g. "batch_size".
@@ -15,37 +15,62 @@ class ArgumentError(ValueError):
     """
 
     def __init__(
-        self, argument: str, problem: str, *, got: str | None = None, fits: str | None = None, fix: str | None = None
+        self,
+        argument: str,
+        problem: str,
+        *,
+        got: str | None = None,
+        fits: str | None = None,
+        fix: str | None = None,
     ):
-        self.argument, self.problem, self.got, self.fits, self.fix = argument, problem, got, fits, fix
+        self.argument, self.problem, self.got, self.fits, self.fix = (
+            argument,
+            problem,
+            got,
+            fits,
+            fix,
+        )
         parts = [problem, got and f"got {got}", fits and f"fits: {fits}", fix and f"fix: {fix}"]
         super().__init__("; ".join(part for part in parts if part))
 
 
 class SampleError(RuntimeError):
-    """A sample cannot be read while the network is trained; a crash, so that what was learned is kept."""
+    """A sample cannot be read while the network is trained; a crash, so that what was learned is
+    kept.
+    """
 
 
 def must_be_positive(argument: str, value: float) -> None:
     """Raise an ArgumentError unless `value` is greater than zero."""
     if not value > 0:
-        raise ArgumentError(argument, f"{argument} must be positive", got=f"{argument}={value}", fits="1 or more")
+        raise ArgumentError(
+            argument, f"{argument} must be positive", got=f"{argument}={value}", fits="1 or more"
+        )
 
 
 def must_not_be_negative(argument: str, value: float) -> None:
     """Raise an ArgumentError if `value` is less than zero."""
     if not value >= 0:
-        raise ArgumentError(argument, f"{argument} must not be negative", got=f"{argument}={value}", fits="0 or more")
+        raise ArgumentError(
+            argument,
+            f"{argument} must not be negative",
+            got=f"{argument}={value}",
+            fits="0 or more",
+        )
 
 
 def must_be_share(argument: str, value: float) -> None:
     """Raise an ArgumentError unless `value` lies in [0, 1)."""
     if not 0 <= value < 1:
-        raise ArgumentError(argument, f"{argument} must be in [0, 1)", got=f"{argument}={value}", fits="0.1, say")
+        raise ArgumentError(
+            argument, f"{argument} must be in [0, 1)", got=f"{argument}={value}", fits="0.1, say"
+        )
 
 
 def must_be_one_of(argument: str, value: Any, choices: tuple[Any, ...]) -> None:
     """Raise an ArgumentError unless `value` is one of `choices`."""
     if value not in choices:
         shown = ", ".join(str(choice) for choice in choices)
-        raise ArgumentError(argument, f"{argument} is none of its choices", got=f"{argument}={value}", fits=shown)
+        raise ArgumentError(
+            argument, f"{argument} is none of its choices", got=f"{argument}={value}", fits=shown
+        )

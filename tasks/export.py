@@ -1,7 +1,8 @@
-"""A finished run for other programs: ONNX, torch.export, safetensors, or a folder as the Hugging Face Hub has them.
+"""A finished run for other programs: ONNX, torch.export, safetensors, or a folder as the Hugging
+Face Hub has them.
 
-What is written takes any number of samples at once, and is compared with the run on samples of its test part before it
-gets its name: what differs is never left behind as if it were fine.
+What is written takes any number of samples at once, and is compared with the run on samples of its
+test part before it gets its name: what differs is never left behind as if it were fine.
 """
 
 import contextlib
@@ -24,17 +25,19 @@ from safetensors.torch import load_model
 from torch import Tensor
 
 from blocks.graph import build, load_weights, save_weights
-from tasks.card import SOURCE, write_card
-from tasks.data.module import READER, TOKENIZER
+from tasks.data.base import READER, TOKENIZER
 from tasks.errors import ArgumentError
-from tasks.finished import Finished
-from tasks.run import reopened
+from tasks.report.card import SOURCE, write_card
+from tasks.run.load_run import Finished
+from tasks.run.train import reopened
 
 Batch = dict[str, Tensor]
 Network = Callable[[Batch], dict[str, Tensor]]
 
 SAMPLES = 8  # in the larger of the two batches that are compared
-CLOSE = 1e-5  # of the largest logit; what is written in float32 by another kernel differs by rounding
+CLOSE = (
+    1e-5  # of the largest logit; what is written in float32 by another kernel differs by rounding
+)
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,14 @@ def export(run: Finished, kind: str, place: Path, batch: Batch, source: str) -> 
         source: what the inputs are, for people.
 
     Raises:
-        ArgumentError: `place` exists or cannot be written; a package is missing; the network cannot be written in that
-            way; what was written gives something else than the run.
+        ArgumentError: `place` exists or cannot be written; a package is missing; the network cannot
+            be written in that way; what was written gives something else than the run.
     """
     needs(kind)
     if place.exists():
-        raise ArgumentError("out", f"{place} exists already", fix="-o with another name, or delete it")
+        raise ArgumentError(
+            "out", f"{place} exists already", fix="-o with another name, or delete it"
+        )
     try:
         draft = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.absolute().parent))
     except OSError as error:
@@ -86,7 +91,9 @@ def export(run: Finished, kind: str, place: Path, batch: Batch, source: str) -> 
             again = KINDS[kind].write(run, written, batch)
             parity = compare(run, again, batch, source)
         if not parity.difference <= CLOSE * parity.scale:
-            raise ArgumentError("run", "what was written differs from the run", got=str(parity), fits=f"{CLOSE:.0e}")
+            raise ArgumentError(
+                "run", "what was written differs from the run", got=str(parity), fits=f"{CLOSE:.0e}"
+            )
         os.replace(written, place)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -94,7 +101,8 @@ def export(run: Finished, kind: str, place: Path, batch: Batch, source: str) -> 
 
 
 def real_inputs(run: Finished, count: int = SAMPLES) -> Batch:
-    """The first test samples of a run as inputs of its network, padded to the lengths it was built for.
+    """The first test samples of a run as inputs of its network, padded to the lengths it was built
+    for.
 
     Raises:
         ConfigError: the data are not where they were.
@@ -105,10 +113,14 @@ def real_inputs(run: Finished, count: int = SAMPLES) -> Batch:
     for name in run.network.input_names:
         if name in batch:
             tensor = batch[name][:count]
-            tensor = tensor if len(tensor) > 1 else torch.cat([tensor, tensor])  # one sample shows no batch axis
+            tensor = (
+                tensor if len(tensor) > 1 else torch.cat([tensor, tensor])
+            )  # one sample shows no batch axis
             tokens = dict(run.facts.get(name) or {}).get("tokens", 0)
             missing = max(tokens - tensor.shape[1], 0)
-            found[name] = F.pad(tensor, (0, 0) * (tensor.dim() - 2) + (0, missing)) if missing else tensor
+            found[name] = (
+                F.pad(tensor, (0, 0) * (tensor.dim() - 2) + (0, missing)) if missing else tensor
+            )
     return found
 
 
@@ -133,7 +145,10 @@ def needs(kind: str) -> None:
     """Raise an ArgumentError that says what to install."""
     missing = [name for name in KINDS[kind].packages if importlib.util.find_spec(name) is None]
     if missing:
-        text = f"--to {kind} needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed"
+        text = (
+            f"--to {kind} needs {' and '.join(missing)}, which "
+            f"{'is' if len(missing) == 1 else 'are'} not installed"
+        )
         raise ArgumentError("to", text, fix='pip install -c constraints.txt -e ".[onnx]"')
 
 
@@ -152,7 +167,9 @@ def quiet() -> Iterator[None]:
 
 @torch.no_grad()
 def compare(run: Finished, again: Network, batch: Batch, source: str) -> Parity:
-    """Ask both with batches of two sizes, since a size that was written into the file shows with another one only."""
+    """Ask both with batches of two sizes, since a size that was written into the file shows with
+    another one only.
+    """
     sizes = (len(next(iter(batch.values()))), 1)
     difference, scale = 0.0, 1.0
     for size in sizes:
@@ -160,7 +177,10 @@ def compare(run: Finished, again: Network, batch: Batch, source: str) -> Parity:
         wanted, found = outputs(run.network(**part)), again(part)
         if list(wanted) != list(found):
             raise ArgumentError(
-                "run", "what was written has other outputs", got=", ".join(found), fits=", ".join(wanted)
+                "run",
+                "what was written has other outputs",
+                got=", ".join(found),
+                fits=", ".join(wanted),
             )
         for name, tensor in wanted.items():
             same = found[name].shape == tensor.shape
@@ -241,7 +261,9 @@ def write_safetensors(run: Finished, path: Path, batch: Batch) -> Network:
 
 
 def write_hub(run: Finished, path: Path, batch: Batch) -> Network:
-    """A folder with weights, configuration, model card, and the model as plain PyTorch, which is what is compared."""
+    """A folder with weights, configuration, model card, and the model as plain PyTorch, which is
+    what is compared.
+    """
     path.mkdir()
     save_weights(run.network, path / "model.safetensors")
     told = json.dumps(description(run), indent=2, ensure_ascii=False)
@@ -267,8 +289,14 @@ def rebuilt(run: Finished, weights: Path) -> Network:
 
 
 def description(run: Finished) -> dict[str, Any]:
-    """What somebody needs besides the weights: the model's YAML and what the data said of themselves."""
-    return {"model": run.config["model"], "facts": run.facts, "data": run.config.get("data", {}).get("_target_")}
+    """What somebody needs besides the weights: the model's YAML and what the data said of
+    themselves.
+    """
+    return {
+        "model": run.config["model"],
+        "facts": run.facts,
+        "data": run.config.get("data", {}).get("_target_"),
+    }
 
 
 @dataclass(frozen=True)

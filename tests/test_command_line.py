@@ -1,4 +1,6 @@
-"""Words of the command line that a newcomer tries: each is answered with what to write, in all three programs."""
+"""Words of the command line that a newcomer tries: each is answered with what to write, in all
+three programs.
+"""
 
 import sys
 
@@ -53,14 +55,19 @@ def answer(*overrides: str) -> str:
 @pytest.mark.parametrize(("word", "fix"), SHORT.items())
 def test_a_short_word_is_answered_with_the_full_path_of_the_key(word, fix):
     name = word.partition("=")[0]
-    assert answer(word) == f"the command line: {word}\n  no key '{name}' in the configuration\n  fix       {fix}"
+    assert (
+        answer(word)
+        == f"the command line: {word}\n  no key '{name}' in the configuration\n  fix       {fix}"
+    )
 
 
 def test_what_is_answered_is_accepted():
     """Nothing is recommended that the next start refuses."""
     alone = [fix.removeprefix("write ").split() for fix in SHORT.values() if " with " not in fix]
     compose(list({word.partition("=")[0]: word for words in alone for word in words}.values()))
-    compose(["data=images", "data.path=x", "data.workers=4", "optimizer=sgd", "optimizer.momentum=0.8"])
+    compose(
+        ["data=images", "data.path=x", "data.workers=4", "optimizer=sgd", "optimizer.momentum=0.8"]
+    )
     compose(["data=arrays", "data.path=x.npz", "optimizer=adamw", "optimizer.weight_decay=0"])
 
 
@@ -75,12 +82,15 @@ def test_a_key_in_the_wrong_section_is_answered_with_its_own():
 
 def test_a_key_that_nothing_reads_is_answered_with_the_one_that_is_read():
     assert answer("+lr=0.1") == (
-        "the command line: +lr=0.1\n  this changes nothing: nothing reads 'lr'\n  fix       write optimizer.lr=0.1"
+        "the command line: +lr=0.1\n  this changes nothing: nothing reads 'lr'\n  fix       "
+        "write optimizer.lr=0.1"
     )
 
 
 def test_an_argument_that_the_file_leaves_out_is_still_added_with_a_plus():
-    """`eps` stands in norms of the model as well, and `momentum` in another optimizer: neither is meant."""
+    """`eps` stands in norms of the model as well, and `momentum` in another optimizer: neither is
+    meant.
+    """
     for word in ("optimizer.eps=1e-8", "trainer.num_nodes=2", "optimizer.momentum=0.9"):
         assert answer(word).endswith(f"\n  fix       to add a new key, write +{word}")
 
@@ -102,7 +112,10 @@ the command line: vit
 
 @pytest.mark.parametrize(
     ("command", "fits"),
-    [("explain", "key=value, +key=value or ~key"), ("check", "key=value, key=1,2 or key=range(1,5)")],
+    [
+        ("explain", "key=value, +key=value or ~key"),
+        ("check", "key=value, key=1,2 or key=range(1,5)"),
+    ],
 )
 def test_a_bare_model_is_answered_with_the_override(command, fits, capsys):
     assert main([command, "vit"]) == 2
@@ -137,7 +150,9 @@ def test_an_option_that_is_none_is_answered_with_the_override(words, monkeypatch
     assert str(caught.value) == FLAG.format(words, FLAGS[words])
 
 
-@pytest.mark.parametrize(("words", "fix"), {"--model vit": "model=vit", "--depht 1": "--depth 1"}.items())
+@pytest.mark.parametrize(
+    ("words", "fix"), {"--model vit": "model=vit", "--depht 1": "--depth 1"}.items()
+)
 def test_an_option_of_explain_that_is_none_is_answered_with_what_is_meant(words, fix, capsys):
     assert main(["explain", *words.split()]) == 2
     assert capsys.readouterr().err == FLAG.format(words, fix) + "\n"
@@ -178,7 +193,10 @@ def test_options_of_blocks_stand_behind_overrides(tmp_path, capsys):
     (tmp_path / "model").mkdir()
     model = "# One layer.\ninputs: {x: [6]}\ngraph: {act: {block: ReLU}}\noutputs: {logits: act}\n"
     (tmp_path / "model" / "mine.yaml").write_text(model, encoding="utf-8")
-    assert main(["explain", "model=mine", "--config-dir", str(tmp_path), "seed=1", "--depth", "1"]) == 0
+    assert (
+        main(["explain", "model=mine", "--config-dir", str(tmp_path), "seed=1", "--depth", "1"])
+        == 0
+    )
     assert "ReLU" in capsys.readouterr().out
 
 
@@ -209,5 +227,7 @@ def test_tasks_alone_lists_its_commands_with_a_line_each(monkeypatch, capsys):
     with pytest.raises(SystemExit) as left:
         tasks_main.main()
     assert left.value.code == 2
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("python -m tasks ")]
+    lines = [
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("python -m tasks ")
+    ]
     assert {line.split()[3] for line in lines} == set(tasks_main.COMMANDS)

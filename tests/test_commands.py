@@ -1,7 +1,7 @@
 """Every command that the documents show runs as it is written.
 
-Names in capitals and files of the reader are replaced by small ones made here, and trainings are cut to two batches an
-epoch; nothing else of a command is changed.
+Names in capitals and files of the reader are replaced by small ones made here, and trainings are
+cut to two batches an epoch; nothing else of a command is changed.
 """
 
 import os
@@ -17,7 +17,7 @@ from PIL import Image
 
 from blocks.__main__ import main as blocks_main
 from blocks.graph import compose
-from blocks.graph.sweep import combinations
+from blocks.graph.compose.combinations import combinations
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -70,7 +70,9 @@ def test_every_command_is_run_or_is_listed_with_a_reason():
     run = {*BLOCKS, *TASKS, *TRAIN}
     rest = [command for command in COMMANDS if command not in run]
     assert [command for command in rest if not command.startswith(tuple(ELSEWHERE))] == []
-    unused = [start for start in ELSEWHERE if not any(command.startswith(start) for command in rest)]
+    unused = [
+        start for start in ELSEWHERE if not any(command.startswith(start) for command in rest)
+    ]
     assert unused == []
 
 
@@ -90,10 +92,16 @@ def place(tmp_path_factory) -> Path:
         Image.fromarray(pixels).save(path)
     images = random.integers(0, 255, (60, 28, 28), dtype=np.uint8)
     labels = np.arange(60) % 10
-    np.savez(folder / "mnist.npz", x_train=images, y_train=labels, x_test=images[:20], y_test=labels[:20])
+    np.savez(
+        folder / "mnist.npz", x_train=images, y_train=labels, x_test=images[:20], y_test=labels[:20]
+    )
     (folder / "TEXTS").mkdir()
-    (folder / "TEXTS" / "a.txt").write_text("It was the best of times, it was the worst. " * 400, encoding="utf-8")
-    rows = [f"a {word} film number {number},{word}" for number in range(20) for word in ("good", "bad")]
+    (folder / "TEXTS" / "a.txt").write_text(
+        "It was the best of times, it was the worst. " * 400, encoding="utf-8"
+    )
+    rows = [
+        f"a {word} film number {number},{word}" for number in range(20) for word in ("good", "bad")
+    ]
     (folder / "reviews.csv").write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
     (folder / "my_blocks").mkdir()
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -102,7 +110,7 @@ def place(tmp_path_factory) -> Path:
     (folder / "my_blocks" / "mixing.py").write_text(own[1], encoding="utf-8")
     (folder / "my_conf" / "model").mkdir(parents=True)
     (folder / "my_package.py").write_text(
-        "from pytorch_lightning import Callback\nfrom tasks.data.digits import Digits\n\n\n"
+        "from pytorch_lightning import Callback\nfrom tasks.data.images.digits import Digits\n\n\n"
         "class MyCallback(Callback):\n    pass\n\n\nclass MyData(Digits):\n    pass\n",
         encoding="utf-8",
     )
@@ -112,7 +120,12 @@ def place(tmp_path_factory) -> Path:
 def run_python(words: list[str], place: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{place}"}
     return subprocess.run(
-        [sys.executable, *words], cwd=place, env=environment, capture_output=True, text=True, encoding="utf-8"
+        [sys.executable, *words],
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
     )
 
 
@@ -128,7 +141,9 @@ def runs(place) -> dict[str, Path]:
     }
     for kind, words in kinds.items():
         folder = place / "runs" / kind
-        done = run_python([str(ROOT / "train.py"), *words, *SHORT, f"hydra.run.dir={folder}"], place)
+        done = run_python(
+            [str(ROOT / "train.py"), *words, *SHORT, f"hydra.run.dir={folder}"], place
+        )
         assert done.returncode == 0, done.stderr
         found[kind] = folder
     return found
@@ -148,7 +163,11 @@ def fill_in(command: str, place: Path, runs: dict[str, Path]) -> list[str]:
     words = shlex.split(command)[1:]
     folder = "TEXTS" if "data=text" in command else "FOLDER"
     run = runs.get(kind_of_run(command), place)
-    names = {"RUN": str(run), "FOLDER": str(place / folder), "FILE": str(run / "checkpoints" / "last.ckpt")}
+    names = {
+        "RUN": str(run),
+        "FOLDER": str(place / folder),
+        "FILE": str(run / "checkpoints" / "last.ckpt"),
+    }
     return [re.sub(r"\b(RUN|FOLDER|FILE)\b", lambda found: names[found[0]], word) for word in words]
 
 
@@ -173,7 +192,11 @@ def test_a_finished_run_is_used(command, place, runs):
 def test_a_training_starts_and_ends(command, place, runs, tmp_path):
     words = fill_in(command, place, runs)[1:]
     if any(word in command for word in COMPOSED):
-        given = [word for word in words if "=" in word and not word.startswith("hydra") and "tag(" not in word]
+        given = [
+            word
+            for word in words
+            if "=" in word and not word.startswith("hydra") and "tag(" not in word
+        ]
         assert all(compose(each).config for each in combinations(given))
         return
     if "<TAB>" in command:
@@ -181,7 +204,11 @@ def test_a_training_starts_and_ends(command, place, runs, tmp_path):
     if "mnist1d" in command:
         pytest.importorskip("mnist1d")
     limits = [word for word in SHORT if word.partition("=")[0] not in command]
-    sweep = [f"hydra.sweep.dir={tmp_path}", "hydra.sweeper.max_batch_size=null"] if "-m" in words else []
+    sweep = (
+        [f"hydra.sweep.dir={tmp_path}", "hydra.sweeper.max_batch_size=null"]
+        if "-m" in words
+        else []
+    )
     own = [] if "resume=" in command else [f"runs={tmp_path}"]
     if "resume=" in command or "ckpt_path=" in command:
         limits = ["callbacks.progress.style=none"]

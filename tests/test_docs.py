@@ -14,7 +14,9 @@ spec.loader.exec_module(generate)
 
 
 def test_the_catalogue_is_current():
-    found = generate.markdown(generate.entries(generate.catalog(), generate.conf_folder() / "model"))
+    found = generate.markdown(
+        generate.entries(generate.catalog(), generate.conf_folder() / "model")
+    )
     assert (DOCS / "catalog.md").read_text(encoding="utf-8") == found
 
 
@@ -24,5 +26,9 @@ def test_the_way_from_rnn_to_swin_is_current():
 
 @pytest.mark.slow
 def test_every_generated_page_is_current():
-    stale = [path.name for path, text in generate.pages().items() if path.read_text(encoding="utf-8") != text]
+    stale = [
+        path.name
+        for path, text in generate.pages().items()
+        if path.read_text(encoding="utf-8") != text
+    ]
     assert not stale, "run python docs/generate.py"

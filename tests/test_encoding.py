@@ -14,14 +14,15 @@ import torch
 import yaml
 from PIL import Image
 
-from blocks.streams import spare_streams
-from tasks import folder, page
-from tasks.data.images import Images
-from tasks.data.module import read_kept
-from tasks.data.reader import Item
-from tasks.predict import objects, rows, written_to
-from tasks.report_classes import write_predictions
-from tasks.state import data_fingerprint
+from blocks.support.streams import spare_streams
+from tasks.commands.predict import objects, rows, written_to
+from tasks.data.base import read_kept
+from tasks.data.images.image_folder import Images
+from tasks.data.readers.base import Item
+from tasks.report import page
+from tasks.report.classes import write_predictions
+from tasks.resume.state import data_fingerprint
+from tasks.run import run_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 TELLS_NOTHING = {"LC_ALL": "C", "PYTHONUTF8": "0"}
@@ -29,9 +30,15 @@ STRANGE = os.fsdecode(b"caf\xe9")  # as it is in Latin-1
 
 
 def run(*words, **environment):
-    known = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHON"))}
+    known = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("LC_", "LANG", "PYTHON"))
+    }
     command = [sys.executable, *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, env={**known, **environment}, capture_output=True, timeout=600)
+    return subprocess.run(
+        command, cwd=ROOT, env={**known, **environment}, capture_output=True, timeout=600
+    )
 
 
 @pytest.fixture
@@ -57,7 +64,9 @@ def test_a_stream_shows_what_it_can_and_escapes_the_rest(monkeypatch, encoding, 
     streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2)]
     monkeypatch.setattr(sys, "stdout", streams[0])
     monkeypatch.setattr(sys, "stderr", streams[1])
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("花\n".encode() + b"\xe9\n"), encoding=encoding))
+    monkeypatch.setattr(
+        sys, "stdin", io.TextIOWrapper(io.BytesIO("花\n".encode() + b"\xe9\n"), encoding=encoding)
+    )
     spare_streams()
     for stream in streams:
         print("café 花 \udce9", end="", file=stream, flush=True)
@@ -67,7 +76,7 @@ def test_a_stream_shows_what_it_can_and_escapes_the_rest(monkeypatch, encoding, 
 
 
 def test_a_name_that_is_not_utf8_is_escaped_in_every_file(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(folder, "git", lambda place: None)
+    monkeypatch.setattr(run_folder, "git", lambda place: None)
     data = Images(str(images), size=8, channels=1)
     data.read()
     assert data.classes == ["caf\\xe9", "花"]
@@ -85,11 +94,11 @@ def test_a_name_that_is_not_utf8_is_escaped_in_every_file(images, tmp_path, monk
         assert {row["prediction"] for row in csv.DictReader(file)} == set(data.classes)
 
     place = tmp_path / STRANGE
-    record = folder.Record(place, command=f"python train.py data.path={images / STRANGE}")
+    record = run_folder.Record(place, command=f"python train.py data.path={images / STRANGE}")
     record.save()
     (found,) = place.glob("*.json")
     assert json.loads(found.read_bytes().decode("utf-8"))["command"].endswith(STRANGE)
-    assert folder.read(place)["command"].endswith(STRANGE)
+    assert run_folder.read(place)["command"].endswith(STRANGE)
     kept = yaml.safe_dump({"path": str(images / STRANGE)}, allow_unicode=True)
     assert yaml.safe_load(kept.encode("utf-8"))["path"].endswith(STRANGE)
     assert "&#x27;" in page.code(f"'{STRANGE}'")
@@ -106,8 +115,13 @@ def test_predictions_of_a_file_that_is_not_utf8_keep_their_row(tmp_path):
         "caf\\xe9.png,caf\\xe9,0.750000,",
         "花.png,,,no such file",
     ]
-    told = [json.loads(line) for line in (tmp_path / "a.json").read_bytes().decode("utf-8").splitlines()]
-    assert told[0] == {"input": "caf\\xe9.png", "predictions": [{"class": "caf\\xe9", "probability": 0.75}]}
+    told = [
+        json.loads(line) for line in (tmp_path / "a.json").read_bytes().decode("utf-8").splitlines()
+    ]
+    assert told[0] == {
+        "input": "caf\\xe9.png",
+        "predictions": [{"class": "caf\\xe9", "probability": 0.75}],
+    }
     assert told[1] == {"input": "花.png", "error": "no such file"}
 
 
@@ -134,7 +148,11 @@ def test_a_run_and_its_predictions_in_a_locale_that_knows_ascii_alone(images, tm
     )
     done = run("train.py", *words, **TELLS_NOTHING)
     assert done.returncode == 0, done.stderr.decode("utf-8", "replace")
-    written = {path.name: path.read_bytes().decode("utf-8") for path in place.iterdir() if path.suffix != ""}
+    written = {
+        path.name: path.read_bytes().decode("utf-8")
+        for path in place.iterdir()
+        if path.suffix != ""
+    }
     assert "花" in written["predictions.csv"]
     assert "花" in written["report.html"]
     assert "花" in json.loads(written["reader.json"])["classes"]

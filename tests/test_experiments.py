@@ -1,4 +1,6 @@
-"""The experiments behind docs/results.md: every file composes, and the page says what the figures say."""
+"""The experiments behind docs/results.md: every file composes, and the page says what the figures
+say.
+"""
 
 import importlib.util
 import json
@@ -8,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from blocks.graph import compose
-from blocks.graph.compose import opened_hydra
-from blocks.graph.loader import Remembering
-from blocks.graph.sweep import combinations
-from tasks import folder, picture, run, sweep
+from blocks.graph.compose.combinations import combinations
+from blocks.graph.compose.compose import opened_hydra
+from blocks.graph.read.loader import Remembering
+from tasks.run import run_folder, train
+from tasks.sweep import figure, results
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
@@ -31,8 +34,8 @@ def test_every_run_of_a_claim_composes_and_has_a_picture(name):
         found = [compose(each, loader=loader) for each in combinations([f"experiment={name}"])]
     assert len(found) > 1
     for composed in found:
-        run.check_sections(composed)
-    assert picture.read(found[0]) is not None
+        train.check_sections(composed)
+    assert figure.read(found[0]) is not None
     assert not compose([f"experiment={name}"]).config.get("hydra")  # alone it is one run
 
 
@@ -52,26 +55,44 @@ def test_the_page_says_what_the_figures_say():
 def test_what_is_written_by_hand_stays():
     old = experiments.PAGE.read_text(encoding="utf-8")
     by_hand = "\n\n## Mine\n\nwords\n"
-    assert experiments.written(old.partition(experiments.END)[0] + experiments.END + by_hand).endswith(by_hand)
+    assert experiments.written(
+        old.partition(experiments.END)[0] + experiments.END + by_hand
+    ).endswith(by_hand)
 
 
 def accuracies(**found):
-    return Figures([{"settings": {"model/attention": name, "seed": str(seed)}, "test/accuracy": value}
-                    for name, values in found.items() for seed, value in enumerate(values)])  # fmt: skip
+    return Figures(
+        [
+            {"settings": {"model/attention": name, "seed": str(seed)}, "test/accuracy": value}
+            for name, values in found.items()
+            for seed, value in enumerate(values)
+        ]
+    )
 
 
 def test_a_claim_that_the_figures_contradict_does_not_hold():
     read = CLAIMS["shift"].read
     assert read(accuracies(window=[0.9, 0.92], window_unshifted=[0.8, 0.81]))[0]
     assert not read(accuracies(window=[0.8, 0.81], window_unshifted=[0.9, 0.92]))[0]
-    assert not read(accuracies(window=[0.9, 0.82], window_unshifted=[0.8, 0.83]))[0]  # the ranges meet
+    assert not read(accuracies(window=[0.9, 0.82], window_unshifted=[0.8, 0.83]))[
+        0
+    ]  # the ranges meet
 
 
 def test_the_reach_of_a_memory_ends_at_its_first_failure():
     def figures(**lines):
-        runs = [(model, lag, line[n]) for model, line in lines.items() for n, lag in enumerate(("5", "10", "20"))]
+        runs = [
+            (model, lag, line[n])
+            for model, line in lines.items()
+            for n, lag in enumerate(("5", "10", "20"))
+        ]
         settings = ({"model": model, "data.lag": lag} for model, lag, _ in runs)
-        return Figures([{"settings": each, "test/accuracy": run[2]} for each, run in zip(settings, runs, strict=True)])
+        return Figures(
+            [
+                {"settings": each, "test/accuracy": run[2]}
+                for each, run in zip(settings, runs, strict=True)
+            ]
+        )
 
     lines = {
         "rnn_language": (1, 0.2, 0.95),
@@ -92,22 +113,25 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "FIGURES", tmp_path / "results")
     monkeypatch.setattr(experiments, "PICTURES", tmp_path / "results")
     place = experiments.place_of("shift")
-    sweep.write_plan(place, [{"overrides": [f"seed={n}"], "folder": str(n)} for n in range(2)])
-    (place / picture.NAME).write_text("<svg/>")
+    results.write_plan(place, [{"overrides": [f"seed={n}"], "folder": str(n)} for n in range(2)])
+    (place / figure.NAME).write_text("<svg/>")
     return place
 
 
 def test_a_sweep_that_was_stopped_is_gone_on_with_and_not_recorded(place):
-    folder.Record(place / "0").add(status="finished", seconds=1.0, test={"test/accuracy": 0.5})
-    folder.Record(place / "1")  # killed: it says that it runs
+    run_folder.Record(place / "0").add(status="finished", seconds=1.0, test={"test/accuracy": 0.5})
+    run_folder.Record(place / "1")  # killed: it says that it runs
     assert experiments.arguments("shift", place)[-1] == "resume=true"
     assert not experiments.record("shift")
-    folder.Record(place / "1").add(status="failed", error="no")
+    run_folder.Record(place / "1").add(status="failed", error="no")
     assert not experiments.record("shift")  # no claim is read from half its runs
-    folder.Record(place / "1").add(status="finished", seconds=1.0, test={"test/accuracy": 0.25})
+    run_folder.Record(place / "1").add(status="finished", seconds=1.0, test={"test/accuracy": 0.25})
     assert experiments.record("shift")
     rows = json.loads((experiments.FIGURES / "shift.json").read_text())["rows"]
-    assert [(row["settings"], row["test/accuracy"]) for row in rows] == [({"seed": "0"}, 0.5), ({"seed": "1"}, 0.25)]
+    assert [(row["settings"], row["test/accuracy"]) for row in rows] == [
+        ({"seed": "0"}, 0.5),
+        ({"seed": "1"}, 0.25),
+    ]
 
 
 def test_a_sweep_that_has_not_begun_begins(tmp_path):
@@ -115,8 +139,8 @@ def test_a_sweep_that_has_not_begun_begins(tmp_path):
 
 
 def test_other_runs_have_another_folder(monkeypatch):
-    import blocks.graph.sweep
+    from blocks.graph.compose import combinations
 
     before = experiments.place_of("shift")
-    monkeypatch.setattr(blocks.graph.sweep, "swept_by_files", lambda _: ["seed=0,1,2"])
+    monkeypatch.setattr(combinations, "swept_by_files", lambda _: ["seed=0,1,2"])
     assert experiments.place_of("shift") != before

@@ -1,10 +1,11 @@
-"""The house rules of CONTRIBUTING.md, held by reading the files: nothing here imports a block or trains."""
+"""The house rules of CONTRIBUTING.md, held by reading the files: nothing here imports a block or
+trains.
+"""
 
 import ast
 import re
 import sys
 from collections.abc import Iterator
-from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,9 @@ def tree(path: Path) -> ast.Module:
 
 
 def imports(node: ast.AST) -> Iterator[str]:
-    """Every module that is imported anywhere below a node, in functions too: "torch.nn", "blocks.errors.BlockError"."""
+    """Every module that is imported anywhere below a node, in functions too: "torch.nn",
+    "blocks.errors.BlockError".
+    """
     for found in ast.walk(node):
         if isinstance(found, ast.Import):
             yield from (alias.name for alias in found.names)
@@ -45,130 +48,63 @@ def imports(node: ast.AST) -> Iterator[str]:
             yield from (f"{found.module}.{alias.name}" for alias in found.names)
 
 
-# Direction ------------------------------------------------------------------------------------------------------------
+# Blocks -------------------------------------------------------------------------------------------
 
-FAMILIES = [path for path in sorted((ROOT / "blocks").glob("*.py")) if path.stem not in ("__init__", "__main__")]
-FOUNDATION = (
-    "catalog",
-    "division",
-    "environment",
-    "errors",
-    "files",
-    "memory",
-    "streams",
-    "yaml_rules",
-)  # what blocks and the assembler both stand on
-CONCRETE = [f"blocks.{path.stem}" for path in FAMILIES if path.stem not in FOUNDATION]
-PLAIN = [*sys.stdlib_module_names, "torch"]
-LEARNING = [
-    "pytorch_lightning",
-    "torchmetrics",
-    "numpy",
-    "optuna",
-    "PIL",
-    "sklearn",
-    "yaml",
-    "rich",
-    "matplotlib",
-    "safetensors",
-    "onnx",
-    "onnxruntime",
+NOT_FAMILIES = ("__init__", "__main__", "catalog", "errors")
+FAMILIES = [
+    path for path in sorted((ROOT / "blocks").glob("*.py")) if path.stem not in NOT_FAMILIES
 ]
-
-HYDRAS = ("compose", "loader", "overrides", "sweep", "trust")
-ROOMS = {
-    "a block": (
-        [path for path in FAMILIES if path.stem not in FOUNDATION],
-        [*PLAIN, "einops", "jaxtyping", "blocks"],
-        ["blocks.graph"],
-    ),
-    "the foundation": (
-        [path for path in FAMILIES if path.stem in FOUNDATION],
-        [*PLAIN, "yaml", "omegaconf", "blocks"],
-        [*CONCRETE, "blocks.graph"],
-    ),
-    "the assembler": (
-        [path for path in python_files("blocks/graph") if path.stem not in HYDRAS],
-        [*PLAIN, "jaxtyping", "yaml", "safetensors", "blocks"],
-        CONCRETE,
-    ),
-    "Hydra's door": (
-        [ROOT / f"blocks/graph/{name}.py" for name in HYDRAS],
-        [*PLAIN, "yaml", "hydra", "omegaconf", "blocks"],
-        CONCRETE,
-    ),
-    "questions": (
-        [ROOT / "blocks/__main__.py", *python_files("blocks/commands")],
-        [*PLAIN, "blocks.catalog", "blocks.errors", "blocks.graph", "blocks.commands", "blocks.streams", "tasks.facts"],
-        CONCRETE,
-    ),
-    "a task": (
-        [path for path in python_files("tasks") if path.parent.name != "data"],
-        [*PLAIN, *LEARNING, "tasks", "blocks.files", "blocks.graph", "blocks.streams", "blocks.yaml_rules"],
-        [],
-    ),
-    "data": (
-        python_files("tasks/data"),
-        [*PLAIN, *LEARNING, "tokenizers", "babel", "mnist1d", "tasks", "blocks.files"],
-        [],
-    ),
-    "Hydra's plug-ins": (
-        python_files("hydra_plugins"),
-        [*PLAIN, "hydra", "hydra_plugins", "omegaconf", "submitit", "ray", "tasks", "blocks.graph",
-         "blocks.yaml_rules"],
-        [],
-    ),
-}  # fmt: skip
-
-
-def below(module: str, roots: list[str]) -> bool:
-    return any(module == root or module.startswith(f"{root}.") for root in roots)
-
-
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_imports_only_what_lies_below_it(room):
-    files, allowed, forbidden = ROOMS[room]
-    found = {f"{name(path)}: {module}" for path in files for module in imports(tree(path))
-             if not below(module, allowed) or below(module, forbidden)}  # fmt: skip
-    assert files
-    assert not found, f"{room} imports what it must not: {sorted(found)}"
-
-
-def test_blocks_stand_on_lower_blocks_never_in_a_circle():
-    used = {f"blocks.{path.stem}": set(imports(tree(path))) for path in FAMILIES}
-    stands_on = {
-        family: {other for other in used if any(below(m, [other]) for m in modules)} for family, modules in used.items()
-    }
-    assert set(TopologicalSorter(stands_on).static_order()) == set(used)  # raises CycleError
+FAMILIES += [path for path in python_files("blocks/attention") if path.stem != "__init__"]
 
 
 def test_the_front_doors_import_late_so_that_help_is_quick():
-    for door, allowed in (("train.py", ["hydra"]), ("blocks/__main__.py", []), ("blocks/__init__.py", [])):
-        top = [node for node in tree(ROOT / door).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    for door, allowed in (
+        ("train.py", ["hydra"]),
+        ("blocks/__main__.py", []),
+        ("blocks/__init__.py", []),
+    ):
+        top = [
+            node
+            for node in tree(ROOT / door).body
+            if isinstance(node, (ast.Import, ast.ImportFrom))
+        ]
         late = [
             module
             for node in top
             for module in imports(node)
-            if not below(module, [*sys.stdlib_module_names, *allowed])
+            if module.partition(".")[0] not in (*sys.stdlib_module_names, *allowed)
         ]
         assert not late, f"{door} imports {late} before it knows what is asked"
 
 
 def public_blocks() -> list[tuple[Path, ast.ClassDef]]:
-    return [(path, node) for path in FAMILIES if path.stem not in FOUNDATION for node in tree(path).body
-            if isinstance(node, ast.ClassDef) and node.name[0] != "_"
-            and any(isinstance(item, ast.FunctionDef) and item.name == "forward" for item in node.body)]  # fmt: skip
+    return [
+        (path, node)
+        for path in FAMILIES
+        for node in tree(path).body
+        if isinstance(node, ast.ClassDef)
+        and node.name[0] != "_"
+        and any(isinstance(item, ast.FunctionDef) and item.name == "forward" for item in node.body)
+    ]
 
 
 def test_the_assembler_knows_no_block_by_name():
     blocks = {node.name for _, node in public_blocks()}
     for path in python_files("blocks/graph"):
         for node in ast.walk(tree(path)):
-            word = node.id if isinstance(node, ast.Name) else node.value if isinstance(node, ast.Constant) else None
-            assert word not in blocks, f"{name(path)}:{getattr(node, 'lineno', 0)} names the block {word}"
+            word = (
+                node.id
+                if isinstance(node, ast.Name)
+                else node.value
+                if isinstance(node, ast.Constant)
+                else None
+            )
+            assert word not in blocks, (
+                f"{name(path)}:{getattr(node, 'lineno', 0)} names the block {word}"
+            )
 
 
-# Files ----------------------------------------------------------------------------------------------------------------
+# Files --------------------------------------------------------------------------------------------
 
 
 def test_every_file_is_short_enough_to_be_read_at_once():
@@ -177,7 +113,9 @@ def test_every_file_is_short_enough_to_be_read_at_once():
     assert not long, f"over {LINES} lines: {long}"
 
 
-@pytest.mark.parametrize(("path", "block"), [pytest.param(*pair, id=pair[1].name) for pair in public_blocks()])
+@pytest.mark.parametrize(
+    ("path", "block"), [pytest.param(*pair, id=pair[1].name) for pair in public_blocks()]
+)
 def test_a_block_tells_its_shape_and_its_source(path, block):
     words = ast.get_docstring(block) or ""
     missing = [part for part in ("Shape:", "Source:") if part not in words]
@@ -188,7 +126,11 @@ def test_every_configuration_file_begins_with_what_it_is():
     bare = []
     for path in sorted((ROOT / "conf").rglob("*.yaml")):
         lines = text(path).splitlines()
-        header = [line for line in lines[:2] if line.startswith("# ") and not line.startswith("# @package")]
+        header = [
+            line
+            for line in lines[:2]
+            if line.startswith("# ") and not line.startswith("# @package")
+        ]
         if not header or not lines[0].startswith("#"):
             bare.append(name(path))
     assert not bare, f"a first line that says what it is, and its paper, is missing in {bare}"
@@ -198,7 +140,9 @@ def test_blocks_do_not_print_in_passing():
     """Only the doors print; a block that prints does it once a step."""
     for path in python_files("blocks"):
         calls = [
-            node for node in ast.walk(tree(path)) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+            node
+            for node in ast.walk(tree(path))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
         ]
         printing = [node.lineno for node in calls if node.func.id == "print"]
         door = path.name == "__main__.py" or path.parent.name == "commands"
@@ -213,11 +157,13 @@ def test_no_file_names_a_folder_of_somebodys_machine():
     private = re.compile(r"(?<![\w.~-])/(?:home|root|Users|tmp|work|mnt)/|\b[A-Z]:\\Users")
     for path in files:
         if path.is_file() and path.suffix in suffixes and "__pycache__" not in path.parts:
-            for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+            for number, line in enumerate(
+                path.read_text(encoding="utf-8", errors="replace").splitlines(), 1
+            ):
                 assert not private.search(line), f"{name(path)}:{number} {line.strip()}"
 
 
-# Versions -------------------------------------------------------------------------------------------------------------
+# Versions -----------------------------------------------------------------------------------------
 
 PROJECT = tomllib.loads(text("pyproject.toml"))["project"]
 
@@ -231,7 +177,9 @@ def pins(python: str) -> dict[str, str]:
             if pin.marker is None or pin.marker.evaluate({"python_version": python}):
                 (exact,) = pin.specifier
                 assert exact.operator == "==", line
-                assert plain(pin.name) not in found, f"{pin.name} is pinned twice for Python {python}"
+                assert plain(pin.name) not in found, (
+                    f"{pin.name} is pinned twice for Python {python}"
+                )
                 found[plain(pin.name)] = exact.version
     return found
 
@@ -246,7 +194,9 @@ def test_constraints_pin_every_dependency_inside_its_range(python):
     extras = PROJECT["optional-dependencies"]
     for line in [*PROJECT["dependencies"], *extras["dev"], *extras["tensorboard"]]:
         wanted = Requirement(line)
-        assert plain(wanted.name) in exact, f"{wanted.name} is missing in constraints.txt for Python {python}"
+        assert plain(wanted.name) in exact, (
+            f"{wanted.name} is missing in constraints.txt for Python {python}"
+        )
         version = exact[plain(wanted.name)]
         assert version in wanted.specifier, (
             f"constraints.txt has {wanted.name} {version}, pyproject.toml asks for {line}"
@@ -258,7 +208,7 @@ def test_the_changelog_begins_with_this_version():
     assert PROJECT["version"] == next(version for version in versions if version != "Unreleased")
 
 
-# Readme ---------------------------------------------------------------------------------------------------------------
+# Readme -------------------------------------------------------------------------------------------
 
 
 def code_blocks(markdown: str) -> list[tuple[str, str]]:

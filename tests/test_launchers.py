@@ -1,4 +1,6 @@
-"""Launchers that hand their jobs to somebody else: what they say, and what they do where jobs vanish."""
+"""Launchers that hand their jobs to somebody else: what they say, and what they do where jobs
+vanish.
+"""
 
 import os
 import subprocess
@@ -11,7 +13,7 @@ from hydra.core.utils import JobStatus
 from hydra_plugins.dougong_queue import QueueLauncher
 from hydra_plugins.dougong_ray import RayLauncher
 from hydra_plugins.dougong_submitit import SubmititLauncher
-from tasks import folder
+from tasks.run import run_folder
 from tests.trust import sweeps
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,13 +51,21 @@ class Here(QueueLauncher):
 @pytest.fixture
 def here(tmp_path):
     script = tmp_path / "script.py"
-    script.write_text("import os, sys\nprint(*sys.argv[1:], os.getcwd())\nsys.exit(int(sys.argv[3].partition('=')[2]))")
+    script.write_text(
+        "import os, sys\nprint(*sys.argv[1:], "
+        "os.getcwd())\nsys.exit(int(sys.argv[3].partition('=')[2]))"
+    )
     return Here(tmp_path / "sweep", script)
 
 
 def test_whatever_a_job_does_the_others_finish_and_a_lost_one_is_noted(here, capsys):
-    folder.Record(here.place / "6", started="now")
-    words = [["status=0", "hydra/launcher=ray", "+hydra.launcher.n_jobs=2"], ["status=3"], ["status=9"], ["status=0"]]
+    run_folder.Record(here.place / "6", started="now")
+    words = [
+        ["status=0", "hydra/launcher=ray", "+hydra.launcher.n_jobs=2"],
+        ["status=3"],
+        ["status=9"],
+        ["status=0"],
+    ]
     found = here.launch(words, initial_job_idx=4)
     assert [result.status for result in found] == [
         JobStatus.COMPLETED,
@@ -65,9 +75,10 @@ def test_whatever_a_job_does_the_others_finish_and_a_lost_one_is_noted(here, cap
     ]
     assert here.waves == [[4, 5], [6, 7]]
     assert here.closed
-    assert folder.read(here.place / "6")["status"] == "died"
-    assert folder.read(here.place / "6")["error"] == (
-        "it went without a word: its time or memory was up, its machine failed, or the queue ended it"
+    assert run_folder.read(here.place / "6")["status"] == "died"
+    assert run_folder.read(here.place / "6")["error"] == (
+        "it went without a word: its time or memory was up, its machine failed, or the queue "
+        "ended it"
     )
     assert (here.place / "4" / "job.log").read_text() == (
         f"--config-name train status=0 hydra.run.dir='{here.place / '4'}' {Path.cwd()}\n"
@@ -82,39 +93,65 @@ def test_control_c_cancels_what_runs(here):
     assert here.closed
 
 
-@pytest.mark.parametrize(("make", "text"), [
-    (lambda: SubmititLauncher("slurm", 0, 60), "n_jobs must be 1 or more, got 0"),
-    (lambda: SubmititLauncher("moon", 1, 60), "cluster is slurm or local, got moon"),
-    (lambda: RayLauncher(None, -1), "n_jobs must be 1 or more, got -1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: SubmititLauncher("slurm", 0, 60), "n_jobs must be 1 or more, got 0"),
+        (lambda: SubmititLauncher("moon", 1, 60), "cluster is slurm or local, got moon"),
+        (lambda: RayLauncher(None, -1), "n_jobs must be 1 or more, got -1"),
+    ],
+)
 def test_arguments_that_make_no_queue(make, text):
     with pytest.raises(ValueError, match=text):
         make()
 
 
 def test_a_launcher_that_cannot_be_made_is_told_and_leaves_nothing(tmp_path):
-    done = start(tmp_path, "processes", "sys.argv.append('hydra.launcher.n_jobs=0'); import train; train.main()")
+    done = start(
+        tmp_path,
+        "processes",
+        "sys.argv.append('hydra.launcher.n_jobs=0'); import train; train.main()",
+    )
     told = "the command line  hydra.launcher\n  hydra.launcher.n_jobs must be 1 or more, got 0\n"
     assert (done.returncode, done.stderr, done.stdout) == (2, told, "")
     assert not list(tmp_path.rglob("sweep.json"))
 
 
 def start(tmp_path, launcher, code="import train; train.main()"):
-    words = ["-m", f"hydra/launcher={launcher}", "trainer=debug", "model.params.depth=1", "seed=1,2"]
-    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv = ['train.py', *{words!r}]; {code}"
-    return subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=300,
-                          env=os.environ | {"OMP_NUM_THREADS": "1"})  # fmt: skip
+    words = [
+        "-m",
+        f"hydra/launcher={launcher}",
+        "trainer=debug",
+        "model.params.depth=1",
+        "seed=1,2",
+    ]
+    program = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv = ['train.py', "
+        f"*{words!r}]; {code}"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
 
 
 @pytest.mark.parametrize(
     ("launcher", "package", "extra"),
-    [("submitit_slurm", "submitit", "slurm"), pytest.param("ray", "ray", "ray", marks=pytest.mark.slow)],
+    [
+        ("submitit_slurm", "submitit", "slurm"),
+        pytest.param("ray", "ray", "ray", marks=pytest.mark.slow),
+    ],
 )
 def test_a_missing_package_is_told_and_leaves_nothing(tmp_path, launcher, package, extra):
     done = start(
         tmp_path,
         launcher,
-        f"import importlib.util as u; found = u.find_spec; u.find_spec = lambda n, *a: None if n == {package!r} else "
+        "import importlib.util as u; found = u.find_spec; u.find_spec = lambda n, *a: None if "
+        f"n == {package!r} else "
         "found(n, *a); import train; train.main()",
     )
     assert (done.returncode, done.stderr) == (
@@ -126,10 +163,21 @@ def test_a_missing_package_is_told_and_leaves_nothing(tmp_path, launcher, packag
     assert not list(tmp_path.rglob("*-sweep"))
 
 
-@pytest.mark.parametrize("launcher", [pytest.param(name, marks=pytest.mark.slow) for name in ("submitit_local", "ray")])
+@pytest.mark.parametrize(
+    "launcher", [pytest.param(name, marks=pytest.mark.slow) for name in ("submitit_local", "ray")]
+)
 def test_others_finish_and_a_second_run_completes_what_is_missing(tmp_path, launcher):
     pytest.importorskip(launcher.partition("_")[0])
     words = (f"hydra/launcher={launcher}", "hydra.launcher.n_jobs=2")
     found = sweeps.attempt(tmp_path, ["error", "killed", "fine"], 1, *words)
-    assert found == {"jobs": 3, "finished": 1, "failed": 2, "wrongly ended": 0, "status": 1, "run again": 2,
-                     "finished then": 3, "status then": 0, "never finished": []}  # fmt: skip
+    assert found == {
+        "jobs": 3,
+        "finished": 1,
+        "failed": 2,
+        "wrongly ended": 0,
+        "status": 1,
+        "run again": 2,
+        "finished then": 3,
+        "status then": 0,
+        "never finished": [],
+    }

@@ -10,7 +10,9 @@ from blocks.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCKS = re.findall(
-    r"^```(\w*)\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    r"^```(\w*)\n(.*?)^```$",
+    (ROOT / "README.md").read_text(encoding="utf-8"),
+    re.MULTILINE | re.DOTALL,
 )
 COMMANDS = [line for kind, code in BLOCKS if kind == "sh" for line in code.splitlines()]
 EXPLAIN = [line for line in COMMANDS if line.startswith("python -m blocks explain")]

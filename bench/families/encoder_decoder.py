@@ -1,4 +1,6 @@
-"""The encoder-decoder Transformer of the paper, small: 3 + 3 layers, 256 wide, 8,000 tokens known, 16 pairs of 64."""
+"""The encoder-decoder Transformer of the paper, small: 3 + 3 layers, 256 wide, 8,000 tokens known,
+16 pairs of 64.
+"""
 
 import math
 
@@ -8,11 +10,18 @@ from torch import Tensor, nn
 
 from bench.contender import Contender, Family
 from bench.families.ours import built, macs
-from tasks.vocabulary import VocabularyLoss
+from tasks.learn.chunked_loss import VocabularyLoss
 
 DIM, DEPTH, HEADS, HIDDEN, VOCAB, BATCH, TOKENS = 256, 3, 4, 1024, 8000, 16, 64
-WORDS = [f"params.dim={DIM}", f"params.depth={DEPTH}", f"params.heads={HEADS}", f"params.hidden={HIDDEN}",
-         f"params.vocab={VOCAB}", f"params.length={TOKENS}", "params.dropout=0.0"]  # fmt: skip
+WORDS = [
+    f"params.dim={DIM}",
+    f"params.depth={DEPTH}",
+    f"params.heads={HEADS}",
+    f"params.hidden={HIDDEN}",
+    f"params.vocab={VOCAB}",
+    f"params.length={TOKENS}",
+    "params.dropout=0.0",
+]
 
 
 def sinusoid() -> Tensor:
@@ -21,20 +30,26 @@ def sinusoid() -> Tensor:
 
 
 class Plain(nn.Module):
-    """torch.nn's stacks between an embedding and the head that is tied to it; no final norms, as in the paper."""
+    """torch.nn's stacks between an embedding and the head that is tied to it; no final norms, as in
+    the paper.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         options = {"dim_feedforward": HIDDEN, "dropout": 0.0, "batch_first": True}
         encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(DIM, HEADS, **options), DEPTH)
         decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(DIM, HEADS, **options), DEPTH)
-        stacks = nn.Transformer(DIM, HEADS, custom_encoder=encoder, custom_decoder=decoder, batch_first=True)
+        stacks = nn.Transformer(
+            DIM, HEADS, custom_encoder=encoder, custom_decoder=decoder, batch_first=True
+        )
         self.encoder, self.decoder = stacks.encoder, stacks.decoder
         self.embedding, self.head = nn.Embedding(VOCAB, DIM), nn.Linear(DIM, VOCAB, bias=False)
         self.head.weight = self.embedding.weight
         nn.init.normal_(self.embedding.weight, std=DIM**-0.5)
         self.register_buffer("position", sinusoid(), persistent=False)
-        self.register_buffer("past", nn.Transformer.generate_square_subsequent_mask(TOKENS), persistent=False)
+        self.register_buffer(
+            "past", nn.Transformer.generate_square_subsequent_mask(TOKENS), persistent=False
+        )
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         memory = self.encoder(self.embedding(source) * math.sqrt(DIM) + self.position)
@@ -44,12 +59,16 @@ class Plain(nn.Module):
 
 def family() -> Family:
     generator = torch.Generator().manual_seed(0)
-    source, target, label = (torch.randint(VOCAB, (BATCH, TOKENS), generator=generator) for _ in range(3))
+    source, target, label = (
+        torch.randint(VOCAB, (BATCH, TOKENS), generator=generator) for _ in range(3)
+    )
 
     def dougong() -> Contender:
         network = built("transformer_base", WORDS, {})
         loss, inputs = VocabularyLoss(network), {"source": source, "target": target}
-        return Contender(network, lambda: loss(inputs, label).loss, lambda: network(**inputs)["logits"])
+        return Contender(
+            network, lambda: loss(inputs, label).loss, lambda: network(**inputs)["logits"]
+        )
 
     def plain() -> Contender:
         model = Plain()
@@ -59,14 +78,28 @@ def family() -> Family:
     def marian() -> Contender:
         from transformers import MarianConfig, MarianMTModel
 
-        config = MarianConfig(vocab_size=VOCAB, d_model=DIM, encoder_layers=DEPTH, decoder_layers=DEPTH,
-                              encoder_attention_heads=HEADS, decoder_attention_heads=HEADS, encoder_ffn_dim=HIDDEN,
-                              decoder_ffn_dim=HIDDEN, dropout=0.0, activation_function="relu", scale_embedding=True,
-                              max_position_embeddings=TOKENS, pad_token_id=VOCAB - 1, use_cache=False)  # fmt: skip
+        config = MarianConfig(
+            vocab_size=VOCAB,
+            d_model=DIM,
+            encoder_layers=DEPTH,
+            decoder_layers=DEPTH,
+            encoder_attention_heads=HEADS,
+            decoder_attention_heads=HEADS,
+            encoder_ffn_dim=HIDDEN,
+            decoder_ffn_dim=HIDDEN,
+            dropout=0.0,
+            activation_function="relu",
+            scale_embedding=True,
+            max_position_embeddings=TOKENS,
+            pad_token_id=VOCAB - 1,
+            use_cache=False,
+        )
         model = MarianMTModel(config)
         given = {"input_ids": source, "decoder_input_ids": target}
         return Contender(
-            model, lambda: model(**given, labels=label, use_cache=False).loss, lambda: model(**given).logits
+            model,
+            lambda: model(**given, labels=label, use_cache=False).loss,
+            lambda: model(**given).logits,
         )
 
     return Family(

@@ -1,4 +1,7 @@
-"""ViT, Swin, ResNet and CAT on images of 224 x 224, a thousand classes, cross-entropy. Nothing is dropped."""
+"""ViT, Swin, ResNet and CAT on images of 224 x 224, a thousand classes, cross-entropy.
+
+Nothing is dropped.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,10 +15,15 @@ from bench.families.ours import built, macs
 
 SIZE, CLASSES = 224, 1000
 FACTS = {"image": {"channels": 3, "height": SIZE, "width": SIZE}, "classes": CLASSES}
-VIT = {"vit_ti": ("vit_ti16", "vit_tiny_patch16_224", 192, 3), "vit_s": ("vit_s16", "vit_small_patch16_224", 384, 6)}
+VIT = {
+    "vit_ti": ("vit_ti16", "vit_tiny_patch16_224", 192, 3),
+    "vit_s": ("vit_s16", "vit_small_patch16_224", 384, 6),
+}
 
 
-def on_images(make: Callable[[], nn.Module], batch: int, *, channels_last: bool = False) -> Callable[[], Contender]:
+def on_images(
+    make: Callable[[], nn.Module], batch: int, *, channels_last: bool = False
+) -> Callable[[], Contender]:
     """A contender that gives logits of images, as a tensor or in one of the usual wrappings."""
 
     def contender() -> Contender:
@@ -24,7 +32,10 @@ def on_images(make: Callable[[], nn.Module], batch: int, *, channels_last: bool 
         label = torch.randint(CLASSES, (batch,), generator=generator)
         model = make()
         if channels_last:
-            model, image = model.to(memory_format=torch.channels_last), image.to(memory_format=torch.channels_last)
+            model, image = (
+                model.to(memory_format=torch.channels_last),
+                image.to(memory_format=torch.channels_last),
+            )
 
         def output() -> Tensor:
             result: Any = model(image)
@@ -38,16 +49,22 @@ def on_images(make: Callable[[], nn.Module], batch: int, *, channels_last: bool 
 def timm(name: str) -> nn.Module:
     import timm
 
-    return timm.create_model(name, num_classes=CLASSES, **({"drop_path_rate": 0.0} if "resnet" not in name else {}))
+    return timm.create_model(
+        name, num_classes=CLASSES, **({"drop_path_rate": 0.0} if "resnet" not in name else {})
+    )
 
 
-def family(name: str, batch: int, model: str, overrides: list[str], peers: dict[str, Any], **rest: Any) -> Family:
+def family(
+    name: str, batch: int, model: str, overrides: list[str], peers: dict[str, Any], **rest: Any
+) -> Family:
     """Ours and its peers on `batch` images."""
     last = rest.pop("channels_last", False)
     makers = {"dougong": lambda: built(model, overrides, FACTS), **peers}
     contenders = {key: on_images(make, batch, channels_last=last) for key, make in makers.items()}
     size = f"{model}, batch {batch}, {SIZE}x{SIZE}" + ", channels-last" * last
-    return Family(name, size, contenders, flops=lambda: 6 * batch * macs(model, overrides, FACTS), **rest)
+    return Family(
+        name, size, contenders, flops=lambda: 6 * batch * macs(model, overrides, FACTS), **rest
+    )
 
 
 def vit(name: str, batch: int) -> Family:
@@ -56,8 +73,14 @@ def vit(name: str, batch: int) -> Family:
     def transformers() -> nn.Module:
         from transformers import ViTConfig, ViTForImageClassification
 
-        config = ViTConfig(hidden_size=dim, num_attention_heads=heads, intermediate_size=4 * dim, num_labels=CLASSES,
-                           layer_norm_eps=1e-6, hidden_dropout_prob=0.0)  # fmt: skip
+        config = ViTConfig(
+            hidden_size=dim,
+            num_attention_heads=heads,
+            intermediate_size=4 * dim,
+            num_labels=CLASSES,
+            layer_norm_eps=1e-6,
+            hidden_dropout_prob=0.0,
+        )
         return ViTForImageClassification(config)
 
     def torchvision() -> nn.Module:
@@ -68,19 +91,40 @@ def vit(name: str, batch: int) -> Family:
     def vit_pytorch() -> nn.Module:
         from vit_pytorch import ViT
 
-        return ViT(image_size=SIZE, patch_size=16, num_classes=CLASSES, dim=dim, depth=12, heads=heads,
-                   mlp_dim=4 * dim)  # fmt: skip
+        return ViT(
+            image_size=SIZE,
+            patch_size=16,
+            num_classes=CLASSES,
+            dim=dim,
+            depth=12,
+            heads=heads,
+            mlp_dim=4 * dim,
+        )
 
     def x_transformers() -> nn.Module:
         from x_transformers import Encoder, ViTransformerWrapper
 
         layers = Encoder(dim=dim, depth=12, heads=heads, attn_flash=True)
-        return ViTransformerWrapper(image_size=SIZE, patch_size=16, num_classes=CLASSES, attn_layers=layers)
+        return ViTransformerWrapper(
+            image_size=SIZE, patch_size=16, num_classes=CLASSES, attn_layers=layers
+        )
 
-    peers = {"timm": lambda: timm(timm_name), "transformers": transformers, "torchvision": torchvision,
-             "vit-pytorch": vit_pytorch, "x-transformers": x_transformers}  # fmt: skip
-    maps = {"timm": "timm_vit", "transformers": "transformers_vit", "torchvision": "torchvision_vit"}
-    near = {"vit-pytorch": "norms around the patches, no bias of q, k, v", "x-transformers": "no bias, means tokens"}
+    peers = {
+        "timm": lambda: timm(timm_name),
+        "transformers": transformers,
+        "torchvision": torchvision,
+        "vit-pytorch": vit_pytorch,
+        "x-transformers": x_transformers,
+    }
+    maps = {
+        "timm": "timm_vit",
+        "transformers": "transformers_vit",
+        "torchvision": "torchvision_vit",
+    }
+    near = {
+        "vit-pytorch": "norms around the patches, no bias of q, k, v",
+        "x-transformers": "no bias, means tokens",
+    }
     return family(name, batch, model, ["params.drop_path=0.0"], peers, maps=maps, near=near)
 
 
@@ -93,11 +137,20 @@ def swin(batch: int) -> Family:
     def torchvision() -> nn.Module:
         from torchvision.models.swin_transformer import SwinTransformer
 
-        return SwinTransformer([4, 4], 96, [2, 2, 6, 2], [3, 6, 12, 24], [7, 7], stochastic_depth_prob=0.0)
+        return SwinTransformer(
+            [4, 4], 96, [2, 2, 6, 2], [3, 6, 12, 24], [7, 7], stochastic_depth_prob=0.0
+        )
 
-    peers = {"timm": lambda: timm("swin_tiny_patch4_window7_224"), "transformers": transformers,
-             "torchvision": torchvision}  # fmt: skip
-    maps = {"timm": "timm_swin", "transformers": "transformers_swin", "torchvision": "torchvision_swin"}
+    peers = {
+        "timm": lambda: timm("swin_tiny_patch4_window7_224"),
+        "transformers": transformers,
+        "torchvision": torchvision,
+    }
+    maps = {
+        "timm": "timm_swin",
+        "transformers": "transformers_swin",
+        "torchvision": "torchvision_swin",
+    }
     return family("swin_t", batch, "swin_t", ["params.drop_path=0.0"], peers, maps=maps)
 
 
@@ -112,8 +165,16 @@ def resnet(batch: int) -> Family:
 
         return resnet50()
 
-    peers = {"timm": lambda: timm("resnet50"), "torchvision": torchvision, "transformers": transformers}
-    maps = {"timm": "torchvision_resnet", "transformers": "transformers_resnet", "torchvision": "torchvision_resnet"}
+    peers = {
+        "timm": lambda: timm("resnet50"),
+        "torchvision": torchvision,
+        "transformers": transformers,
+    }
+    maps = {
+        "timm": "torchvision_resnet",
+        "transformers": "transformers_resnet",
+        "torchvision": "torchvision_resnet",
+    }
     return family("resnet50", batch, "resnet50", [], peers, maps=maps, channels_last=True)
 
 
@@ -123,7 +184,9 @@ def cat(batch: int) -> Family:
 
         return Cat(CLASSES)
 
-    return family("cat_t", batch, "cat_t", ["params.drop_path=0.0"], {"plain": plain}, maps={"plain": "cat"})
+    return family(
+        "cat_t", batch, "cat_t", ["params.drop_path=0.0"], {"plain": plain}, maps={"plain": "cat"}
+    )
 
 
 def families(batch: int) -> list[Family]:

@@ -1,4 +1,6 @@
-"""Two LSTMs, one upon the other, 512 wide, between an embedding and a head: 16 texts of 64 tokens, 8,000 known."""
+"""Two LSTMs, one upon the other, 512 wide, between an embedding and a head: 16 texts of 64 tokens,
+8,000 known.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -7,7 +9,7 @@ from torch import Tensor, nn
 from bench.contender import Contender, Family
 from bench.families.language import IGNORED, following
 from bench.families.ours import built, macs
-from tasks.vocabulary import VocabularyLoss
+from tasks.learn.chunked_loss import VocabularyLoss
 
 DIM, DEPTH, VOCAB, BATCH, TOKENS = 512, 2, 8000, 16, 64
 WORDS = [f"params.dim={DIM}", f"params.hidden={DIM}", f"params.depth={DEPTH}"]
@@ -33,11 +35,18 @@ def family() -> Family:
     def dougong() -> Contender:
         network = built("lstm_language", WORDS, FACTS)
         loss = VocabularyLoss(network)
-        return Contender(network, lambda: loss({"tokens": tokens}, label).loss, lambda: network(tokens)["logits"])
+        return Contender(
+            network, lambda: loss({"tokens": tokens}, label).loss, lambda: network(tokens)["logits"]
+        )
 
     def plain() -> Contender:
         model = Plain()
-        loss = lambda: F.cross_entropy(model(tokens).flatten(0, 1), label.flatten(), ignore_index=IGNORED)  # noqa: E731
+
+        def loss() -> Tensor:
+            return F.cross_entropy(
+                model(tokens).flatten(0, 1), label.flatten(), ignore_index=IGNORED
+            )
+
         return Contender(model, loss, lambda: model(tokens))
 
     return Family(

@@ -4,20 +4,27 @@ import argparse
 
 from blocks.catalog import catalog
 from blocks.graph import ConfigError, Problem, conf_folder, did_you_mean
-from blocks.graph.listing import entries
+from blocks.graph.describe.catalog_pages import entries
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="one block, or several, in full")
-    parser.add_argument("--library", action="append", default=[], metavar="FOLDER", help="with blocks of your own")
+    parser.add_argument(
+        "--library", action="append", default=[], metavar="FOLDER", help="with blocks of your own"
+    )
 
 
 def run(chosen: argparse.Namespace) -> int:
-    found = {entry.name: entry for entry in entries(catalog(chosen.library), conf_folder() / "model")}
+    found = {
+        entry.name: entry for entry in entries(catalog(chosen.library), conf_folder() / "model")
+    }
     unknown = [name for name in chosen.names if name not in found]
     if unknown:
         raise ConfigError(
-            [Problem(f"no block {name!r}", "the command line", fits=did_you_mean(name, found)) for name in unknown]
+            [
+                Problem(f"no block {name!r}", "the command line", fits=did_you_mean(name, found))
+                for name in unknown
+            ]
         )
     if chosen.names:
         print("\n\n".join(found[name].text() for name in chosen.names))

@@ -1,18 +1,24 @@
-"""Models and every combination of a sweep, before the first run: sizes, costs, mistakes, words that change nothing."""
+"""Models and every combination of a sweep, before the first run: sizes, costs, mistakes, words that
+change nothing.
+"""
 
 import argparse
 
 from blocks.commands import Planner, restore_the_compiler
 from blocks.graph import Plan
-from blocks.graph.check import check, report
-from blocks.graph.compose import Composed
-from blocks.graph.facts import has_chosen
+from blocks.graph.compose.compose import Composed
+from blocks.graph.compose.facts import has_chosen
+from blocks.graph.describe.sweep_check import check, report
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words of the command line."""
-    parser.add_argument("overrides", nargs="*", help="model=vit,swin model.params.depth=2,4; conf/model/*.yaml")
-    parser.add_argument("--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)")
+    parser.add_argument(
+        "overrides", nargs="*", help="model=vit,swin model.params.depth=2,4; conf/model/*.yaml"
+    )
+    parser.add_argument(
+        "--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)"
+    )
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -23,7 +29,7 @@ def run(chosen: argparse.Namespace) -> int:
         planned = planner(composed)
         if has_chosen(composed, "task"):
             restore_the_compiler()
-            from tasks.facts import check_contract
+            from tasks.run.data_facts import check_contract
 
             check_contract(composed, planned, planned.assembler.facts)
         return planned

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from blocks.commands import Planner, write
 from blocks.graph import ConfigError, Plan, compose, conf_folder, plan
-from blocks.graph.compose import Composed
-from blocks.graph.diff import Side, side
-from blocks.graph.diff_text import page, text
-from blocks.graph.facts import example_of, has_chosen
+from blocks.graph.compose.compose import Composed
+from blocks.graph.compose.facts import example_of, has_chosen
+from blocks.graph.describe.diff import Side, side
+from blocks.graph.describe.diff_text import page, text
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("new", help="the same: model=vit,model/residual=postnorm")
     parser.add_argument("overrides", nargs="*", help="for both sides: data=imagenet")
     parser.add_argument("--html", metavar="FILE", help="write a page that needs nothing else")
-    parser.add_argument("--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)")
+    parser.add_argument(
+        "--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)"
+    )
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -36,7 +38,9 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def split_side(argument: str) -> list[str]:
-    """ "model=vit,model/residual=postnorm" as two overrides; commas inside brackets and quotes stay."""
+    """ "model=vit,model/residual=postnorm" as two overrides; commas inside brackets and quotes
+    stay.
+    """
     parts, depth, quote = [""], 0, ""
     for character in argument:
         if quote:
@@ -56,8 +60,9 @@ def two_sides(
 ) -> tuple[Side, Side, str]:
     """Both models, and the data they were composed for, where those are none that a word chose.
 
-    Where no data are chosen, both are shown the same facts if any fit both: the example that both files state, the
-    default data, the first of `conf/data` that does, or the example of one of them.
+    Where no data are chosen, both are shown the same facts if any fit both: the example that both
+    files state, the default data, the first of `conf/data` that does, or the example of one of
+    them.
 
     Raises:
         ConfigError: a side that fits no data.

@@ -1,19 +1,30 @@
-"""A picture: the nested graph, repeats folded, shapes on the edges; a page, an SVG, Mermaid or DOT."""
+"""A picture: the nested graph, repeats folded, shapes on the edges; a page, an SVG, Mermaid or
+DOT.
+"""
 
 import argparse
 from pathlib import Path
 
 from blocks.commands import Planner, levels, write
 from blocks.graph import ConfigError, Problem, compose
-from blocks.graph.draw import WRITERS, draw
+from blocks.graph.describe.draw import WRITERS, draw
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("overrides", nargs="*", help="as for train.py: model=vit model.params.depth=6")
+    parser.add_argument(
+        "overrides", nargs="*", help="as for train.py: model=vit model.params.depth=6"
+    )
     formats = "its ending says what: .html, .svg, .mmd (Mermaid), .dot; MODEL.html when left out"
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=formats)
-    parser.add_argument("--depth", type=levels, metavar="N", help="unfold N levels; each structure once when left out")
-    parser.add_argument("--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)")
+    parser.add_argument(
+        "--depth",
+        type=levels,
+        metavar="N",
+        help="unfold N levels; each structure once when left out",
+    )
+    parser.add_argument(
+        "--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)"
+    )
 
 
 def run(chosen: argparse.Namespace) -> int:

@@ -6,15 +6,21 @@ from pathlib import Path
 
 from blocks.commands import Planner, write
 from blocks.graph import ConfigError, Problem, compose
-from blocks.graph.compose import conf_folder
-from blocks.graph.emit import CannotEmit, emit, header
+from blocks.graph.compose.compose import conf_folder
+from blocks.graph.describe.emit import CannotEmit, emit, header
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words of the command line."""
-    parser.add_argument("overrides", nargs="*", help="as for train.py: model=vit model.params.depth=6")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="the Python file; printed when left out")
-    parser.add_argument("--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)")
+    parser.add_argument(
+        "overrides", nargs="*", help="as for train.py: model=vit model.params.depth=6"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="the Python file; printed when left out"
+    )
+    parser.add_argument(
+        "--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)"
+    )
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -28,7 +34,9 @@ def run(chosen: argparse.Namespace) -> int:
     try:
         text = emit(Planner()(composed), title, command, about)
     except CannotEmit as error:
-        problem = Problem("this model cannot be written as plain PyTorch", "the command line", got=str(error))
+        problem = Problem(
+            "this model cannot be written as plain PyTorch", "the command line", got=str(error)
+        )
         raise ConfigError([problem]) from error
     if chosen.output is None:
         print(text, end="")

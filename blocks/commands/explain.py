@@ -5,25 +5,37 @@ import json
 
 from blocks.commands import Planner, levels
 from blocks.graph import compose
-from blocks.graph.budget import Setting, budget, text
-from blocks.graph.cost import measure
-from blocks.graph.explain import comma_separated, count_parameters, describe, table
-from blocks.graph.why import why
+from blocks.graph.describe.cost import measure
+from blocks.graph.describe.memory_budget import Setting, budget, text
+from blocks.graph.describe.table import comma_separated, count_parameters, describe, table
+from blocks.graph.describe.why import why
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words of the command line."""
-    parser.add_argument("overrides", nargs="*", help="as for train.py: model=vit model.params.depth=6")
+    parser.add_argument(
+        "overrides", nargs="*", help="as for train.py: model=vit model.params.depth=6"
+    )
     parser.add_argument("--depth", type=levels, metavar="N", help="show N levels of nested nodes")
     parser.add_argument(
-        "--all", action="store_true", help="more columns: share, memory for training, field, input, YAML"
+        "--all",
+        action="store_true",
+        help="more columns: share, memory for training, field, input, YAML",
     )
-    parser.add_argument("--memory", action="store_true", help="what a training takes of the memory of each device")
-    parser.add_argument("--why", metavar="PATH", help="where one value comes from: layers.0.attention.inner.heads")
+    parser.add_argument(
+        "--memory", action="store_true", help="what a training takes of the memory of each device"
+    )
+    parser.add_argument(
+        "--why", metavar="PATH", help="where one value comes from: layers.0.attention.inner.heads"
+    )
     forms = parser.add_mutually_exclusive_group()
-    forms.add_argument("--json", action="store_true", help="print an object with parameters, outputs, nodes")
+    forms.add_argument(
+        "--json", action="store_true", help="print an object with parameters, outputs, nodes"
+    )
     forms.add_argument("--csv", action="store_true", help="print one line a node, nothing folded")
-    parser.add_argument("--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)")
+    parser.add_argument(
+        "--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)"
+    )
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -44,5 +56,9 @@ def run(chosen: argparse.Namespace) -> int:
     if chosen.json:
         print(json.dumps(description, indent=1))
     else:
-        print(comma_separated(description) if chosen.csv else table(description, chosen.depth, chosen.all))
+        print(
+            comma_separated(description)
+            if chosen.csv
+            else table(description, chosen.depth, chosen.all)
+        )
     return 0

@@ -6,20 +6,32 @@ from collections.abc import Sequence
 
 from blocks.commands import Planner
 from blocks.graph import ConfigError, Problem
-from blocks.graph.explain import short
-from blocks.graph.fit import Fit, fit
-from blocks.graph.loader import Remembering
-from blocks.graph.sweep import combinations
+from blocks.graph.compose.combinations import combinations
+from blocks.graph.describe.fit import Fit, fit
+from blocks.graph.describe.table import short
+from blocks.graph.read.loader import Remembering
 
-BUDGETS = {"parameters": "parameters", "macs": "macs", "flops": "macs"}  # papers say FLOPs and count multiply-adds
+BUDGETS = {
+    "parameters": "parameters",
+    "macs": "macs",
+    "flops": "macs",
+}  # papers say FLOPs and count multiply-adds
 EXAMPLE = "model=swin 'model.params.dim=?' parameters=5e6"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words of the command line."""
-    parser.add_argument("words", nargs="+", help=f"{EXAMPLE}; or macs=1e9, or flops=1e9, which counts the same")
-    parser.add_argument("--commands", action="store_true", help="print the commands that train them; `| sh` runs them")
-    parser.add_argument("--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)")
+    parser.add_argument(
+        "words", nargs="+", help=f"{EXAMPLE}; or macs=1e9, or flops=1e9, which counts the same"
+    )
+    parser.add_argument(
+        "--commands",
+        action="store_true",
+        help="print the commands that train them; `| sh` runs them",
+    )
+    parser.add_argument(
+        "--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)"
+    )
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -41,13 +53,17 @@ def read(words: Sequence[str]) -> tuple[str, float, str, list[str]]:
     fits = f"python -m blocks fit {EXAMPLE}"
     if len(unknown) != 1:
         problem = "nothing to solve for" if not unknown else "one unknown at a time"
-        raise ConfigError([Problem(problem, "the command line", got=" ".join(unknown) or None, fits=fits)])
+        raise ConfigError(
+            [Problem(problem, "the command line", got=" ".join(unknown) or None, fits=fits)]
+        )
     if "/" in unknown[0] or unknown[0].startswith("model=") or "." not in unknown[0]:
         problem, got = "only a number has a nearest value", f"{unknown[0]}, a choice of files"
         raise ConfigError([Problem(problem, "the command line", got=got, fits=fits)])
     if len(budgets) != 1:
         problem = "no budget" if not budgets else "one budget at a time"
-        raise ConfigError([Problem(problem, "the command line", got=" ".join(budgets) or None, fits=fits)])
+        raise ConfigError(
+            [Problem(problem, "the command line", got=" ".join(budgets) or None, fits=fits)]
+        )
     name, _, text = budgets[0].partition("=")
     try:
         budget = float(text)
@@ -55,7 +71,13 @@ def read(words: Sequence[str]) -> tuple[str, float, str, list[str]]:
         budget = 0.0
     if not budget > 0:
         raise ConfigError(
-            [Problem("a budget is a number above 0", f"the command line: {budgets[0]}", fits=f"{name}=5e6")]
+            [
+                Problem(
+                    "a budget is a number above 0",
+                    f"the command line: {budgets[0]}",
+                    fits=f"{name}=5e6",
+                )
+            ]
         )
     key = unknown[0].removesuffix("=?")
     key = f"model.{key}" if key.startswith("params.") else key
@@ -66,7 +88,8 @@ def commands(fits: Sequence[Fit], config_dir: str | None) -> str:
     """The line that trains each model."""
     own = ["--config-dir", config_dir] if config_dir else []
     return "\n".join(
-        shlex.join(["python", "train.py", *own, *each.overrides, f"{each.key}={each.value}"]) for each in fits
+        shlex.join(["python", "train.py", *own, *each.overrides, f"{each.key}={each.value}"])
+        for each in fits
     )
 
 
@@ -83,5 +106,7 @@ def table(fits: Sequence[Fit]) -> str:
         for each in fits
     ]
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(4)]
-    lines = ["  ".join([*(row[i].rjust(widths[i]) for i in range(3)), row[3]]) for row in (head, *rows)]
+    lines = [
+        "  ".join([*(row[i].rjust(widths[i]) for i in range(3)), row[3]]) for row in (head, *rows)
+    ]
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])

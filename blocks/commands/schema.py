@@ -7,21 +7,29 @@ from blocks.catalog import catalog
 from blocks.commands import write
 from blocks.errors import BlockError
 from blocks.graph import ConfigError, Problem, conf_folder
-from blocks.graph.schema import schemas, text
+from blocks.graph.describe.schema import schemas, text
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words of the command line."""
-    parser.add_argument("-o", "--output", default="docs/schema", metavar="DIR", help="where to write (docs/schema)")
-    parser.add_argument("--library", action="append", default=[], metavar="FOLDER", help="with blocks of your own")
-    parser.add_argument("--config-dir", metavar="DIR", help="with the slots and options of its model/ folder")
+    parser.add_argument(
+        "-o", "--output", default="docs/schema", metavar="DIR", help="where to write (docs/schema)"
+    )
+    parser.add_argument(
+        "--library", action="append", default=[], metavar="FOLDER", help="with blocks of your own"
+    )
+    parser.add_argument(
+        "--config-dir", metavar="DIR", help="with the slots and options of its model/ folder"
+    )
 
 
 def run(chosen: argparse.Namespace) -> int:
     """Write `model.json` and `option.json`."""
     own = Path(chosen.config_dir) if chosen.config_dir else None
     if own and not own.is_dir():
-        problem = Problem(f"no folder {chosen.config_dir!r}", "the command line", fits="a folder with model/")
+        problem = Problem(
+            f"no folder {chosen.config_dir!r}", "the command line", fits="a folder with model/"
+        )
         raise ConfigError([problem])
     folders = [conf_folder() / "model", *([own / "model"] if own else [])]
     target = Path(chosen.output)
@@ -32,7 +40,9 @@ def run(chosen: argparse.Namespace) -> int:
         raise ConfigError([Problem(error.problem, "the command line", fits=error.fits)]) from error
     except OSError as error:
         got = f"-o {target} ({error.strerror})"
-        raise ConfigError([Problem("the folder cannot be made", "the command line", got=got)]) from error
+        raise ConfigError(
+            [Problem("the folder cannot be made", "the command line", got=got)]
+        ) from error
     for name, schema in schemas(blocks, folders).items():
         write(target / name, text(schema), "-o")
         print(target / name)

@@ -61,7 +61,12 @@ class Problem:
         head = "  ".join(_cut(str(part), 200) for part in (self.where, self.path) if part)
         problem = _cut(self.problem, 200)
         lines = [head, f"  {problem}"] if head else [problem]
-        for word, text in (("got", self.got), ("from", self.source), ("fits", self.fits), ("fix", self.fix)):
+        for word, text in (
+            ("got", self.got),
+            ("from", self.source),
+            ("fits", self.fits),
+            ("fix", self.fix),
+        ):
             if text:
                 first, *rest = _few_lines(str(text))
                 lines += [f"  {word:<9} {first}", *(f"  {'':<9} {line}" for line in rest)]
@@ -69,7 +74,9 @@ class Problem:
 
 
 def _few_lines(text: str, most: int = 5) -> list[str]:
-    """The lines of one part of a message, long ones folded: no more than keep the whole on one screen."""
+    """The lines of one part of a message, long ones folded: no more than keep the whole on one
+    screen.
+    """
     lines = [_cut(folded, 200) for line in text.splitlines() for folded in _fold(line)] or [""]
     if len(lines) <= most:
         return lines
@@ -77,7 +84,9 @@ def _few_lines(text: str, most: int = 5) -> list[str]:
 
 
 def _fold(line: str, width: int = 200) -> list[str]:
-    """A line between whose words it is broken where it is long; only the start of an endless one is looked at."""
+    """A line between whose words it is broken where it is long; only the start of an endless one is
+    looked at.
+    """
     if len(line) <= width:
         return [line]
     if len(line) > 10 * width:
@@ -91,15 +100,25 @@ def _cut(line: str, most: int) -> str:
 
 
 QUOTES = {"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'", "\u300c": '"', "\u300d": '"'}
-SIGNS = {"\u3001": ",", "\u3002": ".", "\u2212": "-", "\u2013": "-", "\u2014": "-", "\u00d7": "*", "\u00f7": "/"}
+SIGNS = {
+    "\u3001": ",",
+    "\u3002": ".",
+    "\u2212": "-",
+    "\u2013": "-",
+    "\u2014": "-",
+    "\u00d7": "*",
+    "\u00f7": "/",
+}
 INVISIBLE = dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\u00ad", "")
 TWINS = {**QUOTES, **SIGNS, **INVISIBLE}
 
 
 def find_look_alike(text: str) -> str | None:
-    """What stands in a text instead of a plain character, e.g. a full-width colon, and what to write.
+    """What stands in a text instead of a plain character, e.g. a full-width colon, and what to
+    write.
 
-    Words in other scripts are left alone: only a word that is plain without its look-alikes has any.
+    Words in other scripts are left alone: only a word that is plain without its look-alikes has
+    any.
     """
     for word in re.split(r"[ \t\n]", text):
         twins = {char: _twin(char) for char in word if not char.isascii()}
@@ -119,9 +138,18 @@ def _twin(char: str) -> str | None:
 
 
 def name_look_alike(problem: Problem) -> Problem:
-    """A problem whose fix names the character that looks like a plain one, if there is one in what was given."""
-    place = problem.where if isinstance(problem.where, str) else getattr(problem.where, "text", None)
-    found = next(filter(None, (find_look_alike(text) for text in (problem.got, problem.problem, place) if text)), None)
+    """A problem whose fix names the character that looks like a plain one, if there is one in what
+    was given.
+    """
+    place = (
+        problem.where if isinstance(problem.where, str) else getattr(problem.where, "text", None)
+    )
+    found = next(
+        filter(
+            None, (find_look_alike(text) for text in (problem.got, problem.problem, place) if text)
+        ),
+        None,
+    )
     if found is None or found in (problem.fix or ""):
         return problem
     return replace(problem, fix="\n".join(filter(None, (found, problem.fix))))
@@ -137,26 +165,37 @@ class ConfigError(ValueError):
         named = [name_look_alike(problem) for problem in problems]
         self.problems = list({_key(problem): problem for problem in reversed(named)}.values())[::-1]
         count = len(self.problems)
-        texts = [str(problem) for problem in self.problems[: self.SCREEN]]  # each takes a line at least
+        texts = [
+            str(problem) for problem in self.problems[: self.SCREEN]
+        ]  # each takes a line at least
         whole = len(texts)
         while (
             whole > 1
-            and _height(texts[:whole]) + (2 + min(count - whole, self.MOST + 1)) * (whole < count) > self.SCREEN
+            and _height(texts[:whole]) + (2 + min(count - whole, self.MOST + 1)) * (whole < count)
+            > self.SCREEN
         ):
             whole -= 1
         told = self.problems[whole : whole + self.MOST]
         short = [f"  {problem.where or problem.path}  {problem.problem}"[:110] for problem in told]
         if count > whole + self.MOST:
             short.append(f"  ... and {count - whole - self.MOST} more")
-        super().__init__("\n\n".join([*texts[:whole], *(["\n".join(["and", *short])] if short else [])]))
+        super().__init__(
+            "\n\n".join([*texts[:whole], *(["\n".join(["and", *short])] if short else [])])
+        )
 
 
 def _key(problem: Problem) -> tuple[str, str, str]:
-    """What makes two problems one: the same line of a file, or without a file the same node of each repeat."""
+    """What makes two problems one: the same line of a file, or without a file the same node of each
+    repeat.
+    """
     in_file = (isinstance(problem.where, Origin) and problem.where.file is not None) or re.search(
         r":\d+:\d+$", str(problem.where)
     )
-    return str(problem.where), problem.problem, "" if in_file else re.sub(r"\.\d+(?=\.|$)", "", problem.path)
+    return (
+        str(problem.where),
+        problem.problem,
+        "" if in_file else re.sub(r"\.\d+(?=\.|$)", "", problem.path),
+    )
 
 
 def _height(texts: list[str]) -> int:

@@ -3,7 +3,9 @@
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-STEPS = 200_000  # of all expressions, patterns and guesses of one question; swin_b, the largest model here, takes 9,000
+# of all expressions, patterns and guesses of one question; swin_b, the largest model here, takes
+# 9,000
+STEPS = 200_000
 
 
 class OutOfSteps(BaseException):
@@ -21,7 +23,9 @@ budget: ContextVar[Budget | None] = ContextVar("budget", default=None)
 
 
 def spend(steps: int) -> None:
-    """Count steps against the budget of the question, where it has one; raises OutOfSteps when it is used up."""
+    """Count steps against the budget of the question, where it has one; raises OutOfSteps when it
+    is used up.
+    """
     found = budget.get()
     if found is not None:
         found.left -= steps

@@ -1,1 +1,3 @@
-"""From bytes to batches: Lightning data modules that yield dictionaries such as {"image": ..., "label": ...}."""
+"""From bytes to batches: Lightning data modules that yield dictionaries such as {"image": ...,
+"label": ...}.
+"""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from tasks.data.order import generator
+from tasks.data.sampler import generator
 from tasks.errors import ArgumentError, must_be_share
 
 PARTS = ("train", "val", "test")
@@ -17,18 +17,25 @@ def check_shares(val: float, test: float) -> None:
     must_be_share("test", test)
     if val + test >= 1:
         raise ArgumentError(
-            "val", "val and test leave nothing for training", got=f"val={val}, test={test}", fits="val + test < 1"
+            "val",
+            "val and test leave nothing for training",
+            got=f"val={val}, test={test}",
+            fits="val + test < 1",
         )
 
 
-def check_classes(classes: list[str], samples: int, noun: str, fits: str = "two classes or more") -> None:
+def check_classes(
+    classes: list[str], samples: int, noun: str, fits: str = "two classes or more"
+) -> None:
     """Raise an ArgumentError where all samples are of one class."""
     if len(classes) == 1:
         got = f"{samples:,} {noun}s of the class {classes[0]}"
         raise ArgumentError("path", "there is one class only", got=got, fits=fits)
 
 
-def check_parts(sizes: Mapping[str, int], shares: Mapping[str, float], classes: list[str], noun: str) -> None:
+def check_parts(
+    sizes: Mapping[str, int], shares: Mapping[str, float], classes: list[str], noun: str
+) -> None:
     """Raise an ArgumentError where a part with a share of the samples has none of them."""
     empty = [name for name in PARTS if not sizes[name] and shares.get(name) != 0]
     if empty:
@@ -42,9 +49,11 @@ def check_parts(sizes: Mapping[str, int], shares: Mapping[str, float], classes: 
 
 
 def part(label: Tensor, share: float, seed: int, salt: int = 0) -> tuple[Tensor, Tensor]:
-    """Indices of the samples that stay and of those that are taken: `share` of each class, at least one of two.
+    """Indices of the samples that stay and of those that are taken: `share` of each class, at least
+    one of two.
 
-    The cut depends on `seed` and on the labels only, so runs that differ in their training seed share it.
+    The cut depends on `seed` and on the labels only, so runs that differ in their training seed
+    share it.
     """
     stay, take = [], []
     for name in label.unique().tolist():

@@ -4,13 +4,14 @@ import os
 import sys
 from pathlib import Path
 
-from blocks.files import kind_of
+from blocks.support.files import kind_of
 
 TOLD = 5  # names in a note
 
 
 class Walk:
-    """All files below a folder, sorted by path, and what is left out of them, each name with the reason.
+    """All files below a folder, sorted by path, and what is left out of them, each name with the
+    reason.
 
     A linked folder is read like any other. Each folder is read once, so that links in a circle end.
 
@@ -61,7 +62,11 @@ class Walk:
 
 def shown(name: Path | str) -> str:
     """A file name as text: bytes that are not UTF-8 are escaped, as in `caf\\xe9.png`."""
-    return str(name).encode("utf-8", sys.getfilesystemencodeerrors()).decode("utf-8", "backslashreplace")
+    return (
+        str(name)
+        .encode("utf-8", sys.getfilesystemencodeerrors())
+        .decode("utf-8", "backslashreplace")
+    )
 
 
 def visible(folder: Path) -> list[Path]:

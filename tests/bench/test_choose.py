@@ -1,4 +1,6 @@
-"""What `python -m bench --only ... --peers ...` measures, and what it says of names that nothing bears."""
+"""What `python -m bench --only ... --peers ...` measures, and what it says of names that nothing
+bears.
+"""
 
 import pytest
 
@@ -29,12 +31,18 @@ def test_a_family_without_the_named_peers_is_left_out_with_a_line(capsys):
     assert names(["swin"], ["timm", "nn.LSTM"]) == ["swin"]
 
 
-@pytest.mark.parametrize(("given", "told"), [
-    ((["swni"], None), "no family swni\n  fits      vit, swin, lstm"),
-    ((["lstm"], ["torch.nn.LSTM"]), "no peer torch.nn.LSTM\n  fits      nn.LSTM"),
-    ((None, ["tim"]), "no peer tim\n  fits      timm, torchvision, nn.LSTM"),
-    ((["lstm"], ["timm"]), "no peer timm in lstm\n  got       nn.LSTM\n  fits      timm: --only vit swin"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ((["swni"], None), "no family swni\n  fits      vit, swin, lstm"),
+        ((["lstm"], ["torch.nn.LSTM"]), "no peer torch.nn.LSTM\n  fits      nn.LSTM"),
+        ((None, ["tim"]), "no peer tim\n  fits      timm, torchvision, nn.LSTM"),
+        (
+            (["lstm"], ["timm"]),
+            "no peer timm in lstm\n  got       nn.LSTM\n  fits      timm: --only vit swin",
+        ),
+    ],
+)
 def test_names_that_do_not_fit_are_told(given, told):
     with pytest.raises(SystemExit) as raised:
         choose(FOUND, *given)

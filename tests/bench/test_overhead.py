@@ -1,4 +1,7 @@
-"""What composition costs. Wall-clock figures: marked slow, judged by processor time and the median of many pairs."""
+"""What composition costs.
+
+Wall-clock figures: marked slow, judged by processor time and the median of many pairs.
+"""
 
 import statistics
 import time
@@ -16,7 +19,10 @@ def test_a_composed_model_costs_at_most_one_percent_more_than_its_modules_by_han
     model = build("vit_ti16", ["params.drop_path=0.0"], {"image": [3, 224, 224], "classes": 1000})
     hand, image = ByHand(model), torch.randn(2, 3, 224, 224)
     torch.testing.assert_close(model(image)["logits"], hand(image), rtol=0, atol=1e-6)
-    steps = (lambda: model(image)["logits"].square().mean().backward(), lambda: hand(image).square().mean().backward())
+    steps = (
+        lambda: model(image)["logits"].square().mean().backward(),
+        lambda: hand(image).square().mean().backward(),
+    )
     pairs = []
     for number in range(43):
         taken = [0.0, 0.0]

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from blocks.additive_attention import AdditiveAttention
-from blocks.attention import CrossAttention, LinearAttention, SelfAttention, attend
+from blocks.attention.additive import AdditiveAttention
+from blocks.attention.dot_product import CrossAttention, LinearAttention, SelfAttention, attend
 from blocks.errors import BlockError
 
 B, N, H, K = 2, 7, 3, 5  # batch, tokens, heads, width of a head: every axis its own prime
@@ -72,7 +72,8 @@ def tokens(out):
     return out[0] if isinstance(out, tuple) else out
 
 
-# ------------------------------------------------------------------------------------------------------------- parity
+# --------------------------------------------------------------------------------------------------
+# parity
 
 
 @pytest.mark.parametrize("return_weights", [False, True])
@@ -85,7 +86,11 @@ def test_equals_torch(kind, padded, return_weights):
     mask = {"boolean": torch.rand(N, N) < 0.5, "added": torch.randn(N, N)}.get(kind)
     if kind == "boolean":
         mask[:, 0] = True  # torch gives NaN to a row without keys
-    unseen = {"boolean": lambda: ~mask, "added": lambda: mask, "causal": lambda: torch.ones(N, N).triu(1).bool()}
+    unseen = {
+        "boolean": lambda: ~mask,
+        "added": lambda: mask,
+        "causal": lambda: torch.ones(N, N).triu(1).bool(),
+    }
     ignored = None if not padded else ~padding_mask
     if kind == "added" and padded:
         ignored = torch.zeros(B, N).masked_fill(~padding_mask, -torch.inf)
@@ -124,7 +129,12 @@ def test_cross_attention_equals_torch(return_weights):
     mask = torch.rand(N, M) < 0.7
     mask[:, 0] = True
     expected, weights = other(
-        x, context, context, key_padding_mask=~padding_mask, attn_mask=~mask, average_attn_weights=False
+        x,
+        context,
+        context,
+        key_padding_mask=~padding_mask,
+        attn_mask=~mask,
+        average_attn_weights=False,
     )
     out = ours(x, context, padding_mask, mask)
     if return_weights:
@@ -151,7 +161,9 @@ def test_grouped_heads_are_full_heads_with_shared_weights(kv_heads, return_weigh
 def test_position_bias_is_an_added_mask():
     biased = SelfAttention(DIM, heads=H, causal=True, position_bias=Toward())
     plain = SelfAttention(DIM, heads=H, causal=True)
-    plain.load_state_dict({k: v for k, v in biased.state_dict().items() if k != "position_bias.table"})
+    plain.load_state_dict(
+        {k: v for k, v in biased.state_dict().items() if k != "position_bias.table"}
+    )
     x, mask = torch.randn(B, N, DIM), torch.randn(B, 1, N, N)
     expected = plain(x, mask=mask + biased.position_bias(N, N))
     torch.testing.assert_close(biased(x, mask=mask), expected, atol=1e-6, rtol=0)
@@ -167,7 +179,8 @@ def test_rotary_is_handed_queries_and_keys():
     q, k, v = swapped.qkv.weight.chunk(3)
     bq, bk, bv = swapped.qkv.bias.chunk(3)
     plain.load_state_dict(
-        swapped.state_dict() | {"qkv.weight": torch.cat((k, q, v)), "qkv.bias": torch.cat((bk, bq, bv))}
+        swapped.state_dict()
+        | {"qkv.weight": torch.cat((k, q, v)), "qkv.bias": torch.cat((bk, bq, bv))}
     )
     x = torch.randn(B, N, DIM)
     torch.testing.assert_close(swapped(x), plain(x), atol=1e-6, rtol=0)
@@ -180,7 +193,9 @@ def test_linear_attention_equals_its_formula(causal, chunk):
     x = torch.randn(B, N, DIM)
     padding_mask = torch.arange(N) < torch.tensor([[5], [7]])
     q, k, v = (part.unflatten(-1, (H, K)).transpose(1, 2) for part in ours.qkv(x).chunk(3, dim=-1))
-    weights = (nn.functional.elu(q) + 1) @ (nn.functional.elu(k) + 1).mT * padding_mask[:, None, None]
+    weights = (
+        (nn.functional.elu(q) + 1) @ (nn.functional.elu(k) + 1).mT * padding_mask[:, None, None]
+    )
     weights = weights.tril() if causal else weights
     weights = weights / weights.sum(-1, keepdim=True)
     expected = ours.project((weights @ v).transpose(1, 2).flatten(2))
@@ -195,7 +210,8 @@ def test_additive_attention_equals_its_formula():
         for i in range(N):
             energy = torch.stack(
                 [
-                    ours.score.weight[0] @ torch.tanh(ours.query.weight @ x[b, i] + ours.key.weight @ context[b, j])
+                    ours.score.weight[0]
+                    @ torch.tanh(ours.query.weight @ x[b, i] + ours.key.weight @ context[b, j])
                     for j in range(M)
                 ]
             )
@@ -208,7 +224,9 @@ def test_additive_attention_equals_its_formula():
 def test_additive_attention_starts_uniform():
     x, context = torch.randn(B, N, DIM), torch.randn(B, M, C)
     out = AdditiveAttention(DIM, C, hidden=17)(x, context)
-    torch.testing.assert_close(out, context.mean(1, keepdim=True).expand(B, N, C), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        out, context.mean(1, keepdim=True).expand(B, N, C), atol=1e-6, rtol=0
+    )
 
 
 def test_the_last_queries_stand_at_the_last_keys():
@@ -218,7 +236,8 @@ def test_the_last_queries_stand_at_the_last_keys():
     torch.testing.assert_close(part, whole[:, :, -3:], atol=1e-6, rtol=0)
 
 
-# --------------------------------------------------------------------------------------------------------- invariants
+# --------------------------------------------------------------------------------------------------
+# invariants
 
 
 @each_self
@@ -234,7 +253,11 @@ def test_a_grid_is_its_tokens_in_row_major_order(make):
 @settings(max_examples=10, deadline=None)
 @given(at=st.integers(1, N - 1))
 def test_a_causal_token_ignores_the_future(name, padded, at):
-    block = scrambled(AdditiveAttention(DIM, DIM, hidden=17, causal=True)) if name == "additive" else SELF[name]()
+    block = (
+        scrambled(AdditiveAttention(DIM, DIM, hidden=17, causal=True))
+        if name == "additive"
+        else SELF[name]()
+    )
     x = torch.randn(B, N, DIM)
     changed = x.clone()
     changed[:, at:] = torch.randn(B, N - at, DIM)
@@ -291,7 +314,9 @@ def test_nothing_to_look_at_is_finite_forward_and_backward(make):
     torch.testing.assert_close(tokens(out)[0], nothing, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["full", "biased", "visible", "cross", "cross visible", "additive"])
+@pytest.mark.parametrize(
+    "name", ["full", "biased", "visible", "cross", "cross visible", "additive"]
+)
 def test_a_row_of_minus_infinity_is_finite_forward_and_backward(name):
     block = (SELF | CROSS)[name]()
     x = torch.randn(B, N, DIM, requires_grad=True)
@@ -315,7 +340,10 @@ def test_gradients_are_right(make):
 
 
 def test_dropout_acts_in_training_only():
-    for block in (SelfAttention(DIM, heads=H, dropout=0.9), SelfAttention(DIM, heads=H, projection_dropout=0.9)):
+    for block in (
+        SelfAttention(DIM, heads=H, dropout=0.9),
+        SelfAttention(DIM, heads=H, projection_dropout=0.9),
+    ):
         x = torch.randn(B, N, DIM)
         block.eval()
         calm = block(x)
@@ -337,12 +365,15 @@ def test_builds_and_runs_on_meta(make):
         block = make()
         x, context = torch.randn(17, N, DIM), torch.randn(17, M, C)
         inputs = (x, context) if isinstance(block, CrossAttention | AdditiveAttention) else (x,)
-        out = tokens(block(*inputs, padding_mask=torch.ones(inputs[-1].shape[:2], dtype=torch.bool)))
+        out = tokens(
+            block(*inputs, padding_mask=torch.ones(inputs[-1].shape[:2], dtype=torch.bool))
+        )
     assert out.is_meta
     assert out.shape == (17, N, C if isinstance(block, AdditiveAttention) else DIM)
 
 
-# ------------------------------------------------------------------------------------------------------------- errors
+# --------------------------------------------------------------------------------------------------
+# errors
 
 
 @pytest.mark.parametrize(
@@ -350,7 +381,8 @@ def test_builds_and_runs_on_meta(make):
     [
         (
             lambda: SelfAttention(192, heads=7),
-            "heads must divide dim; got heads=7, dim=192; fits: heads in 1, 2, 3, 4, 6, 8, 12, 16, ...",
+            "heads must divide dim; got heads=7, dim=192; fits: heads in 1, 2, 3, 4, 6, 8, 12, "
+            "16, ...",
         ),
         (
             lambda: CrossAttention(12, C, heads=6, kv_heads=4),
@@ -370,14 +402,20 @@ def test_builds_and_runs_on_meta(make):
             "fix: padding_mask.bool(), if 1 is a real token",
         ),
         (
-            lambda: SelfAttention(DIM, heads=H)(torch.randn(B, N, DIM), mask=torch.ones(B, N, N).bool()),
+            lambda: SelfAttention(DIM, heads=H)(
+                torch.randn(B, N, DIM), mask=torch.ones(B, N, N).bool()
+            ),
             "a mask of three axes is (heads, queries, keys); got (2, 7, 7) for 3 heads; "
             "fix: mask[:, None] for one mask per sample",
         ),
         (
-            lambda: LinearAttention(DIM, heads=H)(torch.randn(B, N, DIM), mask=torch.ones(N, N).bool()),
-            "LinearAttention never forms the weight of a pair and cannot mask it; got mask of shape (7, 7); "
-            "fix: padding_mask for padding, causal=true for the future, SelfAttention for any other mask",
+            lambda: LinearAttention(DIM, heads=H)(
+                torch.randn(B, N, DIM), mask=torch.ones(N, N).bool()
+            ),
+            "LinearAttention never forms the weight of a pair and cannot mask it; got mask of "
+            "shape (7, 7); "
+            "fix: padding_mask for padding, causal=true for the future, SelfAttention for any "
+            "other mask",
         ),
     ],
 )

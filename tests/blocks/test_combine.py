@@ -5,7 +5,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blocks.combine import Add, ChannelScale, Concat, DropPath, Gain, LayerScale, Multiply, Part, ReZero
+from blocks.combine import (
+    Add,
+    ChannelScale,
+    Concat,
+    DropPath,
+    Gain,
+    LayerScale,
+    Multiply,
+    Part,
+    ReZero,
+)
 from blocks.errors import BlockError
 from blocks.rearrange import Rearrange
 
@@ -47,7 +57,9 @@ def test_an_axis_of_size_one_is_stretched():
         ),
     ],
 )
-def test_shapes_that_do_not_agree_are_told_even_where_torch_would_line_them_up(block, a, b, message):
+def test_shapes_that_do_not_agree_are_told_even_where_torch_would_line_them_up(
+    block, a, b, message
+):
     with pytest.raises(BlockError) as error:
         block(draw(*a), draw(*b))
     assert str(error.value) == message
@@ -66,7 +78,9 @@ def test_a_third_input_that_fits_the_first_but_not_the_second_is_told():
 def test_nothing_to_add_is_told():
     with pytest.raises(BlockError) as error:
         Add()()
-    assert str(error.value) == "there must be something to add; got no input; fits: one input or more"
+    assert (
+        str(error.value) == "there must be something to add; got no input; fits: one input or more"
+    )
 
 
 @pytest.mark.parametrize("axis", [-1, 1, 0])
@@ -84,7 +98,10 @@ def test_concat_takes_ids_and_other_sizes_on_its_axis():
 def test_concat_of_other_shapes_is_told():
     with pytest.raises(BlockError) as error:
         Concat()(draw(2, 7, 15), draw(2, 5, 15))
-    message = "shapes to concatenate must agree on every axis but -1; got input 1 (2, 7, 15), input 2 (2, 5, 15)"
+    message = (
+        "shapes to concatenate must agree on every axis but -1; got input 1 (2, 7, 15), "
+        "input 2 (2, 5, 15)"
+    )
     assert str(error.value) == message
 
 
@@ -110,7 +127,9 @@ def test_a_part_that_is_not_there_is_told():
 def test_an_axis_that_does_not_divide_is_told():
     with pytest.raises(BlockError) as error:
         Part(0, 2)(draw(B, 15))
-    assert str(error.value) == "of must divide axis -1; got of=2, axis -1=15; fits: of in 1, 3, 5, 15"
+    assert (
+        str(error.value) == "of must divide axis -1; got of=2, axis -1=15; fits: of in 1, 3, 5, 15"
+    )
 
 
 def test_a_gain_multiplies():
@@ -119,7 +138,8 @@ def test_a_gain_multiplies():
 
 
 @pytest.mark.parametrize(
-    ("block", "view"), [(LayerScale(D, 0.5), (1, 1, D)), (ChannelScale(N, 0.5), (1, N, 1)), (ReZero(0.5), (1, 1, 1))]
+    ("block", "view"),
+    [(LayerScale(D, 0.5), (1, 1, D)), (ChannelScale(N, 0.5), (1, N, 1)), (ReZero(0.5), (1, 1, 1))],
 )
 def test_a_learned_gain_starts_where_it_is_told_and_weighs_its_axis(block, view):
     x = draw(B, N, D)
@@ -183,7 +203,8 @@ def test_a_bad_pattern_is_told_in_the_words_of_einops():
     with pytest.raises(BlockError) as error:
         Rearrange("batch tokens -> batch")
     assert str(error.value) == (
-        "einops cannot read the pattern; got Error while preparing Rearrange('batch tokens -> batch') "
+        "einops cannot read the pattern; got Error while preparing Rearrange('batch tokens -> "
+        "batch') "
         "Identifiers only on one side of expression (should be on both): {'tokens'}"
     )
 
@@ -192,15 +213,24 @@ def test_an_input_that_does_not_match_is_told_in_the_words_of_einops():
     with pytest.raises(BlockError) as error:
         Rearrange("batch (a b) -> batch a b", {"a": 4})(draw(B, 7))
     assert str(error.value) == (
-        "the input does not match the pattern; got Error while processing rearrange-reduction pattern "
-        "\"batch (a b) -> batch a b\". Input tensor shape: torch.Size([2, 7]). Additional info: {'a': 4}. "
+        "the input does not match the pattern; got Error while processing rearrange-reduction "
+        "pattern "
+        '"batch (a b) -> batch a b". Input tensor shape: torch.Size([2, 7]). Additional info: '
+        "{'a': 4}. "
         "Shape mismatch, can't divide axis of length 7 in chunks of 4"
     )
 
 
 @pytest.mark.parametrize(
     ("block", "count"),
-    [(Add(), 2), (Multiply(), 2), (Concat(1), 2), (Part(1, 2), 1), (LayerScale(6, 0.5), 1), (ReZero(0.5), 1)],
+    [
+        (Add(), 2),
+        (Multiply(), 2),
+        (Concat(1), 2),
+        (Part(1, 2), 1),
+        (LayerScale(6, 0.5), 1),
+        (ReZero(0.5), 1),
+    ],
 )
 def test_gradients(block, count):
     inputs = [torch.randn(2, 3, 6, dtype=torch.double, requires_grad=True) for _ in range(count)]

@@ -27,13 +27,20 @@ def test_a_reduction_that_does_not_divide_the_channels_is_told():
     with pytest.raises(BlockError) as error:
         SqueezeExcite(D, reduction=4)
     assert (
-        str(error.value) == "reduction must divide channels; got reduction=4, channels=6; fits: reduction in 1, 2, 3, 6"
+        str(error.value)
+        == "reduction must divide channels; got reduction=4, channels=6; fits: reduction in 1, "
+        "2, 3, 6"
     )
 
 
-@pytest.mark.parametrize(("kernel", "dilation", "groups"), [(1, 1, 1), (3, 1, 1), (3, 2, 2), (2, 5, 6)])
+@pytest.mark.parametrize(
+    ("kernel", "dilation", "groups"), [(1, 1, 1), (3, 1, 1), (3, 2, 2), (2, 5, 6)]
+)
 def test_a_causal_convolution_sums_over_its_past(kernel, dilation, groups):
-    block, x = CausalConv1d(D, D, kernel=kernel, dilation=dilation, groups=groups), torch.randn(B, N, D)
+    block, x = (
+        CausalConv1d(D, D, kernel=kernel, dilation=dilation, groups=groups),
+        torch.randn(B, N, D),
+    )
     y = torch.zeros(B, N, D)
     for group in range(groups):
         part = slice(group * D // groups, (group + 1) * D // groups)
@@ -66,9 +73,18 @@ def test_a_causal_convolution_moves_with_its_tokens():
     ("arguments", "message"),
     [
         ({"kernel": 0}, "kernel must be positive; got kernel=0; fits: kernel=1 or more"),
-        ({"kernel": 2, "dilation": 0}, "dilation must be positive; got dilation=0; fits: dilation=1 or more"),
-        ({"kernel": 2, "groups": 4}, "groups must divide dim; got groups=4, dim=6; fits: groups in 1, 2, 3, 6"),
-        ({"kernel": 2, "groups": 3}, "groups must divide features; got groups=3, features=5; fits: groups in 1, 5"),
+        (
+            {"kernel": 2, "dilation": 0},
+            "dilation must be positive; got dilation=0; fits: dilation=1 or more",
+        ),
+        (
+            {"kernel": 2, "groups": 4},
+            "groups must divide dim; got groups=4, dim=6; fits: groups in 1, 2, 3, 6",
+        ),
+        (
+            {"kernel": 2, "groups": 3},
+            "groups must divide features; got groups=3, features=5; fits: groups in 1, 5",
+        ),
     ],
 )
 def test_bad_arguments_are_told(arguments, message):
@@ -79,10 +95,15 @@ def test_bad_arguments_are_told(arguments, message):
 
 @pytest.mark.parametrize(
     ("block", "shape"),
-    [(SqueezeExcite(4, reduction=2), (2, 4, 2, 3)), (CausalConv1d(4, 3, kernel=2, dilation=2), (2, 5, 4))],
+    [
+        (SqueezeExcite(4, reduction=2), (2, 4, 2, 3)),
+        (CausalConv1d(4, 3, kernel=2, dilation=2), (2, 5, 4)),
+    ],
 )
 def test_gradients(block, shape):
-    assert torch.autograd.gradcheck(block.double(), torch.randn(shape, dtype=torch.double, requires_grad=True))
+    assert torch.autograd.gradcheck(
+        block.double(), torch.randn(shape, dtype=torch.double, requires_grad=True)
+    )
 
 
 def test_everything_is_made_and_runs_on_meta():
@@ -92,7 +113,8 @@ def test_everything_is_made_and_runs_on_meta():
 
 
 @pytest.mark.parametrize(
-    ("block", "shape"), [(SqueezeExcite(D, reduction=2), (D, 5, 7)), (CausalConv1d(D, F, kernel=3), (N, D))]
+    ("block", "shape"),
+    [(SqueezeExcite(D, reduction=2), (D, 5, 7)), (CausalConv1d(D, F, kernel=3), (N, D))],
 )
 def test_exported_blocks_take_another_batch_size(block, shape):
     dynamic = ({0: torch.export.Dim("batch")},)

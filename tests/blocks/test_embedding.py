@@ -33,7 +33,11 @@ def test_patches_without_bias_have_none():
 @pytest.mark.parametrize(
     ("height", "width", "message"),
     [
-        (8, 13, "patches must tile the width of the image; got size=4, width=13; fits: width=12 or 16"),
+        (
+            8,
+            13,
+            "patches must tile the width of the image; got size=4, width=13; fits: width=12 or 16",
+        ),
         (3, 8, "patches must tile the height of the image; got size=4, height=3; fits: height=4"),
     ],
 )
@@ -72,7 +76,9 @@ def test_no_class_token_is_told():
 @pytest.mark.parametrize("scale", [False, True])
 def test_an_id_is_its_row(scale):
     block, ids = TokenEmbedding(11, D, scale=scale), torch.randint(11, (B, N))
-    expected = nn.functional.one_hot(ids, 11).float() @ block.weight * (math.sqrt(D) if scale else 1)
+    expected = (
+        nn.functional.one_hot(ids, 11).float() @ block.weight * (math.sqrt(D) if scale else 1)
+    )
     assert torch.allclose(block(ids), expected, atol=1e-6)
 
 
@@ -100,7 +106,9 @@ def test_the_weight_can_be_tied_to_a_projection():
 def test_padding_outside_the_vocabulary_is_told():
     with pytest.raises(BlockError) as error:
         TokenEmbedding(11, D, padding=11)
-    message = "padding must be an id of the vocabulary; got padding=11, vocab=11; fits: padding in 0..10"
+    message = (
+        "padding must be an id of the vocabulary; got padding=11, vocab=11; fits: padding in 0..10"
+    )
     assert str(error.value) == message
 
 
@@ -120,19 +128,27 @@ def test_learned_tokens_start_with_deviation_002(block):
 @pytest.mark.parametrize("layout", ["tokens", "grid"])
 def test_gradients_of_patches(layout):
     block = PatchEmbedding(2, 3, size=2, layout=layout).double()
-    assert torch.autograd.gradcheck(block, torch.randn(1, 2, 4, 6, dtype=torch.double, requires_grad=True))
+    assert torch.autograd.gradcheck(
+        block, torch.randn(1, 2, 4, 6, dtype=torch.double, requires_grad=True)
+    )
 
 
 def test_everything_is_made_and_runs_on_meta():
     with torch.device("meta"):
         assert PatchEmbedding(C, D, size=2)(torch.empty(B, C, 4, 6)).shape == (B, 6, D)
         assert ClassToken(D)(torch.empty(B, N, D)).shape == (B, N + 1, D)
-        assert TokenEmbedding(11, D, padding=0)(torch.empty(B, N, dtype=torch.long)).shape == (B, N, D)
+        assert TokenEmbedding(11, D, padding=0)(torch.empty(B, N, dtype=torch.long)).shape == (
+            B,
+            N,
+            D,
+        )
         assert LearnedTokens(N, D)(torch.empty(B)).shape == (B, N, D)
 
 
 def test_exported_patches_take_another_batch_size():
     block = PatchEmbedding(C, D, size=3).eval()
-    program = torch.export.export(block, (torch.randn(B, C, 6, 9),), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    program = torch.export.export(
+        block, (torch.randn(B, C, 6, 9),), dynamic_shapes=({0: torch.export.Dim("batch")},)
+    )
     image = torch.randn(5, C, 6, 9)
     assert torch.equal(program.module()(image), block(image))

@@ -1,4 +1,6 @@
-"""What every block of the catalogue keeps, whatever it computes: right gradients, shapes on meta, any batch."""
+"""What every block of the catalogue keeps, whatever it computes: right gradients, shapes on meta,
+any batch.
+"""
 
 import pytest
 import torch
@@ -20,20 +22,29 @@ def ids() -> Tensor:
 GRID, IMAGE = (B, H, W, D), (B, D, H, W)
 EXAMPLES = {  # name -> constructor arguments, inputs
     "Add": ({}, lambda: (tokens(), tokens())),
-    "AdditiveAttention": ({"dim": D, "context_dim": 5, "hidden": 3}, lambda: (tokens(), tokens(B, 2, 5))),
+    "AdditiveAttention": (
+        {"dim": D, "context_dim": 5, "hidden": 3},
+        lambda: (tokens(), tokens(B, 2, 5)),
+    ),
     "AttentionPool": ({"dim": D, "heads": 2}, lambda: (tokens(),)),
     "CausalConv1d": ({"dim": D, "features": 3, "kernel": 2}, lambda: (tokens(),)),
     "ChannelNorm": ({"channels": D}, lambda: (tokens(*IMAGE),)),
     "ChannelScale": ({"channels": D}, lambda: (tokens(*IMAGE),)),
     "ClassToken": ({"dim": D}, lambda: (tokens(),)),
     "Concat": ({}, lambda: (tokens(), tokens(B, N, 5))),
-    "CrossAttention": ({"dim": D, "context_dim": 5, "heads": 2}, lambda: (tokens(), tokens(B, 2, 5))),
+    "CrossAttention": (
+        {"dim": D, "context_dim": 5, "heads": 2},
+        lambda: (tokens(), tokens(B, 2, 5)),
+    ),
     "CrossPatchAttention": ({"height": H, "width": W, "patch": 2}, lambda: (tokens(*GRID),)),
     "DropPath": ({"rate": 0.0}, lambda: (tokens(),)),
     "Gain": ({"factor": 1.5}, lambda: (tokens(),)),
     "GRU": ({"dim": D, "hidden": 3}, lambda: (tokens(),)),
     "GlobalAverage": ({}, lambda: (tokens(*IMAGE),)),
-    "InnerPatchAttention": ({"dim": D, "height": H, "width": W, "heads": 2, "patch": 2}, lambda: (tokens(*GRID),)),
+    "InnerPatchAttention": (
+        {"dim": D, "height": H, "width": W, "heads": 2, "patch": 2},
+        lambda: (tokens(*GRID),),
+    ),
     "LSTM": ({"dim": D, "hidden": 3}, lambda: (tokens(),)),
     "LastToken": ({}, lambda: (tokens(),)),
     "LayerScale": ({"dim": D}, lambda: (tokens(),)),
@@ -96,7 +107,10 @@ def test_gradients_are_right_in_double_precision(name):
     parameters = dict(module.named_parameters())
 
     def run(*values: Tensor) -> Tensor:
-        given, weights = values[: len(inputs)], dict(zip(parameters, values[len(inputs) :], strict=True))
+        given, weights = (
+            values[: len(inputs)],
+            dict(zip(parameters, values[len(inputs) :], strict=True)),
+        )
         return first(torch.func.functional_call(module, weights, given))
 
     weights = [parameter.detach().clone().requires_grad_() for parameter in parameters.values()]
@@ -107,7 +121,10 @@ def test_gradients_are_right_in_double_precision(name):
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_meta_device_gives_the_shapes_of_the_real_one(name):
-    inputs = [value.detach().float() if value.is_floating_point() else value for value in EXAMPLES[name][1]()]
+    inputs = [
+        value.detach().float() if value.is_floating_point() else value
+        for value in EXAMPLES[name][1]()
+    ]
     real = first(make(name)(*inputs))
     with torch.device("meta"):
         module = own()[name](**EXAMPLES[name][0])
@@ -118,7 +135,10 @@ def test_the_meta_device_gives_the_shapes_of_the_real_one(name):
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_of_a_batch_does_not_depend_on_the_others(name):
     module = make(name).eval()
-    inputs = [value.detach().float() if value.is_floating_point() else value for value in EXAMPLES[name][1]()]
+    inputs = [
+        value.detach().float() if value.is_floating_point() else value
+        for value in EXAMPLES[name][1]()
+    ]
     whole, alone = first(module(*inputs)), first(module(*(value[:1] for value in inputs)))
     torch.testing.assert_close(whole[:1], alone, rtol=0, atol=1e-6)
 

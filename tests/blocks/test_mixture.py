@@ -24,10 +24,16 @@ def loop(block, x):
             chosen = chances.argsort(descending=True)[: block.top].tolist()
             total = sum(chances[e] for e in chosen) if block.top > 1 else 1.0
             for e in chosen:
-                inner = x[b, n] @ block.up_weight[e] + (0 if block.up_bias is None else block.up_bias[e])
+                inner = x[b, n] @ block.up_weight[e] + (
+                    0 if block.up_bias is None else block.up_bias[e]
+                )
                 act = ACTIVATIONS[block.activation]
-                inner = act(inner[:H]) * inner[H:] if block.activation.endswith("glu") else act(inner)
-                outer = inner @ block.down_weight[e] + (0 if block.down_bias is None else block.down_bias[e])
+                inner = (
+                    act(inner[:H]) * inner[H:] if block.activation.endswith("glu") else act(inner)
+                )
+                outer = inner @ block.down_weight[e] + (
+                    0 if block.down_bias is None else block.down_bias[e]
+                )
                 y[b, n] = y[b, n] + chances[e] / total * outer
     return y
 
@@ -35,16 +41,29 @@ def loop(block, x):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("bias", [False, True])
 def test_equals_a_loop_over_tokens_and_experts(activation, bias):
-    block, x = MixtureOfExperts(D, experts=E, hidden=H, activation=activation, bias=bias), torch.randn(B, N, D)
+    block, x = (
+        MixtureOfExperts(D, experts=E, hidden=H, activation=activation, bias=bias),
+        torch.randn(B, N, D),
+    )
     assert torch.allclose(block(x), loop(block, x), atol=1e-6)
 
 
 @settings(max_examples=15, deadline=None)
-@given(experts=st.integers(1, 5), top=st.integers(1, 5), tokens=st.integers(1, 13), seed=st.integers(0, 99))
+@given(
+    experts=st.integers(1, 5),
+    top=st.integers(1, 5),
+    tokens=st.integers(1, 13),
+    seed=st.integers(0, 99),
+)
 def test_equals_the_loop_however_the_tokens_fall(experts, top, tokens, seed):
     torch.manual_seed(seed)
-    block, x = MixtureOfExperts(D, experts=experts, top=min(top, experts), hidden=H), torch.randn(1, tokens, D)
-    nn.init.normal_(block.router.weight, std=(1 + seed) / 10)  # the larger, the more unequal the experts' shares
+    block, x = (
+        MixtureOfExperts(D, experts=experts, top=min(top, experts), hidden=H),
+        torch.randn(1, tokens, D),
+    )
+    nn.init.normal_(
+        block.router.weight, std=(1 + seed) / 10
+    )  # the larger, the more unequal the experts' shares
     assert torch.allclose(block(x), loop(block, x), atol=1e-6)
 
 
@@ -58,7 +77,10 @@ def test_all_tokens_at_one_expert_are_all_answered(top):
 
 
 def test_gradients_are_those_of_the_loop():
-    block, x = MixtureOfExperts(D, experts=E, hidden=H, bias=True, activation="swiglu"), torch.randn(B, N, D)
+    block, x = (
+        MixtureOfExperts(D, experts=E, hidden=H, bias=True, activation="swiglu"),
+        torch.randn(B, N, D),
+    )
     x.requires_grad_()
     inputs = [x, *block.parameters()]
     mine = torch.autograd.grad(block(x).square().sum(), inputs)
@@ -68,7 +90,9 @@ def test_gradients_are_those_of_the_loop():
 
 def test_one_expert_is_an_mlp():
     block, x = MixtureOfExperts(D, experts=1, top=1, hidden=H), torch.randn(B, N, D)
-    assert torch.allclose(block(x), F.gelu(x @ block.up_weight[0]) @ block.down_weight[0], atol=1e-6)
+    assert torch.allclose(
+        block(x), F.gelu(x @ block.up_weight[0]) @ block.down_weight[0], atol=1e-6
+    )
 
 
 def test_a_token_does_not_depend_on_the_others():
@@ -118,9 +142,14 @@ def test_the_loss_teaches_the_router_and_is_gone_in_evaluation():
 
 def test_balancing_evens_out_the_shares():
     torch.manual_seed(0)
-    block, x = MixtureOfExperts(D, experts=3, top=1, hidden=H, balance=1.0), torch.randn(1, 53, D) + 1
+    block, x = (
+        MixtureOfExperts(D, experts=3, top=1, hidden=H, balance=1.0),
+        torch.randn(1, 53, D) + 1,
+    )
     with torch.no_grad():
-        block.router.weight[0] += 1  # the mean token is 1 in every channel, so that most go to expert 0
+        block.router.weight[0] += (
+            1  # the mean token is 1 in every channel, so that most go to expert 0
+        )
     losses = []
     for _ in range(40):
         block(x)
@@ -154,12 +183,19 @@ def test_the_router_works_in_float32_under_autocast():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"top": 4, "hidden": H}, "top must be in 1..experts; got top=4, experts=3; fits: top in 1, 2, 3"),
-        ({"top": 0, "hidden": H}, "top must be in 1..experts; got top=0, experts=3; fits: top in 1, 2, 3"),
+        (
+            {"top": 4, "hidden": H},
+            "top must be in 1..experts; got top=4, experts=3; fits: top in 1, 2, 3",
+        ),
+        (
+            {"top": 0, "hidden": H},
+            "top must be in 1..experts; got top=0, experts=3; fits: top in 1, 2, 3",
+        ),
         ({"hidden": 0}, "hidden must be positive; got hidden=0; fits: hidden=1 or more"),
         (
             {"hidden": H, "activation": "tanh"},
-            "activation is not known; got activation=tanh; fits: activation in relu, gelu, silu, swiglu, geglu",
+            "activation is not known; got activation=tanh; fits: activation in relu, gelu, "
+            "silu, swiglu, geglu",
         ),
     ],
 )
@@ -191,7 +227,10 @@ def test_it_is_made_and_runs_on_meta():
 
 @pytest.mark.parametrize("top", [1, 2])
 def test_an_exported_mixture_takes_another_batch_size(top):
-    block, dynamic = MixtureOfExperts(D, experts=3, top=top, hidden=H).eval(), ({0: torch.export.Dim("batch")},)
+    block, dynamic = (
+        MixtureOfExperts(D, experts=3, top=top, hidden=H).eval(),
+        ({0: torch.export.Dim("batch")},),
+    )
     program = torch.export.export(block, (torch.randn(B, N, D),), dynamic_shapes=dynamic)
     for batch in (2, 3, 13):
         x = torch.randn(batch, N, D)
@@ -202,7 +241,10 @@ def test_it_compiles_whole_and_its_loss_comes_out():
     torch._dynamo.reset()
     block, x = MixtureOfExperts(D, experts=E, hidden=H), torch.randn(B, N, D)
     other = copy.deepcopy(block)
-    for each, call in ((block, block), (other, torch.compile(other, fullgraph=True, backend="aot_eager"))):
+    for each, call in (
+        (block, block),
+        (other, torch.compile(other, fullgraph=True, backend="aot_eager")),
+    ):
         (call(x).square().sum() + each.auxiliary_loss).backward()
     for mine, theirs in zip(other.parameters(), block.parameters(), strict=True):
         assert torch.allclose(mine.grad, theirs.grad, atol=1e-6)

@@ -31,7 +31,9 @@ def test_channel_norm_is_layer_norm_at_each_pixel():
     block, x = shaken(ChannelNorm(D)), torch.randn(B, D, H, W)
     peer = nn.LayerNorm(D, eps=1e-6)
     peer.load_state_dict(block.state_dict())
-    expected = torch.stack([peer(x[..., i, j]) for i in range(H) for j in range(W)], dim=-1).view_as(x)
+    expected = torch.stack(
+        [peer(x[..., i, j]) for i in range(H) for j in range(W)], dim=-1
+    ).view_as(x)
     assert torch.allclose(block(x), expected, atol=1e-6)
 
 
@@ -52,7 +54,9 @@ def test_response_norm_is_the_formula_of_its_paper():
     block, x = shaken(ResponseNorm(D)), torch.randn(B, H, W, D)
     strength = x.square().sum(dim=(1, 2), keepdim=True).sqrt()
     share = strength / (strength.mean(dim=-1, keepdim=True) + 1e-6)
-    assert torch.allclose(block(x), block.weight * (x * share) + block.bias + x, atol=1e-5, rtol=1e-6)
+    assert torch.allclose(
+        block(x), block.weight * (x * share) + block.bias + x, atol=1e-5, rtol=1e-6
+    )
 
 
 def test_an_image_of_zeros_has_finite_gradients():
@@ -62,7 +66,8 @@ def test_an_image_of_zeros_has_finite_gradients():
 
 
 @pytest.mark.parametrize(
-    ("block", "shape"), [(RMSNorm(3), (2, 4, 3)), (ChannelNorm(3), (2, 3, 2, 2)), (ResponseNorm(3), (2, 2, 2, 3))]
+    ("block", "shape"),
+    [(RMSNorm(3), (2, 4, 3)), (ChannelNorm(3), (2, 3, 2, 2)), (ResponseNorm(3), (2, 2, 2, 3))],
 )
 def test_gradients(block, shape):
     x = torch.randn(shape, dtype=torch.double, requires_grad=True)
@@ -70,7 +75,8 @@ def test_gradients(block, shape):
 
 
 @pytest.mark.parametrize(
-    ("family", "shape"), [(RMSNorm, (B, N, D)), (ChannelNorm, (B, D, H, W)), (ResponseNorm, (B, H, W, D))]
+    ("family", "shape"),
+    [(RMSNorm, (B, N, D)), (ChannelNorm, (B, D, H, W)), (ResponseNorm, (B, H, W, D))],
 )
 def test_norms_run_on_meta_export_and_take_another_batch_size(family, shape):
     with torch.device("meta"):

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from blocks.attention.patch import CrossPatchAttention, InnerPatchAttention
+from blocks.attention.window import WindowAttention
 from blocks.errors import BlockError
-from blocks.patch_attention import CrossPatchAttention, InnerPatchAttention
-from blocks.window import WindowAttention
 
 B, H, K = 2, 3, 5  # batch, heads, width of a head
 DIM = H * K
@@ -109,7 +109,10 @@ def test_dropout_acts_in_training_only():
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: CrossPatchAttention(7, 11, patch=3), lambda: InnerPatchAttention(DIM, 7, 11, heads=H, patch=3)],
+    [
+        lambda: CrossPatchAttention(7, 11, patch=3),
+        lambda: InnerPatchAttention(DIM, 7, 11, heads=H, patch=3),
+    ],
 )
 def test_builds_and_runs_on_meta(make):
     with torch.device("meta"):

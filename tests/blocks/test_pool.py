@@ -64,7 +64,9 @@ def test_skipped_tokens_do_not_count(block, reduce, masked):
     assert torch.allclose(block(skip=2)(x, mask), reduce(x[:, 2:], dim=1), atol=1e-6)
 
 
-@pytest.mark.parametrize(("block", "reduce"), [(MeanTokens(), torch.mean), (MaxTokens(), torch.amax)])
+@pytest.mark.parametrize(
+    ("block", "reduce"), [(MeanTokens(), torch.mean), (MaxTokens(), torch.amax)]
+)
 def test_grids_are_pooled_whole(block, reduce):
     x, mask = torch.randn(B, 2, 5, D), torch.ones(B, 2, 5, dtype=torch.bool)
     assert torch.allclose(block(x), reduce(x, dim=(1, 2)), atol=1e-6)
@@ -79,7 +81,9 @@ def test_a_token_is_selected_by_its_place(index):
 
 def test_the_last_token_is_found_on_whichever_side_the_padding_stands():
     x = torch.randn(B, N, D)
-    assert torch.equal(LastToken()(x, mask_of(LENGTHS)), x[torch.arange(B), torch.tensor(LENGTHS) - 1])
+    assert torch.equal(
+        LastToken()(x, mask_of(LENGTHS)), x[torch.arange(B), torch.tensor(LENGTHS) - 1]
+    )
     assert torch.equal(LastToken()(x, mask_of(LENGTHS).flip(1)), x[:, -1])
 
 
@@ -101,14 +105,18 @@ def test_attention_pool_equals_torch(masked):
         peer.out_proj.weight.copy_(block.project.weight)
         peer.out_proj.bias.copy_(block.project.bias)
     x, mask = torch.randn(B, N, D) / 4, mask_of(LENGTHS) if masked else None
-    expected, _ = peer(block.token.expand(B, 1, D), x, x, key_padding_mask=None if mask is None else ~mask)
+    expected, _ = peer(
+        block.token.expand(B, 1, D), x, x, key_padding_mask=None if mask is None else ~mask
+    )
     assert torch.allclose(block(x, mask), expected.squeeze(1), atol=1e-5, rtol=1e-6)
 
 
 def test_heads_that_do_not_divide_dim_are_told():
     with pytest.raises(BlockError) as error:
         AttentionPool(D, heads=4)
-    assert str(error.value) == "heads must divide dim; got heads=4, dim=15; fits: heads in 1, 3, 5, 15"
+    assert (
+        str(error.value) == "heads must divide dim; got heads=4, dim=15; fits: heads in 1, 3, 5, 15"
+    )
 
 
 def test_a_token_that_is_not_there_is_told():
@@ -127,7 +135,9 @@ def test_skipping_every_token_is_told(block):
     assert str(error.value) == "skip must not be negative; got skip=-1; fits: skip=0 or more"
 
 
-@pytest.mark.parametrize("block", [MeanTokens(), MaxTokens(), LastToken(), AttentionPool(6, heads=2).double()])
+@pytest.mark.parametrize(
+    "block", [MeanTokens(), MaxTokens(), LastToken(), AttentionPool(6, heads=2).double()]
+)
 @pytest.mark.parametrize("masked", [False, True])
 def test_gradients(block, masked):
     x = torch.randn(2, 3, 6, dtype=torch.double, requires_grad=True)
@@ -140,6 +150,8 @@ def test_pools_run_on_meta_export_and_take_another_batch_size(block):
         made = AttentionPool(D, heads=H) if isinstance(block, AttentionPool) else block
         assert made(torch.empty(B, N, D), torch.empty(B, N, dtype=torch.bool)).shape == (B, D)
     batch = {0: torch.export.Dim("batch")}
-    program = torch.export.export(block, (torch.randn(B, N, D), mask_of(LENGTHS)), dynamic_shapes=(batch, batch))
+    program = torch.export.export(
+        block, (torch.randn(B, N, D), mask_of(LENGTHS)), dynamic_shapes=(batch, batch)
+    )
     x, mask = torch.randn(2, N, D), mask_of([2, 5])
     assert torch.allclose(program.module()(x, mask), block(x, mask), atol=1e-6)

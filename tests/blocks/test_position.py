@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blocks.attention import SelfAttention
+from blocks.attention.dot_product import SelfAttention
 from blocks.errors import BlockError
 from blocks.position import (
     ALiBi,
@@ -25,7 +25,8 @@ def seed():
     torch.manual_seed(0)
 
 
-# ------------------------------------------------------------------------------------------------------------ learned
+# --------------------------------------------------------------------------------------------------
+# learned
 
 
 def test_learned_positions_are_added_row_by_row():
@@ -52,7 +53,8 @@ def test_learned_positions_of_a_grid_are_those_of_its_tokens():
     assert torch.equal(grid(x).flatten(1, 2), line(x.flatten(1, 2)))
 
 
-# --------------------------------------------------------------------------------------------------------- sinusoidal
+# --------------------------------------------------------------------------------------------------
+# sinusoidal
 
 
 def test_sinusoidal_positions_equal_the_paper():
@@ -74,7 +76,9 @@ def test_sinusoidal_positions_keep_their_precision_in_bfloat16():
 @pytest.mark.parametrize("first", ["column", "row"])
 def test_sinusoidal_positions_of_a_grid_equal_their_formula(first):
     dim, height, width = 12, 3, 7
-    table = SinusoidalPosition2d(dim, first=first)(torch.zeros(1, height, width, dim, dtype=torch.double))[0]
+    table = SinusoidalPosition2d(dim, first=first)(
+        torch.zeros(1, height, width, dim, dtype=torch.double)
+    )[0]
     for row in range(height):
         for column in range(width):
             expected = []
@@ -86,7 +90,10 @@ def test_sinusoidal_positions_of_a_grid_equal_their_formula(first):
 
 @pytest.mark.parametrize("class_tokens", [0, 1, 2])
 def test_class_tokens_get_no_position(class_tokens):
-    block, x = SinusoidalPosition2d(12, class_tokens=class_tokens), torch.randn(B, class_tokens + 9, 12)
+    block, x = (
+        SinusoidalPosition2d(12, class_tokens=class_tokens),
+        torch.randn(B, class_tokens + 9, 12),
+    )
     expected = SinusoidalPosition2d(12)(x[:, class_tokens:].unflatten(1, (3, 3))).flatten(1, 2)
     assert torch.equal(block(x)[:, :class_tokens], x[:, :class_tokens])
     assert torch.equal(block(x)[:, class_tokens:], expected)
@@ -101,7 +108,8 @@ def test_sinusoidal_positions_of_a_grid_equal_transformers():
     torch.testing.assert_close(ours, build(7, 7, 24, cls_token=True), atol=1e-6, rtol=0)
 
 
-# ------------------------------------------------------------------------------------------------------------- rotary
+# --------------------------------------------------------------------------------------------------
+# rotary
 
 
 def test_rotary_equals_a_product_of_complex_numbers():
@@ -111,7 +119,9 @@ def test_rotary_equals_a_product_of_complex_numbers():
     turn = torch.polar(torch.ones_like(place), place)
     for turned, plain in zip(Rotary(2 * half)(q, k), (q, k), strict=True):
         expected = torch.complex(plain[..., :half], plain[..., half:]) * turn
-        torch.testing.assert_close(turned, torch.cat((expected.real, expected.imag), -1), atol=1e-12, rtol=0)
+        torch.testing.assert_close(
+            turned, torch.cat((expected.real, expected.imag), -1), atol=1e-12, rtol=0
+        )
 
 
 @settings(max_examples=20, deadline=None)
@@ -125,21 +135,29 @@ def test_rotary_products_know_the_distance_only(i, j, shift):
 
 def test_rotary_equals_transformers():
     llama = pytest.importorskip("transformers.models.llama.modeling_llama")
-    config = llama.LlamaConfig(hidden_size=30, num_attention_heads=3, num_key_value_heads=1, head_dim=10)
+    config = llama.LlamaConfig(
+        hidden_size=30, num_attention_heads=3, num_key_value_heads=1, head_dim=10
+    )
     q, k = torch.randn(B, H, N, 10), torch.randn(B, 1, N, 10)
     cosine, sine = llama.LlamaRotaryEmbedding(config)(q, torch.arange(N)[None])
-    for ours, theirs in zip(Rotary(10)(q, k), llama.apply_rotary_pos_emb(q, k, cosine, sine), strict=True):
+    for ours, theirs in zip(
+        Rotary(10)(q, k), llama.apply_rotary_pos_emb(q, k, cosine, sine), strict=True
+    ):
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
 
 
 def test_rotary_gives_an_attention_its_order():
     x, order = torch.randn(B, N, 30), torch.arange(N).flip(0)
-    plain, rotary = SelfAttention(30, heads=H), SelfAttention(30, heads=H, kv_heads=1, rotary=Rotary(10))
+    plain, rotary = (
+        SelfAttention(30, heads=H),
+        SelfAttention(30, heads=H, kv_heads=1, rotary=Rotary(10)),
+    )
     torch.testing.assert_close(plain(x[:, order]), plain(x)[:, order], atol=1e-6, rtol=0)
     assert not torch.allclose(rotary(x[:, order]), rotary(x)[:, order], atol=1e-3)
 
 
-# ------------------------------------------------------------------------------------------------------- score biases
+# --------------------------------------------------------------------------------------------------
+# score biases
 
 
 @pytest.mark.parametrize(
@@ -180,7 +198,10 @@ def plain_bucket(distance, buckets, max_distance, bidirectional):
 @pytest.mark.parametrize(("buckets", "max_distance"), [(32, 128), (4, 5), (8, 20)])
 def test_relative_bias_equals_t5s_buckets(buckets, max_distance, bidirectional):
     block = RelativeBias(H, buckets=buckets, max_distance=max_distance, bidirectional=bidirectional)
-    rows = [[plain_bucket(k - q, buckets, max_distance, bidirectional) for k in range(151)] for q in range(151)]
+    rows = [
+        [plain_bucket(k - q, buckets, max_distance, bidirectional) for k in range(151)]
+        for q in range(151)
+    ]
     expected = block.table[torch.tensor(rows)].permute(2, 0, 1)
     assert torch.equal(block(151, 151), expected)
 
@@ -218,7 +239,8 @@ def test_the_table_of_a_relative_bias_learns():
     assert torch.autograd.gradcheck(total, block.table.detach().clone().requires_grad_())
 
 
-# ---------------------------------------------------------------------------------------------------- all, and errors
+# --------------------------------------------------------------------------------------------------
+# all, and errors
 
 
 @pytest.mark.parametrize(
@@ -242,7 +264,9 @@ def test_parts_build_and_run_on_meta():
     with torch.device("meta"):
         for bias in (ALiBi(H), RelativeBias(H)):
             assert bias(3, 11).is_meta
-            out = SelfAttention(30, heads=H, rotary=Rotary(10), position_bias=bias)(torch.randn(17, N, 30))
+            out = SelfAttention(30, heads=H, rotary=Rotary(10), position_bias=bias)(
+                torch.randn(17, N, 30)
+            )
             assert out.shape == (17, N, 30)
 
 
@@ -255,26 +279,38 @@ def test_parts_build_and_run_on_meta():
         ),
         (
             lambda: LearnedPosition(N, 5)(torch.zeros(B, 11, 5)),
-            "more tokens than learned positions; got 11 tokens, 7 positions; fix: length=11 or more when it is built",
+            "more tokens than learned positions; got 11 tokens, 7 positions; fix: length=11 or "
+            "more when it is built",
         ),
         (
             lambda: LearnedPosition2d(3, 7, 5)(torch.zeros(B, 7, 3, 5)),
-            "learned positions know one grid only; got 7 x 3, built for 3 x 7; fix: SinusoidalPosition2d fits any grid",
+            "learned positions know one grid only; got 7 x 3, built for 3 x 7; fix: "
+            "SinusoidalPosition2d fits any grid",
         ),
         (lambda: SinusoidalPosition(7), "dim must be a multiple of 2; got dim=7; fits: dim=8, say"),
-        (lambda: SinusoidalPosition2d(10), "dim must be a multiple of 4; got dim=10; fits: dim=8, say"),
+        (
+            lambda: SinusoidalPosition2d(10),
+            "dim must be a multiple of 4; got dim=10; fits: dim=8, say",
+        ),
         (
             lambda: SinusoidalPosition2d(12, class_tokens=1)(torch.zeros(B, 9, 12)),
-            "tokens without class tokens must be a square; got tokens=9, class_tokens=1; fits: 5 or 10 tokens; "
+            "tokens without class tokens must be a square; got tokens=9, class_tokens=1; fits: "
+            "5 or 10 tokens; "
             "fix: keep the grid (batch, height, width, dim), if it is no square",
         ),
         (
             lambda: SinusoidalPosition2d(12, class_tokens=1)(torch.zeros(B, 3, 3, 12)),
             "a grid has no class tokens; got class_tokens=1; fits: class_tokens=0",
         ),
-        (lambda: Rotary(5), "head_dim must be a multiple of 2; got head_dim=5; fits: head_dim=4, say"),
+        (
+            lambda: Rotary(5),
+            "head_dim must be a multiple of 2; got head_dim=5; fits: head_dim=4, say",
+        ),
         (lambda: ALiBi(0), "heads must be positive; got heads=0; fits: heads=1 or more"),
-        (lambda: RelativeBias(H, buckets=6), "buckets must be a multiple of 4; got buckets=6; fits: buckets=8, say"),
+        (
+            lambda: RelativeBias(H, buckets=6),
+            "buckets must be a multiple of 4; got buckets=6; fits: buckets=8, say",
+        ),
         (
             lambda: RelativeBias(H, max_distance=8),
             "max_distance must exceed the exact buckets; got max_distance=8, 8 exact buckets; "

@@ -30,10 +30,14 @@ def pair(family, layers, bidirectional, **others):
 
 
 def run(peer, x, states=()):
-    """torch.nn's answer in the order and layout of the blocks: the sequence, then each state batch first."""
+    """torch.nn's answer in the order and layout of the blocks: the sequence, then each state batch
+    first.
+    """
     given = tuple(each.transpose(0, 1).contiguous() for each in states)
     sequence, last = peer(x, (given if len(given) > 1 else given[0]) if given else None)
-    return sequence, *(each.transpose(0, 1) for each in (last if isinstance(last, tuple) else (last,)))
+    return sequence, *(
+        each.transpose(0, 1) for each in (last if isinstance(last, tuple) else (last,))
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -42,7 +46,10 @@ def run(peer, x, states=()):
 @pytest.mark.parametrize("started", [False, True])
 def test_equals_torch(family, layers, bidirectional, started):
     block, peer = pair(family, layers, bidirectional)
-    x, states = torch.randn(B, N, D), states_of(family, B, layers * (1 + bidirectional)) if started else ()
+    x, states = (
+        torch.randn(B, N, D),
+        states_of(family, B, layers * (1 + bidirectional)) if started else (),
+    )
     expected = run(peer, x, states)
     for masked in (None, mask_of([N] * B)):
         for mine, theirs in zip(block(x, masked, *states), expected, strict=True):
@@ -63,12 +70,17 @@ def test_the_same_seed_draws_the_weights_of_torch(family):
     torch.manual_seed(0)
     peer = PEERS[family](D, H, 2, bidirectional=True)
     assert list(block.state_dict()) == list(peer.state_dict())
-    assert all(torch.equal(mine, theirs) for mine, theirs in zip(block.parameters(), peer.parameters(), strict=True))
+    assert all(
+        torch.equal(mine, theirs)
+        for mine, theirs in zip(block.parameters(), peer.parameters(), strict=True)
+    )
 
 
 def test_two_stacked_lstm_of_512_have_the_parameters_of_the_reference():
     with torch.device("meta"):
-        assert sum(each.numel() for each in LSTM(512, hidden=512, layers=2).parameters()) == 4_202_496
+        assert (
+            sum(each.numel() for each in LSTM(512, hidden=512, layers=2).parameters()) == 4_202_496
+        )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -79,7 +91,10 @@ def test_two_stacked_lstm_of_512_have_the_parameters_of_the_reference():
 @example(lengths=[N, 4, 1])
 def test_padded_sequences_are_as_if_each_ran_alone(family, bidirectional, started, lengths):
     block, peer = pair(family, 2, bidirectional)
-    x, states = torch.randn(B, N, D), states_of(family, B, 2 * (1 + bidirectional)) if started else ()
+    x, states = (
+        torch.randn(B, N, D),
+        states_of(family, B, 2 * (1 + bidirectional)) if started else (),
+    )
     sequence, *last = block(x, mask_of(lengths), *states)
     for i, length in enumerate(lengths):
         alone, *ends = run(peer, x[i : i + 1, :length], [each[i : i + 1] for each in states])
@@ -100,12 +115,18 @@ def test_gradients_are_those_of_each_sequence_alone_and_none_reaches_padding(fam
         loss = loss + sum(each.square().sum() for each in run(peer, x[i : i + 1, :length]))
     theirs = torch.autograd.grad(loss, [x, *peer.parameters()])
     assert not mine[0][~mask_of(lengths)].any()
-    assert all(torch.allclose(a, b, atol=1e-5, rtol=1e-5) for a, b in zip(mine, theirs, strict=True))
+    assert all(
+        torch.allclose(a, b, atol=1e-5, rtol=1e-5) for a, b in zip(mine, theirs, strict=True)
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_not_even_nan_leaks_from_padding(family):
-    block, x, mask = family(D, hidden=H, layers=2, bidirectional=True), torch.randn(B, N, D), mask_of([7, 4, 1])
+    block, x, mask = (
+        family(D, hidden=H, layers=2, bidirectional=True),
+        torch.randn(B, N, D),
+        mask_of([7, 4, 1]),
+    )
     expected = block(x, mask)
     x[~mask] = float("nan")
     for mine, theirs in zip(block(x, mask), expected, strict=True):
@@ -121,7 +142,10 @@ def test_an_empty_sequence_keeps_its_initial_state(family, bidirectional):
     sequence, *last = block(x, mask_of([0, 4, 7]), *states)
     sum(each.sum() for each in (sequence, *last)).backward()
     assert not sequence[0].any()
-    assert all(torch.allclose(mine[0], given[0], atol=1e-7) for mine, given in zip(last, states, strict=True))
+    assert all(
+        torch.allclose(mine[0], given[0], atol=1e-7)
+        for mine, given in zip(last, states, strict=True)
+    )
     assert not x.grad[0].any()
     assert all(each.grad.isfinite().all() for each in block.parameters())
 
@@ -142,13 +166,20 @@ def test_a_sequence_can_be_run_in_two_pieces(family):
     first, *states = block(x[:, :3])
     second, *last = block(x[:, 3:], None, *states)
     assert torch.allclose(torch.cat((first, second), dim=1), whole[0], atol=1e-6)
-    assert all(torch.allclose(mine, theirs, atol=1e-6) for mine, theirs in zip(last, whole[1:], strict=True))
+    assert all(
+        torch.allclose(mine, theirs, atol=1e-6)
+        for mine, theirs in zip(last, whole[1:], strict=True)
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("masked", [False, True])
 def test_dropout_acts_between_layers_in_training_only(family, masked):
-    block, x, mask = family(D, hidden=H, layers=2, dropout=0.5), torch.randn(B, N, D), mask_of([N] * B)
+    block, x, mask = (
+        family(D, hidden=H, layers=2, dropout=0.5),
+        torch.randn(B, N, D),
+        mask_of([N] * B),
+    )
     mask = mask if masked else None
     one = family(D, hidden=H, dropout=0.5)
     assert not torch.allclose(block(x, mask)[0], block(x, mask)[0])
@@ -173,8 +204,16 @@ def test_weights_on_a_gpu_lie_in_one_piece():
     ("family", "arguments", "message"),
     [
         (GRU, {"hidden": 0}, "hidden must be positive; got hidden=0; fits: hidden=1 or more"),
-        (LSTM, {"hidden": 3, "layers": 0}, "layers must be positive; got layers=0; fits: layers=1 or more"),
-        (RNN, {"hidden": 3, "dropout": 1.0}, "dropout must be in [0, 1); got dropout=1.0; fits: dropout=0.1, say"),
+        (
+            LSTM,
+            {"hidden": 3, "layers": 0},
+            "layers must be positive; got layers=0; fits: layers=1 or more",
+        ),
+        (
+            RNN,
+            {"hidden": 3, "dropout": 1.0},
+            "dropout must be in [0, 1); got dropout=1.0; fits: dropout=0.1, say",
+        ),
         (
             RNN,
             {"hidden": 3, "nonlinearity": "gelu"},
@@ -192,7 +231,10 @@ def test_bad_arguments_are_told(family, arguments, message):
 def test_a_state_that_does_not_fit_is_told(family):
     with pytest.raises(BlockError) as error:
         family(D, hidden=H, bidirectional=True)(torch.randn(B, N, D), state=torch.randn(B, 1, H))
-    message = "an initial state must be (batch, layers * directions, hidden); got (3, 1, 11); fits: (3, 2, 11)"
+    message = (
+        "an initial state must be (batch, layers * directions, hidden); got (3, 1, 11); "
+        "fits: (3, 2, 11)"
+    )
     assert str(error.value) == message
 
 
@@ -227,7 +269,11 @@ def test_exported_recurrences_take_another_batch_size(family):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_padding_under_autocast_is_close_to_float32(family):
-    block, x, mask = family(D, hidden=H, layers=2, bidirectional=True), torch.randn(B, N, D), mask_of([7, 4, 0])
+    block, x, mask = (
+        family(D, hidden=H, layers=2, bidirectional=True),
+        torch.randn(B, N, D),
+        mask_of([7, 4, 0]),
+    )
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rough = block(x, mask)
     for mine, theirs in zip(rough, block(x, mask), strict=True):
@@ -263,4 +309,6 @@ def test_forget_gates_start_at_their_bias_and_the_rest_as_torch_has_it(bidirecti
         else:
             value.data[[0, 2, 3]] = 0.0
     kept = cell(torch.zeros(1, 1, 1), None, torch.zeros(1, 1, 1), torch.ones(1, 1, 1))[2]
-    assert kept.item() == pytest.approx(torch.sigmoid(torch.tensor(2.0)).item())  # the gate that it is for
+    assert kept.item() == pytest.approx(
+        torch.sigmoid(torch.tensor(2.0)).item()
+    )  # the gate that it is for

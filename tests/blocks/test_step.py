@@ -1,4 +1,5 @@
-"""Every block with a method `step`, against its `forward`: in pieces as at once, padded or not, rows exchanged or not.
+"""Every block with a method `step`, against its `forward`: in pieces as at once, padded or not,
+rows exchanged or not.
 
 Float64 leaves rounding no room: 1e-10. A block of the catalogue with a `step` must be here.
 """
@@ -7,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from blocks.additive_attention import AdditiveAttention
-from blocks.attention import CrossAttention, LinearAttention, SelfAttention
+from blocks.attention.additive import AdditiveAttention
+from blocks.attention.dot_product import CrossAttention, LinearAttention, SelfAttention
 from blocks.catalog import own
 from blocks.conv import CausalConv1d
-from blocks.memory import Memory, StepError
 from blocks.position import ALiBi, LearnedPosition, RelativeBias, SinusoidalPosition
 from blocks.recurrent import GRU, LSTM, RNN
+from blocks.support.decode_cache import Memory, StepError
 
 B, N, D, H, C, S = 3, 11, 24, 4, 5, 7  # rows, tokens, width, heads, width and tokens of the context
 PIECES = ((0, 5), (5, 7), *((place, place + 1) for place in range(7, N)))
@@ -23,12 +24,14 @@ SELF = {
     "attention with weights": lambda: SelfAttention(D, heads=H, causal=True, return_weights=True),
     "grouped": lambda: SelfAttention(D, heads=H, kv_heads=2, causal=True),
     "alibi": lambda: SelfAttention(D, heads=H, causal=True, position_bias=ALiBi(H)),
-    "relative": lambda: SelfAttention(D, heads=H, causal=True, position_bias=RelativeBias(H, buckets=8)),
+    "relative": lambda: SelfAttention(
+        D, heads=H, causal=True, position_bias=RelativeBias(H, buckets=8)
+    ),
     "linear": lambda: LinearAttention(D, heads=H, causal=True, chunk=3),
     "rnn": lambda: RNN(D, hidden=C, layers=2),
     "gru": lambda: GRU(D, hidden=C, layers=2),
     "lstm": lambda: LSTM(D, hidden=C, layers=2),
-}  # fmt: skip
+}
 PLAIN = {
     "learned": lambda: LearnedPosition(N, D),
     "sinusoidal": lambda: SinusoidalPosition(D),
@@ -41,7 +44,9 @@ CROSS = {
     "additive": lambda: AdditiveAttention(D, C, hidden=13),
     "additive with weights": lambda: AdditiveAttention(D, C, hidden=13, return_weights=True),
 }
-ELSEWHERE = {"Rotary"}  # its memory is handed to it inside an attention: tests/tasks/test_score.py, llama
+ELSEWHERE = {
+    "Rotary"
+}  # its memory is handed to it inside an attention: tests/tasks/test_score.py, llama
 
 
 def made(make):
@@ -57,7 +62,9 @@ def first(output):
 
 
 def in_steps(block, x, *others, memory=None, **growing):
-    """What `step` gives for each piece, side by side; in the middle the rows are exchanged, and back at the end."""
+    """What `step` gives for each piece, side by side; in the middle the rows are exchanged, and
+    back at the end.
+    """
     memory, out, turned = memory or Memory(N), [], torch.tensor([2, 0, 1])
     back = turned.argsort()
     for number, (begin, end) in enumerate(PIECES):
@@ -129,7 +136,10 @@ def test_a_context_is_projected_once_as_long_as_it_is_the_same():
 
 @torch.no_grad()
 def test_additive_attention_to_what_was_said_looks_back_only():
-    block, x = made(lambda: AdditiveAttention(D, D, hidden=13, causal=True)), torch.randn(B, N, D, dtype=torch.float64)
+    block, x = (
+        made(lambda: AdditiveAttention(D, D, hidden=13, causal=True)),
+        torch.randn(B, N, D, dtype=torch.float64),
+    )
     equal(in_steps(block, x, context=x), block(x, x))
 
 
@@ -172,11 +182,15 @@ X = torch.zeros(B, 1, D)
             "a token looks at those after it; got causal=false; fits: causal=true",
         ),
         (
-            lambda: LinearAttention(D, heads=H, causal=True, return_weights=True).step(Memory(N), X),
+            lambda: LinearAttention(D, heads=H, causal=True, return_weights=True).step(
+                Memory(N), X
+            ),
             "weights over all pairs are no sum that goes on; got return_weights=true",
         ),
         (
-            lambda: SelfAttention(D, heads=H, causal=True).step(Memory(N), X, mask=torch.ones(1, 1).bool()),
+            lambda: SelfAttention(D, heads=H, causal=True).step(
+                Memory(N), X, mask=torch.ones(1, 1).bool()
+            ),
             "a mask of pairs is made for all tokens at once; got mask (1, 1)",
         ),
         (

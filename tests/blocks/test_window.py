@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from blocks.attention.window import PatchMerging, WindowAttention
 from blocks.errors import BlockError
-from blocks.window import PatchMerging, WindowAttention
 
 B, H, K = 2, 3, 5  # batch, heads, width of a head
 DIM = H * K
@@ -24,9 +24,13 @@ def build(height, width, *, window=3, shift=0, **options):
 
 
 def by_cell(block, x, window, shift):
-    """The same, cell by cell: a cell sees those of its own window that are less than a window away on the grid."""
+    """The same, cell by cell: a cell sees those of its own window that are less than a window away
+    on the grid.
+    """
     batch, height, width, _ = x.shape
-    rows, columns = (-(-size // side) * side for size, side in zip((height, width), window, strict=True))
+    rows, columns = (
+        -(-size // side) * side for size, side in zip((height, width), window, strict=True)
+    )
     padded = torch.zeros(batch, rows, columns, DIM, dtype=x.dtype)
     padded[:, :height, :width] = x
     q, k, v = (part.unflatten(-1, (H, K)) for part in block.qkv(padded).chunk(3, dim=-1))
@@ -43,14 +47,18 @@ def by_cell(block, x, window, shift):
                 (r, c)
                 for r in range(rows)
                 for c in range(columns)
-                if home(r, c) == home(row, column) and abs(r - row) < window[0] and abs(c - column) < window[1]
+                if home(r, c) == home(row, column)
+                and abs(r - row) < window[0]
+                and abs(c - column) < window[1]
             ]
             r, c = torch.tensor(seen).T
             scores = torch.einsum("bhk,bshk->bhs", q[:, row, column], k[:, r, c]) / K**0.5
             if block.position_bias_table is not None:
                 place = (row - r + window[0] - 1) * (2 * window[1] - 1) + column - c + window[1] - 1
                 scores = scores + block.position_bias_table[place].T
-            out[:, row, column] = torch.einsum("bhs,bshk->bhk", scores.softmax(-1), v[:, r, c]).flatten(1)
+            out[:, row, column] = torch.einsum(
+                "bhs,bshk->bhk", scores.softmax(-1), v[:, r, c]
+            ).flatten(1)
     return block.project(out)
 
 
@@ -177,7 +185,8 @@ def test_mistakes_are_told_with_a_fix(options, text):
     assert str(told.value) == text
 
 
-# ------------------------------------------------------------------------------------------------------------ merging
+# --------------------------------------------------------------------------------------------------
+# merging
 
 
 @pytest.mark.parametrize(("height", "width"), [(4, 6), (5, 7), (4, 7)])
@@ -191,8 +200,15 @@ def test_merging_reads_down_before_right(height, width):
     expected = torch.empty(B, -(-height // 2), -(-width // 2), 2 * DIM)
     for row in range(expected.shape[1]):
         for column in range(expected.shape[2]):
-            places = [(0, 0), (1, 0), (0, 1), (1, 1)]  # top left, bottom left, top right, bottom right
-            four = torch.cat([padded[:, 2 * row + down, 2 * column + right] for down, right in places], dim=-1)
+            places = [
+                (0, 0),
+                (1, 0),
+                (0, 1),
+                (1, 1),
+            ]  # top left, bottom left, top right, bottom right
+            four = torch.cat(
+                [padded[:, 2 * row + down, 2 * column + right] for down, right in places], dim=-1
+            )
             expected[:, row, column] = block.norm(four) @ block.reduce.weight.T
     torch.testing.assert_close(block(x), expected, atol=1e-6, rtol=0)
 

@@ -2,7 +2,7 @@ import torch
 from torch import nn
 
 from blocks.graph import build as built
-from blocks.graph.activation import ReLU, overwrite
+from blocks.graph.run.inplace import ReLU, overwrite
 
 IMAGE = {"image": {"channels": 3, "height": 32, "width": 32}, "classes": 5}
 

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 
 from blocks.__main__ import main
 from blocks.graph import ConfigError, compose, plan, recompute
-from blocks.graph.budget import Setting, budget, leave_a_share, total
-from blocks.graph.cost import multiply_adds
+from blocks.graph.describe.cost import multiply_adds
+from blocks.graph.describe.memory_budget import Setting, budget, leave_a_share, total
 
 BIG = ["model=llama_7b", "data=text", "data.batch_size=1"]
 WORDS = {"tokens": {"tokens": 64, "dtype": "int", "vocab": 101}, "vocab": 101}
@@ -20,7 +20,9 @@ def printed(capsys, *words) -> str:
 
 
 def test_seven_billion_parameters_on_eight_devices(capsys):
-    assert printed(capsys, *BIG, "trainer=fsdp", "trainer.devices=8", "trainer.checkpoint_activations=true") == (
+    assert printed(
+        capsys, *BIG, "trainer=fsdp", "trainer.devices=8", "trainer.checkpoint_activations=true"
+    ) == (
         "weights      3.37 GB  6,738,415,616 parameters in float32, cut among 8\n"
         "gradients    3.37 GB  as large as the weights\n"
         "optimizer    6.74 GB  2 numbers for each weight\n"
@@ -34,7 +36,9 @@ def test_seven_billion_parameters_on_eight_devices(capsys):
 
 
 def test_the_budget_is_what_a_training_takes_at_most_and_not_much_more(peak):
-    """8 layers: 27.9 MB for a peak of 23.7 MB, and 10.1 MB for one of 8.8 MB, without the weights."""
+    """8 layers: 27.9 MB for a peak of 23.7 MB, and 10.1 MB for one of 8.8 MB, without the
+    weights.
+    """
     composed = compose(["model=llama", "model.params.depth=8", "data=text", "data.batch_size=4"])
     found = budget(plan(composed, WORDS), Setting.of(composed.config))
     for anew in (False, True):
@@ -69,10 +73,22 @@ def test_shares_of_one_device_still_fit_together():
     [
         (["trainer=cpu", "optimizer=sgd"], {"states": 1, "shards": 1, "computes": torch.float32}),
         (["trainer=cpu", "optimizer=sgd", "optimizer.momentum=0"], {"states": 0}),
-        (["trainer=ddp", "trainer.devices=4"], {"shards": 1, "divided": 1, "computes": torch.bfloat16}),
-        (["trainer=fsdp", "trainer.devices=4", "trainer.num_nodes=3"], {"shards": 12, "keeps": torch.float32}),
-        (["trainer=fsdp", "trainer.devices=4", "trainer.tensor_parallel_size=2"], {"shards": 2, "divided": 2}),
-        (["trainer=tensor_parallel", "trainer.devices=4", "trainer.num_nodes=3"], {"shards": 3, "divided": 4}),
+        (
+            ["trainer=ddp", "trainer.devices=4"],
+            {"shards": 1, "divided": 1, "computes": torch.bfloat16},
+        ),
+        (
+            ["trainer=fsdp", "trainer.devices=4", "trainer.num_nodes=3"],
+            {"shards": 12, "keeps": torch.float32},
+        ),
+        (
+            ["trainer=fsdp", "trainer.devices=4", "trainer.tensor_parallel_size=2"],
+            {"shards": 2, "divided": 2},
+        ),
+        (
+            ["trainer=tensor_parallel", "trainer.devices=4", "trainer.num_nodes=3"],
+            {"shards": 3, "divided": 4},
+        ),
         (["trainer=cpu", "trainer.precision=bf16-true"], {"keeps": torch.bfloat16}),
     ],
 )

@@ -1,4 +1,6 @@
-"""A sweep is checked as it would run: the same combinations, composed the same, the bad ones named."""
+"""A sweep is checked as it would run: the same combinations, composed the same, the bad ones
+named.
+"""
 
 import re
 import time
@@ -10,21 +12,30 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from blocks.__main__ import main
 from blocks.graph import ConfigError, compose, plan
-from blocks.graph.check import check, idle, report
-from blocks.graph.compose import conf_folder, opened_hydra
-from blocks.graph.loader import Loader, Remembering, parse_override
-from blocks.graph.sweep import combinations
+from blocks.graph.compose.combinations import combinations
+from blocks.graph.compose.compose import conf_folder, opened_hydra
+from blocks.graph.describe.sweep_check import check, idle, report
+from blocks.graph.read.loader import Loader, Remembering, parse_override
 
 SWEEPS = [
     ["model=vit,swin", "model.params.dim=32,64"],
     ["model=glob(vit_*)", "model.params.depth=range(2,5)", "optimizer.lr=1e-3"],
-    ["model/mlp=choice(gelu,swiglu)", "+model.graph.extra={block: Dropout, rate: 0.1, after: norm}"],
+    [
+        "model/mlp=choice(gelu,swiglu)",
+        "+model.graph.extra={block: Dropout, rate: 0.1, after: norm}",
+    ],
 ]
 ALONE = [
     ["model=vit", "model/mlp=swiglu", "model.params.depth=6"],
     ["model=swin", "~model.graph.patch_norm", "data=imagenet"],
     ["+model.graph.extra={block: Dropout, rate: 0.1, after: norm}", "seed=3"],
-    ["model=vit", "model/residual=postnorm", "optimizer.lr=0.1", "data.batch_size=7", "hydra.job.num=3"],
+    [
+        "model=vit",
+        "model/residual=postnorm",
+        "optimizer.lr=0.1",
+        "data.batch_size=7",
+        "hydra.job.num=3",
+    ],
     ["model.params.detph=3"],
     ["model=vti"],
     ["model/mlp=gelo", "model.params.detph=3"],
@@ -37,7 +48,9 @@ def test_the_combinations_are_those_that_hydra_runs(sweep):
     with opened_hydra() as hydra:
         parsed = OverridesParser.create(config_loader=hydra.config_loader()).parse_overrides(sweep)
         (batch,) = BasicSweeper.split_arguments(parsed, None)
-    assert [list(map(meant, each)) for each in combinations(sweep)] == [list(map(meant, each)) for each in batch]
+    assert [list(map(meant, each)) for each in combinations(sweep)] == [
+        list(map(meant, each)) for each in batch
+    ]
 
 
 def meant(override: str) -> tuple[str, object]:
@@ -54,7 +67,11 @@ def composed_or_told(overrides, loader=None):
 
 def test_composing_with_a_memory_gives_what_hydra_composes():
     loader = Remembering()
-    for overrides in [*ALONE, *[each for sweep in SWEEPS for each in combinations(sweep)][::3], *ALONE]:
+    for overrides in [
+        *ALONE,
+        *[each for sweep in SWEEPS for each in combinations(sweep)][::3],
+        *ALONE,
+    ]:
         plain = composed_or_told(overrides, Loader())
         assert composed_or_told(overrides, loader) == plain, overrides
 
@@ -62,7 +79,9 @@ def test_composing_with_a_memory_gives_what_hydra_composes():
 def test_what_one_combination_changes_the_next_does_not_see():
     loader = Remembering()
     first = compose(["model=vit"], loader=loader)
-    compose(["model=vit", "model.params.dim=7", "~model.graph.position"], loader=loader).config["model"].clear()
+    compose(["model=vit", "model.params.dim=7", "~model.graph.position"], loader=loader).config[
+        "model"
+    ].clear()
     assert compose(["model=vit"], loader=loader) == first
 
 
@@ -125,7 +144,8 @@ def test_what_changes_nothing_is_warned_of(tmp_path, capsys):
     (tmp_path / "model" / "extra").mkdir(parents=True)
     (tmp_path / "model" / "extra" / "some.yaml").write_text("# Nothing uses this.\nblock: ReLU\n")
     (tmp_path / "model" / "mine.yaml").write_text(
-        "# A model with words that change nothing.\ndefaults: [vit, extra: some, _self_]\nparams: {unread: 3}\n"
+        "# A model with words that change nothing.\ndefaults: [vit, extra: some, "
+        "_self_]\nparams: {unread: 3}\n"
     )
     found = idle(plan(compose(["model=mine"], config_dir=str(tmp_path))))
     assert [(problem.path, problem.problem) for problem in found] == [
@@ -133,20 +153,29 @@ def test_what_changes_nothing_is_warned_of(tmp_path, capsys):
         ("extra", "no node uses this slot"),
     ]
     assert main(["check", "model=mine", "--config-dir", str(tmp_path)]) == 0
-    assert "mine.yaml:3:10  params.unread: nothing reads this param; model=mine\n" in capsys.readouterr().out
+    assert (
+        "mine.yaml:3:10  params.unread: nothing reads this param; model=mine\n"
+        in capsys.readouterr().out
+    )
 
 
 def test_an_argument_that_its_template_does_not_read_is_warned_of():
     overrides = ["+model.residual.params.useless=1"]
     (problem,) = idle(plan(compose(["model=vit"]))) or [None]
     assert problem is None
-    with pytest.raises(ConfigError, match="no node reads 'useless'"):  # the command line says it: then it is a mistake
+    with pytest.raises(
+        ConfigError, match="no node reads 'useless'"
+    ):  # the command line says it: then it is a mistake
         plan(compose(overrides))
 
 
 @pytest.mark.slow
 def test_two_hundred_combinations_take_less_than_twenty_seconds():
-    sweep = ["model.params.dim=range(32,192,32)", "model.params.depth=range(1,6)", "model/mlp=gelu,swiglu"]
+    sweep = [
+        "model.params.dim=range(32,192,32)",
+        "model.params.depth=range(1,6)",
+        "model/mlp=gelu,swiglu",
+    ]
     start = time.perf_counter()
     results = check([*sweep, "model.params.heads=1,2,3,4"])
     assert len(results) == 200

@@ -3,13 +3,21 @@ import torch
 from torch._dynamo.testing import CompileCounter
 
 from blocks.graph import build, compile_network, repeats
-from blocks.graph.compile import share_code
+from blocks.graph.run.compile_regions import share_code
 
 FACTS = {"image": {"channels": 3, "height": 32, "width": 32}, "classes": 5}
-GPT = ["params.dim=22", "params.depth=6", "params.heads=2", "params.vocab=53", "params.length=7", "params.dropout=0.0"]
+GPT = [
+    "params.dim=22",
+    "params.depth=6",
+    "params.heads=2",
+    "params.vocab=53",
+    "params.length=7",
+    "params.dropout=0.0",
+]
 
 
-# The compiler asks tensors for their gradients, and hides that torch warns of it, but for warnings that are errors.
+# The compiler asks tensors for their gradients, and hides that torch warns of it, but for warnings
+# that are errors.
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
 
 
@@ -28,7 +36,10 @@ def test_a_repeated_body_is_compiled_once():
 
 
 def test_layers_that_differ_are_compiled_each():
-    model, image = build("swin", ["params.patch=2", "params.depths=[4,2]"], FACTS), torch.randn(2, 3, 32, 32)
+    model, image = (
+        build("swin", ["params.patch=2", "params.depths=[4,2]"], FACTS),
+        torch.randn(2, 3, 32, 32),
+    )
     before, counter = model(image)["logits"], CompileCounter()
     assert compile_network(model, backend=counter) == 6
     torch.testing.assert_close(model(image)["logits"], before, rtol=0, atol=1e-6)
@@ -47,8 +58,11 @@ def test_where_nothing_repeats_the_network_is_compiled_whole():
 def test_only_the_innermost_repeats_are_regions():
     model = build("swin", ["params.patch=2"], FACTS)
     assert list(repeats(model)) == [
-        "stages.0.layers.0", "stages.0.layers.1", "stages.1.layers.0", "stages.1.layers.1",
-    ]  # fmt: skip
+        "stages.0.layers.0",
+        "stages.0.layers.1",
+        "stages.1.layers.0",
+        "stages.1.layers.1",
+    ]
 
 
 def test_shared_code_changes_nothing_that_is_kept():

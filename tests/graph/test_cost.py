@@ -1,4 +1,6 @@
-"""What a model costs: multiply-adds against formulas written by hand, memory against what autograd keeps."""
+"""What a model costs: multiply-adds against formulas written by hand, memory against what autograd
+keeps.
+"""
 
 from collections.abc import Sequence
 from math import prod
@@ -8,10 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from blocks.graph import build, compose, plan
-from blocks.graph.cost import Cost, measure, multiply_adds
+from blocks.graph.describe.cost import Cost, measure, multiply_adds
 
 TOKENS, VOCAB = 12, 101
-TEXT = {name: {"tokens": TOKENS, "dtype": "int", "vocab": VOCAB} for name in ("tokens", "source", "target")}
+TEXT = {
+    name: {"tokens": TOKENS, "dtype": "int", "vocab": VOCAB}
+    for name in ("tokens", "source", "target")
+}
 FACTS = {**TEXT, "vocab": VOCAB, "classes": 5}
 
 
@@ -25,7 +30,7 @@ def of_dictionary(graph: dict, **inputs: object) -> dict[str, Cost]:
     return measure(plan(Composed({"model": {"inputs": inputs, "graph": graph}})))
 
 
-# Formulas -------------------------------------------------------------------------------------------------------------
+# Formulas -----------------------------------------------------------------------------------------
 
 
 def attention(tokens: int, seen: int, dim: int) -> int:
@@ -43,7 +48,9 @@ def swin(dim: int, depths: Sequence[int]) -> int:
     total = 56 * 56 * dim * 3 * 4 * 4
     for stage, depth in enumerate(depths):
         tokens, width = (56 // 2**stage) ** 2, dim * 2**stage
-        total += tokens * 2 * width * width if stage else 0  # four tokens of half the width become one
+        total += (
+            tokens * 2 * width * width if stage else 0
+        )  # four tokens of half the width become one
         total += depth * (attention(tokens, 7 * 7, width) + 2 * tokens * width * 4 * width)
     return total + 8 * dim * 1000
 
@@ -53,8 +60,14 @@ def resnet(depths: Sequence[int]) -> int:
     for stage, depth in enumerate(depths):
         side, width = 56 // 2**stage, 64 * 2**stage
         for unit in range(depth):
-            first = side * 2 if stage and not unit else side  # the stride is in the convolution of 3x3
-            total += first**2 * before * width + side**2 * width * width * 9 + side**2 * width * 4 * width
+            first = (
+                side * 2 if stage and not unit else side
+            )  # the stride is in the convolution of 3x3
+            total += (
+                first**2 * before * width
+                + side**2 * width * width * 9
+                + side**2 * width * 4 * width
+            )
             total += side**2 * before * 4 * width if not unit else 0
             before = 4 * width
     return total + 2048 * 1000
@@ -67,7 +80,11 @@ def recurrence(gates: int, dim: int, hidden: int, layers: int, directions: int =
 
 @pytest.mark.parametrize(
     ("model", "formula", "published"),
-    [("vit_b16", vit(768, 12), 17.6), ("swin_t", swin(96, (2, 2, 6, 2)), 4.5), ("resnet50", resnet((3, 4, 6, 3)), 4.1)],
+    [
+        ("vit_b16", vit(768, 12), 17.6),
+        ("swin_t", swin(96, (2, 2, 6, 2)), 4.5),
+        ("resnet50", resnet((3, 4, 6, 3)), 4.1),
+    ],
 )
 def test_multiply_adds_equal_the_formula_and_the_paper(model, formula, published):
     counted = costs(f"model={model}", "data=imagenet")[""].macs
@@ -85,7 +102,9 @@ def test_a_recurrence_costs_its_weights_once_a_token(model, gates, layers):
 
 def test_both_directions_cost():
     x = {"tokens": TOKENS, "dim": 7}
-    found = of_dictionary({"both": {"block": "LSTM", "hidden": 3, "layers": 2, "bidirectional": True}}, x=x)
+    found = of_dictionary(
+        {"both": {"block": "LSTM", "hidden": 3, "layers": 2, "bidirectional": True}}, x=x
+    )
     assert found[""].macs == recurrence(4, 7, 3, 2, directions=2)
 
 
@@ -96,7 +115,11 @@ STEP = {
     "sum": {"block": "Add", "in": ["from_input", "from_state"]},
     "next": {"block": "Tanh"},
 }
-SCAN = {"scan": {"axis": "tokens", "state": {"hidden": 5}}, "body": STEP, "outputs": {"hidden": "next"}}
+SCAN = {
+    "scan": {"axis": "tokens", "state": {"hidden": 5}},
+    "body": STEP,
+    "outputs": {"hidden": "next"},
+}
 
 
 def test_a_scan_costs_as_much_as_its_steps():
@@ -118,7 +141,14 @@ def test_fused_and_written_out_attention_cost_the_same(weights, kv_heads):
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("groups", [1, 3])
 def test_a_convolution_costs_its_kernel_at_every_place(stride, groups):
-    node = {"block": "Conv2d", "features": 6, "kernel": 3, "stride": stride, "padding": 1, "groups": groups}
+    node = {
+        "block": "Conv2d",
+        "features": 6,
+        "kernel": 3,
+        "stride": stride,
+        "padding": 1,
+        "groups": groups,
+    }
     found = of_dictionary({"conv": node}, x={"channels": 9, "height": 14, "width": 10})
     assert found[""].macs == (14 // stride) * (10 // stride) * 6 * 9 // groups * 9
 
@@ -132,15 +162,19 @@ def test_a_shared_node_costs_at_each_place():
 @pytest.mark.parametrize("model", ["vit", "swin", "cat", "cnn", "unet"])
 def test_counting_with_a_memory_counts_the_same(model):
     planned, known = plan(compose([f"model={model}"])), {}
-    assert multiply_adds(planned, known) == multiply_adds(planned, known) == measure(planned)[""].macs
+    assert (
+        multiply_adds(planned, known) == multiply_adds(planned, known) == measure(planned)[""].macs
+    )
 
 
-# Memory ---------------------------------------------------------------------------------------------------------------
+# Memory -------------------------------------------------------------------------------------------
 
 
 def kept(model: nn.Module, *inputs: Tensor) -> int:
     """Bytes that autograd keeps of one real step, weights apart."""
-    weights = {each.untyped_storage().data_ptr() for each in (*model.parameters(), *model.buffers())}
+    weights = {
+        each.untyped_storage().data_ptr() for each in (*model.parameters(), *model.buffers())
+    }
     seen: dict[int, Tensor] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -154,7 +188,9 @@ def kept(model: nn.Module, *inputs: Tensor) -> int:
     return sum(tensor.untyped_storage().nbytes() for tensor in seen.values())
 
 
-@pytest.mark.parametrize("overrides", [["mlp"], ["cnn"], ["unet"], ["vit"], ["vit", "mlp=swiglu"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "overrides", [["mlp"], ["cnn"], ["unet"], ["vit"], ["vit", "mlp=swiglu"]], ids=" ".join
+)
 def test_memory_is_what_autograd_keeps(overrides):
     name, *more = overrides
     facts = {"image": {"channels": 1, "height": 16, "width": 16}, "classes": 10}
@@ -164,7 +200,10 @@ def test_memory_is_what_autograd_keeps(overrides):
 
 
 def test_memory_of_a_scan_is_that_of_its_steps():
-    model = {"inputs": {"x": {"tokens": TOKENS, "dim": 7}}, "graph": {"recurrence": SCAN, "head": LINEAR}}
+    model = {
+        "inputs": {"x": {"tokens": TOKENS, "dim": 7}},
+        "graph": {"recurrence": SCAN, "head": LINEAR},
+    }
     found = of_dictionary(model["graph"], **model["inputs"])
     assert found[""].memory == kept(build(model), torch.randn(1, TOKENS, 7))
 
@@ -181,7 +220,7 @@ def test_a_node_costs_what_is_inside_it():
             assert found[row.path].memory == sum(cost.memory for cost in inside)
 
 
-# Receptive field ------------------------------------------------------------------------------------------------------
+# Receptive field ----------------------------------------------------------------------------------
 
 
 def test_the_receptive_field_of_resnet_50():
@@ -193,8 +232,16 @@ def test_the_receptive_field_of_resnet_50():
 @pytest.mark.parametrize("kernels", [(3, 5), (5, 3, 1, 3)])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_the_receptive_field_is_where_a_gradient_arrives(kernels, stride):
-    graph = {f"c{i}": {"block": "Conv2d", "features": 2, "kernel": k, "stride": stride, "padding": k // 2}
-             for i, k in enumerate(kernels)}  # fmt: skip
+    graph = {
+        f"c{i}": {
+            "block": "Conv2d",
+            "features": 2,
+            "kernel": k,
+            "stride": stride,
+            "padding": k // 2,
+        }
+        for i, k in enumerate(kernels)
+    }
     facts = {"channels": 1, "height": 96, "width": 96}
     field = of_dictionary(graph, x=facts)[f"c{len(kernels) - 1}"].field
     x = torch.randn(1, 1, 96, 96, requires_grad=True)

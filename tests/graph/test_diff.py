@@ -1,4 +1,6 @@
-"""The difference of two models: nothing between equals, everything between others, in words that are read at once."""
+"""The difference of two models: nothing between equals, everything between others, in words that
+are read at once.
+"""
 
 import re
 from html.parser import HTMLParser
@@ -7,8 +9,8 @@ import pytest
 
 from blocks.__main__ import main
 from blocks.commands.diff import split_side, two_sides
-from blocks.graph.diff import compare, difference
-from blocks.graph.diff_text import WIDTH, page, text
+from blocks.graph.describe.diff import compare, difference
+from blocks.graph.describe.diff_text import WIDTH, page, text
 
 PAIRS = [
     ("model=vit", "model=vit,model/residual=postnorm"),
@@ -80,7 +82,9 @@ def test_what_does_nothing_changes_no_wiring(capsys):
 
 def test_data_that_fits_both_is_found_and_told(capsys):
     assert main(["diff", "model=vit", "model=vit_ti16"]) == 0
-    assert capsys.readouterr().out.endswith("\nwith data=imagenet; the default data does not fit both\n")
+    assert capsys.readouterr().out.endswith(
+        "\nwith data=imagenet; the default data does not fit both\n"
+    )
 
 
 def test_a_side_that_does_not_build_is_told(capsys):
@@ -89,9 +93,16 @@ def test_a_side_that_does_not_build_is_told(capsys):
 
 
 def test_commas_in_brackets_and_quotes_do_not_part():
-    side = "model=swin,model.params.depths=[2,2],+model.graph.a={block: Dropout, rate: 0.1},'x=\"a,b\"'"
-    assert split_side(side) == ["model=swin", "model.params.depths=[2,2]", "+model.graph.a={block: Dropout, rate: 0.1}",
-                                "'x=\"a,b\"'"]  # fmt: skip
+    side = (
+        "model=swin,model.params.depths=[2,2],+model.graph.a={block: Dropout, rate: "
+        "0.1},'x=\"a,b\"'"
+    )
+    assert split_side(side) == [
+        "model=swin",
+        "model.params.depths=[2,2]",
+        "+model.graph.a={block: Dropout, rate: 0.1}",
+        "'x=\"a,b\"'",
+    ]
 
 
 class Reader(HTMLParser):
@@ -129,4 +140,7 @@ def test_a_page_that_cannot_be_written_is_told(tmp_path, capsys):
     file = tmp_path / "none" / "diff.html"
     assert main(["diff", "model=vit", "model=vit", "--html", str(file)]) == 2
     told = capsys.readouterr().err.splitlines()
-    assert told[1:3] == ["  the file cannot be written", f"  got       --html {file} (No such file or directory)"]
+    assert told[1:3] == [
+        "  the file cannot be written",
+        f"  got       --html {file} (No such file or directory)",
+    ]

@@ -3,9 +3,9 @@ import copy
 import pytest
 import torch
 
-from blocks.attention import CrossAttention, SelfAttention
+from blocks.attention.dot_product import CrossAttention, SelfAttention
 from blocks.graph import Columns, ConfigError, build, divide
-from blocks.graph.divide import Rows
+from blocks.graph.run.tensor_parallel import Rows
 
 WORDS = {"tokens": {"tokens": 11, "dtype": "int", "vocab": 13}, "vocab": 13}
 IMAGE = {"image": [3, 16, 16], "classes": 7}
@@ -16,7 +16,10 @@ def sliced(block: torch.nn.Module, device: int, devices: int) -> torch.nn.Module
     share, division = copy.deepcopy(block), block.division(devices)
     with torch.no_grad():
         for name, parts in division.columns.items():
-            layer, order = share.get_submodule(name), Columns(parts).order(devices).chunk(devices)[device]
+            layer, order = (
+                share.get_submodule(name),
+                Columns(parts).order(devices).chunk(devices)[device],
+            )
             for parameter in layer.parameters():
                 parameter.data = parameter.data[order]
         for name in division.rows:
@@ -40,7 +43,10 @@ def test_shares_of_attention_add_up_to_the_whole(kv_heads, devices):
 
 def test_shares_of_cross_attention_add_up_to_the_whole():
     block = CrossAttention(44, 21, heads=4, kv_heads=2).double()
-    x, context = torch.randn(3, 5, 44, dtype=torch.float64), torch.randn(3, 7, 21, dtype=torch.float64)
+    x, context = (
+        torch.randn(3, 5, 44, dtype=torch.float64),
+        torch.randn(3, 7, 21, dtype=torch.float64),
+    )
     total = sum(sliced(block, device, 2)(x, context) for device in range(2))
     torch.testing.assert_close(total, block(x, context), atol=1e-12, rtol=0)
 
@@ -83,19 +89,24 @@ def test_a_layer_with_tied_weights_stays_whole():
 
 def test_what_cannot_be_divided_is_told_with_a_way_out():
     with pytest.raises(ConfigError) as caught:
-        divide(build("vit", ["params.heads=4", "model.mlp.params.hidden=66"], IMAGE, device="meta"), 3)
+        divide(
+            build("vit", ["params.heads=4", "model.mlp.params.hidden=66"], IMAGE, device="meta"), 3
+        )
     assert str(caught.value) == (
         "conf/model/residual/prenorm.yaml:6:3  graph.layers.0.attention.inner\n"
         "  this cannot be divided among the devices: devices must divide heads\n"
         "  got       devices=3, heads=4\n"
         "  fits      devices in 1, 2, 4\n"
-        "  fix       sizes that trainer.tensor_parallel_size divides; trainer=fsdp cuts every network into shards"
+        "  fix       sizes that trainer.tensor_parallel_size divides; trainer=fsdp cuts every "
+        "network into shards"
     )
 
 
 def test_a_bias_of_positions_wants_all_heads():
     model = build("vit", ["position=alibi"], IMAGE, device="meta")
-    with pytest.raises(ConfigError, match=r"needs all its heads on one device\n  got       position_bias=ALiBi\n"):
+    with pytest.raises(
+        ConfigError, match=r"needs all its heads on one device\n  got       position_bias=ALiBi\n"
+    ):
         divide(model, 2)
 
 

@@ -1,4 +1,6 @@
-"""Pictures of every shipped model: nothing is missing, nothing overlaps, every format is well formed."""
+"""Pictures of every shipped model: nothing is missing, nothing overlaps, every format is well
+formed.
+"""
 
 import json
 import re
@@ -13,11 +15,13 @@ import pytest
 
 from blocks.__main__ import main
 from blocks.graph import Composed, Graph, compose, plan
-from blocks.graph.draw import WRITERS, html, picture, svg, unfold
-from blocks.graph.draw.layout import lay
-from blocks.graph.draw.svg import curve
+from blocks.graph.describe.draw import WRITERS, html, picture, svg, unfold
+from blocks.graph.describe.draw.layout import lay
+from blocks.graph.describe.draw.svg import curve
 
-MODELS = sorted(file.stem for file in (Path(__file__).resolve().parents[2] / "conf" / "model").glob("*.yaml"))
+MODELS = sorted(
+    file.stem for file in (Path(__file__).resolve().parents[2] / "conf" / "model").glob("*.yaml")
+)
 WORDS = {"tokens": 12, "dtype": "int", "vocab": 53}
 FACTS = {
     "image": {"channels": 3, "height": 224, "width": 224},
@@ -29,7 +33,9 @@ FACTS = {
     "target": WORDS,
     "vocab": 53,
 }
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 
 
 @cache
@@ -40,15 +46,25 @@ def planned(model, classes=10):
 
 def small(graph, **sections):
     inputs = {"x": {"shape": [7, 5]}}
-    return plan(Composed({"model": {"inputs": inputs, "graph": graph, **sections}, "data": {"facts": {}}}))
+    return plan(
+        Composed({"model": {"inputs": inputs, "graph": graph, **sections}, "data": {"facts": {}}})
+    )
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_call_of_the_generated_code_is_drawn(model):
     drawn = {path for node in picture(planned(model)).nodes() for path in node.paths}
-    graphs = {path: module for path, module in planned(model).model.named_modules() if isinstance(module, Graph)}
-    calls = {f"{path}.{node.target}".lstrip(".") for path, graph in graphs.items() for node in graph.graph.nodes
-             if node.op == "call_module"}  # fmt: skip
+    graphs = {
+        path: module
+        for path, module in planned(model).model.named_modules()
+        if isinstance(module, Graph)
+    }
+    calls = {
+        f"{path}.{node.target}".lstrip(".")
+        for path, graph in graphs.items()
+        for node in graph.graph.nodes
+        if node.op == "call_module"
+    }
     assert calls - drawn == set()
 
 
@@ -62,7 +78,9 @@ def test_no_line_crosses_a_box_and_no_box_another(model, depth):
 def check_sheet(sheet):
     boxes = [box for box in sheet.boxes if box.h]
     for a, b in combinations(boxes, 2):
-        assert a.x + a.w <= b.x or b.x + b.w <= a.x or a.y + a.h <= b.y or b.y + b.h <= a.y, "two boxes overlap"
+        assert a.x + a.w <= b.x or b.x + b.w <= a.x or a.y + a.h <= b.y or b.y + b.h <= a.y, (
+            "two boxes overlap"
+        )
     for box in boxes:
         assert box.x >= 0
         assert box.y >= 0
@@ -73,9 +91,9 @@ def check_sheet(sheet):
             assert abs(ax - bx) < 0.5 or ay == by, "a line runs askew"
             for box in boxes:
                 across = max(ax, bx) > box.x + 0.5 and min(ax, bx) < box.x + box.w - 0.5
-                assert not (across and max(ay, by) > box.y + 0.5 and min(ay, by) < box.y + box.h - 0.5), (
-                    "a line crosses a box"
-                )
+                assert not (
+                    across and max(ay, by) > box.y + 0.5 and min(ay, by) < box.y + box.h - 0.5
+                ), "a line crosses a box"
     check_lines(sheet)
     for box in boxes:
         if box.inside is not None:
@@ -114,7 +132,9 @@ def check_svg(text):
 
 
 def check_html(text):
-    model = json.loads(re.search(r'<script type="application/json" id="model">(.*?)</script>', text)[1])
+    model = json.loads(
+        re.search(r'<script type="application/json" id="model">(.*?)</script>', text)[1]
+    )
     assert set(model["check"]) <= ids(model["body"])
 
 
@@ -150,7 +170,8 @@ def check_text(text, first, patterns):
     declared, used, depth = [], set(), 0
     for line in lines:
         kind, match = next(
-            ((kind, m) for kind, p in patterns.items() if (m := re.fullmatch(p, line.strip()))), (None, None)
+            ((kind, m) for kind, p in patterns.items() if (m := re.fullmatch(p, line.strip()))),
+            (None, None),
         )
         assert match, f"not understood: {line}"
         depth += {"open": 1, "end": -1}.get(kind, 0)
@@ -191,7 +212,9 @@ def test_parameters_of_a_folded_node_are_those_of_all_it_stands_for():
 
 
 def test_a_residual_path_runs_from_the_input_of_the_body_to_the_sum():
-    attention = next(node for node in picture(planned("vit_b16")).nodes() if node.id == "layers.0.attention")
+    attention = next(
+        node for node in picture(planned("vit_b16")).nodes() if node.id == "layers.0.attention"
+    )
     add = next(place for place, node in enumerate(attention.body.nodes, 1) if node.name == "add")
     assert (0, add) in {(edge.source, edge.target) for edge in attention.body.edges}
     assert any(line.skip for line in lay(attention.body, attention).lines)
@@ -200,7 +223,11 @@ def test_a_residual_path_runs_from_the_input_of_the_body_to_the_sum():
 def test_memory_crosses_from_the_encoder_to_the_decoder():
     body = picture(planned("transformer_base")).body
     names = [*body.inputs, *(node.name for node in body.nodes), *body.outputs]
-    crossing = [edge for edge in body.edges if (names[edge.source], names[edge.target]) == ("encoder", "decoder")]
+    crossing = [
+        edge
+        for edge in body.edges
+        if (names[edge.source], names[edge.target]) == ("encoder", "decoder")
+    ]
     assert [(edge.into, edge.shape) for edge in crossing] == [("memory", "256 × 512")]
 
 
@@ -213,7 +240,16 @@ def test_a_folded_picture_shows_the_top_level_alone():
 
 def test_what_does_nothing_is_told_and_not_drawn():
     drawn = picture(
-        small({"a": {"body": {"linear": {"block": "Linear", "features": 3}, "drop": {"block": "Dropout", "rate": 0}}}})
+        small(
+            {
+                "a": {
+                    "body": {
+                        "linear": {"block": "Linear", "features": 3},
+                        "drop": {"block": "Dropout", "rate": 0},
+                    }
+                }
+            }
+        )
     )
     (node,) = drawn.body.nodes
     assert [child.name for child in node.body.nodes] == ["linear"]
@@ -223,12 +259,16 @@ def test_what_does_nothing_is_told_and_not_drawn():
 def test_a_shared_module_is_drawn_at_both_places_and_counted_once():
     drawn = picture(small({"a": {"block": "Linear", "features": 5}, "b": {"share": "a"}}))
     assert [(node.name, node.block, node.parameters, node.kind) for node in drawn.body.nodes] == [
-        ("a", "Linear", 30, "mlp"), ("b", "share: a", 0, "head"),
-    ]  # fmt: skip
+        ("a", "Linear", 30, "mlp"),
+        ("b", "share: a", 0, "head"),
+    ]
 
 
 def test_a_state_comes_back_to_the_next_step():
-    body = {"sum": {"block": "Add", "in": ["x", "state"]}, "next": {"block": "Linear", "features": 5}}
+    body = {
+        "sum": {"block": "Add", "in": ["x", "state"]},
+        "next": {"block": "Linear", "features": 5},
+    }
     planned_scan = small({"scan": {"scan": {"axis": 1, "state": {"state": 5}}, "body": body}})
     assert "-.->" in WRITERS[".mmd"](picture(planned_scan))
     assert "state ↻" in svg(planned_scan)
@@ -237,7 +277,9 @@ def test_a_state_comes_back_to_the_next_step():
 def test_words_of_the_user_are_escaped():
     title = "<script>\"'&;#</script>\\"
     for ending, write in WRITERS.items():
-        text = write(picture(small({"a": {"block": "Rearrange", "pattern": "b t c -> b (t c)"}}), title))
+        text = write(
+            picture(small({"a": {"block": "Rearrange", "pattern": "b t c -> b (t c)"}}), title)
+        )
         CHECKERS[ending](text)
         assert "<script>\"'" not in text
 
@@ -276,15 +318,29 @@ OFTEN = ("seq2seq", "swin", "transformer")  # the others are opened by make test
     "model", [pytest.param(name, marks=[pytest.mark.slow] * (name not in OFTEN)) for name in MODELS]
 )
 def test_the_page_works_in_a_browser(model, tmp_path):
-    """The page checks itself: boxes stand where `layout.py` puts them, every node is reached and folds by keyboard."""
+    """The page checks itself: boxes stand where `layout.py` puts them, every node is reached and
+    folds by keyboard.
+    """
     page = tmp_path / "page.html"
     page.write_text(html(planned(model), model), encoding="utf-8")
     offline = ["quic", "gpu", "background-networking", "component-update", "sync"]
-    options = ["--headless", "--no-sandbox", "--no-first-run", *(f"--disable-{what}" for what in offline),
-               f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--window-size=1200,1600",
-               "--virtual-time-budget=5000", "--dump-dom"]  # fmt: skip
+    options = [
+        "--headless",
+        "--no-sandbox",
+        "--no-first-run",
+        *(f"--disable-{what}" for what in offline),
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--enable-logging=stderr",
+        "--window-size=1200,1600",
+        "--virtual-time-budget=5000",
+        "--dump-dom",
+    ]
     done = subprocess.run(
-        [str(CHROMIUM), *options, f"{page.as_uri()}#selftest"], capture_output=True, text=True, timeout=120, check=True
+        [str(CHROMIUM), *options, f"{page.as_uri()}#selftest"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
     )
     count = len({node.id for node in picture(planned(model)).nodes()})
     assert re.search(r'data-selftest="([^"]*)"', done.stdout)[1] == f"ok {count}"

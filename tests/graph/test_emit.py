@@ -1,4 +1,6 @@
-"""Emitted files: they need torch alone, have the keys of the composed model and its logits to the bit."""
+"""Emitted files: they need torch alone, have the keys of the composed model and its logits to
+the bit.
+"""
 
 import subprocess
 import sys
@@ -9,14 +11,32 @@ import torch
 
 from blocks.__main__ import main
 from blocks.graph import Composed, compose, plan
-from blocks.graph.emit import emit, header
+from blocks.graph.describe.emit import emit, header
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "model"
 WORDS = {"tokens": 7, "dtype": "int", "vocab": 53}
-FACTS = {"classes": 10, "tokens": WORDS, "source": WORDS, "target": {**WORDS, "tokens": 5}, "vocab": 53,
-         "question": WORDS, "signal": {"tokens": 40, "dim": 1}}  # fmt: skip
-SIDES = {"lenet5": (1, 28), "resnet18": (3, 32), "cnn": (3, 16), "mlp": (3, 8), "vit": (3, 8), "cat": (3, 16),
-         "swin": (3, 16), "unet": (3, 32), "convnext_t": (3, 32), "vgg16": (3, 32), "mixer_b16": (3, 32)}  # fmt: skip
+FACTS = {
+    "classes": 10,
+    "tokens": WORDS,
+    "source": WORDS,
+    "target": {**WORDS, "tokens": 5},
+    "vocab": 53,
+    "question": WORDS,
+    "signal": {"tokens": 40, "dim": 1},
+}
+SIDES = {
+    "lenet5": (1, 28),
+    "resnet18": (3, 32),
+    "cnn": (3, 16),
+    "mlp": (3, 8),
+    "vit": (3, 8),
+    "cat": (3, 16),
+    "swin": (3, 16),
+    "unet": (3, 32),
+    "convnext_t": (3, 32),
+    "vgg16": (3, 32),
+    "mixer_b16": (3, 32),
+}
 SMALL = {
     "vit": ["depth=3"],
     "gpt": ["depth=2"],
@@ -24,11 +44,32 @@ SMALL = {
     "transformer": ["depth=2"],
     "bert": ["depth=2"],
     "transformer_deepnorm": ["depth=2", "dim=64", "heads=4", "hidden=96", "vocab=53", "length=16"],
-    "llama_7b": ["depth=2", "dim=64", "heads=2", "kv_heads=2", "hidden=96", "vocab=53", "length=16"],
+    "llama_7b": [
+        "depth=2",
+        "dim=64",
+        "heads=2",
+        "kv_heads=2",
+        "hidden=96",
+        "vocab=53",
+        "length=16",
+    ],
 }
 MODELS = sorted(file.stem for file in CONF.glob("*.yaml"))
-OFTEN = ("cat", "cnn", "convnext_t", "gpt", "llama", "lstm", "mlp", "resnet18", "seq2seq", "swin", "transformer",
-         "unet", "vit")  # fmt: skip
+OFTEN = (
+    "cat",
+    "cnn",
+    "convnext_t",
+    "gpt",
+    "llama",
+    "lstm",
+    "mlp",
+    "resnet18",
+    "seq2seq",
+    "swin",
+    "transformer",
+    "unet",
+    "vit",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +86,8 @@ import pathlib, sys, types
 
 class Alone:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("blocks", "tasks", "einops", "jaxtyping", "hydra", "omegaconf"):
+        ours = ("blocks", "tasks", "einops", "jaxtyping", "hydra", "omegaconf")
+        if name.partition(".")[0] in ours:
             raise ImportError(name + " must not be needed")
 
 sys.meta_path.insert(0, Alone())
@@ -57,7 +99,8 @@ space = types.ModuleType("emitted")
 exec(compile(pathlib.Path(sys.argv[1]).read_text(), sys.argv[1], "exec"), space.__dict__)
 torch.manual_seed(0)
 model = getattr(space, sys.argv[3])().eval()
-assert list(model.state_dict()) == list(saved["weights"]), set(model.state_dict()) ^ set(saved["weights"])
+differing = set(model.state_dict()) ^ set(saved["weights"])
+assert list(model.state_dict()) == list(saved["weights"]), differing
 model.load_state_dict(saved["weights"], strict=True)
 buffers = dict(model.named_buffers())
 assert list(buffers) == list(saved["buffers"])
@@ -91,11 +134,21 @@ def run_alone(made, text, folder, title, inputs=None):
         found = model(**inputs)
     found = found if isinstance(found, dict) else {"out": found}
     (folder / "emitted.py").write_text(text)
-    saved = {"weights": model.state_dict(), "buffers": dict(model.named_buffers()), "inputs": inputs, "outputs": found}
+    saved = {
+        "weights": model.state_dict(),
+        "buffers": dict(model.named_buffers()),
+        "inputs": inputs,
+        "outputs": found,
+    }
     torch.save(saved, folder / "saved.pt")
     (folder / "alone.py").write_text(ALONE)
-    done = subprocess.run([sys.executable, "-I", "-W", "error", "alone.py", "emitted.py", "saved.pt", title],
-                          cwd=folder, capture_output=True, text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-I", "-W", "error", "alone.py", "emitted.py", "saved.pt", title],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) == sum(parameter.numel() for parameter in model.parameters())
 
@@ -109,14 +162,20 @@ def example(made):
         if not isinstance(fact, dict) or name not in made.model.input_names or "optional" in fact:
             continue
         fact = {key: made.config.get("params", {}).get(value, value) for key, value in fact.items()}
-        sizes = [fact[key] for key in ("channels", "height", "width", "tokens", "dim") if key in fact]
+        sizes = [
+            fact[key] for key in ("channels", "height", "width", "tokens", "dim") if key in fact
+        ]
         integer = fact.get("dtype") == "int"
-        given[name] = torch.randint(0, fact["vocab"], (2, *sizes)) if integer else torch.randn(2, *sizes)
+        given[name] = (
+            torch.randint(0, fact["vocab"], (2, *sizes)) if integer else torch.randn(2, *sizes)
+        )
     return given
 
 
 def class_of(text):
-    return [line.split()[1].partition("(")[0] for line in text.splitlines() if line.startswith("class ")][-1]
+    return [
+        line.split()[1].partition("(")[0] for line in text.splitlines() if line.startswith("class ")
+    ][-1]
 
 
 @pytest.mark.parametrize(
@@ -144,17 +203,23 @@ def must_be_tidy(text):
     pytest.importorskip("ruff")
     for words in (["check"], ["check", "--select", "E4,E7,E9,F,I"], ["format", "--check"]):
         done = subprocess.run(
-            [*RUFF, *words, "--isolated", "-"], input=text, text=True, capture_output=True, check=False
+            [*RUFF, *words, "--isolated", "-"],
+            input=text,
+            text=True,
+            capture_output=True,
+            check=False,
         )
         assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("model", ["lstm", "swin", "seq2seq"])
 def test_names_are_defined_and_read_without_a_formatter_too(model, monkeypatch):
-    monkeypatch.setattr("blocks.graph.emit.file.tidy", lambda text: text)
+    monkeypatch.setattr("blocks.graph.describe.emit.file.tidy", lambda text: text)
     check = [*RUFF, "check", "--isolated", "--quiet", "--select", "F,I", "-"]
     text = emit(planned(model), model, "emit")
-    assert subprocess.run(check, input=text, text=True, capture_output=True, check=False).stdout == ""
+    assert (
+        subprocess.run(check, input=text, text=True, capture_output=True, check=False).stdout == ""
+    )
 
 
 def test_the_command_writes_a_file_and_says_which(tmp_path, capsys):
@@ -169,13 +234,20 @@ def test_the_command_writes_a_file_and_says_which(tmp_path, capsys):
 
 def test_a_block_that_needs_more_than_torch_is_named(tmp_path, capsys):
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "odd.yaml").write_text("inputs: {x: [3]}\ngraph: {odd: {block: Odd}}\n", encoding="utf-8")
+    (tmp_path / "model" / "odd.yaml").write_text(
+        "inputs: {x: [3]}\ngraph: {odd: {block: Odd}}\n", encoding="utf-8"
+    )
     (tmp_path / "odd.py").write_text(
         "import numpy\nfrom torch import nn\n\n\nclass Odd(nn.Module):\n    def forward(self, x):\n"
         "        return x * float(numpy.pi)\n",
         encoding="utf-8",
     )
-    assert main(["emit", "model=odd", f"library=[{tmp_path / 'odd.py'}]", "--config-dir", str(tmp_path)]) == 2
+    assert (
+        main(
+            ["emit", "model=odd", f"library=[{tmp_path / 'odd.py'}]", "--config-dir", str(tmp_path)]
+        )
+        == 2
+    )
     assert "odd imports numpy" in capsys.readouterr().err
 
 
@@ -242,8 +314,14 @@ def check_config(config, tmp_path, library=()):
 
 def test_inputs_and_nodes_may_bear_the_names_of_python_and_torch(tmp_path):
     tokens = {"tokens": 5, "dim": 7}
-    body = {"nn": {"block": "Concat", "in": ["x", "torch"]}, "F": {"block": "Linear", "features": 7}}
-    scan = {"scan": {"axis": "tokens", "state": {"reversed": 7}, "reverse": True}, "in": {"x": "nn", "torch": "step"}}
+    body = {
+        "nn": {"block": "Concat", "in": ["x", "torch"]},
+        "F": {"block": "Linear", "features": 7},
+    }
+    scan = {
+        "scan": {"axis": "tokens", "state": {"reversed": 7}, "reverse": True},
+        "in": {"x": "nn", "torch": "step"},
+    }
     scan |= {"body": {"zip": {"block": "Add", "in": ["x", "reversed", "torch"]}}}
     graph = {
         "nn": {"repeat": 2, "body": body, "in": {"x": "self_", "torch": "torch"}},
@@ -260,7 +338,9 @@ def test_shared_modules_stay_one(tmp_path):
     graph = {
         "a": {"body": {"inner": linear, "act": {"block": "GELU"}}},
         "b": {"share": "a"},
-        "c": {"body": {"again": {"share": "a.inner"}, "sum": {"block": "Add", "in": ["again", "x"]}}},
+        "c": {
+            "body": {"again": {"share": "a.inner"}, "sum": {"block": "Add", "in": ["again", "x"]}}
+        },
         "d": {"repeat": 3, "share": True, **linear},
         "e": {"repeat": 2, "share": "d.0"},
         "f": {"body": {"norm": {"block": "LayerNorm"}}, "repeat": 2, "share": True},
@@ -277,13 +357,24 @@ def test_several_outputs_and_carried_values(tmp_path):
     }
     graph = {
         "start": {"block": "GELU"},
-        "layers": {"repeat": 3, "body": body, "outputs": {"out": "next", "memory": "kept"},
-                   "in": {"x": "start", "memory": "x"}},
+        "layers": {
+            "repeat": 3,
+            "body": body,
+            "outputs": {"out": "next", "memory": "kept"},
+            "in": {"x": "start", "memory": "x"},
+        },
         "attention": {"block": "SelfAttention", "heads": 1, "return_weights": True},
         "first": {"block": "Linear", "features": 3, "in": "layers.0"},
-    }  # fmt: skip
-    outputs = {"tokens": "attention", "weights": "attention.weights", "memory": "layers.memory", "first": "first"}
-    check_config({"inputs": {"x": {"tokens": 5, "dim": 7}}, "graph": graph, "outputs": outputs}, tmp_path)
+    }
+    outputs = {
+        "tokens": "attention",
+        "weights": "attention.weights",
+        "memory": "layers.memory",
+        "first": "first",
+    }
+    check_config(
+        {"inputs": {"x": {"tokens": 5, "dim": 7}}, "graph": graph, "outputs": outputs}, tmp_path
+    )
 
 
 HELPERS = """
@@ -329,7 +420,13 @@ def test_padding_masks_are_taken_and_may_be_left_out(tmp_path):
     text = emit(made, "transformer", "emit")
     inputs = example(made)
     real = torch.arange(7) < torch.tensor([[7], [4]])
-    run_alone(made, text, tmp_path, class_of(text), {**inputs, "source_mask": real, "target_mask": real[:, :5]})
+    run_alone(
+        made,
+        text,
+        tmp_path,
+        class_of(text),
+        {**inputs, "source_mask": real, "target_mask": real[:, :5]},
+    )
 
 
 def test_bodies_that_differ_by_one_child_are_one_class():

@@ -1,4 +1,6 @@
-"""Wrong configurations, one of each kind: what a person is told is one screen that names the place and a fix."""
+"""Wrong configurations, one of each kind: what a person is told is one screen that names the place
+and a fix.
+"""
 
 import os
 import subprocess
@@ -12,14 +14,19 @@ from blocks.graph import ConfigError, build, compose, plan
 ROOT = Path(__file__).parents[2]
 LINES, COLUMNS = 24, 110  # one screen
 
-# A file of wrong/: conf/model/broken.yaml of the user (or words for the project's `vit`), the command line, the text.
+# A file of wrong/: conf/model/broken.yaml of the user (or words for the project's `vit`), the
+# command line, the text.
 FOLDER = Path(__file__).parent / "wrong"
 
 
 def case(file: Path) -> tuple[str | None, list[str], str]:
     model, rest = file.read_text(encoding="utf-8").split("\n=== command line\n")
     overrides, text = rest.split("=== what is told\n")
-    return None if model == "(the project's vit)" else model, overrides.splitlines(), text.removesuffix("\n")
+    return (
+        None if model == "(the project's vit)" else model,
+        overrides.splitlines(),
+        text.removesuffix("\n"),
+    )
 
 
 WRONG = {file.stem: case(file) for file in sorted(FOLDER.glob("*.txt"))}
@@ -31,13 +38,23 @@ def told(folder: Path, model: str | None, overrides: list[str]) -> str:
     if model is not None:
         (folder / "model" / "broken.yaml").write_text(f"{model}\n")
     with pytest.raises(ConfigError) as caught:
-        plan(compose([f"model={'vit' if model is None else 'broken'}", *overrides], config_dir=str(folder)))
+        plan(
+            compose(
+                [f"model={'vit' if model is None else 'broken'}", *overrides],
+                config_dir=str(folder),
+            )
+        )
     return str(caught.value)
 
 
 def is_one_screen(text: str) -> bool:
     lines = text.splitlines()
-    return len(lines) <= LINES and max(map(len, lines)) <= COLUMNS and "Traceback" not in text and 'File "' not in text
+    return (
+        len(lines) <= LINES
+        and max(map(len, lines)) <= COLUMNS
+        and "Traceback" not in text
+        and 'File "' not in text
+    )
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -136,7 +153,10 @@ def test_a_block_of_ones_own_is_not_named_in_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "own.py").write_text("raise SystemExit('the code of a stranger runs')\n")
-    model = "# @package _global_\nlibrary: [mine]\nmodel:\n  inputs: {x: [6]}\n  graph: {act: {block: ReLU}}"
+    model = (
+        "# @package _global_\nlibrary: [mine]\nmodel:\n  inputs: {x: [6]}\n  graph: {act: "
+        "{block: ReLU}}"
+    )
     assert (
         told(tmp_path, model, [])
         == """\
@@ -174,7 +194,9 @@ def test_a_bracket_inside_a_value_is_not_taken_for_an_open_one():
 def test_mistakes_that_fill_more_than_a_screen_are_told_in_a_line_each():
     wrong = {f"n{i}": {"block": "Liner", "in": "x"} for i in range(40)}
     with pytest.raises(ConfigError) as caught:
-        build({"inputs": {"x": [6]}, "graph": {**wrong, "sum": {"block": "Add", "in": list(wrong)}}})
+        build(
+            {"inputs": {"x": [6]}, "graph": {**wrong, "sum": {"block": "Add", "in": list(wrong)}}}
+        )
     text = str(caught.value)
     assert is_one_screen(text)
     assert text.endswith("more")
@@ -183,7 +205,11 @@ def test_mistakes_that_fill_more_than_a_screen_are_told_in_a_line_each():
 
 def test_one_mistake_is_not_told_twice():
     """What hangs on a broken node is silent: only the cause is told."""
-    graph = {"a": {"block": "Liner"}, "b": {"block": "LayerNorm"}, "c": {"block": "Add", "in": ["a", "b"]}}
+    graph = {
+        "a": {"block": "Liner"},
+        "b": {"block": "LayerNorm"},
+        "c": {"block": "Add", "in": ["a", "b"]},
+    }
     with pytest.raises(ConfigError) as caught:
         build({"inputs": {"x": [6]}, "graph": graph, "outputs": {"logits": "c"}})
     assert [problem.problem for problem in caught.value.problems] == ["no block 'Liner'"]
@@ -192,7 +218,9 @@ def test_one_mistake_is_not_told_twice():
 def explain(folder: Path, *arguments: str, debug: str = "0") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "blocks", "explain", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "DOUGONG_DEBUG": debug}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+    )
 
 
 def test_the_command_line_ends_with_status_2_and_nothing_on_stdout(tmp_path):

@@ -14,16 +14,26 @@ import pytest
 
 from blocks.__main__ import main
 from blocks.graph import ConfigError, compose, conf_folder, plan
-from blocks.graph.explain import short
-from blocks.graph.why import why
+from blocks.graph.describe.table import short
+from blocks.graph.describe.why import why
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "explain.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^```sh\n([^\n]*)\n```\n\n```text\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+COMMANDS = re.findall(
+    r"^```sh\n([^\n]*)\n```\n\n```text\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL
+)
 IMAGE = {"channels": 3, "height": 224, "width": 224}
 TEXT = {"tokens": 12, "dtype": "int", "vocab": 101}
-FACTS = {"image": IMAGE, "classes": 5, "tokens": TEXT, "source": TEXT, "target": TEXT, "vocab": 101, "question": TEXT,
-         "signal": {"tokens": 40, "dim": 1}}  # fmt: skip
+FACTS = {
+    "image": IMAGE,
+    "classes": 5,
+    "tokens": TEXT,
+    "source": TEXT,
+    "target": TEXT,
+    "vocab": 101,
+    "question": TEXT,
+    "signal": {"tokens": 40, "dim": 1},
+}
 MODELS = sorted(file.stem for file in (conf_folder() / "model").glob("*.yaml"))
 
 
@@ -39,7 +49,9 @@ def without_lines(text: str) -> str:
     return re.sub(r"\.yaml:\d+:\d+", ".yaml", text)
 
 
-@pytest.mark.parametrize(("command", "printed"), [pytest.param(*pair, id=pair[0][17:]) for pair in COMMANDS])
+@pytest.mark.parametrize(
+    ("command", "printed"), [pytest.param(*pair, id=pair[0][17:]) for pair in COMMANDS]
+)
 def test_the_page_shows_what_is_printed(command, printed):
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
@@ -53,8 +65,8 @@ def nodes(described: list[dict]) -> list[dict]:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_what_stands_inside_adds_up(model):
-    from blocks.graph.cost import measure
-    from blocks.graph.explain import describe
+    from blocks.graph.describe.cost import measure
+    from blocks.graph.describe.table import describe
 
     planned = plan(compose([f"model={model}"]), facts=FACTS)
     described = describe(planned.model, planned.rows, {}, measure(planned))
@@ -70,9 +82,13 @@ def test_json_and_csv_say_the_same():
     described = json.loads(run("model=swin", "--json"))
     assert {"parameters", "outputs", "nodes", "macs", "memory"} <= described.keys()
     rows = list(csv.DictReader(io.StringIO(run("model=swin", "--csv"))))
-    pairs = [(row["path"], int(row["parameters"]), int(row["macs"]), int(row["memory"])) for row in rows]
+    pairs = [
+        (row["path"], int(row["parameters"]), int(row["macs"]), int(row["memory"])) for row in rows
+    ]
     found = nodes(described["nodes"])
-    assert pairs == [(node["path"], node["parameters"], node["macs"], node["memory"]) for node in found]
+    assert pairs == [
+        (node["path"], node["parameters"], node["macs"], node["memory"]) for node in found
+    ]
 
 
 def test_every_column_is_there_when_asked_for():
@@ -90,21 +106,42 @@ def test_every_column_is_there_when_asked_for():
         "where",
     ]
     stem = re.split(r" {2,}", table[2])
-    assert stem == ["stem", "conv: batchnorm", "(batch, 32, 8, 8)", "352", "18.4 k", "0.1%", "16.9 kB", "3",
-                    "(batch, 1, 8, 8)", stem[-1]]  # fmt: skip
+    assert stem == [
+        "stem",
+        "conv: batchnorm",
+        "(batch, 32, 8, 8)",
+        "352",
+        "18.4 k",
+        "0.1%",
+        "16.9 kB",
+        "3",
+        "(batch, 1, 8, 8)",
+        stem[-1],
+    ]
     assert without_lines(stem[-1]) == "conf/model/cnn.yaml"
 
 
 @pytest.mark.parametrize(
     ("number", "text"),
-    [(0, ""), (7, "7"), (999, "999"), (1000, "1.00 k"), (9_994, "9.99 k"), (9_996, "10.0 k"), (99_960, "100 k"),
-     (999_400, "999 k"), (999_600, "1.00 M"), (4_490_566_656, "4.49 G"), (14_630_806_093_824, "14.6 T")],
-)  # fmt: skip
+    [
+        (0, ""),
+        (7, "7"),
+        (999, "999"),
+        (1000, "1.00 k"),
+        (9_994, "9.99 k"),
+        (9_996, "10.0 k"),
+        (99_960, "100 k"),
+        (999_400, "999 k"),
+        (999_600, "1.00 M"),
+        (4_490_566_656, "4.49 G"),
+        (14_630_806_093_824, "14.6 T"),
+    ],
+)
 def test_a_large_number_in_three_digits(number, text):
     assert short(number) == text
 
 
-# Why ------------------------------------------------------------------------------------------------------------------
+# Why ----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -115,33 +152,48 @@ def swin():
 @pytest.mark.parametrize(
     ("path", "told"),
     [
-        ("stages.1.merge.dim", """\
+        (
+            "stages.1.merge.dim",
+            """\
 stages.1.merge.dim = 96  (PatchMerging)
   inferred  from stages.0 (batch, 56, 56, 96)
   chain     dim=96: patch 96
   set at    patch.dim: dim  conf/model/swin_t.yaml
-  with      dim=96  conf/model/swin_t.yaml"""),
-        ("model.graph.head.features", """\
+  with      dim=96  conf/model/swin_t.yaml""",
+        ),
+        (
+            "model.graph.head.features",
+            """\
 head.features = 1000  (Linear)
   written   conf/model/swin_t.yaml
             features: data.classes
-  with      data.classes=1000"""),
-        ("stages.1.layers.0.attention.inner.heads", """\
+  with      data.classes=1000""",
+        ),
+        (
+            "stages.1.layers.0.attention.inner.heads",
+            """\
 stages.1.layers.0.attention.inner.heads = 6  (WindowAttention)
   written   conf/model/swin_t.yaml
             heads: heads
-  with      heads=6  a list of `repeat`"""),
-        ("patch.bias", """\
+  with      heads=6  a list of `repeat`""",
+        ),
+        (
+            "patch.bias",
+            """\
 patch.bias = true  (PatchEmbedding)
-  default   of PatchEmbedding"""),
-        ("model.params.drop_path", """\
+  default   of PatchEmbedding""",
+        ),
+        (
+            "model.params.drop_path",
+            """\
 params.drop_path = 0.3
   written   the command line: model.params.drop_path=0.3
             drop_path: 0.3
   read by   stages.*.layers.*.attention.drop_path, stages.*.layers.*.attention.drop.rate, \
-stages.*.layers.*.mlp.drop_path, stages.*.layers.*.mlp.drop.rate"""),
+stages.*.layers.*.mlp.drop_path, stages.*.layers.*.mlp.drop.rate""",
+        ),
     ],
-)  # fmt: skip
+)
 def test_why(swin, path, told):
     assert without_lines(why(swin, path)) == told
 
@@ -171,7 +223,9 @@ def test_a_path_that_leads_nowhere_is_told(path):
 
 def test_overrides_may_stand_behind_options(capsys):
     assert main(["explain", "--why", "params.dim", "model=vit", "model.params.dim=96"]) == 0
-    assert capsys.readouterr().out.startswith("params.dim = 96\n  written   the command line: model.params.dim=96\n")
+    assert capsys.readouterr().out.startswith(
+        "params.dim = 96\n  written   the command line: model.params.dim=96\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -188,7 +242,7 @@ def test_a_word_that_explain_does_not_know_is_told(words, told, capsys):
     assert told in capsys.readouterr().err
 
 
-# Size -----------------------------------------------------------------------------------------------------------------
+# Size ---------------------------------------------------------------------------------------------
 
 SCRIPT = """
 import resource, sys, time
@@ -196,7 +250,8 @@ import torch, torch._dynamo  # which the first operation on the meta device woul
 from blocks.__main__ import main
 start = time.perf_counter()
 assert main(sys.argv[1:]) == 0
-print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, file=sys.stderr)
+memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+print(time.perf_counter() - start, memory, file=sys.stderr)
 """
 
 
@@ -204,7 +259,12 @@ print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_m
 def test_seven_billion_parameters_are_explained_in_two_seconds_and_one_gigabyte():
     tokens = "+data.facts.tokens={tokens: 2048, dtype: int, vocab: 32000}"
     size = {"dim": 4096, "depth": 32, "heads": 32, "kv_heads": 32, "hidden": 11008}
-    words = ["model=llama", tokens, "+data.facts.vocab=32000", *(f"model.params.{k}={v}" for k, v in size.items())]
+    words = [
+        "model=llama",
+        tokens,
+        "+data.facts.vocab=32000",
+        *(f"model.params.{k}={v}" for k, v in size.items()),
+    ]
     command = [sys.executable, "-c", SCRIPT, "explain", *words, "--depth", "1"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
     assert re.search(r"logits \(batch, 2048, 32000\) +6,738,415,616 +14.6 T", done.stdout)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blocks.graph import build
-from blocks.graph.expression import ExpressionError, evaluate
+from blocks.graph.language.expression import ExpressionError, evaluate
 
 B, N, D = 2, 7, 6
 TOKENS = {"tokens": N, "dim": D}
@@ -33,11 +33,15 @@ NUMBERS = st.integers(-20, 20).map(str) | st.sampled_from(["dim", "depth", "0.5"
 ARITHMETIC = st.recursive(
     NUMBERS,
     lambda inner: st.one_of(
-        st.tuples(inner, st.sampled_from(["+", "-", "*", "/", "//", "%", "==", "<", ">=", "and", "or"]), inner).map(
-            lambda t: f"({' '.join(t)})"
-        ),
+        st.tuples(
+            inner,
+            st.sampled_from(["+", "-", "*", "/", "//", "%", "==", "<", ">=", "and", "or"]),
+            inner,
+        ).map(lambda t: f"({' '.join(t)})"),
         st.tuples(inner, inner, inner).map(lambda t: f"({t[0]} if {t[1]} else {t[2]})"),
-        st.tuples(st.sampled_from(["min", "max"]), inner, inner).map(lambda t: f"{t[0]}({t[1]}, {t[2]})"),
+        st.tuples(st.sampled_from(["min", "max"]), inner, inner).map(
+            lambda t: f"{t[0]}({t[1]}, {t[2]})"
+        ),
         inner.map(lambda text: f"(-{text})"),
         inner.map(lambda text: f"(not {text})"),
     ),
@@ -131,7 +135,9 @@ def test_hostile_text_is_never_executed(text, tmp_path, monkeypatch):
 
 
 def test_the_evaluator_knows_a_closed_list_of_syntax():
-    """Everything Python can parse but the language does not name is refused, whatever future versions add."""
+    """Everything Python can parse but the language does not name is refused, whatever future
+    versions add.
+    """
     allowed = {
         "Constant",
         "Name",
@@ -160,7 +166,9 @@ def test_the_evaluator_knows_a_closed_list_of_syntax():
         "f'{dim}'",
     }
     for text in refused:
-        assert not {type(node).__name__ for node in ast.walk(ast.parse(text, mode="eval").body)} <= allowed - {
+        assert not {
+            type(node).__name__ for node in ast.walk(ast.parse(text, mode="eval").body)
+        } <= allowed - {
             "BinOp",
             "UnaryOp",
             "Compare",

@@ -1,22 +1,40 @@
-"""Every model and experiment can be looked at by its name alone, and the facts that were used are said."""
+"""Every model and experiment can be looked at by its name alone, and the facts that were used are
+said.
+"""
 
 import pytest
 
 from blocks.__main__ import main
 from blocks.graph import ConfigError, compose, conf_folder, plan
-from blocks.graph.facts import fill_in, look_up_facts
-from tasks.differences import of_config
-from tasks.run import read_data
+from blocks.graph.compose.facts import fill_in, look_up_facts
+from tasks.resume.compare import of_config
+from tasks.run.train import read_data
 
-FILES = [f"{group}={file.stem}" for group in ("model", "experiment") for file in (conf_folder() / group).glob("*.yaml")]
-SOME = ["model=gpt", "model=seq2seq", "model=answer", "model=signal_gru", "model=vit_s16", "experiment=positions",
-        "experiment=mnist", "experiment=mnist1d"]  # fmt: skip
+FILES = [
+    f"{group}={file.stem}"
+    for group in ("model", "experiment")
+    for file in (conf_folder() / group).glob("*.yaml")
+]
+SOME = [
+    "model=gpt",
+    "model=seq2seq",
+    "model=answer",
+    "model=signal_gru",
+    "model=vit_s16",
+    "experiment=positions",
+    "experiment=mnist",
+    "experiment=mnist1d",
+]
 EXAMPLE = "tokens={tokens: 128, dtype: int, vocab: 1024}, vocab=1024"
 
 
 def ask(command: str, word: str, folder) -> int:
-    more = {"diff": [word], "draw": ["-o", str(folder / "a.svg")], "emit": ["-o", str(folder / "a.py")],
-            "fit": ["parameters=1e6"]}  # fmt: skip
+    more = {
+        "diff": [word],
+        "draw": ["-o", str(folder / "a.svg")],
+        "emit": ["-o", str(folder / "a.py")],
+        "fit": ["parameters=1e6"],
+    }
     return main([command, word, *more.get(command, [])])
 
 
@@ -74,7 +92,7 @@ def test_two_models_are_compared_with_the_same_facts(capsys):
 
 def test_a_number_of_samples_that_takes_long_is_not_read():
     composed = compose(["experiment=memory", "data.train=100000000"])
-    from tasks.facts import read_facts
+    from tasks.run.data_facts import read_facts
 
     assert read_facts(composed) is None
 
@@ -91,8 +109,16 @@ def test_an_example_changes_nothing_in_training():
 def test_what_is_open_is_filled_in_axis_by_axis():
     declared = {"tokens": {"tokens": 8, "vocab": None}, "classes": None, "width": 3}
     example = {"tokens": {"tokens": 128, "vocab": 5}, "classes": 2, "width": 4, "height": 1}
-    assert fill_in(declared, example) == {"tokens": {"tokens": 8, "vocab": 5}, "classes": 2, "width": 3}
+    assert fill_in(declared, example) == {
+        "tokens": {"tokens": 8, "vocab": 5},
+        "classes": 2,
+        "width": 3,
+    }
 
 
 def test_a_fact_without_a_size_declares_nothing():
-    assert set(read_data(compose(["experiment=positions"])).facts()) == {"source", "target", "vocab"}
+    assert set(read_data(compose(["experiment=positions"])).facts()) == {
+        "source",
+        "target",
+        "vocab",
+    }

@@ -4,8 +4,8 @@ import pytest
 
 from blocks.__main__ import main
 from blocks.graph import ConfigError, compose, plan
-from blocks.graph.explain import count_parameters
-from blocks.graph.fit import Search, fit
+from blocks.graph.describe.fit import Search, fit
+from blocks.graph.describe.table import count_parameters
 
 
 def parameters(overrides, key, value):
@@ -15,11 +15,19 @@ def parameters(overrides, key, value):
         return None
 
 
-@pytest.mark.parametrize(("key", "budget"), [("model.params.dim", 1.5e5), ("model.params.depth", 5e5)])
+@pytest.mark.parametrize(
+    ("key", "budget"), [("model.params.dim", 1.5e5), ("model.params.depth", 5e5)]
+)
 def test_no_legal_value_is_nearer(key, budget):
     found = fit(["model=vit"], key, budget)
-    around = {value: parameters(["model=vit"], key, value) for value in range(max(1, found.value - 6), found.value + 7)}
-    nearest = min((value for value in around if around[value] is not None), key=lambda v: abs(around[v] - budget))
+    around = {
+        value: parameters(["model=vit"], key, value)
+        for value in range(max(1, found.value - 6), found.value + 7)
+    }
+    nearest = min(
+        (value for value in around if around[value] is not None),
+        key=lambda v: abs(around[v] - budget),
+    )
     assert found.value == nearest
     assert found.parameters == around[nearest]
     assert found.off == around[nearest] / budget - 1
@@ -58,7 +66,19 @@ parameters    MACs    off  use
    104,142  2.68 M  +4.1%  model=swin model.params.dim=28
 """
     )
-    assert main(["fit", "model=vit,swin", "params.dim=?", "parameters=1e5", "data.val=0.2", "--commands"]) == 0
+    assert (
+        main(
+            [
+                "fit",
+                "model=vit,swin",
+                "params.dim=?",
+                "parameters=1e5",
+                "data.val=0.2",
+                "--commands",
+            ]
+        )
+        == 0
+    )
     assert capsys.readouterr().out.splitlines() == [
         "python train.py model=vit data.val=0.2 model.params.dim=44",
         "python train.py model=swin data.val=0.2 model.params.dim=28",

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from blocks.graph import Graph, Stepper, build
-from blocks.graph.flat import Flat
-from blocks.graph.module import Scan
+from blocks.graph.record.module import Scan
+from blocks.graph.run.flatten import Flat
 
 SMALL = ["params.dim=16", "params.depth=3", "params.heads=2", "params.vocab=13", "params.length=11"]
 
@@ -17,7 +17,9 @@ def network():
 @torch.no_grad()
 def test_a_network_without_levels_says_the_same_and_calls_no_body(network):
     flat = Flat(network)
-    assert not any(isinstance(block, Graph) and not isinstance(block, Scan) for block in flat.blocks.values())
+    assert not any(
+        isinstance(block, Graph) and not isinstance(block, Scan) for block in flat.blocks.values()
+    )
     tokens = torch.randint(13, (2, 7))
     assert torch.equal(flat.bind({})(tokens=tokens)["logits"], network(tokens=tokens)["logits"])
 

@@ -1,4 +1,6 @@
-"""Valid models with one or two mistakes: each is refused with its place, or builds what `explain` says of it."""
+"""Valid models with one or two mistakes: each is refused with its place, or builds what `explain`
+says of it.
+"""
 
 import copy
 import random
@@ -9,15 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blocks.graph import Composed, ConfigError, Stepper, plan
-from blocks.graph.check import idle
-from blocks.graph.cost import multiply_adds
-from blocks.graph.draw import dot
-from blocks.graph.emit import emit
-from blocks.graph.explain import describe
+from blocks.graph.describe.cost import multiply_adds
+from blocks.graph.describe.draw import dot
+from blocks.graph.describe.emit import emit
+from blocks.graph.describe.sweep_check import idle
+from blocks.graph.describe.table import describe
 
 BATCH, META = 2, 7919  # the samples of a run, and the prime that stands for them on the meta device
 MOST = 10**6  # numbers of a tensor, and of all parameters, that are made here
-FACTS = {"image": [3, 6, 6], "text": {"tokens": 7, "dtype": "int", "vocab": 11}, "padding_mask": {"tokens": 7}}
+FACTS = {
+    "image": [3, 6, 6],
+    "text": {"tokens": 7, "dtype": "int", "vocab": 11},
+    "padding_mask": {"tokens": 7},
+}
 LINEAR = {"block": "Linear", "features": 6}
 TOKENS = {"tokens": 7, "dim": 6}
 MODELS = {
@@ -26,7 +32,12 @@ MODELS = {
         "inputs": {"x": TOKENS},
         "graph": {
             "a": {"block": "Linear", "features": "twice", "when": "dim > 3"},
-            "b": {"block": "Linear", "features": "width", "in": "a", "expect": {"shape": ["batch", 7, 6]}},
+            "b": {
+                "block": "Linear",
+                "features": "width",
+                "in": "a",
+                "expect": {"shape": ["batch", 7, 6]},
+            },
             "c": {"share": "b", "in": "a"},
             "d": {"block": "Add", "in": ["b", "c"]},
             "e": {"block": "ReLU", "after": "a"},
@@ -34,12 +45,19 @@ MODELS = {
         "outputs": {"logits": "d", "first": "e"},
         "tie": {"b.weight": "b.weight"},
         "expect": {"parameters": 162, "when": "data.classes == 4"},
-        "initialise": {"Linear.weight": {"normal": "0.1 / width"}, "a.bias": "zeros", "*.bias": None},
+        "initialise": {
+            "Linear.weight": {"normal": "0.1 / width"},
+            "a.bias": "zeros",
+            "*.bias": None,
+        },
         "example": {"classes": 3},
     },
     "repeats": {
         "params": {"depth": 2},
-        "inputs": {"x": TOKENS, "m": {"shape": "data.padding_mask", "dtype": "bool", "optional": True}},
+        "inputs": {
+            "x": TOKENS,
+            "m": {"shape": "data.padding_mask", "dtype": "bool", "optional": True},
+        },
         "graph": {
             "layers": {
                 "repeat": "depth",
@@ -56,8 +74,16 @@ MODELS = {
                     "sum": {"block": "Add", "in": ["x", "drop"]},
                 },
             },
-            "wide": {"repeat": {"size": [6, 8], "more": [1, 2]}, "block": "Linear", "features": "size"},
-            "same": {"repeat": 2, "share": True, "body": {"l": {"block": "Linear", "features": "dim"}}},
+            "wide": {
+                "repeat": {"size": [6, 8], "more": [1, 2]},
+                "block": "Linear",
+                "features": "size",
+            },
+            "same": {
+                "repeat": 2,
+                "share": True,
+                "body": {"l": {"block": "Linear", "features": "dim"}},
+            },
             "deep": {"repeat": 2, "block": "Gain", "factor": "depth.fraction + depth.count"},
         },
         "outputs": ["deep", "wide"],
@@ -89,8 +115,18 @@ MODELS = {
         "cross": {"block": "CrossAttention", "heads": "max(1, dim // 3)"},
         "inputs": {"x": TOKENS, "memory": [5, 6]},
         "graph": {
-            "a": {"use": "residual", "inner": {"use": "mlp", "act": {"block": "Tanh"}}, "width": 6, "rate": 0.1},
-            "b": {"repeat": 2, "use": "residual", "inner": {"use": "mlp", "hidden": 5}, "width": "dim"},
+            "a": {
+                "use": "residual",
+                "inner": {"use": "mlp", "act": {"block": "Tanh"}},
+                "width": 6,
+                "rate": 0.1,
+            },
+            "b": {
+                "repeat": 2,
+                "use": "residual",
+                "inner": {"use": "mlp", "hidden": 5},
+                "width": "dim",
+            },
             "c": {
                 "use": "residual",
                 "inner": {"use": "cross"},
@@ -119,7 +155,10 @@ MODELS = {
             "three": {
                 "repeat": 2,
                 "scan": {"state": {"h": "x.dim"}},
-                "body": {"sum": {"block": "Add", "in": ["x", "h"]}, "next": {"block": "Linear", "features": 4}},
+                "body": {
+                    "sum": {"block": "Add", "in": ["x", "h"]},
+                    "next": {"block": "Linear", "features": 4},
+                },
             },
             "rnn": {"block": "GRU", "hidden": 5},
             "all": {"block": "Concat", "in": ["rnn", "two"]},
@@ -133,17 +172,68 @@ MODELS = {
             "norm": {"block": "BatchNorm2d"},
             "flat": {"block": "Rearrange", "pattern": "b c h w -> b (h w) c"},
             "words": {"block": "Embedding", "dim": 4, "in": "text"},
-            "both": {"block": "CrossAttention", "heads": 2, "in": {"x": "words", "context": "flat"}},
+            "both": {
+                "block": "CrossAttention",
+                "heads": 2,
+                "in": {"x": "words", "context": "flat"},
+            },
             "mean": {"block": "MeanTokens"},
             "head": {"block": "Linear", "features": "data.classes"},
         },
     },
 }
 JUNK = [
-    *(None, True, False, 0, -1, 3, 2.5, 1e300, float("nan"), float("inf"), 2**40, 2**70, [], {}, ""),
-    *("x", "banana", "x.y", "a b", "???", "1 +", "data.nothing", "layer.index", "norm", "(1,) * 3", "self", "[0]"),
-    *(["x"], [1, 2], [[]], [None], {"x": 1}, {"block": "Linear"}, {"use": "norm"}, {1: 2}, {None: "x"}, {"x": None}),
-    *({"block": "Linear", "features": 6}, {"h": -1}, {"repeat": 3}, {"body": {}}, {"share": "a"}, {"normal": "x"}),
+    *(
+        None,
+        True,
+        False,
+        0,
+        -1,
+        3,
+        2.5,
+        1e300,
+        float("nan"),
+        float("inf"),
+        2**40,
+        2**70,
+        [],
+        {},
+        "",
+    ),
+    *(
+        "x",
+        "banana",
+        "x.y",
+        "a b",
+        "???",
+        "1 +",
+        "data.nothing",
+        "layer.index",
+        "norm",
+        "(1,) * 3",
+        "self",
+        "[0]",
+    ),
+    *(
+        ["x"],
+        [1, 2],
+        [[]],
+        [None],
+        {"x": 1},
+        {"block": "Linear"},
+        {"use": "norm"},
+        {1: 2},
+        {None: "x"},
+        {"x": None},
+    ),
+    *(
+        {"block": "Linear", "features": 6},
+        {"h": -1},
+        {"repeat": 3},
+        {"body": {}},
+        {"share": "a"},
+        {"normal": "x"},
+    ),
 ]
 KEYS = [
     "x",
@@ -165,7 +255,13 @@ KEYS = [
 
 def places(value, path=()):
     """Every path below a configuration."""
-    below = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    below = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, inner in below:
         yield (*path, key)
         yield from places(inner, (*path, key))
@@ -190,7 +286,9 @@ def change(config, path, how, index):
         except (KeyError, IndexError, TypeError):
             return
     key = path[-1]
-    if not isinstance(holder, dict | list) or (key not in holder if isinstance(holder, dict) else key >= len(holder)):
+    if not isinstance(holder, dict | list) or (
+        key not in holder if isinstance(holder, dict) else key >= len(holder)
+    ):
         return
     if how == "value":
         holder[key] = copy.deepcopy(JUNK[index])
@@ -221,20 +319,26 @@ def is_small(planned):
     numbers = sum(parameter.numel() for parameter in planned.model.parameters())
     modules = sum(1 for _ in planned.model.modules())
     return (
-        numbers < MOST and modules < 300 and all(wire.tensor is None or wire.tensor[0].numel() < MOST for wire in wires)
+        numbers < MOST
+        and modules < 300
+        and all(wire.tensor is None or wire.tensor[0].numel() < MOST for wire in wires)
     )
 
 
 def planned_or_told(config):
     """The plan of a configuration, or the mistakes in it."""
     try:
-        return plan(Composed({"model": config, "data": {"facts": {}}}), {**FACTS, "classes": 4}), None
+        return plan(
+            Composed({"model": config, "data": {"facts": {}}}), {**FACTS, "classes": 4}
+        ), None
     except ConfigError as error:
         return None, error
 
 
 def must_hold(config):
-    """A configuration is refused with a place for each problem, or one forward gives what `explain` says."""
+    """A configuration is refused with a place for each problem, or one forward gives what `explain`
+    says.
+    """
     planned, error = planned_or_told(config)
     if error is not None:
         assert error.problems
@@ -246,7 +350,11 @@ def must_hold(config):
     describe(planned.model, planned.rows, {})
     if not is_small(planned):
         return
-    inputs = {name: made(wire) for name, wire in planned.assembler.inputs.items() if wire.tensor is not None}
+    inputs = {
+        name: made(wire)
+        for name, wire in planned.assembler.inputs.items()
+        if wire.tensor is not None
+    }
     with torch.no_grad():
         out = planned.materialise().eval()(**inputs)
     several = out if isinstance(out, tuple) else (out,)
@@ -325,7 +433,9 @@ def test_a_claim_that_no_data_could_meet_is_refused(expect, wrong):
     assert told(chain(expect=expect)) == [wrong]
 
 
-@pytest.mark.parametrize("expect", [{"parameters": 1, "when": "data.signal.tokens == 3"}, {"parameters": None}, {}])
+@pytest.mark.parametrize(
+    "expect", [{"parameters": 1, "when": "data.signal.tokens == 3"}, {"parameters": None}, {}]
+)
 def test_a_claim_about_other_data_is_none(expect):
     assert told(chain(expect=expect)) == []
 
@@ -361,7 +471,11 @@ def test_a_repeated_scan_is_written_as_pytorch_and_decoded_step_by_step():
     text = emit(planned, "net", "", "")
     model, x, space = planned.materialise().eval(), torch.randn(BATCH, 7, 6), {}
     exec(compile(text, "net.py", "exec"), space)
-    written = [kind for kind in space.values() if isinstance(kind, type) and issubclass(kind, torch.nn.Module)][-1]()
+    written = [
+        kind
+        for kind in space.values()
+        if isinstance(kind, type) and issubclass(kind, torch.nn.Module)
+    ][-1]()
     written.load_state_dict(model.state_dict())
     whole = model(x)
     torch.testing.assert_close(written.eval()(x), whole, rtol=0, atol=1e-6)

@@ -50,7 +50,13 @@ def test_in_names_a_node_a_list_or_ports():
 
 def test_a_list_keeps_its_order():
     net, x = (
-        model({"a": linear(5), "b": {"block": "Concat", "in": ["x", "a"]}, "c": {"block": "Concat", "in": ["b", "x"]}}),
+        model(
+            {
+                "a": linear(5),
+                "b": {"block": "Concat", "in": ["x", "a"]},
+                "c": {"block": "Concat", "in": ["b", "x"]},
+            }
+        ),
         tokens(),
     )
     assert torch.equal(net(x), torch.cat([x, net.a(x), x], dim=-1))
@@ -81,7 +87,11 @@ def test_several_inputs_flow_by_name_and_by_place():
 
 
 def test_a_block_with_several_outputs_gives_each_by_its_port():
-    graph = {"rnn": {"block": "GRU", "hidden": 5}, "every": linear(3), "last": linear(4, **{"in": "rnn.state"})}
+    graph = {
+        "rnn": {"block": "GRU", "hidden": 5},
+        "every": linear(3),
+        "last": linear(4, **{"in": "rnn.state"}),
+    }
     net, x = model(graph, outputs=["every", "last"]), tokens()
     sequence, state = net.rnn(x)
     assert torch.equal(net(x)[0], net.every(sequence))
@@ -108,9 +118,14 @@ def test_two_nodes_after_one_stand_in_the_order_of_the_file():
 # ---------------------------------------------------------------- when
 
 
-@pytest.mark.parametrize(("condition", "there"), [(True, True), (False, False), ("dim > 3", True), ("dim == 3", False)])
+@pytest.mark.parametrize(
+    ("condition", "there"), [(True, True), (False, False), ("dim > 3", True), ("dim == 3", False)]
+)
 def test_when_keeps_a_node_or_lets_its_input_through(condition, there):
-    net, x = model({"a": linear(D), "b": linear(D, when=condition), "c": linear(3, **{"in": "b"})}), tokens()
+    net, x = (
+        model({"a": linear(D), "b": linear(D, when=condition), "c": linear(3, **{"in": "b"})}),
+        tokens(),
+    )
     assert hasattr(net, "b") is there
     inner = net.b(net.a(x)) if there else net.a(x)
     assert torch.equal(net(x), net.c(inner))
@@ -132,7 +147,10 @@ def test_when_compares_shapes_of_nodes():
 
 
 def test_repeat_by_a_number_makes_rooms_of_their_own():
-    net, x = model({"layers": {"repeat": 3, "body": {"a": linear(D), "b": {"block": "ReLU"}}}}), tokens()
+    net, x = (
+        model({"layers": {"repeat": 3, "body": {"a": linear(D), "b": {"block": "ReLU"}}}}),
+        tokens(),
+    )
     expected = x
     for index in range(3):
         expected = F.relu(net.get_submodule(f"layers.{index}.a")(expected))
@@ -142,7 +160,12 @@ def test_repeat_by_a_number_makes_rooms_of_their_own():
 
 def test_repeat_zips_lists_and_the_carried_shape_grows():
     lists = {"width": [8, 9, 4], "bias": [True, False, True]}
-    net, x = model({"layers": {"repeat": lists, "block": "Linear", "features": "width", "bias": "bias"}}), tokens()
+    net, x = (
+        model(
+            {"layers": {"repeat": lists, "block": "Linear", "features": "width", "bias": "bias"}}
+        ),
+        tokens(),
+    )
     rooms = [net.get_submodule(f"layers.{index}") for index in range(3)]
     assert [(room.in_features, room.out_features, room.bias is not None) for room in rooms] == [
         (6, 8, True),
@@ -155,7 +178,8 @@ def test_repeat_zips_lists_and_the_carried_shape_grows():
 def test_the_first_input_is_carried_and_the_others_stay():
     body = {"a": linear(D), "b": {"block": "Add", "in": ["a", "context"]}}
     net = model(
-        {"layers": {"repeat": 2, "in": ["x", "context"], "body": body}}, inputs={"x": TOKENS, "context": TOKENS}
+        {"layers": {"repeat": 2, "in": ["x", "context"], "body": body}},
+        inputs={"x": TOKENS, "context": TOKENS},
     )
     x, context = tokens(), tokens()
     expected = x
@@ -166,7 +190,12 @@ def test_the_first_input_is_carried_and_the_others_stay():
 
 def test_a_body_with_several_outputs_carries_each_that_bears_an_inputs_name():
     body = {"a": linear(D), "b": {"block": "Add", "in": ["state", "a"]}}
-    layers = {"repeat": 2, "in": {"x": "x", "state": "state"}, "body": body, "outputs": {"x": "a", "state": "b"}}
+    layers = {
+        "repeat": 2,
+        "in": {"x": "x", "state": "state"},
+        "body": body,
+        "outputs": {"x": "a", "state": "b"},
+    }
     graph = {"layers": layers, "sum": {"block": "Add", "in": ["layers.x", "layers.state"]}}
     net = model(graph, inputs={"x": TOKENS, "state": TOKENS})
     x, state = tokens(), tokens()
@@ -189,7 +218,9 @@ def test_the_output_of_each_repeat_can_be_named():
 
 
 def test_counters_of_nested_repeats_and_of_depth():
-    """`layer` counts within its repeat, `as` renames it, `depth` runs on through all innermost repeats of a node."""
+    """`layer` counts within its repeat, `as` renames it, `depth` runs on through all innermost
+    repeats of a node.
+    """
     inner = {
         "repeat": "count",
         "block": "Linear",
@@ -217,7 +248,9 @@ def test_depth_counts_and_fractions_start_anew_at_each_top_level_node():
     net = model({"first": layers, "second": layers})
     for name in ("first", "second"):
         rates = [
-            module.rate for path, module in net.named_modules() if path.startswith(name) and hasattr(module, "rate")
+            module.rate
+            for path, module in net.named_modules()
+            if path.startswith(name) and hasattr(module, "rate")
         ]
         assert rates == pytest.approx([0.2, 0.4, 0.6, 0.8])
 
@@ -227,7 +260,10 @@ def test_drop_path_grows_linearly_with_the_layer_and_the_idle_first_one_is_left_
         {
             "layers": {
                 "repeat": 5,
-                "body": {"a": linear(D), "drop": {"block": "DropPath", "rate": "0.4 * layer.fraction"}},
+                "body": {
+                    "a": linear(D),
+                    "drop": {"block": "DropPath", "rate": "0.4 * layer.fraction"},
+                },
             }
         }
     )
@@ -236,7 +272,9 @@ def test_drop_path_grows_linearly_with_the_layer_and_the_idle_first_one_is_left_
     assert "drop" not in net.get_submodule("layers.0").code
 
 
-@pytest.mark.parametrize("block", [{"block": "Identity"}, {"block": "Dropout", "rate": 0.0}, {"block": "DropPath"}])
+@pytest.mark.parametrize(
+    "block", [{"block": "Identity"}, {"block": "Dropout", "rate": 0.0}, {"block": "DropPath"}]
+)
 def test_nodes_that_do_nothing_are_left_out_of_the_code(block):
     net, x = model({"a": linear(5), "idle": block, "b": linear(3)}), tokens()
     assert "idle" not in net.code
@@ -262,11 +300,16 @@ def test_the_gradient_of_a_shared_module_is_the_sum_over_its_uses():
     x = tokens()
     for net in (shared, apart):
         net(x).square().sum().backward()
-    assert torch.allclose(shared.a.weight.grad, apart.a.weight.grad + apart.b.weight.grad, atol=1e-5, rtol=1e-5)
+    assert torch.allclose(
+        shared.a.weight.grad, apart.a.weight.grad + apart.b.weight.grad, atol=1e-5, rtol=1e-5
+    )
 
 
 def test_share_across_rooms_is_the_very_module():
-    graph = {"left": {"body": {"deep": linear(D)}}, "right": {"body": {"deep": {"share": "left.deep"}}}}
+    graph = {
+        "left": {"body": {"deep": linear(D)}},
+        "right": {"body": {"deep": {"share": "left.deep"}}},
+    }
     net, x = model(graph), tokens()
     assert net.left.deep is net.right.deep
     assert torch.equal(net(x), net.left.deep(net.left.deep(x)))
@@ -286,7 +329,18 @@ def test_siamese_towers_share_whole_bodies():
 
 
 def test_repeats_that_share_are_one_module():
-    net, x = model({"layers": {"repeat": 3, "share": True, "body": {"a": linear(D), "b": {"block": "Tanh"}}}}), tokens()
+    net, x = (
+        model(
+            {
+                "layers": {
+                    "repeat": 3,
+                    "share": True,
+                    "body": {"a": linear(D), "b": {"block": "Tanh"}},
+                }
+            }
+        ),
+        tokens(),
+    )
     one = net.get_submodule("layers.0.a")
     expected = x
     for _ in range(3):
@@ -296,7 +350,10 @@ def test_repeats_that_share_are_one_module():
 
 
 def test_shared_weights_survive_training_and_loading():
-    graph = {"left": {"body": {"deep": linear(D)}}, "right": {"body": {"deep": {"share": "left.deep"}}}}
+    graph = {
+        "left": {"body": {"deep": linear(D)}},
+        "right": {"body": {"deep": {"share": "left.deep"}}},
+    }
     net, copy, x = model(graph), model(graph), tokens()
     net(x).sum().backward()
     torch.optim.SGD(net.parameters(), lr=0.1).step()
@@ -311,7 +368,9 @@ def test_tie_makes_one_parameter_of_two():
         "norm": {"block": "LayerNorm"},
         "head": linear(11, bias=False),
     }
-    net = model(graph, inputs={"x": {"shape": [N], "dtype": "int"}}, tie={"head.weight": "embed.weight"})
+    net = model(
+        graph, inputs={"x": {"shape": [N], "dtype": "int"}}, tie={"head.weight": "embed.weight"}
+    )
     assert net.head.weight is net.embed.weight
     net(torch.randint(11, (B, N))).sum().backward()
     assert net.embed.weight.grad is net.head.weight.grad
@@ -335,13 +394,19 @@ NORM = {"block": "LayerNorm", "epsilon": 1e-6}
 
 
 def test_a_template_puts_what_fills_its_hole_into_its_body():
-    net, x = model({"a": {"use": "residual", "inner": linear("dim")}}, residual=RESIDUAL, norm=NORM), tokens()
+    net, x = (
+        model({"a": {"use": "residual", "inner": linear("dim")}}, residual=RESIDUAL, norm=NORM),
+        tokens(),
+    )
     assert torch.equal(net(x), x + net.a.inner(net.a.norm(x)))
 
 
 def test_the_nearer_argument_wins_over_the_option_and_its_params():
     net = model(
-        {"a": {"use": "residual", "inner": linear(D), "rate": 0.5, "scale": 3.0}, "n": {"use": "norm", "epsilon": 0.1}},
+        {
+            "a": {"use": "residual", "inner": linear(D), "rate": 0.5, "scale": 3.0},
+            "n": {"use": "norm", "epsilon": 0.1},
+        },
         residual=RESIDUAL,
         norm=NORM,
     )
@@ -368,15 +433,21 @@ def test_a_hole_may_have_a_default_filling():
     template = {"holes": {"inner": {"block": "Tanh"}}, "body": {"inner": {"use": "inner"}}}
     x = tokens()
     assert torch.equal(model({"a": {"use": "wrap"}}, wrap=template)(x), torch.tanh(x))
-    assert torch.equal(model({"a": {"use": "wrap", "inner": {"block": "ReLU"}}}, wrap=template)(x), F.relu(x))
+    assert torch.equal(
+        model({"a": {"use": "wrap", "inner": {"block": "ReLU"}}}, wrap=template)(x), F.relu(x)
+    )
 
 
 def test_text_flows_through_params_of_a_template_as_text():
-    template = {"params": {"approximate": "none"}, "body": {"act": {"block": "GELU", "approximate": "approximate"}}}
+    template = {
+        "params": {"approximate": "none"},
+        "body": {"act": {"block": "GELU", "approximate": "approximate"}},
+    }
     x = tokens()
     for word in ("none", "tanh"):
         assert torch.equal(
-            model({"a": {"use": "act", "approximate": word}}, act=template)(x), F.gelu(x, approximate=word)
+            model({"a": {"use": "act", "approximate": word}}, act=template)(x),
+            F.gelu(x, approximate=word),
         )
     assert torch.equal(model({"a": {"use": "act"}}, act=template)(x), F.gelu(x))
 
@@ -386,7 +457,11 @@ def test_params_refer_to_each_other_and_to_names_around_them():
         "params": {"hidden": "4 * dim", "half": "hidden // 2"},
         "body": {"a": linear("hidden"), "b": linear("half")},
     }
-    net = model({"a": {"use": "mlp"}, "b": {"use": "mlp", "hidden": "width"}}, mlp=template, params={"width": 10})
+    net = model(
+        {"a": {"use": "mlp"}, "b": {"use": "mlp", "hidden": "width"}},
+        mlp=template,
+        params={"width": 10},
+    )
     assert (net.a.a.out_features, net.a.b.out_features) == (24, 12)
     assert (net.b.a.out_features, net.b.b.out_features) == (10, 5)
 
@@ -395,9 +470,13 @@ CROSS = {"block": "CrossAttention", "heads": 2}
 
 
 def test_a_template_hands_further_inputs_to_what_takes_them_by_name():
-    """Cross-attention under a residual: `context` goes through the template to the block in its hole."""
+    """Cross-attention under a residual: `context` goes through the template to the block in its
+    hole.
+    """
     graph = {"cross": {"use": "residual", "inner": CROSS, "in": {"x": "x", "context": "memory"}}}
-    net = model(graph, inputs={"x": TOKENS, "memory": {"tokens": 5, "dim": 4}}, residual=RESIDUAL, norm=NORM)
+    net = model(
+        graph, inputs={"x": TOKENS, "memory": {"tokens": 5, "dim": 4}}, residual=RESIDUAL, norm=NORM
+    )
     x, memory = tokens(), torch.randn(B, 5, 4)
     expected = x + net.cross.inner(net.cross.norm(x), context=memory)
     assert torch.equal(net(x, memory), expected)
@@ -425,7 +504,13 @@ def masked(facts):
 
 
 def test_an_optional_input_may_stand_before_one_that_is_needed():
-    graph = {"sum": {"block": "SelfAttention", "heads": 1, "in": {"x": "x", "padding_mask": "padding_mask"}}}
+    graph = {
+        "sum": {
+            "block": "SelfAttention",
+            "heads": 1,
+            "in": {"x": "x", "padding_mask": "padding_mask"},
+        }
+    }
     turned = dict(reversed(MASKED.items()))
     model = build({"inputs": turned, "graph": graph}, facts={"mask": [N]})
     assert model.input_names == ("x", "padding_mask")

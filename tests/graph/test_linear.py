@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from blocks.graph import build
-from blocks.graph.linear import AVAILABLE, LONG, WORTH, Linear, at_hand, linear, quicken
+from blocks.graph.run.onednn import AVAILABLE, LONG, WORTH, Linear, at_hand, linear, quicken
 
 B, T, I, O = 7, 227, 257, 211  # noqa: E741
 needs_onednn = pytest.mark.skipif(not AVAILABLE, reason="no oneDNN in this torch")
@@ -60,7 +60,9 @@ def test_gradients_have_gradients():
     x, weight, bias = tensors()
     found = []
     for product in (linear, F.linear):
-        (by_x,) = torch.autograd.grad(product(x, weight, bias).square().mean(), x, create_graph=True)
+        (by_x,) = torch.autograd.grad(
+            product(x, weight, bias).square().mean(), x, create_graph=True
+        )
         found.append(torch.autograd.grad(by_x.square().sum(), weight)[0])
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-7)
 
@@ -75,9 +77,13 @@ def test_a_layer_at_hand_says_the_same_for_any_number_of_rows(rows, bias, copied
     with torch.no_grad():
         for shape in [(1, 1), (rows, 1), (rows, T), (T,)]:
             x = torch.randn(*shape, I)
-            torch.testing.assert_close(forward(x), F.linear(x, layer.weight, layer.bias), rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(
+                forward(x), F.linear(x, layer.weight, layer.bias), rtol=1e-5, atol=1e-5
+            )
             part = torch.randn(*shape, 2 * I)[..., ::2]
-            torch.testing.assert_close(forward(part), F.linear(part, layer.weight, layer.bias), rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(
+                forward(part), F.linear(part, layer.weight, layer.bias), rtol=1e-5, atol=1e-5
+            )
         with torch.autocast("cpu", torch.bfloat16):
             assert forward(x).dtype == torch.bfloat16
 
@@ -98,14 +104,22 @@ def test_what_is_small_or_of_another_kind_goes_to_torch():
     assert torch.equal(linear(*double), F.linear(*double))
     with torch.autocast("cpu", torch.bfloat16):
         assert linear(*tensors()).dtype == torch.bfloat16
-    assert linear(torch.randn(B, T, I, device="meta"), torch.randn(O, I, device="meta")).shape == (B, T, O)
+    assert linear(torch.randn(B, T, I, device="meta"), torch.randn(O, I, device="meta")).shape == (
+        B,
+        T,
+        O,
+    )
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script")  # torch's own, in the first forward derivative
+@pytest.mark.filterwarnings(
+    "ignore:`torch.jit.script"
+)  # torch's own, in the first forward derivative
 def test_it_can_be_transformed():
     x, weight, _ = tensors()
     product = lambda x: linear(x, weight).sum()  # noqa: E731
-    torch.testing.assert_close(torch.func.grad(product)(x)[0, 0], weight.sum(0), rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(
+        torch.func.grad(product)(x)[0, 0], weight.sum(0), rtol=1e-5, atol=1e-4
+    )
     _, tangent = torch.func.jvp(lambda x: linear(x, weight), (x,), (torch.ones_like(x),))
     torch.testing.assert_close(tangent[0, 0], weight.sum(1), rtol=1e-5, atol=1e-4)
 

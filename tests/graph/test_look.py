@@ -7,13 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blocks.additive_attention import AdditiveAttention
-from blocks.attention import CrossAttention, LinearAttention, SelfAttention
+from blocks.attention.additive import AdditiveAttention
+from blocks.attention.dot_product import CrossAttention, LinearAttention, SelfAttention
+from blocks.attention.patch import CrossPatchAttention, InnerPatchAttention
+from blocks.attention.window import WindowAttention
 from blocks.graph import build, look
-from blocks.graph.look import activations, attentions, nodes
-from blocks.patch_attention import CrossPatchAttention, InnerPatchAttention
+from blocks.graph.run.inspect import activations, attentions, nodes
 from blocks.pool import AttentionPool
-from blocks.window import WindowAttention
 
 B, N, C, DIM, HEADS, HIGH, WIDE = 2, 7, 5, 12, 3, 6, 11
 FACTS = {
@@ -52,7 +52,7 @@ def phrase(source_tokens: tuple[int, ...] = (N, 4)) -> dict[str, Tensor]:
     }
 
 
-# The weights that are used --------------------------------------------------------------------------------------------
+# The weights that are used ------------------------------------------------------------------------
 
 PADDING = torch.arange(N) < torch.tensor([[N], [4]])
 
@@ -90,7 +90,9 @@ def test_attention_to_a_context_times_its_values_is_the_output():
     torch.testing.assert_close(cross(x, context, PADDING), expected, atol=1e-6, rtol=1e-5)
     additive = scrambled(AdditiveAttention(DIM, 8, hidden=17)).eval()
     weights = look(additive, {"x": x, "context": context, **given})[""]
-    torch.testing.assert_close(additive(x, context, PADDING), weights[:, 0] @ context, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        additive(x, context, PADDING), weights[:, 0] @ context, atol=1e-6, rtol=1e-5
+    )
     assert attentions(additive, {"x": x, "context": context})[""].cross
     itself = AdditiveAttention(DIM, DIM, hidden=17)
     assert not attentions(itself, {"x": x, "context": x})[""].cross
@@ -106,7 +108,9 @@ def test_the_query_of_a_pool_times_values_is_the_output():
 
 def on_cells(found, batch: int, head: int) -> Tensor:
     """Weights of windows as (queries, keys) over the cells of the grid, one row for each cell."""
-    return torch.stack([found.seen_from(cell)[batch, head].flatten() for cell in range(HIGH * WIDE)])
+    return torch.stack(
+        [found.seen_from(cell)[batch, head].flatten() for cell in range(HIGH * WIDE)]
+    )
 
 
 WINDOWS = {
@@ -119,11 +123,16 @@ WINDOWS = {
 @pytest.mark.parametrize("kind", WINDOWS)
 def test_windows_are_put_back_on_the_grid(kind):
     block = scrambled(WINDOWS[kind]()).eval()
-    nn.init.zeros_(block.qkv.bias)  # padded cells then have no value, so that real cells make the whole output
+    nn.init.zeros_(
+        block.qkv.bias
+    )  # padded cells then have no value, so that real cells make the whole output
     x = torch.randn(B, HIGH, WIDE, DIM)
     found = attentions(block, {"x": x})[""]
     values = block.qkv(x).chunk(3, -1)[2].flatten(1, 2).unflatten(-1, (HEADS, -1))
-    gathered = [torch.cat([on_cells(found, n, h) @ values[n, :, h] for h in range(HEADS)], -1) for n in range(B)]
+    gathered = [
+        torch.cat([on_cells(found, n, h) @ values[n, :, h] for h in range(HEADS)], -1)
+        for n in range(B)
+    ]
     expected = block.project(torch.stack(gathered)).view(x.shape)
     torch.testing.assert_close(block(x), expected, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(found.weights.sum(-1), torch.ones(found.weights.shape[:-1]))
@@ -142,23 +151,31 @@ def test_patches_that_look_at_each_other_are_put_back_on_the_grid():
     block = scrambled(CrossPatchAttention(HIGH, WIDE, patch=3)).eval()
     x = torch.randn(B, HIGH, WIDE, C)
     found = attentions(block, {"x": x})[""]
-    padded = F.pad(x, (0, 0, 0, 1)).unflatten(2, (4, 3)).unflatten(1, (2, 3)).permute(0, 5, 1, 3, 2, 4)
+    padded = (
+        F.pad(x, (0, 0, 0, 1)).unflatten(2, (4, 3)).unflatten(1, (2, 3)).permute(0, 5, 1, 3, 2, 4)
+    )
     tokens = padded.reshape(B, C, 8, 9)
     out = block.project(found.weights @ block.qkv(tokens).chunk(3, -1)[2])
     expected = torch.zeros(B, C, HIGH * WIDE)
     real = found.places >= 0
     expected[:, :, found.places[real]] = out[:, :, real]
-    torch.testing.assert_close(block(x), expected.view(B, C, HIGH, WIDE).movedim(1, -1), atol=1e-6, rtol=1e-5)
-    assert torch.equal(found.seen_from(WIDE + 4)[0, 0, :3, :3], found.weights[0, 0, 1, 0].expand(3, 3))
+    torch.testing.assert_close(
+        block(x), expected.view(B, C, HIGH, WIDE).movedim(1, -1), atol=1e-6, rtol=1e-5
+    )
+    assert torch.equal(
+        found.seen_from(WIDE + 4)[0, 0, :3, :3], found.weights[0, 0, 1, 0].expand(3, 3)
+    )
 
 
 def test_a_masked_query_has_zeros_and_no_nan():
     block = scrambled(SelfAttention(DIM, heads=HEADS)).eval()
-    weights = look(block, {"x": torch.randn(B, N, DIM), "mask": torch.zeros(N, N, dtype=torch.bool)})[""]
+    weights = look(
+        block, {"x": torch.randn(B, N, DIM), "mask": torch.zeros(N, N, dtype=torch.bool)}
+    )[""]
     assert torch.equal(weights, torch.zeros(B, HEADS, N, N))
 
 
-# In a whole network ---------------------------------------------------------------------------------------------------
+# In a whole network -------------------------------------------------------------------------------
 
 
 def test_a_scan_has_one_row_a_step():
@@ -171,29 +188,44 @@ def test_a_scan_has_one_row_a_step():
     torch.testing.assert_close(weights.sum(-1), torch.ones(B, 1, C))
     assert not weights[1, ..., 4:].any()
     short = {**batch, "target": batch["target"][:, :3], "target_mask": batch["target_mask"][:, :3]}
-    torch.testing.assert_close(look(network, short)["decoder.search"], weights[:, :, :3])  # the past knows no future
+    torch.testing.assert_close(
+        look(network, short)["decoder.search"], weights[:, :, :3]
+    )  # the past knows no future
 
 
 def test_a_scan_backwards_has_its_rows_in_the_order_of_the_tokens():
-    body = {"query": {"block": "Rearrange", "in": "state", "pattern": "b d -> b 1 d"},
-            "search": {"block": "AdditiveAttention", "in": {"context": "memory"}, "hidden": 4},
-            "found": {"block": "Rearrange", "pattern": "b 1 d -> b d"},
-            "state_next": {"block": "Add", "in": ["x", "found"]}}  # fmt: skip
+    body = {
+        "query": {"block": "Rearrange", "in": "state", "pattern": "b d -> b 1 d"},
+        "search": {"block": "AdditiveAttention", "in": {"context": "memory"}, "hidden": 4},
+        "found": {"block": "Rearrange", "pattern": "b 1 d -> b d"},
+        "state_next": {"block": "Add", "in": ["x", "found"]},
+    }
 
     def weights(reverse: bool, x: Tensor, memory: Tensor) -> Tensor:
-        scan = {"scan": {"axis": "tokens", "state": {"state": DIM}, "reverse": reverse}, "body": body,
-                "in": {"x": "x", "memory": "memory"}, "outputs": {"state": "state_next"}}  # fmt: skip
+        scan = {
+            "scan": {"axis": "tokens", "state": {"state": DIM}, "reverse": reverse},
+            "body": body,
+            "in": {"x": "x", "memory": "memory"},
+            "outputs": {"state": "state_next"},
+        }
         shapes = {"x": {"tokens": N, "dim": DIM}, "memory": {"tokens": C, "dim": DIM}}
-        return look(scrambled(build({"inputs": shapes, "graph": {"back": scan}})), {"x": x, "memory": memory})[
-            "back.search"
-        ]
+        return look(
+            scrambled(build({"inputs": shapes, "graph": {"back": scan}})),
+            {"x": x, "memory": memory},
+        )["back.search"]
 
     x, memory = torch.randn(B, N, DIM), torch.randn(B, C, DIM)
     torch.testing.assert_close(weights(True, x, memory), weights(False, x.flip(1), memory).flip(2))
 
 
 def test_a_module_that_is_called_twice_tells_both_calls():
-    graph = {"layers": {"repeat": 2, "share": True, "body": {"attention": {"block": "SelfAttention", "heads": HEADS}}}}
+    graph = {
+        "layers": {
+            "repeat": 2,
+            "share": True,
+            "body": {"attention": {"block": "SelfAttention", "heads": HEADS}},
+        }
+    }
     network = scrambled(build({"inputs": {"x": {"tokens": N, "dim": DIM}}, "graph": graph}))
     x = torch.randn(B, N, DIM)
     found = look(network, {"x": x})
@@ -215,7 +247,9 @@ def test_the_network_is_as_it_was(fails):
     image = torch.randn(B, 1, 8, 8)
     if fails:
         network.head = Broken()
-    before = copy.deepcopy([{k: v for k, v in vars(m).items() if not k.startswith("_")} for m in network.modules()])
+    before = copy.deepcopy(
+        [{k: v for k, v in vars(m).items() if not k.startswith("_")} for m in network.modules()]
+    )
     if fails:
         with pytest.raises(RuntimeError, match="broken on purpose"):
             look(network, {"image": image})
@@ -226,7 +260,9 @@ def test_the_network_is_as_it_was(fails):
         activations(network, {"image": image})
     after = [{k: v for k, v in vars(m).items() if not k.startswith("_")} for m in network.modules()]
     assert [entry["training"] for entry in after] == [entry["training"] for entry in before]
-    assert [entry.get("return_weights") for entry in after] == [entry.get("return_weights") for entry in before]
+    assert [entry.get("return_weights") for entry in after] == [
+        entry.get("return_weights") for entry in before
+    ]
     assert not any(module._forward_hooks for module in network.modules())
 
 
@@ -235,8 +271,18 @@ def test_what_the_network_says_while_it_is_looked_at_is_what_it_says():
     image = torch.randn(B, 1, 8, 8)
     given = activations(network, {"image": image})
     torch.testing.assert_close(given["head"], network(image)["logits"])
-    assert list(given) == ["patch", "patch_norm", "stages.0.layers.0", "stages.0.layers.1", "stages.1.merge",
-                           "stages.1.layers.0", "stages.1.layers.1", "norm", "pool", "head"]  # fmt: skip
+    assert list(given) == [
+        "patch",
+        "patch_norm",
+        "stages.0.layers.0",
+        "stages.0.layers.1",
+        "stages.1.merge",
+        "stages.1.layers.0",
+        "stages.1.layers.1",
+        "norm",
+        "pool",
+        "head",
+    ]
     assert list(nodes(network)) == list(given)
 
 

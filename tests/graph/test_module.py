@@ -1,4 +1,6 @@
-"""The generated module is an ordinary one: compile, export, copy, pickle, save, and find a failure in the YAML."""
+"""The generated module is an ordinary one: compile, export, copy, pickle, save, and find a failure
+in the YAML.
+"""
 
 import copy
 import io
@@ -90,7 +92,11 @@ def by_torch(net):
     return torch.load(buffer, weights_only=False)
 
 
-COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda net: pickle.loads(pickle.dumps(net)), "torch.save": by_torch}
+COPIES = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda net: pickle.loads(pickle.dumps(net)),
+    "torch.save": by_torch,
+}
 
 
 @pytest.mark.parametrize("way", COPIES)
@@ -101,7 +107,11 @@ def test_a_copy_is_the_same_model_and_stands_alone(vit, images, way):
     assert isinstance(other, Graph)
     assert other.code == vit.code
     assert other.meta == vit.meta
-    assert (other.input_names, other.output_names, other.training) == (("image",), ("logits",), False)
+    assert (other.input_names, other.output_names, other.training) == (
+        ("image",),
+        ("logits",),
+        False,
+    )
     inner, mine = other.get_submodule("layers.1.mlp"), vit.get_submodule("layers.1.mlp")
     assert isinstance(inner, Graph)
     assert inner.meta == mine.meta
@@ -126,7 +136,11 @@ def test_a_copy_keeps_shared_and_tied_parameters_one(way):
         "head": {"block": "Linear", "features": 11, "bias": False},
     }
     net = build(
-        {"inputs": {"x": {"shape": [7], "dtype": "int"}}, "graph": graph, "tie": {"head.weight": "embed.weight"}}
+        {
+            "inputs": {"x": {"shape": [7], "dtype": "int"}},
+            "graph": graph,
+            "tie": {"head.weight": "embed.weight"},
+        }
     )
     other = COPIES[way](net)
     assert other.left.deep is other.right.deep

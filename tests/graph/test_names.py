@@ -43,22 +43,39 @@ def mistakes(graph, **sections):
 
 
 def test_widths_are_inferred_and_equal_to_written_ones():
-    bare = model({"norm": {"block": "RMSNorm"}, "attention": {"block": "SelfAttention", "heads": 2}})
-    written = model(
-        {"norm": {"block": "RMSNorm", "dim": D}, "attention": {"block": "SelfAttention", "heads": 2, "dim": D}}
+    bare = model(
+        {"norm": {"block": "RMSNorm"}, "attention": {"block": "SelfAttention", "heads": 2}}
     )
-    assert {k: v.shape for k, v in bare.state_dict().items()} == {k: v.shape for k, v in written.state_dict().items()}
+    written = model(
+        {
+            "norm": {"block": "RMSNorm", "dim": D},
+            "attention": {"block": "SelfAttention", "heads": 2, "dim": D},
+        }
+    )
+    assert {k: v.shape for k, v in bare.state_dict().items()} == {
+        k: v.shape for k, v in written.state_dict().items()
+    }
 
 
 def test_arguments_axes_params_and_facts_are_found_nearest_first():
     params = {"dim": 40, "features": 50, "width": 60}
     net = model(
-        {"a": linear("dim"), "b": linear("width"), "c": linear("data.classes"), "d": linear("b.features + c.dim")},
+        {
+            "a": linear("dim"),
+            "b": linear("width"),
+            "c": linear("data.classes"),
+            "d": linear("b.features + c.dim"),
+        },
         params=params,
         facts={"classes": 9},
     )
     widths = [net.get_submodule(name).out_features for name in "abcd"]
-    assert widths == [40, 60, 9, 69]  # the file's own `params` are nearer than the axes of the input
+    assert widths == [
+        40,
+        60,
+        9,
+        69,
+    ]  # the file's own `params` are nearer than the axes of the input
 
 
 def test_an_option_sees_the_axes_of_the_place_where_it_is_used():
@@ -76,7 +93,11 @@ def test_state_dict_keys_are_paths_of_nodes():
         "head": linear(3),
     }
     keys = set(model(graph, residual=RESIDUAL, norm=NORM).state_dict())
-    rooms = ["stem", "head", *(f"layers.{i}.mlp.{part}" for i in range(2) for part in ("norm", "inner"))]
+    rooms = [
+        "stem",
+        "head",
+        *(f"layers.{i}.mlp.{part}" for i in range(2) for part in ("norm", "inner")),
+    ]
     assert keys == {f"{room}.{name}" for room in rooms for name in ("weight", "bias")}
 
 
@@ -113,7 +134,13 @@ def test_every_batch_size_runs_and_examples_do_not_see_each_other(batch):
 def test_overrides_in_python_are_those_of_the_command_line():
     torch.manual_seed(0)
     short = build(
-        "vit", ["params.depth=1", "norm=rmsnorm", "~graph.position", "+graph.tail={block: Tanh, after: norm}"]
+        "vit",
+        [
+            "params.depth=1",
+            "norm=rmsnorm",
+            "~graph.position",
+            "+graph.tail={block: Tanh, after: norm}",
+        ],
     )
     planned = plan(
         compose(
@@ -147,11 +174,13 @@ def test_a_block_of_ones_own_comes_from_a_folder(tmp_path):
     (tmp_path / "twice.py").write_text(
         "from torch import nn\n\n\nclass Times(nn.Module):\n"
         "    def __init__(self, factor: int = 2):\n        super().__init__()\n"
-        "        self.factor = factor\n\n    def forward(self, x):\n        return self.factor * x\n"
+        "        self.factor = factor\n\n    def forward(self, x):\n        return self.factor "
+        "* x\n"
     )
     x = tokens()
     net = build(
-        {"inputs": {"x": TOKENS}, "graph": {"a": {"block": "Times", "factor": "1 + 2"}}}, library=[str(tmp_path)]
+        {"inputs": {"x": TOKENS}, "graph": {"a": {"block": "Times", "factor": "1 + 2"}}},
+        library=[str(tmp_path)],
     )
     assert torch.equal(net(x), 3 * x)
 
@@ -159,6 +188,8 @@ def test_a_block_of_ones_own_comes_from_a_folder(tmp_path):
 def test_claims_hold_for_the_data_they_name_only():
     graph = {"head": linear("data.classes")}
     expect = {"when": "data.classes == 5", "parameters": 1}
-    assert mistakes(graph, expect=expect, facts={"classes": 5}) == ["the model has not the parameters it claims"]
+    assert mistakes(graph, expect=expect, facts={"classes": 5}) == [
+        "the model has not the parameters it claims"
+    ]
     model(graph, expect=expect, facts={"classes": 4})
     model(graph, expect={**expect, "parameters": 35}, facts={"classes": 5})

@@ -9,9 +9,17 @@ from blocks.graph import build, recompute, repeats
 WORDS = {"tokens": {"tokens": 11, "dtype": "int", "vocab": 13}, "vocab": 13}
 IMAGE = {"image": [3, 16, 16], "classes": 7}
 CASES = {
-    "gpt": ("gpt", ["params.dropout=0.3", "params.dim=24", "params.heads=2", "params.depth=3"], WORDS),
+    "gpt": (
+        "gpt",
+        ["params.dropout=0.3", "params.dim=24", "params.heads=2", "params.depth=3"],
+        WORDS,
+    ),
     "experts": ("gpt", ["mlp=mixture", "params.dim=24", "params.heads=2", "params.depth=2"], WORDS),
-    "vit": ("vit", ["params.drop_path=0.5", "params.dropout=0.2", "params.dim=24", "params.heads=3"], IMAGE),
+    "vit": (
+        "vit",
+        ["params.drop_path=0.5", "params.dropout=0.2", "params.dim=24", "params.heads=3"],
+        IMAGE,
+    ),
     "batchnorm": ("resnet18", [], IMAGE),
     "shared": ("vit", ["params.dim=24", "params.heads=3", "+model.graph.layers.share=true"], IMAGE),
 }
@@ -34,7 +42,11 @@ def inputs(case: str, batch: int = 5) -> torch.Tensor:
 def step(model: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
     torch.manual_seed(2)
     logits = model(x)["logits"]
-    left = [part.auxiliary_loss for part in model.modules() if getattr(part, "auxiliary_loss", None) is not None]
+    left = [
+        part.auxiliary_loss
+        for part in model.modules()
+        if getattr(part, "auxiliary_loss", None) is not None
+    ]
     (logits.square().mean() + sum(left, start=torch.zeros(()))).backward()
     return torch.rand(3)
 
@@ -74,7 +86,10 @@ def test_in_evaluation_and_without_gradients_nothing_is_computed_twice():
         part.register_forward_hook(lambda *_: calls.append("whole"))
         part.attention.register_forward_hook(lambda *_: calls.append("part"))
     step(model, inputs("gpt"))
-    assert (calls.count("whole"), calls.count("part")) == (3, 6)  # the second time goes past the hooks of the whole
+    assert (calls.count("whole"), calls.count("part")) == (
+        3,
+        6,
+    )  # the second time goes past the hooks of the whole
     calls.clear()
     model.eval()
     model(inputs("gpt"))["logits"].sum().backward()
@@ -93,7 +108,7 @@ def test_a_copy_and_a_pickle_compute_the_same():
 
 
 def test_the_innermost_repeats_by_path():
-    assert list(repeats(build("swin", [], {"image": [3, 32, 32], "classes": 7}, device="meta"))) == [
-        f"stages.{stage}.layers.{layer}" for stage in (0, 1) for layer in (0, 1)
-    ]
+    assert list(
+        repeats(build("swin", [], {"image": [3, 32, 32], "classes": 7}, device="meta"))
+    ) == [f"stages.{stage}.layers.{layer}" for stage in (0, 1) for layer in (0, 1)]
     assert list(repeats(made("shared"))) == ["layers.0"]

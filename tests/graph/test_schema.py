@@ -11,8 +11,8 @@ from referencing import Registry, Resource
 from blocks.__main__ import main
 from blocks.catalog import catalog
 from blocks.graph import conf_folder
-from blocks.graph.node import MODEL_WORDS, WORDS
-from blocks.graph.schema import schemas
+from blocks.graph.describe.schema import schemas
+from blocks.graph.language.words import MODEL_WORDS, WORDS
 
 MODELS = conf_folder() / "model"
 COMMITTED = Path(__file__).parents[2] / "docs" / "schema"
@@ -21,7 +21,9 @@ DEFINITIONS = SCHEMAS["model.json"]["definitions"]
 
 
 def validator(name, made=SCHEMAS):
-    registry = Registry().with_resources((key, Resource.from_contents(schema)) for key, schema in made.items())
+    registry = Registry().with_resources(
+        (key, Resource.from_contents(schema)) for key, schema in made.items()
+    )
     return Draft7Validator(made[name], registry=registry)
 
 
@@ -39,7 +41,9 @@ def test_the_committed_schema_is_current(tmp_path, capsys):
     assert main(["schema", "-o", str(tmp_path)]) == 0
     assert capsys.readouterr().out.split() == [str(tmp_path / name) for name in SCHEMAS]
     for name in SCHEMAS:
-        assert (tmp_path / name).read_text("utf-8") == (COMMITTED / name).read_text("utf-8"), "run `make schema`"
+        assert (tmp_path / name).read_text("utf-8") == (COMMITTED / name).read_text("utf-8"), (
+            "run `make schema`"
+        )
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -59,7 +63,14 @@ def added(definition, instance):
     """A definition, and what its rules add to it that hold for an instance."""
     rules = DEFINITIONS[definition]
     known = {"definitions": DEFINITIONS}
-    return [rules, *(rule["then"] for rule in rules["allOf"] if Draft7Validator(rule["if"] | known).is_valid(instance))]
+    return [
+        rules,
+        *(
+            rule["then"]
+            for rule in rules["allOf"]
+            if Draft7Validator(rule["if"] | known).is_valid(instance)
+        ),
+    ]
 
 
 def offered(model, *path):
@@ -69,8 +80,12 @@ def offered(model, *path):
     for key in above:
         holder = holder[key]
     around = added("outer" if last == "graph" else "inner", holder)
-    parts = [part.get("properties", {}).get(last, {}) for part in around] + added("siblings", holder[last])
-    added_to = [part["additionalProperties"]["$ref"] for part in parts if "additionalProperties" in part]
+    parts = [part.get("properties", {}).get(last, {}) for part in around] + added(
+        "siblings", holder[last]
+    )
+    added_to = [
+        part["additionalProperties"]["$ref"] for part in parts if "additionalProperties" in part
+    ]
     nodes = [reference.rpartition("from_")[2] for reference in added_to]
     return {name for node in nodes for name in DEFINITIONS[f"to_{node}"]["anyOf"][0]["enum"]}
 
@@ -98,16 +113,25 @@ def test_the_names_of_a_file_are_offered_each_where_it_can_be_read(path):
             node, body = body, body[key]
         flow, state = node.get("in"), node.get("scan", {}).get("state", {})
         ports = {name for name in flow if name.isidentifier()} if isinstance(flow, dict) else set()
-        assert {name for name in offered(model, *place) if "." not in name} == {"x", *body, *ports, *state}
+        assert {name for name in offered(model, *place) if "." not in name} == {
+            "x",
+            *body,
+            *ports,
+            *state,
+        }
 
 
 def test_a_file_that_starts_from_another_is_offered_its_nodes():
     # `mine` is a name that no file has yet: `python -m blocks schema` has to be told of it
-    names = offered({"defaults": ["vit_ti16", "_self_"], "graph": {"mine": {"block": "ReLU"}}}, "graph")
+    names = offered(
+        {"defaults": ["vit_ti16", "_self_"], "graph": {"mine": {"block": "ReLU"}}}, "graph"
+    )
     assert names == {"image", "patch", "token", "position", "layers", "norm", "pool", "head"}
 
 
-@pytest.mark.parametrize("path", sorted(MODELS.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize(
+    "path", sorted(MODELS.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
 def test_every_option_fits(path):
     assert told("option.json", path.read_text("utf-8")) == ""
 
@@ -126,7 +150,9 @@ def test_an_argument_says_what_its_docstring_says():
     assert arguments["causal"]["description"] == (
         "Token i attends to tokens 0..i only. True or false; false when left out."
     )
-    assert arguments["dim"]["description"] == ("Width of a token; inferred from the input. A whole number.")
+    assert arguments["dim"]["description"] == (
+        "Width of a token; inferred from the input. A whole number."
+    )
 
 
 GRAPH = "inputs: {image: data.image}\ngraph:\n  one: "
@@ -134,24 +160,57 @@ MISTAKES = {
     "unknown block": ("{block: Linaer, features: 4}", "'Linaer' is not one of"),
     "unknown argument": ("{block: Linear, features: 4, biass: false}", "'biass' was unexpected"),
     "argument left out": ("{block: Linear}", "'features' is a required property"),
-    "list for a number": ("{block: SelfAttention, heads: [1, 2]}", "[1, 2] is not of type 'integer', 'string'"),
-    "fraction for a whole number": ("{block: Linear, features: 2.5}", "2.5 is not of type 'integer', 'string'"),
-    "number for true or false": ("{block: Linear, features: 4, bias: 1}", "1 is not of type 'boolean', 'string'"),
+    "list for a number": (
+        "{block: SelfAttention, heads: [1, 2]}",
+        "[1, 2] is not of type 'integer', 'string'",
+    ),
+    "fraction for a whole number": (
+        "{block: Linear, features: 2.5}",
+        "2.5 is not of type 'integer', 'string'",
+    ),
+    "number for true or false": (
+        "{block: Linear, features: 4, bias: 1}",
+        "1 is not of type 'boolean', 'string'",
+    ),
     "true for a number": ("{block: Dropout, rate: true}", "True is not of type 'number', 'string'"),
-    "number for a word": ("{block: RNN, hidden: 4, nonlinearity: 3}", "3 is not one of ['tanh', 'relu']"),
-    "two values for a kernel of three": ("{block: Conv3d, features: 4, kernel: [3, 3]}", "[3, 3] is too short"),
+    "number for a word": (
+        "{block: RNN, hidden: 4, nonlinearity: 3}",
+        "3 is not one of ['tanh', 'relu']",
+    ),
+    "two values for a kernel of three": (
+        "{block: Conv3d, features: 4, kernel: [3, 3]}",
+        "[3, 3] is too short",
+    ),
     "two kinds": ("{block: ReLU, use: norm}", "is valid under each of"),
     "no kind": ("{features: 4}", "is not valid under any of the given schemas"),
-    "unknown word beside body": ("{body: {a: {block: ReLU}}, repaet: 2}", "'repaet' was unexpected"),
+    "unknown word beside body": (
+        "{body: {a: {block: ReLU}}, repaet: 2}",
+        "'repaet' was unexpected",
+    ),
     "no option of the slot takes it": ("{use: mlp, hiden: 4}", "'hiden' was unexpected"),
-    "mistake inside a hole": ("{use: residual, inner: {block: Linear, featurs: 4}}", "'featurs' was unexpected"),
+    "mistake inside a hole": (
+        "{use: residual, inner: {block: Linear, featurs: 4}}",
+        "'featurs' was unexpected",
+    ),
     "mistake inside a body": ("{repeat: 2, body: {a: {block: Gelu}}}", "'Gelu' is not one of"),
-    "part that is no mapping": ("{block: SelfAttention, heads: 2, rotary: true}", "True is not of type 'object'"),
-    "unknown word of scan": ("{scan: {axes: 1, state: {h: 2}}, body: {a: {block: ReLU}}}", "'axes' was unexpected"),
+    "part that is no mapping": (
+        "{block: SelfAttention, heads: 2, rotary: true}",
+        "True is not of type 'object'",
+    ),
+    "unknown word of scan": (
+        "{scan: {axes: 1, state: {h: 2}}, body: {a: {block: ReLU}}}",
+        "'axes' was unexpected",
+    ),
     "in is a number": ("{block: ReLU, in: 3}", "3 is not of type 'string'"),
     "name of a node": ("{block: ReLU}\n  a-b: {block: ReLU}", "'a-b' does not match"),
-    "unknown section": ("{block: ReLU}\ngrahp: {a: {block: ReLU}}", "is not valid under any of the given schemas"),
-    "unknown distribution": ("{block: ReLU}\ninitialise: {Linear.weight: trunc}", "'trunc' is not one of"),
+    "unknown section": (
+        "{block: ReLU}\ngrahp: {a: {block: ReLU}}",
+        "is not valid under any of the given schemas",
+    ),
+    "unknown distribution": (
+        "{block: ReLU}\ninitialise: {Linear.weight: trunc}",
+        "'trunc' is not one of",
+    ),
     "unknown claim": ("{block: ReLU}\nexpect: {params: 3}", "'params' was unexpected"),
 }
 
@@ -162,13 +221,21 @@ def test_a_mistake_is_flagged(mistake):
     assert message in told("model.json", GRAPH + text)
 
 
-@pytest.mark.parametrize("text", [
-    "{block: Linear, features: 2 * dim, bias: layer.index > 0}", "{block: Linear, features: '${model.params.dim}'}",
-    "{block: Linear, features: '???'}", "{block: RNN, hidden: 4, nonlinearity: kind}", "{use: my_hole, anything: 3}",
-    "{block: Conv2d, features: 4, kernel: [3, 5], stride: 'sizes[0]', padding: same}",
-    "{block: ReLU}\n  two: {share: one, in: []}", "{block: Add, in: [image, image], when: 'false'}",
-    "{block: ReLU}\ngate: {block: Sigmoid}", "{repeat: {depth: [2, 2], heads: widths}, share: true, block: ReLU}",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{block: Linear, features: 2 * dim, bias: layer.index > 0}",
+        "{block: Linear, features: '${model.params.dim}'}",
+        "{block: Linear, features: '???'}",
+        "{block: RNN, hidden: 4, nonlinearity: kind}",
+        "{use: my_hole, anything: 3}",
+        "{block: Conv2d, features: 4, kernel: [3, 5], stride: 'sizes[0]', padding: same}",
+        "{block: ReLU}\n  two: {share: one, in: []}",
+        "{block: Add, in: [image, image], when: 'false'}",
+        "{block: ReLU}\ngate: {block: Sigmoid}",
+        "{repeat: {depth: [2, 2], heads: widths}, share: true, block: ReLU}",
+    ],
+)
 def test_what_the_language_admits_is_not_flagged(text):
     assert told("model.json", GRAPH + text) == ""
 
@@ -177,14 +244,20 @@ def test_a_file_that_starts_from_another_says_only_what_differs():
     text = "graph: {head: {bias: false}, decoder: {in: {memory: norm}}}"
     assert told("model.json", f"defaults: [vit, _self_]\n{text}") == ""
     assert told("model.json", f"defaults: [norm: layernorm, _self_]\n{text}") != ""
-    assert "'Linaer' is not one of" in told("model.json", "defaults: [vit]\ngraph: {head: {block: Linaer}}")
+    assert "'Linaer' is not one of" in told(
+        "model.json", "defaults: [vit]\ngraph: {head: {block: Linaer}}"
+    )
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("block: SelfAttention\nhaeds: 4", "'haeds' was unexpected"), ("block: Linear\nin: x", "should not be valid"),
-    ("holes: [inner]\nbody: {a: {use: inner}}\nparam: {a: 1}", "'param' was unexpected"),
-    ("Linear.weight: {normel: 0.02}", "'normel' was unexpected"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("block: SelfAttention\nhaeds: 4", "'haeds' was unexpected"),
+        ("block: Linear\nin: x", "should not be valid"),
+        ("holes: [inner]\nbody: {a: {use: inner}}\nparam: {a: 1}", "'param' was unexpected"),
+        ("Linear.weight: {normel: 0.02}", "'normel' was unexpected"),
+    ],
+)
 def test_a_mistake_in_an_option_is_flagged(text, message):
     assert message in told("option.json", text)
 

@@ -1,11 +1,13 @@
-"""Nothing in the language is silent: a word means what the page of the language says, or is refused with its place."""
+"""Nothing in the language is silent: a word means what the page of the language says, or is refused
+with its place.
+"""
 
 import pytest
 import torch
 
 from blocks.graph import ConfigError, Problem, build, compose, plan
-from blocks.graph.compose import Composed
-from blocks.graph.explain import describe
+from blocks.graph.compose.compose import Composed
+from blocks.graph.describe.table import describe
 
 N, D = 7, 6
 TOKENS = {"tokens": N, "dim": D}
@@ -39,7 +41,10 @@ def test_a_scan_is_repeated_with_weights_of_its_own():
 
 def test_a_shared_node_is_applied_several_times():
     inner = {"n": linear(), "twice": {"repeat": 2, "share": "n"}}
-    net, x = model({"n": linear(), "a": {"repeat": 3, "share": "n"}, "b": {"body": inner}}), torch.randn(2, N, D)
+    net, x = (
+        model({"n": linear(), "a": {"repeat": 3, "share": "n"}, "b": {"body": inner}}),
+        torch.randn(2, N, D),
+    )
     outer = net.n(net.n(net.n(net.n(x))))
     assert torch.equal(net(x), net.b.n(net.b.n(net.b.n(outer))))
     assert sum(parameter.numel() for parameter in net.parameters()) == 2 * (D * D + D)
@@ -56,10 +61,14 @@ def test_a_body_of_a_scan_may_read_its_state_alone():
 def test_repeats_of_one_module_have_no_index():
     shared = {"repeat": 3, "share": True}
     gain = {"block": "Gain", "factor": "layer.index + 1.0"}
-    wrong = "Gain: layer.index differs from repeat to repeat, and `share: true` makes all one module"
+    wrong = (
+        "Gain: layer.index differs from repeat to repeat, and `share: true` makes all one module"
+    )
     assert mistakes({"a": {**shared, **gain}}) == [wrong]
     inner = {"repeat": 2, "block": "Gain", "factor": "depth.index + 1.0"}
-    assert mistakes({"a": {**shared, "body": {"b": inner}}})[0].startswith("Gain: depth.index differs")
+    assert mistakes({"a": {**shared, "body": {"b": inner}}})[0].startswith(
+        "Gain: depth.index differs"
+    )
     assert mistakes({"a": {**shared, "repeat": {"f": [1, 2]}, "block": "Gain", "factor": "f"}}) == [
         "one module cannot take another element of a list at each repeat"
     ]
@@ -81,9 +90,9 @@ ATTENTION = {"a": {"block": "SelfAttention", "heads": 2, "in": {"x": "x", "paddi
 @pytest.mark.parametrize("facts", [{}, {"padding_mask": [N]}])
 def test_a_misspelt_optional_fact_is_no_absent_one(facts):
     assert mistakes(ATTENTION, MASK, facts) == ["no data state 'padding_msk'"]
-    assert mistakes(ATTENTION, {**MASK, "m": {**MASK["m"], "shape": "dta.padding_mask"}}, facts) == [
-        "no node or counter 'dta' in scope here"
-    ]
+    assert mistakes(
+        ATTENTION, {**MASK, "m": {**MASK["m"], "shape": "dta.padding_mask"}}, facts
+    ) == ["no node or counter 'dta' in scope here"]
     assert mistakes(ATTENTION, {**MASK, "m": {**MASK["m"], "optional": "yes"}}, facts) == [
         "whether m is optional is true or false"
     ]
@@ -94,12 +103,24 @@ BROKEN = {
     "a state named x": {"a": {"scan": {"state": {"x": D}}, "body": STEP}},
     "no steps": {"a": {**RECURRENCE, "in": []}},
     "a negative state": {"a": {"scan": {"state": {"h": -8}}, "body": STEP}},
-    "a part that is shared": {"n": linear(), "a": {"block": "SelfAttention", "heads": 2, "rotary": {"share": "n"}}},
+    "a part that is shared": {
+        "n": linear(),
+        "a": {"block": "SelfAttention", "heads": 2, "rotary": {"share": "n"}},
+    },
     "share of a number": {"n": linear(), "a": {"share": 3}},
     "no outputs": {"a": {"body": {"b": linear()}, "outputs": {}}},
-    "two outputs of one name": {"g": {"block": "GRU", "hidden": 5}, "b": {"body": STEP, "outputs": ["g.a", "g.b"]}},
-    "two inputs of one name": {"l": linear(), "a": {"in": ["l", "x"], "body": {"b": {"block": "Identity"}}}},
-    "an input by number": {"l": {"repeat": 2, **linear()}, "a": {"in": ["x", "l.0"], "body": {"b": linear()}}},
+    "two outputs of one name": {
+        "g": {"block": "GRU", "hidden": 5},
+        "b": {"body": STEP, "outputs": ["g.a", "g.b"]},
+    },
+    "two inputs of one name": {
+        "l": linear(),
+        "a": {"in": ["l", "x"], "body": {"b": {"block": "Identity"}}},
+    },
+    "an input by number": {
+        "l": {"repeat": 2, **linear()},
+        "a": {"in": ["x", "l.0"], "body": {"b": linear()}},
+    },
     "a state of another start": {"h": linear(3), "a": {**RECURRENCE, "in": {"x": "x", "h": "h"}}},
     "reverse: maybe": {"a": {"scan": {"state": {"h": D}, "reverse": "maybe"}, "body": STEP}},
     "share: false alone": {"a": linear(share=False)},
@@ -107,7 +128,10 @@ BROKEN = {
     "as: data": {"a": {"repeat": 2, "as": "data", **linear()}},
     "words beside share": {"n": linear(), "a": {"share": "n", "features": 3}},
     "expect of a number": {"a": linear(expect={"shape": 3})},
-    "nothing left to read": {"t": {"block": "ReLU", "in": [], "when": False}, "a": linear(**{"in": "t"})},
+    "nothing left to read": {
+        "t": {"block": "ReLU", "in": [], "when": False},
+        "a": linear(**{"in": "t"}),
+    },
 }
 
 
@@ -119,7 +143,9 @@ def test_what_means_nothing_is_refused_with_its_place(name):
 
 
 @pytest.mark.parametrize("name", ["RelativeBias", "ALiBi"])
-@pytest.mark.parametrize("flow", [["x", "x", "x"], ["x", "x"], {"queries": "x", "keys": "x", "like": "x"}])
+@pytest.mark.parametrize(
+    "flow", [["x", "x", "x"], ["x", "x"], {"queries": "x", "keys": "x", "like": "x"}]
+)
 def test_a_part_is_no_node(name, flow):
     arguments = {"heads": 2, "size": 4} if name == "RelativeBias" else {"heads": 2}
     assert mistakes({"a": {"block": name, **arguments, "in": flow}})
@@ -128,7 +154,8 @@ def test_a_part_is_no_node(name, flow):
 def test_two_options_of_one_slot_bear_their_own_names(tmp_path):
     (tmp_path / "model").mkdir()
     text = (
-        "defaults: [residual: prenorm, residual@scaled: layerscale, norm: layernorm, mlp: gelu, _self_]\n"
+        "defaults: [residual: prenorm, residual@scaled: layerscale, norm: layernorm, mlp: gelu, "
+        "_self_]\n"
         "inputs: {x: {tokens: 7, dim: 6}}\n"
         "graph:\n  a: {use: residual, inner: {use: mlp}}\n  b: {use: scaled, inner: {use: mlp}}\n"
     )
@@ -140,7 +167,8 @@ def test_two_options_of_one_slot_bear_their_own_names(tmp_path):
     assert composed.choices["model/residual"] == "prenorm"
 
 
-# ---------------------------------------------------------------- files that start from others, and templates
+# ---------------------------------------------------------------- files that start from others, and
+# templates
 
 
 def write(folder, **files):
@@ -167,8 +195,10 @@ tie: {b.bias: c.l.bias}
 REMOVE = {
     "outputs.pooled": "outputs: {pooled: null}\ngraph: {b: null}\ntie: {b.bias: null}",
     "tie": "tie: {b.bias: null}",
-    "graph.c.body.s": "graph: {c: {body: {s: null}, outputs: {s: null}}, e: {in: [c.l, b]}, d: {in: c}}",
-    "inputs.m": "inputs: {m: null}\ngraph: {a: null, b: {in: x}, c: {in: {x: x}}, f: {in: {context: x}}}",
+    "graph.c.body.s": "graph: {c: {body: {s: null}, outputs: {s: null}}, e: {in: [c.l, b]}, d: "
+    "{in: c}}",
+    "inputs.m": "inputs: {m: null}\ngraph: {a: null, b: {in: x}, c: {in: {x: x}}, f: {in: "
+    "{context: x}}}",
     "graph.f.in": "graph: {f: {block: SelfAttention, in: {context: null}}}",
 }
 
@@ -195,26 +225,50 @@ def test_null_removes_what_a_file_starts_from(name, tmp_path):
 
 def test_null_on_the_command_line_removes_as_well(tmp_path):
     folder = write(tmp_path, parent=PARENT)
-    net = build("parent", ["outputs={pooled: null}", "graph.b=null", "tie={b.bias: null}"], config_dir=folder)
+    net = build(
+        "parent",
+        ["outputs={pooled: null}", "graph.b=null", "tie={b.bias: null}"],
+        config_dir=folder,
+    )
     assert net.output_names == ("logits", "sum")
 
 
-@pytest.mark.parametrize("words", ["outputs: {poled: null}", "graph: {g: null}", "inputs: {n: null}"])
+@pytest.mark.parametrize(
+    "words", ["outputs: {poled: null}", "graph: {g: null}", "inputs: {n: null}"]
+)
 def test_null_where_nothing_is_to_be_removed_is_a_mistake(words, tmp_path):
     folder = write(tmp_path, parent=PARENT, child=f"defaults: [parent, _self_]\n{words}\n")
-    with pytest.raises(ConfigError, match=f"model/child.yaml:2:{words.index('{') + 2}|child.yaml:2:1"):
+    with pytest.raises(
+        ConfigError, match=f"model/child.yaml:2:{words.index('{') + 2}|child.yaml:2:1"
+    ):
         build("child", config_dir=folder)
 
 
-OUTER = "holes: [inner]\nparams: {rate: 0.5}\nbody:\n  i: {use: inner}\n  d: {block: Dropout, rate: rate}\n"
+OUTER = (
+    "holes: [inner]\nparams: {rate: 0.5}\nbody:\n  i: {use: inner}\n  d: {block: Dropout, "
+    "rate: rate}\n"
+)
 INNER = (
-    "params: {hidden: 4 * dim}\nbody:\n  up: {block: Linear, features: hidden}\n  down: {block: Linear, features: 6}\n"
+    "params: {hidden: 4 * dim}\nbody:\n  up: {block: Linear, features: hidden}\n  down: "
+    "{block: Linear, features: 6}\n"
 )
 FILLED = {
-    "{use: outer, inner: {use: inner, hidden: dmi * 2}}": ("no name 'dmi' in scope here", "did you mean dim?"),
-    "{use: outer, inner: {use: inner}, rate: layr.fraction}": ("no node or counter 'layr'", "data, params, x"),
-    "{use: outer, inner: {block: Linear, featurs: 4}}": ("no argument 'featurs'", "did you mean features"),
-    "{use: outer, inner: {use: inner}, in: {x: x, y: x}}": ("outer: own has no input 'y'", "nothing"),
+    "{use: outer, inner: {use: inner, hidden: dmi * 2}}": (
+        "no name 'dmi' in scope here",
+        "did you mean dim?",
+    ),
+    "{use: outer, inner: {use: inner}, rate: layr.fraction}": (
+        "no node or counter 'layr'",
+        "data, params, x",
+    ),
+    "{use: outer, inner: {block: Linear, featurs: 4}}": (
+        "no argument 'featurs'",
+        "did you mean features",
+    ),
+    "{use: outer, inner: {use: inner}, in: {x: x, y: x}}": (
+        "outer: own has no input 'y'",
+        "nothing",
+    ),
     "{use: outer, inner: {use: inner}, rate: 2.0}": ("Dropout fails", ""),
     "{use: outer, inner: {use: inner, hidden: -1}}": ("Linear", ""),
 }
@@ -222,7 +276,10 @@ FILLED = {
 
 @pytest.mark.parametrize("node", FILLED)
 def test_a_mistake_in_a_template_shows_the_line_that_filled_it(node, tmp_path):
-    text = f"defaults: [outer: own, inner: own, _self_]\ninputs: {{x: {{tokens: 7, dim: 6}}}}\ngraph:\n  a: {node}\n"
+    text = (
+        f"defaults: [outer: own, inner: own, _self_]\ninputs: {{x: {{tokens: 7, dim: "
+        f"6}}}}\ngraph:\n  a: {node}\n"
+    )
     folder = write(tmp_path, mine=text, outer__own=OUTER, inner__own=INNER)
     with pytest.raises(ConfigError) as caught:
         build("mine", config_dir=folder)
@@ -235,7 +292,9 @@ def test_a_mistake_in_a_template_shows_the_line_that_filled_it(node, tmp_path):
 def test_a_second_input_that_no_node_of_a_body_reads_is_a_mistake():
     inputs, inner = {"x": TOKENS, "m": TOKENS}, {"l": linear()}
     after = {"b": {"block": "Add", "in": ["a", "m"]}}
-    assert mistakes({"a": {"body": inner, "in": ["x", "m"]}, **after}, inputs) == ["nothing reads the input 'm'"]
+    assert mistakes({"a": {"body": inner, "in": ["x", "m"]}, **after}, inputs) == [
+        "nothing reads the input 'm'"
+    ]
     repeated = {"repeat": 2, "body": inner, "in": ["x", "m"]}
     assert mistakes({"a": repeated, **after}, inputs) == ["nothing reads the input 'm'"]
 
@@ -258,7 +317,9 @@ NAMES = ["ｓｅｌｆ", "ſelf", "__debug__", "ｘ", "ﬁ", "class", "self", "a
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_rule_for_all_names(name):
-    """An input, node, port, state, param, counter, output: what Python would read otherwise has no place in a model."""
+    """An input, node, port, state, param, counter, output: what Python would read otherwise has no
+    place in a model.
+    """
     add = {"block": "Add", "in": ["x", name]}
     graphs = {
         "an input": ({"a": add}, {"x": TOKENS, name: TOKENS}, {}),
@@ -306,14 +367,23 @@ def test_long_chains_of_params_and_huge_sizes_are_refused():
         "Linear: 'p2899' leads on to more than 100 names, or to itself"
     ]
     words = {"p0": "tanh", **{f"p{i}": f"p{i - 1}" for i in range(1, 3000)}}
-    assert "more than 100 names" in mistakes({"a": {"block": "GELU", "approximate": "p2999"}}, params=words)[0]
+    assert (
+        "more than 100 names"
+        in mistakes({"a": {"block": "GELU", "approximate": "p2999"}}, params=words)[0]
+    )
     assert "more than 100 names" in mistakes({"a": linear("p")}, params={"p": "q", "q": "p"})[0]
-    assert mistakes({"a": linear()}, inputs={"x": {"tokens": 2**62, "dim": D}})[0].startswith("the shape of x")
+    assert mistakes({"a": linear()}, inputs={"x": {"tokens": 2**62, "dim": D}})[0].startswith(
+        "the shape of x"
+    )
     assert mistakes({"a": linear(10**4500)}) == ["Linear: the number is too large"]
 
 
 def test_outputs_are_given_or_refused():
-    planned = plan(Composed({"model": {"inputs": {"x": TOKENS}, "graph": {"a": linear()}, "outputs": {"y": "a"}}}))
+    planned = plan(
+        Composed(
+            {"model": {"inputs": {"x": TOKENS}, "graph": {"a": linear()}, "outputs": {"y": "a"}}}
+        )
+    )
     assert list(planned.outputs) == ["y"]
     for outputs in ({}, [], 3, {"y": 3}, ["a", "a"], True, ""):
         assert mistakes({"a": linear()}, outputs=outputs)
@@ -329,7 +399,8 @@ LOOK_ALIKES = {
     "  a: {block: ReLU}\n\u00a0\u00a0b: {block: ReLU}": "NO-BREAK SPACE: write a space",
     "  a: {block: Linear, features: \u201c3\u201d}": "LEFT DOUBLE QUOTATION MARK: write '\"'",
     "  a: {block: Re\u200bLU}": "delete the invisible character U+200B ZERO WIDTH SPACE",
-    "  a: {block: Linear, feat\u200bures: 3}": "delete the invisible character U+200B ZERO WIDTH SPACE",
+    "  a: {block: Linear, feat\u200bures: 3}": "delete the invisible character U+200B ZERO "
+    "WIDTH SPACE",
     "  a: {block: Linear, features: dim \u00d7 2}": "MULTIPLICATION SIGN: write '*'",
 }
 
@@ -345,6 +416,14 @@ def test_a_character_that_looks_like_another_is_named(text, tmp_path):
 
 
 def test_a_message_is_one_screen():
-    text = str(ConfigError([Problem("p" * 999, path="graph.a", got="1" * 9999, source="\n".join("abc" * 99), fix="x")]))
+    text = str(
+        ConfigError(
+            [
+                Problem(
+                    "p" * 999, path="graph.a", got="1" * 9999, source="\n".join("abc" * 99), fix="x"
+                )
+            ]
+        )
+    )
     assert len(text.splitlines()) <= 24
     assert max(map(len, text.splitlines())) <= 220

@@ -8,10 +8,10 @@ import time
 import pytest
 
 from blocks.graph import ConfigError, build, compose, freeze, learning_rates, plan
-from blocks.graph.expression import ExpressionError, evaluate, limited
-from blocks.graph.pattern import match
+from blocks.graph.compose.combinations import combinations
+from blocks.graph.language.expression import ExpressionError, evaluate, limited
+from blocks.graph.language.patterns import match
 from blocks.graph.steps import STEPS, budget
-from blocks.graph.sweep import combinations
 
 INPUTS = {"x": {"tokens": 7, "dim": 6}}
 NAMES = ("*", "?", "[ab]", "[!a]", "a", "b", "ab", ".", "{i}", "{j}", "{r*}", "{i}", "{s*}")
@@ -37,14 +37,20 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_no_expression_takes_long(name):
     params, features = BOMBS[name]
-    model = {"inputs": INPUTS, "params": params, "graph": {"head": {"block": "Linear", "features": features}}}
+    model = {
+        "inputs": INPUTS,
+        "params": params,
+        "graph": {"head": {"block": "Linear", "features": features}},
+    }
     begun = time.process_time()
     with pytest.raises(ConfigError):
         build(model, device="meta")
     assert time.process_time() - begun < 2
 
 
-@pytest.mark.parametrize("pattern", ["*" * 25 + "#", "*a" * 100 + "#", "{a*}{b*}{c*}{d*}{e*}#", "{a*}" * 9 + "?#"])
+@pytest.mark.parametrize(
+    "pattern", ["*" * 25 + "#", "*a" * 100 + "#", "{a*}{b*}{c*}{d*}{e*}#", "{a*}" * 9 + "?#"]
+)
 def test_no_pattern_takes_long(pattern):
     begun = time.process_time()
     assert match(pattern, "a" * 1000) is None
@@ -100,7 +106,11 @@ def test_a_budget_is_shared_and_ends():
 
 def test_ten_thousand_mistakes_are_told_soon():
     lines = {f"*no{n}#": "zeros" for n in range(9000)}
-    model = {"inputs": INPUTS, "graph": {"head": {"block": "Linear", "features": 5}}, "initialise": lines}
+    model = {
+        "inputs": INPUTS,
+        "graph": {"head": {"block": "Linear", "features": 5}},
+        "initialise": lines,
+    }
     begun = time.process_time()
     with pytest.raises(ConfigError):
         build(model, device="meta")
@@ -134,7 +144,10 @@ SWEEPS = {
     "a fine range": ["optimizer.lr=range(0,1,1e-30)"],
     "an endless range": ["seed=range(0,9,0)"],
     "choices": [f"data.{name}={','.join(map(str, range(10)))}" for name in "abcde"],
-    "files": [f"model/{slot}=glob(*)" for slot in ("attention", "mlp", "norm", "position", "residual", "initialise")],
+    "files": [
+        f"model/{slot}=glob(*)"
+        for slot in ("attention", "mlp", "norm", "position", "residual", "initialise")
+    ],
 }
 
 
@@ -149,10 +162,15 @@ def test_the_runs_of_a_sweep_are_counted_before_they_are_made(name):
 def test_a_file_cannot_ask_for_a_billion_runs(tmp_path):
     file = tmp_path / "experiment/evil.yaml"
     file.parent.mkdir()
-    cases = {"range(1000000000)": (combinations, "too many runs"), "1," * 9000: (compose, "too long"),
-             "[" * 4000: (combinations, "cannot be read")}  # fmt: skip
+    cases = {
+        "range(1000000000)": (combinations, "too many runs"),
+        "1," * 9000: (compose, "too long"),
+        "[" * 4000: (combinations, "cannot be read"),
+    }
     for value, (ask, told) in cases.items():
-        file.write_text(f"# @package _global_\nhydra: {{sweeper: {{params: {{seed: '{value}'}}}}}}\n")
+        file.write_text(
+            f"# @package _global_\nhydra: {{sweeper: {{params: {{seed: '{value}'}}}}}}\n"
+        )
         begun = time.process_time()
         with pytest.raises(ConfigError, match=told):
             ask(["experiment=evil"], config_dir=str(tmp_path))
@@ -160,4 +178,11 @@ def test_a_file_cannot_ask_for_a_billion_runs(tmp_path):
 
 
 def test_as_many_runs_as_people_ask_for_are_made():
-    assert len(combinations(["seed=range(100)", "model.params.depth=1,2,3", "optimizer.lr=range(0,1,0.1)"])) == 3000
+    assert (
+        len(
+            combinations(
+                ["seed=range(100)", "model.params.depth=1,2,3", "optimizer.lr=range(0,1,0.1)"]
+            )
+        )
+        == 3000
+    )

@@ -3,8 +3,8 @@
 import pytest
 
 from blocks.graph import ConfigError, compose
-from blocks.graph.check import check
-from blocks.graph.sweep import combinations, swept_by_files
+from blocks.graph.compose.combinations import combinations, swept_by_files
+from blocks.graph.describe.sweep_check import check
 
 SWEEP = "hydra: {sweeper: {params: {model: 'vit,mlp', seed: '1,2'}}}"
 
@@ -35,9 +35,14 @@ def test_the_runs_of_a_file_are_those_of_the_command_line(tmp_path):
     folder = str(tmp_path)
     found = combinations(["experiment=mine"], folder)
     assert found == [
-        (f"model={model}", f"seed={seed}", "experiment=mine") for model in ("vit", "mlp") for seed in (1, 2)
+        (f"model={model}", f"seed={seed}", "experiment=mine")
+        for model in ("vit", "mlp")
+        for seed in (1, 2)
     ]
-    assert swept_by_files(["experiment=mine", "seed=5"], config_dir=folder) == ["model=vit,mlp", "seed=1,2"]
+    assert swept_by_files(["experiment=mine", "seed=5"], config_dir=folder) == [
+        "model=vit,mlp",
+        "seed=1,2",
+    ]
 
 
 def test_the_command_line_wins_over_the_file(tmp_path):
@@ -96,4 +101,6 @@ def test_a_sweep_in_a_file_names_no_code(told):
 def test_a_key_that_is_swept_stands_once():
     with pytest.raises(ConfigError, match="a key that is swept stands twice"):
         combinations(["seed=1,2", "seed=3"])
-    assert combinations(["seed=1", "seed=2"]) == [("seed=2",)]  # as without a sweep: the last one counts
+    assert combinations(["seed=1", "seed=2"]) == [
+        ("seed=2",)
+    ]  # as without a sweep: the last one counts

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from blocks.graph import build
-from blocks.graph.undrawn import make
+from blocks.graph.record.skip_init import make
 
 SMALL = ["params.dim=26", "params.depth=3", "params.heads=2", "params.vocab=17", "params.length=11"]
 ROWS, COLUMNS = 5, 7
@@ -20,7 +20,13 @@ class Draws(TorchFunctionMode):
         self.numbers = 0
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        if function in (Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_):
+        if function in (
+            Tensor.normal_,
+            Tensor.uniform_,
+            nn.init.normal_,
+            nn.init.uniform_,
+            nn.init.kaiming_uniform_,
+        ):
             tensor = args[0] if args else kwargs["tensor"]
             self.numbers += 0 if tensor.is_meta else tensor.numel()
         return function(*args, **(kwargs or {}))
@@ -47,7 +53,9 @@ def test_a_model_draws_each_number_once():
     with Draws() as draws:
         net = build("gpt2", SMALL, {})
     random = [value for value in net.parameters() if value.dim() > 1]
-    table = net.position.table.numel()  # trunc_normal_ reads what it draws, so this one is drawn by its block too
+    table = (
+        net.position.table.numel()
+    )  # trunc_normal_ reads what it draws, so this one is drawn by its block too
     assert draws.numbers == sum(value.numel() for value in random) + table
     assert all(value.std() > 0 for value in random)
 
@@ -57,7 +65,9 @@ def test_a_block_all_of_whose_draws_come_later_draws_nothing():
     assert numbers == 0
 
 
-@pytest.mark.parametrize("anew", [(), ("node.weight",), ("node.bias",), ("other.weight", "other.bias")], ids=str)
+@pytest.mark.parametrize(
+    "anew", [(), ("node.weight",), ("node.bias",), ("other.weight", "other.bias")], ids=str
+)
 def test_a_block_that_keeps_a_draw_starts_as_its_constructor_says(anew):
     torch.manual_seed(3)
     alone = nn.Linear(COLUMNS, ROWS)
@@ -106,7 +116,10 @@ def test_what_torch_refuses_is_refused():
 
 
 def test_a_tied_parameter_is_not_drawn_for_nothing():
-    graph = {"embedding": {"block": "TokenEmbedding", "dim": COLUMNS}, "head": {"block": "Linear", "features": 13}}
+    graph = {
+        "embedding": {"block": "TokenEmbedding", "dim": COLUMNS},
+        "head": {"block": "Linear", "features": 13},
+    }
     graph["head"]["bias"] = False
     inputs = {"tokens": {"tokens": 3, "vocab": 13, "dtype": "int"}}
     with Draws() as draws:

@@ -1,6 +1,7 @@
 """Every file of `conf/model/`, found by globbing: a new file is tested as soon as it is there.
 
-A file is built as published on the meta device. What trains it needs it small: `SMALL` shrinks those that are not.
+A file is built as published on the meta device. What trains it needs it small: `SMALL` shrinks
+those that are not.
 """
 
 from dataclasses import dataclass
@@ -38,12 +39,18 @@ IMAGENET = {"image": image(224), "classes": 1000, "signal": signal(40), **words(
 MNIST1D = {"signal": signal(40), "classes": 10}
 SIGNALS = ["signal_cnn", "signal_gru", "signal_logistic", "signal_mlp"]
 # the others: ImageNet, and words
-PUBLISHED = {"lenet5": {"image": image(28, channels=1), "classes": 10}, **dict.fromkeys(SIGNALS, MNIST1D)}
+PUBLISHED = {
+    "lenet5": {"image": image(28, channels=1), "classes": 10},
+    **dict.fromkeys(SIGNALS, MNIST1D),
+}
 
 
 @dataclass(frozen=True)
 class Small:
-    """How a file becomes small: overrides, and the side of its images. `slow` ones differ from another in numbers."""
+    """How a file becomes small: overrides, and the side of its images.
+
+    `slow` ones differ from another in numbers.
+    """
 
     overrides: tuple[str, ...] = ()
     side: int = SIDE
@@ -54,8 +61,20 @@ def small(*overrides, side=SIDE, slow=False):
     return Small(overrides, side, slow)
 
 
-CAT = ("params.dim=16", "params.depths=[1,1]", "params.heads=[2,4]", "params.patch=2", "params.window=4")
-SWIN = ("params.dim=16", "params.depths=[2,2]", "params.heads=[2,4]", "params.patch=2", "params.window=4")
+CAT = (
+    "params.dim=16",
+    "params.depths=[1,1]",
+    "params.heads=[2,4]",
+    "params.patch=2",
+    "params.window=4",
+)
+SWIN = (
+    "params.dim=16",
+    "params.depths=[2,2]",
+    "params.heads=[2,4]",
+    "params.patch=2",
+    "params.window=4",
+)
 ONE_VOCABULARY = (
     "params.dim=32",
     "params.depth=2",
@@ -66,8 +85,14 @@ ONE_VOCABULARY = (
 SEQUENCE = ("params.dim=16", "params.hidden=32")
 VIT = ("params.dim=32", "params.depth=2")
 SMALL = {
-    "alexnet": small("graph.stem.features=16", "graph.conv2.features=16", "graph.convs.repeat.maps=[16,16,16]",
-                     "graph.average.size=2", "graph.hidden.body.linear.features=64", side=64),
+    "alexnet": small(
+        "graph.stem.features=16",
+        "graph.conv2.features=16",
+        "graph.convs.repeat.maps=[16,16,16]",
+        "graph.average.size=2",
+        "graph.hidden.body.linear.features=64",
+        side=64,
+    ),
     "bert": small("params.dim=32", "params.depth=2"),
     "bert_base": small(*ONE_VOCABULARY),
     "cat": small("params.dim=16", side=8),
@@ -101,14 +126,19 @@ SMALL = {
     "transformer_big": small(*ONE_VOCABULARY, "params.depth=1", "params.hidden=64", slow=True),
     "transformer_deepnorm": small(*ONE_VOCABULARY, "params.depth=1", "params.hidden=64"),
     "unet": small("params.width=8"),
-    "vgg16": small("params.widths=[8,16]", "params.depths=[1,2]", "graph.hidden.body.linear.features=64",
-                   "graph.average.size=2", side=32),
+    "vgg16": small(
+        "params.widths=[8,16]",
+        "params.depths=[1,2]",
+        "graph.hidden.body.linear.features=64",
+        "graph.average.size=2",
+        side=32,
+    ),
     "vit": small(*VIT),
     "vit_b16": small(*VIT, side=32, slow=True),
     "vit_l16": small(*VIT, side=32, slow=True),
     "vit_s16": small(*VIT, side=32, slow=True),
     "vit_ti16": small(*VIT, side=32, slow=True),
-}  # fmt: skip
+}
 
 # A larger image or a longer text than the model was built for. Who is not here runs on both.
 LINEAR = (RuntimeError, "mat1 and mat2 shapes cannot be multiplied")
@@ -117,7 +147,19 @@ CELLS = (BlockError, "learned positions know one grid only")
 NOT_LARGER = {
     **dict.fromkeys(["mlp", "mixer_b16", *SIGNALS], LINEAR),
     **dict.fromkeys(
-        ["answer", "bert", "bert_base", "encoder", "gpt", "gpt2", "vit", "vit_b16", "vit_l16", "vit_s16", "vit_ti16"],
+        [
+            "answer",
+            "bert",
+            "bert_base",
+            "encoder",
+            "gpt",
+            "gpt2",
+            "vit",
+            "vit_b16",
+            "vit_l16",
+            "vit_s16",
+            "vit_ti16",
+        ],
         TABLE,
     ),
     **dict.fromkeys(["cat", "cat_b", "cat_s", "cat_t"], CELLS),
@@ -167,7 +209,9 @@ def facts_of(name, tokens=TOKENS, **more):
 
 def build(name, seed=0, **facts):
     torch.manual_seed(seed)
-    return plan(composed(name, *SMALL.get(name, Small()).overrides), facts_of(name, **facts)).materialise()
+    return plan(
+        composed(name, *SMALL.get(name, Small()).overrides), facts_of(name, **facts)
+    ).materialise()
 
 
 @cache
@@ -177,7 +221,9 @@ def ready(name):
 
 
 def draw(name, batch=BATCH, side=1.0, tokens=None, seed=0):
-    """Inputs of a model by name, as its file describes them; the token ids of a batch are all different."""
+    """Inputs of a model by name, as its file describes them; the token ids of a batch are all
+    different.
+    """
     generator = torch.Generator().manual_seed(seed)
     config = composed(name, *SMALL.get(name, Small()).overrides).config["model"]
     given = {}
@@ -187,13 +233,22 @@ def draw(name, batch=BATCH, side=1.0, tokens=None, seed=0):
         if "shape" in spec:
             continue  # a mask, optional
         sizes = {
-            axis: config["params"].get(size, size) if isinstance(size, str) else size for axis, size in spec.items()
+            axis: config["params"].get(size, size) if isinstance(size, str) else size
+            for axis, size in spec.items()
         }
         kind, vocab = sizes.pop("dtype", "float"), sizes.pop("vocab", None)
-        shape = [tokens if tokens and axis == "tokens" else int(size * side) if axis in ("height", "width") else size
-                 for axis, size in sizes.items()]  # fmt: skip
+        shape = [
+            tokens
+            if tokens and axis == "tokens"
+            else int(size * side)
+            if axis in ("height", "width")
+            else size
+            for axis, size in sizes.items()
+        ]
         if kind == "int" and batch * shape[0] <= vocab:
-            given[key] = torch.randperm(vocab, generator=generator)[: batch * shape[0]].reshape(batch, shape[0])
+            given[key] = torch.randperm(vocab, generator=generator)[: batch * shape[0]].reshape(
+                batch, shape[0]
+            )
         elif kind == "int":
             given[key] = torch.randint(vocab, (batch, *shape), generator=generator)
         else:
@@ -217,12 +272,16 @@ def settled(model: nn.Module) -> nn.Module:
 
 
 def loss_of(out, inputs):
-    """Classes that were drawn (of a picture: its strongest channel); numbers that were drawn for what is no logit."""
+    """Classes that were drawn (of a picture: its strongest channel); numbers that were drawn for
+    what is no logit.
+    """
     generator = torch.Generator().manual_seed(1)
     total = torch.zeros(())
     for key, value in out.items():
         if key != "logits":
-            total = total + F.mse_loss(value, 0.5 * torch.tanh(torch.randn(value.shape, generator=generator)))
+            total = total + F.mse_loss(
+                value, 0.5 * torch.tanh(torch.randn(value.shape, generator=generator))
+            )
         elif value.dim() == 4:
             total = total + F.cross_entropy(value, inputs["image"].argmax(1))
         else:
@@ -241,10 +300,12 @@ def every(names=MODELS):
     def marks(name):
         return [pytest.mark.slow] if SMALL.get(name, Small()).slow else []
 
-    return pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in names])
+    return pytest.mark.parametrize(
+        "name", [pytest.param(name, marks=marks(name)) for name in names]
+    )
 
 
-# As published ---------------------------------------------------------------------------------------------------------
+# As published -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -252,7 +313,9 @@ def test_a_file_builds_for_the_data_it_is_about_and_keeps_its_claim(name):
     facts, config = PUBLISHED.get(name, IMAGENET), composed(name).config["model"]
     claim = config.get("expect") or {}
     if claim.get("parameters") is None or claim.get("when") is False:
-        assert all(parameter.is_meta for parameter in plan(composed(name), facts).model.parameters())
+        assert all(
+            parameter.is_meta for parameter in plan(composed(name), facts).model.parameters()
+        )
         return
     wrong = {
         **config,
@@ -267,7 +330,7 @@ def test_the_tables_above_name_files_that_are_there():
     assert set(MODELS) >= {*SMALL, *PUBLISHED, *NOT_LARGER, *MASKED}
 
 
-# Small ----------------------------------------------------------------------------------------------------------------
+# Small --------------------------------------------------------------------------------------------
 
 
 @every()
@@ -352,7 +415,9 @@ def test_an_example_does_not_depend_on_its_batch(name):
 
 
 @every()
-@pytest.mark.parametrize(("side", "tokens", "no"), [(2.0, TOKENS + 8, NOT_LARGER), (0.5, TOKENS - 5, NOT_SMALLER)])
+@pytest.mark.parametrize(
+    ("side", "tokens", "no"), [(2.0, TOKENS + 8, NOT_LARGER), (0.5, TOKENS - 5, NOT_SMALLER)]
+)
 def test_another_size_runs_or_is_told(name, side, tokens, no):
     model, inputs = ready(name), draw(name, side=side, tokens=tokens)
     if name in no:
@@ -374,12 +439,14 @@ def test_weights_go_out_and_come_in(name):
     equal(run(other, inputs), run(model, inputs), tolerance=0.0)
 
 
-# Padding --------------------------------------------------------------------------------------------------------------
+# Padding ------------------------------------------------------------------------------------------
 
 
 def test_the_files_with_a_mask_are_those_of_the_table():
     masked = [
-        name for name in MODELS if any(str(key).endswith("mask") for key in composed(name).config["model"]["inputs"])
+        name
+        for name in MODELS
+        if any(str(key).endswith("mask") for key in composed(name).config["model"]["inputs"])
     ]
     assert set(masked) - {"transformer_big"} == set(MASKED)
 
@@ -387,12 +454,18 @@ def test_the_files_with_a_mask_are_those_of_the_table():
 @every(MASKED)
 def test_padding_changes_nothing(name):
     mask = {"tokens": TOKENS, "dtype": "bool"}
-    model = build(name, padding_mask=mask, source_mask=mask, target_mask=mask, question_mask=mask).eval()
+    model = build(
+        name, padding_mask=mask, source_mask=mask, target_mask=mask, question_mask=mask
+    ).eval()
     real = TOKENS - 4
     inputs, others = draw(name), draw(name, seed=1)
     for key in others:
         others[key][:, :real] = inputs[key][:, :real]
-    masks = {key: torch.arange(TOKENS).expand(BATCH, -1) < real for key in model.input_names if key.endswith("mask")}
+    masks = {
+        key: torch.arange(TOKENS).expand(BATCH, -1) < real
+        for key in model.input_names
+        if key.endswith("mask")
+    }
     a, b = run(model, {**inputs, **masks}), run(model, {**others, **masks})
     for key in a:
         one, two = (out[:, :real] if out.dim() == 3 else out for out in (a[key], b[key]))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from blocks.graph import build
-from blocks.graph.grid import find_tables
+from blocks.graph.language.token_grid import find_tables
 from blocks.graph.weights import load_weights, save_weights
 from blocks.graph.weights.first import find_first
 from tests.models.test_weights import equal, linear, told
@@ -51,7 +51,12 @@ def to_timm(state):
     return found
 
 
-TIMM_LIKE = {"map": {"position.table": {"from": "pos_embed", "fit": "grid", "prefix": 1}, "{name*}": "{name*}"}}
+TIMM_LIKE = {
+    "map": {
+        "position.table": {"from": "pos_embed", "fit": "grid", "prefix": 1},
+        "{name*}": "{name*}",
+    }
+}
 
 
 @pytest.mark.parametrize("old", [(4, 8), (2, 8), (8, 2), (3, 5)])
@@ -75,12 +80,16 @@ def test_grids_that_are_no_squares_are_resampled(tmp_path, old, new, told):
     found = ours.position.table.detach()
     assert torch.equal(found[0], table[0])
     image = table[1:].double().view(*old, -1)
-    expected = torch.einsum("ph,qw,hwd->pqd", bicubic(old[0], new[0]), bicubic(old[1], new[1]), image)
+    expected = torch.einsum(
+        "ph,qw,hwd->pqd", bicubic(old[0], new[0]), bicubic(old[1], new[1]), image
+    )
     if old == new:
         assert report.reshaped == {}
         assert torch.equal(found, table)
     else:
-        assert report.reshaped == {"position.table": f"{old[0]} x {old[1]} to {new[0]} x {new[1]}, bicubic"}
+        assert report.reshaped == {
+            "position.table": f"{old[0]} x {old[1]} to {new[0]} x {new[1]}, bicubic"
+        }
         assert torch.allclose(found[1:].double(), expected.flatten(0, 1), atol=1e-6)
 
 
@@ -99,11 +108,15 @@ def test_a_grid_that_nothing_states_is_asked_for():
     )
     load_weights(oblong(8, 16), state, TIMM_LIKE)  # as many positions, no square: the same grid
     back = oblong(4, 16, seed=3)
-    load_weights(back, oblong(4, 16, seed=4).state_dict())  # 16 positions of our own, which are 2 x 8
+    load_weights(
+        back, oblong(4, 16, seed=4).state_dict()
+    )  # 16 positions of our own, which are 2 x 8
     assert equal(back, oblong(4, 16, seed=4))
 
 
-@pytest.mark.parametrize("header", ["[", '{"position.table": 4}', '{"position.table": [4, -8]}', "[4, 8]"])
+@pytest.mark.parametrize(
+    "header", ["[", '{"position.table": 4}', '{"position.table": [4, -8]}', "[4, 8]"]
+)
 def test_a_header_with_no_grids_is_refused(tmp_path, header):
     from safetensors.torch import save_file
 
@@ -128,8 +141,14 @@ def test_a_window_that_is_no_square_keeps_its_middle():
 
 def test_the_grid_is_known_behind_other_ways_to_make_tokens():
     def model(height, width, graph):
-        nodes = {**graph, "token": {"block": "ClassToken"}, "position": {"block": "LearnedPosition"}}
-        return build({"inputs": {"x": {"channels": 4, "height": height, "width": width}}, "graph": nodes})
+        nodes = {
+            **graph,
+            "token": {"block": "ClassToken"},
+            "position": {"block": "LearnedPosition"},
+        }
+        return build(
+            {"inputs": {"x": {"channels": 4, "height": height, "width": width}}, "graph": nodes}
+        )
 
     patches = "b c (h p) (w q) -> b (h w) (p q c)"
     ways = {
@@ -143,12 +162,19 @@ def test_the_grid_is_known_behind_other_ways_to_make_tokens():
     assert find_tables(model(4, 8, body)) == {"position.table": ("grid", (4, 8))}
 
 
-@pytest.mark.parametrize(("channels", "how", "expected"), [
-    (1, "RGB to 1 channel, summed", [[7.0]]),
-    (2, "RGB to 2 channels, repeated and scaled by 3/2", [[1.5, 3.0]]),
-    (4, "RGB to 4 channels, repeated and scaled by 3/4", [[0.75, 1.5, 3.0, 0.75]]),
-    (7, "RGB to 7 channels, repeated and scaled by 3/7", [[w * 3 / 7 for w in (1.0, 2, 4, 1, 2, 4, 1)]]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("channels", "how", "expected"),
+    [
+        (1, "RGB to 1 channel, summed", [[7.0]]),
+        (2, "RGB to 2 channels, repeated and scaled by 3/2", [[1.5, 3.0]]),
+        (4, "RGB to 4 channels, repeated and scaled by 3/4", [[0.75, 1.5, 3.0, 0.75]]),
+        (
+            7,
+            "RGB to 7 channels, repeated and scaled by 3/7",
+            [[w * 3 / 7 for w in (1.0, 2, 4, 1, 2, 4, 1)]],
+        ),
+    ],
+)
 @pytest.mark.parametrize("map", [None, "timm_vit"])
 def test_filters_of_colour_images_fit_other_channels(channels, how, expected, map):
     theirs, ours = oblong(8, 8, channels=3, seed=1), oblong(8, 8, channels=channels, seed=2)

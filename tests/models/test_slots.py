@@ -1,7 +1,8 @@
-"""Every option of every slot in six models: it builds and runs both ways, or one screen says why not and what would do.
+"""Every option of every slot in six models: it builds and runs both ways, or one screen says why
+not and what would do.
 
-The cells are found by globbing; `SAYS` holds the first line of each reason. A new option is a new row of cells, which
-must run, or be given a line here.
+The cells are found by globbing; `SAYS` holds the first line of each reason. A new option is a new
+row of cells, which must run, or be given a line here.
 """
 
 from functools import cache
@@ -29,14 +30,22 @@ SMALL = {
     "bert": ["dim=16", "depth=2"],
     "transformer": ["dim=16", "hidden=32", "depth=1"],
 }
-QUICK = {"vit": None, "gpt": ("attention", "position")}  # the slots of each run; None is all of them
+QUICK = {
+    "vit": None,
+    "gpt": ("attention", "position"),
+}  # the slots of each run; None is all of them
 
-# Tokens lie in a row (batch, tokens, dim) or a grid (batch, height, width, dim). What needs the other says so.
+# Tokens lie in a row (batch, tokens, dim) or a grid (batch, height, width, dim). What needs the
+# other says so.
 ROWS = ("vit", "gpt", "bert", "transformer")
 GRID = "x has 4 axes (batch, height, width, dim)"
 ROW = "x has 3 axes (batch, tokens, dim)"
 IMAGE = "x is (batch, channels, height, width), and (batch, height, width, dim) came"
-MASKED = {"gpt": "prenorm", "bert": "postnorm", "transformer": "prenorm"}  # their residual hands on a padding mask
+MASKED = {
+    "gpt": "prenorm",
+    "bert": "postnorm",
+    "transformer": "prenorm",
+}  # their residual hands on a padding mask
 SAYS = {
     **{(model, "attention", "window"): f"WindowAttention: {GRID}" for model in ROWS},
     **{(model, "attention", "window_unshifted"): f"WindowAttention: {GRID}" for model in ROWS},
@@ -47,9 +56,16 @@ SAYS = {
         for option in ("window", "window_unshifted", "inner_patch")
     },
     **{(model, "position", "learned_2d"): f"LearnedPosition2d: {GRID}" for model in ROWS},
-    **{(model, "norm", "batchnorm"): "BatchNorm2d: x has 4 axes (batch, channels, height, width)" for model in ROWS},
+    **{
+        (model, "norm", "batchnorm"): "BatchNorm2d: x has 4 axes (batch, channels, height, width)"
+        for model in ROWS
+    },
     **{(model, "mlp", "conv"): "Rearrange: the input does not match the pattern" for model in ROWS},
-    ("vit", "position", "sinusoidal_grid"): "SinusoidalPosition2d: tokens without class tokens must be a square",
+    (
+        "vit",
+        "position",
+        "sinusoidal_grid",
+    ): "SinusoidalPosition2d: tokens without class tokens must be a square",
     ("cat", "position", "learned"): f"LearnedPosition: {ROW}",
     ("cat", "position", "sinusoidal"): f"SinusoidalPosition: {ROW}",
     ("cat", "position", "sinusoidal_2d"): "SinusoidalPosition2d: no name 'tokens' in scope here",
@@ -71,9 +87,15 @@ def _one_thread():
 
 @cache
 def slots(model):
-    """The slots that the lists of a model and of those it starts from fill: {"attention": "full", ...}."""
+    """The slots that the lists of a model and of those it starts from fill: {"attention": "full",
+    ...}.
+    """
     chosen = compose([f"model={model}"]).choices
-    return {group.removeprefix("model/"): option for group, option in chosen.items() if group.startswith("model/")}
+    return {
+        group.removeprefix("model/"): option
+        for group, option in chosen.items()
+        if group.startswith("model/")
+    }
 
 
 def cells():
@@ -82,7 +104,9 @@ def cells():
             for file in sorted((CONF / slot).glob("*.yaml")):
                 quick = model in QUICK and (QUICK[model] is None or slot in QUICK[model])
                 marks = [] if quick else [pytest.mark.slow]
-                yield pytest.param(model, slot, file.stem, marks=marks, id=f"{model}-{slot}-{file.stem}")
+                yield pytest.param(
+                    model, slot, file.stem, marks=marks, id=f"{model}-{slot}-{file.stem}"
+                )
 
 
 def build(model, *overrides):
@@ -128,7 +152,7 @@ def test_the_table_names_cells_that_are_there():
     assert {(*cell.values,) for cell in cells()} >= set(SAYS)
 
 
-# What a language model must not see -----------------------------------------------------------------------------------
+# What a language model must not see ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("option", ["causal", "full", "grouped", "linear", "multiquery"])

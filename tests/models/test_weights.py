@@ -7,10 +7,10 @@ from safetensors import safe_open
 from torch import nn
 
 from blocks.graph import ConfigError, build
-from blocks.graph.compose import conf_folder
-from blocks.graph.resample import resample
-from blocks.graph.tune import fine_tune, freeze, learning_rates
+from blocks.graph.compose.compose import conf_folder
 from blocks.graph.weights import load_weights, save_weights
+from blocks.graph.weights.finetune import fine_tune, freeze, learning_rates
+from blocks.graph.weights.interpolate import resample
 from blocks.graph.weights.names import read_map
 
 MAPS = sorted(file.stem for file in (conf_folder() / "weights").glob("*.yaml"))
@@ -29,7 +29,10 @@ def vit(size=8, classes=5, seed=0, **facts):
 def linear(rows, columns):
     """The smallest model: one linear layer, named `only`."""
     return build(
-        {"inputs": {"x": {"dim": columns}}, "graph": {"only": {"block": "Linear", "features": rows, "bias": False}}}
+        {
+            "inputs": {"x": {"dim": columns}},
+            "graph": {"only": {"block": "Linear", "features": rows, "bias": False}},
+        }
     )
 
 
@@ -43,7 +46,8 @@ def told(*arguments, **keywords):
     return str(error.value)
 
 
-# ------------------------------------------------------------------------------------------------ files
+# ------------------------------------------------------------------------------------------------
+# files
 
 
 def test_saved_weights_come_back_and_a_tied_one_is_stored_once(tmp_path):
@@ -59,7 +63,9 @@ def test_saved_weights_come_back_and_a_tied_one_is_stored_once(tmp_path):
     assert str(report) == f"{len(list(first.parameters()))} tensors matched"
 
 
-@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"model": s, "epoch": 3}, lambda s: {"state_dict": s}])
+@pytest.mark.parametrize(
+    "wrap", [lambda s: s, lambda s: {"model": s, "epoch": 3}, lambda s: {"state_dict": s}]
+)
 def test_a_file_of_torch_save_is_read_bare_or_wrapped(tmp_path, wrap):
     first, second = vit(seed=1), vit(seed=2)
     torch.save(wrap(first.state_dict()), tmp_path / "vit.pth")
@@ -81,7 +87,9 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("name", ["weights", "weights.bin", "weights.pt", "weights.safetensors", "weights.v2"])
+@pytest.mark.parametrize(
+    "name", ["weights", "weights.bin", "weights.pt", "weights.safetensors", "weights.v2"]
+)
 def test_weights_are_recognised_by_their_content(tmp_path, name):
     first, second = vit(seed=1), vit(seed=2)
     save_weights(first, tmp_path / name)
@@ -100,7 +108,9 @@ def test_a_program_is_named_as_one_and_not_read(tmp_path, name):
     assert "this file is a program of torch.export, not weights" in told(vit(), tmp_path / name)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x08", b"PK\x03\x04", b"\x90\0\0\0\0\0\0\0{}", b"<html>not found</html>"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x08", b"PK\x03\x04", b"\x90\0\0\0\0\0\0\0{}", b"<html>not found</html>"]
+)
 @pytest.mark.parametrize("name", ["w", "w.bin", "w.safetensors"])
 def test_what_are_no_weights_is_no_danger(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
@@ -109,11 +119,14 @@ def test_what_are_no_weights_is_no_danger(tmp_path, name, content):
 
 def test_a_missing_and_a_broken_file_are_told(tmp_path):
     (tmp_path / "vit.safetensors").write_bytes(b"no tensors")
-    assert "vit.safetensors\n  this file cannot be read as weights" in told(vit(), tmp_path / "vit.safetensors")
+    assert "vit.safetensors\n  this file cannot be read as weights" in told(
+        vit(), tmp_path / "vit.safetensors"
+    )
     assert "did you mean vit.safetensors?" in told(vit(), tmp_path / "vit.safetensor")
 
 
-# ------------------------------------------------------------------------------------------------ accounting
+# ------------------------------------------------------------------------------------------------
+# accounting
 
 
 def test_what_is_missing_and_left_over_is_told_and_nothing_is_copied():
@@ -138,23 +151,35 @@ def test_what_is_missing_and_left_over_is_told_and_nothing_is_copied():
 
 
 def test_the_map_that_fits_a_file_is_named():
-    state = {"conv1.weight": torch.zeros(64, 3, 7, 7), "layer1.0.conv1.weight": torch.zeros(64, 64, 3, 3),
-             "bn1.weight": torch.zeros(64), "bn1.bias": torch.zeros(64)}  # fmt: skip
-    model = build("resnet18", [], {"image": {"channels": 3, "height": 32, "width": 32}, "classes": 5})
+    state = {
+        "conv1.weight": torch.zeros(64, 3, 7, 7),
+        "layer1.0.conv1.weight": torch.zeros(64, 64, 3, 3),
+        "bn1.weight": torch.zeros(64),
+        "bn1.bias": torch.zeros(64),
+    }
+    model = build(
+        "resnet18", [], {"image": {"channels": 3, "height": 32, "width": 32}, "classes": 5}
+    )
     assert "the map torchvision_resnet fits this file" in told(model, state, "timm_vit")
 
 
 def test_an_unknown_map_and_an_unknown_word_are_told():
     assert "did you mean timm_vit" in told(vit(), {"x": torch.zeros(1)}, "tim_vit")
-    assert "did you mean drop?" in told(vit(), {"x": torch.zeros(1)}, {"map": {"a": "b"}, "dropp": []})
+    assert "did you mean drop?" in told(
+        vit(), {"x": torch.zeros(1)}, {"map": {"a": "b"}, "dropp": []}
+    )
     assert "did you mean transpose?" in told(
-        linear(2, 3), {"x": torch.zeros(2, 3)}, {"map": {"only.weight": {"from": "x", "transpos": True}}}
+        linear(2, 3),
+        {"x": torch.zeros(2, 3)},
+        {"map": {"only.weight": {"from": "x", "transpos": True}}},
     )
 
 
 def test_an_expression_in_a_map_is_reckoned_never_run():
     state = {"x": torch.zeros(2, 3)}
-    assert "cannot call __import__" in told(linear(2, 3), state, {"map": {"only.{p}": "{__import__('os').getcwd()}"}})
+    assert "cannot call __import__" in told(
+        linear(2, 3), state, {"map": {"only.{p}": "{__import__('os').getcwd()}"}}
+    )
 
 
 @pytest.mark.parametrize("name", MAPS)
@@ -164,19 +189,28 @@ def test_every_map_of_the_project_reads_and_names_its_models(name):
     assert (conf_folder() / "weights" / f"{name}.yaml").read_text(encoding="utf-8").startswith("# ")
 
 
-# ------------------------------------------------------------------------------------------------ operations
+# ------------------------------------------------------------------------------------------------
+# operations
 
 
 def test_joins_parts_and_turns_are_exact():
     q, k, v = torch.randn(3, 2, 5)
     model = linear(6, 5)
-    load_weights(model, {"q": q, "k": k, "v": v}, {"map": {"only.weight": {"from": ["q", "k", "v"]}}})
-    assert torch.equal(model.only.weight, torch.cat([q, k, v]))
     load_weights(
-        model, {"x": torch.cat([k, v, q])}, {"map": {"only.weight": {"from": "x", "parts": [2, 0, 1], "of": 3}}}
+        model, {"q": q, "k": k, "v": v}, {"map": {"only.weight": {"from": ["q", "k", "v"]}}}
     )
     assert torch.equal(model.only.weight, torch.cat([q, k, v]))
-    load_weights(model, {"x": torch.cat([q, k, v]).T}, {"map": {"only.weight": {"from": "x", "transpose": True}}})
+    load_weights(
+        model,
+        {"x": torch.cat([k, v, q])},
+        {"map": {"only.weight": {"from": "x", "parts": [2, 0, 1], "of": 3}}},
+    )
+    assert torch.equal(model.only.weight, torch.cat([q, k, v]))
+    load_weights(
+        model,
+        {"x": torch.cat([q, k, v]).T},
+        {"map": {"only.weight": {"from": "x", "transpose": True}}},
+    )
     assert torch.equal(model.only.weight, torch.cat([q, k, v]))
     load_weights(
         model,
@@ -188,7 +222,9 @@ def test_joins_parts_and_turns_are_exact():
 
 def test_a_part_that_nothing_takes_is_left_over():
     message = told(
-        linear(4, 5), {"x": torch.randn(6, 5)}, {"map": {"only.weight": {"from": "x", "parts": [0, 1], "of": 3}}}
+        linear(4, 5),
+        {"x": torch.randn(6, 5)},
+        {"map": {"only.weight": {"from": "x", "parts": [0, 1], "of": 3}}},
     )
     assert "1 of theirs fill nothing\n  got       x" in message
 
@@ -196,8 +232,9 @@ def test_a_part_that_nothing_takes_is_left_over():
 def test_tensors_that_differ_cannot_fill_what_is_tied():
     state = build("gpt2", GPT).state_dict()
     state["head.weight"] = state["head.weight"] + 1
-    assert "embedding.weight and head.weight are one parameter here and two different ones there" in told(
-        build("gpt2", GPT), state
+    assert (
+        "embedding.weight and head.weight are one parameter here and two different ones there"
+        in told(build("gpt2", GPT), state)
     )
 
 
@@ -208,7 +245,10 @@ def test_a_head_for_other_classes_is_replaced_when_asked():
     assert "head.weight is (7, 64), and head.weight gives (5, 64)" in message
     assert "weights.head=replace" in message
     report = load_weights(
-        second, first.state_dict(), {"map": {"{name*}": "{name*}"}, "head": ["head.*"]}, head="replace"
+        second,
+        first.state_dict(),
+        {"map": {"{name*}": "{name*}"}, "head": ["head.*"]},
+        head="replace",
     )
     assert report.replaced == ("head.weight", "head.bias")
     assert torch.equal(second.head.weight, fresh)
@@ -219,7 +259,12 @@ def test_positions_are_resampled_to_another_resolution():
     small, large = vit(8, seed=1), vit(12, seed=2)  # grids of 4 x 4 and 6 x 6, and a class token
     rows = torch.arange(4.0).repeat_interleave(4)[:, None].expand(-1, 64)
     small.position.table.data[1:] = rows
-    own = {"map": {"position.table": {"from": "position.table", "fit": "grid", "prefix": 1}, "{name*}": "{name*}"}}
+    own = {
+        "map": {
+            "position.table": {"from": "position.table", "fit": "grid", "prefix": 1},
+            "{name*}": "{name*}",
+        }
+    }
     report = load_weights(large, small.state_dict(), own)
     assert report.reshaped == {"position.table": "4 x 4 to 6 x 6, bicubic"}
     table = large.position.table.detach()
@@ -246,7 +291,8 @@ def test_resampling_equals_timm():
     assert torch.allclose(resample("grid", table, (37, 8), prefix=1)[0], theirs[0], atol=1e-6)
 
 
-# ------------------------------------------------------------------------------------------------ fine-tuning
+# ------------------------------------------------------------------------------------------------
+# fine-tuning
 
 
 def test_freezing_by_path_module_and_kind():
@@ -270,13 +316,28 @@ def test_learning_rates_by_pattern_the_last_wins():
     assert rates["head.bias"] == 2
 
 
-@pytest.mark.parametrize(("do", "message"), [
-    (lambda m: freeze(m, ["layer.0"]), "'layer.0' matches no parameter\n  fits      did you mean layers.0"),
-    (lambda m: learning_rates(m, {"hed": 1}), "'hed' matches no parameter\n  fits      did you mean head?"),
-    (lambda m: learning_rates(m, {"head": -1}), "a multiplier is a number from 0"),
-    (lambda m: fine_tune(m, {"freez": []}), "no key 'freez' in weights\n  fits      did you mean freeze?"),
-    (lambda m: fine_tune(m, {"map": "timm_vit"}), "nothing is loaded\n  fix       weights.load=FILE"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("do", "message"),
+    [
+        (
+            lambda m: freeze(m, ["layer.0"]),
+            "'layer.0' matches no parameter\n  fits      did you mean layers.0",
+        ),
+        (
+            lambda m: learning_rates(m, {"hed": 1}),
+            "'hed' matches no parameter\n  fits      did you mean head?",
+        ),
+        (lambda m: learning_rates(m, {"head": -1}), "a multiplier is a number from 0"),
+        (
+            lambda m: fine_tune(m, {"freez": []}),
+            "no key 'freez' in weights\n  fits      did you mean freeze?",
+        ),
+        (
+            lambda m: fine_tune(m, {"map": "timm_vit"}),
+            "nothing is loaded\n  fix       weights.load=FILE",
+        ),
+    ],
+)
 def test_mistakes_of_fine_tuning_are_told(do, message):
     with pytest.raises(ConfigError) as error:
         do(vit())
@@ -301,7 +362,10 @@ def test_the_section_does_all_three(tmp_path):
 
 
 def test_buffers_are_weights_too():
-    norm = {"inputs": {"x": {"channels": 3, "height": 2, "width": 2}}, "graph": {"norm": {"block": "BatchNorm2d"}}}
+    norm = {
+        "inputs": {"x": {"channels": 3, "height": 2, "width": 2}},
+        "graph": {"norm": {"block": "BatchNorm2d"}},
+    }
     model, peer = build(norm), nn.BatchNorm2d(3)
     peer(torch.randn(4, 3, 2, 2))
     load_weights(model, peer.state_dict(), {"map": {"norm.{p}": "{p}"}})

@@ -5,8 +5,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from blocks.graph import build
-from tasks.classify import Classify
-from tasks.task import auxiliary_loss
+from tasks.learn.base import auxiliary_loss
+from tasks.learn.classify import Classify
 
 
 class Routed(nn.Module):
@@ -35,6 +35,10 @@ def test_a_mixture_of_experts_tells_every_router_how_busy_its_experts_are():
     network(torch.randn(3, 1, 8, 8))
     loss = auxiliary_loss(network)
     loss.backward()
-    routers = [name for name, value in network.named_parameters() if "router" in name and value.grad is not None]
+    routers = [
+        name
+        for name, value in network.named_parameters()
+        if "router" in name and value.grad is not None
+    ]
     assert loss.item() > 0
     assert len({name.split(".")[1] for name in routers}) == 2

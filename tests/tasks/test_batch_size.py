@@ -5,8 +5,8 @@ import torch
 import yaml
 
 from blocks.graph import ConfigError, compose
-from tasks import batch_size, folder, run
-from tasks.batch_size import Measure, Tried, best, find
+from tasks.run import batch_size, run_folder, train
+from tasks.run.batch_size import Measure, Tried, best, find
 
 
 def test_the_batch_doubles_while_it_pays():
@@ -48,8 +48,8 @@ def test_a_full_gpu_is_told_not_raised():
 def test_the_word_tune_tells_the_batch_size_and_trains_nothing(tmp_path, capsys):
     words = ["tune=true", "model.params.depth=1", "model.params.dim=16", "data.batch_size=700"]
     composed = compose(words)
-    record = folder.Record(tmp_path, **folder.identity(composed.config, words, tmp_path))
-    assert run.train(composed, tmp_path, record) == {}
+    record = run_folder.Record(tmp_path, **run_folder.identity(composed.config, words, tmp_path))
+    assert train.train(composed, tmp_path, record) == {}
     kept = json.loads((tmp_path / "run.json").read_text())
     assert kept["status"] == "finished"
     assert [each["batch_size"] for each in kept["tune"]] == [700]
@@ -64,7 +64,7 @@ def test_the_word_tune_tells_the_batch_size_and_trains_nothing(tmp_path, capsys)
 
 def test_another_word_than_true_is_told():
     with pytest.raises(ConfigError) as error:
-        run.check_sections(compose(["tune=fast"]))
+        train.check_sections(compose(["tune=fast"]))
     assert str(error.value) == (
         "the command line: tune=fast  tune\n"
         "  tune must be true or false\n"

@@ -1,8 +1,8 @@
 import pytest
 
 from blocks.graph import ConfigError
-from tasks import config
-from tasks.data.digits import Digits
+from tasks.config import instantiate
+from tasks.data.images.digits import Digits
 
 
 class Composed:
@@ -18,16 +18,16 @@ class Composed:
 def told(path, section, **options):
     composed = Composed(**{path[0]: section if len(path) == 1 else {path[1]: section}})
     with pytest.raises(ConfigError) as error:
-        config.make(composed, path, **options)
+        instantiate.make(composed, path, **options)
     return str(error.value)
 
 
-DIGITS = "tasks.data.digits.Digits"
+DIGITS = "tasks.data.images.digits.Digits"
 
 
 def test_a_section_becomes_its_object():
     composed = Composed(data={"_target_": DIGITS, "batch_size": 31})
-    data = config.make(composed, ("data",))
+    data = instantiate.make(composed, ("data",))
     assert isinstance(data, Digits)
     assert data.batch_size == 31
 
@@ -36,32 +36,39 @@ def test_what_is_left_out_can_be_given_later():
     import torch
 
     composed = Composed(optimizer={"_target_": "torch.optim.AdamW", "lr": 0.5, "betas": [0.8, 0.9]})
-    optimizer = config.make(composed, ("optimizer",), leave=("params",))([torch.zeros(1)])
+    optimizer = instantiate.make(composed, ("optimizer",), leave=("params",))([torch.zeros(1)])
     assert optimizer.param_groups[0]["lr"] == 0.5
 
 
-@pytest.mark.parametrize("name", ["os.system", "torch.load", "torch.hub.load", "pytorch_lightning.Trainer", 3, None])
+@pytest.mark.parametrize(
+    "name", ["os.system", "torch.load", "torch.hub.load", "pytorch_lightning.Trainer", 3, None]
+)
 def test_only_listed_targets_stand_in_a_section(name):
     assert told(("data",), {"_target_": name}) == (
         "conf/data.yaml:7:1  data._target_\n"
         "  _target_ names what may not stand in the section data\n"
         f"  got       {name}\n"
-        "  fits      tasks.data.digits.Digits, tasks.data.images.Images, tasks.data.arrays.Arrays, "
-        "tasks.data.mnist1d.Mnist1d, tasks.data.questions.Questions, "
-        "tasks.data.recall.Recall, tasks.data.text.Topics,\n"
-        "            tasks.data.documents.Documents, "
-        "tasks.data.translation.Phrases, tasks.data.translation.Pairs, tasks.data.labelled.Labelled, "
-        "tasks.data.names.Names\n"
+        "  fits      tasks.data.images.digits.Digits, tasks.data.images.image_folder.Images, "
+        "tasks.data.images.arrays.Arrays, tasks.data.sequences.mnist1d.Mnist1d, "
+        "tasks.data.text.questions.Questions,\n"
+        "            tasks.data.sequences.recall.Recall, tasks.data.text.text.Topics, "
+        "tasks.data.text.documents.Documents, tasks.data.text.translation.Phrases, "
+        "tasks.data.text.translation.Pairs,\n"
+        "            tasks.data.text.labelled.Labelled, tasks.data.text.names.Names\n"
         "  fix       a class of your own: trust=PACKAGE.CLASS on the command line"
     )
 
 
 def test_a_misspelt_target_is_guessed_at():
-    assert "did you mean tasks.data.digits.Digits?" in told(("data",), {"_target_": "tasks.data.digits.Digit"})
+    assert "did you mean tasks.data.images.digits.Digits?" in told(
+        ("data",), {"_target_": "tasks.data.images.digits.Digit"}
+    )
 
 
 def test_nothing_is_imported_for_a_target_that_is_not_listed(monkeypatch):
-    monkeypatch.setattr(config.importlib, "import_module", lambda name: pytest.fail(f"imported {name}"))
+    monkeypatch.setattr(
+        instantiate.importlib, "import_module", lambda name: pytest.fail(f"imported {name}")
+    )
     told(("data",), {"_target_": "antigravity.fly"})
 
 
@@ -69,8 +76,9 @@ def test_a_section_without_target_says_what_fits():
     assert told(("schedule",), {"warmup": 0.1}) == (
         "conf/schedule.yaml:7:1  schedule\n"
         "  schedule has no _target_: it does not say what it is\n"
-        "  fits      tasks.optimizer.Cosine, tasks.optimizer.Constant, tasks.optimizer.InverseSquareRoot\n"
-        "  fix       schedule._target_=tasks.optimizer.Cosine"
+        "  fits      tasks.learn.optimizer.Cosine, tasks.learn.optimizer.Constant, "
+        "tasks.learn.optimizer.InverseSquareRoot\n"
+        "  fix       schedule._target_=tasks.learn.optimizer.Cosine"
     )
 
 
@@ -79,7 +87,8 @@ def test_every_mistake_of_a_section_is_told_at_once():
     assert told(("data",), section) == (
         "conf/data.yaml:7:1  data.batchsize\n"
         "  Digits has no argument batchsize\n"
-        "  fits      size, batch_size, val, test, shift, rotate, scale, flip, seed, split_seed, facts\n"
+        "  fits      size, batch_size, val, test, shift, rotate, scale, flip, seed, split_seed, "
+        "facts\n"
         "  fix       did you mean batch_size?\n"
         "\n"
         "conf/data.yaml:7:1  data.shift\n"
@@ -109,14 +118,19 @@ def test_a_value_that_the_object_refuses_is_told_where_it_was_written():
     ("section", "text"),
     [
         ({"lr": -1}, "lr must be positive\n  got       lr=-1"),
-        ({"lr": 0.1, "weight_decay": -0.1}, "weight_decay must not be negative\n  got       weight_decay=-0.1"),
+        (
+            {"lr": 0.1, "weight_decay": -0.1},
+            "weight_decay must not be negative\n  got       weight_decay=-0.1",
+        ),
         ({"lr": "fast"}, "lr must be a number or Tensor\n  got       lr='fast'"),
         ({"lr": 0.1, "betas": [0.9]}, "got       betas=[0.9]"),
         ({"lr": float("nan")}, "lr must be positive"),
     ],
 )
 def test_optimisers_refuse_what_cannot_train(section, text):
-    assert text in told(("optimizer",), {"_target_": "torch.optim.AdamW", **section}, leave=("params",))
+    assert text in told(
+        ("optimizer",), {"_target_": "torch.optim.AdamW", **section}, leave=("params",)
+    )
 
 
 def test_the_trainer_knows_its_precisions():
@@ -126,7 +140,10 @@ def test_the_trainer_knows_its_precisions():
 
 
 def test_a_device_that_is_not_there_is_a_mistake_of_the_configuration():
-    text = told(("trainer",), {"_target_": "pytorch_lightning.Trainer", "accelerator": "tpu", "logger": False})
+    text = told(
+        ("trainer",),
+        {"_target_": "pytorch_lightning.Trainer", "accelerator": "tpu", "logger": False},
+    )
     assert text.startswith("conf/trainer.yaml:7:1  trainer\n  Trainer refuses: ")
 
 
@@ -134,7 +151,7 @@ def test_a_missing_package_is_told_with_the_command_that_brings_it(monkeypatch):
     def missing(name):
         raise ModuleNotFoundError("No module named 'wandb'", name="wandb")
 
-    monkeypatch.setattr(config.importlib, "import_module", missing)
+    monkeypatch.setattr(instantiate.importlib, "import_module", missing)
     assert told(("logger", "w"), {"_target_": "pytorch_lightning.loggers.WandbLogger"}) == (
         "conf/logger.yaml:7:1  logger.w\n"
         "  pytorch_lightning.loggers.WandbLogger needs the package wandb, which is not installed\n"

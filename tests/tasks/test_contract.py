@@ -1,4 +1,6 @@
-"""What a task needs of a model is compared with what the model takes and gives before anything is trained."""
+"""What a task needs of a model is compared with what the model takes and gives before anything is
+trained.
+"""
 
 from pathlib import Path
 
@@ -6,9 +8,11 @@ import pytest
 
 from blocks.__main__ import main
 from blocks.graph import ConfigError, compose, plan
-from tasks.contract import check_contract
+from tasks.run.contract import check_contract
 
-ALL = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "experiment").glob("*.yaml"))
+ALL = sorted(
+    path.stem for path in (Path(__file__).parents[2] / "conf" / "experiment").glob("*.yaml")
+)
 QUICK = ("answer", "masked", "names", "recall", "translate")
 TEXT = {"tokens": {"tokens": 127, "dtype": "int", "vocab": 101}, "vocab": 101}
 CLASSES = {**TEXT, "padding_mask": {"tokens": 127, "dtype": "bool"}, "classes": 7}
@@ -37,7 +41,8 @@ def test_a_spatial_output_on_classes_is_refused_and_the_fix_that_is_named_fits()
         "  got       logits (batch, 7, 32, 32) of head (Conv2d)",
         "  from      the command line: model=unet",
         "  fits      (batch, 7)",
-        "  fix       '+model.graph.pool={block: GlobalAverage, after: head}' model.outputs.logits=pool, "
+        "  fix       '+model.graph.pool={block: GlobalAverage, after: head}' "
+        "model.outputs.logits=pool, "
         "or another model or task",
     ]
     fix = ["+model.graph.pool={block: GlobalAverage, after: head}", "model.outputs.logits=pool"]
@@ -51,7 +56,8 @@ def test_tokens_on_classes_are_refused_and_the_fix_that_is_named_fits():
         "  got       logits (batch, 127, 7) of head (Linear)",
         "  from      the command line: ~model.graph.mean model=encoder data=labelled",
         "  fits      (batch, 7)",
-        "  fix       '+model.graph.pool={block: MeanTokens, after: head}' model.outputs.logits=pool, "
+        "  fix       '+model.graph.pool={block: MeanTokens, after: head}' "
+        "model.outputs.logits=pool, "
         "or another model or task",
     ]
     fix = ["+model.graph.pool={block: MeanTokens, after: head}", "model.outputs.logits=pool"]
@@ -71,12 +77,19 @@ def test_an_input_that_no_batch_has_is_refused():
         "head": {"block": "Linear", "features": "data.classes"},
     }
     with pytest.raises(ConfigError) as error:
-        judge({"inputs": {"sound": "data.sound", "noise": [13]}, "graph": graph, "outputs": {"logits": "head"}})
+        judge(
+            {
+                "inputs": {"sound": "data.sound", "noise": [13]},
+                "graph": graph,
+                "outputs": {"logits": "head"},
+            }
+        )
     assert str(error.value).splitlines()[1:] == [
         "  no batch of these data has the input noise of the model",
         "  got       noise (batch, 13)",
         "  fits      sound",
-        "  fix       a name that fits, `optional: true` where it may be left out, or another model or task",
+        "  fix       a name that fits, `optional: true` where it may be left out, or another "
+        "model or task",
     ]
 
 
@@ -90,7 +103,9 @@ def test_an_optional_input_under_a_name_that_no_batch_has_is_refused():
         "model.graph.layers.in.padding_mask=mask",
         "model.graph.mean.in.padding_mask=mask",
     ]
-    assert refusal(renamed, CLASSES)[1] == "  no batch of these data has the input mask of the model"
+    assert (
+        refusal(renamed, CLASSES)[1] == "  no batch of these data has the input mask of the model"
+    )
     check(["model=gpt", *LANGUAGE], TEXT)  # its mask is optional, and these data have none
 
 
@@ -99,9 +114,11 @@ def test_a_model_without_logits_is_refused():
     assert lines[1:] == [
         "  Classify needs the output logits (batch, classes)",
         "  got       pooled (batch, 64), scores (batch, 7)",
-        "  from      the command line: ~model.outputs.logits +model.outputs={scores: head, pooled: pool}",
+        "  from      the command line: ~model.outputs.logits +model.outputs={scores: head, "
+        "pooled: pool}",
         "  fits      logits (batch, 7)",
-        "  fix       `outputs: {logits: NODE}`, NODE being e.g. {block: Linear, features: data.classes}; "
+        "  fix       `outputs: {logits: NODE}`, NODE being e.g. {block: Linear, features: "
+        "data.classes}; "
         "or another model or task",
     ]
 
@@ -134,7 +151,8 @@ def test_sizes_of_its_own_are_those_of_the_data_where_it_can_take_them():
     assert lines[1:5] == [
         "  the model cannot take what these data give",
         "  got       tokens (batch, 2000) int64",
-        "            more tokens than learned positions; got 2000 tokens, 1024 positions; fix: length=2000 or more "
+        "            more tokens than learned positions; got 2000 tokens, 1024 positions; fix: "
+        "length=2000 or more "
         "when it is built",
         "            graph.position  conf/model/gpt2.yaml:10:3",
     ]
@@ -151,6 +169,8 @@ def test_a_check_with_a_task_says_the_same(capsys):
     assert main(["check", "model=unet", "data=digits"]) == 0
 
 
-@pytest.mark.parametrize("name", [pytest.param(each, marks=[pytest.mark.slow] * (each not in QUICK)) for each in ALL])
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=[pytest.mark.slow] * (each not in QUICK)) for each in ALL]
+)
 def test_every_experiment_fits_its_task(name, capsys):
     assert main(["check", f"experiment={name}"]) == 0, capsys.readouterr().out

@@ -6,11 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
-from tasks.data import augment, idx
-from tasks.data.arrays import Arrays
-from tasks.data.digits import Digits
-from tasks.data.images import Images, middle
-from tasks.data.order import Order, generator
+from tasks.data.images import augment, idx
+from tasks.data.images.arrays import Arrays
+from tasks.data.images.digits import Digits
+from tasks.data.images.image_folder import Images, middle
+from tasks.data.sampler import Order, generator
 from tasks.data.split import split
 from tasks.errors import ArgumentError, SampleError
 
@@ -18,7 +18,9 @@ H, W = 5, 7
 
 
 def idx_bytes(array):
-    head = struct.pack(">BBBB", 0, 0, 8, array.ndim) + b"".join(struct.pack(">I", size) for size in array.shape)
+    head = struct.pack(">BBBB", 0, 0, 8, array.ndim) + b"".join(
+        struct.pack(">I", size) for size in array.shape
+    )
     return head + array.astype(np.uint8).tobytes()
 
 
@@ -90,7 +92,9 @@ def test_a_shift_moves_each_image_and_fills_with_black():
     image = torch.zeros(64, 1, 11, 13)
     image[:, :, 5, 6] = 1
     moved = augment.move(image, generator(0), shift=2)
-    torch.testing.assert_close(moved.sum((1, 2, 3)), torch.ones(64))  # spread over pixels, nothing lost
+    torch.testing.assert_close(
+        moved.sum((1, 2, 3)), torch.ones(64)
+    )  # spread over pixels, nothing lost
     rows, columns = torch.arange(11.0), torch.arange(13.0)
     down, right = (moved.sum((1, 3)) * rows).sum(1) - 5, (moved.sum((1, 2)) * columns).sum(1) - 6
     assert down.abs().max() <= 2 + 1e-4
@@ -112,7 +116,9 @@ def test_a_turn_keeps_distances_in_an_image_that_is_no_square():
     mass = moved.sum((1, 2, 3))
     down = (moved.sum((1, 3)) * torch.arange(21.0)).sum(1) / mass - 10
     right = (moved.sum((1, 2)) * torch.arange(31.0)).sum(1) / mass - 15
-    torch.testing.assert_close((down**2 + right**2).sqrt(), torch.full((64,), 8.0), atol=0.3, rtol=0)
+    torch.testing.assert_close(
+        (down**2 + right**2).sqrt(), torch.full((64,), 8.0), atol=0.3, rtol=0
+    )
     assert down.abs().max() > 6
 
 
@@ -124,7 +130,8 @@ def test_a_flip_mirrors_about_half():
     assert (mirrored | (flipped == image).all(3).squeeze()).all()
 
 
-# ---------------------------------------------------------------- digits, and what is held in memory
+# ---------------------------------------------------------------- digits, and what is held in
+# memory
 
 
 def test_digits_are_split_alike_for_every_seed_and_scaled():
@@ -158,12 +165,18 @@ def test_an_evaluation_sees_every_sample_once():
     assert index.equal(torch.arange(359))
 
 
-@pytest.mark.parametrize(("options", "text"), [
-    ({"batch_size": 0}, "batch_size must be positive; got batch_size=0; fits: 1 or more"),
-    ({"shift": -1}, "shift must not be negative; got shift=-1; fits: 0 or more"),
-    ({"val": 0.5, "test": 0.5}, "val and test leave nothing for training; got val=0.5, test=0.5; fits: val + test < 1"),
-    ({"test": 1.0}, "test must be in [0, 1); got test=1.0; fits: 0.1, say"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"batch_size": 0}, "batch_size must be positive; got batch_size=0; fits: 1 or more"),
+        ({"shift": -1}, "shift must not be negative; got shift=-1; fits: 0 or more"),
+        (
+            {"val": 0.5, "test": 0.5},
+            "val and test leave nothing for training; got val=0.5, test=0.5; fits: val + test < 1",
+        ),
+        ({"test": 1.0}, "test must be in [0, 1); got test=1.0; fits: 0.1, say"),
+    ],
+)
 def test_impossible_data_arguments_are_told(options, text):
     with pytest.raises(ArgumentError) as error:
         Digits(**options)
@@ -188,7 +201,11 @@ def test_npz_with_parts_colour_and_labels_from_one(tmp_path):
     file = tmp_path / "a.npz"
     image = source.random((30, H, W, 3)) * 255
     np.savez(
-        file, x_train=image, y_train=(np.arange(30) % 3 + 1)[:, None], x_test=image[:6], y_test=np.arange(6) % 3 + 1
+        file,
+        x_train=image,
+        y_train=(np.arange(30) % 3 + 1)[:, None],
+        x_test=image[:6],
+        y_test=np.arange(6) % 3 + 1,
     )
     data = Arrays(str(file))
     assert data.facts() == {"image": {"channels": 3, "height": H, "width": W}, "classes": 3}
@@ -226,14 +243,17 @@ def test_npz_with_images_but_no_labels_is_told(tmp_path):
     file = tmp_path / "a.npz"
     np.savez(file, x_train=np.zeros((3, H, W)))
     assert told(Arrays(str(file))) == (
-        f"{file}: the train part has no labels; got the arrays x_train; fits: x_train, y_train, x_test, y_test"
+        f"{file}: the train part has no labels; got the arrays x_train; fits: x_train, y_train, "
+        "x_test, y_test"
     )
 
 
 def test_pickled_objects_are_not_loaded(tmp_path):
     file = tmp_path / "a.npz"
     np.savez(file, x_train=np.array([{}, {}], dtype=object), y_train=np.zeros(2))
-    assert told(Arrays(str(file))).startswith(f"{file} cannot be read as .npz: Object arrays cannot be loaded")
+    assert told(Arrays(str(file))).startswith(
+        f"{file} cannot be read as .npz: Object arrays cannot be loaded"
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip at all", b"PK\x03\x04 cut off"])
@@ -246,7 +266,10 @@ def test_a_broken_npz_is_told(tmp_path, content):
 def test_unequal_images_and_labels_are_told(tmp_path):
     file = tmp_path / "a.npz"
     np.savez(file, x_train=np.zeros((5, H, W)), y_train=np.zeros(4, dtype=int))
-    assert told(Arrays(str(file))) == f"{file}: the train part needs one label for each image; got 5 images, 4 labels"
+    assert (
+        told(Arrays(str(file)))
+        == f"{file}: the train part needs one label for each image; got 5 images, 4 labels"
+    )
 
 
 def test_a_class_that_training_lacks_is_told(tmp_path):
@@ -273,7 +296,8 @@ def test_a_wrong_magic_number_is_told(tmp_path):
     with pytest.raises(ArgumentError) as error:
         idx.read(file)
     assert str(error.value) == (
-        f"{file} is no IDX file: its magic number is wrong; got train-images-idx3-ubyte begins with 89 50 4e 47; "
+        f"{file} is no IDX file: its magic number is wrong; got train-images-idx3-ubyte begins "
+        "with 89 50 4e 47; "
         "fits: 00 00 08 03 for images, 00 00 08 01 for labels"
     )
 
@@ -284,7 +308,8 @@ def test_a_cut_off_idx_file_is_told(tmp_path):
     with pytest.raises(ArgumentError) as error:
         idx.read(file)
     assert str(error.value) == (
-        f"{file} is broken: its size is not what its header says; got 111 bytes, the header says 121; "
+        f"{file} is broken: its size is not what its header says; got 111 bytes, the header "
+        "says 121; "
         "fix: fetch it again"
     )
 
@@ -292,7 +317,9 @@ def test_a_cut_off_idx_file_is_told(tmp_path):
 def test_a_cut_off_gzip_file_is_told(tmp_path):
     file = tmp_path / "a-idx3-ubyte.gz"
     file.write_bytes(gzip.compress(idx_bytes(arrays(30)[0]))[:-20])
-    with pytest.raises(ArgumentError, match=r"cannot be read: Compressed file ended.*fix: fetch it again"):
+    with pytest.raises(
+        ArgumentError, match=r"cannot be read: Compressed file ended.*fix: fetch it again"
+    ):
         idx.read(file)
 
 
@@ -344,7 +371,9 @@ def test_broken_images_are_counted_and_left_out(tmp_path):
     data.read()
     assert sum(data.sizes().values()) == 38
     (note,) = data.notes
-    assert note.startswith("2 of 40 images are broken and left out: cat/00.png (empty file); dog/01.png (")
+    assert note.startswith(
+        "2 of 40 images are broken and left out: cat/00.png (empty file); dog/01.png ("
+    )
 
 
 def test_a_broken_image_that_was_not_looked_for_stops_the_run_by_name(tmp_path):
@@ -353,7 +382,10 @@ def test_a_broken_image_that_was_not_looked_for_stops_the_run_by_name(tmp_path):
     data = Images(str(tmp_path), size=6, workers=0, check=False, batch_size=1)
     data.read()
     with pytest.raises(SampleError, match=r"cat/00.png cannot be read: cannot identify image file"):
-        [list(loader) for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader())]
+        [
+            list(loader)
+            for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader())
+        ]
 
 
 def test_a_folder_without_images_is_told(tmp_path):
@@ -390,7 +422,10 @@ def test_grey_transparent_and_wide_images_become_what_is_asked(tmp_path):
     data.read()
     pictures = [data.picture(part, 0) for part in ("train", "test")]
     assert [tuple(picture.shape) for picture in pictures] == [(1, 4, 4)] * 2
-    assert sorted(float(picture.mean()) for picture in pictures) == [0.0, 1.0]  # clear is white, grey was black
+    assert sorted(float(picture.mean()) for picture in pictures) == [
+        0.0,
+        1.0,
+    ]  # clear is white, grey was black
 
 
 def test_the_middle_of_an_image_keeps_its_proportions():

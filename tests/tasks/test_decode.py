@@ -1,18 +1,22 @@
-"""Decoding against what can be worked out by hand: all sequences of a small vocabulary, exact shares."""
+"""Decoding against what can be worked out by hand: all sequences of a small vocabulary, exact
+shares.
+"""
 
 import itertools
 
 import pytest
 import torch
 
-from tasks.decode import beam, forbid, greedy, keep, penalty, sample, stream
+from tasks.decode.search import beam, forbid, greedy, keep, penalty, sample, stream
 from tasks.errors import ArgumentError
 
 VOCAB, END, PAD = 5, 1, 0
 
 
 class Table:
-    """Random logits that depend on the whole prefix, the same for a prefix in any row and any batch."""
+    """Random logits that depend on the whole prefix, the same for a prefix in any row and any
+    batch.
+    """
 
     def __init__(self, seed: int, vocab: int = VOCAB):
         self.logits = torch.randn(997, vocab, generator=torch.Generator().manual_seed(seed)) * 2
@@ -25,7 +29,9 @@ class Table:
 
 
 class Remembering(Table):
-    """A score that must be told where its rows went: it compares what it remembers with what it is asked."""
+    """A score that must be told where its rows went: it compares what it remembers with what it is
+    asked.
+    """
 
     def __init__(self, seed: int):
         super().__init__(seed)
@@ -54,18 +60,24 @@ def whole(row: torch.Tensor) -> list[int]:
     return row[: row.index(END, 1) + 1] if END in row[1:] else row
 
 
-def said_by_hand(score: Table, start: list[int], limit: int, forbidden: tuple[int, ...] = ()) -> list[int]:
+def said_by_hand(
+    score: Table, start: list[int], limit: int, forbidden: tuple[int, ...] = ()
+) -> list[int]:
     """The likeliest token at every step, one row and one token at a time."""
     row = list(start)
     for _ in range(limit):
         logits = score(torch.tensor([row]))[0].tolist()
-        row.append(max((token for token in range(VOCAB) if token not in forbidden), key=logits.__getitem__))
+        row.append(
+            max((token for token in range(VOCAB) if token not in forbidden), key=logits.__getitem__)
+        )
         if row[-1] == END:
             break
     return row
 
 
-def all_sequences(score: Table, start: int, vocab: int, limit: int, end: int | None, forbidden, exponent: float):
+def all_sequences(
+    score: Table, start: int, vocab: int, limit: int, end: int | None, forbidden, exponent: float
+):
     """Every whole sequence with its penalised log probability."""
     found = {}
     allowed = [token for token in range(vocab) if token not in forbidden]
@@ -105,7 +117,10 @@ def test_a_beam_of_one_takes_what_greedy_takes_of_equals():
         return torch.tensor([[-200.0, 1.0, 1.0000001, 1.0, 40.0]]).expand(len(prefix), -1)
 
     options = {"end": END, "limit": 3, "forbidden": (4,)}
-    assert beam(score, starts(2), beams=1, **options)[0].tolist() == greedy(score, starts(2), **options).tolist()
+    assert (
+        beam(score, starts(2), beams=1, **options)[0].tolist()
+        == greedy(score, starts(2), **options).tolist()
+    )
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.6, 1.0, 3.0])
@@ -114,7 +129,13 @@ def test_a_beam_of_one_takes_what_greedy_takes_of_equals():
 def test_a_wide_beam_finds_the_best_of_all_sequences(seed, end, forbidden, exponent):
     vocab, limit = 4, 4
     score = Table(seed, vocab)
-    options = {"end": end, "limit": limit, "beams": vocab**limit, "length_penalty": exponent, "forbidden": forbidden}
+    options = {
+        "end": end,
+        "limit": limit,
+        "beams": vocab**limit,
+        "length_penalty": exponent,
+        "forbidden": forbidden,
+    }
     taken, value = beam(score, starts(2, 3), pad=7, **options)
     for row, start in enumerate((2, 3)):
         found = all_sequences(score, start, vocab, limit, end, forbidden, exponent)
@@ -142,7 +163,9 @@ def beam_by_hand(score: Table, start: int, limit: int, beams: int, exponent: flo
 @pytest.mark.parametrize("seed", range(20))
 def test_a_narrow_beam_follows_what_lists_follow(seed, beams):
     score, limit = Table(seed), 6
-    taken, _ = beam(score, starts(2, 3, 4), end=END, limit=limit, beams=beams, length_penalty=1.0, pad=9)
+    taken, _ = beam(
+        score, starts(2, 3, 4), end=END, limit=limit, beams=beams, length_penalty=1.0, pad=9
+    )
     wanted = [beam_by_hand(score, start, limit, beams, 1.0) for start in (2, 3, 4)]
     assert [[token for token in row if token != 9] for row in taken.tolist()] == wanted
 
@@ -151,14 +174,18 @@ def test_a_narrow_beam_follows_what_lists_follow(seed, beams):
 @pytest.mark.parametrize("seed", range(10))
 def test_the_score_of_a_beam_is_that_of_its_sequence(seed, beams):
     score = Table(seed)
-    taken, value = beam(score, starts(2, 3, 4), end=END, limit=6, beams=beams, forbidden=(PAD,), length_penalty=0.8)
+    taken, value = beam(
+        score, starts(2, 3, 4), end=END, limit=6, beams=beams, forbidden=(PAD,), length_penalty=0.8
+    )
     for row, worth in zip(taken, value.tolist(), strict=True):
         said = whole(row)
         steps = [
             forbid(score(torch.tensor([said[:place]])), (PAD,)).log_softmax(-1)[0, said[place]]
             for place in range(1, len(said))
         ]
-        assert worth == pytest.approx(float(sum(steps)) / penalty(len(steps), 0.8), rel=1e-6, abs=1e-6)
+        assert worth == pytest.approx(
+            float(sum(steps)) / penalty(len(steps), 0.8), rel=1e-6, abs=1e-6
+        )
         assert PAD not in said
 
 
@@ -168,14 +195,17 @@ def test_a_batch_says_what_each_row_says_alone(seed, beams):
     score, start = Table(seed), starts(2, 3, 4, 0, 1)
     together, values = beam(score, start, end=END, limit=6, beams=beams, forbidden=(PAD,))
     for row in range(len(start)):
-        alone, value = beam(score, start[row : row + 1], end=END, limit=6, beams=beams, forbidden=(PAD,))
+        alone, value = beam(
+            score, start[row : row + 1], end=END, limit=6, beams=beams, forbidden=(PAD,)
+        )
         padded = alone[0].tolist() + [PAD] * (together.shape[1] - alone.shape[1])
         assert together[row].tolist() == padded
         assert float(values[row]) == float(value[0])
 
 
 def test_the_search_goes_on_while_a_longer_sequence_can_be_better():
-    # Ending at once has 0.6. Going on has 0.4, and then all is certain: with the penalty of five tokens it wins.
+    # Ending at once has 0.6. Going on has 0.4, and then all is certain: with the penalty of five
+    # tokens it wins.
     def score(prefix):
         first = torch.tensor([-30.0, 0.6, 0.4, -30.0, -30.0]).clamp(min=1e-30).log()
         then = torch.tensor([0.0, 0.0, 100.0, 0.0, 0.0])
@@ -211,7 +241,10 @@ def test_a_score_that_remembers_is_told_where_its_rows_went(seed):
     score = Remembering(seed)
     taken, _ = beam(score, starts(2, 3), end=END, limit=7, beams=3, forbidden=(PAD,))
     assert score.moved
-    assert taken.tolist() == beam(Table(seed), starts(2, 3), end=END, limit=7, beams=3, forbidden=(PAD,))[0].tolist()
+    assert (
+        taken.tolist()
+        == beam(Table(seed), starts(2, 3), end=END, limit=7, beams=3, forbidden=(PAD,))[0].tolist()
+    )
 
 
 def test_padding_stands_behind_the_end_and_all_ended_is_the_end():
@@ -221,8 +254,14 @@ def test_padding_stands_behind_the_end_and_all_ended_is_the_end():
         return logits.scatter(1, token[:, None], 9.0)
 
     assert greedy(score, starts(2, 3), end=END, limit=9).tolist() == [[2, END, PAD], [3, 4, END]]
-    assert greedy(score, starts(2, 3), end=None, stop=(4,), limit=3).tolist() == [[2, 1, 1, 1], [3, 4, 0, 0]]
-    assert [token.tolist() for token in stream(score, starts(2, 3), end=END, limit=9)] == [[END, 4], [PAD, END]]
+    assert greedy(score, starts(2, 3), end=None, stop=(4,), limit=3).tolist() == [
+        [2, 1, 1, 1],
+        [3, 4, 0, 0],
+    ]
+    assert [token.tolist() for token in stream(score, starts(2, 3), end=END, limit=9)] == [
+        [END, 4],
+        [PAD, END],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -241,11 +280,15 @@ def test_chance_follows_the_shares(options, left):
     logits, draws = torch.tensor([[1.0, 2.0, 0.5, -1.0, 0.0]]), 40000
     start, generator = torch.zeros(draws, 1, dtype=torch.long), torch.Generator().manual_seed(0)
     options = {"end": None, "limit": 1, "temperature": 0.7, "generator": generator, **options}
-    drawn = sample(lambda prefix: logits.expand(len(prefix), -1), start, **options)[:, 1].bincount(minlength=VOCAB)
+    drawn = sample(lambda prefix: logits.expand(len(prefix), -1), start, **options)[:, 1].bincount(
+        minlength=VOCAB
+    )
     share = (logits[0] / 0.7)[left].softmax(-1)
     assert int(drawn[left].sum()) == draws
     surprise = float(((drawn[left] - draws * share) ** 2 / (draws * share)).sum())
-    assert surprise < 18.5  # chi-square: passed by chance once in a thousand with four degrees of freedom
+    assert (
+        surprise < 18.5
+    )  # chi-square: passed by chance once in a thousand with four degrees of freedom
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -265,7 +308,13 @@ def test_top_k_and_top_p_are_what_sorting_by_hand_leaves(seed):
 
 def test_top_p_keeps_the_fewest_that_make_up_the_share():
     logits = torch.tensor([[0.3, 0.5, 0.05, 0.15]]).log()
-    for share, kept in ((0.4, [1]), (0.51, [0, 1]), (0.9, [0, 1, 3]), (1.0, [0, 1, 2, 3]), (1e-9, [1])):
+    for share, kept in (
+        (0.4, [1]),
+        (0.51, [0, 1]),
+        (0.9, [0, 1, 3]),
+        (1.0, [0, 1, 2, 3]),
+        (1e-9, [1]),
+    ):
         assert keep(logits, top_p=share)[0].isfinite().nonzero()[:, 0].tolist() == kept, share
 
 
@@ -285,7 +334,11 @@ def test_no_temperature_and_hardly_any_are_greedy(seed):
 def test_a_seed_says_the_same_again():
     def said(seed: int) -> list:
         return sample(
-            Table(1), starts(2, 3), end=None, limit=12, generator=torch.Generator().manual_seed(seed)
+            Table(1),
+            starts(2, 3),
+            end=None,
+            limit=12,
+            generator=torch.Generator().manual_seed(seed),
         ).tolist()
 
     assert said(5) == said(5)
@@ -295,7 +348,9 @@ def test_a_seed_says_the_same_again():
 @pytest.mark.parametrize("seed", range(5))
 def test_what_streams_is_what_is_sampled(seed):
     options = {"end": END, "limit": 9, "temperature": 1.3, "top_k": 4, "stop": (3,)}
-    tokens = list(stream(Table(2), starts(2, 3), generator=torch.Generator().manual_seed(seed), **options))
+    tokens = list(
+        stream(Table(2), starts(2, 3), generator=torch.Generator().manual_seed(seed), **options)
+    )
     taken = sample(Table(2), starts(2, 3), generator=torch.Generator().manual_seed(seed), **options)
     assert torch.stack(tokens, 1).tolist() == taken[:, 1:].tolist()
 
@@ -330,22 +385,38 @@ def test_no_gradient_is_kept():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temperature": -1.0}, "temperature must not be negative; got temperature=-1.0; fits: 0 or more"),
-        ({"temperature": float("nan")}, "temperature must not be negative; got temperature=nan; fits: 0 or more"),
-        ({"temperature": float("inf")}, "temperature must be finite; got temperature=inf; fits: 1.0, say"),
+        (
+            {"temperature": -1.0},
+            "temperature must not be negative; got temperature=-1.0; fits: 0 or more",
+        ),
+        (
+            {"temperature": float("nan")},
+            "temperature must not be negative; got temperature=nan; fits: 0 or more",
+        ),
+        (
+            {"temperature": float("inf")},
+            "temperature must be finite; got temperature=inf; fits: 1.0, say",
+        ),
         ({"top_k": 0}, "top_k must be positive; got top_k=0; fits: 1 or more"),
         ({"top_p": 0.0}, "top_p must be in (0, 1]; got top_p=0.0; fits: 0.9, say"),
         ({"top_p": 1.5}, "top_p must be in (0, 1]; got top_p=1.5; fits: 0.9, say"),
         ({"limit": 0}, "limit must be positive; got limit=0; fits: 1 or more"),
-        ({"lengths": torch.tensor([2])}, "lengths must say how long each row is; got [2]; fits: 1 numbers in 1..1"),
-        ({"lengths": torch.tensor([0])}, "lengths must say how long each row is; got [0]; fits: 1 numbers in 1..1"),
+        (
+            {"lengths": torch.tensor([2])},
+            "lengths must say how long each row is; got [2]; fits: 1 numbers in 1..1",
+        ),
+        (
+            {"lengths": torch.tensor([0])},
+            "lengths must say how long each row is; got [0]; fits: 1 numbers in 1..1",
+        ),
         (
             {"lengths": torch.tensor([1, 1])},
             "lengths must say how long each row is; got [1, 1]; fits: 1 numbers in 1..1",
         ),
         (
             {"start": torch.tensor([2, 3])},
-            "start must be rows of tokens; got start of shape (2,), int64; fits: (rows, tokens), int64",
+            "start must be rows of tokens; got start of shape (2,), int64; fits: (rows, "
+            "tokens), int64",
         ),
     ],
 )
@@ -361,11 +432,15 @@ def test_wrong_values_are_told_before_the_first_step(options, message):
     [
         ({"beams": 0}, "beams must be positive; got beams=0; fits: 1 or more"),
         ({"limit": 0}, "limit must be positive; got limit=0; fits: 1 or more"),
-        ({"length_penalty": -0.1}, "length_penalty must not be negative; got length_penalty=-0.1; fits: 0 or more"),
+        (
+            {"length_penalty": -0.1},
+            "length_penalty must not be negative; got length_penalty=-0.1; fits: 0 or more",
+        ),
         ({"forbidden": range(VOCAB)}, "forbidden leaves no token; got all 5 tokens; fits: fewer"),
         (
             {"start": torch.zeros(2, 3)},
-            "start must be rows of tokens; got start of shape (2, 3), float32; fits: (rows, tokens), int64",
+            "start must be rows of tokens; got start of shape (2, 3), float32; fits: (rows, "
+            "tokens), int64",
         ),
     ],
 )

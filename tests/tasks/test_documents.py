@@ -1,10 +1,12 @@
-"""Text files of one's own: read in a fixed order, told by name where they cannot be, cut in parts that hold all."""
+"""Text files of one's own: read in a fixed order, told by name where they cannot be, cut in parts
+that hold all.
+"""
 
 import pytest
 import torch
 
-from tasks.data.documents import Documents
-from tasks.data.sequences import IGNORED
+from tasks.data.sequences.base import IGNORED
+from tasks.data.text.documents import Documents
 from tasks.errors import ArgumentError
 
 
@@ -36,7 +38,8 @@ def test_what_is_left_out_of_a_folder_is_told_by_name(tmp_path):
     (tmp_path / "f.txt").symlink_to(tmp_path / "gone")
     assert data.documents() == ["fine"]
     assert data.notes == [
-        "7 of the files are left out: .git (hidden), .hidden (hidden), b.png (is no text but binary), "
+        "7 of the files are left out: .git (hidden), .hidden (hidden), b.png (is no text but "
+        "binary), "
         "c.txt (is not in UTF-8), d.txt (is empty), and 2 more",
         "1 file, 4 characters",
     ]
@@ -60,7 +63,10 @@ def test_texts_as_people_have_them(tmp_path, content, text):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"ok\ncaf\xe9\n", "x.txt is not in UTF-8; got byte 0xe9 in line 2; fix: save it as UTF-8: iconv "),
+        (
+            b"ok\ncaf\xe9\n",
+            "x.txt is not in UTF-8; got byte 0xe9 in line 2; fix: save it as UTF-8: iconv ",
+        ),
         (b"\0\1\2", "x.txt is no text but binary; fits: a file of text"),
         (b" \n\t\n", "x.txt is empty; fits: a file of text"),
         (None, "x.txt does not exist; got path=x.txt; fix: data.path=FILE_OR_FOLDER"),
@@ -76,7 +82,10 @@ def test_a_file_that_is_no_text_is_told(tmp_path, monkeypatch, content, message)
 
 
 def test_a_folder_without_texts_says_what_it_holds(tmp_path):
-    with pytest.raises(ArgumentError, match=r"^no texts in .*; got a\.bin \(is no text but binary\); fits: files of"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"^no texts in .*; got a\.bin \(is no text but binary\); fits: files of",
+    ):
         folder(tmp_path, a_dot_bin=b"\0").documents()
     (tmp_path / "a.bin").unlink()
     with pytest.raises(ArgumentError, match=r"^no texts in .*; got nothing; fits: files of text$"):
@@ -89,11 +98,15 @@ def test_every_part_has_its_share_and_nothing_is_lost(tmp_path, sizes, mask):
     texts = [f"{number}" * size for number, size in enumerate(sizes)]
     for number, text in enumerate(texts):
         (tmp_path / f"{number}.txt").write_text(text)
-    data = Documents(path=str(tmp_path), tokenizer="characters", length=50, mask=mask, val=0.2, test=0.2)
+    data = Documents(
+        path=str(tmp_path), tokenizer="characters", length=50, mask=mask, val=0.2, test=0.2
+    )
     data.read()
     held = {part: int((found["label"] != IGNORED).sum()) for part, found in data.parts.items()}
     if not mask:
-        assert sum(held.values()) in range(sum(sizes), sum(sizes) + len(sizes))  # and line feeds between documents
+        assert sum(held.values()) in range(
+            sum(sizes), sum(sizes) + len(sizes)
+        )  # and line feeds between documents
     assert held["val"] > 0
     assert held["test"] > 0
     assert held["train"] > max(held["val"], held["test"])

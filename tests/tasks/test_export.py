@@ -14,17 +14,30 @@ import yaml
 from tasks import export as exporting
 from tasks.errors import ArgumentError
 from tasks.export import export, made_inputs, needs, real_inputs
-from tasks.finished import open_run
+from tasks.run.load_run import open_run
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = ["model.params.depth=1", "model.params.dim=16", "model.params.heads=2", "trainer.max_epochs=1"]
+TINY = [
+    "model.params.depth=1",
+    "model.params.dim=16",
+    "model.params.heads=2",
+    "trainer.max_epochs=1",
+]
 B = 7
 
 
 def trained(folder, *arguments):
-    command = [sys.executable, str(ROOT / "train.py"), *TINY, *arguments, f"hydra.run.dir={folder}/run"]
+    command = [
+        sys.executable,
+        str(ROOT / "train.py"),
+        *TINY,
+        *arguments,
+        f"hydra.run.dir={folder}/run",
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True, timeout=180)
+    result = subprocess.run(
+        command, cwd=folder, env=environment, text=True, capture_output=True, timeout=180
+    )
     assert result.returncode == 0, result.stderr
     return folder / "run"
 
@@ -56,13 +69,17 @@ def test_a_name_needs_no_suffix(run, kind, name, tmp_path):
 
 def test_an_onnx_file_has_the_names_of_the_yaml_takes_any_batch_and_says_what_it_is(run, tmp_path):
     export(run, "onnx", tmp_path / "model.onnx", real_inputs(run, B), "test samples")
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        tmp_path / "model.onnx", providers=["CPUExecutionProvider"]
+    )
     (given,), (found,) = session.get_inputs(), session.get_outputs()
     assert (given.name, given.shape, found.name) == ("image", ["batch", 1, 8, 8], "logits")
     images = torch.randn(11, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         wanted = run.network(images)["logits"]
-    torch.testing.assert_close(torch.from_numpy(session.run(None, {"image": images.numpy()})[0]), wanted)
+    torch.testing.assert_close(
+        torch.from_numpy(session.run(None, {"image": images.numpy()})[0]), wanted
+    )
     told = json.loads(session.get_modelmeta().custom_metadata_map["dougong"])
     assert told["facts"] == {"image": {"channels": 1, "height": 8, "width": 8}, "classes": 10}
 
@@ -70,14 +87,27 @@ def test_an_onnx_file_has_the_names_of_the_yaml_takes_any_batch_and_says_what_it
 def test_a_folder_for_the_hub_explains_itself_and_runs_without_this_project(run, tmp_path):
     export(run, "hub", tmp_path / "hub", real_inputs(run, B), "test samples")
     assert sorted(path.name for path in (tmp_path / "hub").iterdir()) == [
-        "README.md", "config.json", "model.py", "model.safetensors", "reader.json",
-    ]  # fmt: skip
+        "README.md",
+        "config.json",
+        "model.py",
+        "model.safetensors",
+        "reader.json",
+    ]
     card = (tmp_path / "hub" / "README.md").read_text(encoding="utf-8")
-    assert card.startswith("---\nlibrary_name: dougong\ntags:\n- pytorch\n- vit\n---\n\n# vit on digits\n")
+    assert card.startswith(
+        "---\nlibrary_name: dougong\ntags:\n- pytorch\n- vit\n---\n\n# vit on digits\n"
+    )
     code = card.split("```python\n")[1].split("```")[0]
-    alone = f"import sys\nsys.modules['blocks'] = None\n{code}\nprint(sum(p.numel() for p in network.parameters()))"
-    result = subprocess.run([sys.executable, "-c", alone], cwd=tmp_path / "hub", text=True, capture_output=True)
-    assert result.stdout.strip() == str(sum(p.numel() for p in run.network.parameters())), result.stderr
+    alone = (
+        f"import sys\nsys.modules['blocks'] = None\n{code}\nprint(sum(p.numel() for p in "
+        "network.parameters()))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", alone], cwd=tmp_path / "hub", text=True, capture_output=True
+    )
+    assert result.stdout.strip() == str(sum(p.numel() for p in run.network.parameters())), (
+        result.stderr
+    )
 
 
 def test_what_differs_is_told_and_not_left_behind(run, tmp_path, monkeypatch):
@@ -87,7 +117,8 @@ def test_what_differs_is_told_and_not_left_behind(run, tmp_path, monkeypatch):
 
     monkeypatch.setitem(exporting.KINDS, "pt2", exporting.Kind("model.safetensors", (), wrong))
     with pytest.raises(
-        ArgumentError, match="what was written differs from the run; got test samples, batches of 7 and 1"
+        ArgumentError,
+        match="what was written differs from the run; got test samples, batches of 7 and 1",
     ):
         export(run, "pt2", tmp_path / "model.safetensors", real_inputs(run, B), "test samples")
     assert not list(tmp_path.iterdir())
@@ -117,11 +148,13 @@ def test_made_inputs_have_the_shapes_of_the_real_ones(run):
     }
 
 
-def test_where_the_data_are_gone_made_ones_are_compared_and_that_is_said(place, tmp_path, capsys, monkeypatch):
+def test_where_the_data_are_gone_made_ones_are_compared_and_that_is_said(
+    place, tmp_path, capsys, monkeypatch
+):
     from tasks.__main__ import main
 
     kept = torch.load(place / "checkpoints" / "best.ckpt", weights_only=True)
-    gone = {"_target_": "tasks.data.arrays.Arrays", "path": str(tmp_path / "gone.npz")}
+    gone = {"_target_": "tasks.data.images.arrays.Arrays", "path": str(tmp_path / "gone.npz")}
     kept["hyper_parameters"]["config"]["data"] = gone
     moved = tmp_path / "run"
     (moved / "checkpoints").mkdir(parents=True)
@@ -140,5 +173,7 @@ def test_where_the_data_are_gone_made_ones_are_compared_and_that_is_said(place, 
 def test_masks_and_tied_parameters_come_along(kind, tmp_path):
     small = ("data.train=256", "data.val=20", "data.test=20")
     run = open_run(trained(tmp_path, "experiment=translate", *small))
-    parity = export(run, kind, tmp_path / exporting.KINDS[kind].name, real_inputs(run, B), "test samples")
+    parity = export(
+        run, kind, tmp_path / exporting.KINDS[kind].name, real_inputs(run, B), "test samples"
+    )
     assert parity.difference <= 1e-5 * parity.scale

@@ -5,9 +5,9 @@ import math
 import pytest
 from torchmetrics.functional.text import chrf_score
 
-from tasks.data.text import HeldText
-from tasks.data.tokenizer import UNKNOWN, Tokenizer
-from tasks.translate import scores
+from tasks.data.text.text import HeldText
+from tasks.data.text.tokenizer import UNKNOWN, Tokenizer
+from tasks.learn.translate import scores
 
 
 @pytest.mark.parametrize("kind", ["characters", "words", "bpe"])
@@ -15,7 +15,9 @@ def test_the_bytes_behind_unknown_tokens_are_counted(kind):
     tokenizer = Tokenizer.train(["red fish blue fish"], kind, 300)
     known, strange = "red fish", "red \u82b1\u5349 fish"
     assert tokenizer.unknown_bytes(known) == 0
-    hidden = {"characters": 6, "words": 7, "bpe": 0}[kind]  # two characters of three bytes; a word has its blank
+    hidden = {"characters": 6, "words": 7, "bpe": 0}[
+        kind
+    ]  # two characters of three bytes; a word has its blank
     assert (UNKNOWN in tokenizer.encode(strange)) == bool(hidden)
     assert tokenizer.unknown_bytes(strange) == hidden
 
@@ -35,5 +37,7 @@ def test_chrf_is_chrf_without_words():
     pairs = [("the cat sat on the mat", "the cat on the mat"), ("a dog", "the dog")]
     said, wanted = [pair[1] for pair in pairs], [[pair[0]] for pair in pairs]
     found = scores(pairs, None)["chrf"]
-    assert found == pytest.approx(float(chrf_score(said, wanted, n_char_order=6, n_word_order=0, beta=2.0)))
+    assert found == pytest.approx(
+        float(chrf_score(said, wanted, n_char_order=6, n_word_order=0, beta=2.0))
+    )
     assert not math.isclose(found, float(chrf_score(said, wanted)), abs_tol=1e-3)

@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = ["model.params.depth=1", "model.params.dim=16", "model.params.heads=2", "trainer.max_epochs=1"]
+TINY = [
+    "model.params.depth=1",
+    "model.params.dim=16",
+    "model.params.heads=2",
+    "trainer.max_epochs=1",
+]
 
 
 def python(*arguments, folder, given=None):
@@ -40,7 +45,11 @@ def translator(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def writer(tmp_path_factory):
-    few = ("trainer.limit_train_batches=10", "trainer.limit_val_batches=2", "trainer.limit_test_batches=2")
+    few = (
+        "trainer.limit_train_batches=10",
+        "trainer.limit_val_batches=2",
+        "trainer.limit_test_batches=2",
+    )
     return trained(tmp_path_factory.mktemp("language"), "experiment=language", *few)
 
 
@@ -59,13 +68,17 @@ def test_one_answer_a_text_and_bad_ones_do_not_stop_the_rest(translator):
     assert result.returncode == 1
     assert len(result.stdout.splitlines()) == len(texts)
     assert result.stderr.splitlines()[0] == "'': nothing to translate"
-    assert result.stderr.splitlines()[1].startswith(f"'{'x' * 60}': 500 tokens, the longest in training had ")
+    assert result.stderr.splitlines()[1].startswith(
+        f"'{'x' * 60}': 500 tokens, the longest in training had "
+    )
     assert len(result.stderr.splitlines()) == 2
 
 
 def test_texts_come_from_standard_input_too(translator):
     lines = "Oct 1, 2020\nOct 2, 2020\n"
-    result = python("-m", "tasks", "translate", translator[0], "--beams", "2", folder=translator[0], given=lines)
+    result = python(
+        "-m", "tasks", "translate", translator[0], "--beams", "2", folder=translator[0], given=lines
+    )
     assert (result.returncode, result.stderr, len(result.stdout.splitlines())) == (0, "", 2)
     plain = ("translate", translator[0], "--beams", "2", "--no-cache", *lines.splitlines())
     assert python("-m", "tasks", *plain, folder=translator[0]).stdout == result.stdout
@@ -77,7 +90,9 @@ def test_a_writer_goes_on_where_the_prompt_stops_the_same_for_a_seed(writer):
     assert "the test text compressed: gzip " in out
     command = ("-m", "tasks", "generate", place, "--prompt", "The ", "--tokens", "200")
     said = [python(*command, "--seed", seed, folder=place) for seed in ("1", "1", "2")]
-    assert all(each.returncode == 0 and each.stdout.startswith("The ") for each in said), said[0].stderr
+    assert all(each.returncode == 0 and each.stdout.startswith("The ") for each in said), said[
+        0
+    ].stderr
     assert said[0].stdout == said[1].stdout != said[2].stdout
     assert python(*command, "--seed", "1", "--no-cache", folder=place).stdout == said[0].stdout
 

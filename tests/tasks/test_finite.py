@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from tasks.finite import Watch, first_wrong
+from tasks.learn.nonfinite import Watch, first_wrong
 
 
 def network():
@@ -26,7 +26,10 @@ def test_the_first_output_that_goes_wrong_is_named():
     with torch.no_grad():
         made[0].weight.fill_(3e38)
     x = torch.full((7, 3), 10.0)
-    assert first_wrong(made, lambda: made(x).sum()) == "first in what 0 (Linear) gives: 35 infinite of 35"
+    assert (
+        first_wrong(made, lambda: made(x).sum())
+        == "first in what 0 (Linear) gives: 35 infinite of 35"
+    )
 
 
 def test_the_first_gradient_that_goes_wrong_is_named():
@@ -35,10 +38,15 @@ def test_the_first_gradient_that_goes_wrong_is_named():
 
     def loss():
         hidden = made[1](made[0](x))
-        return made[2](hidden).sum() + (hidden * 0).abs().sqrt().sum()  # the slope of a root at zero
+        return (
+            made[2](hidden).sum() + (hidden * 0).abs().sqrt().sum()
+        )  # the slope of a root at zero
 
     assert torch.isfinite(loss())
-    assert first_wrong(made, loss) == "first in the gradient that flows back into 1: 35 not a number of 35"
+    assert (
+        first_wrong(made, loss)
+        == "first in the gradient that flows back into 1: 35 not a number of 35"
+    )
     assert all(parameter.grad is None for parameter in made.parameters())
 
 
@@ -46,7 +54,10 @@ def test_weights_that_are_gone_already_are_named():
     made = network()
     with torch.no_grad():
         made[2].bias[1] = float("nan")
-    assert first_wrong(made, lambda: made(torch.ones(7, 3)).sum()) == "the parameter 2.bias is not finite any more"
+    assert (
+        first_wrong(made, lambda: made(torch.ones(7, 3)).sum())
+        == "the parameter 2.bias is not finite any more"
+    )
 
 
 def test_nothing_is_named_where_all_is_finite():

@@ -6,12 +6,12 @@ import torch
 from PIL import Image
 
 from blocks.graph import ConfigError, compose
-from tasks import batch_size
-from tasks.data.arrays import Arrays
-from tasks.data.image_reader import ImageReader
-from tasks.data.images import Images
-from tasks.data.picture import as_tensor, opened
+from tasks.data.images.arrays import Arrays
+from tasks.data.images.decode import as_tensor, opened
+from tasks.data.images.image_folder import Images
+from tasks.data.readers.image import ImageReader
 from tasks.errors import ArgumentError, SampleError
+from tasks.run import batch_size
 from train import is_mistake
 
 GREY = np.arange(35, dtype=np.uint8).reshape(5, 7) * 7
@@ -64,7 +64,8 @@ def test_an_unknown_range_is_refused_by_name_and_can_be_stated(tmp_path):
         Images(str(tmp_path), channels=1).read()
     assert str(error.value) == (
         f"{tmp_path}/b/0.tif does not state which values are black and white, nor do 3 more; "
-        "got values from 0 to 23803; fits: 8 or 16 bits without a sign, or floating-point numbers from 0 to 1; "
+        "got values from 0 to 23803; fits: 8 or 16 bits without a sign, or floating-point "
+        "numbers from 0 to 1; "
         "fix: data.span=[0,23803], if these are black and white"
     )
     data = Images(str(tmp_path), channels=1, span=[0, 23800])
@@ -73,7 +74,9 @@ def test_an_unknown_range_is_refused_by_name_and_can_be_stated(tmp_path):
     (item,) = reader([0, 23800]).items(str(tmp_path / "b" / "0.tif"))
     torch.testing.assert_close(item.sample, torch.tensor(GREY / 238.0).float()[None])
     (item,) = reader().items(str(tmp_path / "b" / "0.tif"))
-    assert item.error == "does not state which values are black and white; got values from 0 to 23800"
+    assert (
+        item.error == "does not state which values are black and white; got values from 0 to 23800"
+    )
 
 
 def test_nan_is_refused_by_name(tmp_path):
@@ -84,7 +87,9 @@ def test_nan_is_refused_by_name(tmp_path):
     Image.fromarray(values).save(tmp_path / "a" / "nan.tif")
     data = Images(str(tmp_path), channels=1)
     data.read()
-    assert data.notes == ["1 of 17 images are broken and left out: a/nan.tif (has values that are not finite)"]
+    assert data.notes == [
+        "1 of 17 images are broken and left out: a/nan.tif (has values that are not finite)"
+    ]
     (item,) = reader().items(str(tmp_path / "a" / "nan.tif"))
     assert item.error == "has values that are not finite"
 
@@ -130,8 +135,10 @@ def test_hidden_names_are_left_out_and_links_are_followed(tmp_path, capsys):
     assert data.classes == ["cat", "dog"]
     assert sum(data.sizes().values()) == 16
     assert data.notes == [
-        "5 of the files are left out: .thumbnails (hidden), cat/.ipynb_checkpoints (hidden), cat/Thumbs.db (no image), "
-        "cat/gone (a link that leads nowhere), cat/more/round (links to a folder that is read already)"
+        "5 of the files are left out: .thumbnails (hidden), cat/.ipynb_checkpoints (hidden), "
+        "cat/Thumbs.db (no image), "
+        "cat/gone (a link that leads nowhere), cat/more/round (links to a folder that is read "
+        "already)"
     ]
     assert len(list(reader().items(str(tmp_path / "set")))) == 16
     assert "left out 4: .thumbnails (hidden)" in capsys.readouterr().err
@@ -145,7 +152,9 @@ def test_a_perceptron_learns_deep_images_as_it_learns_eight_bits(tmp_path, scale
         for number in range(40):
             pixels = source.integers(low, low + 100, (6, 6)).astype(np.uint16)
             values = pixels * scale if scale else pixels.astype(np.float32) / 255
-            Image.fromarray(values.astype(np.uint16) if scale else values).save(tmp_path / place / f"{number}.tif")
+            Image.fromarray(values.astype(np.uint16) if scale else values).save(
+                tmp_path / place / f"{number}.tif"
+            )
     data = Images(str(tmp_path), size=6, channels=1, workers=0, batch_size=64, crop=1, flip=False)
     data.read()
     torch.manual_seed(0)
@@ -182,7 +191,10 @@ def test_one_class_is_told(tmp_path):
     put(tmp_path / "one" / "a")
     np.savez(tmp_path / "one.npz", images=np.zeros((12, 5, 7), np.uint8), labels=np.full(12, 3))
     for data, told in (
-        (Images(str(tmp_path / "one")), "images of the class a; fits: a folder for each class: one/CLASS/IMAGE"),
+        (
+            Images(str(tmp_path / "one")),
+            "images of the class a; fits: a folder for each class: one/CLASS/IMAGE",
+        ),
         (Arrays(str(tmp_path / "one.npz")), "images of the class 3; fits: two classes or more"),
     ):
         with pytest.raises(ArgumentError) as error:
@@ -195,7 +207,9 @@ def test_a_file_that_breaks_during_training_is_told_without_a_traceback(tmp_path
     put(tmp_path / "a")
     put(tmp_path / "b")
     (tmp_path / "a" / "3.png").write_bytes(b"no image")
-    data = Images(str(tmp_path), size=8, check=False, val=0.0, test=0.0, workers=workers, batch_size=24)
+    data = Images(
+        str(tmp_path), size=8, check=False, val=0.0, test=0.0, workers=workers, batch_size=24
+    )
     data.read()
     with pytest.raises(SampleError) as error:
         list(data.train_dataloader())
@@ -203,7 +217,9 @@ def test_a_file_that_breaks_during_training_is_told_without_a_traceback(tmp_path
         f"{tmp_path}/a/3.png cannot be read: cannot identify image file 3.png\n"
         "  fix       data.check=true leaves out broken files, with a note"
     )
-    assert not is_mistake(error.value)  # a mistake would delete a new run folder, with all that was learned
+    assert not is_mistake(
+        error.value
+    )  # a mistake would delete a new run folder, with all that was learned
 
 
 def test_a_batch_of_one_with_batch_norm_is_told_before_training(tmp_path):
@@ -220,7 +236,8 @@ def test_a_batch_of_one_with_batch_norm_is_told_before_training(tmp_path):
     assert told[3].startswith("  from      graph.stages.")
     assert told[4:] == [
         "  fits      2 or more",
-        "  fix       data.batch_size=16, or a norm of each sample alone: model/norm=layernorm, model/conv=plain",
+        "  fix       data.batch_size=16, or a norm of each sample alone: model/norm=layernorm, "
+        "model/conv=plain",
     ]
     with pytest.raises(ConfigError, match="one training sample for each process, batch_size=64"):
         batch_size.check(composed, facts, 64, 1)
@@ -247,7 +264,10 @@ def test_what_is_no_sample_is_counted(tmp_path):
 
 def test_hidden_idx_files_are_left_out(tmp_path):
     grey = np.arange(12 * 35, dtype=np.uint8).reshape(12, 5, 7)
-    for name, array in (("train-images-idx3-ubyte", grey), ("train-labels-idx1-ubyte", np.arange(12) % 2)):
+    for name, array in (
+        ("train-images-idx3-ubyte", grey),
+        ("train-labels-idx1-ubyte", np.arange(12) % 2),
+    ):
         head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
         (tmp_path / name).write_bytes(head + array.astype(np.uint8).tobytes())
         (tmp_path / f"._{name}").write_bytes(b"of a Mac")
@@ -267,12 +287,14 @@ def test_arrays_that_no_scale_fits_are_refused(tmp_path):
     for test, told in (
         (
             (255 * image).astype(np.uint8),
-            "the images of its parts differ in type; got train float32, test uint8; fits: one type; "
+            "the images of its parts differ in type; got train float32, test uint8; fits: one "
+            "type; "
             "fix: save the images of all parts with the same type",
         ),
         (
             broken,
-            "the test part has values that are not finite; got 2 of 12 images, the first is number 3; "
+            "the test part has values that are not finite; got 2 of 12 images, the first is "
+            "number 3; "
             "fits: numbers without NaN and infinity",
         ),
     ):

@@ -1,4 +1,6 @@
-"""The pictures of the inside of a network: what is painted where, what is escaped, and that a failure stays small."""
+"""The pictures of the inside of a network: what is painted where, what is escaped, and that a
+failure stays small.
+"""
 
 import base64
 import io
@@ -14,8 +16,10 @@ import torch
 from PIL import Image
 
 from blocks.graph import build, compose, plan
-from tasks import classify, folder, inside, matrices, overlays, report, report_images, report_nodes
-from tasks.sample import Sample, evenly, without_common_end
+from tasks.learn import classify
+from tasks.report import gradients, images, inspection, matrices, overlays, report
+from tasks.report.samples import Sample, evenly, without_common_end
+from tasks.run import run_folder
 
 FACTS = {
     "source": {"tokens": 7, "dtype": "int", "vocab": 23},
@@ -30,20 +34,25 @@ NASTY = '<script>alert("1")</script> & more'
 def pictures(page: str) -> list[np.ndarray]:
     """All PNG pictures on a page, as arrays."""
     found = re.findall(r"data:image/png;base64,\s*([A-Za-z0-9+/=]+)", page)
-    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("RGBA")) for content in found]
+    return [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("RGBA"))
+        for content in found
+    ]
 
 
 def digit(network: str, seed: int = 0) -> tuple[torch.nn.Module, Sample]:
     torch.manual_seed(seed)
     image = torch.rand(1, 8, 8)
-    return build(network, facts={"image": [1, 8, 8], "classes": 10}), Sample(NASTY, {"image": image[None]}, image=image)
+    return build(network, facts={"image": [1, 8, 8], "classes": 10}), Sample(
+        NASTY, {"image": image[None]}, image=image
+    )
 
 
 def titles(found: list[tuple[str, str]]) -> list[str]:
     return [title for title, _ in found]
 
 
-# Pictures -------------------------------------------------------------------------------------------------------------
+# Pictures -----------------------------------------------------------------------------------------
 
 
 def test_a_shade_is_the_weight():
@@ -83,7 +92,10 @@ def test_the_most_looked_at_place_is_the_most_orange_one():
 
 def test_an_even_look_is_fainter_than_a_sharp_one():
     even, sharp = np.full((4, 4), 1 / 16, dtype=np.float32), np.eye(4, dtype=np.float32) / 4
-    strength = [int(pictures(overlays.overlay(torch.zeros(1, 8, 8), w))[0][..., 0].max()) for w in (even, sharp)]
+    strength = [
+        int(pictures(overlays.overlay(torch.zeros(1, 8, 8), w))[0][..., 0].max())
+        for w in (even, sharp)
+    ]
     assert strength == [pytest.approx(255 * 0.7 / 3, abs=1), pytest.approx(255 * 0.7, abs=1)]
 
 
@@ -102,31 +114,45 @@ def test_feature_maps_stand_beside_their_image():
 
 def test_the_training_of_nodes_has_a_logarithmic_scale_and_leaves_gaps():
     values = np.array([[1e-4, 1e-2, 1.0], [np.nan, 1e-4, 0.0]])
-    picture = matrices.draw_over_training(["a<b", "head"], [1, 50, 99], values, "update", "words & more")
+    picture = matrices.draw_over_training(
+        ["a<b", "head"], [1, 50, 99], values, "update", "words & more"
+    )
     parseString(picture)
     colours = pictures(picture)[0]
     assert colours[..., 3].tolist() == [[255, 255, 255], [0, 255, 255]]
     np.testing.assert_array_equal(colours[0, :, :3], matrices.viridis(np.array([0, 0.5, 1]))[:, :3])
     np.testing.assert_array_equal(colours[1, 1, :3], matrices.viridis(0.0)[:3])
     assert "a&lt;b" in picture
-    assert re.findall(r">([\d.e-]+)</text>", picture)[-5:] == ["0.0001", "0.001", "0.01", "0.1", "1"]
+    assert re.findall(r">([\d.e-]+)</text>", picture)[-5:] == [
+        "0.0001",
+        "0.001",
+        "0.01",
+        "0.1",
+        "1",
+    ]
 
 
-# What is shown --------------------------------------------------------------------------------------------------------
+# What is shown ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("tokens", "size", "grid"),
-    [(17, (8, 8), (4, 4)), (16, (8, 8), (4, 4)), (197, (224, 224), (14, 14)), (8, (8, 16), (2, 4)), (12, (8, 8), None)],
+    [
+        (17, (8, 8), (4, 4)),
+        (16, (8, 8), (4, 4)),
+        (197, (224, 224), (14, 14)),
+        (8, (8, 16), (2, 4)),
+        (12, (8, 8), None),
+    ],
 )
 def test_tokens_are_patches_of_the_image_where_they_can_be(tokens, size, grid):
-    assert report_images.patch_grid(tokens, size) == grid
+    assert images.patch_grid(tokens, size) == grid
 
 
 def test_the_class_token_is_who_looks_in_a_vit():
     network, sample = digit("vit")
-    found = report_images.attentions(network, sample.batch)["layers.0.attention.inner"]
-    who, heads = report_images.spread(found, (8, 8))
+    found = images.attentions(network, sample.batch)["layers.0.attention.inner"]
+    who, heads = images.spread(found, (8, 8))
     assert who == "the class token"
     torch.testing.assert_close(heads, found.weights[0, :, 0, 1:].unflatten(-1, (4, 4)))
 
@@ -144,17 +170,21 @@ SHOWN = {
 def test_a_network_shows_what_it_has(model):
     network, sample = digit(model)
     planned = plan(compose([f"model={model}"]), {"image": [1, 8, 8], "classes": 10})
-    found = inside.sections(network, [sample, sample], report.axes(planned.rows))
+    found = inspection.sections(network, [sample, sample], report.axes(planned.rows))
     assert titles(found) == SHOWN[model]
     page = "".join(content for _, content in found)
     assert "<script>" not in page
     assert len(page) < 400_000
     if model == "cat":
-        assert "stages.0.units.0.cross, 1." in page.replace("\u200b", "")  # patches that look at each other
+        assert "stages.0.units.0.cross, 1." in page.replace(
+            "\u200b", ""
+        )  # patches that look at each other
     if model == "cnn":
         assert re.findall(r"<figcaption>([^<]*): [^<]* of (\d+), ([^<]*)</figcaption>", page) == [
-            ("stages.0.units.0", "32", "8 × 8"), ("stages.1.units.0", "64", "4 × 4"),
-            ("stages.2.units.0", "128", "2 × 2")]  # fmt: skip
+            ("stages.0.units.0", "32", "8 × 8"),
+            ("stages.1.units.0", "64", "4 × 4"),
+            ("stages.2.units.0", "128", "2 × 2"),
+        ]
 
 
 @pytest.mark.parametrize("model", ["transformer", "seq2seq"])
@@ -162,30 +192,44 @@ def test_a_translation_shows_its_alignment(model):
     network = build(model, facts=FACTS).eval()
     batch = {"source": torch.tensor([[5, 6, 7, 8]]), "target": torch.tensor([[1, 9, 10]])}
     batch |= {"source_mask": batch["source"] > 0, "target_mask": batch["target"] > 0}
-    names = {"tokens": ["<start>", "九", "月"], "source": list("Sep<"), "said": ["九", "月", "<end>"]}
-    found = dict(inside.sections(network, [Sample(NASTY, batch, **names)], {}))
+    names = {
+        "tokens": ["<start>", "九", "月"],
+        "source": list("Sep<"),
+        "said": ["九", "月", "<end>"],
+    }
+    found = dict(inspection.sections(network, [Sample(NASTY, batch, **names)], {}))
     assert list(found) == (["Alignment", "Attention"] if model == "transformer" else ["Alignment"])
     assert "<script>" not in found["Alignment"]
     first = parseString(re.search(r"<svg.*?</svg>", found["Alignment"], re.DOTALL)[0])
     words = [node.firstChild.data for node in first.getElementsByTagName("text")]
     assert words[:7] == [*"Sep<", "九", "月", "<end>"]
-    weights = [a for a in report_images.attentions(network, batch).values() if a.cross][-1].weights[0].mean(0)
+    weights = (
+        [a for a in images.attentions(network, batch).values() if a.cross][-1].weights[0].mean(0)
+    )
     shade = pictures(found["Alignment"])[0][..., 3]
     if model == "seq2seq":
         np.testing.assert_allclose(shade, (255 * weights / weights.max()).round(), atol=1)
 
 
 def test_the_answers_of_a_question_are_its_rows():
-    network = build("gpt", facts={"tokens": {"tokens": 9, "dtype": "int", "vocab": 11}, "vocab": 11}).eval()
+    network = build(
+        "gpt", facts={"tokens": {"tokens": 9, "dtype": "int", "vocab": 11}, "vocab": 11}
+    ).eval()
     sample = Sample(
-        "q", {"tokens": torch.arange(9)[None]}, tokens=list("abcdefghi"), said=list("ABCDEFGHI"), rows=[6, 8]
+        "q",
+        {"tokens": torch.arange(9)[None]},
+        tokens=list("abcdefghi"),
+        said=list("ABCDEFGHI"),
+        rows=[6, 8],
     )
-    ((_, content),) = inside.sections(network, [sample], {})
+    ((_, content),) = inspection.sections(network, [sample], {})
     shade = pictures(content)[0][..., 3]
     assert shade.shape == (2, 9)
     assert not shade[0, 7:].any()
     assert shade[1].all()
-    words = re.findall(r"<text[^>]*>(.*?)</text>", re.search(r"<svg.*?</svg>", content, re.DOTALL)[0])
+    words = re.findall(
+        r"<text[^>]*>(.*?)</text>", re.search(r"<svg.*?</svg>", content, re.DOTALL)[0]
+    )
     assert words[:11] == [*"abcdefghi", "G", "I"]
 
 
@@ -193,8 +237,15 @@ def test_the_padding_of_a_text_is_not_shown():
     data = types.SimpleNamespace(token_names=lambda ids: [str(token) for token in ids])
     tokens = torch.tensor([[7, 8, 9, 0, 0]])
     sample = classify.text_sample({"tokens": tokens, "padding_mask": tokens > 0}, data, "title")
-    assert (sample.batch["tokens"].tolist(), sample.batch["padding_mask"].tolist()) == ([[7, 8, 9]], [[True] * 3])
-    assert (sample.tokens, list(sample.rows), list(sample.columns)) == (["7", "8", "9"], [0, 1, 2], [0, 1, 2])
+    assert (sample.batch["tokens"].tolist(), sample.batch["padding_mask"].tolist()) == (
+        [[7, 8, 9]],
+        [[True] * 3],
+    )
+    assert (sample.tokens, list(sample.rows), list(sample.columns)) == (
+        ["7", "8", "9"],
+        [0, 1, 2],
+        [0, 1, 2],
+    )
 
 
 def test_of_many_layers_the_first_the_last_and_some_between_are_shown():
@@ -205,15 +256,19 @@ def test_of_many_layers_the_first_the_last_and_some_between_are_shown():
     assert without_common_end(["only.one"]) == {"only.one": "only.one"}
 
 
-# When it fails --------------------------------------------------------------------------------------------------------
+# When it fails ------------------------------------------------------------------------------------
 
 
 def test_what_cannot_be_drawn_is_told_and_the_rest_is_drawn(tmp_path, capsys):
     def broken(data):
         raise RuntimeError(NASTY)
 
-    task = types.SimpleNamespace(network=None, samples=broken, trainer=types.SimpleNamespace(strategy=None))
-    (tmp_path / "nodes.csv").write_text("step,epoch,node,gradient,update\n1,1,head,0.5,0.001\n2,1,head,,0.002\n")
+    task = types.SimpleNamespace(
+        network=None, samples=broken, trainer=types.SimpleNamespace(strategy=None)
+    )
+    (tmp_path / "nodes.csv").write_text(
+        "step,epoch,node,gradient,update\n1,1,head,0.5,0.001\n2,1,head,,0.002\n"
+    )
     found = report.look_inside(tmp_path, task, None, types.SimpleNamespace(rows=[]))
     assert titles(found) == ["Inside the network", "Gradients and updates"]
     assert "This could not be drawn: RuntimeError: &lt;script&gt;" in found[0][1]
@@ -223,7 +278,7 @@ def test_what_cannot_be_drawn_is_told_and_the_rest_is_drawn(tmp_path, capsys):
 
 
 def test_a_run_without_nodes_has_no_such_section(tmp_path):
-    assert report_nodes.sections(tmp_path) == []
+    assert gradients.sections(tmp_path) == []
 
 
 @pytest.mark.parametrize("status", ["running", "finished"])
@@ -231,10 +286,10 @@ def test_a_finished_run_stays_finished_when_its_report_fails(tmp_path, monkeypat
     monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2]))
     import train
 
-    record = folder.Record(tmp_path)
+    record = run_folder.Record(tmp_path)
     record.add(status=status)
     assert train.ended(RuntimeError("no room left"), record) == train.CRASH
-    kept = folder.read(tmp_path)
+    kept = run_folder.read(tmp_path)
     assert kept["status"] == ("finished" if status == "finished" else "failed")
     assert "no room left" in (kept["report"]["error"] if status == "finished" else kept["error"])
     assert "no room left" in capsys.readouterr().err

@@ -5,18 +5,20 @@ from collections import Counter
 import pytest
 import torch
 
-from tasks.data.labelled import Labelled, in_order
-from tasks.data.naive_bayes import naive_bayes
-from tasks.data.names import Names
-from tasks.data.pairs import read_labelled
-from tasks.data.text_reader import TextReader
-from tasks.data.tokenizer import PAD, Tokenizer
+from tasks.data.readers.text import TextReader
+from tasks.data.tables.pairs import read_labelled
+from tasks.data.text.labelled import Labelled, in_order
+from tasks.data.text.naive_bayes import naive_bayes
+from tasks.data.text.names import Names
+from tasks.data.text.tokenizer import PAD, Tokenizer
 from tasks.errors import ArgumentError
 
 
 def table(place, rows, head="text,label"):
     path = place / "x.csv"
-    path.write_text("\n".join([head, *(f'"{text}",{label}' for text, label in rows)]) + "\n", encoding="utf-8")
+    path.write_text(
+        "\n".join([head, *(f'"{text}",{label}' for text, label in rows)]) + "\n", encoding="utf-8"
+    )
     return str(path)
 
 
@@ -34,17 +36,24 @@ def test_each_class_is_divided_alike_and_a_text_stays_in_one_part(tmp_path):
     rows = many(40, ["a", "b"]) + many(20, ["c"])
     data = read(table(tmp_path, rows + rows[::2]), val=0.2, test=0.1, tokenizer="words")
     texts = {part: {text for text, _ in found} for part, found in data.rows.items()}
-    assert len(texts["train"] | texts["val"] | texts["test"]) == sum(map(len, texts.values())) == 100
+    assert (
+        len(texts["train"] | texts["val"] | texts["test"]) == sum(map(len, texts.values())) == 100
+    )
     assert sum(map(len, data.rows.values())) == 150
     for part, share in {"train": 0.7, "val": 0.2, "test": 0.1}.items():
         counts = Counter(text[-1] for text in texts[part])
         assert counts == {"a": 40 * share, "b": 40 * share, "c": 20 * share}
     assert data.notes[1] == "50 rows repeat a text; each text stays in one part"
-    assert data.notes[2].startswith("of the test, always the commonest class (a) names 40.00%, naive Bayes ")
+    assert data.notes[2].startswith(
+        "of the test, always the commonest class (a) names 40.00%, naive Bayes "
+    )
 
 
 def test_a_batch_is_what_the_file_says(tmp_path):
-    rows = [(f"{'ab' * (1 + number % 5)}{number}", "no" if number % 3 else "yes") for number in range(60)]
+    rows = [
+        (f"{'ab' * (1 + number % 5)}{number}", "no" if number % 3 else "yes")
+        for number in range(60)
+    ]
     data = read(table(tmp_path, rows), tokenizer="characters", length=8, batch_size=7)
     assert data.facts()["classes"] == len(data.classes) == 2
     assert data.facts()["tokens"]["tokens"] == 8
@@ -55,7 +64,9 @@ def test_a_batch_is_what_the_file_says(tmp_path):
         assert batch["padding_mask"].any(0).all()  # no column is padding throughout
         for index, number, row in zip(batch["index"], batch["label"], batch["tokens"], strict=True):
             text = data.names("test")[int(index)]
-            assert data.tokenizer.decode([token for token in row.tolist() if token != PAD]) == text[:8]
+            assert (
+                data.tokenizer.decode([token for token in row.tolist() if token != PAD]) == text[:8]
+            )
             assert data.classes[int(number)] == label[text]
             seen.append(text)
     assert seen == data.names("test")
@@ -117,9 +128,17 @@ def test_files_that_do_not_do_are_told(tmp_path, content, options, message):
     [
         ("x.csv", "\ufefftext,label\r\n\r\na,x\r\n\r\nb,y\r\n", [("a", "x"), ("b", "y")]),
         ("x.tsv", 'label\ttext\nx\t"a\tb"\ny\t"c\nd"\n', [("a\tb", "x"), ("c\nd", "y")]),
-        ("x.csv", 'text,label\n"👩‍👩‍👧, 🙂",مرحبا\nשלום,中\n', [("👩‍👩‍👧, 🙂", "مرحبا"), ("שלום", "中")]),
+        (
+            "x.csv",
+            'text,label\n"👩‍👩‍👧, 🙂",مرحبا\nשלום,中\n',
+            [("👩‍👩‍👧, 🙂", "مرحبا"), ("שלום", "中")],
+        ),
         ("x.tsv", "label\ttext\n1\tx\n".encode("utf-16"), [("x", "1")]),
-        ("x.jsonl", '{"label": 1, "review": "a\\nb"}\n{"label": 0, "review": "c"}\n', [("a\nb", "1"), ("c", "0")]),
+        (
+            "x.jsonl",
+            '{"label": 1, "review": "a\\nb"}\n{"label": 0, "review": "c"}\n',
+            [("a\nb", "1"), ("c", "0")],
+        ),
         ("x.csv", "text;label\na, b;x\n", [("a, b", "x")]),
         ("x.csv", "text,label\n" + "x" * 10_000_000 + ",y\n", [("x" * 10_000_000, "y")]),
     ],
@@ -138,7 +157,7 @@ def test_naive_bayes_is_as_good_as_its_pieces():
     assert naive_bayes(long, [("ab", "a")], 0) == 1
 
 
-# Names of the CLDR ----------------------------------------------------------------------------------------------------
+# Names of the CLDR --------------------------------------------------------------------------------
 
 
 def test_names_have_one_language_each():
@@ -158,18 +177,23 @@ def test_names_have_one_language_each():
 def test_languages_that_cannot_be_are_told():
     with pytest.raises(ArgumentError, match=r"^no locale 'klingon'; got languages=klingon; fits: "):
         Names(languages=["de", "klingon"]).read()
-    with pytest.raises(ArgumentError, match=r"^there must be two languages or more; got languages=\['de'\]; fits: "):
+    with pytest.raises(
+        ArgumentError, match=r"^there must be two languages or more; got languages=\['de'\]; fits: "
+    ):
         Names(languages=["de"])
 
 
-# The reader -----------------------------------------------------------------------------------------------------------
+# The reader ---------------------------------------------------------------------------------------
 
 CHARACTERS = Tokenizer.train(["abc xyz"], "characters")
 
 
 def items(given, column=None):
     reader = TextReader(CHARACTERS, length=5, column=column)
-    return [(item.name, item.error or CHARACTERS.decode(item.sample)) for item in reader.items(str(given))]
+    return [
+        (item.name, item.error or CHARACTERS.decode(item.sample))
+        for item in reader.items(str(given))
+    ]
 
 
 def test_arguments_are_texts_unless_they_name_a_file(tmp_path, monkeypatch):
@@ -191,7 +215,9 @@ def test_arguments_are_texts_unless_they_name_a_file(tmp_path, monkeypatch):
     assert items("abc") == [("abc", "abc")]
     assert items("abc/") == [("ab", "ab"), ("", "an empty text"), ("ba", "ba")]
     (tmp_path / "x.doc").write_text("a")
-    assert items("x.doc") == [("x.doc", "no file of texts: .doc; fits: .csv .tsv .tab .jsonl .ndjson .txt .text")]
+    assert items("x.doc") == [
+        ("x.doc", "no file of texts: .doc; fits: .csv .tsv .tab .jsonl .ndjson .txt .text")
+    ]
 
 
 def test_every_row_of_a_table_keeps_its_place(tmp_path, monkeypatch):

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tasks.classify import Classify
 from tasks.errors import ArgumentError
+from tasks.learn.classify import Classify
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 0.0, 0.0]])
 LABEL = torch.tensor([0, 2])
@@ -17,7 +17,9 @@ def task(**options):
 
 def test_squared_error_is_that_of_the_probabilities():
     share = LOGITS.softmax(1)
-    wanted = ((share[0] - torch.tensor([1.0, 0, 0])) ** 2).sum() + ((share[1] - torch.tensor([0, 0, 1.0])) ** 2).sum()
+    wanted = ((share[0] - torch.tensor([1.0, 0, 0])) ** 2).sum() + (
+        (share[1] - torch.tensor([0, 0, 1.0])) ** 2
+    ).sum()
     assert task(loss="squared_error").loss(LOGITS, LABEL) == pytest.approx(float(wanted) / 2)
 
 
@@ -33,6 +35,7 @@ def test_smoothing_spreads_the_target_of_either():
 
 def test_another_loss_is_told():
     with pytest.raises(
-        ArgumentError, match=r"^loss is none of its choices; got loss=hinge; fits: cross_entropy, squared_"
+        ArgumentError,
+        match=r"^loss is none of its choices; got loss=hinge; fits: cross_entropy, squared_",
     ):
         task(loss="hinge")

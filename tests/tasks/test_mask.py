@@ -1,4 +1,6 @@
-"""Masks are those of BERT, a function of their seed, and laid over what is asked; bad directions are found out."""
+"""Masks are those of BERT, a function of their seed, and laid over what is asked; bad directions
+are found out.
+"""
 
 import math
 
@@ -6,13 +8,13 @@ import pytest
 import torch
 
 from blocks.graph import ConfigError, assemble, build, compose
-from tasks import run
-from tasks.data.mask import by_frequency, by_neighbours, masked
-from tasks.data.order import generator
-from tasks.data.sequences import IGNORED
-from tasks.data.text import HeldText, Topics
-from tasks.data.tokenizer import MASK
-from tasks.probe import looks_ahead
+from tasks.data.sampler import generator
+from tasks.data.sequences.base import IGNORED
+from tasks.data.text.mask import by_frequency, by_neighbours, masked
+from tasks.data.text.text import HeldText, Topics
+from tasks.data.text.tokenizer import MASK
+from tasks.learn.causality import looks_ahead
+from tasks.run import train
 
 VOCAB = 101
 
@@ -35,19 +37,26 @@ def test_masks_are_those_of_bert():
     hidden = (found["tokens"] == MASK) & chosen
     changed = (found["tokens"] != given["tokens"]) & chosen & ~hidden
     assert float(hidden.sum() / chosen.sum()) == pytest.approx(0.8, abs=0.01)
-    assert float(changed.sum() / chosen.sum()) == pytest.approx(0.1 * (1 - 1 / (VOCAB - 5)), abs=0.01)
+    assert float(changed.sum() / chosen.sum()) == pytest.approx(
+        0.1 * (1 - 1 / (VOCAB - 5)), abs=0.01
+    )
     assert found["tokens"][changed].min() >= 5
     assert chosen.float().mean(0).std() < 0.02  # every place alike
 
 
 def test_a_row_with_one_token_to_ask_for_is_asked():
     given = {"tokens": torch.tensor([[9, 8]]), "label": torch.tensor([[IGNORED, 8]])}
-    assert (masked(given, 0.01, VOCAB, generator(0))["label"] != IGNORED).tolist() == [[False, True]]
+    assert (masked(given, 0.01, VOCAB, generator(0))["label"] != IGNORED).tolist() == [
+        [False, True]
+    ]
 
 
 class Pages(HeldText):
     def documents(self):
-        return [f"page {number} says {'abcdefghijklmnop'[number % 16] * 20}. " * 3 for number in range(40)]
+        return [
+            f"page {number} says {'abcdefghijklmnop'[number % 16] * 20}. " * 3
+            for number in range(40)
+        ]
 
 
 def test_masks_of_training_change_with_the_epoch_and_those_of_the_test_do_not():
@@ -59,7 +68,9 @@ def test_masks_of_training_change_with_the_epoch_and_those_of_the_test_do_not():
     assert not torch.equal(first["tokens"], second["tokens"])
     assert not torch.equal(first["tokens"], other.fresh(0)["tokens"])
     for name in ("val", "test"):
-        assert torch.equal(data.parts[name]["tokens"], other.parts[name]["tokens"])  # the split has its own seed
+        assert torch.equal(
+            data.parts[name]["tokens"], other.parts[name]["tokens"]
+        )  # the split has its own seed
     assert not (data.parts["train"]["tokens"] == MASK).any()
     assert data.facts()["mask"] == 0.2
     assert data.shown([MASK, *data.tokenizer.encode("ge")]) == "▢ge"
@@ -74,7 +85,9 @@ def test_frequency_alone_by_hand():
 
 
 def test_neighbours_by_hand():
-    known = torch.tensor([[0, 1, 2, 0, 1, 3, 0, 4, 5]])  # after 0 mostly 1, between 0 and 5 only 4; the commonest is 0
+    known = torch.tensor(
+        [[0, 1, 2, 0, 1, 3, 0, 4, 5]]
+    )  # after 0 mostly 1, between 0 and 5 only 4; the commonest is 0
     for tokens, label, before, both in [
         ([0, 9, 5], [IGNORED, 4, IGNORED], 0, 1),
         ([0, 9, 3], [IGNORED, 1, IGNORED], 1, 1),
@@ -85,7 +98,7 @@ def test_neighbours_by_hand():
         assert by_neighbours(known, part, 10) == (before, both), tokens
 
 
-# Direction ------------------------------------------------------------------------------------------------------------
+# Direction ----------------------------------------------------------------------------------------
 
 FACTS = {"tokens": {"tokens": 24, "dtype": "int", "vocab": VOCAB}, "vocab": VOCAB}
 SMALL = ["params.depth=2", "params.dim=32"]
@@ -97,11 +110,17 @@ CAUSAL = [
     ("gru_language", []),
     ("lstm_language", []),
 ]
-BOTH = [("bert", []), ("bert", ["residual=rezero"]), ("bert", ["residual=layerscale"]), ("bert", ["attention=linear"])]
+BOTH = [
+    ("bert", []),
+    ("bert", ["residual=rezero"]),
+    ("bert", ["residual=layerscale"]),
+    ("bert", ["attention=linear"]),
+]
 
 
 @pytest.mark.parametrize(
-    ("model", "options", "ahead"), [(*each, False) for each in CAUSAL] + [(*each, True) for each in BOTH]
+    ("model", "options", "ahead"),
+    [(*each, False) for each in CAUSAL] + [(*each, True) for each in BOTH],
 )
 def test_a_network_tells_whether_it_looks_ahead_and_stays_as_it_was(model, options, ahead):
     torch.manual_seed(0)
@@ -109,7 +128,10 @@ def test_a_network_tells_whether_it_looks_ahead_and_stays_as_it_was(model, optio
     before = {name: value.clone() for name, value in network.state_dict().items()}
     state = torch.get_rng_state()
     tokens = torch.randint(VOCAB, (1, 24), generator=generator(2))
-    assert looks_ahead(network, lambda given: network(tokens=given)["logits"], tokens, 12, VOCAB) == ahead
+    assert (
+        looks_ahead(network, lambda given: network(tokens=given)["logits"], tokens, 12, VOCAB)
+        == ahead
+    )
     assert network.training
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
@@ -117,15 +139,17 @@ def test_a_network_tells_whether_it_looks_ahead_and_stays_as_it_was(model, optio
 
 def checked(*overrides):
     composed = compose([*overrides, "data.batch_size=4"])
-    data = run.read_data(composed)
+    data = train.read_data(composed)
     torch.manual_seed(0)
     network = assemble(composed, data.facts())
-    run.check_task(composed, run.make_task(composed, network, data.facts(), {}), data)
+    train.check_task(composed, train.make_task(composed, network, data.facts(), {}), data)
 
 
 @pytest.fixture
 def short(monkeypatch):
-    monkeypatch.setattr(Topics, "documents", lambda self: [f"{number} a page. " * 30 for number in range(30)])
+    monkeypatch.setattr(
+        Topics, "documents", lambda self: [f"{number} a page. " * 30 for number in range(30)]
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,30 +158,41 @@ def short(monkeypatch):
         (
             ["model=bert", "data=topics", "task=language"],
             "  the network sees the tokens that it is to foresee\n"
-            "  got       another token in tokens, at place 64 and later, changes the logits before it\n"
+            "  got       another token in tokens, at place 64 and later, changes the logits "
+            "before it\n"
             "  fix       model/attention=causal, or data.mask=0.15 to fill gaps; "
             "task.check_causal=false trains it all the same",
         ),
         (
             ["model=gpt", "data=topics", "task=language", "data.mask=0.15"],
             "  the network sees one side of a gap only\n"
-            "  got       another token in tokens, at place 63 and later, does not change the logits before it\n"
+            "  got       another token in tokens, at place 63 and later, does not change the "
+            "logits before it\n"
             "  fix       model/attention=full, or data.mask=0 to foresee the next token; "
             "task.check_causal=false trains it all the same",
         ),
         (
             ["model=bert", "data=recall", "task=recall", "data.kind=copy", "data.lag=20"],
             "  the network sees the tokens that it is to foresee\n"
-            "  got       another token in tokens, at place 20 and later, changes the logits before it\n"
+            "  got       another token in tokens, at place 20 and later, changes the logits "
+            "before it\n"
             "  fix       model/attention=causal; task.check_causal=false trains it all the same",
         ),
         (
             [
-                *("model=transformer", "data=phrases", "task=translate", "data.train=99", "data.val=9", "data.test=9"),
+                *(
+                    "model=transformer",
+                    "data=phrases",
+                    "task=translate",
+                    "data.train=99",
+                    "data.val=9",
+                    "data.test=9",
+                ),
                 "model.graph.decoder.body.attention.inner.causal=false",
             ],
             "  the network sees the tokens that it is to foresee\n"
-            "  got       another token in target, at place 5 and later, changes the logits before it\n"
+            "  got       another token in target, at place 5 and later, changes the logits "
+            "before it\n"
             "  fix       a decoder whose self-attention is causal, as that of model=transformer; "
             "task.check_causal=false trains it all the same",
         ),
@@ -178,8 +213,22 @@ def test_a_network_that_looks_the_wrong_way_is_told(short, overrides, message):
         ["model=gpt", "data=topics", "task=language"],
         ["model=bert", "data=topics", "task=language", "data.mask=0.15"],
         ["model=bert", "data=recall", "task=recall"],
-        ["model=transformer", "data=phrases", "task=translate", "data.train=99", "data.val=9", "data.test=9"],
-        ["model=seq2seq", "data=phrases", "task=translate", "data.train=99", "data.val=9", "data.test=9"],
+        [
+            "model=transformer",
+            "data=phrases",
+            "task=translate",
+            "data.train=99",
+            "data.val=9",
+            "data.test=9",
+        ],
+        [
+            "model=seq2seq",
+            "data=phrases",
+            "task=translate",
+            "data.train=99",
+            "data.val=9",
+            "data.test=9",
+        ],
     ],
 )
 def test_a_network_that_looks_the_right_way_may_be_trained(short, overrides):

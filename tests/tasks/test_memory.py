@@ -1,10 +1,11 @@
 import pytest
 import torch
 
-from tasks import memory
+from tasks.run import out_of_memory
 
 FIX = (
-    "  fix       half of data.batch_size with twice of trainer.accumulate_grad_batches learns the same; "
+    "  fix       half of data.batch_size with twice of trainer.accumulate_grad_batches learns "
+    "the same; "
     "trainer.precision=bf16-mixed, a smaller model or shorter sequences need less"
 )
 
@@ -27,7 +28,7 @@ def raising(error):
     ids=["processor", "Python", "GPU", "a library of CUDA"],
 )
 def test_what_to_change_is_told(fail, what):
-    with pytest.raises(RuntimeError) as error, memory.told():
+    with pytest.raises(RuntimeError) as error, out_of_memory.told():
         fail()
     first, fix = str(error.value).splitlines()
     assert first.startswith("out of memory: ")
@@ -36,7 +37,7 @@ def test_what_to_change_is_told(fail, what):
 
 
 def test_other_errors_pass():
-    with pytest.raises(RuntimeError, match=r"^shapes differ$"), memory.told():
+    with pytest.raises(RuntimeError, match=r"^shapes differ$"), out_of_memory.told():
         raise RuntimeError("shapes differ")
-    with pytest.raises(KeyError), memory.told():
+    with pytest.raises(KeyError), out_of_memory.told():
         raise KeyError("x")

@@ -10,17 +10,19 @@ import pytest
 import torch
 
 from blocks.graph import ConfigError, compose
-from tasks import config
-from tasks.data.signal_reader import SignalReader
+from tasks.config import instantiate
+from tasks.data.readers.signal import SignalReader
 from tasks.errors import ArgumentError
 
-needs_package = pytest.mark.skipif(importlib.util.find_spec("mnist1d") is None, reason="the extra mnist1d")
+needs_package = pytest.mark.skipif(
+    importlib.util.find_spec("mnist1d") is None, reason="the extra mnist1d"
+)
 NUMBERS = [0.5, -1.25, 3.0, 1e-3, -0.0]
 
 
 @pytest.fixture(scope="module")
 def data():
-    from tasks.data.mnist1d import Mnist1d
+    from tasks.data.sequences.mnist1d import Mnist1d
 
     made = Mnist1d()
     made.read()
@@ -51,7 +53,7 @@ def test_no_signal_is_in_two_parts_and_every_class_is_in_each(data):
 
 @needs_package
 def test_making_the_signals_leaves_the_random_sources_of_the_process_alone():
-    from tasks.data.mnist1d import make
+    from tasks.data.sequences.mnist1d import make
 
     random.seed(3)
     np.random.seed(3)
@@ -64,21 +66,23 @@ def test_making_the_signals_leaves_the_random_sources_of_the_process_alone():
 
 @needs_package
 def test_a_signal_is_drawn_as_one_line_from_left_to_right(data):
-    from tasks.data.mnist1d import picture
+    from tasks.data.sequences.mnist1d import picture
 
     drawn = picture(torch.tensor([0.0, 1.0, 0.5]), high=11, wide=2)[0]
     assert (drawn.sum(0) >= 1).all()
     assert [int(column.nonzero().min()) for column in drawn.T] == [10, 5, 0, 0, 2]
-    assert data.show("test", 3, "9 taken for 4").count("9 taken for 4") == 2  # below it, and for those who cannot see
+    assert (
+        data.show("test", 3, "9 taken for 4").count("9 taken for 4") == 2
+    )  # below it, and for those who cannot see
 
 
 def test_the_missing_package_is_told_with_the_command_that_brings_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "mnist1d", None)
     monkeypatch.setitem(sys.modules, "mnist1d.data", None)
     with pytest.raises(ConfigError) as error:
-        config.make(compose(["data=mnist1d"]), ("data",), without=("facts",))
+        instantiate.make(compose(["data=mnist1d"]), ("data",), without=("facts",))
     assert str(error.value).split("\n")[1:] == [
-        "  tasks.data.mnist1d.Mnist1d needs the package mnist1d, which is not installed",
+        "  tasks.data.sequences.mnist1d.Mnist1d needs the package mnist1d, which is not installed",
         "  from      the command line: data=mnist1d",
         "  fix       pip install -c constraints.txt -e '.[mnist1d]'",
     ]
@@ -86,7 +90,15 @@ def test_the_missing_package_is_told_with_the_command_that_brings_it(monkeypatch
 
 def test_a_file_of_signals_is_read_line_by_line(tmp_path):
     reader = SignalReader(tokens=5)
-    lines = ["a,b,c,d,e", ",".join(map(str, NUMBERS)), "1 2 3 4 5", "", "1,2,3", "1,2,x,4,5", "1,2,nan,4,5"]
+    lines = [
+        "a,b,c,d,e",
+        ",".join(map(str, NUMBERS)),
+        "1 2 3 4 5",
+        "",
+        "1,2,3",
+        "1,2,x,4,5",
+        "1,2,nan,4,5",
+    ]
     (tmp_path / "s.csv").write_text("\n".join(lines), encoding="utf-8")
     items = list(reader.items(str(tmp_path / "s.csv")))
     place = f"{tmp_path / 's.csv'}:"
@@ -99,7 +111,9 @@ def test_a_file_of_signals_is_read_line_by_line(tmp_path):
         "'nan' is no number",
     ]
     batch = reader.batch([item.sample for item in items[:2]])
-    torch.testing.assert_close(batch["signal"], torch.tensor([NUMBERS, [1, 2, 3, 4, 5]])[:, :, None])
+    torch.testing.assert_close(
+        batch["signal"], torch.tensor([NUMBERS, [1, 2, 3, 4, 5]])[:, :, None]
+    )
     assert [item.sample for item in reader.lines(["1;2;3;4;5\n"])] == [[1.0, 2.0, 3.0, 4.0, 5.0]]
 
 
@@ -109,5 +123,7 @@ def test_a_file_that_is_not_there_is_told(tmp_path):
 
 
 def test_signals_are_not_asked_questions():
-    with pytest.raises(ArgumentError, match=r"^this run answers no questions; fits: a run of task=answer$"):
+    with pytest.raises(
+        ArgumentError, match=r"^this run answers no questions; fits: a run of task=answer$"
+    ):
         SignalReader(tokens=5).ask("how many sevens")

@@ -1,13 +1,15 @@
-"""A step of training asks a device for no number: whoever asks a GPU waits until it has done all it was told."""
+"""A step of training asks a device for no number: whoever asks a GPU waits until it has done all it
+was told.
+"""
 
 import pytest
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tasks.classify import Classify
-from tasks.mean import Mean
-from tasks.tokens import Tokens
+from tasks.learn.classify import Classify
+from tasks.learn.metrics import Mean
+from tasks.learn.tokens import Tokens
 
 B, N, VOCAB, CLASSES = 3, 7, 11, 5
 WAITING = ("_local_scalar_dense", "nonzero", "_unique2", "masked_select", "equal", "_to_copy")

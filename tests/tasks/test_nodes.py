@@ -1,4 +1,6 @@
-"""Gradient norms and update ratios: the numbers by hand, with accumulation, frozen and tied parameters."""
+"""Gradient norms and update ratios: the numbers by hand, with accumulation, frozen and tied
+parameters.
+"""
 
 import math
 import warnings
@@ -8,12 +10,14 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from tasks import nodes
+from tasks.callbacks import gradient_stats
+from tasks.callbacks.gradient_stats import Nodes
 from tasks.errors import ArgumentError
-from tasks.nodes import Nodes
 
 RATE = 0.1
-QUIET = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+QUIET = dict.fromkeys(
+    ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+)
 
 
 class Model(pl.LightningModule):
@@ -32,7 +36,9 @@ class Model(pl.LightningModule):
 
 def network() -> nn.Module:
     torch.manual_seed(0)
-    return nn.ModuleDict({"first": nn.Linear(2, 3), "still": nn.Linear(3, 5), "last": nn.Linear(5, 7)})
+    return nn.ModuleDict(
+        {"first": nn.Linear(2, 3), "still": nn.Linear(3, 5), "last": nn.Linear(5, 7)}
+    )
 
 
 def train(model: Model, place, batches: int, epochs: int = 1, **options) -> list[dict[str, str]]:
@@ -41,9 +47,11 @@ def train(model: Model, place, batches: int, epochs: int = 1, **options) -> list
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Lightning: few workers, a deprecated class
         callback = Nodes(str(place), samples=samples)
-        trainer = pl.Trainer(accelerator="cpu", max_epochs=epochs, callbacks=[callback], **QUIET, **options)
+        trainer = pl.Trainer(
+            accelerator="cpu", max_epochs=epochs, callbacks=[callback], **QUIET, **options
+        )
         trainer.fit(model, torch.utils.data.DataLoader(data, batch_size=1))
-    return nodes.read(place / "nodes.csv")
+    return gradient_stats.read(place / "nodes.csv")
 
 
 def size(module: nn.Module) -> float:
@@ -56,19 +64,31 @@ def test_the_numbers_are_those_by_hand(tmp_path):
     before = {name: size(child) for name, child in model.network.named_children()}
     rows = train(model, tmp_path, batches=2)
     assert [(row["step"], row["epoch"], row["node"]) for row in rows] == [
-        ("1", "1", "first"), ("1", "1", "last"), ("2", "1", "first"), ("2", "1", "last")]  # fmt: skip
+        ("1", "1", "first"),
+        ("1", "1", "last"),
+        ("2", "1", "first"),
+        ("2", "1", "last"),
+    ]
     for row, count in zip(rows[:2], (9, 42), strict=True):
         assert float(row["gradient"]) == pytest.approx(math.sqrt(count), rel=1e-3)
-        assert float(row["update"]) == pytest.approx(RATE * math.sqrt(count) / before[row["node"]], rel=1e-3)
+        assert float(row["update"]) == pytest.approx(
+            RATE * math.sqrt(count) / before[row["node"]], rel=1e-3
+        )
     assert float(rows[2]["gradient"]) == pytest.approx(2 * 3, rel=1e-3)
 
 
 def test_accumulated_batches_are_one_step(tmp_path):
     model = Model(network())
     before = size(model.network["first"])
-    rows = [row for row in train(model, tmp_path, batches=4, accumulate_grad_batches=2) if row["node"] == "first"]
+    rows = [
+        row
+        for row in train(model, tmp_path, batches=4, accumulate_grad_batches=2)
+        if row["node"] == "first"
+    ]
     assert [row["step"] for row in rows] == ["1", "2"]
-    assert float(rows[0]["gradient"]) == pytest.approx(1.5 * 3, rel=1e-3)  # the mean of batches 1 and 2
+    assert float(rows[0]["gradient"]) == pytest.approx(
+        1.5 * 3, rel=1e-3
+    )  # the mean of batches 1 and 2
     assert float(rows[0]["update"]) == pytest.approx(RATE * 1.5 * 3 / before, rel=1e-3)
 
 
@@ -91,7 +111,9 @@ def test_weights_that_are_zero_have_no_ratio(tmp_path):
     model = Model(nn.ModuleDict({"zero": nn.Linear(3, 3)}))
     for parameter in model.parameters():
         nn.init.zeros_(parameter)
-    assert [(row["gradient"], row["update"]) for row in train(model, tmp_path, batches=1)] == [("3.464", "")]
+    assert [(row["gradient"], row["update"]) for row in train(model, tmp_path, batches=1)] == [
+        ("3.464", "")
+    ]
 
 
 def test_a_node_without_gradient_has_none(tmp_path):
@@ -100,7 +122,10 @@ def test_a_node_without_gradient_has_none(tmp_path):
             return self.network["first"].weight.sum()
 
     rows = train(Half(network()), tmp_path, batches=1)
-    assert [(row["node"], row["gradient"]) for row in rows if not row["gradient"]] == [("still", ""), ("last", "")]
+    assert [(row["node"], row["gradient"]) for row in rows if not row["gradient"]] == [
+        ("still", ""),
+        ("last", ""),
+    ]
     assert [row["update"] for row in rows if row["node"] == "last"] == ["0"]
 
 
@@ -118,9 +143,11 @@ def test_a_training_without_a_known_end_is_thinned(tmp_path):
     callback = Nodes(str(tmp_path), samples=4)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer = pl.Trainer(accelerator="cpu", max_epochs=-1, callbacks=[callback, Stops()], **QUIET)
+        trainer = pl.Trainer(
+            accelerator="cpu", max_epochs=-1, callbacks=[callback, Stops()], **QUIET
+        )
         trainer.fit(Model(network()), torch.utils.data.DataLoader(data, batch_size=1))
-    steps = sorted({int(row["step"]) for row in nodes.read(tmp_path / "nodes.csv")})
+    steps = sorted({int(row["step"]) for row in gradient_stats.read(tmp_path / "nodes.csv")})
     assert steps == [1, 9, 17, 25]
 
 

@@ -8,15 +8,17 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import distribute_module
 
 from blocks.graph import assemble, compose
-from tasks import optimizer
 from tasks.errors import ArgumentError
-from tasks.optimizer import Constant, Cosine, InverseSquareRoot
+from tasks.learn import optimizer
+from tasks.learn.optimizer import Constant, Cosine, InverseSquareRoot
 
 
 def names(network, wanted):
     by_id = {id(parameter): name for name, parameter in network.named_parameters()}
     pair = optimizer.groups(network, 0.5)
-    return sorted(by_id[id(p)] for group in pair if group["weight_decay"] == wanted for p in group["params"])
+    return sorted(
+        by_id[id(p)] for group in pair if group["weight_decay"] == wanted for p in group["params"]
+    )
 
 
 def test_biases_norms_tokens_and_positions_do_not_decay():
@@ -25,7 +27,8 @@ def test_biases_norms_tokens_and_positions_do_not_decay():
     assert "token.token" in free
     assert "position.table" in free
     assert all(
-        name.endswith((".bias", ".token", ".table")) or ".norm." in name or name == "norm.weight" for name in free
+        name.endswith((".bias", ".token", ".table")) or ".norm." in name or name == "norm.weight"
+        for name in free
     )
     assert all(name.endswith(".weight") and "norm" not in name for name in names(network, 0.5))
 
@@ -57,11 +60,15 @@ def test_decay_moves_only_what_decays():
     torch.testing.assert_close(network.bias.detach(), before["bias"])
 
 
-@pytest.mark.parametrize(("kind", "decay"), [(torch.optim.AdamW, 0.01), (torch.optim.SGD, 0), (torch.optim.Adam, 0)])
+@pytest.mark.parametrize(
+    ("kind", "decay"), [(torch.optim.AdamW, 0.01), (torch.optim.SGD, 0), (torch.optim.Adam, 0)]
+)
 def test_what_the_yaml_does_not_say_is_as_torch_has_it(kind, decay):
     made = optimizer.optimise(nn.Linear(3, 5), partial(kind))
     assert [group["weight_decay"] for group in made.param_groups] == [decay, 0.0]
-    assert {group["lr"] for group in made.param_groups} == {kind([torch.zeros(1)]).param_groups[0]["lr"]}
+    assert {group["lr"] for group in made.param_groups} == {
+        kind([torch.zeros(1)]).param_groups[0]["lr"]
+    }
 
 
 def test_a_rate_is_multiplied_where_the_yaml_does_not_say_it():
@@ -151,10 +158,13 @@ def test_a_constant_schedule_stays():
     assert {Constant().factor(step, 5) for step in range(5)} == {1.0}
 
 
-@pytest.mark.parametrize(("options", "text"), [
-    ({"warmup": 1.0}, "warmup must be in [0, 1); got warmup=1.0; fits: 0.1, say"),
-    ({"final": -0.1}, "final must be in [0, 1]; got final=-0.1; fits: 0.01, say"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"warmup": 1.0}, "warmup must be in [0, 1); got warmup=1.0; fits: 0.1, say"),
+        ({"final": -0.1}, "final must be in [0, 1]; got final=-0.1; fits: 0.01, say"),
+    ],
+)
 def test_impossible_schedules_are_told(options, text):
     with pytest.raises(ArgumentError) as error:
         Cosine(**options)
@@ -164,7 +174,9 @@ def test_impossible_schedules_are_told(options, text):
 @pytest.fixture
 def one_device():
     """A mesh of one process, enough for weights to be in shards."""
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    torch.distributed.init_process_group(
+        "gloo", store=torch.distributed.HashStore(), rank=0, world_size=1
+    )
     yield init_device_mesh("cpu", (1,))
     torch.distributed.destroy_process_group()
 

@@ -12,16 +12,18 @@ import torch
 
 from blocks.graph import ConfigError, compose
 from hydra_plugins.dougong_launcher import ProcessLauncher
-from tasks import config, machine, overseer, run
-from tasks.data.images import Images
-from tasks.overseer import Overseer, ProcessLostError
-from tasks.parent import of_worker
-from tasks.signals import Heed
+from tasks.config import instantiate
+from tasks.data.images.image_folder import Images
+from tasks.process import runtime, watchdog
+from tasks.process.parent import of_worker
+from tasks.process.signals import Heed
+from tasks.process.watchdog import Overseer, ProcessLostError
+from tasks.run import train
 
 ROOT = Path(__file__).resolve().parents[2]
 CHILD = """
 import time
-from tasks.parent import die_with_parent
+from tasks.process.parent import die_with_parent
 die_with_parent()
 print("ready", flush=True)
 time.sleep(60)
@@ -36,7 +38,9 @@ time.sleep(60)
 
 def alive(number):
     try:
-        state = Path(f"/proc/{number}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+        state = (
+            Path(f"/proc/{number}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+        )
     except OSError:
         return False
     return state != "Z"
@@ -45,7 +49,9 @@ def alive(number):
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("stopped", [False, True])
 def test_a_process_ends_with_its_parent_even_if_it_was_stopped(stopped):
-    with subprocess.Popen([sys.executable, "-c", PARENT], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as parent:
         child = int(parent.stdout.readline().split()[0])
         if stopped:
             os.kill(child, signal.SIGSTOP)
@@ -66,10 +72,10 @@ def test_processes_that_read_data_end_with_the_one_that_trains():
 def ended(monkeypatch):
     """What ends a run: the exit status, and what is told."""
     found = []
-    monkeypatch.setattr(overseer, "PATIENCE", 0.2)
-    monkeypatch.setattr(overseer, "GRACE", 0.2)
-    monkeypatch.setattr(overseer, "PAUSE", 0.02)
-    monkeypatch.setattr(overseer.os, "_exit", found.append)
+    monkeypatch.setattr(watchdog, "PATIENCE", 0.2)
+    monkeypatch.setattr(watchdog, "GRACE", 0.2)
+    monkeypatch.setattr(watchdog, "PAUSE", 0.02)
+    monkeypatch.setattr(watchdog.os, "_exit", found.append)
     return found
 
 
@@ -88,8 +94,13 @@ def test_a_run_that_hangs_is_ended_by_a_signal(ended, number):
         wait_for(ended)
     assert ended == [128 + number]
     name = signal.Signals(number).name
-    assert told == [(128 + number, f"stopped by {name}: it stood still and was ended; "
-                                   "resume=RUN goes on from its last checkpoint")]  # fmt: skip
+    assert told == [
+        (
+            128 + number,
+            f"stopped by {name}: it stood still and was ended; "
+            "resume=RUN goes on from its last checkpoint",
+        )
+    ]
 
 
 def test_a_run_that_gives_signs_of_life_is_not_ended(ended):
@@ -102,11 +113,18 @@ def test_a_run_that_gives_signs_of_life_is_not_ended(ended):
     assert not ended
 
 
-@pytest.mark.parametrize(("code", "status", "told"), [
-    ("exit(3)", 3, "process 1 of 2 ended with status 3; its own message stands above"),
-    ("import os; os.kill(os.getpid(), 9)", 1, "process 1 of 2 was killed by SIGKILL; the memory may have been used up; "
-                                              "resume=RUN goes on from the last checkpoint"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("code", "status", "told"),
+    [
+        ("exit(3)", 3, "process 1 of 2 ended with status 3; its own message stands above"),
+        (
+            "import os; os.kill(os.getpid(), 9)",
+            1,
+            "process 1 of 2 was killed by SIGKILL; the memory may have been used up; "
+            "resume=RUN goes on from the last checkpoint",
+        ),
+    ],
+)
 def test_a_run_that_waits_for_a_lost_process_is_ended(ended, code, status, told):
     found = []
     with Heed(Overseer(lambda *end: found.append(end))) as heed:
@@ -117,59 +135,72 @@ def test_a_run_that_waits_for_a_lost_process_is_ended(ended, code, status, told)
 
 
 def test_an_error_of_a_connection_names_the_process_that_was_lost(ended):
-    overseer.GRACE = 20
+    watchdog.GRACE = 20
     thread = Overseer(print)
     thread.ranks = [subprocess.Popen([sys.executable, "-c", "exit(3)"])]
     with pytest.raises(ProcessLostError, match="process 1 of 2 ended with status 3"), Heed(thread):
-        raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:2701")
+        raise RuntimeError(
+            "[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:2701"
+        )
     thread.join()
 
 
-@pytest.mark.parametrize("error", [ValueError("mine"), RuntimeError("out of memory: 3 GB"), torch.OutOfMemoryError()])
+@pytest.mark.parametrize(
+    "error", [ValueError("mine"), RuntimeError("out of memory: 3 GB"), torch.OutOfMemoryError()]
+)
 def test_an_error_of_ones_own_stays_what_it_is(error):
     with pytest.raises(type(error)) as raised, Heed(Overseer(print)):
         raise error
     assert raised.value is error
 
 
-@pytest.mark.parametrize(("path", "value", "typed", "fits"), [
-    ("trainer.devices", 7, False, None),
-    ("trainer.devices", 8, False, "up to 7, or on the command line up to 28"),
-    ("trainer.devices", "64", False, "up to 7, or on the command line up to 28"),
-    ("trainer.devices", 28, True, None),
-    ("trainer.devices", 29, True, "up to 28"),
-    ("trainer.devices", "auto", False, None),
-    ("trainer.devices", -1, False, None),
-    ("trainer.threads", 8, False, "up to 7, or on the command line up to 28"),
-    ("trainer.threads", None, False, None),
-    ("data.workers", 8, False, "up to 7, or on the command line up to 28"),
-    ("data.workers", "auto", False, None),
-    ("trainer.num_nodes", 1, False, None),
-    ("trainer.num_nodes", 2, True, "1; torchrun or SLURM starts several, docs/clusters.md"),
-    ("trainer.max_epochs", 1000, False, None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("path", "value", "typed", "fits"),
+    [
+        ("trainer.devices", 7, False, None),
+        ("trainer.devices", 8, False, "up to 7, or on the command line up to 28"),
+        ("trainer.devices", "64", False, "up to 7, or on the command line up to 28"),
+        ("trainer.devices", 28, True, None),
+        ("trainer.devices", 29, True, "up to 28"),
+        ("trainer.devices", "auto", False, None),
+        ("trainer.devices", -1, False, None),
+        ("trainer.threads", 8, False, "up to 7, or on the command line up to 28"),
+        ("trainer.threads", None, False, None),
+        ("data.workers", 8, False, "up to 7, or on the command line up to 28"),
+        ("data.workers", "auto", False, None),
+        ("trainer.num_nodes", 1, False, None),
+        ("trainer.num_nodes", 2, True, "1; torchrun or SLURM starts several, docs/clusters.md"),
+        ("trainer.max_epochs", 1000, False, None),
+    ],
+)
 def test_nothing_asks_for_more_than_the_machine_has(monkeypatch, path, value, typed, fits):
-    monkeypatch.setattr(machine, "cores", lambda: 7)
+    monkeypatch.setattr(runtime, "cores", lambda: 7)
     monkeypatch.delenv("MASTER_ADDR", raising=False)
-    found = machine.beyond(tuple(path.split(".")), value, typed=typed)
+    found = runtime.beyond(tuple(path.split(".")), value, typed=typed)
     assert (found and found[1]) == fits
 
 
 def test_a_file_of_a_stranger_starts_no_sixty_four_processes(tmp_path, monkeypatch):
-    monkeypatch.setattr(machine, "cores", lambda: 2)
+    monkeypatch.setattr(runtime, "cores", lambda: 2)
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "flood.yaml").write_text(
         "# @package _global_\ntrainer: {devices: 64, strategy: ddp, threads: 999}\n"
     )
     composed = compose(["experiment=flood"], config_dir=str(tmp_path))
-    with pytest.raises(ConfigError, match="this machine has 2 cores for it\n  got       threads=999"):
-        run.check_sections(composed)
-    with pytest.raises(ConfigError, match="this machine has 2 cores for it\n  got       devices=64"):
-        run.make_trainer(composed, tmp_path)
-    assert not list(config.excess(compose(["trainer.devices=4"]), ("trainer", "devices"), 4))
+    with pytest.raises(
+        ConfigError, match="this machine has 2 cores for it\n  got       threads=999"
+    ):
+        train.check_sections(composed)
+    with pytest.raises(
+        ConfigError, match="this machine has 2 cores for it\n  got       devices=64"
+    ):
+        train.make_trainer(composed, tmp_path)
+    assert not list(instantiate.excess(compose(["trainer.devices=4"]), ("trainer", "devices"), 4))
 
 
 def test_a_sweep_runs_no_more_jobs_at_once_than_is_sensible(monkeypatch):
-    monkeypatch.setattr(machine, "cores", lambda: 2)
-    with pytest.raises(ValueError, match="at most 4 for each of the 2 cores of this machine, got 9"):
+    monkeypatch.setattr(runtime, "cores", lambda: 2)
+    with pytest.raises(
+        ValueError, match="at most 4 for each of the 2 cores of this machine, got 9"
+    ):
         ProcessLauncher(9)

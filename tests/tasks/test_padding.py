@@ -1,4 +1,6 @@
-"""Before training, a sequence with padding behind it is answered as it is alone, or the node that mixes is named."""
+"""Before training, a sequence with padding behind it is answered as it is alone, or the node that
+mixes is named.
+"""
 
 import re
 
@@ -6,10 +8,10 @@ import pytest
 import torch
 
 from blocks.graph import ConfigError, assemble, build, compose
-from tasks import run
-from tasks.data.order import generator
-from tasks.data.sequences import narrowed
-from tasks.padding import find_mixing
+from tasks.data.sampler import generator
+from tasks.data.sequences.base import narrowed
+from tasks.learn.padding import find_mixing
+from tasks.run import train
 
 VOCAB, LENGTH = 101, 13
 LENGTHS = (3, 7, 11, LENGTH)
@@ -52,27 +54,59 @@ CASES = [
     ("encoder", CLASSES, [], None),
     ("encoder", CLASSES, ["residual=layerscale", "position=rotary"], None),
     ("encoder", CLASSES, ["~graph.mean.in"], "mean"),
-    ("encoder", CLASSES, ["~graph.layers.in", "~graph.layers.body.attention.in"], "layers.0.attention.inner"),
+    (
+        "encoder",
+        CLASSES,
+        ["~graph.layers.in", "~graph.layers.body.attention.in"],
+        "layers.0.attention.inner",
+    ),
     ("rnn", CLASSES, [], None),
     ("lstm", CLASSES, [], None),
     ("gru", CLASSES, ["+graph.recurrence.bidirectional=true"], None),
     ("gru", CLASSES, ["~graph.last.in"], "last"),
-    ("gru", CLASSES, ["+graph.recurrence.bidirectional=true", "~graph.recurrence.in"], "recurrence"),
+    (
+        "gru",
+        CLASSES,
+        ["+graph.recurrence.bidirectional=true", "~graph.recurrence.in"],
+        "recurrence",
+    ),
     ("gpt", CLASSES, [], None),
     ("bert", CLASSES, [], None),
-    ("bert", CLASSES, ["~graph.layers.in", "~graph.layers.body.attention.in", "~inputs.padding_mask"], "layers.0"),
+    (
+        "bert",
+        CLASSES,
+        ["~graph.layers.in", "~graph.layers.body.attention.in", "~inputs.padding_mask"],
+        "layers.0",
+    ),
     ("transformer", PAIRS, [], None),
     ("seq2seq", PAIRS, [], None),
-    ("seq2seq", PAIRS, ["~graph.decoder.body.search.in.padding_mask", "~graph.decoder.in.memory_mask"], "decoder"),
-    ("transformer", PAIRS, ["~graph.encoder.in", "~graph.encoder.body.attention.in"], "encoder.0.attention"),
-    ("transformer", PAIRS, [*BOTH, "~graph.decoder.in.padding_mask", "~inputs.target_mask"], "decoder.0.attention"),
+    (
+        "seq2seq",
+        PAIRS,
+        ["~graph.decoder.body.search.in.padding_mask", "~graph.decoder.in.memory_mask"],
+        "decoder",
+    ),
+    (
+        "transformer",
+        PAIRS,
+        ["~graph.encoder.in", "~graph.encoder.body.attention.in"],
+        "encoder.0.attention",
+    ),
+    (
+        "transformer",
+        PAIRS,
+        [*BOTH, "~graph.decoder.in.padding_mask", "~inputs.target_mask"],
+        "decoder.0.attention",
+    ),
     ("answer", QUESTIONS, [], None),
     ("answer", QUESTIONS, ["~graph.meaning.in"], "meaning"),
 ]
 
 
 @pytest.mark.parametrize(("model", "data", "options", "node"), CASES)
-def test_a_network_that_mixes_padding_in_is_found_with_its_node_and_stays_as_it_was(model, data, options, node):
+def test_a_network_that_mixes_padding_in_is_found_with_its_node_and_stays_as_it_was(
+    model, data, options, node
+):
     facts, (batch, groups) = data
     small = ["params.depth=1"] if model in ("encoder", "gpt", "bert", "transformer") else []
     torch.manual_seed(0)
@@ -81,7 +115,9 @@ def test_a_network_that_mixes_padding_in_is_found_with_its_node_and_stays_as_it_
     state = torch.get_rng_state()
 
     def said(given):
-        return network(**{name: given[name] for name in network.input_names if name in given})["logits"]
+        return network(**{name: given[name] for name in network.input_names if name in given})[
+            "logits"
+        ]
 
     found = find_mixing(network, said, batch, lambda part: narrowed(part, groups))
     if node is None:
@@ -97,16 +133,24 @@ def test_a_network_that_mixes_padding_in_is_found_with_its_node_and_stays_as_it_
 
 def checked(*overrides):
     composed = compose([*overrides, "data.batch_size=4"])
-    data = run.read_data(composed)
+    data = train.read_data(composed)
     torch.manual_seed(0)
     network = assemble(composed, data.facts())
-    run.check_task(composed, run.make_task(composed, network, data.facts(), {}), data)
+    train.check_task(composed, train.make_task(composed, network, data.facts(), {}), data)
 
 
 def test_a_run_whose_network_mixes_padding_in_is_refused(tmp_path):
-    rows = [f"{'good' if number % 2 else 'bad'} {'x ' * (number % 9)}{number}\t{number % 2}" for number in range(60)]
+    rows = [
+        f"{'good' if number % 2 else 'bad'} {'x ' * (number % 9)}{number}\t{number % 2}"
+        for number in range(60)
+    ]
     (tmp_path / "texts.tsv").write_text("\n".join(["text\tlabel", *rows]) + "\n", encoding="utf-8")
-    given = ["model=encoder", "data=labelled", f"data.path={tmp_path / 'texts.tsv'}", "data.tokenizer=characters"]
+    given = [
+        "model=encoder",
+        "data=labelled",
+        f"data.path={tmp_path / 'texts.tsv'}",
+        "data.tokenizer=characters",
+    ]
     checked(*given)
     given.append("~model.graph.mean.in")
     with pytest.raises(ConfigError) as error:
@@ -114,7 +158,10 @@ def test_a_run_whose_network_mixes_padding_in_is_refused(tmp_path):
     lines = str(error.value).splitlines()
     assert lines[0].endswith("task.check_padding")
     assert lines[1] == "  padding changes what the network says of a text"
-    assert re.fullmatch(r"  got       real tokens: tokens 5; the logits alone differ by \d+% of the largest", lines[2])
+    assert re.fullmatch(
+        r"  got       real tokens: tokens 5; the logits alone differ by \d+% of the largest",
+        lines[2],
+    )
     assert lines[3].startswith("            first at mean  ")
     assert lines[3].endswith("conf/model/encoder.yaml:20:3")
     assert lines[4:] == [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.data.pairs import read_labelled, read_pairs
+from tasks.data.tables.pairs import read_labelled, read_pairs
 from tasks.errors import ArgumentError
 
 
@@ -40,8 +40,8 @@ def test_odd_files(tmp_path, name, content, columns, pairs):
 def test_values_that_are_no_text_are_left_out_and_told(tmp_path):
     good = '{"source": "a", "target": "b"}\n'
     content = (
-        good
-        + '{"source": "a", "target": null}\n{"source": ["a"], "target": "b"}\n{"source": "\\ud83d", "target": "b"}\n'
+        good + '{"source": "a", "target": null}\n{"source": ["a"], "target": "b"}\n{"source": '
+        '"\\ud83d", "target": "b"}\n'
     )
     assert read_pairs(written(tmp_path, "x.jsonl", content)) == (
         [("a", "b")],
@@ -63,7 +63,11 @@ def test_labels_that_are_numbers(tmp_path):
             "x.csv: a quote is never closed; got the row that begins in line 2; "
             'fix: close the quote, or double the ones that are meant: ""',
         ),
-        ("x.jsonl", '{"source": "a", "target": "b"}\n\0\n', "x.jsonl is not a text: a NUL byte; got line 2"),
+        (
+            "x.jsonl",
+            '{"source": "a", "target": "b"}\n\0\n',
+            "x.jsonl is not a text: a NUL byte; got line 2",
+        ),
         (
             "x.tsv",
             "a\tb\nc\td\n".encode("utf-16-le").join([b"\xff\xfe", b"x"]),

@@ -1,14 +1,16 @@
 import torch
 from torch import nn
 
-from tasks.parallel_state import as_one, by_name
+from tasks.parallel.optimizer_state import as_one, by_name
 
 
 def trained() -> tuple[nn.Module, torch.optim.Optimizer]:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
     decayed, others = [model[0].weight, model[1].weight], [model[0].bias, model[1].bias]
-    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.1}, {"params": others}], foreach=None)
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.1}, {"params": others}], foreach=None
+    )
     model(torch.randn(5, 3)).square().sum().backward()
     optimizer.step()
     return model, optimizer
@@ -21,7 +23,10 @@ def test_the_state_of_one_device_and_the_state_by_name_are_each_the_other_with_r
     optimizer.param_groups[0]["foreach"] = False  # as where parameters are cut in different ways
     whole = optimizer.state_dict()
     cut = by_name(whole, optimizer, names, {"0.weight": order})
-    assert [group["params"] for group in cut["param_groups"]] == [["0.weight", "1.weight"], ["0.bias", "1.bias"]]
+    assert [group["params"] for group in cut["param_groups"]] == [
+        ["0.weight", "1.weight"],
+        ["0.bias", "1.bias"],
+    ]
     assert torch.equal(cut["state"]["0.weight"]["exp_avg"], whole["state"][0]["exp_avg"][order])
     assert torch.equal(cut["state"]["1.bias"]["exp_avg"], whole["state"][3]["exp_avg"])
     assert cut["param_groups"][0]["foreach"] is False

@@ -1,11 +1,13 @@
-"""Phrases: each part has its own values, a source text has one target, all parts are mixed alike."""
+"""Phrases: each part has its own values, a source text has one target, all parts are mixed
+alike.
+"""
 
 import datetime
 import re
 
 import pytest
 
-from tasks.data.phrases import phrases
+from tasks.data.text.phrases import phrases
 from tasks.errors import ArgumentError
 
 CHINESE_DAY = re.compile(r"\d+年\d+月\d+日")
@@ -21,15 +23,24 @@ def test_full_dates_say_the_day_that_the_calendar_says(parts):
     assert len(full) > 300
     for source, target in full:
         day = datetime.datetime.strptime(source, "%A, %B %d, %Y")
-        assert target == f"{day.year}年{day.month}月{day.day}日星期{'一二三四五六日'[day.weekday()]}"
+        assert (
+            target == f"{day.year}年{day.month}月{day.day}日星期{'一二三四五六日'[day.weekday()]}"
+        )
 
 
 def test_parts_share_no_value(parts):
     amounts = {
-        name: {re.sub(r"[^\d.]", "", source) for source, _ in pairs if re.fullmatch(r"\D?[\d,.]+", source)}
+        name: {
+            re.sub(r"[^\d.]", "", source)
+            for source, _ in pairs
+            if re.fullmatch(r"\D?[\d,.]+", source)
+        }
         for name, pairs in parts.items()
     }
-    days = {name: set(CHINESE_DAY.findall(" ".join(target for _, target in pairs))) for name, pairs in parts.items()}
+    days = {
+        name: set(CHINESE_DAY.findall(" ".join(target for _, target in pairs)))
+        for name, pairs in parts.items()
+    }
     for kind in (amounts, days):
         assert min(map(len, kind.values())) > 80
         assert not kind["test"] & kind["train"]
@@ -39,7 +50,9 @@ def test_parts_share_no_value(parts):
 
 def test_half_of_every_part_is_dates(parts):
     for pairs in parts.values():
-        assert 0.45 < sum(bool(CHINESE_DAY.search(target)) for _, target in pairs) / len(pairs) < 0.65
+        assert (
+            0.45 < sum(bool(CHINESE_DAY.search(target)) for _, target in pairs) / len(pairs) < 0.65
+        )
 
 
 def test_every_part_has_spans_of_time(parts):
@@ -56,7 +69,9 @@ def test_one_source_text_has_one_target_where_two_formats_coincide():
     plain = [target for source, target in pairs if CHINESE_DAY.fullmatch(source)]
     assert len(plain) > 300
     assert all(re.match(r"[A-Z][a-z]+ \d+, \d{4}$", target) for target in plain)
-    assert not any(target.startswith(("Jan ", "Sep ", "Dec ")) for target in plain)  # long, never medium
+    assert not any(
+        target.startswith(("Jan ", "Sep ", "Dec ")) for target in plain
+    )  # long, never medium
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""A finished classifier on new input: the same answers as in its test, and bad input told by name."""
+"""A finished classifier on new input: the same answers as in its test, and bad input told by
+name.
+"""
 
 import csv
 import io
@@ -16,7 +18,7 @@ from sklearn.datasets import load_digits
 
 from blocks.graph import compose
 from tasks import __main__ as tasks_main
-from tasks import folder, run
+from tasks.run import run_folder, train
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = [
@@ -32,8 +34,10 @@ TINY = [
 def trained(place, *overrides):
     """Train in `place`; the folder and the metrics of the test."""
     composed = compose([*TINY, *overrides])
-    record = folder.Record(place, **folder.identity(composed.config, list(overrides), place))
-    return place, run.train(composed, place, record)
+    record = run_folder.Record(
+        place, **run_folder.identity(composed.config, list(overrides), place)
+    )
+    return place, train.train(composed, place, record)
 
 
 def asked(monkeypatch, capsys, *words, given=""):
@@ -55,11 +59,19 @@ def pictures(tmp_path_factory):
     """A run on image files: 8x8 digits as people would save them, 0 to 4."""
     place = tmp_path_factory.mktemp("pictures")
     digits = load_digits(n_class=5)
-    for number, (image, label) in enumerate(zip(digits.images[:300], digits.target[:300], strict=True)):
+    for number, (image, label) in enumerate(
+        zip(digits.images[:300], digits.target[:300], strict=True)
+    ):
         file = place / "digits" / f"class {label}" / f"{number}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((image * 15).astype(np.uint8)).save(file)
-    options = ["data=images", f"data.path='{place}/digits'", "data.size=8", "data.channels=1", "data.workers=0"]
+    options = [
+        "data=images",
+        f"data.path='{place}/digits'",
+        "data.size=8",
+        "data.channels=1",
+        "data.workers=0",
+    ]
     return trained(place / "run", *options, "data.flip=false")
 
 
@@ -70,7 +82,11 @@ def arrays(tmp_path_factory):
     digits = load_digits(n_class=5)
     parts = {"train": slice(0, 600), "test": slice(600, 900)}
     content = {f"x_{name}": digits.images[part] * 3 - 7 for name, part in parts.items()}
-    np.savez(place / "d.npz", **content, **{f"y_{name}": digits.target[part] + 5 for name, part in parts.items()})
+    np.savez(
+        place / "d.npz",
+        **content,
+        **{f"y_{name}": digits.target[part] + 5 for name, part in parts.items()},
+    )
     return trained(place / "run", "data=arrays", f"data.path='{place}/d.npz'")
 
 
@@ -87,7 +103,9 @@ def test_files_of_the_test_get_the_answers_of_the_test(pictures, monkeypatch, ca
     assert [float(row["probability"]) for row in found] == pytest.approx(
         [float(row["share"]) for row in told], abs=1e-4
     )
-    right = sum(row["prediction"] == file.parent.name for row, file in zip(found, files, strict=True))
+    right = sum(
+        row["prediction"] == file.parent.name for row, file in zip(found, files, strict=True)
+    )
     assert right / len(files) == pytest.approx(metrics["test/accuracy"], abs=1e-6)
     assert right / len(files) > 0.2
 
@@ -107,7 +125,15 @@ def test_arrays_of_the_test_get_the_accuracy_of_the_test_though_the_data_are_gon
     right = [row["prediction"] == str(label) for row, label in zip(found, wanted, strict=True)]
     assert sum(right) / len(right) == pytest.approx(metrics["test/accuracy"], abs=1e-6)
     assert list(found[0]) == [
-        *("input", "prediction", "probability", "prediction_2", "probability_2", "prediction_3", "probability_3"),
+        *(
+            "input",
+            "prediction",
+            "probability",
+            "prediction_2",
+            "probability_2",
+            "prediction_3",
+            "probability_3",
+        ),
         "error",
     ]
     shares = [[float(row[f"probability{end}"]) for end in ("", "_2", "_3")] for row in found]
@@ -123,7 +149,17 @@ def test_bad_input_is_told_by_name_and_keeps_its_row(pictures, monkeypatch, caps
     np.save(tmp_path / "large.npy", np.zeros((2, 9, 9), dtype=np.uint8))
     np.save(tmp_path / "far.npy", np.full((1, 8, 8), 255.0))
     (tmp_path / "nothing").mkdir()
-    given = ["", "empty.png", "broken.jpg", "notes.doc", "large.npy", "far.npy", "nothing", "gone.png", "fine.png"]
+    given = [
+        "",
+        "empty.png",
+        "broken.jpg",
+        "notes.doc",
+        "large.npy",
+        "far.npy",
+        "nothing",
+        "gone.png",
+        "fine.png",
+    ]
     monkeypatch.chdir(tmp_path)
     status, out, err = asked(monkeypatch, capsys, place, *given)
     assert status == 1
@@ -142,7 +178,9 @@ def test_bad_input_is_told_by_name_and_keeps_its_row(pictures, monkeypatch, caps
         "",
     ]
     assert [bool(row["prediction"]) for row in found] == [False] * 8 + [True]
-    assert err.startswith("'': an empty name\nempty.png: an empty file\nbroken.jpg: cannot be read: ")
+    assert err.startswith(
+        "'': an empty name\nempty.png: an empty file\nbroken.jpg: cannot be read: "
+    )
     assert max(map(len, err.splitlines())) <= 80
 
 
@@ -151,11 +189,15 @@ def test_json_lines_from_standard_input_into_a_file(pictures, monkeypatch, capsy
     Image.new("RGBA", (8, 8)).save(tmp_path / "图 1.webp")
     given = f"{tmp_path}/图 1.webp\r\n{tmp_path}/gone.png\n"
     output = tmp_path / "out.jsonl"
-    status, out, _ = asked(monkeypatch, capsys, place, "--json", "--top", "9", "-o", output, "-", given=given)
+    status, out, _ = asked(
+        monkeypatch, capsys, place, "--json", "--top", "9", "-o", output, "-", given=given
+    )
     assert (status, out) == (1, "")
     first, second = map(json.loads, output.read_text(encoding="utf-8").splitlines())
     assert first["input"] == f"{tmp_path}/图 1.webp"
-    assert {each["class"] for each in first["predictions"]} == {f"class {number}" for number in range(5)}
+    assert {each["class"] for each in first["predictions"]} == {
+        f"class {number}" for number in range(5)
+    }
     assert sum(each["probability"] for each in first["predictions"]) == pytest.approx(1, abs=1e-5)
     assert second == {"input": f"{tmp_path}/gone.png", "error": "no such file"}
 
@@ -164,7 +206,10 @@ def test_json_lines_from_standard_input_into_a_file(pictures, monkeypatch, capsy
     ("words", "message"),
     [
         (["--top", "0", "x.png"], "top must be positive\ngot top=0\nfits: 1 or more\n"),
-        (["-o", "no/x.csv", "x.png"], "no/x.csv cannot be written: No such file or directory\nfix: -o FILE\n"),
+        (
+            ["-o", "no/x.csv", "x.png"],
+            "no/x.csv cannot be written: No such file or directory\nfix: -o FILE\n",
+        ),
     ],
 )
 def test_mistakes_of_the_command_line(pictures, monkeypatch, capsys, words, message):
@@ -189,11 +234,11 @@ def test_what_is_kept_is_what_was_measured(arrays):
     kept = json.loads((arrays[0] / "reader.json").read_text())
     assert kept["classes"] == ["5", "6", "7", "8", "9"]
     assert kept["reader"]["scale"] == [-7.0, 41.0]
-    data = run.read_data(compose(["data=arrays", f"data.path='{arrays[0].parent}/d.npz'"]))
+    data = train.read_data(compose(["data=arrays", f"data.path='{arrays[0].parent}/d.npz'"]))
     assert torch.tensor(kept["reader"]["mean"])[:, None, None].equal(data.mean)
 
 
-# Texts ----------------------------------------------------------------------------------------------------------------
+# Texts --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -202,16 +247,27 @@ def texts(tmp_path_factory):
     place = tmp_path_factory.mktemp("texts")
     words = {"fruit": "apple pear plum", "tool": "saw axe file", "bird": "owl finch, crow"}
     rows = [
-        (f"{kind.split()[number % 3]} and {kind.split()[number % 2]}{' very' * (number % 7)} {number}", label)
+        (
+            f"{kind.split()[number % 3]} and {kind.split()[number % 2]}{' very' * (number % 7)} "
+            f"{number}",
+            label,
+        )
         for number in range(60)
         for label, kind in words.items()
     ]
-    write_table(place / "all.csv", [("id", "Review", "kind"), *((str(n), *row) for n, row in enumerate(rows))])
+    write_table(
+        place / "all.csv",
+        [("id", "Review", "kind"), *((str(n), *row) for n, row in enumerate(rows))],
+    )
     options = ["model=encoder", "data=labelled", f"data.path='{place}/all.csv'", "data.label=kind"]
     trained(place / "run", *options, "data.text=Review", "data.length=9", "data.tokenizer=words")
     with (place / "run" / "predictions.csv").open(encoding="utf-8") as file:
         told = list(csv.DictReader(file))
-    write_table(place / "test.tsv", [("kind", "Review"), *((row["label"], row["text"]) for row in told)], "\t")
+    write_table(
+        place / "test.tsv",
+        [("kind", "Review"), *((row["label"], row["text"]) for row in told)],
+        "\t",
+    )
     (place / "all.csv").unlink()  # the data may be gone
     return place, told
 
@@ -223,8 +279,10 @@ def write_table(path, content, mark=","):
 
 def test_a_table_of_the_test_gets_the_answers_of_the_test(texts, monkeypatch, capsys):
     place, told = texts
-    metrics = folder.read(place / "run")["test"]
-    status, out, err = asked(monkeypatch, capsys, place / "run", place / "test.tsv", "--batch-size", "5", "--top", "2")
+    metrics = run_folder.read(place / "run")["test"]
+    status, out, err = asked(
+        monkeypatch, capsys, place / "run", place / "test.tsv", "--batch-size", "5", "--top", "2"
+    )
     assert (status, err) == (0, "")
     found = rows(out)
     assert [row["input"] for row in found] == [row["text"] for row in told]
@@ -232,7 +290,9 @@ def test_a_table_of_the_test_gets_the_answers_of_the_test(texts, monkeypatch, ca
     assert [float(row["probability"]) for row in found] == pytest.approx(
         [float(row["share"]) for row in told], abs=1e-4
     )
-    right = sum(row["prediction"] == wanted["label"] for row, wanted in zip(found, told, strict=True))
+    right = sum(
+        row["prediction"] == wanted["label"] for row, wanted in zip(found, told, strict=True)
+    )
     assert right / len(told) == pytest.approx(metrics["test/accuracy"], abs=1e-6)
     assert right / len(told) > 0.5
 
@@ -246,7 +306,9 @@ def test_the_report_of_texts_shows_texts(texts):
 
 
 def test_texts_come_as_arguments_before_and_behind_options(texts, monkeypatch, capsys):
-    status, out, err = asked(monkeypatch, capsys, texts[0] / "run", "an apple", "--json", "  ", "مرحبا 🙂")
+    status, out, err = asked(
+        monkeypatch, capsys, texts[0] / "run", "an apple", "--json", "  ", "مرحبا 🙂"
+    )
     assert (status, err) == (1, "  : an empty text\n")
     found = [json.loads(line) for line in out.splitlines()]
     assert [each["input"] for each in found] == ["an apple", "  ", "مرحبا 🙂"]
@@ -255,7 +317,9 @@ def test_texts_come_as_arguments_before_and_behind_options(texts, monkeypatch, c
 
 
 def test_lines_of_standard_input_are_texts(texts, monkeypatch, capsys):
-    status, out, _ = asked(monkeypatch, capsys, texts[0] / "run", given="an apple\r\n\ngone.csv\nlast, line")
+    status, out, _ = asked(
+        monkeypatch, capsys, texts[0] / "run", given="an apple\r\n\ngone.csv\nlast, line"
+    )
     assert status == 1
     assert [(row["input"], row["error"]) for row in rows(out)] == [
         ("an apple", ""),
@@ -270,13 +334,18 @@ def test_a_run_of_another_kind_is_told(texts, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["tasks", "generate", str(run_folder), "--prompt", "an"])
     capsys.readouterr()
     assert tasks_main.main() == 2
-    assert capsys.readouterr().err == f"{run_folder} is no language model\nfits: a run of task=language\n"
+    assert (
+        capsys.readouterr().err
+        == f"{run_folder} is no language model\nfits: a run of task=language\n"
+    )
 
 
 def test_a_reader_that_has_seen_enough_ends_it_without_a_word(texts):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
     words = [sys.executable, "-m", "tasks", "predict", texts[0] / "run", "--batch-size", "1"]
-    first = subprocess.Popen(words, cwd=ROOT, env=environment, stdin=-1, stdout=-1, stderr=-1, text=True)
+    first = subprocess.Popen(
+        words, cwd=ROOT, env=environment, stdin=-1, stdout=-1, stderr=-1, text=True
+    )
     first.stdin.write("an apple\n")
     first.stdin.flush()
     assert first.stdout.readline() == "input,prediction,probability,error\n"

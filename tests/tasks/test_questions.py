@@ -1,4 +1,6 @@
-"""Questions about images: digits of the test stay unseen, answers are right, epochs repeat, raw input is read alike."""
+"""Questions about images: digits of the test stay unseen, answers are right, epochs repeat, raw
+input is read alike.
+"""
 
 import csv
 import io
@@ -11,9 +13,9 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tasks.data.phrasings import ANSWERS, KINDS, PLACES, questions
-from tasks.data.question_reader import QuestionReader
-from tasks.data.questions import Questions, pools
+from tasks.data.readers.question import QuestionReader
+from tasks.data.text.phrasings import ANSWERS, KINDS, PLACES, questions
+from tasks.data.text.questions import Questions, pools
 from tasks.errors import ArgumentError
 
 NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -29,13 +31,24 @@ def data():
 
 def expected(text, grid):
     """The answer by reading the words anew. `grid` is two rows of two digits."""
-    places = [grid[("top", "bottom").index(a)][("left", "right").index(b)]
-              for a, b in re.findall(r"(top|bottom) (left|right)", text)]  # fmt: skip
+    places = [
+        grid[("top", "bottom").index(a)][("left", "right").index(b)]
+        for a, b in re.findall(r"(top|bottom) (left|right)", text)
+    ]
     line = re.search(r"(upper|lower|left|right) (row|column)", text)
-    pair = line and {"upper": grid[0], "lower": grid[1], "left": [row[0] for row in grid],
-                     "right": [row[1] for row in grid]}[line[1]]  # fmt: skip
+    pair = (
+        line
+        and {
+            "upper": grid[0],
+            "lower": grid[1],
+            "left": [row[0] for row in grid],
+            "right": [row[1] for row in grid],
+        }[line[1]]
+    )
     everything = [*grid[0], *grid[1]]
-    named = [number for number, word in enumerate(NUMBERS) if re.search(rf"\b{word}(s|es)?\b", text)]
+    named = [
+        number for number, word in enumerate(NUMBERS) if re.search(rf"\b{word}(s|es)?\b", text)
+    ]
     if "largest" in text or "smallest" in text:
         return str(sorted(everything)[-1 if "largest" in text else 0])
     if "larger than" in text:
@@ -46,7 +59,9 @@ def expected(text, grid):
         apart = "difference" in text or "apart" in text
         return str(max(pair) - min(pair) if apart else sum(pair))
     if "many" in text or "count" in text:
-        return str(sum(digit == named[0] for digit in everything if digit != named[0] or len(named) == 1))
+        return str(
+            sum(digit == named[0] for digit in everything if digit != named[0] or len(named) == 1)
+        )
     if named and text.split()[0] in ("is", "does", "do"):
         return "yes" if named[0] in everything else "no"
     return str(places[0])
@@ -54,12 +69,17 @@ def expected(text, grid):
 
 def test_every_answer_is_right_by_another_calculation(data):
     part = data.parts["test"]
-    for row, number, label in zip(part["digits"].tolist(), part["number"], part["label"], strict=True):
+    for row, number, label in zip(
+        part["digits"].tolist(), part["number"], part["label"], strict=True
+    ):
         assert ANSWERS[label] == expected(data.questions[number].text, [row[:2], row[2:]])
 
 
 def test_every_place_shows_the_digit_it_is_said_to_show(data):
-    known = {tuple(image.flatten().tolist()): int(label) for image, label in zip(*pools(0)["test"], strict=True)}
+    known = {
+        tuple(image.flatten().tolist()): int(label)
+        for image, label in zip(*pools(0)["test"], strict=True)
+    }
     part = data.parts["test"]
     for image, digits in zip(part["image"][:, 0], part["digits"].tolist(), strict=True):
         corners = [image[:8, :8], image[:8, 8:], image[8:, :8], image[8:, 8:]]
@@ -68,8 +88,13 @@ def test_every_place_shows_the_digit_it_is_said_to_show(data):
 
 
 def test_no_handwritten_digit_is_in_two_parts():
-    drawn = {part: {tuple(image.flatten().tolist()) for image in images} for part, (images, _) in pools(0).items()}
-    assert sum(map(len, drawn.values())) == len({tuple(image.flatten()) for image in load_digits().images})
+    drawn = {
+        part: {tuple(image.flatten().tolist()) for image in images}
+        for part, (images, _) in pools(0).items()
+    }
+    assert sum(map(len, drawn.values())) == len(
+        {tuple(image.flatten()) for image in load_digits().images}
+    )
     assert not drawn["train"] & drawn["test"]
     assert not drawn["train"] & drawn["val"]
     assert not drawn["val"] & drawn["test"]
@@ -138,8 +163,12 @@ def test_an_image_file_and_a_question_become_the_batch_of_the_test(data, reader,
 
 
 def test_tables_of_images_and_questions_are_read_line_by_line(reader, picture):
-    rows = [("four.png", "how many sevens"), ("five.png", "how many sevens"), ("four.png", "how many unicorns"),
-            ("four.png", "")]  # fmt: skip
+    rows = [
+        ("four.png", "how many sevens"),
+        ("five.png", "how many sevens"),
+        ("four.png", "how many unicorns"),
+        ("four.png", ""),
+    ]
     with (picture.parent / "t.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("image", "question"), *rows])
     lines = [json.dumps(dict(zip(("image", "question"), row, strict=True))) for row in rows]
@@ -154,8 +183,14 @@ def test_tables_of_images_and_questions_are_read_line_by_line(reader, picture):
 
 def test_what_cannot_be_asked_is_told(reader, picture):
     (item,) = reader.items(str(picture))
-    assert item.error == 'no question: --question "how many sevens", or a table with image and question'
-    with pytest.raises(ArgumentError, match=r"^the question cannot be read: training never saw 'unicorns'; got how m"):
+    assert (
+        item.error
+        == 'no question: --question "how many sevens", or a table with image and question'
+    )
+    with pytest.raises(
+        ArgumentError,
+        match=r"^the question cannot be read: training never saw 'unicorns'; got how m",
+    ):
         reader.ask("how many unicorns")
     with pytest.raises(ArgumentError, match=r"11 words, the longest question of training had 10"):
         reader.ask("is the digit at the top left larger than two two")
@@ -163,20 +198,32 @@ def test_what_cannot_be_asked_is_told(reader, picture):
 
 @pytest.mark.parametrize("name", ["train", "val", "test"])
 def test_a_part_without_samples_is_told(name):
-    with pytest.raises(ArgumentError, match=rf"^{name} must be positive; got {name}=0; fits: 1 or more$"):
+    with pytest.raises(
+        ArgumentError, match=rf"^{name} must be positive; got {name}=0; fits: 1 or more$"
+    ):
         Questions(**{name: 0})
 
 
 def test_a_run_answers_and_says_how_well_for_each_kind(tmp_path, monkeypatch, capsys):
     from blocks.graph import compose
     from tasks import __main__ as tasks_main
-    from tasks import folder, run
+    from tasks.run import run_folder, train
 
-    words = ["experiment=answer", "data.train=128", "data.val=16", "data.test=64", "trainer.max_epochs=1",
-             "callbacks.progress.style=none", "model.params.depth=1", "model.params.dim=16"]  # fmt: skip
+    words = [
+        "experiment=answer",
+        "data.train=128",
+        "data.val=16",
+        "data.test=64",
+        "trainer.max_epochs=1",
+        "callbacks.progress.style=none",
+        "model.params.depth=1",
+        "model.params.dim=16",
+    ]
     composed = compose(words)
-    record = folder.Record(tmp_path / "run", **folder.identity(composed.config, words, tmp_path))
-    metrics = run.train(composed, tmp_path / "run", record)
+    record = run_folder.Record(
+        tmp_path / "run", **run_folder.identity(composed.config, words, tmp_path)
+    )
+    metrics = train.train(composed, tmp_path / "run", record)
     with (tmp_path / "run" / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 64

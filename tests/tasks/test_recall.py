@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from tasks.data.recall import Recall
-from tasks.data.sequences import IGNORED
+from tasks.data.sequences.base import IGNORED
+from tasks.data.sequences.recall import Recall
 from tasks.errors import ArgumentError
 
 
@@ -17,7 +17,8 @@ def test_the_answer_is_the_symbol_of_lag_steps_ago():
 
 
 @pytest.mark.parametrize(
-    ("kind", "wanted"), [("copy", lambda x: x), ("reverse", lambda x: x[::-1]), ("sort", lambda x: sorted(x))]
+    ("kind", "wanted"),
+    [("copy", lambda x: x), ("reverse", lambda x: x[::-1]), ("sort", lambda x: sorted(x))],
 )
 def test_the_symbols_are_said_again_behind_the_separator(kind, wanted):
     part = Recall(kind=kind, lag=6, symbols=5).make(13, 0, 0)
@@ -26,7 +27,9 @@ def test_the_symbols_are_said_again_behind_the_separator(kind, wanted):
         assert label[:6] == [IGNORED] * 6
         assert tokens[6] == 5
         assert answer == wanted(given)
-        assert tokens[7:] == answer[:-1]  # teacher forcing: each answer is read where the next is asked for
+        assert (
+            tokens[7:] == answer[:-1]
+        )  # teacher forcing: each answer is read where the next is asked for
 
 
 def test_every_epoch_is_new_and_every_seed_repeats():
@@ -37,7 +40,9 @@ def test_every_epoch_is_new_and_every_seed_repeats():
 
 
 def test_the_test_is_the_same_for_every_seed():
-    assert torch.equal(Recall(seed=3).load()["test"]["tokens"], Recall(seed=4).load()["test"]["tokens"])
+    assert torch.equal(
+        Recall(seed=3).load()["test"]["tokens"], Recall(seed=4).load()["test"]["tokens"]
+    )
 
 
 def test_a_last_short_batch_is_judged_but_not_trained_on():
@@ -53,7 +58,8 @@ def test_symbols_read_as_letters():
 
 def test_wrong_values_are_told():
     with pytest.raises(
-        ArgumentError, match=r"^kind is none of its choices; got kind=shuffle; fits: lag, hold, copy, rev"
+        ArgumentError,
+        match=r"^kind is none of its choices; got kind=shuffle; fits: lag, hold, copy, rev",
     ):
         Recall(kind="shuffle")
     with pytest.raises(ArgumentError, match=r"^lag must be positive; got lag=0; fits: 1 or more$"):
@@ -70,7 +76,9 @@ def test_held_symbols_stand_in_front_of_fillers():
 
 @pytest.mark.parametrize("kind", ["copy", "reverse", "sort"])
 def test_a_pair_says_what_a_line_says(kind):
-    line, pair = (Recall(kind=kind, lag=6, symbols=5, form=form).make(13, 0, 0) for form in ("line", "pair"))
+    line, pair = (
+        Recall(kind=kind, lag=6, symbols=5, form=form).make(13, 0, 0) for form in ("line", "pair")
+    )
     assert torch.equal(pair["source"], line["tokens"][:, :6])
     assert torch.equal(pair["label"], line["label"][:, 6:])
     assert torch.equal(pair["target"], line["tokens"][:, 6:])

@@ -9,25 +9,44 @@ import torch
 import yaml
 
 from blocks.graph import ConfigError, compose
-from tasks import beginning, checkpoint, folder, resume, run, safe_file
-from tasks.classify import Classify
-from tasks.data.order import Order, Workers
+from tasks.callbacks.logger import Csv
+from tasks.data.sampler import Order, Workers
 from tasks.errors import ArgumentError
-from tasks.logger import Csv
-from tasks.signals import Heed, Stopped
+from tasks.learn.classify import Classify
+from tasks.process.signals import Heed, Stopped
+from tasks.resume import adopt, checkpoint, checkpoint_file, start
+from tasks.run import run_folder, train
 
 SMALL = [
-    *("model.params.depth=1", "model.params.dim=16", "model.params.dropout=0.1", "callbacks.progress.style=none"),
-    *("trainer.max_epochs=2", "trainer.limit_train_batches=7", "trainer.limit_val_batches=2", "callbacks.nodes=null"),
-    *("trainer.limit_test_batches=1", "+trainer.val_check_interval=3", "callbacks.checkpoint.every_steps=1"),
+    *(
+        "model.params.depth=1",
+        "model.params.dim=16",
+        "model.params.dropout=0.1",
+        "callbacks.progress.style=none",
+    ),
+    *(
+        "trainer.max_epochs=2",
+        "trainer.limit_train_batches=7",
+        "trainer.limit_val_batches=2",
+        "callbacks.nodes=null",
+    ),
+    *(
+        "trainer.limit_test_batches=1",
+        "+trainer.val_check_interval=3",
+        "callbacks.checkpoint.every_steps=1",
+    ),
 ]
 
 
 def learn(place, *words, small=SMALL):
     words = [*small, *words]
     composed = compose(words)
-    known = folder.identity(composed.config, resume.remembered(words), place)
-    run.train(composed, place, folder.Record(place, resumed=(place / folder.RECORD).is_file(), **known))
+    known = run_folder.identity(composed.config, adopt.remembered(words), place)
+    train.train(
+        composed,
+        place,
+        run_folder.Record(place, resumed=(place / run_folder.RECORD).is_file(), **known),
+    )
 
 
 def state(place):
@@ -50,7 +69,9 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize(
     "saves", [2, 3, 9]
 )  # after a step; after a validation within the epoch, which another follows; in the second epoch
-def test_a_run_that_ended_after_any_save_goes_on_as_if_it_had_not(whole, tmp_path, monkeypatch, saves):
+def test_a_run_that_ended_after_any_save_goes_on_as_if_it_had_not(
+    whole, tmp_path, monkeypatch, saves
+):
     save, points = checkpoint.Checkpoint._save, []
 
     def die(self, trainer, module, point, **options):
@@ -75,12 +96,14 @@ def test_a_signal_in_a_validation_is_heeded_within_a_batch(whole, tmp_path, monk
     def signalled(self, trainer, module, *rest):
         Heed.current.stop = Heed.current.stop or int(signal.SIGTERM)
 
-    monkeypatch.setattr(checkpoint.Checkpoint, "on_validation_batch_start", signalled, raising=False)
+    monkeypatch.setattr(
+        checkpoint.Checkpoint, "on_validation_batch_start", signalled, raising=False
+    )
     with pytest.raises(Stopped) as stopped:
         learn(tmp_path)
     monkeypatch.undo()
     assert stopped.value.status == 143
-    content = safe_file.load(tmp_path / "checkpoints" / "last.ckpt")
+    content = checkpoint_file.load(tmp_path / "checkpoints" / "last.ckpt")
     assert (content["global_step"], content["dougong"]["point"]) == (3, "before a validation")
     learn(tmp_path, f"resume='{tmp_path}'")
     tensors, rows = state(whole)
@@ -95,7 +118,10 @@ def test_a_changed_graph_is_told_and_the_rest_can_be_carried_over(whole, tmp_pat
         learn(tmp_path / "refused", *words)
     assert "  the graph is not the one of " in str(error.value)
     assert "new       layers.1.attention.norm.weight (16,)" in str(error.value)
-    assert "carry_over=true begins a new run with what fits (20 of 20 tensors), or the old model" in str(error.value)
+    assert (
+        "carry_over=true begins a new run with what fits (20 of 20 tensors), or the old model"
+        in str(error.value)
+    )
     # a new run may be shorter than the old one was
     learn(tmp_path / "carried", *words, "carry_over=true", "trainer.max_epochs=0")
     assert "20 of 32 tensors carried over from" in capsys.readouterr().out
@@ -104,32 +130,44 @@ def test_a_changed_graph_is_told_and_the_rest_can_be_carried_over(whole, tmp_pat
 
 
 def test_what_differs_is_named(whole, tmp_path):
-    network = run.plan(compose(SMALL), {"image": {"channels": 1, "height": 8, "width": 8}, "classes": 10}).materialise()
+    network = train.plan(
+        compose(SMALL), {"image": {"channels": 1, "height": 8, "width": 8}, "classes": 10}
+    ).materialise()
     path = whole / "checkpoints" / "last.ckpt"
     config = yaml.safe_load((whole / "config.yaml").read_text())
-    kept = safe_file.load(path)["dougong"]
-    same = {"config": config, "environment": kept["environment"], "network": network, "data": kept["data"]}
-    assert beginning.examine(path, **same).differences == []
+    kept = checkpoint_file.load(path)["dougong"]
+    same = {
+        "config": config,
+        "environment": kept["environment"],
+        "network": network,
+        "data": kept["data"],
+    }
+    assert start.examine(path, **same).differences == []
     config["optimizer"]["lr"], config["trainer"]["gradient_clip_val"] = 0.5, 2.0
     environment = {**kept["environment"], "threads": 97}
     now = {**same, "environment": environment, "data": "another"}
-    assert beginning.examine(path, **now).differences == [
+    assert start.examine(path, **now).differences == [
         "optimizer.lr: 0.5, before 0.003 (without effect: the optimiser goes on as it was saved)",
         "trainer.gradient_clip_val: 2.0, before 1.0",
         f"threads: 97, before {kept['environment']['threads']}",
         "data: the samples are not those of before",
     ]
     config["trainer"]["max_epochs"] = 0
-    found = beginning.examine(path, **same)
-    with pytest.raises(ArgumentError, match=r"the run is further than it is to go: .*trainer.max_epochs=0, epoch 2"):
-        beginning.check_end(found, config["trainer"])
+    found = start.examine(path, **same)
+    with pytest.raises(
+        ArgumentError, match=r"the run is further than it is to go: .*trainer.max_epochs=0, epoch 2"
+    ):
+        start.check_end(found, config["trainer"])
 
 
 def test_what_cannot_be_learned_any_more_is_refused(whole):
     kept = {name: (whole / name).read_bytes() for name in ("run.json", "config.yaml")}
     with pytest.raises(ConfigError) as error:
         learn(whole, f"resume={whole}", "seed=5")
-    assert "the run is over: nothing would be learned with this\n  got       data.seed: 5, before 0" in str(error.value)
+    assert (
+        "the run is over: nothing would be learned with this\n  got       data.seed: 5, before 0"
+        in str(error.value)
+    )
     for name, text in kept.items():
         (whole / name).write_bytes(text)  # as the front door does: the next test
 
@@ -137,7 +175,7 @@ def test_what_cannot_be_learned_any_more_is_refused(whole):
 def test_a_start_that_was_a_mistake_leaves_what_was_there(tmp_path):
     (tmp_path / "run.json").write_text('{"status": "finished", "seed": 0}')
     (tmp_path / "config.yaml").write_text("seed: 0\n")
-    record = folder.Record(tmp_path, resumed=True, seed=5)
+    record = run_folder.Record(tmp_path, resumed=True, seed=5)
     (tmp_path / "config.yaml").write_text("seed: 5\n")
     record.take_back()
     assert (tmp_path / "config.yaml").read_text() == "seed: 0\n"
@@ -145,53 +183,74 @@ def test_a_start_that_was_a_mistake_leaves_what_was_there(tmp_path):
 
 
 def test_the_command_of_a_run_is_taken_over_and_can_be_changed(tmp_path):
-    folder.Record(tmp_path, overrides=["model=cnn", "+trainer.max_time=1", "seed=3"])
+    run_folder.Record(tmp_path, overrides=["model=cnn", "+trainer.max_time=1", "seed=3"])
     new = [f"resume='{tmp_path}'", "seed=5", "trainer.max_epochs=7"]
-    assert resume.adopted(new) == ["model=cnn", "+trainer.max_time=1"]
-    assert resume.adopted([*new, "~trainer.max_time"]) == ["model=cnn", "+trainer.max_time=1"]
-    folder.Record(tmp_path, overrides=["~model.graph.norm", "model=cnn"])
-    assert resume.adopted([*new, "~model.graph.norm"]) == ["model=cnn"]
-    folder.Record(tmp_path, overrides=["+trainer.max_time=1", "~trainer.max_time"])
-    assert resume.adopted([*new, "~trainer.max_time"]) == ["+trainer.max_time=1"]
-    folder.Record(tmp_path, overrides=["model=cnn"])
-    assert resume.adopted(["seed=5"]) == []
-    assert resume.remembered([*new, "hydra.run.dir=x", "ckpt_path=best"]) == ["seed=5", "trainer.max_epochs=7"]
-    assert resume.wish(["resume=true"]) is None  # a word of sweeps
+    assert adopt.adopted(new) == ["model=cnn", "+trainer.max_time=1"]
+    assert adopt.adopted([*new, "~trainer.max_time"]) == ["model=cnn", "+trainer.max_time=1"]
+    run_folder.Record(tmp_path, overrides=["~model.graph.norm", "model=cnn"])
+    assert adopt.adopted([*new, "~model.graph.norm"]) == ["model=cnn"]
+    run_folder.Record(tmp_path, overrides=["+trainer.max_time=1", "~trainer.max_time"])
+    assert adopt.adopted([*new, "~trainer.max_time"]) == ["+trainer.max_time=1"]
+    run_folder.Record(tmp_path, overrides=["model=cnn"])
+    assert adopt.adopted(["seed=5"]) == []
+    assert adopt.remembered([*new, "hydra.run.dir=x", "ckpt_path=best"]) == [
+        "seed=5",
+        "trainer.max_epochs=7",
+    ]
+    assert adopt.wish(["resume=true"]) is None  # a word of sweeps
     with pytest.raises(ArgumentError, match="holds no run that can be resumed"):
-        resume.adopted([f"resume={tmp_path / 'nowhere'}"])
+        adopt.adopted([f"resume={tmp_path / 'nowhere'}"])
 
 
 def test_a_run_folder_of_somebody_else_says_nothing_that_acts(tmp_path):
-    words = ["model=cnn", "runs=/srv", "hydra.run.dir=/srv", "resume=/srv", "+logger.csv.token=***", 3]
+    words = [
+        "model=cnn",
+        "runs=/srv",
+        "hydra.run.dir=/srv",
+        "resume=/srv",
+        "+logger.csv.token=***",
+        3,
+    ]
     (tmp_path / "run.json").write_text(json.dumps({"overrides": words}))
-    assert resume.adopted([f"resume='{tmp_path}'"]) == ["model=cnn"]
+    assert adopt.adopted([f"resume='{tmp_path}'"]) == ["model=cnn"]
     (tmp_path / "run.json").write_text(json.dumps({"overrides": ["library=[evil]"]}))
     with pytest.raises(ConfigError, match="a run folder may not say library: it lets code run"):
-        compose([f"resume='{tmp_path}'"], adopted=resume.adopted([f"resume='{tmp_path}'"]))
+        compose([f"resume='{tmp_path}'"], adopted=adopt.adopted([f"resume='{tmp_path}'"]))
     (tmp_path / "metrics.csv").symlink_to("/srv/elsewhere")
-    with pytest.raises(ArgumentError, match=r"metrics.csv is a link that leads out of the run folder; got /srv/e"):
-        resume.adopted([f"resume='{tmp_path}'"])
+    with pytest.raises(
+        ArgumentError, match=r"metrics.csv is a link that leads out of the run folder; got /srv/e"
+    ):
+        adopt.adopted([f"resume='{tmp_path}'"])
 
 
 def test_a_damaged_checkpoint_is_named_with_those_that_are_whole(tmp_path):
     place = tmp_path / "checkpoints"
     place.mkdir()
     for name in ("best", "last"):
-        safe_file.save({"epoch": 1}, place / f"{name}.ckpt")
+        checkpoint_file.save({"epoch": 1}, place / f"{name}.ckpt")
     (place / "last.ckpt").write_bytes(b"PK")
     with pytest.raises(ArgumentError) as error:
-        beginning.checkpoint(tmp_path, None)
+        start.checkpoint(tmp_path, None)
     assert str(error.value) == (
-        f"the checkpoint {place / 'last.ckpt'} cannot be used: it is no whole archive (File is not a zip file); "
+        f"the checkpoint {place / 'last.ckpt'} cannot be used: it is no whole archive (File is "
+        "not a zip file); "
         "fits: best.ckpt, the newest first; fix: ckpt_path=intact takes the newest that is whole"
     )
-    assert beginning.checkpoint(tmp_path, "intact") == beginning.checkpoint(tmp_path, "best") == place / "best.ckpt"
+    assert (
+        start.checkpoint(tmp_path, "intact")
+        == start.checkpoint(tmp_path, "best")
+        == place / "best.ckpt"
+    )
     with pytest.raises(ArgumentError, match="ckpt_path=best does not say of which run"):
-        beginning.checkpoint(None, "best")
+        start.checkpoint(None, "best")
 
 
 def test_a_loader_begins_behind_what_was_taken_in_its_epoch_only():
-    loader = Workers(torch.utils.data.DataLoader(Numbers(), batch_size=3, sampler=Order(17, shuffle=True, seed=2)))
+    loader = Workers(
+        torch.utils.data.DataLoader(
+            Numbers(), batch_size=3, sampler=Order(17, shuffle=True, seed=2)
+        )
+    )
     loader.sampler.set_epoch(4)
     batches = [batch.tolist() for batch in loader]
     loader.load_state_dict({"epoch": 4, "batch": 2})
@@ -224,12 +283,15 @@ def test_rows_of_a_checkpoint_replace_those_that_came_after_it(tmp_path):
     assert lines[3].endswith(",0.25")
 
 
-@pytest.mark.parametrize(("mode", "scores", "kept"), [
-    ("min", [math.nan, 0.9, 0.5, math.nan, 0.6], [0, 1, 2]),
-    ("max", [math.nan, math.nan, 0.5, math.nan, 0.4, 0.6], [0, 2, 5]),
-    ("min", [math.inf, 0.5, -math.inf], [0, 1, 2]),
-    ("max", [-math.inf, math.nan, 0.5], [0, 2]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("mode", "scores", "kept"),
+    [
+        ("min", [math.nan, 0.9, 0.5, math.nan, 0.6], [0, 1, 2]),
+        ("max", [math.nan, math.nan, 0.5, math.nan, 0.4, 0.6], [0, 2, 5]),
+        ("min", [math.inf, 0.5, -math.inf], [0, 1, 2]),
+        ("max", [-math.inf, math.nan, 0.5], [0, 2]),
+    ],
+)
 def test_any_number_is_better_than_none(mode, scores, kept):
     best, found = None, []
     for number, score in enumerate(scores):
@@ -242,13 +304,24 @@ def test_any_number_is_better_than_none(mode, scores, kept):
 def test_a_first_validation_that_is_no_number_is_not_the_best_for_ever(tmp_path, monkeypatch):
     losses = iter([math.nan, 0.9, 0.5, 0.7])
     monkeypatch.setattr(Classify, "measured", lambda self: ["val/score"])
-    monkeypatch.setattr(Classify, "on_validation_epoch_end", lambda self: self.log("val/score", next(losses)))
-    learn(tmp_path, "trainer.max_epochs=4", "trainer.val_check_interval=7", "callbacks.checkpoint.monitor=val/score")
+    monkeypatch.setattr(
+        Classify, "on_validation_epoch_end", lambda self: self.log("val/score", next(losses))
+    )
+    learn(
+        tmp_path,
+        "trainer.max_epochs=4",
+        "trainer.val_check_interval=7",
+        "callbacks.checkpoint.monitor=val/score",
+    )
     assert json.loads((tmp_path / "run.json").read_text())["best epoch"] == 3
 
 
-def test_what_is_shown_of_a_resumed_run_is_what_is_shown_of_one_nobody_touched(tmp_path, monkeypatch):
-    words = [word for word in SMALL if word != "callbacks.nodes=null"] + ["callbacks.nodes.samples=5"]
+def test_what_is_shown_of_a_resumed_run_is_what_is_shown_of_one_nobody_touched(
+    tmp_path, monkeypatch
+):
+    words = [word for word in SMALL if word != "callbacks.nodes=null"] + [
+        "callbacks.nodes.samples=5"
+    ]
     learn(tmp_path / "whole", small=words)
     save, saved = checkpoint.Checkpoint._save, []
 
@@ -266,22 +339,37 @@ def test_what_is_shown_of_a_resumed_run_is_what_is_shown_of_one_nobody_touched(t
     learn(place, f"resume='{place}'", small=words)
     for name in ("nodes.csv", "gradients.svg", "updates.svg", "curves.svg", "predictions.csv"):
         assert (tmp_path / "whole" / name).read_text() == (place / name).read_text(), name
-    pages = [re.split("Run it again", (path / "report.html").read_text())[0] for path in (tmp_path / "whole", place)]
+    pages = [
+        re.split("Run it again", (path / "report.html").read_text())[0]
+        for path in (tmp_path / "whole", place)
+    ]
     ours, theirs = (re.sub(r"\d+ s\b", "", page) for page in pages)
     assert ours == theirs
 
 
-@pytest.mark.parametrize(("words", "text"), [
-    ([], r"schedule  step 15, .* rate 0.00171, before 3e-05, 57 times as high; schedule.rewarm=0.1 lets it rise"),
-    (["schedule.rewarm=0.5"], r"before 3e-05; rises to 0.003 and falls again \(schedule.rewarm=0.5\)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (
+            [],
+            r"schedule  step 15, .* rate 0.00171, before 3e-05, 57 times as high; "
+            r"schedule.rewarm=0.1 lets it rise",
+        ),
+        (
+            ["schedule.rewarm=0.5"],
+            r"before 3e-05; rises to 0.003 and falls again \(schedule.rewarm=0.5\)",
+        ),
+    ],
+)
 def test_a_run_that_goes_further_says_what_its_rate_does(whole, tmp_path, capsys, words, text):
     place = tmp_path / "further"
     shutil.copytree(whole, place)
     learn(place, f"resume='{place}'", "trainer.max_epochs=4", *words)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("schedule")]
     assert re.search(text, line)
-    learn(place, f"resume='{place}'", "trainer.max_epochs=4", *words)  # a second time nothing is left to be said
+    learn(
+        place, f"resume='{place}'", "trainer.max_epochs=4", *words
+    )  # a second time nothing is left to be said
     assert "schedule  step" not in capsys.readouterr().out
 
 

@@ -8,8 +8,8 @@ import torch
 import yaml
 
 from blocks.graph import ConfigError, assemble, compose
-from blocks.graph.compose import Composed
-from tasks import folder, run
+from blocks.graph.compose.compose import Composed
+from tasks.run import run_folder, train
 
 SMALL = [
     "model=vit",
@@ -26,15 +26,15 @@ def done(tmp_path_factory):
     """One small run: its folder, its configuration and its metrics."""
     place = tmp_path_factory.mktemp("run")
     composed = compose(SMALL)
-    record = folder.Record(place, **folder.identity(composed.config, SMALL, place))
-    return place, composed, run.train(composed, place, record)
+    record = run_folder.Record(place, **run_folder.identity(composed.config, SMALL, place))
+    return place, composed, train.train(composed, place, record)
 
 
 def told(overrides):
     composed = compose(overrides)
     try:
-        run.check_sections(composed)
-        run.read_data(composed)
+        train.check_sections(composed)
+        train.read_data(composed)
     except ConfigError as error:
         return str(error)
     return pytest.fail("nothing was told")
@@ -44,7 +44,15 @@ def test_a_run_leaves_everything_worth_keeping(done):
     place = done[0]
     names = {str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()}
     assert names == {
-        *("config.yaml", "run.json", "metrics.csv", "predictions.csv", "curves.svg", "confusion.svg", "report.html"),
+        *(
+            "config.yaml",
+            "run.json",
+            "metrics.csv",
+            "predictions.csv",
+            "curves.svg",
+            "confusion.svg",
+            "report.html",
+        ),
         "reader.json",
         *("nodes.csv", "gradients.svg", "updates.svg"),
         *("checkpoints/best.ckpt", "checkpoints/last.ckpt"),
@@ -53,7 +61,7 @@ def test_a_run_leaves_everything_worth_keeping(done):
 
 def test_the_record_says_what_ran_and_how_it_ended(done):
     place, _, metrics = done
-    record = folder.read(place)
+    record = run_folder.read(place)
     assert record["status"] == "finished"
     assert record["test"] == metrics
     assert set(metrics) == {"test/accuracy", "test/loss"}
@@ -75,16 +83,24 @@ def test_the_kept_configuration_describes_the_same_network(done):
 def test_a_checkpoint_is_plain_data_and_gives_the_network_back(done):
     place, _, _ = done
     kept = torch.load(place / "checkpoints" / "best.ckpt", weights_only=True)
-    network = assemble(Composed(kept["hyper_parameters"]["config"]), kept["hyper_parameters"]["facts"])
-    weights = {key.removeprefix("network."): v for key, v in kept["state_dict"].items() if key.startswith("network.")}
+    network = assemble(
+        Composed(kept["hyper_parameters"]["config"]), kept["hyper_parameters"]["facts"]
+    )
+    weights = {
+        key.removeprefix("network."): v
+        for key, v in kept["state_dict"].items()
+        if key.startswith("network.")
+    }
     network.load_state_dict(weights)
-    data = run.read_data(compose(SMALL))
+    data = train.read_data(compose(SMALL))
     batch = next(iter(data.test_dataloader()))
     with torch.no_grad():
         share = network.eval()(image=batch["image"])["logits"].softmax(1)
     with (place / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["prediction"] for row in rows[:64]] == [str(int(number)) for number in share.argmax(1)]
+    assert [row["prediction"] for row in rows[:64]] == [
+        str(int(number)) for number in share.argmax(1)
+    ]
     assert float(rows[5]["share"]) == pytest.approx(float(share[5].max()), abs=1e-4)
 
 
@@ -92,14 +108,18 @@ def test_metrics_have_one_row_for_each_epoch(done):
     with (done[0] / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["epoch"], row["step"]) for row in rows] == [("1", "4"), ("2", "8")]
-    assert all(float(row[name]) >= 0 for row in rows for name in ("train/loss", "val/loss", "val/accuracy"))
+    assert all(
+        float(row[name]) >= 0 for row in rows for name in ("train/loss", "val/loss", "val/accuracy")
+    )
     assert rows[1]["test/accuracy"]
     assert not rows[0]["test/accuracy"]
 
 
 def test_the_report_needs_no_network_and_holds_all(done):
     page = (done[0] / "report.html").read_text()
-    addresses = re.findall(r"""(?:src|href)=["']([^"']{0,30})""", page) + re.findall(r"@import|url\((?!#)", page)
+    addresses = re.findall(r"""(?:src|href)=["']([^"']{0,30})""", page) + re.findall(
+        r"@import|url\((?!#)", page
+    )
     assert all(address.startswith(("data:image/png;base64,", "#")) for address in addresses)
     assert "<script" not in page
     for word in (
@@ -115,34 +135,45 @@ def test_the_report_needs_no_network_and_holds_all(done):
 
 def test_the_same_seed_gives_the_same_numbers(done, tmp_path):
     composed = compose(SMALL)
-    record = folder.Record(tmp_path, **folder.identity(composed.config, SMALL, tmp_path))
-    assert run.train(composed, tmp_path, record) == done[2]
+    record = run_folder.Record(tmp_path, **run_folder.identity(composed.config, SMALL, tmp_path))
+    assert train.train(composed, tmp_path, record) == done[2]
     other = compose([*SMALL, "seed=1"])
-    assert run.train(other, tmp_path / "other", folder.Record(tmp_path / "other", **record.entries)) != done[2]
+    assert (
+        train.train(
+            other, tmp_path / "other", run_folder.Record(tmp_path / "other", **record.entries)
+        )
+        != done[2]
+    )
 
 
 def test_folders_are_unique_even_for_fifty_starts_at_once(tmp_path):
     found = []
-    threads = [threading.Thread(target=lambda: found.append(folder.claim(tmp_path / "12-00-00"))) for _ in range(50)]
+    threads = [
+        threading.Thread(target=lambda: found.append(run_folder.claim(tmp_path / "12-00-00")))
+        for _ in range(50)
+    ]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     assert len(set(found)) == 50
-    assert {path.name for path in found} == {"12-00-00", *(f"12-00-00-{number}" for number in range(2, 51))}
+    assert {path.name for path in found} == {
+        "12-00-00",
+        *(f"12-00-00-{number}" for number in range(2, 51)),
+    }
 
 
 def test_a_record_is_replaced_as_a_whole(tmp_path):
-    record = folder.Record(tmp_path, seed=3)
+    record = run_folder.Record(tmp_path, seed=3)
     assert json.loads((tmp_path / "run.json").read_text()) == {"status": "running", "seed": 3}
     record.add(status="failed", error="x")
-    assert folder.read(tmp_path) == {"status": "failed", "seed": 3, "error": "x"}
+    assert run_folder.read(tmp_path) == {"status": "failed", "seed": 3, "error": "x"}
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
 def test_a_folder_with_a_run_is_not_used_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    folder.Record(tmp_path / "mine")
+    run_folder.Record(tmp_path / "mine")
     with pytest.raises(ConfigError) as error:
-        folder.check_unused(tmp_path / "mine")
+        run_folder.check_unused(tmp_path / "mine")
     assert str(error.value) == (
         "the command line  hydra.run.dir\n"
         "  mine holds a run already\n"
@@ -151,7 +182,7 @@ def test_a_folder_with_a_run_is_not_used_again(tmp_path, monkeypatch):
 
 
 def test_a_command_survives_the_shell():
-    assert folder.command(["model=vit", "model.params.name=a b", "data.path='x,y'"]) == (
+    assert run_folder.command(["model=vit", "model.params.name=a b", "data.path='x,y'"]) == (
         "python train.py model=vit 'model.params.name=a b' 'data.path='\"'\"'x,y'\"'\"''"
     )
 
@@ -160,7 +191,8 @@ def test_a_section_that_nobody_reads_is_told():
     assert told(["+optimiser.lr=3"]) == (
         "the command line: +optimiser.lr=3  optimiser\n"
         "  there is no section optimiser\n"
-        "  fits      model, data, task, optimizer, schedule, trainer, callbacks, logger, seed, library, trust, limits, "
+        "  fits      model, data, task, optimizer, schedule, trainer, callbacks, logger, seed, "
+        "library, trust, limits, "
         "runs, resume, weights, picture, ckpt_path, carry_over, tune\n"
         "  fix       did you mean optimizer?"
     )
@@ -181,14 +213,17 @@ def test_declared_facts_are_checked_against_the_data():
 
 
 def test_data_without_a_path_say_so():
-    assert told(["data=images"]).endswith("data.path\n  data.path is missing\n  fix       data.path=...")
+    assert told(["data=images"]).endswith(
+        "data.path\n  data.path is missing\n  fix       data.path=..."
+    )
 
 
 def test_a_loss_that_is_no_number_ends_the_run_before_a_checkpoint_is_written(tmp_path):
     overrides = [*SMALL, "optimizer=sgd", "optimizer.lr=1e30", "trainer.gradient_clip_val=null"]
     with pytest.raises(
         RuntimeError,
-        match=r"the loss or a gradient became infinite or not a number in epoch 1, step 2, at a learning rate of",
+        match=r"the loss or a gradient became infinite or not a number in epoch 1, step 2, at a "
+        r"learning rate of",
     ):
-        run.train(compose(overrides), tmp_path, folder.Record(tmp_path, notes=[]))
+        train.train(compose(overrides), tmp_path, run_folder.Record(tmp_path, notes=[]))
     assert not list(tmp_path.rglob("*.ckpt"))

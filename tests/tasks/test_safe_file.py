@@ -5,20 +5,29 @@ import zipfile
 import pytest
 import torch
 
-from tasks import safe_file
 from tasks.errors import ArgumentError
+from tasks.resume import checkpoint_file
 
 
 def content(value):
-    return {"state_dict": {f"layer.{number}": torch.full((7, 11), float(value)) for number in range(3)}, "epoch": value}
+    return {
+        "state_dict": {f"layer.{number}": torch.full((7, 11), float(value)) for number in range(3)},
+        "epoch": value,
+    }
 
 
 def test_what_is_saved_is_loaded_and_remains_an_archive(tmp_path):
     path = tmp_path / "last.ckpt"
-    safe_file.save(content(5), path)
-    for found in (safe_file.load(path), torch.load(path, weights_only=True), torch.load(path, mmap=True)):
+    checkpoint_file.save(content(5), path)
+    for found in (
+        checkpoint_file.load(path),
+        torch.load(path, weights_only=True),
+        torch.load(path, mmap=True),
+    ):
         assert found["epoch"] == 5
-        assert all(tensor.equal(torch.full((7, 11), 5.0)) for tensor in found["state_dict"].values())
+        assert all(
+            tensor.equal(torch.full((7, 11), 5.0)) for tensor in found["state_dict"].values()
+        )
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
         assert archive.comment.startswith(b"sha256:")
@@ -27,83 +36,97 @@ def test_what_is_saved_is_loaded_and_remains_an_archive(tmp_path):
 
 def test_every_flipped_bit_and_every_cut_is_noticed(tmp_path):
     path, source = tmp_path / "last.ckpt", random.Random(0)
-    safe_file.save(content(1), path)
+    checkpoint_file.save(content(1), path)
     whole = path.read_bytes()
-    places = [*(source.randrange(len(whole)) for _ in range(20)), *range(len(whole) - 95, len(whole), 3)]
+    places = [
+        *(source.randrange(len(whole)) for _ in range(20)),
+        *range(len(whole) - 95, len(whole), 3),
+    ]
     for place in places:
         data = bytearray(whole)
         data[place] ^= 1 << source.randrange(8)
         path.write_bytes(data)
-        assert safe_file.damaged(path), place
+        assert checkpoint_file.damaged(path), place
     for length in [0, 1, len(whole) - 1, *(source.randrange(len(whole)) for _ in range(20))]:
         path.write_bytes(whole[:length])
-        assert safe_file.damaged(path), length
+        assert checkpoint_file.damaged(path), length
     path.write_bytes(whole)
-    assert safe_file.damaged(path) is None
+    assert checkpoint_file.damaged(path) is None
 
 
 def test_a_damaged_file_is_named(tmp_path):
     path = tmp_path / "last.ckpt"
-    safe_file.save(content(1), path)
+    checkpoint_file.save(content(1), path)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     with pytest.raises(ArgumentError) as error:
-        safe_file.load(path)
+        checkpoint_file.load(path)
     assert str(error.value) == (
-        f"the checkpoint {path} is damaged: its checksum does not fit its content; fix: take another one"
+        f"the checkpoint {path} is damaged: its checksum does not fit its content; fix: take "
+        "another one"
     )
 
 
 def test_a_save_that_fails_keeps_the_one_before_and_leaves_nothing(tmp_path, monkeypatch):
     path = tmp_path / "last.ckpt"
-    safe_file.save(content(1), path)
+    checkpoint_file.save(content(1), path)
 
     def full(number):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(safe_file.SaveError) as error:
-        safe_file.save(content(2), path)
+    with pytest.raises(checkpoint_file.SaveError) as error:
+        checkpoint_file.save(content(2), path)
     assert str(error.value) == (
-        f"the checkpoint {path} could not be saved: No space left on device; last.ckpt is the one before"
+        f"the checkpoint {path} could not be saved: No space left on device; last.ckpt is the "
+        "one before"
     )
-    assert safe_file.load(path)["epoch"] == 1
+    assert checkpoint_file.load(path)["epoch"] == 1
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
 
 
 def test_what_was_written_wrongly_does_not_take_the_name(tmp_path, monkeypatch):
     path = tmp_path / "last.ckpt"
-    safe_file.save(content(1), path)
-    monkeypatch.setattr(safe_file, "damaged", lambda draft: "its checksum does not fit its content")
-    with pytest.raises(safe_file.SaveError, match="was written, but not as it was meant"):
-        safe_file.save(content(2), path)
+    checkpoint_file.save(content(1), path)
+    monkeypatch.setattr(
+        checkpoint_file, "damaged", lambda draft: "its checksum does not fit its content"
+    )
+    with pytest.raises(checkpoint_file.SaveError, match="was written, but not as it was meant"):
+        checkpoint_file.save(content(2), path)
     monkeypatch.undo()
-    assert safe_file.load(path)["epoch"] == 1
+    assert checkpoint_file.load(path)["epoch"] == 1
 
 
 def test_a_folder_that_is_gone_ends_in_an_error(tmp_path):
-    with pytest.raises(safe_file.SaveError, match="could not be saved: No such file or directory"):
-        safe_file.save(content(1), tmp_path / "gone" / "last.ckpt")
+    with pytest.raises(
+        checkpoint_file.SaveError, match="could not be saved: No such file or directory"
+    ):
+        checkpoint_file.save(content(1), tmp_path / "gone" / "last.ckpt")
 
 
 def test_a_file_of_another_program_is_read_through(tmp_path):
     path = tmp_path / "other.ckpt"
     torch.save(content(3), path)
-    assert safe_file.damaged(path) is None
+    assert checkpoint_file.damaged(path) is None
     data = bytearray(path.read_bytes())
     place = data.find(torch.full((7, 11), 3.0).numpy().tobytes())
     data[place + 5] ^= 2
     path.write_bytes(data)
-    assert "is damaged" in safe_file.damaged(path)
+    assert "is damaged" in checkpoint_file.damaged(path)
 
 
 def test_the_intact_ones_come_newest_first_and_a_name_can_be_given_twice(tmp_path):
     for value, name in enumerate(("best.ckpt", "last.ckpt", "bad.ckpt")):
-        safe_file.save(content(value), tmp_path / name)
+        checkpoint_file.save(content(value), tmp_path / name)
         os.utime(tmp_path / name, ns=(value, value))
     (tmp_path / "bad.ckpt").write_bytes(b"x")
-    assert [path.name for path in safe_file.intact(tmp_path)] == ["last.ckpt", "best.ckpt"]
-    safe_file.link(tmp_path / "last.ckpt", tmp_path / "best.ckpt")
-    safe_file.save(content(7), tmp_path / "last.ckpt")
-    assert [safe_file.load(tmp_path / name)["epoch"] for name in ("best.ckpt", "last.ckpt")] == [1, 7]
+    assert [path.name for path in checkpoint_file.intact(tmp_path)] == ["last.ckpt", "best.ckpt"]
+    checkpoint_file.link(tmp_path / "last.ckpt", tmp_path / "best.ckpt")
+    checkpoint_file.save(content(7), tmp_path / "last.ckpt")
+    assert [
+        checkpoint_file.load(tmp_path / name)["epoch"] for name in ("best.ckpt", "last.ckpt")
+    ] == [
+        1,
+        7,
+    ]

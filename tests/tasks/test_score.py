@@ -1,6 +1,8 @@
-"""Decoding with a cache against decoding without: the same logits, the same tokens, for every model that generates.
+"""Decoding with a cache against decoding without: the same logits, the same tokens, for every model
+that generates.
 
-The models are found by globbing, the options of their slots too. Float64 leaves rounding no room: 1e-10 of the logits.
+The models are found by globbing, the options of their slots too. Float64 leaves rounding no room:
+1e-10 of the logits.
 """
 
 import logging
@@ -13,14 +15,22 @@ import yaml
 from torch import nn
 
 from blocks.graph import Stepper, build, compose
-from tasks import decode
-from tasks.score import Speaker
+from tasks.decode import search
+from tasks.decode.scorer import Speaker
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "model"
 VOCAB, TOKENS, SOURCE, ROWS, END = 23, 11, 7, 3, 2
 WORDS = {"tokens": TOKENS, "dtype": "int", "vocab": VOCAB}
 FACTS = {"tokens": WORDS, "target": WORDS, "source": WORDS | {"tokens": SOURCE}, "vocab": VOCAB}
-SMALL = {"dim": 16, "depth": 2, "heads": 4, "kv_heads": 2, "hidden": 12, "vocab": VOCAB, "length": TOKENS}
+SMALL = {
+    "dim": 16,
+    "depth": 2,
+    "heads": 4,
+    "kv_heads": 2,
+    "hidden": 12,
+    "vocab": VOCAB,
+    "length": TOKENS,
+}
 
 
 @cache
@@ -37,7 +47,11 @@ def inputs(model):
 def speaks(model):
     """Whether a model takes a text and gives logits that are not those of its class."""
     classes = "data.classes" in (CONF / f"{model}.yaml").read_text(encoding="utf-8")
-    return bool({"tokens", "target"} & set(inputs(model))) and "logits" in composed(model)["outputs"] and not classes
+    return (
+        bool({"tokens", "target"} & set(inputs(model)))
+        and "logits" in composed(model)["outputs"]
+        and not classes
+    )
 
 
 SPEAKS = [file.stem for file in sorted(CONF.glob("*.yaml")) if speaks(file.stem)]
@@ -106,15 +120,27 @@ def must_be_equal(made):
     with torch.no_grad():
         for end in (4, *range(5, limit + 1)):  # four at once, then one by one
             cached, plain = (score(prefix[:, :end]) for score in scores)
-            assert torch.allclose(cached, plain, rtol=0, atol=1e-10 * max(1.0, float(plain.abs().max())))
+            assert torch.allclose(
+                cached, plain, rtol=0, atol=1e-10 * max(1.0, float(plain.abs().max()))
+            )
     start, said = starts(2), []
     for each in (kept, whole):
         options = {"end": END, "limit": limit - 2}
         chance = torch.Generator().manual_seed(3)
         taken = [
-            decode.greedy(each.score(fixed, limit), start, **options),
-            decode.sample(each.score(fixed, limit), start, generator=chance, temperature=1.5, top_k=9, **options),
-            *(decode.beam(each.score(fixed, limit), start, beams=beams, **options)[0] for beams in (1, 4)),
+            search.greedy(each.score(fixed, limit), start, **options),
+            search.sample(
+                each.score(fixed, limit),
+                start,
+                generator=chance,
+                temperature=1.5,
+                top_k=9,
+                **options,
+            ),
+            *(
+                search.beam(each.score(fixed, limit), start, beams=beams, **options)[0]
+                for beams in (1, 4)
+            ),
         ]
         assert taken[0].tolist() == taken[2].tolist()
         said.append([row.tolist() for row in taken])
@@ -123,7 +149,11 @@ def must_be_equal(made):
 
 @pytest.mark.parametrize(
     "model",
-    [pytest.param(model, marks=pytest.mark.slow) if model in SLOW else model for model in SPEAKS if model not in BLIND],
+    [
+        pytest.param(model, marks=pytest.mark.slow) if model in SLOW else model
+        for model in SPEAKS
+        if model not in BLIND
+    ],
 )
 def test_every_model_that_generates_says_the_same_with_a_cache(model):
     must_be_equal(network(model))
@@ -146,7 +176,7 @@ def test_one_module_in_all_repeats_has_a_memory_for_each():
 def test_a_padded_batch_says_what_each_source_says_alone(model, cached, beams):
     talks, fixed = speaker(network(model), cache=cached)
     start, options = starts(1), {"end": END, "limit": TOKENS - 1, "beams": beams}
-    together, worth = decode.beam(talks.score(fixed, TOKENS), start, **options)
+    together, worth = search.beam(talks.score(fixed, TOKENS), start, **options)
     prefix = starts(5)
     with torch.no_grad():
         logits = talks.score(fixed, TOKENS)(prefix)
@@ -155,8 +185,10 @@ def test_a_padded_batch_says_what_each_source_says_alone(model, cached, beams):
         with torch.no_grad():
             single = talks.score(alone, TOKENS)(prefix[row : row + 1])[0]
         assert torch.allclose(single, logits[row], rtol=0, atol=1e-10 * float(single.abs().max()))
-        said, value = decode.beam(talks.score(alone, TOKENS), start[row : row + 1], **options)
-        assert together[row].tolist() == said[0].tolist() + [0] * (together.shape[1] - said.shape[1])
+        said, value = search.beam(talks.score(alone, TOKENS), start[row : row + 1], **options)
+        assert together[row].tolist() == said[0].tolist() + [0] * (
+            together.shape[1] - said.shape[1]
+        )
         assert float(worth[row]) == pytest.approx(float(value), rel=1e-5)
 
 
@@ -165,9 +197,11 @@ def test_prompts_of_different_lengths_go_on_as_each_alone(model):
     talks, _ = speaker(network(model))
     prompt, lengths = starts(6), torch.tensor([2, 6, 3])
     options = {"end": END, "limit": 4, "pad": 0}
-    together = decode.greedy(talks.score({}, TOKENS), prompt, lengths=lengths, **options)
+    together = search.greedy(talks.score({}, TOKENS), prompt, lengths=lengths, **options)
     for row, length in enumerate(lengths.tolist()):
-        alone = decode.greedy(talks.score({}, TOKENS), prompt[row : row + 1, :length], **options)[0].tolist()
+        alone = search.greedy(talks.score({}, TOKENS), prompt[row : row + 1, :length], **options)[
+            0
+        ].tolist()
         assert together[row].tolist() == alone + [0] * (together.shape[1] - len(alone))
 
 
@@ -192,11 +226,13 @@ def test_rows_go_to_other_sources_with_all_they_know(several):
     grown = torch.cat((target[rows, :4], target[:, 4:]), dim=1)
     with torch.no_grad():
         plain = made(**moved, target=grown)["logits"][:, 4:]
-    cached = torch.cat([steps.step(target=target[:, place : place + 1])["logits"] for place in (4, 5)], dim=1)
+    cached = torch.cat(
+        [steps.step(target=target[:, place : place + 1])["logits"] for place in (4, 5)], dim=1
+    )
     assert torch.allclose(cached, plain, rtol=0, atol=1e-10 * float(plain.abs().max()))
 
 
-# What is not trusted ------------------------------------------------------------------------------------------------
+# What is not trusted ------------------------------------------------------------------------------
 
 OWN = """
 import torch
@@ -243,7 +279,7 @@ def told(name, folder):
 
 def must_be_noticed(made, caplog, expected):
     kept, fixed = speaker(made)
-    with caplog.at_level(logging.WARNING, logger="tasks.score"):
+    with caplog.at_level(logging.WARNING, logger="tasks.decode.scorer"):
         scores = [kept.score(fixed, TOKENS) for _ in range(2)]
     assert [score.stepper for score in scores] == [None, None]
     note = "note: the network is asked whole at every step, for a cache would not do: "
@@ -251,8 +287,8 @@ def must_be_noticed(made, caplog, expected):
     whole, _ = speaker(made, cache=False)
     options = {"end": END, "limit": 5}
     assert torch.equal(
-        decode.greedy(scores[0], starts(2), **options),
-        decode.greedy(whole.score(fixed, TOKENS), starts(2), **options),
+        search.greedy(scores[0], starts(2), **options),
+        search.greedy(whole.score(fixed, TOKENS), starts(2), **options),
     )
     assert not any("forward" in vars(module) for module in made.modules())
 
@@ -260,7 +296,7 @@ def must_be_noticed(made, caplog, expected):
 @pytest.mark.parametrize("name", ["Mean", "LongAgo", "Elsewhere"])
 def test_a_block_of_ones_own_that_mixes_tokens_is_noticed(name, caplog, tmp_path):
     kept, fixed = speaker(told(name, tmp_path))
-    with caplog.at_level(logging.WARNING, logger="tasks.score"):
+    with caplog.at_level(logging.WARNING, logger="tasks.decode.scorer"):
         assert kept.score(fixed, TOKENS).stepper is None
     problem = "graph.extra says something else token by token than at once; got a difference of "
     assert problem in caplog.text
@@ -271,7 +307,7 @@ def test_one_that_mixes_behind_a_closed_gate_is_noticed(caplog, tmp_path):
     made = told("Mean", tmp_path)
     nn.init.zeros_(made.head.weight)  # nothing of it shows in the logits
     kept, fixed = speaker(made)
-    with caplog.at_level(logging.WARNING, logger="tasks.score"):
+    with caplog.at_level(logging.WARNING, logger="tasks.decode.scorer"):
         assert kept.score(fixed, TOKENS).stepper is None
     assert "graph.extra says something else" in caplog.text
 
@@ -283,20 +319,32 @@ def test_a_block_of_ones_own_with_a_step_is_trusted(tmp_path):
 def test_a_decoder_that_looks_ahead_is_noticed(caplog):
     made = network("transformer", "graph.decoder.body.attention.inner.causal=false")
     where = "graph.decoder.0.attention.inner"
-    must_be_noticed(made, caplog, f"{where}: a token looks at those after it; got causal=false; fits: causal=true")
+    must_be_noticed(
+        made,
+        caplog,
+        f"{where}: a token looks at those after it; got causal=false; fits: causal=true",
+    )
 
 
 def test_a_network_that_reads_backwards_is_noticed(caplog):
     made = network("lstm_language", "+graph.recurrence.bidirectional=true")
     where = "graph.recurrence"
-    must_be_noticed(made, caplog, f"{where}: a network that reads backwards starts at the end; got bidirectional=true")
+    must_be_noticed(
+        made,
+        caplog,
+        f"{where}: a network that reads backwards starts at the end; got bidirectional=true",
+    )
 
 
 @pytest.mark.parametrize("model", BLIND)
 def test_a_model_that_sees_both_sides_is_noticed(model, caplog):
     made = network(model)
     where = "graph.layers.0.attention.inner"
-    must_be_noticed(made, caplog, f"{where}: a token looks at those after it; got causal=false; fits: causal=true")
+    must_be_noticed(
+        made,
+        caplog,
+        f"{where}: a token looks at those after it; got causal=false; fits: causal=true",
+    )
 
 
 def test_a_network_in_training_is_asked_whole():

@@ -1,4 +1,6 @@
-"""The study behind a search: what may be chosen, what counts, and what becomes of trials that nobody works on."""
+"""The study behind a search: what may be chosen, what counts, and what becomes of trials that
+nobody works on.
+"""
 
 import csv
 import os
@@ -12,8 +14,9 @@ optuna = pytest.importorskip("optuna", reason="the extra search is not installed
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution  # noqa: E402
 from optuna.trial import TrialState  # noqa: E402
 
-from tasks import folder, search  # noqa: E402
 from tasks.errors import ArgumentError  # noqa: E402
+from tasks.run import run_folder  # noqa: E402
+from tasks.sweep import search  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 GOAL = {"val/accuracy": "max"}
@@ -22,8 +25,10 @@ SPACE = {"lr": FloatDistribution(1e-4, 1e-1, log=True), "depth": IntDistribution
 
 def finished(place, number, **epochs):
     """A run whose second of three epochs was kept."""
-    record = folder.Record(place / str(number))
-    record.add(**{"status": "finished", "best epoch": 2, "parameters": 100 * (number + 1), "seconds": 1.0})
+    record = run_folder.Record(place / str(number))
+    record.add(
+        **{"status": "finished", "best epoch": 2, "parameters": 100 * (number + 1), "seconds": 1.0}
+    )
     with (place / str(number) / "metrics.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, ["epoch", *epochs])
         writer.writeheader()
@@ -67,7 +72,7 @@ def test_several_goals_make_a_front(tmp_path):
 def test_a_run_that_failed_counts_for_nothing_and_one_that_was_pruned_is_done(tmp_path):
     study = search.open_study(tmp_path, GOAL, SPACE)
     failed, pruned = study.ask(SPACE), study.ask(SPACE)
-    folder.Record(tmp_path / "0").add(status="failed", error="no way")
+    run_folder.Record(tmp_path / "0").add(status="failed", error="no way")
     pruned.set_user_attr("pruned", 3)
     for number in (failed.number, pruned.number):
         search.tell(study, number, tmp_path / str(number), GOAL)
@@ -85,23 +90,36 @@ def test_trials_of_a_process_that_is_gone_are_tried_again(tmp_path):
     gone.set_user_attr("process", ended.pid)
     again = search.open_study(tmp_path, GOAL, SPACE)  # another process opens it
     assert (search.reap(again), search.reap(again)) == (1, 0)
-    assert [trial.state for trial in again.trials] == [TrialState.RUNNING, TrialState.FAIL, TrialState.WAITING]
+    assert [trial.state for trial in again.trials] == [
+        TrialState.RUNNING,
+        TrialState.FAIL,
+        TrialState.WAITING,
+    ]
     assert again.ask(SPACE).params == gone.params
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ({"goal": {"test/accuracy": "max"}},
-         "the test judges what was found; it must not choose; got test/accuracy; fits: val/accuracy"),
+        (
+            {"goal": {"test/accuracy": "max"}},
+            "the test judges what was found; it must not choose; got test/accuracy; fits: "
+            "val/accuracy",
+        ),
         ({"goal": {}}, "a search needs a goal; fits: maximize=[val/accuracy]"),
-        ({"sampler": "luck"},
-         "sampler is none of its choices; got sampler=luck; fits: tpe, random, grid, cmaes, nsga2"),
-        ({"goal": {"parameters": "min"}, "pruner": "median"},
-         "a pruner compares one figure of the validation; got parameters; fits: one goal such as val/loss"),
+        (
+            {"sampler": "luck"},
+            "sampler is none of its choices; got sampler=luck; fits: tpe, random, grid, cmaes, "
+            "nsga2",
+        ),
+        (
+            {"goal": {"parameters": "min"}, "pruner": "median"},
+            "a pruner compares one figure of the validation; got parameters; fits: one goal "
+            "such as val/loss",
+        ),
         ({"sampler": "grid"}, "lr has no short list of values for a grid"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_searched_is_told(tmp_path, words, told):
     with pytest.raises(ArgumentError) as error:
         search.open_study(tmp_path, **{"goal": GOAL, "space": SPACE, **words})
@@ -111,19 +129,29 @@ def test_what_cannot_be_searched_is_told(tmp_path, words, told):
 def test_a_figure_that_the_runs_do_not_have_is_told(tmp_path):
     finished(tmp_path, 0, **{"val/loss": (3, 2, 1)})
     with pytest.raises(ArgumentError, match="the runs do not have this figure; got val/bleu"):
-        search.figure("val/bleu", folder.read(tmp_path / "0"), tmp_path / "0")
+        search.figure("val/bleu", run_folder.read(tmp_path / "0"), tmp_path / "0")
 
 
 @pytest.mark.slow
 def test_a_search_prunes_ends_with_its_best_and_goes_on(tmp_path):
-    words = ["-m", "hydra/sweeper=search", "hydra.sweeper.trials=6", "hydra.sweeper.pruner=median", "trainer=debug",
-             "trainer.max_epochs=3", "model.params.dim=16", "optimizer.lr=tag(log,interval(1e-5,1e-1))",
-             "model.params.depth=int(interval(1,3))"]  # fmt: skip
+    words = [
+        "-m",
+        "hydra/sweeper=search",
+        "hydra.sweeper.trials=6",
+        "hydra.sweeper.pruner=median",
+        "trainer=debug",
+        "trainer.max_epochs=3",
+        "model.params.dim=16",
+        "optimizer.lr=tag(log,interval(1e-5,1e-1))",
+        "model.params.depth=int(interval(1,3))",
+    ]
 
     def start(*more):
         command = [sys.executable, str(ROOT / "train.py"), *words, *more]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        return subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=600)
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=600
+        )
 
     first = start()
     assert first.returncode == 0, first.stderr

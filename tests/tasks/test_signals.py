@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tasks.signals import Heed, Stopped
+from tasks.process.signals import Heed, Stopped
 
 
 def send(number):
     os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
+)
 def test_a_signal_stops_at_once_where_nobody_waits_for_it(number, status):
     before = signal.getsignal(number)
     with pytest.raises(Stopped) as stopped, Heed():
@@ -75,7 +77,7 @@ def test_what_nohup_started_goes_on_when_the_terminal_is_closed():
 
 PROGRAM = """
 import fcntl, sys, termios, time
-from tasks.signals import Heed, Stopped
+from tasks.process.signals import Heed, Stopped
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 try:
     with Heed() as heed:
@@ -95,7 +97,12 @@ def test_a_closed_terminal_stops_a_run_whose_words_nobody_reads_any_more():
     here, there = pty.openpty()
     place = Path(__file__).resolve().parents[2]
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], cwd=place, stdin=there, stdout=there, stderr=there, start_new_session=True
+        [sys.executable, "-c", PROGRAM],
+        cwd=place,
+        stdin=there,
+        stdout=there,
+        stderr=there,
+        start_new_session=True,
     )
     os.close(there)
     assert b"ready" in os.read(here, 100)

@@ -4,27 +4,38 @@ import os
 import pytest
 
 from blocks.graph import ConfigError
-from tasks import folder, sweep
+from tasks.run import run_folder
+from tasks.sweep import results
 
 
 @pytest.fixture
 def place(tmp_path):
-    """A sweep of six: five of two settings with seeds, of which one was killed, and one that cannot be composed."""
+    """A sweep of six: five of two settings with seeds, of which one was killed, and one that cannot
+    be composed.
+    """
     jobs = [
-        {"overrides": [f"model={m}", f"seed={s}", "trainer=debug"], "folder": f"{m}{s}"} for m in "ab" for s in (1, 2)
+        {"overrides": [f"model={m}", f"seed={s}", "trainer=debug"], "folder": f"{m}{s}"}
+        for m in "ab"
+        for s in (1, 2)
     ]
     jobs += [{"overrides": ["model=b", "seed=3", "trainer=debug"], "folder": "b3"}]
-    jobs += [{"overrides": ["model=c", "seed=1", "trainer=debug"], "error": "no option c\n  fits a, b"}]
-    sweep.write_plan(tmp_path, jobs)
+    jobs += [
+        {"overrides": ["model=c", "seed=1", "trainer=debug"], "error": "no option c\n  fits a, b"}
+    ]
+    results.write_plan(tmp_path, jobs)
     for number, job in enumerate(jobs[:4]):
-        record = folder.Record(tmp_path / job["folder"])
-        record.add(status="finished", seconds=3.2, test={"test/loss": 0.5, "test/accuracy": 0.9 + number / 50})
-    folder.Record(tmp_path / "b3")
+        record = run_folder.Record(tmp_path / job["folder"])
+        record.add(
+            status="finished",
+            seconds=3.2,
+            test={"test/loss": 0.5, "test/accuracy": 0.9 + number / 50},
+        )
+    run_folder.Record(tmp_path / "b3")
     return tmp_path
 
 
 def test_the_table_has_every_run_the_means_and_the_reasons(place):
-    assert sweep.table(sweep.read(place)) == (
+    assert results.table(results.read(place)) == (
         "job  model  seed  status    test accuracy  test loss  seconds\n"
         "---  -----  ----  --------  -------------  ---------  -------\n"
         "  0  a         1  finished         0.9000     0.5000        3\n"
@@ -50,7 +61,7 @@ def test_the_table_has_every_run_the_means_and_the_reasons(place):
 
 
 def test_the_same_as_csv(place):
-    sweep.write_csv(place, sweep.read(place))
+    results.write_csv(place, results.read(place))
     with (place / "sweep.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["status"] for row in rows] == ["finished"] * 4 + ["died", "failed"]
@@ -67,38 +78,40 @@ def test_the_same_as_csv(place):
 
 
 def test_one_seed_has_no_spread(tmp_path):
-    sweep.write_plan(tmp_path, [{"overrides": ["seed=1"], "folder": "0"}])
-    folder.Record(tmp_path / "0").add(status="finished", seconds=1, test={"test/accuracy": 0.5})
-    (mean,) = sweep.groups(sweep.read(tmp_path))
+    results.write_plan(tmp_path, [{"overrides": ["seed=1"], "folder": "0"}])
+    run_folder.Record(tmp_path / "0").add(status="finished", seconds=1, test={"test/accuracy": 0.5})
+    (mean,) = results.groups(results.read(tmp_path))
     assert mean["test/accuracy std"] != mean["test/accuracy std"]  # not a number
 
 
 def test_a_job_that_never_started_is_not_run(tmp_path):
-    sweep.write_plan(tmp_path, [{"overrides": ["seed=1"], "folder": "0"}])
-    assert sweep.read(tmp_path)[0]["status"] == "not run"
+    results.write_plan(tmp_path, [{"overrides": ["seed=1"], "folder": "0"}])
+    assert results.read(tmp_path)[0]["status"] == "not run"
 
 
 def test_the_newest_sweep_of_the_same_command_is_found(tmp_path):
     for number, command in enumerate((["seed=1,2"], ["seed=1,2"], ["seed=3"])):
-        sweep.write_plan(tmp_path / str(number), [], command)
-        os.utime(tmp_path / str(number) / sweep.PLAN, (number, number))
-    assert sweep.latest(tmp_path, ["seed=1,2"]) == tmp_path / "1"
-    assert sweep.latest(tmp_path, ["seed=4"]) is None
+        results.write_plan(tmp_path / str(number), [], command)
+        os.utime(tmp_path / str(number) / results.PLAN, (number, number))
+    assert results.latest(tmp_path, ["seed=1,2"]) == tmp_path / "1"
+    assert results.latest(tmp_path, ["seed=4"]) is None
 
 
 def test_what_did_not_finish_or_was_composed_to_other_values_runs_again(place):
-    jobs = sweep.planned(place)["jobs"]
+    jobs = results.planned(place)["jobs"]
     configs = {number: {"seed": number} for number in range(5)}
     for number in range(4):
-        (place / jobs[number]["folder"] / "config.yaml").write_text(f"seed: {number if number != 2 else 99}\n")
-    assert sweep.missing(place, jobs, configs) == [2, 4]  # the sixth cannot be composed
+        (place / jobs[number]["folder"] / "config.yaml").write_text(
+            f"seed: {number if number != 2 else 99}\n"
+        )
+    assert results.missing(place, jobs, configs) == [2, 4]  # the sixth cannot be composed
     with pytest.raises(ConfigError, match="holds a sweep with other jobs"):
-        sweep.missing(place, jobs[:3], configs)
+        results.missing(place, jobs[:3], configs)
 
 
 def test_numbers_that_follow_each_other_stand_together():
-    assert sweep.stretches([1, 2, 5, 7, 8]) == [[1, 2], [5], [7, 8]]
-    assert sweep.stretches([]) == []
+    assert results.stretches([1, 2, 5, 7, 8]) == [[1, 2], [5], [7, 8]]
+    assert results.stretches([]) == []
 
 
 @pytest.mark.parametrize(
@@ -110,11 +123,11 @@ def test_numbers_that_follow_each_other_stand_together():
     ],
 )
 def test_how_a_process_ended_is_written_into_a_record_that_could_not_say_it(tmp_path, status, told):
-    folder.Record(tmp_path / "0")
-    sweep.note_end(tmp_path / "0", status)
-    record = folder.read(tmp_path / "0")
+    run_folder.Record(tmp_path / "0")
+    results.note_end(tmp_path / "0", status)
+    record = run_folder.read(tmp_path / "0")
     assert (record["status"], record["error"]) == ("died", told)
-    finished = folder.Record(tmp_path / "1")
+    finished = run_folder.Record(tmp_path / "1")
     finished.add(status="finished")
-    sweep.note_end(tmp_path / "1", status)
-    assert folder.read(tmp_path / "1") == {"status": "finished"}
+    results.note_end(tmp_path / "1", status)
+    assert run_folder.read(tmp_path / "1") == {"status": "finished"}

@@ -1,4 +1,6 @@
-"""Tables as people have them: the delimiter, the header and the columns are found, or what was tried is said."""
+"""Tables as people have them: the delimiter, the header and the columns are found, or what was
+tried is said.
+"""
 
 import random
 from pathlib import Path
@@ -7,11 +9,17 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tasks import predict
-from tasks.data.labelled import Labelled
-from tasks.data.pairs import read_labelled, read_pairs, read_rows, wanted_labelled, wanted_pair
-from tasks.data.text_reader import TextReader
-from tasks.data.tokenizer import Tokenizer
+from tasks.commands import predict
+from tasks.data.readers.text import TextReader
+from tasks.data.tables.pairs import (
+    read_labelled,
+    read_pairs,
+    read_rows,
+    wanted_labelled,
+    wanted_pair,
+)
+from tasks.data.text.labelled import Labelled
+from tasks.data.text.tokenizer import Tokenizer
 from tasks.errors import ArgumentError
 
 FILMS = [
@@ -42,7 +50,9 @@ def films(head, mark=","):
     return "\n".join([head, *(f"{text}{mark}{label}" for text, label in FILMS)]) + "\n"
 
 
-@pytest.mark.parametrize("head", ["review,sentiment", "comment,verdict", "Kommentar,Stimmung", "文本,标签"])
+@pytest.mark.parametrize(
+    "head", ["review,sentiment", "comment,verdict", "Kommentar,Stimmung", "文本,标签"]
+)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_a_header_of_any_names_is_no_sample(tmp_path, head, encoding):
     path = written(tmp_path, films(head).replace("\n", "\r\n").encode(encoding))
@@ -85,11 +95,17 @@ def test_the_rows_and_not_the_suffix_say_the_delimiter(tmp_path, mark, name, hea
         # the first row is a sample: its label comes again, or nothing tells it from the others
         ("good one,pos\nbad one,neg\nfine one,pos\nfoul one,neg\n", [("good one", "pos")]),
         ("ham\tgo there\nham\tok then\nspam\twin now\nspam\tfree prize\n", [("go there", "ham")]),
-        ("great stuff,owl\nlovely words,finch\nmore of it,crow\nmore still,crow\n", [("great stuff", "owl")]),
+        (
+            "great stuff,owl\nlovely words,finch\nmore of it,crow\nmore still,crow\n",
+            [("great stuff", "owl")],
+        ),
         # ids, measurements and long unique columns are no labels
         ("id,body,stars\n7,some words,1\n8,other words,2\n9,more words,1\n", [("some words", "1")]),
         (
-            "".join(f"{n},{n / 7:.3f},text number {n},{'ab'[n % 2]},{n * n} also unique\n" for n in range(30)),
+            "".join(
+                f"{n},{n / 7:.3f},text number {n},{'ab'[n % 2]},{n * n} also unique\n"
+                for n in range(30)
+            ),
             [("0 also unique", "a")],
         ),
         # pandas: a column of row numbers without a name; names that are numbers; R: one name fewer
@@ -119,7 +135,10 @@ def test_what_was_decided_is_overruled(tmp_path):
     assert [label for _, label in read_labelled(path, header=False)[0]] == ["label", "x", "x"]
     path = written(tmp_path, "a b,x,1\nc d,y,1\ne f,x,2\n")
     assert read_labelled(path, 1, "3")[0] == [("a b", "1"), ("c d", "1"), ("e f", "2")]
-    assert read_labelled(path, header=True, text="a b", label="1")[0] == [("c d", "1"), ("e f", "2")]
+    assert read_labelled(path, header=True, text="a b", label="1")[0] == [
+        ("c d", "1"),
+        ("e f", "2"),
+    ]
     with pytest.raises(ArgumentError, match=r"x\.csv has no column 4; fits: 1 to 3$"):
         read_labelled(path, 4)
 
@@ -132,11 +151,17 @@ def test_pairs_have_a_header_too(tmp_path):
     plain = "".join(f"{source}|{target}\n" for source, target in rows)
     found = decided(written(tmp_path, "clean|noisy\n" + plain), wanted=wanted_pair)
     reason = "it holds single words, the rows below it texts"
-    assert (len(found[0]), found[2]) == (9, f"line 1 is a header ({reason}); source: clean, target: noisy")
+    assert (len(found[0]), found[2]) == (
+        9,
+        f"line 1 is a header ({reason}); source: clean, target: noisy",
+    )
     words = "it\tes\nhe\ter\nshe\tsie\nwe\twir\nyou\tdu\nI\tich\n"
     rows, _, note = decided(written(tmp_path, words), wanted=wanted_pair)
     assert rows[0] == ["it", "es"]
-    assert note == "line 1 is no header (it looks like the rows below it); source: column 1, target: column 2"
+    assert (
+        note == "line 1 is no header (it looks like the rows below it); source: column 1, target: "
+        "column 2"
+    )
 
 
 def test_every_permutation_of_the_columns_gives_the_same_rows(tmp_path):
@@ -156,10 +181,14 @@ def test_every_permutation_of_the_columns_gives_the_same_rows(tmp_path):
         body = [mark.join(row[name] for name in order) for row in rows]
         for head in ([], [mark.join(order)]):
             found = read_labelled(written(tmp_path, "\n".join([*head, *body])))
-            assert found == ([(row["opinion"], row["mood"]) for row in rows], []), (order, mark, head)
+            assert found == ([(row["opinion"], row["mood"]) for row in rows], []), (
+                order,
+                mark,
+                head,
+            )
 
 
-# Prediction -----------------------------------------------------------------------------------------------------------
+# Prediction ---------------------------------------------------------------------------------------
 
 CHARACTERS = Tokenizer.train(["abc xyz,"], "characters")
 
@@ -167,7 +196,11 @@ CHARACTERS = Tokenizer.train(["abc xyz,"], "characters")
 @pytest.mark.parametrize(
     ("content", "options", "found"),
     [
-        ("abc, xyz\nabc\nxyz, abc, z\n", {}, ["abc, xyz", "abc", "xyz, abc, z"]),  # no text is cut at its comma
+        (
+            "abc, xyz\nabc\nxyz, abc, z\n",
+            {},
+            ["abc, xyz", "abc", "xyz, abc, z"],
+        ),  # no text is cut at its comma
         ("abc, xyz\n", {}, ["abc, xyz"]),
         ("1;abc, xyz\n2;xyz\n", {}, ["abc, xyz", "xyz"]),
         ("nr;abc\n1;abc, xyz\n2;xyz\n", {}, ["abc, xyz", "xyz"]),
@@ -183,7 +216,7 @@ def test_the_reader_of_a_trained_network_finds_the_texts(tmp_path, content, opti
     assert [item.name for item in reader.items(str(written(tmp_path, content)))] == found
 
 
-# Every item has its row -----------------------------------------------------------------------------------------------
+# Every item has its row ---------------------------------------------------------------------------
 
 
 class Fussy(torch.nn.Module):
@@ -200,12 +233,32 @@ class Fussy(torch.nn.Module):
 @pytest.mark.parametrize("size", [1, 2, 64])
 def test_each_item_has_its_row(monkeypatch, tmp_path, size):
     monkeypatch.setattr(Path, "rglob", lambda *_: pytest.fail("walks the file system"))
-    run = SimpleNamespace(reader=TextReader(CHARACTERS, length=9), network=Fussy(), classes=["p", "q"])
-    given = ["", "and/or", "caf\u00e9.csv is good", "/", "//", "/..", "xz", " ", "a", "b.csv", "a\0b", "~", "."]
+    run = SimpleNamespace(
+        reader=TextReader(CHARACTERS, length=9), network=Fussy(), classes=["p", "q"]
+    )
+    given = [
+        "",
+        "and/or",
+        "caf\u00e9.csv is good",
+        "/",
+        "//",
+        "/..",
+        "xz",
+        " ",
+        "a",
+        "b.csv",
+        "a\0b",
+        "~",
+        ".",
+    ]
     found = list(predict.answers(run, predict.items(run, given), 1, size))
     assert [item.name for item, _ in found] == given
     bad = {item.name: item.error for item, _ in found if item.error}
-    assert bad == {"": "an empty text", " ": "an empty text", "xz": "the network fails: z is too hard"}
+    assert bad == {
+        "": "an empty text",
+        " ": "an empty text",
+        "xz": "the network fails: z is too hard",
+    }
     assert all(bool(answer) != bool(item.error) for item, answer in found)
     noted = [item.name for item, _ in found if item.note]
     assert noted == ["and/or", "/", "//", "/..", "b.csv"]

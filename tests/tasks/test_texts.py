@@ -1,4 +1,6 @@
-"""Texts from files as people have them, to numbers and back; phrases whose dates no other part has."""
+"""Texts from files as people have them, to numbers and back; phrases whose dates no other part
+has.
+"""
 
 import re
 
@@ -7,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.data.pairs import read_labelled, read_pairs
-from tasks.data.phrases import phrases
-from tasks.data.sequences import IGNORED
-from tasks.data.text import HeldText
-from tasks.data.tokenizer import END, PAD, START, UNKNOWN, Tokenizer
-from tasks.data.translation import Pairs, Phrases
+from tasks.data.sequences.base import IGNORED
+from tasks.data.tables.pairs import read_labelled, read_pairs
+from tasks.data.text.phrases import phrases
+from tasks.data.text.text import HeldText
+from tasks.data.text.tokenizer import END, PAD, START, UNKNOWN, Tokenizer
+from tasks.data.text.translation import Pairs, Phrases
 from tasks.errors import ArgumentError
 
 BPE = Tokenizer.train(["the cat sat on the mat", "naïve 中文 🙂"], "bpe", 300)
@@ -60,7 +62,7 @@ def test_a_tokenizer_comes_back_from_its_file(tmp_path):
         Tokenizer.load(tmp_path / "tokenizer.json")
 
 
-# Files ----------------------------------------------------------------------------------------------------------------
+# Files --------------------------------------------------------------------------------------------
 
 
 def written(folder, name, content):
@@ -93,7 +95,9 @@ def test_files_as_people_have_them(tmp_path, name, content):
 
 
 def test_tabs_commas_and_line_breaks_in_quotes(tmp_path):
-    assert read_pairs(written(tmp_path, "x.tsv", '"a\tb\nc"\t"he said ""no"""\n'))[0] == [("a\tb\nc", 'he said "no"')]
+    assert read_pairs(written(tmp_path, "x.tsv", '"a\tb\nc"\t"he said ""no"""\n'))[0] == [
+        ("a\tb\nc", 'he said "no"')
+    ]
     assert read_pairs(written(tmp_path, "x.csv", '"a, b","c\nd"\n'))[0] == [("a, b", "c\nd")]
 
 
@@ -110,7 +114,10 @@ def test_lines_that_do_not_do_are_left_out_and_told(tmp_path):
         WANTED,
         ["2 lines left out: 2 (a column is missing), 5 (an empty text)"],
     )
-    content = '{"source": "a", "target": "b"}\n{"source": \n[1]\n{"source": "c d", "target": "e"}\n{"source": "x"}\n'
+    content = (
+        '{"source": "a", "target": "b"}\n{"source": \n[1]\n{"source": "c d", "target": '
+        '"e"}\n{"source": "x"}\n'
+    )
     assert read_pairs(written(tmp_path, "x.jsonl", content)) == (
         WANTED,
         ["3 lines left out: 2 (no JSON), 3 (no object), 5 (a column is missing)"],
@@ -136,7 +143,12 @@ def test_texts_with_labels(tmp_path):
             "columns by delimiter: comma 1, tab 1, semicolon 1, pipe 1; fits: a column of texts; "
             "fix: data.target=COLUMN, by its name or its number from 1; data.header=true|false",
         ),
-        ("x.txt", "a\tb\n", (), "x.txt is no table of texts; got .txt; fits: .csv .tsv .tab .jsonl .ndjson"),
+        (
+            "x.txt",
+            "a\tb\n",
+            (),
+            "x.txt is no table of texts; got .txt; fits: .csv .tsv .tab .jsonl .ndjson",
+        ),
         ("x.tsv", "a\0\tb\n", (), "x.tsv is not a text: a NUL byte; got line 1"),
         (
             "x.tsv",
@@ -154,11 +166,13 @@ def test_what_cannot_be_read_is_told(tmp_path, name, content, columns, message):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(ArgumentError, match=r"cannot be read: No such file or directory; fix: data\.path=FILE$"):
+    with pytest.raises(
+        ArgumentError, match=r"cannot be read: No such file or directory; fix: data\.path=FILE$"
+    ):
         read_pairs(tmp_path / "x.tsv")
 
 
-# Data -----------------------------------------------------------------------------------------------------------------
+# Data ---------------------------------------------------------------------------------------------
 
 
 def days(pairs):
@@ -221,12 +235,15 @@ def test_every_token_of_a_text_is_foreseen_once_and_documents_stay_whole():
         asked = part["label"][part["label"] != IGNORED].tolist()
         lines += data.shown(asked).split("\n")
         asked = part["label"] != IGNORED
-        assert torch.equal(part["label"][:, :-1][asked[:, :-1]], part["tokens"][:, 1:][asked[:, :-1]])
+        assert torch.equal(
+            part["label"][:, :-1][asked[:, :-1]], part["tokens"][:, 1:][asked[:, :-1]]
+        )
     assert sorted(lines) == Numbers().documents()
 
 
 def test_a_text_shorter_than_a_window_is_told():
     with pytest.raises(
-        ArgumentError, match=r"^the text is shorter than a window; got .*; fix: a smaller data\.length$"
+        ArgumentError,
+        match=r"^the text is shorter than a window; got .*; fix: a smaller data\.length$",
     ):
         Numbers(length=1000).read()

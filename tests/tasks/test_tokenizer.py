@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.data.tokenizer import END, KINDS, MASK, PAD, SPECIAL, START, UNKNOWN, Tokenizer
+from tasks.data.text.tokenizer import END, KINDS, MASK, PAD, SPECIAL, START, UNKNOWN, Tokenizer
 from tasks.errors import ArgumentError
 
 TEXTS = ["the cat\r\n\r\nsat on\t<pad>", "naïve 中文 🙂, 9:27 PM"]
@@ -14,7 +14,13 @@ def test_special_tokens_have_fixed_numbers():
     assert (PAD, START, END, UNKNOWN, MASK) == (0, 1, 2, 3, 4)
     for kind in KINDS:
         tokenizer = Tokenizer.train(TEXTS, kind, 300)
-        assert [tokenizer.name(number) for number in range(5)] == ["<pad>", "<start>", "<end>", "<unknown>", "<mask>"]
+        assert [tokenizer.name(number) for number in range(5)] == [
+            "<pad>",
+            "<start>",
+            "<end>",
+            "<unknown>",
+            "<mask>",
+        ]
 
 
 @settings(deadline=None)

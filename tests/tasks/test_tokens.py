@@ -1,4 +1,6 @@
-"""Tasks over tokens: metrics count each token once, whatever batch it is in; padding counts nothing."""
+"""Tasks over tokens: metrics count each token once, whatever batch it is in; padding counts
+nothing.
+"""
 
 import math
 
@@ -6,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from tasks.data.sequences import IGNORED
-from tasks.tokens import Tokens
+from tasks.data.sequences.base import IGNORED
+from tasks.learn.tokens import Tokens
 
 VOCAB = 5
 
@@ -35,7 +37,10 @@ def judged(task, batches):
     task.log = lambda *_, **__: None
     for batch in batches:
         task.validation_step(batch, 0)
-    return {name: float(task.get_submodule(name)["val_part"].compute()) for name in ("loss", "accuracy", "exact")}
+    return {
+        name: float(task.get_submodule(name)["val_part"].compute())
+        for name in ("loss", "accuracy", "exact")
+    }
 
 
 def test_metrics_do_not_depend_on_the_batches(task):
@@ -43,7 +48,10 @@ def test_metrics_do_not_depend_on_the_batches(task):
     label[0, 2:] = IGNORED  # one row has fewer questions than the others
     whole = judged(task, [{"tokens": tokens, "label": label}])
     cut = Tokens(task.network, optimizer=torch.optim.SGD, facts={"vocab": VOCAB})
-    pieces = judged(cut, [{"tokens": tokens[:1], "label": label[:1]}, {"tokens": tokens[1:], "label": label[1:]}])
+    pieces = judged(
+        cut,
+        [{"tokens": tokens[:1], "label": label[:1]}, {"tokens": tokens[1:], "label": label[1:]}],
+    )
     assert pieces == pytest.approx(whole, rel=1e-6)
 
 
@@ -54,7 +62,9 @@ def test_metrics_by_hand(task):
     label = torch.tensor([[0, 1, IGNORED], [3, 1, 0]])
     found = judged(task, [{"tokens": tokens, "label": label}])
     right, wrong = 3 - math.log(math.exp(3) + 4), -math.log(math.exp(3) + 4)
-    assert found == pytest.approx({"loss": -(4 * right + wrong) / 5, "accuracy": 4 / 5, "exact": 1 / 2}, rel=1e-6)
+    assert found == pytest.approx(
+        {"loss": -(4 * right + wrong) / 5, "accuracy": 4 / 5, "exact": 1 / 2}, rel=1e-6
+    )
 
 
 def test_an_optional_input_that_the_data_lack_is_left_out(task):

@@ -6,21 +6,35 @@ import torch.nn.functional as F
 from torch import nn
 
 from blocks.graph import build
-from tasks import vocabulary
-from tasks.data.sequences import IGNORED
-from tasks.vocabulary import Table, VocabularyLoss, in_pieces, whole
+from tasks.data.sequences.base import IGNORED
+from tasks.learn import chunked_loss
+from tasks.learn.chunked_loss import Table, VocabularyLoss, in_pieces, whole
 
 B, T, D, V = 3, 67, 11, 13
-GPT = ["params.dim=22", "params.depth=2", "params.heads=2", "params.vocab=53", "params.length=7", "params.dropout=0.0"]
-PAIR = ["params.dim=22", "params.depth=1", "params.heads=2", "params.hidden=17", "params.vocab=53", "params.length=7",
-        "params.dropout=0.0"]  # fmt: skip
+GPT = [
+    "params.dim=22",
+    "params.depth=2",
+    "params.heads=2",
+    "params.vocab=53",
+    "params.length=7",
+    "params.dropout=0.0",
+]
+PAIR = [
+    "params.dim=22",
+    "params.depth=1",
+    "params.heads=2",
+    "params.hidden=17",
+    "params.vocab=53",
+    "params.length=7",
+    "params.dropout=0.0",
+]
 MODELS = {"gpt2": (GPT, ("tokens",)), "transformer_base": (PAIR, ("source", "target"))}
 
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
     torch.manual_seed(0)
-    monkeypatch.setattr(vocabulary, "PIECE", V * 64)  # several pieces, and a smaller last one
+    monkeypatch.setattr(chunked_loss, "PIECE", V * 64)  # several pieces, and a smaller last one
 
 
 def labels(shape, vocab, ignored=0.3):
@@ -43,15 +57,20 @@ def test_loss_and_gradients_are_those_of_cross_entropy_over_all_logits(smoothing
     wanted = whole(F.linear(*tensors), label, smoothing)
     torch.testing.assert_close(found.loss, wanted.loss, rtol=0, atol=1e-12)
     assert torch.equal(found.right, wanted.right)
-    for ours, theirs in zip(torch.autograd.grad(3 * found.loss, tensors), torch.autograd.grad(3 * wanted.loss, tensors),
-                            strict=True):  # fmt: skip
+    for ours, theirs in zip(
+        torch.autograd.grad(3 * found.loss, tensors),
+        torch.autograd.grad(3 * wanted.loss, tensors),
+        strict=True,
+    ):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
 
 
 def test_a_token_without_a_label_is_never_right():
     label = torch.tensor([[0, IGNORED]])  # all tokens are as likely: argmax takes the first
     assert whole(torch.zeros(1, 2, V), label).right.tolist() == [[True, False]]
-    assert in_pieces(torch.ones(1, 2, D), Table(torch.zeros(V, D)), None, label).right.tolist() == [[True, False]]
+    assert in_pieces(torch.ones(1, 2, D), Table(torch.zeros(V, D)), None, label).right.tolist() == [
+        [True, False]
+    ]
 
 
 def test_a_network_that_prefers_no_token_is_right_as_often_as_argmax():
@@ -75,7 +94,10 @@ def test_the_loss_of_no_label_is_nothing_and_teaches_nothing():
     label = torch.full((B, T), IGNORED)
     for found in (in_pieces(hidden, Table(weight), None, label), whole(hidden @ weight.t(), label)):
         assert found.loss.item() == 0
-        assert all(float(gradient.abs().max()) == 0 for gradient in torch.autograd.grad(found.loss, [hidden, weight]))
+        assert all(
+            float(gradient.abs().max()) == 0
+            for gradient in torch.autograd.grad(found.loss, [hidden, weight])
+        )
 
 
 def test_without_gradients_the_loss_alone_is_made():
@@ -83,7 +105,9 @@ def test_without_gradients_the_loss_alone_is_made():
     label = labels((B, T), V)
     with torch.no_grad():
         found = in_pieces(hidden, Table(weight), None, label)
-    torch.testing.assert_close(found.loss, whole(hidden @ weight.t(), label).loss, rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        found.loss, whole(hidden @ weight.t(), label).loss, rtol=0, atol=1e-12
+    )
 
 
 def test_bfloat16_is_as_close_as_its_digits():
@@ -94,14 +118,18 @@ def test_bfloat16_is_as_close_as_its_digits():
     wanted = whole(F.linear(hidden, weight, bias), label)
     assert found.loss.dtype == torch.float32
     assert abs(float(found.loss.detach()) / float(wanted.loss.detach()) - 1) < 2**-7
-    ours, theirs = (torch.autograd.grad(loss, [hidden, weight, bias]) for loss in (found.loss, wanted.loss))
+    ours, theirs = (
+        torch.autograd.grad(loss, [hidden, weight, bias]) for loss in (found.loss, wanted.loss)
+    )
     for a, b in zip(ours, theirs, strict=True):
         assert a.dtype == torch.float32
         assert float((a - b).norm() / b.norm()) < 2**-6
 
 
 def run(name, losses):
-    """The gradients of a model for a sum of losses over several batches, each with its own weight."""
+    """The gradients of a model for a sum of losses over several batches, each with its own
+    weight.
+    """
     words, inputs = MODELS[name]
     torch.manual_seed(1)
     network = build(name, words, {}).double()
@@ -118,7 +146,10 @@ def run(name, losses):
 @pytest.mark.parametrize("name", MODELS)
 def test_a_tied_table_gets_the_gradients_of_head_and_lookups(name):
     ours = run(name, lambda network, judge, batch, label: judge(batch, label, 0.1).loss)
-    theirs = run(name, lambda network, judge, batch, label: whole(network(**batch)["logits"], label, 0.1).loss)
+    theirs = run(
+        name,
+        lambda network, judge, batch, label: whole(network(**batch)["logits"], label, 0.1).loss,
+    )
     for key, value in theirs.items():
         torch.testing.assert_close(ours[key], value, rtol=0, atol=1e-12, msg=key)
 
@@ -153,7 +184,9 @@ def test_a_network_without_a_linear_head_is_asked_whole():
     for network in (build(model), nn.Embedding(53, 53)):
         judge = VocabularyLoss(network)
         assert judge.parts is None
-        given = {"tokens" if network is not None and hasattr(network, "input_names") else "input": tokens}
+        given = {
+            "tokens" if network is not None and hasattr(network, "input_names") else "input": tokens
+        }
         result = network(**given)
         logits = result["logits"] if isinstance(result, dict) else result
         assert torch.equal(judge(given, tokens).loss, whole(logits, tokens).loss)

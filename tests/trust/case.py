@@ -26,7 +26,12 @@ os.environ["CANARY_SET"] = "1"
 class Evil:
     def __init__(self, *positional, **keywords): ...
 """
-SMALL = ["trainer=debug", "model.params.depth=1", "model.params.dim=16", "callbacks.progress.style=none"]
+SMALL = [
+    "trainer=debug",
+    "model.params.depth=1",
+    "model.params.dim=16",
+    "callbacks.progress.style=none",
+]
 LIMIT = 60  # seconds; what takes longer has hung
 
 File = str | bytes | Callable[[Path], None]
@@ -39,10 +44,11 @@ class Case:
     Args:
         family: what kind of attack it is.
         name: which of them.
-        command: ["train", ...], ["blocks", "explain", ...] or ["tasks", "evaluate", ...]; @RUN@ is the run folder,
-            @CONF@ the stranger's YAML.
-        files: path below the case's folder -> text, bytes, or what writes it. `conf/` is the stranger's YAML,
-            `here/` where the user stands, `run/` a run folder; @MARK@ stands for the file that shows execution.
+        command: ["train", ...], ["blocks", "explain", ...] or ["tasks", "evaluate", ...]; @RUN@ is
+            the run folder, @CONF@ the stranger's YAML.
+        files: path below the case's folder -> text, bytes, or what writes it. `conf/` is the
+            stranger's YAML, `here/` where the user stands, `run/` a run folder; @MARK@ stands for
+            the file that shows execution.
         refused: whether the answer is exit status 2, rather than anything harmless.
         says: a part of what is told.
     """
@@ -79,8 +85,12 @@ class Outcome:
         return found
 
 
-def play(case: Case, folder: Path, run: Callable[[list[str], Path], tuple[int, str, str]] | None = None) -> Outcome:
-    """Lay the files of a case out in an empty folder, run its command there, and look what happened."""
+def play(
+    case: Case, folder: Path, run: Callable[[list[str], Path], tuple[int, str, str]] | None = None
+) -> Outcome:
+    """Lay the files of a case out in an empty folder, run its command there, and look what
+    happened.
+    """
     mark, here = folder / MARK, folder / "here"
     for name in ("here/runs", "conf", "run"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -94,9 +104,20 @@ def play(case: Case, folder: Path, run: Callable[[list[str], Path], tuple[int, s
         else:
             raw = content.replace("@MARK@", str(mark)) if isinstance(content, str) else content
             path.write_bytes(raw.encode() if isinstance(raw, str) else raw)
-    words = {"@RUN@": str(folder / "run"), "@CONF@": str(folder / "conf"), "@MARK@": str(mark), "@HERE@": str(here)}
+    words = {
+        "@RUN@": str(folder / "run"),
+        "@CONF@": str(folder / "conf"),
+        "@MARK@": str(mark),
+        "@HERE@": str(here),
+    }
     command = [_filled(word, words) for word in case.command]
-    inside = here / "runs" if command[0] == "train" else folder / "run" if command[0] == "tasks" else here
+    inside = (
+        here / "runs"
+        if command[0] == "train"
+        else folder / "run"
+        if command[0] == "tasks"
+        else here
+    )
     inside = folder / "run" if "resume=@RUN@" in case.command else inside
     before = {path for path in folder.rglob("*") if path.is_file()}
     if run is not None:
@@ -108,10 +129,16 @@ def play(case: Case, folder: Path, run: Callable[[list[str], Path], tuple[int, s
     new = {path for path in folder.rglob("*") if path.is_file()} - before
     harm += [f"executed: {mark.name}"] if mark.exists() else []
     harm += [
-        f"wrote {path}" for path in new if inside not in path.parents and path != mark and "evil.pyc" not in str(path)
+        f"wrote {path}"
+        for path in new
+        if inside not in path.parents and path != mark and "evil.pyc" not in str(path)
     ]
     harm += [f"leaked into {path.name}" for path in new if _leaks(path)]
-    harm += [f"leaked to the terminal: {part}" for part in (SECRET[:12], SECRET[-12:]) if part in out + err]
+    harm += [
+        f"leaked to the terminal: {part}"
+        for part in (SECRET[:12], SECRET[-12:])
+        if part in out + err
+    ]
     return Outcome(status, out, err, harm)
 
 
@@ -169,7 +196,11 @@ def _as_a_user(here: Path) -> Iterator[None]:
     handlers, level = list(logging.root.handlers), logging.root.level
     os.environ["CANARY_SECRET"] = SECRET
     os.chdir(here)
-    sys.path[:] = [*({str(ROOT)} - set(path)), *path, str(here)]  # a stranger's module would be found
+    sys.path[:] = [
+        *({str(ROOT)} - set(path)),
+        *path,
+        str(here),
+    ]  # a stranger's module would be found
     old = signal.signal(signal.SIGALRM, _late)
     signal.alarm(LIMIT)
     try:

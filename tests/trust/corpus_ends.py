@@ -1,4 +1,6 @@
-"""Hostile files that would never end or take all memory: patterns, expressions, names, sweeps, numbers, no files."""
+"""Hostile files that would never end or take all memory: patterns, expressions, names, sweeps,
+numbers, no files.
+"""
 
 import gzip
 import os
@@ -27,15 +29,31 @@ STARS = {
 def patterns() -> Iterator[Case]:
     """Patterns where a search that goes back takes for ever."""
     for number, (name, pattern) in enumerate(STARS.items()):
-        yield model("patterns", f"{name}, initialise", f"{LINES}initialise: {{'{pattern}': zeros}}\n", number)
+        yield model(
+            "patterns",
+            f"{name}, initialise",
+            f"{LINES}initialise: {{'{pattern}': zeros}}\n",
+            number,
+        )
     for name, pattern in STARS.items():
-        load = ["blocks", "load", "model=mlp", "data=digits", "--weights", "@CONF@/a.pt", "--map", "@CONF@/m.yaml"]
+        load = [
+            "blocks",
+            "load",
+            "model=mlp",
+            "data=digits",
+            "--weights",
+            "@CONF@/a.pt",
+            "--map",
+            "@CONF@/m.yaml",
+        ]
         files = {"conf/a.pt": weights, "conf/m.yaml": f"map: {{'{pattern}': '{pattern}'}}\n"}
         yield Case("patterns", f"{name}, a map", load, files)
     for key in ("freeze: [%s]", "learning_rate: {%s: 1}"):
         for name in ("pieces twice", "stars"):
             text = key % f"'{STARS[name]}'"
-            yield of("patterns", f"{name}, weights.{key.partition(':')[0]}", f"weights: {{{text}}}\n")
+            yield of(
+                "patterns", f"{name}, weights.{key.partition(':')[0]}", f"weights: {{{text}}}\n"
+            )
 
 
 def weights(path: Path) -> None:
@@ -48,7 +66,10 @@ def weights(path: Path) -> None:
 def chain(text: Callable[[str], str], count: int = 40) -> str:
     """Params each of which refers to the one before it."""
     lines = [f"p{number}: '{text(f'p{number - 1}')}'" for number in range(1, count + 1)]
-    return f"params: {{p0: 2, {', '.join(lines)}}}\n{LINES.replace('features: 5', f'features: p{count}')}"
+    return (
+        f"params: {{p0: 2, "
+        f"{', '.join(lines)}}}\n{LINES.replace('features: 5', f'features: p{count}')}"
+    )
 
 
 DOUBLED: dict[str, Callable[[str], str]] = {
@@ -84,18 +105,41 @@ def expressions() -> Iterator[Case]:
     for number, (name, text) in enumerate(DOUBLED.items()):
         yield model("expressions", f"doubled {name}", chain(text), number)
     yield model("expressions", "a chain of three thousand", chain(lambda p: f"{p} + 1", 3000))
-    lists = "params: {p0: 1, " + ", ".join(f"p{n}: [p{n - 1}, p{n - 1}]" for n in range(1, 41)) + "}\n"
-    yield model("expressions", "doubled lists of YAML", lists + LINES.replace("features: 5", "features: len(p40)"))
+    lists = (
+        "params: {p0: 1, " + ", ".join(f"p{n}: [p{n - 1}, p{n - 1}]" for n in range(1, 41)) + "}\n"
+    )
+    yield model(
+        "expressions",
+        "doubled lists of YAML",
+        lists + LINES.replace("features: 5", "features: len(p40)"),
+    )
     for number, (name, text) in enumerate(HUGE.items()):
         quoted = text.replace("'", "''")
-        yield model("expressions", name, LINES.replace("features: 5", f"features: '{quoted}'"), number)
-    for place in ("inputs: {x: {tokens: 7, dim: 'round(5, -999999999)'}}\ngraph: {a: {block: ReLU}}\n",
-                  LINES + "  b: {block: ReLU, repeat: 'round(5, -999999999)'}\n",
-                  LINES + "expect: {parameters: 'round(5, -999999999)'}\n",
-                  LINES + "expect: {parameters: 35, when: 'round(5, -999999999) == 0'}\n"):  # fmt: skip
+        yield model(
+            "expressions", name, LINES.replace("features: 5", f"features: '{quoted}'"), number
+        )
+    for place in (
+        "inputs: {x: {tokens: 7, dim: 'round(5, -999999999)'}}\ngraph: {a: {block: ReLU}}\n",
+        LINES + "  b: {block: ReLU, repeat: 'round(5, -999999999)'}\n",
+        LINES + "expect: {parameters: 'round(5, -999999999)'}\n",
+        LINES + "expect: {parameters: 35, when: 'round(5, -999999999) == 0'}\n",
+    ):
         yield model("expressions", f"round in {place[-60:].strip()}", place)
-    load = ["blocks", "load", "model=mlp", "data=digits", "--weights", "@CONF@/a.pt", "--map", "@CONF@/m.yaml"]
-    for text in ("{i}.{round(5, -999999999)}", "theirs[round(5, -999999999):]", "x[0:9999999999999999999]"):
+    load = [
+        "blocks",
+        "load",
+        "model=mlp",
+        "data=digits",
+        "--weights",
+        "@CONF@/a.pt",
+        "--map",
+        "@CONF@/m.yaml",
+    ]
+    for text in (
+        "{i}.{round(5, -999999999)}",
+        "theirs[round(5, -999999999):]",
+        "x[0:9999999999999999999]",
+    ):
         files = {"conf/a.pt": weights, "conf/m.yaml": f"map: {{'{{name*}}': '{text}'}}\n"}
         yield Case("expressions", f"{text} in a map", load, files)
 
@@ -103,20 +147,31 @@ def expressions() -> Iterator[Case]:
 def numbers() -> Iterator[Case]:
     """Numbers of a thousand digits, and sizes that no machine has."""
     digits = "9" * 4000
-    for number, (name, text) in enumerate({
-        "a width": LINES.replace("features: 5", f"features: {digits}"),
-        "an input": LINES.replace("dim: 6", f"dim: {digits}"),
-        "tokens": LINES.replace("tokens: 7", f"tokens: {2**62}"),
-        "a negative input": LINES.replace("dim: 6", "dim: -6"),
-        "a param": f"params: {{p: {digits}}}\n" + LINES.replace("features: 5", "features: p * p"),
-        "repeats": LINES + f"  b: {{block: ReLU, repeat: {digits}}}\n",
-        "a state": LINES + f"  b: {{scan: {{state: {{h: {digits}}}}}, body: {{c: {{block: ReLU}}}}}}\n",
-        "an infinity": LINES.replace("features: 5", "features: .inf"),
-        "no number": LINES.replace("features: 5", "features: .nan"),
-    }.items()):  # fmt: skip
+    for number, (name, text) in enumerate(
+        {
+            "a width": LINES.replace("features: 5", f"features: {digits}"),
+            "an input": LINES.replace("dim: 6", f"dim: {digits}"),
+            "tokens": LINES.replace("tokens: 7", f"tokens: {2**62}"),
+            "a negative input": LINES.replace("dim: 6", "dim: -6"),
+            "a param": f"params: {{p: {digits}}}\n"
+            + LINES.replace("features: 5", "features: p * p"),
+            "repeats": LINES + f"  b: {{block: ReLU, repeat: {digits}}}\n",
+            "a state": LINES
+            + f"  b: {{scan: {{state: {{h: {digits}}}}}, body: {{c: {{block: ReLU}}}}}}\n",
+            "an infinity": LINES.replace("features: 5", "features: .inf"),
+            "no number": LINES.replace("features: 5", "features: .nan"),
+        }.items()
+    ):
         yield model("numbers", name, text, number)
-    for text in ("seed: %s", "data: {batch_size: %s}", "trainer: {max_epochs: %s}", "trainer: {devices: %s}"):
-        yield of("numbers", f"{text.partition(':')[0]}{len(text)} of 4,000 digits", text % digits + "\n")
+    for text in (
+        "seed: %s",
+        "data: {batch_size: %s}",
+        "trainer: {max_epochs: %s}",
+        "trainer: {devices: %s}",
+    ):
+        yield of(
+            "numbers", f"{text.partition(':')[0]}{len(text)} of 4,000 digits", text % digits + "\n"
+        )
 
 
 SPELLINGS = {
@@ -134,7 +189,10 @@ SPELLINGS = {
 def spellings() -> Iterator[Case]:
     """Names that Python reads as other names."""
     for number, (name, word) in enumerate(SPELLINGS.items()):
-        text = f'inputs: {{"{word}": {{tokens: 7, dim: 6}}}}\ngraph:\n  head: {{block: Linear, features: 5}}\n'
+        text = (
+            f'inputs: {{"{word}": {{tokens: 7, dim: 6}}}}\ngraph:\n  head: {{block: Linear, '
+            f"features: 5}}\n"
+        )
         harmless = name in ("a ligature", "a letter without end")
         yield model("spellings", f"{name}, an input", text, number, refused=not harmless)
     twice = "inputs: {self_x: {tokens: 7, dim: 6}, \uff53elf_x: {tokens: 7, dim: 6}}\n"
@@ -150,7 +208,9 @@ SWEPT = {
     "a range to infinity": "optimizer.lr: 'range(0,inf)'",
     "a range of huge numbers": f"seed: 'range({'9' * 300})'",
     "products": ", ".join(f"data.k{n}: '{','.join(map(str, range(20)))}'" for n in range(9)),
-    "files": ", ".join(f"model/{slot}: 'glob(*)'" for slot in ("attention", "mlp", "norm", "position", "residual")),
+    "files": ", ".join(
+        f"model/{slot}: 'glob(*)'" for slot in ("attention", "mlp", "norm", "position", "residual")
+    ),
     "a long list": f"seed: '{'1,' * 90_000}1'",
     "deep brackets": f"seed: '{'[' * 4000}'",
     "deep calls": f"seed: '{'sort(' * 2000}1{')' * 2000}'",
@@ -163,7 +223,12 @@ def sweeps() -> Iterator[Case]:
         text = f"hydra: {{sweeper: {{params: {{{text}}}}}}}\n"
         yield of("sweeps", name, text, sweep=True)
         command = ["blocks", "check", "--config-dir", "@CONF@", "experiment=evil"]
-        yield Case("sweeps", f"{name}, check", command, {"conf/experiment/evil.yaml": f"# @package _global_\n{text}"})
+        yield Case(
+            "sweeps",
+            f"{name}, check",
+            command,
+            {"conf/experiment/evil.yaml": f"# @package _global_\n{text}"},
+        )
 
 
 def pipe(path: Path) -> None:
@@ -194,16 +259,27 @@ def vast(path: Path) -> None:
 def bomb(path: Path) -> None:
     """Two hundred megabytes of zeros in two hundred kilobytes."""
     if path.suffix == ".npz":
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x_train.npy", "w") as file:
+        with (
+            zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+            archive.open("x_train.npy", "w") as file,
+        ):
             header = {"descr": "|u1", "fortran_order": False, "shape": (3_125_000, 8, 8)}
             np.lib.format.write_array_header_1_0(file, header)
             for _ in range(20):
                 file.write(bytes(10_000_000))
     else:
-        path.write_bytes(gzip.compress(b"\0\0\x08\x03" + (3000).to_bytes(4, "big") * 3 + bytes(100_000)))
+        path.write_bytes(
+            gzip.compress(b"\0\0\x08\x03" + (3000).to_bytes(4, "big") * 3 + bytes(100_000))
+        )
 
 
-FORMS = {"a pipe": pipe, "a device": device, "a socket": socket_, "a file of the kernel": kernel, "a vast file": vast}
+FORMS = {
+    "a pipe": pipe,
+    "a device": device,
+    "a socket": socket_,
+    "a file of the kernel": kernel,
+    "a vast file": vast,
+}
 READS = {
     "data=text": "here/a.txt",
     "data=labelled": "here/a.csv",
@@ -222,17 +298,33 @@ def files() -> Iterator[Case]:
             yield Case(case.family, case.name, [*case.command], {**case.files, name: write})
         load = ["blocks", "load", "model=mlp", "data=digits", "--weights", "@CONF@/a.pt"]
         yield Case("files", f"{form}, weights", load, {"conf/a.pt": write})
-        yield Case("files", f"{form}, a map", [*load, "--map", "@CONF@/m.yaml"],
-                   {"conf/a.pt": weights, "conf/m.yaml": write})  # fmt: skip
+        yield Case(
+            "files",
+            f"{form}, a map",
+            [*load, "--map", "@CONF@/m.yaml"],
+            {"conf/a.pt": weights, "conf/m.yaml": write},
+        )
         explain = ["blocks", "explain", "model=evil", "--config-dir", "@CONF@"]
         yield Case("files", f"{form}, a model", explain, {"conf/model/evil.yaml": write})
-        yield Case("files", f"{form}, a checkpoint", ["tasks", "evaluate", "@RUN@"],
-                   {"run/config.yaml": "model: {}\n", "run/checkpoints/best.ckpt": write})  # fmt: skip
-        yield Case("files", f"{form}, a record", ["train", "resume=@RUN@"],
-                   {"run/config.yaml": "model: {}\n", "run/run.json": write})  # fmt: skip
+        yield Case(
+            "files",
+            f"{form}, a checkpoint",
+            ["tasks", "evaluate", "@RUN@"],
+            {"run/config.yaml": "model: {}\n", "run/checkpoints/best.ckpt": write},
+        )
+        yield Case(
+            "files",
+            f"{form}, a record",
+            ["train", "resume=@RUN@"],
+            {"run/config.yaml": "model: {}\n", "run/run.json": write},
+        )
     for data, name in (("arrays", "here/a.npz"), ("arrays", "here/set/train-images-idx3-ubyte.gz")):
         path = "set" if "set" in name else "a.npz"
-        case = of("files", f"a bomb, {path}", f"defaults: [override /data: {data}]\ndata: {{path: {path}}}\n")
+        case = of(
+            "files",
+            f"a bomb, {path}",
+            f"defaults: [override /data: {data}]\ndata: {{path: {path}}}\n",
+        )
         yield Case(case.family, case.name, case.command, {**case.files, name: bomb})
 
 

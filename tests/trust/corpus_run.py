@@ -1,4 +1,6 @@
-"""Hostile sections of a training, hostile run folders and files of weights; secrets that must stay where they are."""
+"""Hostile sections of a training, hostile run folders and files of weights; secrets that must stay
+where they are.
+"""
 
 import io
 import json
@@ -16,8 +18,18 @@ import torch
 from tests.trust.case import SECRET, SMALL, TYPED, Case
 from tests.trust.corpus_yaml import CALL, GLOBAL, of
 
-NAMES = ("os.system", "evil.Evil", "builtins.eval", "subprocess.Popen", "torch.load", "torch.hub.load", "numpy.load",
-         "pathlib.Path.write_text", "tasks.config.find", "pytorch_lightning.Trainer.__init__")  # fmt: skip
+NAMES = (
+    "os.system",
+    "evil.Evil",
+    "builtins.eval",
+    "subprocess.Popen",
+    "torch.load",
+    "torch.hub.load",
+    "numpy.load",
+    "pathlib.Path.write_text",
+    "tasks.config.instantiate.find",
+    "pytorch_lightning.Trainer.__init__",
+)
 SECTIONS = ("data", "task", "optimizer", "schedule", "trainer", "callbacks.evil", "logger.evil")
 
 
@@ -28,29 +40,48 @@ def targets() -> Iterator[Case]:
             text = f"{{{tail}: {{_target_: {name}}}}}" if tail else f"{{_target_: {name}}}"
             yield of("targets", f"{name} in {section}", f"{head}: {text}\n", "_target_")
     inner = "{_target_: evil.Evil}"
-    for place in (f"callbacks: {{checkpoint: {{filename: {inner}}}}}", f"trainer: {{plugins: [{inner}]}}",
-                  f"trainer: {{strategy: {inner}}}", f"data: {{shift: {inner}}}", f"optimizer: {{lr: {inner}}}",
-                  f"logger: {{csv: {{name: {inner}}}}}", "data: {_target_: {_target_: evil.Evil}}"):  # fmt: skip
+    for place in (
+        f"callbacks: {{checkpoint: {{filename: {inner}}}}}",
+        f"trainer: {{plugins: [{inner}]}}",
+        f"trainer: {{strategy: {inner}}}",
+        f"data: {{shift: {inner}}}",
+        f"optimizer: {{lr: {inner}}}",
+        f"logger: {{csv: {{name: {inner}}}}}",
+        "data: {_target_: {_target_: evil.Evil}}",
+    ):
         yield of("targets", f"nested in {place.split(':')[0]}{len(place)}", f"{place}\n")
 
 
 PLACES = (
-    "callbacks: {checkpoint: {dirpath: /srv/stranger}}", "callbacks: {checkpoint: {dirpath: ../../../stranger}}",
-    "callbacks: {checkpoint: {dirpath: '~/stranger'}}", "callbacks: {checkpoint: {filename: ../../../../stranger}}",
-    "callbacks: {checkpoint: {filename: /srv/stranger}}", "callbacks: {checkpoint: {dirpath: 's3://stranger/x'}}",
-    "callbacks: {checkpoint: {dirpath: 'a\\..\\..\\..\\b'}}", "logger: {csv: {folder: /srv/stranger}}",
-    "logger: {csv: {name: ../../../../stranger.csv}}", "logger: {csv: {name: /srv/stranger.csv}}",
+    "callbacks: {checkpoint: {dirpath: /srv/stranger}}",
+    "callbacks: {checkpoint: {dirpath: ../../../stranger}}",
+    "callbacks: {checkpoint: {dirpath: '~/stranger'}}",
+    "callbacks: {checkpoint: {filename: ../../../../stranger}}",
+    "callbacks: {checkpoint: {filename: /srv/stranger}}",
+    "callbacks: {checkpoint: {dirpath: 's3://stranger/x'}}",
+    "callbacks: {checkpoint: {dirpath: 'a\\..\\..\\..\\b'}}",
+    "logger: {csv: {folder: /srv/stranger}}",
+    "logger: {csv: {name: ../../../../stranger.csv}}",
+    "logger: {csv: {name: /srv/stranger.csv}}",
     "logger: {t: {_target_: pytorch_lightning.loggers.TensorBoardLogger, save_dir: /srv/stranger}}",
-    "logger: {t: {_target_: pytorch_lightning.loggers.TensorBoardLogger, save_dir: ., name: ../../../stranger}}",
-    "logger: {t: {_target_: pytorch_lightning.loggers.TensorBoardLogger, save_dir: ., sub_dir: ../../../stranger}}",
-    "logger: {m: {_target_: pytorch_lightning.loggers.MLFlowLogger, tracking_uri: 'http://stranger.example'}}",
-    "logger: {m: {_target_: pytorch_lightning.loggers.MLFlowLogger, tracking_uri: 'file:///srv/stranger'}}",
-    "logger: {m: {_target_: pytorch_lightning.loggers.MLFlowLogger, artifact_location: /srv/stranger}}",
+    "logger: {t: {_target_: pytorch_lightning.loggers.TensorBoardLogger, save_dir: ., name: "
+    "../../../stranger}}",
+    "logger: {t: {_target_: pytorch_lightning.loggers.TensorBoardLogger, save_dir: ., sub_dir: "
+    "../../../stranger}}",
+    "logger: {m: {_target_: pytorch_lightning.loggers.MLFlowLogger, tracking_uri: "
+    "'http://stranger.example'}}",
+    "logger: {m: {_target_: pytorch_lightning.loggers.MLFlowLogger, tracking_uri: "
+    "'file:///srv/stranger'}}",
+    "logger: {m: {_target_: pytorch_lightning.loggers.MLFlowLogger, artifact_location: "
+    "/srv/stranger}}",
     "logger: {w: {_target_: pytorch_lightning.loggers.WandbLogger, offline: false}}",
-    "logger: {w: {_target_: pytorch_lightning.loggers.WandbLogger, offline: true, dir: /srv/stranger}}",
-    "logger: {w: {_target_: pytorch_lightning.loggers.WandbLogger, offline: true, settings: {x_executable: evil}}}",
-    "trainer: {default_root_dir: /srv/stranger}", "trainer: {model_registry: stranger/model}",
-)  # fmt: skip
+    "logger: {w: {_target_: pytorch_lightning.loggers.WandbLogger, offline: true, dir: "
+    "/srv/stranger}}",
+    "logger: {w: {_target_: pytorch_lightning.loggers.WandbLogger, offline: true, settings: "
+    "{x_executable: evil}}}",
+    "trainer: {default_root_dir: /srv/stranger}",
+    "trainer: {model_registry: stranger/model}",
+)
 
 
 def places() -> Iterator[Case]:
@@ -58,7 +89,7 @@ def places() -> Iterator[Case]:
         yield of("places", f"{number} {text[:70]}", f"{text}\n")
 
 
-# Run folders ----------------------------------------------------------------------------------------------------------
+# Run folders --------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=1)
@@ -70,7 +101,11 @@ def honest() -> dict[str, Any]:
     network = assemble(composed)
     facts = {"image": {"channels": 1, "height": 8, "width": 8}, "classes": 10}
     state = {f"network.{name}": value for name, value in network.state_dict().items()}
-    return {"state_dict": state, "hyper_parameters": {"config": composed.config, "facts": facts}, "epoch": 1}
+    return {
+        "state_dict": state,
+        "hyper_parameters": {"config": composed.config, "facts": facts},
+        "epoch": 1,
+    }
 
 
 class Harm:
@@ -118,8 +153,11 @@ def zipped(change: Callable[[zipfile.ZipFile, zipfile.ZipFile], None]) -> Callab
 
 def packed(old: zipfile.ZipFile, new: zipfile.ZipFile) -> None:
     for record in old.infolist():
-        new.writestr(record.filename, b"\0" * 50_000_000 if "/data/0" in record.filename else old.read(record),
-                     compress_type=zipfile.ZIP_DEFLATED)  # fmt: skip
+        new.writestr(
+            record.filename,
+            b"\0" * 50_000_000 if "/data/0" in record.filename else old.read(record),
+            compress_type=zipfile.ZIP_DEFLATED,
+        )
 
 
 def climbing(old: zipfile.ZipFile, new: zipfile.ZipFile) -> None:
@@ -166,7 +204,10 @@ def wide(config: dict) -> None:
 CHECKPOINTS: dict[str, tuple[Any, bool]] = {
     "a pickle beside the weights": (saved(harm_beside), True),
     "a pickle in the old format": (saved(harm_beside, _use_new_zipfile_serialization=False), True),
-    "a pickle alone": (lambda path: path.write_bytes(pickle.dumps(Harm(path.parents[2] / "EXECUTED"))), True),
+    "a pickle alone": (
+        lambda path: path.write_bytes(pickle.dumps(Harm(path.parents[2] / "EXECUTED"))),
+        True,
+    ),
     "a pickle of protocol 0": (b"cposix\nsystem\n(S'touch EXECUTED'\ntR.", True),
     "a whole module": (saved(lambda *_: torch.nn.Linear(2, 3)), True),
     "a tar": (tarred, True),
@@ -174,61 +215,121 @@ CHECKPOINTS: dict[str, tuple[Any, bool]] = {
     "a packed archive": (zipped(packed), True),
     "a record that climbs": (zipped(climbing), True),
     "nothing": (b"", True),
-    "half of it": (lambda path: (saved(lambda *_: None)(path), path.write_bytes(path.read_bytes()[:9000]))[0], True),
+    "half of it": (
+        lambda path: (saved(lambda *_: None)(path), path.write_bytes(path.read_bytes()[:9000]))[0],
+        True,
+    ),
     "a list in itself": (saved(in_itself), True),
     "a list of lists of lists": (saved(thousandfold), True),
     "a tensor without end": (saved(endless), True),
     "no hyper-parameters": (saved(lambda kept, _: kept.pop("hyper_parameters") and None), True),
-    "texts for sections": (saved(lambda kept, _: kept["hyper_parameters"].update(config="x", facts=[])), True),
+    "texts for sections": (
+        saved(lambda kept, _: kept["hyper_parameters"].update(config="x", facts=[])),
+        True,
+    ),
     "a library": (configured(lambda config: config.update(library=["@HERE@", "evil"])), False),
-    "trust and a target": (configured(lambda c: c.update(trust=["evil.Evil"], data={"_target_": "evil.Evil"})), True),
+    "trust and a target": (
+        configured(lambda c: c.update(trust=["evil.Evil"], data={"_target_": "evil.Evil"})),
+        True,
+    ),
     "a task of its own": (configured(lambda c: c["task"].update(_target_="evil.Evil")), True),
-    "an optimiser of its own": (configured(lambda c: c["optimizer"].update(_target_="os.system")), True),
-    "callbacks and loggers": (configured(lambda c: c.update(callbacks={"e": {"_target_": "evil.Evil"}},
-                                                            logger={"e": {"_target_": "evil.Evil"}})), False),
-    "a name that is code": (configured(lambda c: c["model"].update(inputs={f"x={CALL}": "data.image"})), True),
-    "a million layers": (configured(lambda c: c["model"]["graph"].update(e={"block": "ReLU", "repeat": 10**9})), True),
+    "an optimiser of its own": (
+        configured(lambda c: c["optimizer"].update(_target_="os.system")),
+        True,
+    ),
+    "callbacks and loggers": (
+        configured(
+            lambda c: c.update(
+                callbacks={"e": {"_target_": "evil.Evil"}}, logger={"e": {"_target_": "evil.Evil"}}
+            )
+        ),
+        False,
+    ),
+    "a name that is code": (
+        configured(lambda c: c["model"].update(inputs={f"x={CALL}": "data.image"})),
+        True,
+    ),
+    "a million layers": (
+        configured(lambda c: c["model"]["graph"].update(e={"block": "ReLU", "repeat": 10**9})),
+        True,
+    ),
     "a layer of terabytes": (configured(wide), True),
-    "a resolver": (configured(lambda c: c["data"].update(batch_size="${oc.env:CANARY_SECRET}")), True),
-}  # fmt: skip
+    "a resolver": (
+        configured(lambda c: c["data"].update(batch_size="${oc.env:CANARY_SECRET}")),
+        True,
+    ),
+}
 RECORD = {
-    "status": "finished", "choices": {"model": f'x"""; {CALL}; """', "data": "<script>"}, "parameters": 3, "seed": 1,
-    "command": f'train """\n{CALL}\n"""; {CALL} #', "test": {"test/accuracy": 1.0}, "facts": {},
-}  # fmt: skip
+    "status": "finished",
+    "choices": {"model": f'x"""; {CALL}; """', "data": "<script>"},
+    "parameters": 3,
+    "seed": 1,
+    "command": f'train """\n{CALL}\n"""; {CALL} #',
+    "test": {"test/accuracy": 1.0},
+    "facts": {},
+}
 
 
 def run_folders() -> Iterator[Case]:
     marker = {"run/config.yaml": "model: {}\n"}
     for number, (name, (content, refused)) in enumerate(CHECKPOINTS.items()):
         export = ["tasks", "export", "@RUN@", "--to", "safetensors"]
-        door = (["tasks", "evaluate", "@RUN@"], export)[number % 2 and "target" not in name and "its own" not in name]
+        door = (["tasks", "evaluate", "@RUN@"], export)[
+            number % 2 and "target" not in name and "its own" not in name
+        ]
         refused = refused and not (door is export and name == "a resolver")
-        yield Case("run folders", f"{name}, {door[1]}", door, {**marker, "run/checkpoints/best.ckpt": content}, refused)
+        yield Case(
+            "run folders",
+            f"{name}, {door[1]}",
+            door,
+            {**marker, "run/checkpoints/best.ckpt": content},
+            refused,
+        )
     good = {**marker, "run/checkpoints/best.ckpt": saved(lambda *_: None)}
     hub = ["tasks", "export", "@RUN@", "--to", "hub"]
     text = json.dumps(RECORD)
     yield Case("run folders", "code in the record, hub", hub, {**good, "run/run.json": text}, False)
-    yield Case("run folders", "a deep record, hub", hub, {**good, "run/run.json": "[" * 90_000}, False)
-    yield Case("run folders", "a record that is a list, hub", hub, {**good, "run/run.json": "[1]"}, False)
+    yield Case(
+        "run folders", "a deep record, hub", hub, {**good, "run/run.json": "[" * 90_000}, False
+    )
+    yield Case(
+        "run folders", "a record that is a list, hub", hub, {**good, "run/run.json": "[1]"}, False
+    )
     for word in ("generate", "translate"):
         command = ["tasks", word, "@RUN@", *(["x"] if word == "translate" else [])]
-        yield Case("run folders", f"of classes, {word}", command, {**good, "run/tokenizer.json": "{}"})
+        yield Case(
+            "run folders", f"of classes, {word}", command, {**good, "run/tokenizer.json": "{}"}
+        )
     for value in ("!!python/object/apply:os.system ['touch @MARK@']", "&a [*a]", "[" * 3000):
         command = ["tasks", "evaluate", "@RUN@", f"batch_size={value}"]
         yield Case("run folders", f"a change of the data, {value[:9]}", command, good)
     bomb = "a: &a [x]\n" + "b: &b [*a, *a]\n" * 5
     yield Case(
-        "run folders", "a bomb as config.yaml", ["tasks", "evaluate", "@RUN@"], {**good, "run/config.yaml": bomb}, False
+        "run folders",
+        "a bomb as config.yaml",
+        ["tasks", "evaluate", "@RUN@"],
+        {**good, "run/config.yaml": bomb},
+        False,
     )
-    yield Case("run folders", "the record of a sweep", ["tasks", "export", "@RUN@", "--to", "safetensors"],
-               {**good, "run/sweep.json": "[" * 9000}, False)  # fmt: skip
+    yield Case(
+        "run folders",
+        "the record of a sweep",
+        ["tasks", "export", "@RUN@", "--to", "safetensors"],
+        {**good, "run/sweep.json": "[" * 9000},
+        False,
+    )
 
 
 def trained(change: Callable[[dict, Path], Any]) -> Callable[[Path], None]:
     """Writes the checkpoint of a run that could go on, changed."""
 
     def write(kept: dict, mark: Path) -> Any:
-        kept |= {"optimizer_states": [], "global_step": 4, "pytorch-lightning_version": "2.6.6", "lr_schedulers": []}
+        kept |= {
+            "optimizer_states": [],
+            "global_step": 4,
+            "pytorch-lightning_version": "2.6.6",
+            "lr_schedulers": [],
+        }
         return change(kept, mark)
 
     return saved(write)
@@ -246,13 +347,23 @@ RESUMED: dict[str, list[Any]] = {
     "checkpoints elsewhere": ["callbacks.checkpoint.dirpath=/srv/stranger"],
     "metrics elsewhere": ["logger.csv.folder=../../../stranger"],
     "a secret": ["+logger.csv.name=${oc.env:CANARY_SECRET}"],
-    "Hydra's places": ["hydra.run.dir=/srv/stranger", "hydra/job_logging=default", "hydra.searchpath=[file:///srv]"],
+    "Hydra's places": [
+        "hydra.run.dir=/srv/stranger",
+        "hydra/job_logging=default",
+        "hydra.searchpath=[file:///srv]",
+    ],
     "words that are none": [["library=[evil]"], {"trust": "evil.Evil"}, 3, None],
 }
 HARMED: dict[str, tuple[str, Any]] = {
     "a pickle": ("checkpoints/last.ckpt", trained(harm_beside)),
-    "a state that is none": ("checkpoints/last.ckpt", trained(lambda kept, _: kept.update(dougong="x"))),
-    "weights that are none": ("checkpoints/last.ckpt", trained(lambda kept, _: kept.update(state_dict=[1]))),
+    "a state that is none": (
+        "checkpoints/last.ckpt",
+        trained(lambda kept, _: kept.update(dougong="x")),
+    ),
+    "weights that are none": (
+        "checkpoints/last.ckpt",
+        trained(lambda kept, _: kept.update(state_dict=[1])),
+    ),
     "a link": ("metrics.csv", linked),
 }
 
@@ -266,7 +377,10 @@ def resumes() -> Iterator[Case]:
     for name, (words, path, content) in found.items():
         record = json.dumps({**RECORD, "overrides": [*small, *words]})
         files = {"run/config.yaml": "model: {}\n", "run/run.json": record, f"run/{path}": content}
-        dropped = name in ("Hydra's places", "words that are none")  # not said to anybody: what is left may go on
+        dropped = name in (
+            "Hydra's places",
+            "words that are none",
+        )  # not said to anybody: what is left may go on
         yield Case("resumes", name, ["train", "resume=@RUN@"], files, refused=not dropped)
 
 
@@ -274,14 +388,31 @@ def weights() -> Iterator[Case]:
     load = ["blocks", "load", "model=mlp", "data=digits", "--weights"]
     for suffix, name in ((".pt", "a pickle"), (".bin", "old"), (".ckpt", "beside")):
         content = saved(harm_beside, _use_new_zipfile_serialization=suffix != ".bin")
-        yield Case("weights", f"{name}, load", [*load, f"@CONF@/a/b{suffix}"], {f"conf/a/b{suffix}": content})
+        yield Case(
+            "weights",
+            f"{name}, load",
+            [*load, f"@CONF@/a/b{suffix}"],
+            {f"conf/a/b{suffix}": content},
+        )
         words = [*SMALL, "weights.head=keep"][:1]
         text = f"weights: {{load: '@CONF@/a/b{suffix}'}}\n"
         files = {f"conf/a/b{suffix}": content, "conf/experiment/evil.yaml": GLOBAL + text}
-        command = ["train", "--config-dir", "@CONF@", "experiment=evil", *words, f"weights.load=@CONF@/a/b{suffix}"]
+        command = [
+            "train",
+            "--config-dir",
+            "@CONF@",
+            "experiment=evil",
+            *words,
+            f"weights.load=@CONF@/a/b{suffix}",
+        ]
         yield Case("weights", f"{name}, train", command, files)
     header = (2**60).to_bytes(8, "little") + b"{}"
-    yield Case("weights", "a header without end", [*load, "@CONF@/a.safetensors"], {"conf/a.safetensors": header})
+    yield Case(
+        "weights",
+        "a header without end",
+        [*load, "@CONF@/a.safetensors"],
+        {"conf/a.safetensors": header},
+    )
     packed_ = {"conf/a/b/a.pt": zipped(packed)}
     yield Case("weights", "packed", [*load, "@CONF@/a/b/a.pt"], packed_)
     for name, text in (
@@ -290,10 +421,15 @@ def weights() -> Iterator[Case]:
         ("deep", "map: " + "[" * 4000),
     ):
         files = {"conf/a/b/a.pt": saved(lambda kept, _: kept["state_dict"]), "conf/m.yaml": text}
-        yield Case("weights", f"a map with a {name}", [*load, "@CONF@/a/b/a.pt", "--map", "@CONF@/m.yaml"], files)
+        yield Case(
+            "weights",
+            f"a map with a {name}",
+            [*load, "@CONF@/a/b/a.pt", "--map", "@CONF@/m.yaml"],
+            files,
+        )
 
 
-# Secrets --------------------------------------------------------------------------------------------------------------
+# Secrets ------------------------------------------------------------------------------------------
 
 
 def arrays(path: Path) -> None:
@@ -317,7 +453,10 @@ def secrets() -> Iterator[Case]:
         read,
         {"conf/experiment/evil.yaml": GLOBAL + "seed: 1\n"},
     )
-    uri = f"+logger.m={{_target_: pytorch_lightning.loggers.TensorBoardLogger, save_dir: ., token: {TYPED}}}"
+    uri = (
+        f"+logger.m={{_target_: pytorch_lightning.loggers.TensorBoardLogger, save_dir: ., "
+        f"token: {TYPED}}}"
+    )
     yield Case(
         "secrets",
         "a key that a logger does not take",

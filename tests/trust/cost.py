@@ -1,4 +1,6 @@
-"""What the answer to a case costs: CPU time and memory, in a fork of a process that has imported everything."""
+"""What the answer to a case costs: CPU time and memory, in a fork of a process that has imported
+everything.
+"""
 
 import importlib
 import json
@@ -16,10 +18,25 @@ from tests.trust.case import SMALL, Case, call, play
 
 SECONDS, MEGABYTES = 2, 500  # at most, for each answer
 GUARD = 4 << 30  # bytes of addresses beyond those of the parent, so that a bomb harms nobody
-MODULES = ("train", "blocks.__main__", "blocks.commands.explain", "blocks.commands.check", "blocks.commands.draw",
-           "blocks.commands.load", "tasks.__main__", "tasks.run", "tasks.finished", "tasks.beginning",
-           "tasks.data.arrays", "tasks.data.documents", "tasks.data.images", "tasks.data.labelled",
-           "tasks.data.translation", "tasks.export", "hydra_plugins.dougong")  # fmt: skip
+MODULES = (
+    "train",
+    "blocks.__main__",
+    "blocks.commands.explain",
+    "blocks.commands.check",
+    "blocks.commands.draw",
+    "blocks.commands.load",
+    "tasks.__main__",
+    "tasks.run.train",
+    "tasks.run.load_run",
+    "tasks.resume.start",
+    "tasks.data.images.arrays",
+    "tasks.data.text.documents",
+    "tasks.data.images.image_folder",
+    "tasks.data.text.labelled",
+    "tasks.data.text.translation",
+    "tasks.export",
+    "hydra_plugins.dougong",
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +55,9 @@ def prepare() -> None:
         importlib.import_module(name)
     with tempfile.TemporaryDirectory() as folder:
         call(["blocks", "explain", "model=mlp", "data=digits"], Path(folder))
-        call(["train", *SMALL, "weights.freeze=[nothing]"], Path(folder))  # refused when all else is there
+        call(
+            ["train", *SMALL, "weights.freeze=[nothing]"], Path(folder)
+        )  # refused when all else is there
 
 
 def measure(case: Case) -> Cost:
@@ -46,7 +65,9 @@ def measure(case: Case) -> Cost:
     with tempfile.TemporaryDirectory() as folder:
         told, end = os.pipe()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads, of which none works here
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # of a fork beside threads, of which none works here
             child = os.fork()
         if not child:
             answer(case, Path(folder).resolve(), end)
@@ -73,6 +94,11 @@ def answer(case: Case, folder: Path, end: int) -> None:
         faults = play(case, folder).faults(case)
         seconds = time.process_time() - begun
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - resident * page
-        os.write(end, json.dumps({"faults": faults, "seconds": seconds, "megabytes": peak / 1e6}).encode()[:60_000])
+        os.write(
+            end,
+            json.dumps({"faults": faults, "seconds": seconds, "megabytes": peak / 1e6}).encode()[
+                :60_000
+            ],
+        )
     finally:
         os._exit(0)

@@ -1,13 +1,15 @@
 """Harm checkpoints and the places where they are saved, and see what is noticed and what survives.
 
     python -m tests.trust.damage                 all of it
-    python -m tests.trust.damage --only flipped  truncated, flipped, full, readonly, killed, tmpdir, removed
+    python -m tests.trust.damage --only flipped  truncated, flipped, full, readonly, killed, tmpdir,
+    removed
 
 Each line says how many cases there were, and in how many of them all was well:
 
 truncated   a checkpoint cut off at a random length is named as damaged, never loaded
 flipped     the same for one bit that has changed, anywhere in the file
-full        a save to a disk without room (a small tmpfs where that is allowed, else a limit on the size of files)
+full        a save to a disk without room (a small tmpfs where that is allowed, else a limit on the
+size of files)
             raises an error, and the checkpoint before it is intact
 readonly    the same for a folder that may not be written to (without root's rights)
 removed     the same for a folder that is gone
@@ -31,8 +33,8 @@ from typing import Any
 
 import torch
 
-from tasks import safe_file
 from tasks.errors import ArgumentError
+from tasks.resume import checkpoint_file
 
 STOCK = "--stock" in sys.argv
 
@@ -44,15 +46,17 @@ def write(content: dict[str, Any], path: Path) -> None:
 
         TorchCheckpointIO().save_checkpoint(content, str(path))
     else:
-        safe_file.save(content, path)
+        checkpoint_file.save(content, path)
 
 
 def read(path: Path) -> dict[str, Any]:
-    return torch.load(path, weights_only=True) if STOCK else safe_file.load(path)
+    return torch.load(path, weights_only=True) if STOCK else checkpoint_file.load(path)
 
 
 def content(value: float, size: int = 20_000) -> dict[str, Any]:
-    """Something like a checkpoint: many tensors, the same number everywhere, so that a mixture of two shows."""
+    """Something like a checkpoint: many tensors, the same number everywhere, so that a mixture of
+    two shows.
+    """
     tensors = {f"layer.{number}": torch.full((size,), float(value)) for number in range(20)}
     return {"state_dict": tensors, "epoch": int(value)}
 
@@ -65,7 +69,11 @@ def whole(path: Path) -> float | None:
         return None
     except Exception:  # the unpickler of a stock file raises what the damage happens to hit
         return None
-    values = {float(number) for tensor in found["state_dict"].values() for number in (tensor.min(), tensor.max())}
+    values = {
+        float(number)
+        for tensor in found["state_dict"].values()
+        for number in (tensor.min(), tensor.max())
+    }
     return values.pop() if len(values) == 1 else None
 
 
@@ -106,7 +114,7 @@ def survives(folder: Path, save: Callable[[Path], None]) -> bool:
     path = folder / "last.ckpt"
     try:
         save(path)
-    except (safe_file.SaveError, OSError, RuntimeError):
+    except (checkpoint_file.SaveError, OSError, RuntimeError):
         return whole(path) == 1
     return False
 
@@ -114,12 +122,16 @@ def survives(folder: Path, save: Callable[[Path], None]) -> bool:
 def full(folder: Path, source: random.Random) -> Iterator[bool]:
     small = folder / "small"
     small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(small)], capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(small)], capture_output=True
+    )
     try:
         for _ in range(10):
             for old in small.iterdir():
                 old.unlink()
-            write(content(1), small / "last.ckpt")  # 1.6 MB: there is no room for a second one of this size
+            write(
+                content(1), small / "last.ckpt"
+            )  # 1.6 MB: there is no room for a second one of this size
             size = source.randrange(20_000, 60_000)
             if mounted.returncode == 0:
                 yield survives(small, lambda path, size=size: write(content(2, size), path))
@@ -169,7 +181,7 @@ def removed(folder: Path, source: random.Random) -> Iterator[bool]:
         shutil.rmtree(place)
         try:
             write(content(2), place / "last.ckpt")
-        except (safe_file.SaveError, OSError, RuntimeError):
+        except (checkpoint_file.SaveError, OSError, RuntimeError):
             yield True
         else:
             yield False
@@ -215,10 +227,14 @@ KINDS = (truncated, flipped, full, readonly, removed, killed, tmpdir)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", choices=[kind.__name__ for kind in KINDS])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--stock", action="store_true", help="Lightning's own files instead of Dougong's")
+    parser.add_argument(
+        "--stock", action="store_true", help="Lightning's own files instead of Dougong's"
+    )
     asked = parser.parse_args()
     bad = 0
     for kind in KINDS:
@@ -226,7 +242,9 @@ def main() -> int:
             with tempfile.TemporaryDirectory(prefix="damage-") as folder:
                 found = list(kind(Path(folder), random.Random(asked.seed)))
             bad += found.count(False)
-            print(f"{kind.__name__:10} {len(found):4} cases, {found.count(True):4} well", flush=True)
+            print(
+                f"{kind.__name__:10} {len(found):4} cases, {found.count(True):4} well", flush=True
+            )
     return int(bad > 0)
 
 

@@ -1,11 +1,15 @@
-"""Ways in which a run is ended: signals, wrong numbers, no memory, no disk. What it says, its status, what is left.
+"""Ways in which a run is ended: signals, wrong numbers, no memory, no disk.
+
+What it says, its status, what is left.
 
     python -m tests.trust.ends                   every way at several moments
     python -m tests.trust.ends --only SIGTERM
-    python -m tests.trust.ends --stock           SIGTERM and SIGINT for a script with Lightning's own means
+    python -m tests.trust.ends --stock           SIGTERM and SIGINT for a script with Lightning's
+    own means
 
-Each run goes through the front door of `train.py`. It must end with the status and the words that are expected, and
-unless its folder was removed it is resumed, and must then end as a run nobody touched, to the bit.
+Each run goes through the front door of `train.py`. It must end with the status and the words that
+are expected, and unless its folder was removed it is resumed, and must then end as a run nobody
+touched, to the bit.
 """
 
 import argparse
@@ -27,7 +31,7 @@ import pytorch_lightning as pl
 import torch
 
 import train
-from tasks.checkpoint import Checkpoint
+from tasks.resume.checkpoint import Checkpoint
 from tests.trust import forked, stock
 from tests.trust.kills import FAMILIES, QUIET, Result, compare
 
@@ -67,7 +71,10 @@ def full(place: Path, *_: Any) -> None:
 
 
 def readonly(place: Path, *_: Any) -> None:
-    """From now on the checkpoints belong to somebody else. Root may write anywhere, so root becomes nobody."""
+    """From now on the checkpoints belong to somebody else.
+
+    Root may write anywhere, so root becomes nobody.
+    """
     os.chmod(place / "checkpoints", 0o555)
     if os.getuid() == 0:
         for path in [place, *(path for path in place.iterdir() if path.name != "checkpoints")]:
@@ -84,7 +91,9 @@ def overflow(place: Path, batch: dict[str, torch.Tensor], network: Any) -> None:
 
 
 SIGNALS = {
-    "SIGTERM": Way(send(signal.SIGTERM), 143, r"stopped by SIGTERM\nsaved \S+last.ckpt", saved=True),
+    "SIGTERM": Way(
+        send(signal.SIGTERM), 143, r"stopped by SIGTERM\nsaved \S+last.ckpt", saved=True
+    ),
     "SIGHUP": Way(send(signal.SIGHUP), 129, r"stopped by SIGHUP\nsaved \S+last.ckpt", saved=True),
     "SIGINT": Way(send(signal.SIGINT), 130, r"stopped by Ctrl-C\nsaved \S+last.ckpt", saved=True),
     "SIGINT twice": Way(send(signal.SIGINT, signal.SIGINT), 130, "stopped by Ctrl-C"),
@@ -92,19 +101,40 @@ SIGNALS = {
 }
 WAYS = {
     **SIGNALS,
-    "not a number": Way(spoil, 1, r"not a number in epoch \d, step \d+.*\n +where +first in what patch.project"),
-    "infinite": Way(overflow, 1, r"infinite or not a number in epoch \d, step \d+.*\n +where +first in what head"),
-    "no memory": Way(lambda *_: torch.empty(1 << 50), 1, r"out of memory: .*\n +fix +half of data.batch_size"),
-    "no memory, Python": Way(lambda *_: bytearray(1 << 60), 1, r"out of memory: .*\n +fix +half of data.batch_size"),
+    "not a number": Way(
+        spoil, 1, r"not a number in epoch \d, step \d+.*\n +where +first in what patch.project"
+    ),
+    "infinite": Way(
+        overflow,
+        1,
+        r"infinite or not a number in epoch \d, step \d+.*\n +where +first in what head",
+    ),
+    "no memory": Way(
+        lambda *_: torch.empty(1 << 50), 1, r"out of memory: .*\n +fix +half of data.batch_size"
+    ),
+    "no memory, Python": Way(
+        lambda *_: bytearray(1 << 60), 1, r"out of memory: .*\n +fix +half of data.batch_size"
+    ),
     "disk full": Way(full, 1, r"the checkpoint \S+ could not be saved: File too large"),
     "read-only": Way(readonly, 1, r"the checkpoint \S+ could not be saved: Permission denied"),
-    "removed": Way(lambda place, *_: shutil.rmtree(place / "checkpoints"), 1,
-                   r"the checkpoint \S+ could not be saved: No such file or directory", resumes=False),
-    "SIGTERM to one of two": Way(send(signal.SIGTERM), 143, r"stopped by SIGTERM\nsaved \S+last.ckpt", saved=True,
-                                 processes=2),
-    "disk full for one of two": Way(full, 1, r"the checkpoint \S+ could not be saved: File too large", processes=2),
+    "removed": Way(
+        lambda place, *_: shutil.rmtree(place / "checkpoints"),
+        1,
+        r"the checkpoint \S+ could not be saved: No such file or directory",
+        resumes=False,
+    ),
+    "SIGTERM to one of two": Way(
+        send(signal.SIGTERM),
+        143,
+        r"stopped by SIGTERM\nsaved \S+last.ckpt",
+        saved=True,
+        processes=2,
+    ),
+    "disk full for one of two": Way(
+        full, 1, r"the checkpoint \S+ could not be saved: File too large", processes=2
+    ),
     "not a number in one of two": Way(spoil, 1, r"not a number in epoch \d, step \d+", processes=2),
-}  # fmt: skip
+}
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.precision=32-true"]
 
 
@@ -162,12 +192,16 @@ def attempt(name: str, way: Way, number: int, folder: Path, learn: Any) -> list[
     result = Result(status=status)
     compare(folder / f"whole-{way.processes}", place, result)
     if status != 0 or result.unequal or not result.rows:
-        wrong.append(f"resumed: status {status}, {result.unequal} tensors differ, rows {result.rows}")
+        wrong.append(
+            f"resumed: status {status}, {result.unequal} tensors differ, rows {result.rows}"
+        )
     return wrong
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", choices=[*WAYS])
     parser.add_argument("--stock", action="store_true", help="signals for Lightning's own means")
     asked = parser.parse_args()
@@ -186,7 +220,10 @@ def main() -> int:
                 found = [attempt(name, way, number, folder, learn) for number in BATCHES]
                 bad += sum(map(bool, found))
                 faults = "; ".join(dict.fromkeys(text for each in found for text in each))
-                print(f"{name:26} {len(found):3} runs, {found.count([]):3} as expected  {faults}", flush=True)
+                print(
+                    f"{name:26} {len(found):3} runs, {found.count([]):3} as expected  {faults}",
+                    flush=True,
+                )
         with contextlib.suppress(OSError):
             folder.chmod(0o700)
     return int(bad > 0)

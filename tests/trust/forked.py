@@ -1,7 +1,9 @@
-"""Runs in processes of their own without the eight seconds that importing torch and Lightning takes.
+"""Runs in processes of their own without the eight seconds that importing torch and Lightning
+takes.
 
-The parent imports everything and computes nothing; each run is a fork of it, with the same front half as `train.py`:
-compose, record, train. A fork can be killed at any moment like any other process.
+The parent imports everything and computes nothing; each run is a fork of it, with the same front
+half as `train.py`: compose, record, train. A fork can be killed at any moment like any other
+process.
 """
 
 import contextlib
@@ -19,10 +21,10 @@ import sklearn.datasets  # noqa: F401
 import torch
 
 from blocks.graph import compose
-from tasks import checkpoint, classify, folder, resume, run, tokens, translate  # noqa: F401
-from tasks.data import arrays, digits, images, recall, text, translation  # noqa: F401
-from tasks.parent import die_with_parent
-from tasks.signals import Stopped
+from tasks.process.parent import die_with_parent
+from tasks.process.signals import Stopped
+from tasks.resume import adopt
+from tasks.run import run_folder, train
 
 torch.set_num_threads(1)
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -40,7 +42,8 @@ def begin(
     """Start a run, or go on with the one in `place` if it has a checkpoint; returns the process id.
 
     Args:
-        processes: ranks of one run, found as `torchrun` would tell them; all are of one process group.
+        processes: ranks of one run, found as `torchrun` would tell them; all are of one process
+            group.
         change: called in the new process before the run, to break something.
         changed: the rank in which it is called.
         learn: what to run instead of Dougong.
@@ -84,26 +87,42 @@ def several(processes: int) -> int:
     rank = next((number for number in range(1, processes) if os.fork() == 0), 0)
     if rank:
         die_with_parent()
-    known = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+    known = {
+        "RANK": rank,
+        "LOCAL_RANK": rank,
+        "GROUP_RANK": 0,
+        "WORLD_SIZE": processes,
+        "LOCAL_WORLD_SIZE": processes,
+    }
     os.environ |= {name: str(value) for name, value in known.items()}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "trust"}
+    os.environ |= {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_RUN_ID": "trust",
+    }
     return rank
 
 
 def dougong(place: Path, overrides: list[str]) -> int:
     """What `train.py` does with its command line, in this process."""
-    if any((place / "checkpoints").glob("*.ckpt")) and not any(word.startswith("resume=") for word in overrides):
+    if any((place / "checkpoints").glob("*.ckpt")) and not any(
+        word.startswith("resume=") for word in overrides
+    ):
         overrides = [f"resume='{place}'", *overrides]
-    composed = compose(overrides, adopted=resume.adopted(overrides))
-    known = folder.identity(composed.config, resume.remembered(overrides), place)
+    composed = compose(overrides, adopted=adopt.adopted(overrides))
+    known = run_folder.identity(composed.config, adopt.remembered(overrides), place)
     quiet = os.environ.get("LOCAL_RANK", "0") != "0"
-    record = folder.Record(place, quiet=quiet, resumed=(place / folder.RECORD).is_file(), **known)
-    run.train(composed, place, record)
+    record = run_folder.Record(
+        place, quiet=quiet, resumed=(place / run_folder.RECORD).is_file(), **known
+    )
+    train.train(composed, place, record)
     return 0
 
 
 def wait(number: int, seconds: float | None = None) -> int | None:
-    """The exit status of a process, negative for a signal; None if it is not over after so many seconds."""
+    """The exit status of a process, negative for a signal; None if it is not over after so many
+    seconds.
+    """
     end = None if seconds is None else time.monotonic() + seconds
     while True:
         found, status = os.waitpid(number, os.WNOHANG if end is not None else 0)
@@ -133,7 +152,9 @@ def gone(number: int, seconds: float = 30) -> bool:
 
 
 def alive(path: Path, group: int) -> bool:
-    """Whether a process, by its file in /proc, is of a group and not only waiting to be counted as dead."""
+    """Whether a process, by its file in /proc, is of a group and not only waiting to be counted as
+    dead.
+    """
     try:
         state, _, found = path.read_text(encoding="utf-8").rpartition(")")[2].split()[:3]
     except OSError:
@@ -147,7 +168,10 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
     found = dict(content["state_dict"])
     for group, states in enumerate(content["optimizer_states"]):
         for index, entries in states["state"].items():
-            found |= {f"optimizer.{group}.{index}.{name}": torch.as_tensor(value) for name, value in entries.items()}
+            found |= {
+                f"optimizer.{group}.{index}.{name}": torch.as_tensor(value)
+                for name, value in entries.items()
+            }
     return found
 
 

@@ -3,7 +3,8 @@
 python -m tests.trust.hostile              all of them, in this process under an audit hook
 python -m tests.trust.hostile --processes  a sample of each family, each in a process of its own
 python -m tests.trust.hostile --bombs      how long each bomb is looked at before it is refused
-python -m tests.trust.hostile --costs      the time and the memory of each answer to what would never end
+python -m tests.trust.hostile --costs      the time and the memory of each answer to what would
+never end
 """
 
 import contextlib
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import yaml
 
-from blocks.yaml_rules import check
+from blocks.support.yaml_rules import check
 from tests.trust import corpus_ends, corpus_run, corpus_unread, corpus_yaml, cost
 from tests.trust.case import SECRET, Case, play
 from tests.trust.watch import ROOT
@@ -44,9 +45,15 @@ def faults(case: Case, processes: bool = False) -> list[str]:
 
 def apart(command: list[str], here: Path) -> tuple[int, str, str]:
     """Run a command in a process of its own, as a user who stands in `here` does."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "CANARY_SECRET": SECRET, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "CANARY_SECRET": SECRET,
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     words = [sys.executable, *SCRIPTS[command[0]], *command[1:]]
-    done = subprocess.run(words, cwd=here, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        words, cwd=here, env=environment, capture_output=True, text=True, timeout=300
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -58,7 +65,9 @@ def seconds(case: Case, folder: Path) -> float:
 
 
 def bombs() -> int:
-    """Print the time of each bomb; 1 if the rules for YAML look at one longer than a tenth of a second."""
+    """Print the time of each bomb; 1 if the rules for YAML look at one longer than a tenth of a
+    second.
+    """
     times = {}
     for case in corpus_yaml.bombs():
         with tempfile.TemporaryDirectory() as folder:
@@ -69,24 +78,39 @@ def bombs() -> int:
             with contextlib.suppress(yaml.YAMLError):
                 check(file)
             times[str(case)] = time.process_time() - begun
-        print(f"{case}: rules {1000 * times[str(case)]:.2f} ms, the whole command {whole:.2f} s", flush=True)
-    print(f"{len(times)} bombs: the rules look at each for {1000 * max(times.values()):.0f} ms at most")
+        print(
+            f"{case}: rules {1000 * times[str(case)]:.2f} ms, the whole command {whole:.2f} s",
+            flush=True,
+        )
+    print(
+        f"{len(times)} bombs: the rules look at each for {1000 * max(times.values()):.0f} ms at "
+        "most"
+    )
     return int(max(times.values()) > 0.1)
 
 
 def endless() -> list[Case]:
     """The cases whose answers are measured."""
-    return [case for family in (*corpus_ends.FAMILIES, *corpus_unread.FAMILIES) for case in family()]
+    return [
+        case for family in (*corpus_ends.FAMILIES, *corpus_unread.FAMILIES) for case in family()
+    ]
 
 
 def costs(only: list[str]) -> int:
-    """Print what the slowest and the largest answers take; 1 if one is wrong, or takes too long or too much."""
+    """Print what the slowest and the largest answers take; 1 if one is wrong, or takes too long or
+    too much.
+    """
     cost.prepare()
     chosen = [case for case in endless() if not only or case.family in only]
     found = {}
     for case in chosen:
         each = found[str(case)] = cost.measure(case)
-        print(f"{case}: {each.seconds:.2f} s, {each.megabytes:.0f} MB", *each.faults, sep="\n  ", flush=True)
+        print(
+            f"{case}: {each.seconds:.2f} s, {each.megabytes:.0f} MB",
+            *each.faults,
+            sep="\n  ",
+            flush=True,
+        )
     slowest = max(found, key=lambda name: found[name].seconds)
     largest = max(found, key=lambda name: found[name].megabytes)
     bad = sum(bool(each.faults) for each in found.values())
@@ -104,7 +128,9 @@ def main() -> int:
     if "--costs" in sys.argv:
         return costs(only)
     processes = "--processes" in sys.argv
-    chosen = [case for case in (sample(9) if processes else cases()) if not only or case.family in only]
+    chosen = [
+        case for case in (sample(9) if processes else cases()) if not only or case.family in only
+    ]
     bad, counts, start = 0, dict[str, int](), time.monotonic()
     for case in chosen:
         begun = time.monotonic()
@@ -114,7 +140,10 @@ def main() -> int:
             bad += 1
             print(f"{case} ({time.monotonic() - begun:.1f} s)", *found, sep="\n  ", flush=True)
     told = ", ".join(f"{count} {family}" for family, count in counts.items())
-    print(f"{len(chosen)} hostile configurations ({told}): {bad} with a fault, in {time.monotonic() - start:.0f} s")
+    print(
+        f"{len(chosen)} hostile configurations ({told}): {bad} with a fault, in "
+        f"{time.monotonic() - start:.0f} s"
+    )
     return int(bad > 0)
 
 

@@ -1,13 +1,16 @@
-"""Kill runs at random moments, go on, and compare the end with that of a run nobody touched, to the bit.
+"""Kill runs at random moments, go on, and compare the end with that of a run nobody touched, to the
+bit.
 
-    python -m tests.trust.kills --count 200           every family and setting in turn, until so many kills
-    python -m tests.trust.kills --count 20 --only two_processes
-    python -m tests.trust.kills --count 40 --stock    the same kills for a script with Lightning's own means
+    python -m tests.trust.kills --count 200           every family and setting in turn, until so
+    many kills python -m tests.trust.kills --count 20 --only two_processes
+    python -m tests.trust.kills --count 40 --stock    the same kills for a script with Lightning's
+    own means
 
-Each run is killed with SIGKILL up to four times, at random moments, in a batch of a validation or between two writes of
-a save, and then left to finish. Its checkpoints (weights and the states of the optimiser), its metrics.csv (all but the
-seconds), nodes.csv and the pictures of it must then equal those of the untouched run. `--forget` leaves the random
-states out of a resume, to see that the comparison notices.
+Each run is killed with SIGKILL up to four times, at random moments, in a batch of a validation or
+between two writes of a save, and then left to finish. Its checkpoints (weights and the states of
+the optimiser), its metrics.csv (all but the seconds), nodes.csv and the pictures of it must then
+equal those of the untouched run. `--forget` leaves the random states out of a resume, to see that
+the comparison notices.
 """
 
 import argparse
@@ -22,20 +25,32 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tasks import safe_file, state
-from tasks.checkpoint import Checkpoint
+from tasks.resume import checkpoint_file, state
+from tasks.resume.checkpoint import Checkpoint
 from tests.trust import forked, stock
 
-QUIET = ["callbacks.progress.style=none", "trainer.max_epochs=3", "callbacks.checkpoint.every_steps=5"]
-SMALL_TEXT = ["data.length=16", "data.batch_size=32", "trainer.limit_train_batches=16", "trainer.limit_val_batches=4"]
+QUIET = [
+    "callbacks.progress.style=none",
+    "trainer.max_epochs=3",
+    "callbacks.checkpoint.every_steps=5",
+]
+SMALL_TEXT = [
+    "data.length=16",
+    "data.batch_size=32",
+    "trainer.limit_train_batches=16",
+    "trainer.limit_val_batches=4",
+]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One way to run: what is added to the command line, in how many processes, and at which moments it is killed."""
+    """One way to run: what is added to the command line, in how many processes, and at which
+    moments it is killed.
+    """
 
     words: tuple[str, ...]
     processes: int = 1
@@ -44,32 +59,81 @@ class Case:
 
 
 FAMILIES = {
-    "vit": Case(("model=vit", "model.params.depth=1", "model.params.dim=16", "model.params.dropout=0.1")),
+    "vit": Case(
+        ("model=vit", "model.params.depth=1", "model.params.dim=16", "model.params.dropout=0.1")
+    ),
     "cnn": Case(("model=cnn",)),
-    "swin": Case(("model=swin", "model.params.dim=8", "model.params.heads=[1,1]", "model.params.depths=[1,1]",
-                  "model.params.drop_path=0.2")),
-    "lstm": Case(("experiment=recall", "model=lstm_language", "data.lag=12", "data.train=512", "data.test=64")),
-    "gpt": Case(("experiment=language", "model.params.depth=1", "model.params.dim=32", "data.tokenizer=characters",
-                 *SMALL_TEXT, "trainer.limit_test_batches=2")),
-    "translate": Case(("experiment=translate", "model.params.depth=1", "model.params.dim=16", "data.train=512",
-                       "data.test=64", "trainer.limit_val_batches=2", "trainer.limit_test_batches=1")),
-}  # fmt: skip
+    "swin": Case(
+        (
+            "model=swin",
+            "model.params.dim=8",
+            "model.params.heads=[1,1]",
+            "model.params.depths=[1,1]",
+            "model.params.drop_path=0.2",
+        )
+    ),
+    "lstm": Case(
+        (
+            "experiment=recall",
+            "model=lstm_language",
+            "data.lag=12",
+            "data.train=512",
+            "data.test=64",
+        )
+    ),
+    "gpt": Case(
+        (
+            "experiment=language",
+            "model.params.depth=1",
+            "model.params.dim=32",
+            "data.tokenizer=characters",
+            *SMALL_TEXT,
+            "trainer.limit_test_batches=2",
+        )
+    ),
+    "translate": Case(
+        (
+            "experiment=translate",
+            "model.params.depth=1",
+            "model.params.dim=16",
+            "data.train=512",
+            "data.test=64",
+            "trainer.limit_val_batches=2",
+            "trainer.limit_test_batches=1",
+        )
+    ),
+}
 SETTINGS = {
     "plain": Case(()),
-    "accumulation": Case(("trainer.accumulate_grad_batches=3", "callbacks.checkpoint.every_steps=2")),
+    "accumulation": Case(
+        ("trainer.accumulate_grad_batches=3", "callbacks.checkpoint.every_steps=2")
+    ),
     "validation_within": Case(("+trainer.val_check_interval=7",)),
     "every_step": Case(("callbacks.checkpoint.every_steps=1",)),
     "early_stopping": Case(
-        ("+callbacks.stop={_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: val/loss, patience: 1}",)
+        (
+            "+callbacks.stop={_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: "
+            "val/loss, patience: 1}",
+        )
     ),
-    "workers_0": Case(("data=images", "data.workers=0", "data.size=8", "data.channels=1"), images=True),
-    "workers_2": Case(("data=images", "data.workers=2", "data.size=8", "data.channels=1"), images=True),
+    "workers_0": Case(
+        ("data=images", "data.workers=0", "data.size=8", "data.channels=1"), images=True
+    ),
+    "workers_2": Case(
+        ("data=images", "data.workers=2", "data.size=8", "data.channels=1"), images=True
+    ),
     "in_validation": Case(("+trainer.val_check_interval=5",), moment="validation"),
     "in_a_save": Case((), moment="save"),
     "two_processes": Case(
-        ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.precision=32-true"), processes=2
+        (
+            "trainer=ddp",
+            "trainer.accelerator=cpu",
+            "trainer.devices=2",
+            "trainer.precision=32-true",
+        ),
+        processes=2,
     ),
-}  # fmt: skip
+}
 
 
 def pairs(only: str | None) -> list[tuple[str, str]]:
@@ -105,7 +169,10 @@ def write_images(folder: Path) -> None:
 def table(place: Path) -> list[dict[str, str]]:
     """The rows of metrics.csv without the clock."""
     with (place / "metrics.csv").open() as file:
-        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+        return [
+            {name: value for name, value in row.items() if name != "seconds"}
+            for row in csv.DictReader(file)
+        ]
 
 
 @dataclass
@@ -121,7 +188,9 @@ class Result:
 
 
 def die_at(number: int) -> Callable[..., None]:
-    """What kills the run, with all of its processes, when it is called for the time of that number."""
+    """What kills the run, with all of its processes, when it is called for the time of that
+    number.
+    """
     counted = itertools.count()
     return lambda *_: os.killpg(0, signal.SIGKILL) if next(counted) == number else None
 
@@ -134,7 +203,12 @@ def die_in_validation(number: int) -> None:
 def die_in_a_save(number: int) -> None:
     """Let this run die before the write, flush or renaming of that number."""
     die = die_at(number)
-    for place, name in ((safe_file.Hashed, "write"), (os, "fsync"), (os, "replace"), (os, "link")):
+    for place, name in (
+        (checkpoint_file.Hashed, "write"),
+        (os, "fsync"),
+        (os, "replace"),
+        (os, "link"),
+    ):
         setattr(place, name, after(die, getattr(place, name)))
 
 
@@ -154,7 +228,12 @@ MOMENTS: dict[str, tuple[Callable[[int], None], int]] = {
 
 
 def torment(
-    place: Path, start: Callable[..., int], seconds: float, moment: str, source: random.Random, most: int
+    place: Path,
+    start: Callable[..., int],
+    seconds: float,
+    moment: str,
+    source: random.Random,
+    most: int,
 ) -> Result:
     """Kill a run up to `most` times at random moments, then let it finish."""
     result = Result()
@@ -165,7 +244,7 @@ def torment(
             die, end = MOMENTS[moment]
             patience, number = 300, source.randrange(end)
             change = lambda die=die, number=number: die(number)  # noqa: E731
-        process = start(change)
+        process = start(change=change)
         status = forked.wait(process, patience)
         if status is None:
             forked.kill(process)
@@ -183,21 +262,29 @@ def compare(whole: Path, place: Path, result: Result) -> None:
         return
     for name in ("last.ckpt", "best.ckpt"):
         if (whole / "checkpoints" / name).is_file():
-            one, other = (forked.weights(folder / "checkpoints" / name) for folder in (whole, place))
+            one, other = (
+                forked.weights(folder / "checkpoints" / name) for folder in (whole, place)
+            )
             result.unequal += len(forked.unequal(one, other))
     if (whole / "metrics.csv").is_file():
         result.rows = table(whole) == table(place)
     for name in ("nodes.csv", "gradients.svg", "updates.svg"):
         if (whole / name).is_file():
-            result.nodes &= (place / name).is_file() and (whole / name).read_bytes() == (place / name).read_bytes()
+            result.nodes &= (place / name).is_file() and (whole / name).read_bytes() == (
+                place / name
+            ).read_bytes()
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--count", type=int, default=200, help="kills in all")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--only", help="a family or a setting")
-    parser.add_argument("--stock", action="store_true", help="Lightning's own means instead of Dougong")
+    parser.add_argument(
+        "--stock", action="store_true", help="Lightning's own means instead of Dougong"
+    )
     parser.add_argument("--forget", action="store_true", help="resume without the random states")
     parser.add_argument("--keep", help="a folder for the runs")
     asked = parser.parse_args()
@@ -213,7 +300,9 @@ def main() -> int:
     return total
 
 
-def run_all(cases: list[tuple[str, str]], folder: Path, source: random.Random, count: int, learn: Any) -> int:
+def run_all(
+    cases: list[tuple[str, str]], folder: Path, source: random.Random, count: int, learn: Any
+) -> int:
     """Go through the cases until there are enough kills; returns the exit status."""
     print(f"{'case':34}{'kills':>6}{'saving':>8}  end", flush=True)
     baselines: dict[tuple[str, str], float] = {}
@@ -226,23 +315,31 @@ def run_all(cases: list[tuple[str, str]], folder: Path, source: random.Random, c
             whole = folder / f"{family}-{setting}-whole"
             if (family, setting) not in baselines:
                 began = time.monotonic()
-                status = forked.wait(forked.begin(whole, given, processes=processes, learn=learn), 300)
+                status = forked.wait(
+                    forked.begin(whole, given, processes=processes, learn=learn), 300
+                )
                 baselines[family, setting] = time.monotonic() - began
-                assert status == 0, f"the untouched run in {whole} ended with {status}: see output.txt"
+                assert status == 0, (
+                    f"the untouched run in {whole} ended with {status}: see output.txt"
+                )
             place = folder / f"{family}-{setting}-{runs}"
-            start = lambda change: forked.begin(place, given, processes=processes, change=change, learn=learn)  # noqa: B023, E731
+            start = partial(forked.begin, place, given, processes=processes, learn=learn)
             seconds, moment = baselines[family, setting], SETTINGS[setting].moment
             result = torment(place, start, seconds, moment, source, min(4, count - kills))
             compare(whole, place, result)
             if result.kills == 0 and result.status == 0:
-                shutil.rmtree(place)  # it was over before its first moment came: nothing can be learned from it
+                shutil.rmtree(
+                    place
+                )  # it was over before its first moment came: nothing can be learned from it
                 continue
             kills, saving, runs = kills + result.kills, saving + result.saving, runs + 1
             good = result.status == 0 and not result.unequal and result.rows and result.nodes
             equal += good
             differ = f"{result.unequal} tensors differ, rows {result.rows}, nodes {result.nodes}"
             told = "equal" if good else f"status {result.status}, {differ}"
-            print(f"{family + ' ' + setting:34}{result.kills:6}{result.saving:8}  {told}", flush=True)
+            print(
+                f"{family + ' ' + setting:34}{result.kills:6}{result.saving:8}  {told}", flush=True
+            )
             if good:
                 shutil.rmtree(place)
     print(

@@ -1,11 +1,15 @@
-"""Training on several processes beside training on one, over gloo on the processor: the same losses, the same weights.
+"""Training on several processes beside training on one, over gloo on the processor: the same
+losses, the same weights.
 
-python -m tests.trust.parallel              a small ViT and a small Llama: fsdp, tensor_parallel, both, and with repeats
-                                            computed anew; each beside one process with the same batches
+python -m tests.trust.parallel              a small ViT and a small Llama: fsdp, tensor_parallel,
+both, and with repeats
+                                            computed anew; each beside one process with the same
+                                            batches
 python -m tests.trust.parallel --quick      ViT with fsdp and tensor_parallel alone
 
-Tolerance: losses, written with six digits, differ by less than 1e-4, weights by less than 1e-3 after 12 steps of AdamW,
-which divides by the size of a gradient and so makes a rounding error of a small one as large as a step.
+Tolerance: losses, written with six digits, differ by less than 1e-4, weights by less than 1e-3
+after 12 steps of AdamW, which divides by the size of a gradient and so makes a rounding error of a
+small one as large as a step.
 """
 
 import argparse
@@ -21,16 +25,37 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 LOSS, WEIGHT = 1e-4, 1e-3
-SHORT = ["trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.max_epochs=3", "trainer.deterministic=true",
-         "trainer.limit_train_batches=4", "trainer.limit_val_batches=2", "trainer.limit_test_batches=2"]  # fmt: skip
-VIT = ["model.params.depth=2", "data.shift=0", "data.rotate=0", "data.scale=0"]  # moved images depend on the process
-LLAMA = ["model=llama", "data=topics", "task=language", "model.params.dim=32", "model.params.heads=4",
-         "model.params.depth=2", "model.params.hidden=88"]  # fmt: skip
+SHORT = [
+    "trainer.accelerator=cpu",
+    "trainer.precision=32-true",
+    "trainer.max_epochs=3",
+    "trainer.deterministic=true",
+    "trainer.limit_train_batches=4",
+    "trainer.limit_val_batches=2",
+    "trainer.limit_test_batches=2",
+]
+VIT = [
+    "model.params.depth=2",
+    "data.shift=0",
+    "data.rotate=0",
+    "data.scale=0",
+]  # moved images depend on the process
+LLAMA = [
+    "model=llama",
+    "data=topics",
+    "task=language",
+    "model.params.dim=32",
+    "model.params.heads=4",
+    "model.params.depth=2",
+    "model.params.hidden=88",
+]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One way to train: its words, and among how many groups of processes a batch of 16 is shared."""
+    """One way to train: its words, and among how many groups of processes a batch of 16 is
+    shared.
+    """
 
     name: str
     words: tuple[str, ...]
@@ -40,8 +65,16 @@ class Case:
 CASES = [
     Case("fsdp, 2 processes", ("trainer=fsdp", "trainer.devices=2"), 2),
     Case("tensor_parallel, 2 processes", ("trainer=tensor_parallel", "trainer.devices=2"), 1),
-    Case("both, 2 x 2 processes", ("trainer=fsdp", "trainer.devices=4", "trainer.tensor_parallel_size=2"), 2),
-    Case("fsdp, repeats anew", ("trainer=fsdp", "trainer.devices=2", "trainer.checkpoint_activations=true"), 2),
+    Case(
+        "both, 2 x 2 processes",
+        ("trainer=fsdp", "trainer.devices=4", "trainer.tensor_parallel_size=2"),
+        2,
+    ),
+    Case(
+        "fsdp, repeats anew",
+        ("trainer=fsdp", "trainer.devices=2", "trainer.checkpoint_activations=true"),
+        2,
+    ),
 ]
 
 
@@ -49,7 +82,9 @@ def run(folder: Path, *words: str) -> None:
     """Train into a folder; raises RuntimeError with what the program said."""
     command = [sys.executable, str(ROOT / "train.py"), *words, f"hydra.run.dir={folder.name}"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=folder.parent, env=environment, text=True, capture_output=True, timeout=600)
+    done = subprocess.run(
+        command, cwd=folder.parent, env=environment, text=True, capture_output=True, timeout=600
+    )
     if done.returncode:
         raise RuntimeError(f"status {done.returncode}: {' '.join(command)}\n{done.stderr[-3000:]}")
 
@@ -58,7 +93,10 @@ def losses(folder: Path) -> list[float]:
     """Training and validation loss of every epoch."""
     with (folder / "metrics.csv").open(newline="") as file:
         return [
-            float(row[name]) for row in csv.DictReader(file) for name in ("train/loss", "val/loss") if row.get(name)
+            float(row[name])
+            for row in csv.DictReader(file)
+            for name in ("train/loss", "val/loss")
+            if row.get(name)
         ]
 
 
@@ -72,7 +110,9 @@ def apart(one: Path, many: Path) -> tuple[float, float]:
     a, b = weights(one), weights(many)
     assert a.keys() == b.keys()
     pairs = zip(losses(one), losses(many), strict=True)
-    return max(abs(x - y) for x, y in pairs), max(float((a[name] - b[name]).abs().max()) for name in a)
+    return max(abs(x - y) for x, y in pairs), max(
+        float((a[name] - b[name]).abs().max()) for name in a
+    )
 
 
 def compare(place: Path, model: list[str], cases: list[Case], name: str) -> bool:
@@ -84,7 +124,9 @@ def compare(place: Path, model: list[str], cases: list[Case], name: str) -> bool
         run(folder, *SHORT, *model, *case.words, f"data.batch_size={16 // case.groups}")
         loss, weight = apart(place / f"{name}-one", folder)
         good &= loss < LOSS and weight < WEIGHT
-        print(f"{name}, {case.name}: losses differ by {loss:.1e}, weights by {weight:.1e}", flush=True)
+        print(
+            f"{name}, {case.name}: losses differ by {loss:.1e}, weights by {weight:.1e}", flush=True
+        )
     return good
 
 

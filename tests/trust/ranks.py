@@ -3,13 +3,16 @@
     python -m tests.trust.ranks             all of it
     python -m tests.trust.ranks --quick     a few numbers of samples, a few ways to end
 
-Every number of samples of the validation and the test from 1 to 40 is trained with on two and on three processes, with
-and without accumulation, and must end with the metrics of one process. One set of processes does all of them.
+Every number of samples of the validation and the test from 1 to 40 is trained with on two and on
+three processes, with and without accumulation, and must end with the metrics of one process. One
+set of processes does all of them.
 
-A process that raises, uses up the memory, meets numbers that are none, or is killed ends all others within `SECONDS`.
+A process that raises, uses up the memory, meets numbers that are none, or is killed ends all others
+within `SECONDS`.
 
-Two processes take 32 samples each of the 64 that one takes: the same samples in every step, added up in another order.
-What differs at the end is rounding, so copies (ddp) are compared in float64 too, where a mistake would stand out.
+Two processes take 32 samples each of the 64 that one takes: the same samples in every step, added
+up in another order. What differs at the end is rounding, so copies (ddp) are compared in float64
+too, where a mistake would stand out.
 """
 
 import argparse
@@ -23,25 +26,52 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from tasks import logger, report
-from tasks.checkpoint import Checkpoint
+from tasks.callbacks import logger
+from tasks.report import report
+from tasks.resume.checkpoint import Checkpoint
 from tests.trust import forked
 from tests.trust.kills import Result, compare, torment
 
-SMALL = ["model=vit", "model.params.depth=2", "model.params.dim=16", "callbacks.progress.style=none"]
-STILL = ["data.shift=0", "data.rotate=0", "data.scale=0"]  # augmentation is drawn by each process for itself
-RUN = [*SMALL, *STILL, "trainer.max_epochs=3", "trainer.limit_train_batches=16", "optimizer=sgd", "optimizer.lr=0.05"]
+SMALL = [
+    "model=vit",
+    "model.params.depth=2",
+    "model.params.dim=16",
+    "callbacks.progress.style=none",
+]
+STILL = [
+    "data.shift=0",
+    "data.rotate=0",
+    "data.scale=0",
+]  # augmentation is drawn by each process for itself
+RUN = [
+    *SMALL,
+    *STILL,
+    "trainer.max_epochs=3",
+    "trainer.limit_train_batches=16",
+    "optimizer=sgd",
+    "optimizer.lr=0.05",
+]
 TOLERANCE = {"32-true": 1e-5, "64-true": 1e-12}  # of the largest weight
 KILLS = 8
 
-TINY = ["model=vit", "model.params.depth=1", "model.params.dim=16", *STILL, "callbacks.progress.style=none",
-        "optimizer=sgd", "optimizer.lr=0.05", "trainer.max_epochs=1", "data=arrays"]  # fmt: skip
+TINY = [
+    "model=vit",
+    "model.params.depth=1",
+    "model.params.dim=16",
+    *STILL,
+    "callbacks.progress.style=none",
+    "optimizer=sgd",
+    "optimizer.lr=0.05",
+    "trainer.max_epochs=1",
+    "data=arrays",
+]
 TRAINED, BATCH = 24, 12  # samples of the training part; of a batch, over all processes
 SAMPLES, QUICK = range(1, 41), (1, 2, 13)  # of the validation, and as many of the test
 NAMES, APART = ("loss", "accuracy"), 1e-6  # the metrics, and how far apart they may be
@@ -52,14 +82,21 @@ def words(strategy: str, precision: str) -> list[str]:
     """The command line of one way to run."""
     if strategy == "one":
         return [*RUN, f"trainer.precision={precision}", "data.batch_size=64"]
-    several = [f"trainer={strategy}", "trainer.accelerator=cpu", "trainer.devices=2", "data.batch_size=32"]
+    several = [
+        f"trainer={strategy}",
+        "trainer.accelerator=cpu",
+        "trainer.devices=2",
+        "data.batch_size=32",
+    ]
     return [*RUN, *several, f"trainer.precision={precision}"]
 
 
 def run(place: Path, given: list[str], processes: int) -> dict[str, torch.Tensor]:
     """The tensors at the end of a run that nobody touches."""
     status = forked.wait(forked.begin(place, given, processes=processes), 300)
-    assert status == 0, f"the run in {place} ended with {status}:\n{(place / 'output.txt').read_text()[-3000:]}"
+    assert status == 0, (
+        f"the run in {place} ended with {status}:\n{(place / 'output.txt').read_text()[-3000:]}"
+    )
     return forked.weights(place / "checkpoints" / "last.ckpt")
 
 
@@ -76,12 +113,15 @@ def equal_to_one(folder: Path) -> bool:
     good = True
     for precision, tolerance in TOLERANCE.items():
         alone = run(folder / f"one-{precision}", words("one", precision), 1)
-        for strategy in ("ddp", "fsdp") if precision == "32-true" else ("ddp",):  # Lightning shards no float64
+        for strategy in (
+            ("ddp", "fsdp") if precision == "32-true" else ("ddp",)
+        ):  # Lightning shards no float64
             found = run(folder / f"{strategy}-{precision}", words(strategy, precision), 2)
             share = apart(alone, found)
             good &= share <= tolerance
             print(
-                f"{strategy} on two processes, {precision}: weights {share:.1e} apart, at most {tolerance:.0e}",
+                f"{strategy} on two processes, {precision}: weights {share:.1e} apart, at most "
+                f"{tolerance:.0e}",
                 flush=True,
             )
     return good
@@ -100,12 +140,15 @@ def resumes(folder: Path, source: random.Random) -> bool:
     seconds, kills, runs, equal = time.monotonic() - began, 0, 0, 0
     while kills < KILLS:
         place = folder / f"killed{runs}"
-        start = lambda change: forked.begin(place, given, processes=2, change=change)  # noqa: B023, E731
+        start = partial(forked.begin, place, given, processes=2)
         result: Result = torment(place, start, seconds, "any", source, min(4, KILLS - kills))
         compare(folder / "whole", place, result)
         good = result.status == 0 and not result.unequal and result.rows
         kills, runs, equal = kills + result.kills, runs + 1, equal + good
-    print(f"fsdp on two processes: {kills} kills in {runs} runs, {equal} of {runs} runs end equal to the bit")
+    print(
+        f"fsdp on two processes: {kills} kills in {runs} runs, {equal} of {runs} runs end equal "
+        "to the bit"
+    )
     return equal == runs
 
 
@@ -113,7 +156,10 @@ def write_arrays(place: Path, samples: int) -> Path:
     """An .npz file of random images with so many samples for validation and test."""
     path, source = place / f"{samples}.npz", np.random.default_rng(samples)
     parts = {"train": TRAINED, "val": samples, "test": samples}
-    arrays = {f"x_{part}": source.integers(0, 256, (size, 8, 8), dtype=np.uint8) for part, size in parts.items()}
+    arrays = {
+        f"x_{part}": source.integers(0, 256, (size, 8, 8), dtype=np.uint8)
+        for part, size in parts.items()
+    }
     arrays |= {f"y_{part}": np.arange(size) % 3 for part, size in parts.items()}
     np.savez(path, **arrays)
     return path
@@ -121,18 +167,30 @@ def write_arrays(place: Path, samples: int) -> Path:
 
 def several(processes: int) -> list[str]:
     """The words for a number of processes; the batch is shared out among them."""
-    words = ["trainer=ddp", "trainer.accelerator=cpu", f"trainer.devices={processes}", "trainer.precision=32-true"]
+    words = [
+        "trainer=ddp",
+        "trainer.accelerator=cpu",
+        f"trainer.devices={processes}",
+        "trainer.precision=32-true",
+    ]
     return [*(words if processes > 1 else []), f"data.batch_size={BATCH // processes}"]
 
 
-def train_all(folder: Path, processes: int, samples: Sequence[int], accumulations: Sequence[int]) -> int:
-    """Let a set of processes train with each number of samples and each accumulation; returns the process id."""
+def train_all(
+    folder: Path, processes: int, samples: Sequence[int], accumulations: Sequence[int]
+) -> int:
+    """Let a set of processes train with each number of samples and each accumulation; returns the
+    process id.
+    """
 
     def learn(place: Path, words: list[str]) -> int:
         logger.shown, report.write = repr, lambda *_: None  # type: ignore[assignment]
         for size in samples:
             for count in accumulations:
-                given = [f"data.path='{folder / str(size)}.npz'", f"trainer.accumulate_grad_batches={count}"]
+                given = [
+                    f"data.path='{folder / str(size)}.npz'",
+                    f"trainer.accumulate_grad_batches={count}",
+                ]
                 here = place / f"{size}-{count}"
                 here.mkdir(exist_ok=True)  # another process may be ahead of the first
                 forked.dougong(here, [*words, *given])
@@ -151,7 +209,9 @@ def metrics(place: Path) -> dict[str, float]:
 
 
 def equal_metrics(folder: Path, samples: Sequence[int]) -> bool:
-    """Whether two and three processes finish with the metrics of one, whatever the number of samples; tells a table."""
+    """Whether two and three processes finish with the metrics of one, whatever the number of
+    samples; tells a table.
+    """
     for size in samples:
         write_arrays(folder, size)
     good, accumulations = True, (1, 2)
@@ -163,19 +223,34 @@ def equal_metrics(folder: Path, samples: Sequence[int]) -> bool:
             forked.kill(number)
         if status != 0:
             said = (folder / f"processes-{processes}" / "output.txt").read_text()
-            print(f"{processes} processes: status {status} after {time.monotonic() - began:.0f} s\n{said}")
+            print(
+                f"{processes} processes: status {status} after {time.monotonic() - began:.0f} "
+                f"s\n{said}"
+            )
             return False
-    print(f"{'samples':>8} {'processes':>10} {'accumulated':>12} {'finished':>9} {'metrics apart':>14}")
+    print(
+        f"{'samples':>8} {'processes':>10} {'accumulated':>12} {'finished':>9} "
+        f"{'metrics apart':>14}"
+    )
     for processes in (2, 3):
         for count in accumulations:
             worst = 0.0
             for size in samples:
-                one, other = (metrics(folder / f"processes-{n}" / f"{size}-{count}") for n in (1, processes))
-                assert set(one) == set(other) == {f"{part}/{name}" for part in ("val", "test") for name in NAMES}
+                one, other = (
+                    metrics(folder / f"processes-{n}" / f"{size}-{count}") for n in (1, processes)
+                )
+                assert (
+                    set(one)
+                    == set(other)
+                    == {f"{part}/{name}" for part in ("val", "test") for name in NAMES}
+                )
                 worst = max(worst, *(abs(one[name] - other[name]) for name in one))
             good &= worst <= APART
             told = f"{min(samples)} to {max(samples)}"
-            print(f"{told:>8} {processes:>10} {count:>12} {len(samples):>9} {worst:>14.1e}", flush=True)
+            print(
+                f"{told:>8} {processes:>10} {count:>12} {len(samples):>9} {worst:>14.1e}",
+                flush=True,
+            )
     return good
 
 
@@ -187,11 +262,16 @@ def spoil(batch: Any) -> None:
     batch["image"][0] = float("nan")
 
 
-WAYS: dict[str, tuple[Callable[[Any], Any], str]] = {  # what befalls one process, and what the run says
+WAYS: dict[
+    str, tuple[Callable[[Any], Any], str]
+] = {  # what befalls one process, and what the run says
     "raises": (fail, "broken on purpose"),
     "out of memory": (lambda batch: torch.empty(1 << 50), "out of memory"),
     "not a number": (spoil, "not a number"),
-    "killed": (lambda batch: os.kill(os.getpid(), signal.SIGKILL), "another process of this run has ended"),
+    "killed": (
+        lambda batch: os.kill(os.getpid(), signal.SIGKILL),
+        "another process of this run has ended",
+    ),
     "stopped": (lambda batch: os.kill(os.getpid(), signal.SIGSTOP), "stopped by SIGTERM"),
 }
 
@@ -228,22 +308,38 @@ def ends_together(folder: Path, way: str, part: str, rank: int) -> bool:
         forked.kill(number)
     told = re.search(WAYS[way][1], (place / "output.txt").read_text())
     good = bool(status) and not left and (bool(told) or (rank == 0 and way == "killed"))
-    print(f"process {rank} {way} in {part}: status {status}, {seconds:.1f} s, {'told' if told else 'not told'}"
-          f"{', a process is left' if left else ''}", flush=True)  # fmt: skip
+    print(
+        f"process {rank} {way} in {part}: status {status}, {seconds:.1f} s, "
+        f"{'told' if told else 'not told'}"
+        f"{', a process is left' if left else ''}",
+        flush=True,
+    )
     return good
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a few numbers of samples, a few ways to end")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a few numbers of samples, a few ways to end"
+    )
     quick = parser.parse_args().quick
     with tempfile.TemporaryDirectory(prefix="ranks-") as made:
         folder = Path(made)
         good = [equal_metrics(folder, QUICK if quick else SAMPLES)]
-        ways = [("killed", "validation", 1)] if quick else [
-            (way, part, rank) for way in WAYS for part in ("train", "validation", "test") for rank in (0, 1)
-            if (way, part) != ("not a number", "validation") and (way, part) != ("not a number", "test")
-        ]  # fmt: skip
+        ways = (
+            [("killed", "validation", 1)]
+            if quick
+            else [
+                (way, part, rank)
+                for way in WAYS
+                for part in ("train", "validation", "test")
+                for rank in (0, 1)
+                if (way, part) != ("not a number", "validation")
+                and (way, part) != ("not a number", "test")
+            ]
+        )
         good += [ends_together(folder, *way) for way in ways]
         if not quick:
             good += [equal_to_one(folder), resumes(folder, random.Random(0))]

@@ -1,6 +1,7 @@
 """The figure: starts at the same moment, each in a folder of its own.
 
-python -m tests.trust.starts [50]      fifty real starts of train.py, released at once; none of them learns
+python -m tests.trust.starts [50]      fifty real starts of train.py, released at once; none of them
+learns
 python -m tests.trust.starts --claims  fifty processes that claim a folder alone
 """
 
@@ -14,17 +15,20 @@ from tests.trust.watch import ROOT
 
 
 def _claim(place: str, gate: object, told: object) -> None:
-    from tasks import folder
+    from tasks.run import run_folder
 
     gate.wait()  # type: ignore[attr-defined]
-    told.put(str(folder.claim(Path(place))))  # type: ignore[attr-defined]
+    told.put(str(run_folder.claim(Path(place))))  # type: ignore[attr-defined]
 
 
 def claims(count: int, place: Path) -> list[str]:
     """The folders that so many processes get which claim the same one at the same moment."""
     context = multiprocessing.get_context("fork")
     gate, told = context.Barrier(count), context.Queue()
-    started = [context.Process(target=_claim, args=(str(place / "12-00-00"), gate, told)) for _ in range(count)]
+    started = [
+        context.Process(target=_claim, args=(str(place / "12-00-00"), gate, told))
+        for _ in range(count)
+    ]
     for process in started:
         process.start()
     found = [told.get(timeout=120) for _ in started]
@@ -34,13 +38,15 @@ def claims(count: int, place: Path) -> list[str]:
 
 
 def _start(place: str, gate: object) -> None:
-    """Be `python train.py` in `place`: claim a folder as it does, mark it, and stop before anything is learned."""
-    import tasks.run
+    """Be `python train.py` in `place`: claim a folder as it does, mark it, and stop before anything
+    is learned.
+    """
+    import tasks.run.train
     import train
 
     os.chdir(place)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    tasks.run.train = lambda composed, folder, record: (Path(folder) / "mine").touch() or {}  # type: ignore
+    tasks.run.train.train = lambda composed, folder, record: (Path(folder) / "mine").touch() or {}  # type: ignore
     sys.argv = [str(ROOT / "train.py"), "callbacks.progress.style=none"]
     gate.wait()  # type: ignore[attr-defined]
     train.main()
@@ -49,10 +55,10 @@ def _start(place: str, gate: object) -> None:
 def starts(count: int, place: Path) -> list[Path]:
     """The folders of so many starts of train.py in `place`, released at once.
 
-    They are forked from this process, which has imported all that they need: fifty that import torch by themselves
-    would measure the machine's memory.
+    They are forked from this process, which has imported all that they need: fifty that import
+    torch by themselves would measure the machine's memory.
     """
-    import tasks.run  # noqa: F401
+    import tasks.run.train  # noqa: F401
     import train  # noqa: F401
 
     context = multiprocessing.get_context("fork")
@@ -73,7 +79,10 @@ def main() -> int:
         only = "--claims" in sys.argv
         found = [Path(name) for name in claims(count, place)] if only else starts(count, place)
         seconds = {path.name[:8] for path in found}
-        print(f"{count} starts at once: {len(set(found))} folders, of {len(seconds)} second(s) of the clock")
+        print(
+            f"{count} starts at once: {len(set(found))} folders, of {len(seconds)} second(s) of "
+            "the clock"
+        )
         return int(len(set(found)) != count)
 
 

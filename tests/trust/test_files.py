@@ -1,4 +1,6 @@
-"""What is no regular file is refused by name, at every place where a file is read, and nothing waits for it."""
+"""What is no regular file is refused by name, at every place where a file is read, and nothing
+waits for it.
+"""
 
 import gzip
 import io
@@ -16,17 +18,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from blocks.files import kind_of, memory, open_file, read_file
 from blocks.graph import ConfigError, build, compose, load_weights
 from blocks.graph.weights import read_map
-from tasks import beginning, finished, resume, safe_file
-from tasks.data import arrays, documents, idx, images, labelled, npz, translation
-from tasks.data.image_reader import ImageReader
-from tasks.data.module import read_kept
-from tasks.data.question_reader import QuestionReader
-from tasks.data.signal_reader import SignalReader
-from tasks.data.text_reader import TextReader
-from tasks.data.tokenizer import Tokenizer
+from blocks.support.files import kind_of, memory, open_file, read_file
+from tasks.data.base import read_kept
+from tasks.data.images import arrays, idx, image_folder, npz
+from tasks.data.readers.image import ImageReader
+from tasks.data.readers.question import QuestionReader
+from tasks.data.readers.signal import SignalReader
+from tasks.data.readers.text import TextReader
+from tasks.data.text import documents, labelled, translation
+from tasks.data.text.tokenizer import Tokenizer
+from tasks.resume import adopt, checkpoint_file, start
+from tasks.run import load_run
 
 SECONDS = 2  # of CPU
 PATIENCE = 30  # seconds by the clock, for what waits
@@ -102,11 +106,11 @@ def experiment(path):
 def from_run(path):
     """The checkpoint of a run folder that is opened."""
     (path.parents[1] / "config.yaml").write_text("model: {}\n")
-    return finished.open_run(path.parents[1])
+    return load_run.open_run(path.parents[1])
 
 
 def resumed(path):
-    return resume.adopted([f"resume={path.parent}"])
+    return adopt.adopted([f"resume={path.parent}"])
 
 
 def kept_file(path):
@@ -114,19 +118,28 @@ def kept_file(path):
 
 
 PLACES = {
-    "data=images": ("set", lambda path: images.Images(str(path)).read()),
-    "an image of data=images": ("set/cat/a.png", lambda path: images.Images(str(path.parents[1])).read()),
+    "data=images": ("set", lambda path: image_folder.Images(str(path)).read()),
+    "an image of data=images": (
+        "set/cat/a.png",
+        lambda path: image_folder.Images(str(path.parents[1])).read(),
+    ),
     "data=arrays": ("a.npz", lambda path: arrays.Arrays(str(path)).read()),
-    "a file of data=arrays": ("set/train-images-idx3-ubyte", lambda path: arrays.Arrays(str(path.parent)).read()),
+    "a file of data=arrays": (
+        "set/train-images-idx3-ubyte",
+        lambda path: arrays.Arrays(str(path.parent)).read(),
+    ),
     "data=text": ("a.txt", lambda path: documents.Documents(str(path)).documents()),
-    "a file of data=text": ("set/a.txt", lambda path: documents.Documents(str(path.parent)).documents()),
+    "a file of data=text": (
+        "set/a.txt",
+        lambda path: documents.Documents(str(path.parent)).documents(),
+    ),
     "data=labelled": ("a.csv", lambda path: labelled.Labelled(str(path)).read()),
     "data=pairs": ("a.tsv", lambda path: translation.Pairs(path=str(path)).read()),
     "weights.load": ("a.pt", lambda path: load_weights(small(), path)),
     "weights.load, safetensors": ("a.safetensors", lambda path: load_weights(small(), path)),
     "weights.map": ("a.yaml", read_map),
-    "ckpt_path": ("a.ckpt", lambda path: beginning.checkpoint(None, str(path))),
-    "a checkpoint": ("a.ckpt", safe_file.load),
+    "ckpt_path": ("a.ckpt", lambda path: start.checkpoint(None, str(path))),
+    "a checkpoint": ("a.ckpt", checkpoint_file.load),
     "resume": ("run/run.json", resumed),
     "a file of a run that is resumed": ("run/metrics.csv", resumed),
     "the checkpoint of a run": ("run/checkpoints/best.ckpt", from_run),
@@ -144,8 +157,17 @@ PLACES = {
     "predict, texts": ("a.txt", lambda path: items(text_reader(), path)),
     "predict, a table of texts": ("a.csv", lambda path: items(text_reader(), path)),
 }
-FOLDERS = ("data=images", "data=arrays", "data=text", "library", "predict", "resume", "a file of a run", "an image of",
-           "a file of data=text")  # fmt: skip
+FOLDERS = (
+    "data=images",
+    "data=arrays",
+    "data=text",
+    "library",
+    "predict",
+    "resume",
+    "a file of a run",
+    "an image of",
+    "a file of data=text",
+)
 MODEL = {"inputs": {"x": [6]}, "graph": {"a": {"block": "ReLU"}}}
 
 
@@ -216,7 +238,10 @@ def test_what_is_larger_than_memory_is_told_before_it_is_read(tmp_path):
 
 def packed_arrays(path, count):
     """A .npz file with so many bytes of zeros, written without holding them."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x_train.npy", "w") as file:
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("x_train.npy", "w") as file,
+    ):
         np.lib.format.write_array_header_1_0(
             file, {"descr": "|u1", "fortran_order": False, "shape": (count // 64, 8, 8)}
         )
@@ -238,15 +263,23 @@ def test_what_unpacks_without_measure_is_told(tmp_path):
 
 def test_an_array_that_claims_more_than_it_holds_is_told(tmp_path):
     file = io.BytesIO()
-    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (10**15,)})
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": "|u1", "fortran_order": False, "shape": (10**15,)}
+    )
     (tmp_path / "a.npy").write_bytes(file.getvalue())
     assert "cannot be read" in told(npz.read, tmp_path / "a.npy")
 
 
 def test_an_image_that_unpacks_without_measure_is_told(tmp_path):
     line = zlib.compress(bytes(30_001) * 100)
-    parts = {b"IHDR": struct.pack(">IIBBBBB", 30_000, 30_000, 8, 0, 0, 0, 0), b"IDAT": line, b"IEND": b""}
-    chunks = (struct.pack(">I", len(body)) + tag + body + struct.pack(">I", zlib.crc32(tag + body))
-              for tag, body in parts.items())  # fmt: skip
+    parts = {
+        b"IHDR": struct.pack(">IIBBBBB", 30_000, 30_000, 8, 0, 0, 0, 0),
+        b"IDAT": line,
+        b"IEND": b"",
+    }
+    chunks = (
+        struct.pack(">I", len(body)) + tag + body + struct.pack(">I", zlib.crc32(tag + body))
+        for tag, body in parts.items()
+    )
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
     assert "decompression bomb" in told(PLACES["predict, an image"][1], tmp_path / "a.png")

@@ -36,8 +36,12 @@ def test_the_corpus_is_as_large_as_it_says():
 
 
 def test_the_watch_sees_what_it_must(tmp_path):
-    """What the user names on the command line does run: the canaries sing, so their silence means something."""
-    outcome = play(Case("own", "library", ["blocks", "explain", "model=mlp", "library=[@CONF@]"]), tmp_path)
+    """What the user names on the command line does run: the canaries sing, so their silence means
+    something.
+    """
+    outcome = play(
+        Case("own", "library", ["blocks", "explain", "model=mlp", "library=[@CONF@]"]), tmp_path
+    )
     assert any("executed: EXECUTED" in harm for harm in outcome.harm)
     assert any(harm.startswith("open ") for harm in outcome.harm)
     assert any(harm.startswith("exec ") for harm in outcome.harm)
@@ -58,7 +62,13 @@ def test_the_command_line_may_trust_a_class_of_ones_own(tmp_path):
 def test_a_run_folder_is_no_command_line():
     from blocks.graph import ConfigError, compose
 
-    for word in ("library=[mine]", "trust=a.B", "hydra.run.dir=/srv/x", "++hydra.callbacks.e={a: 1}", "runs=/srv/x"):
+    for word in (
+        "library=[mine]",
+        "trust=a.B",
+        "hydra.run.dir=/srv/x",
+        "++hydra.callbacks.e={a: 1}",
+        "runs=/srv/x",
+    ):
         with pytest.raises(ConfigError, match="a run folder may not say"):
             compose(["model=mlp"], adopted=[word])
     composed = compose(["seed=3"], adopted=["model=mlp", "callbacks.checkpoint.dirpath=/srv/x"])
@@ -70,14 +80,16 @@ def test_an_experiment_says_more_than_the_first_file_and_less_than_the_command_l
     from blocks.graph import compose
 
     (tmp_path / "experiment").mkdir()
-    (tmp_path / "experiment/mine.yaml").write_text(f"{GLOBAL}seed: 5\nweights: {{freeze: [patch]}}\n")
+    (tmp_path / "experiment/mine.yaml").write_text(
+        f"{GLOBAL}seed: 5\nweights: {{freeze: [patch]}}\n"
+    )
     composed = compose(["experiment=mine"], config_dir=str(tmp_path))
     assert (composed.config["seed"], composed.config["weights"]["freeze"]) == (5, ["patch"])
     assert compose(["experiment=mine", "seed=7"], config_dir=str(tmp_path)).config["seed"] == 7
 
 
 def test_every_yaml_of_the_project_keeps_the_rules():
-    from blocks.yaml_rules import check, conf_folder
+    from blocks.support.yaml_rules import check, conf_folder
 
     files = sorted(Path(conf_folder()).rglob("*.yaml"))
     assert len(files) > 100
@@ -85,12 +97,18 @@ def test_every_yaml_of_the_project_keeps_the_rules():
 
 
 def test_python_m_imports_nothing_from_where_the_user_stands(tmp_path):
-    """`python -m` puts that folder before all others; a stranger's folder may hold a yaml.py, or plug-ins for Hydra."""
+    """`python -m` puts that folder before all others; a stranger's folder may hold a yaml.py, or
+    plug-ins for Hydra.
+    """
     mark = tmp_path / "EXECUTED"
     names = ("yaml", "argparse", "torch", "hydra_plugins/strange")
     files = {f"here/{name}.py": f"open({str(mark)!r}, 'w')\n" for name in names}
     case = Case(
-        "own", "a folder of a stranger", ["blocks", "explain", "model=mlp", "data=digits"], files, refused=False
+        "own",
+        "a folder of a stranger",
+        ["blocks", "explain", "model=mlp", "data=digits"],
+        files,
+        refused=False,
     )
     outcome = play(case, tmp_path, hostile.apart)
     assert (outcome.status, outcome.harm) == (0, [])

@@ -18,7 +18,19 @@ def test_processes_that_share_a_network_learn_what_one_learns(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["fsdp", "tensor_parallel"])
 def test_short_numbers_and_clipping_by_value_work_on_what_is_cut(tmp_path, kind):
-    words = [f"trainer={kind}", "trainer.devices=2", "trainer.accelerator=cpu", "trainer.precision=bf16-mixed"]
-    few = ["trainer.max_epochs=1", "trainer.limit_train_batches=3", "+trainer.gradient_clip_algorithm=value"]
+    words = [
+        f"trainer={kind}",
+        "trainer.devices=2",
+        "trainer.accelerator=cpu",
+        "trainer.precision=bf16-mixed",
+    ]
+    few = [
+        "trainer.max_epochs=1",
+        "trainer.limit_train_batches=3",
+        "+trainer.gradient_clip_algorithm=value",
+    ]
     run(tmp_path / "one", *VIT, *words, *few)
-    assert all(value.isfinite().all() and value.dtype.is_floating_point for value in weights(tmp_path / "one").values())
+    assert all(
+        value.isfinite().all() and value.dtype.is_floating_point
+        for value in weights(tmp_path / "one").values()
+    )

@@ -1,18 +1,24 @@
-"""Nothing of a stranger's file is resolved before it is checked; no message shows what the environment says."""
+"""Nothing of a stranger's file is resolved before it is checked; no message shows what the
+environment says.
+"""
 
 import inspect
 
 import pytest
 
-from tasks import config, places, secrets
-from tasks.safe_file import SafeFiles, SaveError
+from tasks.config import secrets, targets, write_policy
+from tasks.resume.checkpoint_file import SafeFiles, SaveError
 from tests.trust import corpus_unread, hostile
 from tests.trust.case import SECRET, Case, play
 from tests.trust.corpus_run import saved
 from tests.trust.corpus_yaml import GLOBAL, experiment, of
 
 ALL = [case for family in corpus_unread.FAMILIES for case in family()]
-CORE = [case for case in ALL if case.name.startswith(("an override,", "a dictionary", "a size", "shown by --cfg job"))]
+CORE = [
+    case
+    for case in ALL
+    if case.name.startswith(("an override,", "a dictionary", "a size", "shown by --cfg job"))
+]
 CORE += [case for case in ALL if case.family == "templates"][:2]
 
 
@@ -35,15 +41,16 @@ def test_every_form_is_in_the_corpus():
 
 @pytest.mark.parametrize("text", [*corpus_unread.NAMES, *corpus_unread.NAMES[:2]])
 def test_a_name_of_a_file_is_no_program(text):
-    assert places.template(text.encode().decode("unicode_escape"), fields=True)
+    assert write_policy.template(text.encode().decode("unicode_escape"), fields=True)
 
 
 @pytest.mark.parametrize(
-    "text", ["{epoch}", "{epoch:02d}-{step}", "best-{val/loss:.3f}", "run 3 (a), 花", "{val/top-1:5.2f}"]
+    "text",
+    ["{epoch}", "{epoch:02d}-{step}", "best-{val/loss:.3f}", "run 3 (a), 花", "{val/top-1:5.2f}"],
 )
 def test_a_name_of_a_file_may_have_metrics(text):
-    assert places.template(text, fields=True) == ""
-    assert bool(places.template(text)) == ("{" in text)
+    assert write_policy.template(text, fields=True) == ""
+    assert bool(write_policy.template(text)) == ("{" in text)
 
 
 def test_a_checkpoint_is_written_and_removed_in_the_run_folder_alone(tmp_path):
@@ -64,16 +71,26 @@ def test_a_checkpoint_is_written_and_removed_in_the_run_folder_alone(tmp_path):
     assert sorted(path.name for path in run.iterdir()) == ["link"]
 
 
-@pytest.mark.parametrize("name", [name for part in places.WRITING for name in config.TARGETS[part]])
+@pytest.mark.parametrize(
+    "name", [name for part in write_policy.WRITING for name in targets.TARGETS[part]]
+)
 def test_what_a_file_leaves_out_lies_in_the_run_folder_too(name):
     """A default such as `save_dir="."` would lie where the user stands."""
     module, _, attribute = name.rpartition(".")
     kind = getattr(pytest.importorskip(module), attribute)
     defaults = {key: each.default for key, each in inspect.signature(kind).parameters.items()}
-    unsaid = {key for key, value in defaults.items() if key in places.PLACES and isinstance(value, str)}
-    assert unsaid <= set(places.UNSAID.get(name, {}))
-    sent = {key for key, value in defaults.items() if key in places.SENDING and value is not places.SENDING[key]}
-    assert sent <= {*places.UNSAID.get(name, {}), "model_registry"}
+    unsaid = {
+        key
+        for key, value in defaults.items()
+        if key in write_policy.PLACES and isinstance(value, str)
+    }
+    assert unsaid <= set(write_policy.UNSAID.get(name, {}))
+    sent = {
+        key
+        for key, value in defaults.items()
+        if key in write_policy.SENDING and value is not write_policy.SENDING[key]
+    }
+    assert sent <= {*write_policy.UNSAID.get(name, {}), "model_registry"}
 
 
 def test_a_logger_that_says_nothing_stays_in_the_run_folder(tmp_path):
@@ -83,8 +100,10 @@ def test_a_logger_that_says_nothing_stays_in_the_run_folder(tmp_path):
     wandb, flow = "pytorch_lightning.loggers.WandbLogger", "pytorch_lightning.loggers.MLFlowLogger"
     text = f"{GLOBAL}logger: {{w: {{_target_: {wandb}}}, m: {{_target_: {flow}}}}}\n"
     (tmp_path / "experiment/mine.yaml").write_text(text)
-    composed = compose(["experiment=mine", f"+logger.typed={{_target_: {wandb}}}"], config_dir=str(tmp_path))
-    places.move(composed, tmp_path / "run")
+    composed = compose(
+        ["experiment=mine", f"+logger.typed={{_target_: {wandb}}}"], config_dir=str(tmp_path)
+    )
+    write_policy.move(composed, tmp_path / "run")
     found = composed.config["logger"]
     assert found["w"] == {"_target_": wandb, "save_dir": str(tmp_path / "run"), "offline": True}
     assert found["m"]["tracking_uri"] == f"file:{tmp_path / 'run' / 'mlruns'}"
@@ -93,8 +112,15 @@ def test_a_logger_that_says_nothing_stays_in_the_run_folder(tmp_path):
 
 def test_a_checkpoint_named_by_its_metrics_is_saved(tmp_path):
     name = "e{epoch:02d}-{val/loss:.1f}"
-    words = f"_target_: pytorch_lightning.callbacks.ModelCheckpoint, filename: '{name}', auto_insert_metric_name: false"
-    case = of("own", "metrics in a name", f"callbacks: {{m: {{{words}, dirpath: named, monitor: val/loss}}}}\n")
+    words = (
+        f"_target_: pytorch_lightning.callbacks.ModelCheckpoint, filename: '{name}', "
+        "auto_insert_metric_name: false"
+    )
+    case = of(
+        "own",
+        "metrics in a name",
+        f"callbacks: {{m: {{{words}, dirpath: named, monitor: val/loss}}}}\n",
+    )
     outcome = play(case, tmp_path)
     assert (outcome.status, outcome.harm) == (0, [])
     assert [path.parent.name for path in tmp_path.rglob("e0*-*.ckpt")] == ["named"]
@@ -139,7 +165,7 @@ def test_a_run_folder_of_a_stranger_reads_no_environment(tmp_path):
 
 def test_a_run_folder_whose_data_are_named_by_the_environment(tmp_path):
     def path(kept, _):
-        data = {"_target_": "tasks.data.arrays.Arrays", "path": corpus_unread.READ}
+        data = {"_target_": "tasks.data.images.arrays.Arrays", "path": corpus_unread.READ}
         kept["hyper_parameters"]["config"]["data"] = data
 
     files = {"run/config.yaml": "model: {}\n", "run/checkpoints/best.ckpt": saved(path)}
@@ -148,7 +174,9 @@ def test_a_run_folder_whose_data_are_named_by_the_environment(tmp_path):
 
 
 def test_the_command_line_may_still_read_the_environment(tmp_path):
-    case = Case("own", "a path", experiment("data=arrays", "data.path=${oc.env:CANARY_SECRET}.npz"), {})
+    case = Case(
+        "own", "a path", experiment("data=arrays", "data.path=${oc.env:CANARY_SECRET}.npz"), {}
+    )
     case.files["conf/experiment/evil.yaml"] = GLOBAL + "seed: 3\n"
     outcome = play(case, tmp_path)
     assert outcome.faults(case) == []

@@ -1,4 +1,6 @@
-"""Wrong configurations of a training are told on one screen: a share by default, all under `slow`."""
+"""Wrong configurations of a training are told on one screen: a share by default, all under
+`slow`.
+"""
 
 import pytest
 
@@ -31,12 +33,15 @@ def test_there_are_more_than_a_hundred():
 
 def test_a_wrong_number_of_epochs_names_its_line(tmp_path):
     status, _, err = wrong.told("FILE trainer: {max_epochs: -5}", tmp_path)
-    assert (status, err) == (2, (
-        "conf/experiment/mine.yaml:2:11  trainer.max_epochs\n"
-        "  max_epochs must not be below -1\n"
-        "  got       max_epochs=-5\n"
-        "  fits      1 or more; -1: no limit\n"
-    ))  # fmt: skip
+    assert (status, err) == (
+        2,
+        (
+            "conf/experiment/mine.yaml:2:11  trainer.max_epochs\n"
+            "  max_epochs must not be below -1\n"
+            "  got       max_epochs=-5\n"
+            "  fits      1 or more; -1: no limit\n"
+        ),
+    )
 
 
 def test_fifty_processes_that_start_at_once_have_fifty_folders(tmp_path):

@@ -1,4 +1,5 @@
-"""The figure: how many wrong configurations of a training are told on one screen, with a place and a way out.
+"""The figure: how many wrong configurations of a training are told on one screen, with a place and
+a way out.
 
 python -m tests.trust.wrong            all of them
 python -m tests.trust.wrong --show     with what is told
@@ -72,7 +73,7 @@ data.facts.classes=9
 data.facts.image.height=9
 +data.facts.clases=10
 data.split_seed=x
-data._target_=tasks.data.digits.Digit
+data._target_=tasks.data.images.digits.Digit
 data=recall data.kind=lagg
 data=recall data.lag=0
 data=recall data.symbols=-1
@@ -126,7 +127,7 @@ callbacks.progress.style=loud
 logger=tensorbord
 logger.csv.folder=3
 logger.csv.file=x
-+logger.mine={_target_: tasks.logger.CSV}
++logger.mine={_target_: tasks.callbacks.logger.CSV}
 experiment=mnis
 experiment=mnist
 seed=-1
@@ -197,7 +198,11 @@ def told(entry: str, folder: Path) -> tuple[int, str, str]:
         words = ["--config-dir", str(folder / "conf"), "experiment=mine"]
     else:
         words = re.split(r" (?=[+~\w./]+=)", entry) if "{" not in entry else [entry]
-    small = ["trainer=debug"] if not any(word.lstrip("+~").startswith("trainer") for word in words) else []
+    small = (
+        ["trainer=debug"]
+        if not any(word.lstrip("+~").startswith("trainer") for word in words)
+        else []
+    )
     return call(["train", *words, *small], folder)
 
 
@@ -212,7 +217,11 @@ def faults(entry: str, status: int, out: str, err: str, folder: Path) -> list[st
         found.append(f"{height} lines")
     if not re.search(r"\.yaml\b|the command line", err):
         found.append("no place")
-    if not re.search(r"^  (fits|fix) ", err, re.MULTILINE) and "must" not in err and "needs" not in err:
+    if (
+        not re.search(r"^  (fits|fix) ", err, re.MULTILINE)
+        and "must" not in err
+        and "needs" not in err
+    ):
         found.append("no way out")
     if list(folder.rglob("run.json")):
         found.append("a run folder is left")
@@ -229,8 +238,13 @@ def main() -> int:
             found = faults(entry, status, out, err, folder)
         bad += bool(found)
         if found or "--show" in sys.argv:
-            print(f"{entry}\n  {'; '.join(found) or 'well told'}\n{err.strip()[:900]}\n", flush=True)
-    print(f"{len(entries())} wrong configurations of a training: {len(entries()) - bad} told on one screen, {bad} not")
+            print(
+                f"{entry}\n  {'; '.join(found) or 'well told'}\n{err.strip()[:900]}\n", flush=True
+            )
+    print(
+        f"{len(entries())} wrong configurations of a training: {len(entries()) - bad} told on "
+        f"one screen, {bad} not"
+    )
     return int(bad > 0)
 
 

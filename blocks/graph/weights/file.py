@@ -10,19 +10,24 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from blocks.files import FileError, check_memory, kind_of, open_file
-from blocks.graph.archive import read_archive
 from blocks.graph.errors import ConfigError, Problem, did_you_mean, show
-from blocks.graph.expression import ExpressionError
-from blocks.graph.grid import Grid, find_tables, read_grid
+from blocks.graph.language.expression import ExpressionError
+from blocks.graph.language.token_grid import Grid, find_tables, read_grid
+from blocks.graph.weights.safe_load import read_archive
+from blocks.support.files import FileError, check_memory, kind_of, open_file
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # what trainers put around a state_dict
-PROGRAMS = ("models/model.json", "serialized_exported_program.json")  # of torch.export, in a zip file
+PROGRAMS = (
+    "models/model.json",
+    "serialized_exported_program.json",
+)  # of torch.export, in a zip file
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
 
 def read_tensors(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors of a file or a state_dict, by name; nothing in a file is executed. Raises ConfigError."""
+    """The tensors of a file or a state_dict, by name; nothing in a file is executed. Raises
+    ConfigError.
+    """
     found: Any = source if isinstance(source, Mapping) else _read_file(Path(source))
     for wrapper in WRAPPERS:
         if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
@@ -58,20 +63,29 @@ def _read_file(path: Path) -> Any:
     except ConfigError:
         raise
     except FileError as error:
-        raise ConfigError([Problem("this file cannot be read", str(path), got=str(error))]) from error
+        raise ConfigError(
+            [Problem("this file cannot be read", str(path), got=str(error))]
+        ) from error
     except pickle.UnpicklingError as error:
-        problem, fix = "this file holds more than tensors: reading it could run code", "save its state_dict alone"
+        problem, fix = (
+            "this file holds more than tensors: reading it could run code",
+            "save its state_dict alone",
+        )
         raise ConfigError([Problem(problem, str(path), got=_first_line(error), fix=fix)]) from error
     except Exception as error:  # each format has errors of its own for a broken file
         got, fits = (
             f"{type(error).__name__}: {_first_line(error)}",
             "safetensors, or a file of torch.save, whatever its name",
         )
-        raise ConfigError([Problem("this file cannot be read as weights", str(path), got=got, fits=fits)]) from error
+        raise ConfigError(
+            [Problem("this file cannot be read as weights", str(path), got=got, fits=fits)]
+        ) from error
 
 
 def read_grids(source: str | Path | Mapping[str, Any]) -> dict[str, Grid]:
-    """Rows and columns of the position tables of a file that `save_weights` wrote, by name; raises ConfigError."""
+    """Rows and columns of the position tables of a file that `save_weights` wrote, by name; raises
+    ConfigError.
+    """
     if isinstance(source, Mapping) or not is_safetensors(Path(source)):
         return {}
     from safetensors import safe_open
@@ -94,11 +108,15 @@ def is_safetensors(path: Path) -> bool:
 
 
 def refuse_program(path: Path) -> None:
-    """Raise for what `torch.save` does not write: a ConfigError for a program of torch.export, else a ValueError."""
+    """Raise for what `torch.save` does not write: a ConfigError for a program of torch.export, else
+    a ValueError.
+    """
     if not zipfile.is_zipfile(path):
         with open_file(path) as file:
             if file.read(1) != pickle.PROTO:
-                raise ValueError("it begins neither as safetensors nor as a file of torch.save does")
+                raise ValueError(
+                    "it begins neither as safetensors nor as a file of torch.save does"
+                )
         return
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
@@ -107,7 +125,9 @@ def refuse_program(path: Path) -> None:
             "this file is a program of torch.export, not weights",
             "python -m tasks export RUN --to safetensors",
         )
-        raise ConfigError([Problem(problem, str(path), fits="safetensors, or a file of torch.save", fix=fix)])
+        raise ConfigError(
+            [Problem(problem, str(path), fits="safetensors, or a file of torch.save", fix=fix)]
+        )
 
 
 def _first_line(error: Exception) -> str:
@@ -125,7 +145,8 @@ def tensors_of(model: nn.Module) -> dict[str, tuple[Tensor, tuple[str, ...]]]:
 
 
 def save_weights(model: nn.Module, path: str | Path) -> None:
-    """Write parameters and buffers as safetensors, a tied one once; `load_weights` without a map reads them back.
+    """Write parameters and buffers as safetensors, a tied one once; `load_weights` without a map
+    reads them back.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -133,7 +154,9 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
     from safetensors.torch import save
 
     path = Path(path)
-    tensors = {name: value.detach().cpu().contiguous() for name, (value, _) in tensors_of(model).items()}
+    tensors = {
+        name: value.detach().cpu().contiguous() for name, (value, _) in tensors_of(model).items()
+    }
     metadata = {"format": "pt"}
     grids = {name: grid for name, (_, grid) in find_tables(model).items() if name in tensors}
     if grids:

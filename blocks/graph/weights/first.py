@@ -4,7 +4,9 @@ from torch import Tensor, fx, nn
 
 
 def find_first(model: nn.Module) -> set[str]:
-    """Names of the top-level nodes that read an input, directly or behind nodes without parameters."""
+    """Names of the top-level nodes that read an input, directly or behind nodes without
+    parameters.
+    """
     found: set[str] = set()
     if not isinstance(model, fx.GraphModule):
         return found

@@ -8,11 +8,23 @@ import torch
 from torch import Tensor
 
 from blocks.graph.errors import did_you_mean
-from blocks.graph.expression import ExpressionError, evaluate
-from blocks.graph.grid import Grid, read_grid
-from blocks.graph.pattern import Pieces, fill
+from blocks.graph.language.expression import ExpressionError, evaluate
+from blocks.graph.language.patterns import Pieces, fill
+from blocks.graph.language.token_grid import Grid, read_grid
 
-WORDS = ("from", "parts", "of", "axis", "transpose", "permute", "flip", "reshape", "fit", "prefix", "grid")
+WORDS = (
+    "from",
+    "parts",
+    "of",
+    "axis",
+    "transpose",
+    "permute",
+    "flip",
+    "reshape",
+    "fit",
+    "prefix",
+    "grid",
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +51,9 @@ class Line:
 
     def text(self) -> str:
         """The sources, for a report."""
-        return " + ".join(self.sources) + (f" [{list(self.parts)} of {self.of}]" if self.parts else "")
+        return " + ".join(self.sources) + (
+            f" [{list(self.parts)} of {self.of}]" if self.parts else ""
+        )
 
     def taken(self) -> set[tuple[int, int]]:
         """What it takes of each source: (part, of)."""
@@ -82,17 +96,27 @@ def read_line(pattern: str, raw: Any, pieces: Mapping[str, str]) -> Line:
     words = dict(raw) if isinstance(raw, Mapping) else {"from": raw}
     for word in words:
         if word not in WORDS:
-            raise ExpressionError(f"a line of a map has no {word!r}", did_you_mean(str(word), WORDS))
+            raise ExpressionError(
+                f"a line of a map has no {word!r}", did_you_mean(str(word), WORDS)
+            )
     if not words.get("from"):
-        raise ExpressionError("a line of a map says where from", "ours: theirs, or ours: {from: theirs}")
+        raise ExpressionError(
+            "a line of a map says where from", "ours: theirs, or ours: {from: theirs}"
+        )
     names = words["from"] if isinstance(words["from"], list) else [words["from"]]
-    numbers = {word: _number(words[word], pieces, word) for word in ("of", "axis", "prefix") if word in words}
+    numbers = {
+        word: _number(words[word], pieces, word)
+        for word in ("of", "axis", "prefix")
+        if word in words
+    }
     parts: tuple[int, ...] = ()
     if "parts" in words:
         given = words["parts"] if isinstance(words["parts"], list) else [words["parts"]]
         parts = tuple(_number(part, pieces, "parts") for part in given)
         if not parts or not all(0 <= part < numbers.get("of", 1) for part in parts):
-            raise ExpressionError(f"parts {list(parts)} of {numbers.get('of', 1)}", "parts: [0, 2], of: 3")
+            raise ExpressionError(
+                f"parts {list(parts)} of {numbers.get('of', 1)}", "parts: [0, 2], of: 3"
+            )
     grid = read_grid(words["grid"]) if "grid" in words else None
     sources = tuple(fill(str(name), pieces) for name in names)
     return Line(pattern, sources, words, parts, grid=grid, **numbers)

@@ -1,4 +1,6 @@
-"""Weight maps: YAML that says for each of our tensors which of theirs fill it. Nothing in one is executed."""
+"""Weight maps: YAML that says for each of our tensors which of theirs fill it. Nothing in one is
+executed.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,10 +9,10 @@ from typing import Any
 
 import yaml
 
-from blocks.graph.compose import conf_folder, refusal
+from blocks.graph.compose.compose import conf_folder, refusal
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, show
-from blocks.graph.origins import LOADER, read_origins
-from blocks.yaml_rules import Refused, check
+from blocks.graph.read.origins import LOADER, read_origins
+from blocks.support.yaml_rules import Refused, check
 
 SECTIONS = ("rename", "tie", "drop", "keep", "head", "map")
 LISTS = ("drop", "keep", "head")
@@ -47,15 +49,28 @@ def read_map(map: str | Path | Mapping[str, Any] | None, folder: Path | None = N
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             where = Origin(str(path), mark.line + 1, mark.column + 1) if mark else str(path)
-            raise ConfigError([Problem(f"not YAML: {getattr(error, 'problem', error)}", where)]) from error
+            raise ConfigError(
+                [Problem(f"not YAML: {getattr(error, 'problem', error)}", where)]
+            ) from error
         origins = {place: origin for place, origin, _ in found}
         if traps:
             raise ConfigError(traps)
     read = Map(name, sections if isinstance(sections, Mapping) else {}, origins)
-    problems = [Problem(f"no section {key!r} in a map", read.origin(str(key)), fits=did_you_mean(str(key), SECTIONS))
-                for key in read.sections if key not in SECTIONS]  # fmt: skip
+    problems = [
+        Problem(
+            f"no section {key!r} in a map",
+            read.origin(str(key)),
+            fits=did_you_mean(str(key), SECTIONS),
+        )
+        for key in read.sections
+        if key not in SECTIONS
+    ]
     for key, value in read.sections.items():
-        if key in SECTIONS and value is not None and not isinstance(value, list if key in LISTS else Mapping):
+        if (
+            key in SECTIONS
+            and value is not None
+            and not isinstance(value, list if key in LISTS else Mapping)
+        ):
             problem = f"{key!r} of a map is a {'list of patterns' if key in LISTS else 'mapping'}"
             problems.append(Problem(problem, read.origin(key), got=f"{key}: {show(value)}"))
     if not read.sections.get("map"):
@@ -66,9 +81,13 @@ def read_map(map: str | Path | Mapping[str, Any] | None, folder: Path | None = N
 
 
 def repeated_keys(path: Path) -> list[Problem]:
-    """A problem for each key that a section of a map has twice, of which YAML would keep the last."""
+    """A problem for each key that a section of a map has twice, of which YAML would keep the
+    last.
+    """
     root = yaml.compose(path.read_text(encoding="utf-8"), Loader=LOADER)
-    sections = [root, *(value for _, value in root.value)] if isinstance(root, yaml.MappingNode) else []
+    sections = (
+        [root, *(value for _, value in root.value)] if isinstance(root, yaml.MappingNode) else []
+    )
     problems = []
     for section in sections:
         first: dict[str, int] = {}
@@ -77,7 +96,11 @@ def repeated_keys(path: Path) -> list[Problem]:
             if key.value in first:
                 where = Origin(str(path), line, key.start_mark.column + 1)
                 got = f"line {first[key.value]} and line {line}"
-                problems.append(Problem(f"{key.value!r} is given twice", where, got=got, fix="delete one of them"))
+                problems.append(
+                    Problem(
+                        f"{key.value!r} is given twice", where, got=got, fix="delete one of them"
+                    )
+                )
             first.setdefault(str(key.value), line)
     return problems
 
@@ -90,4 +113,10 @@ def find_map(name: str | Path, folder: Path | None = None) -> Path:
             return path
     known = [file.stem for place in folders for file in place.glob("*.yaml")]
     fits = did_you_mean(str(name), known)
-    raise ConfigError([Problem(f"no map {str(name)!r}", path="weights.map", fits=fits, fix="or the path of a .yaml")])
+    raise ConfigError(
+        [
+            Problem(
+                f"no map {str(name)!r}", path="weights.map", fits=fits, fix="or the path of a .yaml"
+            )
+        ]
+    )

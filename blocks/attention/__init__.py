@@ -1,0 +1,21 @@
+"""Attention: scaled dot product, additive, of patches, in windows, and its masks."""
+
+from blocks.attention.additive import AdditiveAttention
+from blocks.attention.dot_product import CrossAttention, LinearAttention, SelfAttention
+from blocks.attention.mask import Mask
+from blocks.attention.patch import CrossPatchAttention, InnerPatchAttention
+from blocks.attention.window import Heads, PatchMerging, Size, WindowAttention
+
+__all__ = [
+    "AdditiveAttention",
+    "CrossAttention",
+    "CrossPatchAttention",
+    "Heads",
+    "InnerPatchAttention",
+    "LinearAttention",
+    "Mask",
+    "PatchMerging",
+    "SelfAttention",
+    "Size",
+    "WindowAttention",
+]

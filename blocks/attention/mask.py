@@ -1,0 +1,86 @@
+"""What keeps a query from a key: padding, the future, a mask of the user's own, as one mask of the
+scores.
+
+True in a boolean mask means "takes part".
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from blocks.errors import BlockError
+
+Mask = Bool[Tensor, "..."] | Float[Tensor, "..."]
+"""Boolean or added to the scores; broadcastable to (batch, heads, queries, keys)."""
+
+
+def causal_mask(queries: int, keys: int, device: torch.device) -> Bool[Tensor, "queries keys"]:
+    """True where a query may look: at its own place and before."""
+    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
+
+
+def key_mask(padding_mask: Bool[Tensor, " batch *tokens"]) -> Bool[Tensor, "batch 1 1 keys"]:
+    """The padding mask as a mask of scores."""
+    if padding_mask.dtype != torch.bool:
+        raise BlockError(
+            "padding_mask must be boolean, True for a real token",
+            got=str(padding_mask.dtype),
+            fix="padding_mask.bool(), if 1 is a real token",
+        )
+    return padding_mask.flatten(1)[:, None, None, :]
+
+
+def merge_masks(
+    scores: tuple[int, int, int],
+    *,
+    like: Tensor,
+    padding_mask: Tensor | None = None,
+    mask: Tensor | None = None,
+    causal: bool = False,
+    bias: Tensor | None = None,
+) -> Tensor | None:
+    """All that keeps a query from a key, as one tensor: boolean, unless something is added to the
+    scores.
+
+    Args:
+        scores: (heads, queries, keys).
+        like: gives device and dtype.
+        padding_mask: (batch, *keys), True for a real token.
+        mask: broadcastable to (batch, heads, queries, keys), boolean or added.
+        causal: query i looks at keys 0..i only.
+        bias: (heads, queries, keys), added.
+    """
+    allowed = None
+    if padding_mask is not None:
+        allowed = key_mask(padding_mask)
+    if mask is not None:
+        if mask.dim() == 3:
+            if mask.shape[0] not in (1, scores[0]):
+                raise BlockError(
+                    "a mask of three axes is (heads, queries, keys)",
+                    got=f"{tuple(mask.shape)} for {scores[0]} heads",
+                    fix="mask[:, None] for one mask per sample",
+                )
+            mask = mask[None]
+        if mask.dtype == torch.bool:
+            allowed = mask if allowed is None else allowed & mask
+        else:
+            bias = mask if bias is None else bias + mask
+    if causal:
+        past = causal_mask(scores[1], scores[2], like.device)
+        allowed = past if allowed is None else allowed & past
+    if bias is None:
+        return allowed
+    bias = bias.to(like.dtype)
+    if bias.dim() == 3:
+        bias = bias[None]  # three axes would keep the fused kernels away
+    return bias if allowed is None else bias.masked_fill(~allowed, -torch.inf)
+
+
+def masked_softmax(scores: Float[Tensor, "..."], mask: Tensor | None) -> Float[Tensor, "..."]:
+    """Softmax over the last axis; zeros, not NaN, where the mask leaves nothing."""
+    if mask is None:
+        return scores.softmax(-1)
+    scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+    nothing = (scores == -torch.inf).all(-1, keepdim=True)
+    return scores.masked_fill(nothing, 0.0).softmax(-1).masked_fill(nothing, 0.0)

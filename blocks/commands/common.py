@@ -1,0 +1,80 @@
+"""Questions about an architecture: one file a command, with `arguments(parser)` and `run(chosen) ->
+exit status`.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from blocks.graph import ConfigError, Plan, Problem, plan
+from blocks.graph.compose.compose import Composed
+from blocks.graph.compose.facts import look_up_facts
+
+
+class Planner:
+    """Builds models on the meta device for the questions of one command.
+
+    Where no data are chosen, a model has the example facts of its file; where data are small, they
+    are read. Either is said in one line of standard error, once.
+    """
+
+    def __init__(self) -> None:
+        self.said: set[str] = set()
+        self.read: dict[str, dict[str, Any] | None] = {}
+
+    def __call__(self, composed: Composed, example: Mapping[str, Any] | None = None) -> Plan:
+        facts, note = look_up_facts(composed, self.facts_of, example)
+        planned = plan(composed, facts)
+        self.say(note)
+        return planned
+
+    def say(self, note: str | None) -> None:
+        """Print a line beside the answer, once."""
+        if note is not None and note not in self.said:
+            print(note, file=sys.stderr)
+            self.said.add(note)
+
+    def facts_of(self, composed: Composed) -> dict[str, Any] | None:
+        """The facts of data that are read within a second, each data set once; None for others."""
+        key = repr(composed.config.get("data"))
+        if key not in self.read:
+            restore_the_compiler()
+            from tasks.run.data_facts import read_facts
+
+            self.read[key] = read_facts(composed)
+        return self.read[key]
+
+
+def restore_the_compiler() -> None:
+    """Take away what stands in for torch's compiler (`blocks.__main__`), which Lightning
+    imports.
+    """
+    if not hasattr(sys.modules.get("torch._dynamo"), "__file__"):
+        sys.modules.pop("torch._dynamo", None)
+
+
+def levels(text: str) -> int:
+    """How many levels of nested nodes are shown: a word of the command line as a whole number."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is no number of levels; 0, 1, 2, ...")
+    return int(text)
+
+
+def write(file: Path, text: str, option: str) -> None:
+    """Write a file that the command line names.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        file.write_text(text, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        problem = Problem(
+            "the file cannot be written",
+            "the command line",
+            got=f"{option} {file} ({error.strerror})",
+            fits="a file in a folder that exists",
+        )
+        raise ConfigError([problem]) from error

@@ -1,0 +1,1 @@
+"""A dictionary -> the record and fx modules on the meta device, with all errors in one pass."""

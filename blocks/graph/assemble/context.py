@@ -1,0 +1,139 @@
+"""A place in a model: what is written there, what flows in, which names are in reach."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from blocks.graph.assemble.block import Trouble
+from blocks.graph.assemble.body_builder import Input, Room, Wire
+from blocks.graph.errors import Problem
+from blocks.graph.language.scope import Scope, Text, number
+from blocks.graph.language.words import check_words
+
+Path = tuple[Any, ...]
+Outputs = dict[str, Wire]
+
+
+@dataclass(frozen=True)
+class Filling:
+    """What a node, a hole or an option of a slot is made of: its YAML, its place, the names in
+    reach there.
+    """
+
+    raw: Mapping[str, Any]
+    path: Path
+    scope: Scope
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a node is built.
+
+    Args:
+        room: the body around it.
+        name: its name there.
+        filling: what is written there.
+        inputs: what `in` says.
+        previous: the sibling before, for a first port that a mapping leaves out.
+        wanted: ports of it that its siblings read by `node.port`.
+    """
+
+    room: Room
+    name: str
+    filling: Filling
+    inputs: list[Input]
+    previous: Wire | None
+    wanted: tuple[str, ...] = ()
+
+    @property
+    def raw(self) -> Mapping[str, Any]:
+        return self.filling.raw
+
+    @property
+    def path(self) -> Path:
+        return self.filling.path
+
+    @property
+    def scope(self) -> Scope:
+        return self.filling.scope
+
+    @property
+    def display(self) -> str:
+        """The node's path in the model, "layers.0.attention"."""
+        return self.room.below(self.name)
+
+    def without(self, *words: str) -> dict[str, Any]:
+        """What is written here but for some words."""
+        return {key: value for key, value in self.raw.items() if key not in words}
+
+    def enter(self, room: Room) -> dict[str, Wire]:
+        """Take the inputs into the body `room`: the first is `x`, the others keep the names they
+        were read by.
+
+        Raises:
+            Trouble: a name that a body cannot have, or the same name twice.
+        """
+        first = [item for item in self.inputs if item.port is None][:1]
+        names = ["x" if item in first else item.name for item in self.inputs]
+        if problem := check_words(names, "an input"):
+            raise Trouble(replace(problem, fix="name it yourself: in: {name: NODE}"))
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            problem = Problem(
+                f"two inputs of a body are called {twice!r}", fix="name them: in: {x: a, name: b}"
+            )
+            raise Trouble(problem)
+        return room.enter(self.inputs, self.previous)
+
+    def broken(self, *ports: str) -> Outputs:
+        """What a node gives that could not be built: nothing that reads it is told again."""
+        return {
+            "out": broken(self.name),
+            **{port: broken(self.name) for port in (*self.wanted, *ports) if port},
+        }
+
+
+class Without(Mapping[str, Any]):
+    """The names around a param that is being read: `dim: dim` means the outer one."""
+
+    def __init__(self, near: Mapping[str, Any], far: Mapping[str, Any], name: str):
+        self.near, self.far, self.name = near, far, name
+
+    def __getitem__(self, key: str) -> Any:
+        return self.near[key] if key in self.near and key != self.name else self.far[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*(key for key in self.near if key != self.name), *self.far]))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+class Later:
+    """A template's argument for `node.argument`: read when asked for."""
+
+    def __init__(self, text: Text):
+        self.text = text
+
+    def __call__(self) -> Any:
+        return number(self.text)
+
+
+def broken(name: str) -> Wire:
+    """The wire behind a mistake."""
+    return Wire(None, (), None, name, broken=True)
+
+
+def axes_of(wires: list[Wire]) -> dict[str, int]:
+    """Sizes of the named axes of several wires; the first wire wins."""
+    return {axis: size for wire in reversed(wires) for axis, size in wire.axes.items()}
+
+
+def mentions(raw: Any) -> list[str]:
+    """Every reference in a node's `in`."""
+    flow = raw.get("in") if isinstance(raw, Mapping) else None
+    if isinstance(flow, str):
+        return [flow]
+    if isinstance(flow, Mapping):
+        return [str(item) for item in flow.values()]
+    return [str(item) for item in flow] if isinstance(flow, list) else []

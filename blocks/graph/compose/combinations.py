@@ -1,0 +1,180 @@
+"""Every combination of a sweep in Hydra's syntax."""
+
+import math
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose as hydra_compose
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from blocks.graph.compose.compose import conf_folder, opened_hydra
+from blocks.graph.compose.keys import mend_override
+from blocks.graph.errors import ConfigError, Problem
+from blocks.graph.read.loader import SEARCH_PATH
+
+RUNS = 10_000  # of one sweep
+
+
+def swept_by_files(
+    arguments: Sequence[str], config_name: str = "train", config_dir: str | None = None
+) -> list[str]:
+    """What the chosen files ask a sweep to run, as overrides: `hydra.sweeper.params` of an
+    experiment.
+
+    Empty where the files cannot be composed; whoever composes a combination is told why.
+    """
+    with opened_hydra() as hydra:
+        single = [
+            text
+            for text in arguments
+            if _is_single(OverridesParser.create(hydra.config_loader()), text)
+        ]
+        if config_dir is not None:
+            single.insert(0, f"{SEARCH_PATH}=['file://{Path(config_dir).resolve()}']")
+        try:
+            params = hydra_compose(
+                config_name, single, return_hydra_config=True
+            ).hydra.sweeper.params
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError):
+            return []
+        return [f"{key}={value}" for key, value in (params or {}).items()]
+
+
+def check_swept_once(arguments: Sequence[str]) -> None:
+    """Raise a ConfigError where a key that is swept stands twice: Hydra would run the last one and
+    drop the other.
+    """
+    parser = OverridesParser.create()
+    seen: dict[str, str] = {}
+    for text in arguments:
+        key = text.partition("=")[0]
+        if key in seen and not (_is_single(parser, text) and _is_single(parser, seen[key])):
+            problem, where = "a key that is swept stands twice", f"the command line: {text}"
+            fix = f"one list of values: {key}=1,2,3"
+            raise ConfigError(
+                [Problem(problem, where, key, got=f"{seen[key]} and {text}", fix=fix)]
+            )
+        seen[key] = text
+
+
+def _is_single(parser: OverridesParser, text: str) -> bool:
+    try:
+        return not parser.parse_overrides([text])[0].is_sweep_override()
+    except (HydraException, RecursionError):
+        return False
+
+
+def combinations(arguments: Sequence[str], config_dir: str | None = None) -> list[tuple[str, ...]]:
+    """Every combination that a command line asks for, in the order in which Hydra would run them.
+
+    Args:
+        arguments: overrides, some with several values (`a=1,2`, `a=range(1,5)`,
+            `model=glob(vit*)`), and model files. What the chosen files sweep (`swept_by_files`)
+            comes first; the command line wins where both name a key.
+        config_dir: a folder with YAML of the user's own.
+
+    Raises:
+        ConfigError: an override that cannot be read, or whose values cannot be counted.
+    """
+    chosen: dict[str, tuple[str, Override | None]] = {}
+    problems: list[Problem] = []
+    files = [f"model={_model_of(text, problems)}" for text in arguments if _is_file(text)]
+    with opened_hydra() as hydra:
+        parser = OverridesParser.create(config_loader=hydra.config_loader())
+        words = [text for text in arguments if not _is_file(text)]
+        check_swept_once(words)
+        for text in [*swept_by_files(words, config_dir=config_dir), *words]:
+            chosen[text.partition("=")[0]] = text, _override(parser, text, problems)
+        if problems:
+            raise ConfigError(problems)
+        check_count([override for _, override in chosen.values() if override is not None])
+        choices = [_values(*each) for each in chosen.values()]
+    return list(product(*([files] if files else []), *choices))
+
+
+def check_count(overrides: Sequence[Override]) -> None:
+    """Raise ConfigError for a sweep of too many runs, before any of them is made."""
+    counts = {override.get_key_element(): count_values(override) for override in overrides}
+    if math.prod(counts.values()) > RUNS:
+        largest = max(counts, key=lambda key: counts[key])
+        swept = [
+            override.input_line or ""
+            for override in overrides
+            if override.get_key_element() == largest
+        ]
+        where = "the command line, or hydra.sweeper.params of a chosen file"
+        problem, fits = "the sweep has too many runs", f"{RUNS:,} at most"
+        raise ConfigError(
+            [
+                Problem(
+                    problem, where, got=swept[-1], fits=fits, fix="fewer values, or several sweeps"
+                )
+            ]
+        )
+
+
+def count_values(override: Override) -> int:
+    """How many values an override stands for, without making them; more than `RUNS` where there is
+    no end.
+    """
+    value: Any = override._value
+    if isinstance(value, ChoiceSweep):
+        return len(value.list)
+    if isinstance(value, Glob) and override.config_loader is not None:
+        return sum(1 for _ in override.sweep_iterator())
+    if not isinstance(value, RangeSweep):
+        return 1
+    assert value.start is not None
+    assert value.stop is not None
+    try:
+        return min(max(math.ceil((value.stop - value.start) / value.step), 0), RUNS + 1)
+    except (ArithmeticError, ValueError):  # a step of zero, an end at infinity
+        return RUNS + 1
+
+
+def _override(parser: OverridesParser, text: str, problems: list[Problem]) -> Override | None:
+    try:
+        override = parser.parse_overrides([text])[
+            0
+        ]  # which, unlike its singular, knows the folders
+    except (HydraException, RecursionError):
+        fits, fix = "key=value, key=1,2 or key=range(1,5)", mend_override(text)
+        problems.append(
+            Problem("this override cannot be read", f"the command line: {text}", fits=fits, fix=fix)
+        )
+        return None
+    if override.is_sweep_override() and not override.is_discrete_sweep():
+        fits = "key=1,2,3, key=range(1,5), key=choice(a,b) or group=glob(*)"
+        problem = "an interval has no end of values"
+        problems.append(Problem(problem, f"the command line: {text}", fits=fits))
+    return override
+
+
+def _values(text: str, override: Override | None) -> list[str]:
+    if override is None or not override.is_sweep_override():
+        return [text]
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+
+
+def _is_file(text: str) -> bool:
+    return "=" not in text and text.endswith((".yaml", ".yml"))
+
+
+def _model_of(text: str, problems: list[Problem]) -> str:
+    """The name by which a file of `conf/model/` is chosen."""
+    file, models = Path(text).resolve(), (conf_folder() / "model").resolve()
+    if file.parent == models and file.is_file():
+        return file.stem
+    fits, fix = (
+        "a file in conf/model",
+        "YAML of your own: --config-dir DIR model=NAME, with DIR/model/NAME.yaml",
+    )
+    problem = "no model of this project" if file.is_file() else "no such file"
+    problems.append(Problem(problem, f"the command line: {text}", fits=fits, fix=fix))
+    return ""

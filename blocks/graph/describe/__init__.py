@@ -1,0 +1,1 @@
+"""The record -> tables, costs, differences, drawings, schemas, plain PyTorch."""

@@ -1,0 +1,138 @@
+"""The catalogue as a person reads it: what a block takes, gives and does, and which models use
+it.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from blocks.catalog import Layer
+from blocks.graph.language.arguments import describe
+from blocks.graph.language.signature import Parameter, Port, Signature, signature_of
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One block of the catalogue, ready to print."""
+
+    name: str
+    family: str
+    summary: str
+    takes: tuple[str, ...]
+    gives: tuple[str, ...]
+    arguments: tuple[str, ...]
+    source: str
+    models: tuple[str, ...]
+    documentation: str
+
+    def text(self) -> str:
+        """A page for the terminal."""
+        parts = [
+            f"{self.name}  ({self.family})",
+            self.summary,
+            "",
+            *_section("takes", self.takes),
+            *_section("gives", self.gives),
+            *_section("arguments", self.arguments or ("none",)),
+            *_section("source", (self.source or "torch.nn",)),
+            *_section("used by", (", ".join(self.models) or "no model of conf/model",)),
+        ]
+        return "\n".join(parts)
+
+
+def _section(head: str, lines: tuple[str, ...]) -> list[str]:
+    return [f"  {head if index == 0 else '':<10}{line}" for index, line in enumerate(lines)]
+
+
+def entries(catalog: Mapping[str, Any], models: Path) -> list[Entry]:
+    """Every block, the project's own families first."""
+    used = _used(models)
+    found = [
+        _entry(signature_of(name, item), item, used.get(name, ())) for name, item in catalog.items()
+    ]
+    return sorted(found, key=lambda entry: (entry.family == "torch.nn", entry.family, entry.name))
+
+
+def _entry(signature: Signature, item: Any, models: tuple[str, ...]) -> Entry:
+    layer = isinstance(item, Layer)
+    family = "torch.nn" if layer else signature.factory.__module__.split(".")[1]
+    text = signature.documentation
+    summary = " ".join(text.split("\n\n")[0].split())
+    if layer:
+        summary = f"torch.nn.{signature.factory.__name__}"
+    source = re.search(r"\nSource:\n(.*?)(?:\n\n|\n\w|\Z)", text, re.DOTALL)
+    return Entry(
+        signature.name,
+        family,
+        summary,
+        tuple(_port(port, signature.variadic) for port in signature.ports) or ("nothing",),
+        tuple(_port(port, False) for port in signature.gives),
+        tuple(_argument(parameter, signature) for parameter in signature.parameters.values()),
+        " ".join(source[1].split()) if source else "",
+        models,
+        text,
+    )
+
+
+def _port(port: Port, many: bool) -> str:
+    shape = "any shape" if port.axes is None else f"({', '.join(port.axes)})"
+    optional = ", optional" if port.optional and not many else ""
+    return f"{port.name}{', any number' if many else ''}: {shape}{optional}"
+
+
+def _argument(parameter: Parameter, signature: Signature) -> str:
+    kind = describe(parameter.annotation)
+    if parameter.word in signature.infer:
+        return f"{parameter.word}: {kind}, inferred"
+    default = "" if parameter.required else f" = {parameter.default}"
+    return f"{parameter.word}: {kind}{default}"
+
+
+def _used(models: Path) -> dict[str, tuple[str, ...]]:
+    """Block -> the files under `conf/model` that name it."""
+    used: dict[str, list[str]] = {}
+    for file in sorted(models.rglob("*.yaml")):
+        for name in dict.fromkeys(re.findall(r"\bblock: (\w+)", file.read_text(encoding="utf-8"))):
+            used.setdefault(name, []).append(file.relative_to(models).with_suffix("").as_posix())
+    return {name: tuple(files) for name, files in used.items()}
+
+
+def markdown(found: list[Entry]) -> str:
+    """The page `docs/catalog.md`."""
+    parts = [
+        "# The catalogue",
+        "",
+        "Every block that a YAML may name. Made by `python docs/generate.py`; the same in the "
+        "terminal: "
+        "`python -m blocks catalog [NAME]`.",
+        "",
+    ]
+    family = None
+    for entry in found:
+        if entry.family != family:
+            family = entry.family
+            parts += [f"## {family}", ""]
+        if family == "torch.nn":
+            parts.append(
+                f"- **{entry.name}** takes {'; '.join(entry.takes)}. {_bullets(entry.arguments)}"
+            )
+            continue
+        parts += [
+            f"### {entry.name}",
+            "",
+            entry.summary,
+            "",
+            f"- takes {'; '.join(entry.takes)}",
+            f"- gives {'; '.join(entry.gives)}",
+            f"- arguments: {_bullets(entry.arguments) or 'none'}",
+            *([f"- source: {entry.source}"] if entry.source else []),
+            *([f"- used by: {', '.join(entry.models)}"] if entry.models else []),
+            "",
+        ]
+    return "\n".join(parts).replace("*", "\\*").replace("\\*\\*", "**").rstrip() + "\n"
+
+
+def _bullets(arguments: tuple[str, ...]) -> str:
+    return "; ".join(f"`{argument}`" for argument in arguments)

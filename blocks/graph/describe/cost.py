@@ -1,0 +1,253 @@
+"""What a model costs for one sample: multiply-adds, memory kept for the backward pass, receptive
+field.
+
+The model runs once, on the meta device, node by node, in training mode and in its own precision.
+Counted are the products of matrices and convolutions as they reach the kernels, so a block needs to
+say nothing. What a batch shares (a mask, a table of positions) counts once, as for a batch of one.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from blocks.graph.assemble.body_builder import BATCH
+from blocks.graph.describe.fused_kernels import Kernels
+from blocks.graph.describe.receptive_field import Field, Fields
+from blocks.graph.record.module import Graph, Scan
+
+if TYPE_CHECKING:
+    from blocks.graph.build import Plan
+
+
+@dataclass
+class Cost:
+    """What one node costs for one sample, with everything inside it.
+
+    Args:
+        macs: multiply-adds of matrix products and convolutions.
+        memory: bytes that the backward pass needs, of tensors that no node before has kept already.
+        field: how much of the input one place of the output sees, where convolutions and pools
+            alone decide that.
+    """
+
+    macs: int = 0
+    memory: int = 0
+    field: Field | None = None
+
+
+def _product(a: Tensor, b: Tensor) -> int:
+    return a.numel() * b.shape[-1]
+
+
+def _convolution(arguments: tuple[Any, ...], out: Tensor) -> int:
+    x, weight, transposed = arguments[0], arguments[1], arguments[6]
+    return (x if transposed else out).numel() * prod(weight.shape[1:])
+
+
+MACS: dict[str, Callable[[tuple[Any, ...], Tensor], int]] = {
+    "mm": lambda arguments, out: _product(*arguments[:2]),
+    "bmm": lambda arguments, out: _product(*arguments[:2]),
+    "addmm": lambda arguments, out: _product(*arguments[1:3]),
+    "addbmm": lambda arguments, out: _product(*arguments[1:3]),
+    "baddbmm": lambda arguments, out: _product(*arguments[1:3]),
+    "mv": lambda arguments, out: arguments[0].numel(),
+    "addmv": lambda arguments, out: arguments[1].numel(),
+    "dot": lambda arguments, out: arguments[0].numel(),
+    "linear": lambda arguments, out: arguments[0].numel() * arguments[1].shape[0],
+    "convolution": _convolution,
+}
+
+
+class _Counter(TorchDispatchMode):
+    """Counts what every operation costs, on the account of the node that runs."""
+
+    def __init__(self, accounts: "Accounts"):
+        super().__init__()
+        self.accounts = accounts
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, arguments: Any = (), keywords: Any = None
+    ) -> Any:
+        out = operation(*arguments, **(keywords or {}))
+        name = operation._schema.name.removeprefix("aten::")
+        if name in MACS:
+            self.accounts.add_macs(MACS[name](arguments, out))
+        field = self.accounts.fields.follow(name, operation, arguments, out)
+        if field is not None:
+            self.accounts.see(field)
+        return out
+
+
+class Accounts:
+    """The costs of all nodes by path; what a node costs, all around it cost too."""
+
+    def __init__(self, model: nn.Module):
+        self.costs: dict[str, Cost] = {"": Cost()}
+        self.here: list[Cost] = [self.costs[""]]
+        self.times = 1  # a step of a scan stands for many
+        held = [*model.parameters(), *model.buffers()]
+        self.kept = {_storage(tensor): tensor for tensor in held}  # weights are there anyway
+        self.fields = Fields()
+        self.recipes: Mapping[int, Any] = {}
+        self.known: dict[Any, tuple[Any, int]] = {}
+
+    def run(self, module: nn.Module, arguments: Any, keywords: Any) -> Any:
+        """A block; an equal one with equal inputs is not run again where only products are
+        counted.
+        """
+        recipe = self.recipes.get(id(module))
+        if recipe is None:
+            return module(*arguments, **keywords)
+        key = (
+            recipe.factory,
+            repr(recipe.arguments),
+            repr(fx.node.map_aggregate((arguments, keywords), _signature)),
+        )
+        before = self.here[-1].macs
+        if key not in self.known:
+            out = module(*arguments, **keywords)
+            self.known[key] = (out, (self.here[-1].macs - before) // self.times)
+        else:
+            for cost in self.here:
+                cost.macs += self.times * self.known[key][1]
+        return self.known[key][0]
+
+    def enter(self, path: str) -> None:
+        """From here on, costs go to the node at a path as well."""
+        self.here.append(self.costs.setdefault(path, Cost()))
+
+    def leave(self) -> None:
+        self.here.pop()
+
+    def add_macs(self, macs: int) -> None:
+        for cost in self.here:
+            cost.macs += self.times * _for_one(macs)
+
+    def keep(self, tensor: Tensor) -> Tensor:
+        """A tensor that autograd saves. A view keeps the whole of what it is a view of."""
+        if _storage(tensor) not in self.kept:
+            self.kept[_storage(tensor)] = tensor
+            size = self.times * _for_one(tensor.untyped_storage().nbytes())
+            for cost in self.here:
+                cost.memory += size
+        return tensor
+
+    def see(self, field: Field) -> None:
+        for cost in self.here[1:]:
+            cost.field = field if cost.field is None else field.widest(cost.field)
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def _for_one(count: int) -> int:
+    return count // BATCH if count % BATCH == 0 else count
+
+
+def measure(plan: "Plan") -> dict[str, Cost]:
+    """What every node costs, by its path; the whole model under ""."""
+    accounts = Accounts(plan.model)
+    inputs = _inputs(plan)
+    accounts.fields.start(inputs.values())
+    counting = (
+        _Counter(accounts),
+        Kernels(),
+        torch.device("meta"),
+        saved_tensors_hooks(accounts.keep, lambda x: x),
+    )
+    with warnings.catch_warnings(), counting[0], counting[1], counting[2], counting[3]:
+        warnings.simplefilter(
+            "ignore"
+        )  # a kernel may warn of what the meta device cannot do; no number is computed
+        _run(plan.model, "", inputs, accounts)
+    return accounts.costs
+
+
+def multiply_adds(plan: "Plan", known: dict[Any, tuple[Any, int]] | None = None) -> int:
+    """The multiply-adds of a model for one sample, and nothing else: equal blocks run once.
+
+    Args:
+        known: blocks that ran before; shared between models, it spares all they have in common.
+    """
+    accounts = Accounts(plan.model)
+    accounts.recipes, accounts.known = plan.assembler.recipes, {} if known is None else known
+    with warnings.catch_warnings(), torch.no_grad(), _Counter(accounts), torch.device("meta"):
+        warnings.simplefilter("ignore")
+        _run(plan.model, "", _inputs(plan), accounts)
+    return accounts.costs[""].macs
+
+
+def _inputs(plan: "Plan") -> dict[str, Tensor]:
+    return {
+        name: wire.tensor for name, wire in plan.assembler.inputs.items() if wire.tensor is not None
+    }
+
+
+def _signature(value: Any) -> Any:
+    return (tuple(value.shape), value.dtype) if isinstance(value, Tensor) else value
+
+
+def _run(graph: Graph, path: str, inputs: Mapping[str, Any], accounts: Accounts) -> Any:
+    """The body of a graph, node by node."""
+    values: dict[fx.Node, Any] = {}
+    for node in graph.graph.nodes:
+        if node.op == "placeholder":
+            values[node] = inputs.get(node.target)
+            continue
+        arguments, keywords = fx.map_arg((node.args, node.kwargs), values.__getitem__)
+        if node.op == "output":
+            return arguments[0]
+        if node.op == "call_function":
+            values[node] = node.target(*arguments, **keywords)
+            continue
+        name = node.meta.get("node", node.target)
+        below = f"{path}.{name}" if path else name
+        accounts.enter(below)
+        values[node] = _call(graph.get_submodule(node.target), below, arguments, keywords, accounts)
+        accounts.leave()
+    raise AssertionError("a graph ends with its output")
+
+
+def _call(module: nn.Module, path: str, arguments: Any, keywords: Any, accounts: Accounts) -> Any:
+    if not isinstance(module, Graph):
+        return accounts.run(module, arguments, keywords)
+    if isinstance(module, Scan):
+        return _scan(module, path, arguments[0], keywords, accounts)
+    return _run(
+        module,
+        path,
+        {**dict(zip(module.input_names, arguments, strict=False)), **keywords},
+        accounts,
+    )
+
+
+def _scan(
+    scan: Scan, path: str, x: Tensor, given: Mapping[str, Any], accounts: Accounts
+) -> tuple[Tensor, ...]:
+    """Two steps tell what all cost: the first; and, for all others, the second, which begins where
+    the first ended.
+    """
+    axis, steps, sequence = scan.meta["axis"], x.shape[scan.meta["axis"]], scan.meta["sequence"]
+    shapes, times = scan.meta["states"], accounts.times
+    states = {
+        name: given.get(name, x.new_zeros(x.shape[0], *shape)) for name, shape in shapes.items()
+    }
+    named: dict[str, Tensor] = {}
+    for count in (1, steps - 1):
+        if count:
+            accounts.times = times * count
+            result = _run(scan, path, {"x": x.select(axis, 0), **given, **states}, accounts)
+            results = result if isinstance(result, tuple) else (result,)
+            named = dict(zip(scan.meta["step_outputs"], results, strict=True))
+            states = {name: named[name] for name in states}
+    accounts.times = times
+    last = named[sequence].unsqueeze(axis)
+    return last.expand(*last.shape[:axis], steps, *last.shape[axis + 1 :]).clone(), *states.values()

@@ -1,0 +1,149 @@
+"""Blocks that come down to one expression, which is written where they are called."""
+
+import ast
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+LONG = 60  # letters of an expression that is shorter than the class would be
+OPERATORS = {"torch.add": ast.Add, "torch.mul": ast.Mult}
+
+
+@dataclass(frozen=True)
+class Inlined:
+    """The `forward` of a block that keeps nothing but numbers.
+
+    Args:
+        value: what it returns.
+        parameters: the names of its inputs.
+        several: the name of its list of inputs, if it takes any number.
+        attributes: attribute -> the argument that it holds.
+        defaults: arguments that may be left out.
+    """
+
+    value: ast.expr
+    parameters: list[str]
+    several: str | None
+    attributes: Mapping[str, str]
+    defaults: Mapping[str, ast.expr]
+
+    def names(self) -> set[str]:
+        """Names of the file that the expression reads."""
+        own = {*self.parameters, self.several, "self"}
+        return {item.id for item in ast.walk(self.value) if isinstance(item, ast.Name)} - own
+
+    def written(
+        self, operands: list[str], words: Mapping[str, str], arguments: Mapping[str, Any]
+    ) -> str:
+        """The expression for inputs and arguments."""
+        texts = {**dict(zip(self.parameters, operands, strict=False)), **words}
+        given = {name: ast.parse(text, mode="eval").body for name, text in texts.items()}
+        if self.several:
+            elements = [ast.parse(text, mode="eval").body for text in operands]
+            given[self.several] = ast.Tuple(elements, ast.Load())
+        values = {}
+        for attribute, name in self.attributes.items():
+            values[attribute] = (
+                ast.Constant(arguments[name]) if name in arguments else self.defaults[name]
+            )
+        return ast.unparse(_Put(given, values).visit(copy.deepcopy(self.value)))
+
+
+class _Put(ast.NodeTransformer):
+    """Put inputs and arguments into an expression."""
+
+    def __init__(self, given: Mapping[str, ast.expr], values: Mapping[str, ast.expr]):
+        self.given, self.values = given, values
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        return self.given.get(node.id, node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        if ast.unparse(node.value) == "self":
+            return self.values[node.attr]
+        return self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        operator = OPERATORS.get(ast.unparse(node.args[0])) if node.args else None
+        if (
+            ast.unparse(node.func) != "reduce"
+            or operator is None
+            or not isinstance(node.args[1], ast.Tuple)
+        ):
+            return node
+        first, *others = node.args[1].elts
+        for item in others:
+            first = ast.BinOp(first, operator(), item)
+        return first
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        self.generic_visit(node)
+        index = getattr(node.slice, "value", None)
+        if isinstance(node.value, ast.Tuple) and isinstance(index, int):
+            return node.value.elts[index]
+        return node
+
+
+def inlined(node: ast.ClassDef) -> Inlined | None:
+    """What a block comes down to; None where that is more than one short expression."""
+    methods = {item.name: item for item in node.body if isinstance(item, ast.FunctionDef)}
+    forward, start = methods.pop("forward", None), methods.pop("__init__", None)
+    if forward is None or methods or [ast.unparse(base) for base in node.bases] != ["nn.Module"]:
+        return None
+    value = forward.body[-1].value if isinstance(forward.body[-1], ast.Return) else None
+    if len(forward.body) > 1 or value is None or len(ast.unparse(value)) > LONG:
+        return None
+    attributes, defaults = {}, {}
+    if start is not None:
+        known = start.args.args[1:]
+        defaults = dict(
+            zip([item.arg for item in known[::-1]], start.args.defaults[::-1], strict=False)
+        )
+        for item, default in zip(start.args.kwonlyargs, start.args.kw_defaults, strict=True):
+            if default is not None:
+                defaults[item.arg] = default
+        for statement in start.body[1:]:
+            pairs = _plain_pairs(statement)
+            if pairs is None:
+                return None
+            attributes.update(pairs)
+    parameters = [item.arg for item in forward.args.args[1:]]
+    several = forward.args.vararg.arg if forward.args.vararg else None
+    found = Inlined(value, parameters, several, attributes, defaults)
+    return found if _reads_once(found) else None
+
+
+def _plain_pairs(node: ast.stmt) -> dict[str, str] | None:
+    """`self.a, self.b = a, b` as a mapping; None for any other statement."""
+    if not isinstance(node, ast.Assign) or len(node.targets) != 1:
+        return None
+    target, value = node.targets[0], node.value
+    pairs = [(target, value)]
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        pairs = list(zip(target.elts, value.elts, strict=True))
+    found = {}
+    for place, name in pairs:
+        if not (isinstance(place, ast.Attribute) and isinstance(name, ast.Name)):
+            return None
+        found[place.attr] = name.id
+    return found
+
+
+def _reads_once(found: Inlined) -> bool:
+    """Whether the expression reads each input once, and of the block only what it was given."""
+    names: list[str] = []
+    for item in ast.walk(found.value):
+        if isinstance(item, ast.Name):
+            names.append(item.id)
+        if (
+            isinstance(item, ast.Attribute)
+            and ast.unparse(item.value) == "self"
+            and item.attr not in found.attributes
+        ):
+            return False
+    if found.several:
+        indexed = "reduce(" in ast.unparse(found.value) or names.count(found.several) == 1
+        return not found.parameters and (indexed or f"{found.several}[" in ast.unparse(found.value))
+    return all(names.count(name) == 1 for name in found.parameters)

@@ -1,0 +1,162 @@
+"""The receptive field: how much of the input one place of an output sees, through convolutions and
+pools alone.
+
+It is followed from tensor to tensor. What looks everywhere (attention, an average over all places)
+ends it, and so does what moves places into channels.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from blocks.graph.assemble.body_builder import BATCH
+
+KEPT = (
+    "native_batch_norm",
+    "native_layer_norm",
+    "native_group_norm",
+    "_native_batch_norm_legit",
+    "_fused_rms_norm",
+    "clone",
+    "cat",
+    "copy",
+    "copy_",
+    "native_dropout",
+    "pixel_shuffle",
+)
+PRODUCTS = {"mm": 0, "addmm": 1}
+
+
+@dataclass(frozen=True)
+class Field:
+    """For each axis of a picture or sequence.
+
+    Args:
+        size: places of the input that one place sees.
+        jump: places of the input between two neighbours.
+        places: how many there are.
+    """
+
+    size: tuple[float, ...]
+    jump: tuple[float, ...]
+    places: tuple[int, ...]
+
+    def widest(self, other: "Field") -> "Field":
+        """Where two paths meet, the one that sees more."""
+        return self if sum(self.size) >= sum(other.size) else other
+
+    def __str__(self) -> str:
+        sizes = [f"{size:g}" for size in self.size]
+        return sizes[0] if len(set(sizes)) == 1 else "x".join(sizes)
+
+
+class Fields:
+    """The fields of all tensors, by their storage: a view sees what it is a view of."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, Field] = {}
+        self.alive: list[Tensor] = []  # a storage that is freed gives its place to another
+
+    def start(self, inputs: Iterable[Tensor]) -> None:
+        """The model's inputs see themselves, where they are pictures or sequences."""
+        for tensor in inputs:
+            if tensor.dim() >= 3 and tensor.is_floating_point():
+                ones = (1.0,) * (tensor.dim() - 2)
+                self._set(tensor, Field(ones, ones, tuple(tensor.shape[2:])))
+
+    def follow(
+        self, name: str, operation: Any, arguments: tuple[Any, ...], out: Any
+    ) -> Field | None:
+        """Give what comes out its field; the field, where a convolution or a pool made it."""
+        first = out[0] if isinstance(out, tuple | list) and out else out
+        if not isinstance(first, Tensor) or not self.known:
+            return None
+        window = _window(name, arguments)
+        if window is not None:
+            field = self.known.get(_storage(arguments[0]))
+            if field is None or field.places != tuple(arguments[0].shape[2:]):
+                return None
+            field = _through(field, *window, places=tuple(first.shape[2:]))
+            self._set(first, field)
+            return field
+        if (
+            torch.Tag.pointwise in operation.tags
+            or name in KEPT
+            or name.startswith("upsample")
+            or name in PRODUCTS
+        ):
+            self._pass_on(name, arguments, first)
+        return None
+
+    def _pass_on(self, name: str, arguments: tuple[Any, ...], out: Tensor) -> None:
+        tensors = [arguments[PRODUCTS[name]]] if name in PRODUCTS else _tensors(arguments)
+        found = [
+            self.known[_storage(tensor)] for tensor in tensors if _storage(tensor) in self.known
+        ]
+        if not found:
+            return
+        field = max(found, key=lambda field: sum(field.size))
+        if name.startswith("upsample"):
+            places = tuple(out.shape[2:])
+            jump = tuple(
+                j * old / new for j, old, new in zip(field.jump, field.places, places, strict=True)
+            )
+            field = Field(field.size, jump, places)
+        rows = BATCH
+        for places_on_axis in field.places:
+            rows *= places_on_axis
+        if name not in PRODUCTS or out.shape[0] == rows:
+            self._set(out, field)
+
+    def _set(self, tensor: Tensor, field: Field) -> None:
+        self.known[_storage(tensor)] = field
+        self.alive.append(tensor)
+
+
+def _window(name: str, arguments: tuple[Any, ...]) -> tuple[Any, Any, Any, bool] | None:
+    """Kernel, stride, dilation of a convolution or pool, and whether it widens instead."""
+    if name == "convolution":
+        return arguments[1].shape[2:], arguments[3], arguments[5], arguments[6]
+    if name in ("max_pool2d_with_indices", "max_pool3d_with_indices", "avg_pool2d", "avg_pool3d"):
+        kernel = arguments[1]
+        stride = arguments[2] if len(arguments) > 2 and arguments[2] else kernel
+        dilation = arguments[4] if name.startswith("max") and len(arguments) > 4 else (1,)
+        return kernel, stride, dilation, False
+    return None
+
+
+def _through(
+    field: Field, kernel: Any, stride: Any, dilation: Any, widens: bool, places: tuple[int, ...]
+) -> Field:
+    count = len(field.size)
+    kernel, stride, dilation = (
+        tuple(each) * count if len(each) == 1 else tuple(each)
+        for each in (kernel, stride, dilation)
+    )
+    if widens:
+        jump = tuple(j / s for j, s in zip(field.jump, stride, strict=True))
+        size = tuple(
+            f + (-(-k // s) - 1) * j
+            for f, k, s, j in zip(field.size, kernel, stride, field.jump, strict=True)
+        )
+    else:
+        jump = tuple(j * s for j, s in zip(field.jump, stride, strict=True))
+        size = tuple(
+            f + (k - 1) * d * j
+            for f, k, d, j in zip(field.size, kernel, dilation, field.jump, strict=True)
+        )
+    return Field(size, jump, places)
+
+
+def _tensors(arguments: Any) -> list[Tensor]:
+    flat = [
+        item for each in arguments for item in (each if isinstance(each, tuple | list) else [each])
+    ]
+    return [item for item in flat if isinstance(item, Tensor)]
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata

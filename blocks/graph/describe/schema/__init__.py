@@ -1,0 +1,6 @@
+"""JSON Schema of the language, for editors."""
+
+from blocks.graph.describe.schema.model import schemas
+from blocks.graph.describe.schema.parts import text
+
+__all__ = ["schemas", "text"]

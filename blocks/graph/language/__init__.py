@@ -1,0 +1,1 @@
+"""A value in YAML -> its meaning: expressions, scopes, patterns, signatures, types."""

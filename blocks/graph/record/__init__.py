@@ -1,0 +1,1 @@
+"""The record of a built graph: modules, shapes, edges, arguments and where each came from."""

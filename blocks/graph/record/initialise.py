@@ -1,0 +1,351 @@
+"""How parameters start: the section `initialise` of a model, path pattern -> distribution."""
+
+import inspect
+import math
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from blocks.graph.errors import Origin, Problem, did_you_mean, show
+from blocks.graph.language.arguments import coerce
+from blocks.graph.language.expression import ExpressionError
+from blocks.graph.language.patterns import (
+    Parameter,
+    Pieces,
+    match,
+    matching,
+    nothing_matches,
+    parameters_of,
+)
+from blocks.graph.language.scope import Scope, Text
+
+Nonlinearity = Literal["linear", "relu", "leaky_relu", "tanh", "sigmoid", "selu"]
+Mode = Literal["fan_in", "fan_out"]
+
+
+def normal(x: Tensor, std: float = 1.0, mean: float = 0.0) -> None:
+    nn.init.normal_(x, mean, std)
+
+
+def trunc_normal(
+    x: Tensor, std: float = 1.0, mean: float = 0.0, low: float = -2.0, high: float = 2.0
+) -> None:
+    nn.init.trunc_normal_(x, mean, std, low, high)
+
+
+def uniform(x: Tensor, high: float = 1.0, low: float | None = None) -> None:
+    nn.init.uniform_(x, -high if low is None else low, high)
+
+
+def xavier_uniform(x: Tensor, gain: float = 1.0) -> None:
+    nn.init.xavier_uniform_(x, gain)
+
+
+def xavier_normal(x: Tensor, gain: float = 1.0) -> None:
+    nn.init.xavier_normal_(x, gain)
+
+
+def kaiming_uniform(
+    x: Tensor, mode: Mode = "fan_in", nonlinearity: Nonlinearity = "relu", slope: float = 0.0
+) -> None:
+    nn.init.kaiming_uniform_(x, slope, mode, nonlinearity)
+
+
+def kaiming_normal(
+    x: Tensor, mode: Mode = "fan_in", nonlinearity: Nonlinearity = "relu", slope: float = 0.0
+) -> None:
+    nn.init.kaiming_normal_(x, slope, mode, nonlinearity)
+
+
+def orthogonal(x: Tensor, gain: float = 1.0) -> None:
+    nn.init.orthogonal_(x, gain)
+
+
+def constant(x: Tensor, value: float) -> None:
+    nn.init.constant_(x, value)
+
+
+def zeros(x: Tensor) -> None:
+    nn.init.zeros_(x)
+
+
+def ones(x: Tensor) -> None:
+    nn.init.ones_(x)
+
+
+DISTRIBUTIONS: dict[str, Callable[..., None]] = {
+    function.__name__: function
+    for function in (
+        normal,
+        trunc_normal,
+        uniform,
+        xavier_uniform,
+        xavier_normal,
+        kaiming_uniform,
+        kaiming_normal,
+        orthogonal,
+        constant,
+        zeros,
+        ones,
+    )
+}
+OF_MATRICES = (xavier_uniform, xavier_normal, kaiming_uniform, kaiming_normal, orthogonal)
+FITS = "zeros, {normal: 0.02}, {kaiming_normal: {mode: fan_out}}; null leaves it to the block"
+
+
+@dataclass(frozen=True)
+class Start:
+    """How one parameter starts, or one part of it: the rows of q, k or v in their one
+    projection.
+    """
+
+    path: str
+    fill: Callable[..., None]
+    arguments: Mapping[str, Any]
+    part: str = ""
+
+    @torch.no_grad()
+    def apply(self, model: nn.Module) -> None:
+        for matrix in matrices_of(model, self.path, self.part):
+            self.fill(matrix, **self.arguments)
+
+
+@dataclass(frozen=True)
+class PackedPart(Parameter):
+    """One of the matrices that a block keeps in one parameter, named as if it were a layer:
+    `SelfAttention.v.weight`.
+
+    Args:
+        whole: path of the parameter.
+        name: of the part, v.
+    """
+
+    whole: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Lines of `initialise`: those of the model, or those of a template for what is inside one
+    node.
+
+    Args:
+        prefix: path of the node in the model, with a dot behind it; empty for the model.
+        where: path of the lines in the config.
+        used: where the template is used; None for the model's own lines.
+    """
+
+    lines: Mapping[str, Any]
+    scope: Scope
+    where: tuple[Any, ...] = ("model", "initialise")
+    prefix: str = ""
+    used: str | None = None
+
+
+@dataclass
+class Reader:
+    """Reads the lines of `initialise` for one model; problems are collected.
+
+    Args:
+        origin: path in the config -> where that was written.
+        kinds: names of the blocks that there are: a line about one that this model has not is no
+            mistake, so that an option serves many models.
+        altered: the command line changed the model, so that a line of its file may lack its
+            parameter.
+    """
+
+    origin: Callable[[tuple[Any, ...]], Origin]
+    kinds: Iterable[str] = ()
+    altered: bool = False
+    problems: list[Problem] = field(default_factory=list)
+
+    def read(self, model: nn.Module, sections: Iterable[Section]) -> list[Start]:
+        """The starts of the parameters that a line names, and of their parts; the last line that
+        names one wins.
+        """
+        absent, parts = _absent(model), parts_of(model)
+        parameters = [
+            replace(each, value=matrices_of(model, each.path)[0]) for each in parameters_of(model)
+        ]
+        starts: dict[str, dict[str, Start | None]] = {each.path: {} for each in parameters}
+        for section, pattern, raw in self._lines(sections):
+            where = (*section.where, pattern)
+            inside = [each for each in parameters if each.path.startswith(section.prefix)]
+            try:
+                found = matching(inside, pattern)
+                for parameter, pieces in found:
+                    starts[parameter.path] = {
+                        "": self._start(parameter, pieces, raw, section, where)
+                    }
+                whole = {parameter.path for parameter, _ in found}
+                named = [
+                    part
+                    for part in parts
+                    if match(pattern, part.kind) is not None and part.whole not in whole
+                ]
+                named = [part for part in named if part.path.startswith(section.prefix)]
+                for part in named:
+                    starts[part.whole][part.name] = self._start(part, {}, raw, section, where)
+                left_out = any(match(pattern, kind) is not None for kind in absent)
+                if not (found or named or left_out or self._harmless(pattern, inside, section)):
+                    self.problems.append(
+                        nothing_matches(pattern, inside, self.origin(where), "initialise")
+                    )
+            except ExpressionError as error:
+                got = f"{pattern}: {show(raw)}"
+                self.problems.append(
+                    Problem(
+                        error.problem,
+                        self.origin(where),
+                        "initialise",
+                        got,
+                        section.used,
+                        error.fits,
+                        error.fix,
+                    )
+                )
+        return [start for found in starts.values() for start in found.values() if start is not None]
+
+    def _lines(self, sections: Iterable[Section]) -> list[tuple[Section, str, Any]]:
+        """The lines of all sections, those of the command line last."""
+        lines = [
+            (section, str(pattern), raw)
+            for section in sections
+            for pattern, raw in section.lines.items()
+        ]
+        return sorted(lines, key=lambda line: self.origin((*line[0].where, line[1])).file is None)
+
+    def _harmless(self, pattern: str, parameters: list[Parameter], section: Section) -> bool:
+        """Whether a line that matches nothing is no mistake: what a template holds differs from
+        node to node.
+        """
+        kind, origin = pattern.partition(".")[0], self.origin((*section.where, pattern))
+        present = {
+            name.partition(".")[0]
+            for each in parameters
+            for name in (each.kind, each.within)
+            if name
+        }
+        if not section.prefix and any(match(kind, name) is not None for name in present):
+            return False
+        return any(match(kind, name) is not None for name in self.kinds) or (
+            self.altered and origin.file is not None
+        )
+
+    def _start(
+        self,
+        parameter: Parameter,
+        pieces: Mapping[str, str],
+        raw: Any,
+        section: Section,
+        where: tuple[Any, ...],
+    ) -> Start | None:
+        if raw is None:
+            return None
+        if isinstance(raw, Mapping) and len(raw) == 1:
+            name, given = next(iter(raw.items()))
+        else:
+            name, given = raw, {}
+        if not isinstance(name, str) or name not in DISTRIBUTIONS:
+            raise ExpressionError(
+                f"no distribution {name!r}", did_you_mean(str(name), DISTRIBUTIONS), FITS
+            )
+        function = DISTRIBUTIONS[name]
+        known = _arguments(function)
+        if not isinstance(given, Mapping):
+            if not known:
+                raise ExpressionError(f"{name} takes no argument", name)
+            given = {known[0].name: given}
+        words = [each.name for each in known]
+        unknown = [word for word in given if word not in words]
+        if unknown:
+            raise ExpressionError(
+                f"{name} has no argument {unknown[0]!r}", did_you_mean(str(unknown[0]), words)
+            )
+        missing = [
+            each.name for each in known if each.default is each.empty and each.name not in given
+        ]
+        if missing:
+            raise ExpressionError(f"{name} needs {missing[0]}", f"{{{name}: 0.1}}")
+        shape = tuple(parameter.value.shape)
+        if function in OF_MATRICES and len(shape) < 2:
+            raise ExpressionError(
+                f"{name} is for matrices, and {parameter.path} {shape} is none",
+                "Linear.weight or Conv2d.weight, say",
+            )
+        names = section.scope
+        scope = replace(
+            names, lexical={**names.lexical, **_numbers(pieces)}, axes=fans(shape), trace=[]
+        )
+        origin = self.origin(where)
+        arguments = {
+            word: coerce(_hints(function)[word], Text(value, origin, scope), word)
+            for word, value in given.items()
+        }
+        if isinstance(parameter, PackedPart):
+            return Start(parameter.whole, function, arguments, parameter.name)
+        return Start(parameter.path, function, arguments)
+
+
+@cache
+def _arguments(function: Callable[..., None]) -> list[inspect.Parameter]:
+    """What a distribution takes beside the tensor."""
+    return list(inspect.signature(function).parameters.values())[1:]
+
+
+_hints = cache(typing.get_type_hints)
+
+
+def matrices_of(model: nn.Module, path: str, part: str = "") -> list[Tensor]:
+    """The matrices (out, in) of a parameter, or its part of that name: what a distribution fills
+    one by one.
+    """
+    owner, _, name = path.rpartition(".")
+    module = model.get_submodule(owner)
+    if part:
+        holder, _, layer = owner.rpartition(".")
+        return [model.get_submodule(holder).parts()[f"{layer}.{name}"][part]]  # type: ignore[operator]
+    stacks = module.stacks() if hasattr(module, "stacks") else {}  # type: ignore[operator]
+    return stacks.get(name) or [model.get_parameter(path)]
+
+
+def parts_of(model: nn.Module) -> list[PackedPart]:
+    """What blocks say of the matrices in their fused projections."""
+    found = []
+    for path, module in model.named_modules():
+        inside = module.parts() if hasattr(module, "parts") else {}
+        for whole, views in inside.items():
+            for name, view in views.items():
+                place, kind = f"{path}.{name}.weight", f"{type(module).__name__}.{name}.weight"
+                found.append(PackedPart(place, kind, view, whole=f"{path}.{whole}", name=name))
+    return found
+
+
+def fans(shape: tuple[int, ...]) -> dict[str, int]:
+    """Numbers of inputs and outputs of one unit; none for a vector."""
+    if len(shape) < 2:
+        return {}
+    field_size = math.prod(shape[2:])
+    return {"fan_in": shape[1] * field_size, "fan_out": shape[0] * field_size}
+
+
+def _numbers(pieces: Mapping[str, str]) -> dict[str, Any]:
+    values = Pieces(pieces)
+    return {name: values.value(name) for name in pieces}
+
+
+def _absent(model: nn.Module) -> set[str]:
+    """Kinds of parameters that modules could have and these have not: `Linear.bias` where no layer
+    has a bias.
+    """
+    return {
+        f"{type(m).__name__}.{name}"
+        for m in model.modules()
+        for name, value in m._parameters.items()
+        if value is None
+    }

@@ -1,0 +1,166 @@
+"""The composed module: an `fx.GraphModule` whose `forward` is plain generated Python."""
+
+import linecache
+import re
+from collections.abc import Callable, Collection
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from blocks.graph.record.skip_init import make
+
+
+class Graph(fx.GraphModule):
+    """A body as a module. `print(graph.code)` shows its forward; `meta` says where each node
+    stands in YAML.
+    """
+
+    def recompile(self) -> Any:
+        """Generate `forward` and call it as any module is called: fx's own wrapper costs time and
+        eats tracebacks.
+        """
+        code = super().recompile()
+        if "__call__" in vars(type(self)):
+            delattr(type(self), "__call__")
+        return code
+
+    def _recompile_submodules(self) -> list[Any]:
+        """Bodies inside have their code already; fx would make it again at every level above."""
+        return []
+
+    def __reduce__(self) -> Any:
+        reduced = super().__reduce__()
+        reduced[1][0].pop(
+            "forward", None
+        )  # a way to call this module (blocks.graph.run.activation_checkpoint), no part of it
+        return _rebuild, (reduced, type(self).__mro__[1], self.meta)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs, in the order of `forward`."""
+        return tuple(node.target for node in self.graph.nodes if node.op == "placeholder")
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs; ("out",) where the YAML names none."""
+        return tuple(self.meta["outputs"])
+
+
+class Scan(Graph):
+    """A body run once per step along an axis of its first input; named state flows from step to
+    step.
+
+    The generated code is one step. States that no input gives start at zero. On the meta device one
+    step stands for all.
+    """
+
+    @classmethod
+    def of(
+        cls,
+        graph: Graph,
+        axis: int,
+        states: dict[str, tuple[int, ...]],
+        sequence: str,
+        outputs: tuple[str, ...],
+        reverse: bool,
+    ) -> "Scan":
+        scan = cls(graph, graph.graph, "Scan")
+        scan.meta.update(graph.meta)
+        scan.meta.update(
+            {
+                "axis": axis,
+                "states": states,
+                "sequence": sequence,
+                "step_outputs": outputs,
+                "reverse": reverse,
+            }
+        )
+        scan.meta["outputs"] = ("out", *states)
+        return scan
+
+    def recompile(self) -> Any:
+        """The generated forward is the step; what is called is the loop below."""
+        code = super().recompile()
+        type(self)._step = type(self).__dict__["forward"]  # type: ignore[attr-defined]
+        del type(self).forward
+        return code
+
+    def forward(self, x: Tensor, **given: Tensor) -> tuple[Tensor, ...]:
+        axis, states = self.meta["axis"], self.meta["states"]
+        carried = {
+            name: given.pop(name) if name in given else x.new_zeros(x.shape[0], *shape)
+            for name, shape in states.items()
+        }
+        length = x.shape[axis]
+        steps = x.narrow(axis, 0, 1).unbind(axis) if x.is_meta else x.unbind(axis)
+        sequence = []
+        run: Callable[..., Any] = type(self)._step  # type: ignore[attr-defined]
+        for step in reversed(steps) if self.meta["reverse"] else steps:
+            result = run(self, step, **carried, **given)
+            named = dict(
+                zip(
+                    self.meta["step_outputs"],
+                    result if isinstance(result, tuple) else (result,),
+                    strict=True,
+                )
+            )
+            carried = {name: named[name] for name in carried}
+            sequence.append(named[self.meta["sequence"]])
+        if self.meta["reverse"]:
+            sequence.reverse()
+        stacked = torch.stack(sequence, axis)
+        if x.is_meta:
+            stacked = stacked.expand(*stacked.shape[:axis], length, *stacked.shape[axis + 1 :])
+        return stacked, *carried.values()
+
+
+def _rebuild(
+    reduced: tuple[Callable[..., Any], tuple[Any, ...]], kind: type["Graph"], meta: dict[str, Any]
+) -> fx.GraphModule:
+    make, arguments = reduced[:2]
+    module = make(*arguments)
+    graph = kind(module, module.graph, kind.__name__)
+    for name, value in vars(module).items():
+        if name not in vars(graph):
+            setattr(graph, name, value)
+    graph.training = module.training
+    graph.meta.update(meta)
+    return graph
+
+
+def locate(error: BaseException) -> str | None:
+    """The node and the YAML line at which a running model failed: "graph.layers.0
+    conf/model/vit.yaml:12:7".
+    """
+    path, origin = [], None
+    trace = error.__traceback__
+    while trace is not None:
+        module = trace.tb_frame.f_locals.get("self")
+        if isinstance(module, Graph) and trace.tb_frame.f_code.co_name == "forward":
+            line = linecache.getline(trace.tb_frame.f_code.co_filename, trace.tb_lineno)
+            call = re.search(r"self\.(\w+)|getattr\(self, \"(\w+)\"\)", line)
+            if call:
+                name = call[1] or call[2]
+                path.append(name)
+                origin = module.meta.get("origins", {}).get(name, origin)
+        trace = trace.tb_next
+    return f"{'.'.join(['graph', *path])}  {origin}" if path else None
+
+
+def materialise(model: nn.Module, recipes: dict[int, Any], anew: Collection[str] = ()) -> None:
+    """Put real modules in place of those on the meta device, each made once by its own constructor.
+
+    Args:
+        anew: paths of parameters that something else fills later, so that nothing is drawn for them
+            here.
+    """
+    made: dict[int, nn.Module] = {}
+    for path, module in list(model.named_modules()):
+        for name, child in list(module._modules.items()):
+            recipe = recipes.get(id(child))
+            if recipe is None:
+                continue
+            if id(child) not in made:
+                made[id(child)] = make(recipe.make, f"{path}.{name}".lstrip("."), anew)
+            module._modules[name] = made[id(child)]

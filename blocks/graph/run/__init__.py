@@ -1,0 +1,1 @@
+"""A built graph -> compiled, recomputed, sharded, incremental, inspected."""

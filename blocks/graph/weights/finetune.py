@@ -1,0 +1,145 @@
+"""Fine-tuning: which parameters rest, and how fast the others learn, by pattern."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from blocks.graph.errors import ConfigError, Problem, did_you_mean, show
+from blocks.graph.language.expression import ExpressionError, evaluate, limited
+from blocks.graph.language.patterns import Pieces, matching, nothing_matches, parameters_of
+from blocks.graph.weights import Report, load_weights
+
+KEYS = ("load", "map", "head", "grid", "freeze", "learning_rate")
+
+TYPES: dict[str, tuple[Any, str, str]] = {
+    "load": (str, "a file", "weights.safetensors"),
+    "map": ((str, Mapping), "the name of a map, or a file", "timm_vit"),
+    "grid": (list, "rows and columns", "[4, 8]"),
+    "freeze": ((list, str), "a list of patterns", "[layers.0.*]"),
+    "learning_rate": (Mapping, "a mapping of patterns to numbers", "{patch: 0.1}"),
+}
+
+
+@limited()
+def freeze(model: nn.Module, patterns: Iterable[str]) -> list[str]:
+    """Take parameters out of the training; their names.
+
+    Args:
+        patterns: of paths (`layers.[0-3].*`), modules (`patch`), or kinds (`LayerNorm.*`).
+
+    Raises:
+        ConfigError: a pattern that matches nothing.
+    """
+    parameters, frozen, problems = parameters_of(model), {}, []
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        try:
+            found = matching(parameters, str(pattern))
+        except ExpressionError as error:
+            problems.append(Problem(error.problem, path="weights.freeze", fits=error.fits))
+            continue
+        if not found:
+            problems.append(nothing_matches(str(pattern), parameters, None, "weights.freeze"))
+        frozen.update({each.path: each.value for each, _ in found})
+    if problems:
+        raise ConfigError(problems)
+    for value in frozen.values():
+        value.requires_grad_(False)
+    return list(frozen)
+
+
+@limited()
+def learning_rates(model: nn.Module, multipliers: Mapping[str, Any]) -> dict[str, float]:
+    """What the learning rate of each parameter is multiplied by; 1 where no pattern matches, the
+    last that does wins.
+
+    Args:
+        multipliers: pattern -> number, or an expression of the pattern's pieces: {"layers.{i}":
+            "0.75 ** (12 - i)"}.
+
+    Raises:
+        ConfigError: a pattern that matches nothing, a multiplier that is no number or negative.
+    """
+    parameters, problems = parameters_of(model), []
+    rates = {each.path: 1.0 for each in parameters}
+    for pattern, raw in multipliers.items():
+        try:
+            found = matching(parameters, str(pattern))
+            if not found:
+                problems.append(
+                    nothing_matches(str(pattern), parameters, None, "weights.learning_rate")
+                )
+            for each, pieces in found:
+                value = evaluate(raw, Pieces(pieces)) if isinstance(raw, str) else raw
+                if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
+                    raise ExpressionError(
+                        f"{pattern}: a multiplier is a number from 0", "0.1, or 0.75 ** (12 - i)"
+                    )
+                rates[each.path] = float(value)
+        except ExpressionError as error:
+            got, where = f"{pattern}: {show(raw)}", "weights.learning_rate"
+            problems.append(
+                Problem(error.problem, path=where, got=got, fits=error.fits, fix=error.fix)
+            )
+    if problems:
+        raise ConfigError(problems)
+    return rates
+
+
+@limited()
+def fine_tune(
+    model: nn.Module, section: Mapping[str, Any], folder: Path | None = None
+) -> tuple[Report | None, list[str], dict[str, float]]:
+    """Do what the section `weights` of a configuration says: load, freeze, and the multipliers of
+    the learning rate.
+
+    Args:
+        section: {load: FILE, map: NAME, head: keep, grid: [rows, columns], freeze: [pattern],
+            learning_rate: {pattern: number}}; all optional.
+        folder: where maps of the user's own lie, searched first.
+
+    Returns:
+        The report of the load (None without one), the frozen parameters, and the multiplier of each
+        parameter.
+    """
+    unknown = [key for key in section if key not in KEYS]
+    if unknown:
+        fits = did_you_mean(unknown[0], KEYS)
+        raise ConfigError([Problem(f"no key {unknown[0]!r} in weights", path="weights", fits=fits)])
+    problems = [
+        Problem(
+            f"{key} is {what}", path=f"weights.{key}", got=f"{key}: {show(section[key])}", fits=fits
+        )
+        for key, (kinds, what, fits) in TYPES.items()
+        if section.get(key) is not None and not isinstance(section[key], kinds)
+    ]
+    if section.get("head") not in (None, "keep", "replace"):
+        got = f"head: {show(section['head'])}"
+        problems.append(
+            Problem(
+                "head says what becomes of the last layer",
+                path="weights.head",
+                got=got,
+                fits="keep, replace",
+            )
+        )
+    if problems:
+        raise ConfigError(problems)
+    report = None
+    if section.get("load"):
+        report = load_weights(
+            model,
+            section["load"],
+            section.get("map"),
+            head=section.get("head") or "keep",
+            folder=folder,
+            grid=section.get("grid"),
+        )
+    elif section.get("map") or section.get("grid") or section.get("head") == "replace":
+        problem = (
+            "weights.map, weights.head and weights.grid say how to load, and nothing is loaded"
+        )
+        raise ConfigError([Problem(problem, path="weights", fix="weights.load=FILE")])
+    frozen = freeze(model, section.get("freeze") or [])
+    return report, frozen, learning_rates(model, section.get("learning_rate") or {})

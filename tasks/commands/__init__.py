@@ -1,0 +1,1 @@
+"""The commands of `python -m tasks`, a file each."""

@@ -1,0 +1,105 @@
+"""Values that fit their type and still make no training: Lightning and torch take some of them
+without a word.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Range(NamedTuple):
+    """What a value must be: the test, the sentence, an example."""
+
+    test: Callable[[Any], bool]
+    must: str
+    fits: str
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+POSITIVE = Range(lambda value: not _number(value) or value > 0, "must be positive", "1 or more")
+RATE = Range(lambda value: not _number(value) or value > 0, "must be positive", "0.001, say")
+NOT_NEGATIVE = Range(
+    lambda value: not _number(value) or value >= 0, "must not be negative", "0 or more"
+)
+OR_ENDLESS = Range(
+    lambda value: not _number(value) or value >= -1,
+    "must not be below -1",
+    "1 or more; -1: no limit",
+)
+COUNT = Range(
+    lambda value: not _number(value) or value > 0 or value == -1,
+    "names no device",
+    "1 or more; -1: all",
+)
+PART = Range(
+    lambda value: not _number(value) or (value >= 0 and (isinstance(value, int) or value <= 1)),
+    "is a share or a number of batches",
+    "from 0.0 to 1.0, or a whole number",
+)
+DURATION = Range(
+    lambda value: not isinstance(value, str) or bool(re.fullmatch(r"\d+:\d+:\d+:\d+", value)),
+    "is no duration",
+    '"00:01:30:00" in quotes: days, hours, minutes, seconds',
+)
+DEVICES = Range(
+    lambda value: value is None or (type(value) is int and value > 0),
+    "is a number of devices",
+    "1 or more; null: all of a machine",
+)
+THREADS = Range(
+    lambda value: value is None or (type(value) is int and value > 0),
+    "is a number of threads",
+    "1 or more; null: one for each core",
+)
+SWITCH = Range(
+    lambda value: value is None or isinstance(value, bool), "must be true or false", "true, false"
+)
+SHARES = Range(
+    lambda value: (
+        not isinstance(value, list) or all(_number(each) and 0 <= each < 1 for each in value)
+    ),
+    "must lie in [0, 1)",
+    "[0.9, 0.999]",
+)
+
+RANGES: dict[str, dict[str, Range]] = {
+    "optimizer": {
+        "lr": RATE,
+        "weight_decay": NOT_NEGATIVE,
+        "momentum": NOT_NEGATIVE,
+        "eps": NOT_NEGATIVE,
+        "betas": SHARES,
+    },
+    "trainer": {
+        **dict.fromkeys(("max_epochs", "max_steps", "num_sanity_val_steps"), OR_ENDLESS),
+        **dict.fromkeys(
+            ("accumulate_grad_batches", "check_val_every_n_epoch", "num_nodes"), POSITIVE
+        ),
+        **dict.fromkeys(
+            ("gradient_clip_val", "log_every_n_steps", "min_epochs", "min_steps"), NOT_NEGATIVE
+        ),
+        **dict.fromkeys(
+            (
+                "limit_train_batches",
+                "limit_val_batches",
+                "limit_test_batches",
+                "val_check_interval",
+            ),
+            PART,
+        ),
+        "devices": COUNT,
+        "max_time": DURATION,
+        **dict.fromkeys(("compile", "checkpoint_activations", "channels_last"), SWITCH),
+        "tensor_parallel_size": DEVICES,
+        "threads": THREADS,
+    },
+}
+
+
+def outside(section: str, key: str, value: Any) -> Range | None:
+    """The range that a value is outside of, if it is."""
+    found = RANGES.get(section, {}).get(key)
+    return found if found is not None and not found.test(value) else None

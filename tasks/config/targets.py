@@ -1,0 +1,94 @@
+"""The names that may stand behind `_target_`, each only in its own section.
+
+They are compared before anything is imported.
+"""
+
+from typing import Any
+
+# A prefix would admit too much: `torch` has `torch.load` in it.
+TARGETS: dict[str, tuple[str, ...]] = {
+    "task": (
+        "tasks.learn.classify.Classify",
+        "tasks.learn.answer.Answer",
+        "tasks.learn.tokens.Tokens",
+        "tasks.learn.tokens.Language",
+        "tasks.learn.translate.Translate",
+    ),
+    "data": (
+        "tasks.data.images.digits.Digits",
+        "tasks.data.images.image_folder.Images",
+        "tasks.data.images.arrays.Arrays",
+        "tasks.data.sequences.mnist1d.Mnist1d",
+        "tasks.data.text.questions.Questions",
+        "tasks.data.sequences.recall.Recall",
+        "tasks.data.text.text.Topics",
+        "tasks.data.text.documents.Documents",
+        "tasks.data.text.translation.Phrases",
+        "tasks.data.text.translation.Pairs",
+        "tasks.data.text.labelled.Labelled",
+        "tasks.data.text.names.Names",
+    ),
+    "optimizer": ("torch.optim.AdamW", "torch.optim.SGD"),
+    "schedule": (
+        "tasks.learn.optimizer.Cosine",
+        "tasks.learn.optimizer.Constant",
+        "tasks.learn.optimizer.InverseSquareRoot",
+    ),
+    "trainer": ("pytorch_lightning.Trainer",),
+    "callbacks": (
+        "pytorch_lightning.callbacks.EarlyStopping",
+        "pytorch_lightning.callbacks.EMAWeightAveraging",
+        "pytorch_lightning.callbacks.LearningRateMonitor",
+        "pytorch_lightning.callbacks.ModelCheckpoint",
+        "tasks.resume.checkpoint.Checkpoint",
+        "tasks.callbacks.gradient_stats.Nodes",
+        "tasks.callbacks.progress.Progress",
+        "tasks.sweep.pruning.Prune",
+    ),
+    "logger": (
+        "tasks.callbacks.logger.Csv",
+        "pytorch_lightning.loggers.MLFlowLogger",
+        "pytorch_lightning.loggers.TensorBoardLogger",
+        "pytorch_lightning.loggers.WandbLogger",
+    ),
+}
+
+# Names of releases before 0.2, which stand in YAML files and in finished runs.
+RENAMED = {
+    "tasks.answer.Answer": "tasks.learn.answer.Answer",
+    "tasks.checkpoint.Checkpoint": "tasks.resume.checkpoint.Checkpoint",
+    "tasks.classify.Classify": "tasks.learn.classify.Classify",
+    "tasks.data.arrays.Arrays": "tasks.data.images.arrays.Arrays",
+    "tasks.data.digits.Digits": "tasks.data.images.digits.Digits",
+    "tasks.data.documents.Documents": "tasks.data.text.documents.Documents",
+    "tasks.data.images.Images": "tasks.data.images.image_folder.Images",
+    "tasks.data.labelled.Labelled": "tasks.data.text.labelled.Labelled",
+    "tasks.data.mnist1d.Mnist1d": "tasks.data.sequences.mnist1d.Mnist1d",
+    "tasks.data.names.Names": "tasks.data.text.names.Names",
+    "tasks.data.questions.Questions": "tasks.data.text.questions.Questions",
+    "tasks.data.recall.Recall": "tasks.data.sequences.recall.Recall",
+    "tasks.data.text.Topics": "tasks.data.text.text.Topics",
+    "tasks.data.translation.Pairs": "tasks.data.text.translation.Pairs",
+    "tasks.data.translation.Phrases": "tasks.data.text.translation.Phrases",
+    "tasks.logger.Csv": "tasks.callbacks.logger.Csv",
+    "tasks.nodes.Nodes": "tasks.callbacks.gradient_stats.Nodes",
+    "tasks.optimizer.Constant": "tasks.learn.optimizer.Constant",
+    "tasks.optimizer.Cosine": "tasks.learn.optimizer.Cosine",
+    "tasks.optimizer.InverseSquareRoot": "tasks.learn.optimizer.InverseSquareRoot",
+    "tasks.progress.Progress": "tasks.callbacks.progress.Progress",
+    "tasks.prune.Prune": "tasks.sweep.pruning.Prune",
+    "tasks.tokens.Language": "tasks.learn.tokens.Language",
+    "tasks.tokens.Tokens": "tasks.learn.tokens.Tokens",
+    "tasks.translate.Translate": "tasks.learn.translate.Translate",
+}
+
+
+def update_targets(section: Any) -> None:
+    """Replace the names of earlier releases by today's, in place, at any depth."""
+    if not isinstance(section, dict):
+        return
+    name = section.get("_target_")
+    if isinstance(name, str) and name in RENAMED:
+        section["_target_"] = RENAMED[name]
+    for value in section.values():
+        update_targets(value)

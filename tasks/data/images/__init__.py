@@ -1,0 +1,1 @@
+"""Images: in folders, arrays and packed files; decoding and augmentation."""

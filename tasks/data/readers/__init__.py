@@ -1,0 +1,1 @@
+"""Readers: raw input -> batches, for prediction."""

@@ -1,0 +1,1 @@
+"""Sequences that are not text: signals and recall."""

@@ -1,0 +1,110 @@
+"""MNIST-1D: ten templates of twelve points, padded, scaled, shifted, sheared and made noisy.
+
+Nothing to download.
+"""
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tasks.data.readers.signal import SignalReader
+from tasks.data.sequences.base import HeldSequences, Part
+from tasks.data.split import part
+from tasks.errors import must_be_share
+from tasks.report import overlays, page
+
+DIGITS = 10
+
+
+class Mnist1d(HeldSequences):
+    """The 4,000 training and 1,000 test signals of MNIST-1D, each 40 samples long, made by the
+    authors' own package.
+
+    Made with its default arguments they are the published file to 1e-15. A batch has "signal"
+    (batch, tokens=40, dim=1), "label" and "index".
+
+    Args:
+        val: share of the training signals kept for validation, of each class.
+        options: those of `HeldSequences`.
+
+    Raises:
+        ModuleNotFoundError: the package `mnist1d` is not installed; `tasks.config.instantiate`
+            tells how.
+
+    Source:
+        Greydanus and Kobak 2020, arXiv:2011.14439.
+    """
+
+    quick = True
+
+    reader = SignalReader
+
+    def __init__(self, *, val: float = 0.1, **options: Any):
+        import mnist1d.data  # noqa: F401 - told at once where it is missing
+
+        super().__init__(**options)
+        must_be_share("val", val)
+        self.val = val
+
+    def load(self) -> dict[str, Part]:
+        made = make()
+        label = torch.from_numpy(made["y"]).long()
+        signal = torch.from_numpy(made["x"]).float()[:, :, None]
+        stay, take = part(label, self.val, self.split_seed)
+        self.classes = [str(number) for number in range(DIGITS)]
+        return {
+            "train": {"signal": signal[stay], "label": label[stay]},
+            "val": {"signal": signal[take], "label": label[take]},
+            "test": {
+                "signal": torch.from_numpy(made["x_test"]).float()[:, :, None],
+                "label": torch.from_numpy(made["y_test"]).long(),
+            },
+        }
+
+    def facts(self) -> dict[str, Any]:
+        self.read()
+        tokens, dim = self.parts["train"]["signal"].shape[1:]
+        return {"signal": {"tokens": tokens, "dim": dim}, "classes": len(self.classes)}
+
+    def kept(self) -> dict[str, Any]:
+        return {"tokens": self.facts()["signal"]["tokens"]}
+
+    def show(self, part: str, index: int, words: str) -> str:
+        return page.figure(
+            overlays.png(overlays.thumbnail(picture(self.parts[part]["signal"][index, :, 0]))),
+            words,
+        )
+
+
+def make() -> dict[str, np.ndarray]:
+    """The arrays x, y, x_test, y_test. The package seeds the random sources of the process; they
+    are put back.
+    """
+    from mnist1d.data import make_dataset
+
+    python, arrays = random.getstate(), np.random.get_state()
+    try:
+        return make_dataset()
+    finally:
+        random.setstate(python)
+        np.random.set_state(arrays)
+
+
+def picture(signal: Tensor, high: int = 64, wide: int = 4) -> Tensor:
+    """A signal as a white line on black, (1, high, wide * (tokens - 1) + 1) in [0, 1]."""
+    steps = torch.linspace(0, len(signal) - 1, wide * (len(signal) - 1) + 1)
+    left = steps.floor().long().clamp(max=len(signal) - 2)
+    value = torch.lerp(signal[left], signal[left + 1], steps - left)
+    low, top = value.min(), value.max()
+    row = ((top - value) / (top - low).clamp_min(1e-9) * (high - 1)).round().long()
+    canvas = torch.zeros(1, high, len(steps))
+    for column, (here, before) in enumerate(
+        zip(row.tolist(), [int(row[0]), *row.tolist()], strict=False)
+    ):
+        canvas[0, min(here, before) : max(here, before) + 1, column] = (
+            1  # steep parts stay one line
+        )
+    return canvas

@@ -1,0 +1,1 @@
+"""Text: tokenizers, corpora, labelled texts, translation, questions."""

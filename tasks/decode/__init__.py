@@ -1,0 +1,1 @@
+"""Decoding: search, scores, lines."""

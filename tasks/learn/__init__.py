@@ -1,0 +1,1 @@
+"""Tasks as LightningModules: losses, metrics, optimizers."""

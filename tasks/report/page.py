@@ -1,0 +1,181 @@
+"""A page that opens without a network: one HTML file, its pictures inside, light or dark as the
+reader's screen.
+"""
+
+from collections.abc import Sequence
+from html import escape
+
+STYLE = """
+:root {
+  --ink: #1d2330; --soft: #667085; --line: #e4e7ec; --paper: #fff; --shade: #f6f7f9;
+  --first: #2f6fdb; --note: #fff4e5;
+  color-scheme: light dark;
+}
+@media (prefers-color-scheme: dark) { :root {
+  --ink: #e6e9ef; --soft: #98a2b3; --line: #2d3442; --paper: #14181f; --shade: #1b212b;
+  --first: #7aa8f5;
+  --note: #33270f;
+} }
+* { box-sizing: border-box; }
+body {
+  margin: 0 auto; max-width: 1080px; padding: 32px 20px 80px; background: var(--paper);
+  color: var(--ink);
+  font: 15px/1.5 system-ui, "Segoe UI", "Noto Sans", "Noto Sans CJK SC", sans-serif;
+}
+h1 { font-size: 26px; margin: 0; }
+h2 { font-size: 18px; margin: 40px 0 12px; border-top: 1px solid var(--line); padding-top: 20px; }
+p { margin: 0 0 12px; }
+header { display: flex; flex-wrap: wrap; gap: 12px 40px; align-items: end;
+justify-content: space-between; }
+.score {
+  font-size: 44px; line-height: 1; font-weight: 650; color: var(--first);
+  font-variant-numeric: tabular-nums;
+}
+.soft, dt, th { color: var(--soft); font-weight: 400; }
+.facts { display: flex; flex-wrap: wrap; gap: 8px 32px; margin: 20px 0 0; }
+.facts div { display: flex; flex-direction: column; }
+dl.pairs { display: grid; grid-template-columns: max-content 1fr; gap: 4px 20px; margin: 16px 0 0; }
+dd { margin: 0; overflow-wrap: anywhere; }
+.wide, .fit { overflow-x: auto; }
+.wide svg { display: block; max-width: none; }
+.fit svg { display: block; max-width: max(100%, 900px); height: auto; }
+table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: 4px 24px 4px 0; border-bottom: 1px solid var(--line);
+white-space: nowrap; }
+td.number, th.number { text-align: right; }
+td:first-child, pre { font-family: ui-monospace, "SF Mono", Consolas, monospace; font-size: 13px; }
+pre { background: var(--shade); border-radius: 8px; padding: 14px 16px; white-space: pre-wrap;
+margin: 0; }
+.note { background: var(--note); border-radius: 8px; padding: 10px 14px; margin-top: 20px; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(130px, 1fr));
+gap: 16px; }
+figure { margin: 0; }
+figure img {
+  width: 100%; aspect-ratio: 1; object-fit: contain; image-rendering: pixelated;
+  background: var(--shade);
+  border-radius: 6px;
+}
+.text { grid-column: 1 / -1; }
+.text blockquote { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; }
+figcaption { font-size: 13px; color: var(--soft); }
+figcaption, h3 { overflow-wrap: anywhere; }
+h3 { font-size: 14px; font-weight: 600; margin: 18px 0 8px; }
+.beside { display: flex; flex-wrap: wrap; gap: 16px 32px; align-items: start; margin-bottom: 12px; }
+.beside > div { min-width: 0; max-width: 100%; overflow-x: auto; }
+.beside svg { display: block; max-width: max(100%, 560px); height: auto; }
+figure.sheet { margin-bottom: 20px; max-width: 520px; }
+figure.sheet img { aspect-ratio: auto; background: none; border-radius: 0; height: auto; }
+summary { cursor: pointer; margin: 12px 0 10px; }
+"""
+
+
+def html(title: str, head: str, sections: Sequence[tuple[str, str]]) -> str:
+    """The whole page."""
+    body = "".join(
+        f"<section><h2>{escape(name)}</h2>{content}</section>\n" for name, content in sections
+    )
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta '
+        f'charset="utf-8"><title>{escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width, '
+        f'initial-scale=1"><style>{STYLE}</style></head>\n'
+        f"<body>{head}\n{body}</body></html>\n"
+    )
+
+
+def headline(title: str, score: tuple[str, str] | None, facts: Sequence[tuple[str, str]]) -> str:
+    """Title, the one number, and a line of facts."""
+    number = (
+        f'<div><div class="score">{escape(score[0])}</div><div '
+        f'class="soft">{escape(score[1])}</div></div>'
+        if score
+        else ""
+    )
+    pairs = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts
+    )
+    return f'<header><h1>{escape(title)}</h1>{number}</header><dl class="facts">{pairs}</dl>'
+
+
+def table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], indents: Sequence[int] | None = None
+) -> str:
+    """A table; columns of numbers stand to the right, first cells may be indented."""
+    number = [
+        bool(rows) and all(is_number(row[column]) for row in rows) for column in range(len(head))
+    ]
+    kinds = [' class="number"' if right else "" for right in number]
+    top = "".join(f"<th{kind}>{escape(name)}</th>" for name, kind in zip(head, kinds, strict=True))
+    lines = []
+    for place, row in enumerate(rows):
+        cells = [f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds, strict=True)]
+        if indents:
+            cells[0] = f'<td style="padding-left: {1.2 * indents[place]:g}em">{escape(row[0])}</td>'
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    return (
+        "<div "
+        f'class="wide"><table><thead><tr>{top}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+    )
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell reads as a number, or is empty."""
+    return not cell.strip("0123456789.,%-+± e")
+
+
+def pairs(entries: Sequence[tuple[str, str]]) -> str:
+    """Names and values below each other."""
+    body = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in entries)
+    return f'<dl class="pairs">{body}</dl>'
+
+
+def code(text: str) -> str:
+    return f"<pre>{escape(text)}</pre>"
+
+
+def fit(content: str) -> str:
+    """A picture no wider than the page."""
+    return f'<div class="fit">{content}</div>'
+
+
+def wide(content: str) -> str:
+    return f'<div class="wide">{content}</div>'
+
+
+def folded(title: str, content: str) -> str:
+    return f"<details><summary>{escape(title)}</summary>{content}</details>"
+
+
+def figure(source: str, words: str) -> str:
+    return (
+        f'<figure><img src="{source}" '
+        f'alt="{escape(words, True)}"><figcaption>{escape(words)}</figcaption></figure>'
+    )
+
+
+def quotation(text: str, words: str, most: int = 600) -> str:
+    """A text across the page, cut where it is long, in the direction that it is written in."""
+    shown = text if len(text) <= most else f"{text[:most]} …"
+    return (
+        f'<figure class="text"><blockquote dir="auto">{escape(shown)}</blockquote>'
+        f"<figcaption>{escape(words)}</figcaption></figure>"
+    )
+
+
+def pictures(figures: Sequence[str]) -> str:
+    """Small figures in rows, as many as fit."""
+    return f'<div class="pictures">{"".join(figures)}</div>'
+
+
+def beside(contents: Sequence[str]) -> str:
+    """Pictures beside each other where there is room, else below."""
+    return f'<div class="beside">{"".join(f"<div>{content}</div>" for content in contents)}</div>'
+
+
+def sheet(source: str, words: str) -> str:
+    """One wide picture with words below."""
+    told = escape(words, True)
+    return (
+        f'<figure class="sheet"><img src="{source}" '
+        f'alt="{told}"><figcaption>{told}</figcaption></figure>'
+    )

@@ -1,0 +1,1 @@
+"""Checkpoints, and how a run is continued from them."""

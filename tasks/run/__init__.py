@@ -1,0 +1,1 @@
+"""One run: prepare, build, fit, test, report."""

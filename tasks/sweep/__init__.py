@@ -1,0 +1,1 @@
+"""Sweeps: results, search, pruning, figures."""
