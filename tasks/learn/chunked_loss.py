@@ -21,6 +21,7 @@ from blocks.graph import Headless, linear, split_head
 from tasks.data.sequences.base import IGNORED
 
 PIECE = 7_000_000  # logits at a time: 28 MB in float32, which fits the caches of a larger processor
+LARGE_PIECE = 2**27  # elsewhere: 0.5 GB; a GPU would wait for Python between small pieces
 
 
 @dataclass(frozen=True)
@@ -168,8 +169,6 @@ def first_highest(logits: Tensor, label: Tensor, wanted: Tensor, others: Tensor)
     On a CPU `argmax` over the first axis takes seven times as long as `amax`, so it is asked about
     ties only.
     """
-    if logits.device.type != "cpu":
-        return logits.argmax(0) == label[0]
     right, tied = wanted > others, (wanted == others).nonzero()[:, 0]
     if len(tied):
         right[tied] = logits[:, tied].argmax(0) == label[0, tied]
@@ -246,7 +245,8 @@ class _Work:
 
     def run(self) -> tuple[Tensor, Tensor]:
         """The mean loss, and where the label is what `argmax` gives."""
-        most = max(PIECE // len(self.weight) // 32, 1) * 32
+        piece = PIECE if self.hidden.device.type == "cpu" else LARGE_PIECE
+        most = max(piece // len(self.weight) // 32, 1) * 32
         losses, right = [], []
         for start in range(0, max(len(self.hidden), 1), most):
             loss, best = self.piece(slice(start, start + most))
@@ -259,8 +259,7 @@ class _Work:
         logits = linear(self.weight, hidden).to(self.kind)
         if self.bias is not None:
             logits.add_(self.bias[:, None])
-        wanted, others = self.apart(logits, label)
-        highest, right = torch.maximum(wanted, others), first_highest(logits, label, wanted, others)
+        wanted, highest, right = self.judge(logits, label)
         loss = -(1 - self.smoothing) * wanted
         if self.smoothing:
             loss -= self.smoothing * logits.mean(0)
@@ -269,6 +268,14 @@ class _Work:
         if self.by_hidden is not None or self.by_weight is not None:
             self.gradient(rows, hidden, logits, label, total, real)
         return (loss * real).sum(), right & real
+
+    def judge(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The logit of each label, the highest logit, and whether `argmax` gives the label."""
+        if logits.device.type != "cpu":
+            highest, best = logits.max(0)  # of equal logits the first, as `argmax`
+            return logits.gather(0, label)[0], highest, best == label[0]
+        wanted, others = self.apart(logits, label)
+        return wanted, torch.maximum(wanted, others), first_highest(logits, label, wanted, others)
 
     @staticmethod
     def apart(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:

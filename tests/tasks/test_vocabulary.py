@@ -34,7 +34,8 @@ MODELS = {"gpt2": (GPT, ("tokens",)), "transformer_base": (PAIR, ("source", "tar
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
     torch.manual_seed(0)
-    monkeypatch.setattr(chunked_loss, "PIECE", V * 64)  # several pieces, and a smaller last one
+    for name in ("PIECE", "LARGE_PIECE"):
+        monkeypatch.setattr(chunked_loss, name, V * 64)  # several pieces, and a smaller last one
 
 
 def labels(shape, vocab, ignored=0.3):
@@ -63,6 +64,22 @@ def test_loss_and_gradients_are_those_of_cross_entropy_over_all_logits(smoothing
         strict=True,
     ):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_gpu_gives_the_same_loss_and_gradients(smoothing):
+    tensors, label = [each.detach().cuda().requires_grad_() for each in head(bias=True)], labels((B, T), V).cuda()
+    hidden, weight, bias = tensors
+    found = in_pieces(hidden, Table(weight), bias, label, smoothing)
+    wanted = whole(F.linear(*tensors), label, smoothing)
+    torch.testing.assert_close(found.loss, wanted.loss, rtol=0, atol=1e-12)
+    assert torch.equal(found.right, wanted.right)
+    for ours, theirs in zip(*(torch.autograd.grad(each.loss, tensors) for each in (found, wanted)), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+    tied = in_pieces(torch.ones_like(hidden), Table(torch.zeros_like(weight)), None, label)
+    assert torch.equal(tied.right, label == 0)  # of equal logits the first
 
 
 def test_a_token_without_a_label_is_never_right():
