@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+LARGEST = 2**63 - 1  # what a checkpoint can hold and give back
+
 
 class Range(NamedTuple):
     """What a value must be: the test, the sentence, an example."""
@@ -19,6 +21,9 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+SMALL_ENOUGH = Range(
+    lambda value: not isinstance(value, int) or abs(value) <= LARGEST, "is too large", f"up to {LARGEST:,}"
+)
 POSITIVE = Range(lambda value: not _number(value) or value > 0, "must be positive", "1 or more")
 RATE = Range(lambda value: not _number(value) or value > 0, "must be positive", "0.001, say")
 NOT_NEGATIVE = Range(
@@ -101,5 +106,7 @@ RANGES: dict[str, dict[str, Range]] = {
 
 def outside(section: str, key: str, value: Any) -> Range | None:
     """The range that a value is outside of, if it is."""
+    if not SMALL_ENOUGH.test(value):
+        return SMALL_ENOUGH
     found = RANGES.get(section, {}).get(key)
     return found if found is not None and not found.test(value) else None

@@ -56,6 +56,7 @@ data=arrays data.path=nowhere.npz
 data=images data.path=nowhere
 data=pairs data.path=nowhere.tsv
 data.batch_size=0
+data.batch_size=9223372036854775808
 data.batch_size=-4
 data.batch_size=many
 data.batch_size=1.5
