@@ -2,10 +2,10 @@
 
 What it says, its status, what is left.
 
-    python -m tests.trust.ends                   every way at several moments
+    python -m tests.trust.ends                  every way at several moments
     python -m tests.trust.ends --only SIGTERM
-    python -m tests.trust.ends --stock           SIGTERM and SIGINT for a script with Lightning's
-    own means
+    python -m tests.trust.ends --only SIGTERM --add trainer=gpu trainer.deterministic=true
+    python -m tests.trust.ends --stock          SIGTERM and SIGINT, by Lightning's own means
 
 Each run goes through the front door of `train.py`. It must end with the status and the words that
 are expected, and unless its folder was removed it is resumed, and must then end as a run nobody
@@ -165,12 +165,14 @@ def at(number: int, way: Way, place: Path) -> None:
     )
 
 
-def attempt(name: str, way: Way, number: int, folder: Path, learn: Any) -> list[str]:
+def attempt(
+    name: str, way: Way, number: int, folder: Path, learn: Any, more: list[str]
+) -> list[str]:
     """Let a run end in one way, resume it, and say what was not as it should be."""
     place = folder / f"{name.replace(' ', '-').replace(',', '')}-{number}"
     place.mkdir()
     change = lambda: at(number, way, place)  # noqa: E731
-    words = [*WORDS, *(TWO if way.processes > 1 else [])]
+    words = [*WORDS, *(TWO if way.processes > 1 else []), *more]
     process = forked.begin(place, words, processes=way.processes, change=change, learn=learn)
     status, wrong = forked.wait(process, 120), []
     if not forked.gone(process):
@@ -204,6 +206,7 @@ def main() -> int:
     )
     parser.add_argument("--only", choices=[*WAYS])
     parser.add_argument("--stock", action="store_true", help="signals for Lightning's own means")
+    parser.add_argument("--add", nargs="+", default=[], help="more overrides for every run")
     asked = parser.parse_args()
     learn = stock.learn if asked.stock else front_door
     ways = {name: SIGNALS[name] for name in ("SIGTERM", "SIGINT")} if asked.stock else WAYS
@@ -211,19 +214,23 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="ends-") as made:
         folder = Path(made)
         folder.chmod(0o755)
+        if asked.only:
+            ways = {asked.only: ways[asked.only]}
         for processes in sorted({way.processes for way in ways.values()}):
-            whole, words = folder / f"whole-{processes}", [*WORDS, *(TWO if processes > 1 else [])]
+            whole, words = (
+                folder / f"whole-{processes}",
+                [*WORDS, *(TWO if processes > 1 else []), *asked.add],
+            )
             status = forked.wait(forked.begin(whole, words, processes=processes, learn=learn), 120)
             assert status == 0, (whole / "output.txt").read_text()[-3000:]
         for name, way in ways.items():
-            if asked.only in (None, name):
-                found = [attempt(name, way, number, folder, learn) for number in BATCHES]
-                bad += sum(map(bool, found))
-                faults = "; ".join(dict.fromkeys(text for each in found for text in each))
-                print(
-                    f"{name:26} {len(found):3} runs, {found.count([]):3} as expected  {faults}",
-                    flush=True,
-                )
+            found = [attempt(name, way, number, folder, learn, asked.add) for number in BATCHES]
+            bad += sum(map(bool, found))
+            faults = "; ".join(dict.fromkeys(text for each in found for text in each))
+            print(
+                f"{name:26} {len(found):3} runs, {found.count([]):3} as expected  {faults}",
+                flush=True,
+            )
         with contextlib.suppress(OSError):
             folder.chmod(0o700)
     return int(bad > 0)

@@ -28,6 +28,9 @@ from tasks.run import run_folder, train
 
 torch.set_num_threads(1)
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = (
+    "1"  # whether there is a GPU is asked without starting CUDA
+)
 
 
 def begin(
@@ -164,7 +167,9 @@ def alive(path: Path, group: int) -> bool:
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
     """Every tensor of a checkpoint, of the network and the optimiser, by name."""
-    content = torch.load(path, weights_only=True)
+    content = torch.load(
+        path, map_location="cpu", weights_only=True
+    )  # CUDA must not start in the parent of forks
     found = dict(content["state_dict"])
     for group, states in enumerate(content["optimizer_states"]):
         for index, entries in states["state"].items():

@@ -1,10 +1,10 @@
 """Kill runs at random moments, go on, and compare the end with that of a run nobody touched, to the
 bit.
 
-    python -m tests.trust.kills --count 200           every family and setting in turn, until so
-    many kills python -m tests.trust.kills --count 20 --only two_processes
-    python -m tests.trust.kills --count 40 --stock    the same kills for a script with Lightning's
-    own means
+    python -m tests.trust.kills --count 200     every family and setting in turn
+    python -m tests.trust.kills --only two_processes
+    python -m tests.trust.kills --stock         the same for a script with Lightning's own means
+    python -m tests.trust.kills --only vit --add trainer=gpu trainer.deterministic=true
 
 Each run is killed with SIGKILL up to four times, at random moments, in a batch of a validation or
 between two writes of a save, and then left to finish. Its checkpoints (weights and the states of
@@ -286,6 +286,7 @@ def main() -> int:
         "--stock", action="store_true", help="Lightning's own means instead of Dougong"
     )
     parser.add_argument("--forget", action="store_true", help="resume without the random states")
+    parser.add_argument("--add", nargs="+", default=[], help="more overrides for every run")
     parser.add_argument("--keep", help="a folder for the runs")
     asked = parser.parse_args()
     folder = Path(asked.keep or tempfile.mkdtemp(prefix="kills-")).absolute()
@@ -294,14 +295,20 @@ def main() -> int:
         state.set_random_states = lambda states: None
     write_images(folder / "images")
     cases = [("vit", "plain"), ("vit", "every_step")] if asked.stock else pairs(asked.only)
-    total = run_all(cases, folder, source, asked.count, stock.learn if asked.stock else None)
+    learn = stock.learn if asked.stock else None
+    total = run_all(cases, folder, source, asked.count, learn, asked.add)
     if not asked.keep:
         shutil.rmtree(folder)
     return total
 
 
 def run_all(
-    cases: list[tuple[str, str]], folder: Path, source: random.Random, count: int, learn: Any
+    cases: list[tuple[str, str]],
+    folder: Path,
+    source: random.Random,
+    count: int,
+    learn: Any,
+    more: list[str],
 ) -> int:
     """Go through the cases until there are enough kills; returns the exit status."""
     print(f"{'case':34}{'kills':>6}{'saving':>8}  end", flush=True)
@@ -312,6 +319,7 @@ def run_all(
             if kills >= count:
                 break
             given, processes = words(family, setting, folder / "images")
+            given = [*given, *more]
             whole = folder / f"{family}-{setting}-whole"
             if (family, setting) not in baselines:
                 began = time.monotonic()
