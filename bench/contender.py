@@ -25,20 +25,21 @@ class Contender:
     output: Callable[[], Tensor]
     extra: nn.Module | None = None
 
-    def trainer(self, bfloat16: bool = False, rate: float = 1e-5) -> Callable[[], float]:
+    def trainer(self, bfloat16: bool = False, rate: float = 1e-5) -> Callable[[], Tensor]:
         """A step of training: the loss, its gradients and a fused AdamW; in mixed precision if
-        asked. It gives the loss before the step.
+        asked. It returns the loss before the step, without waiting for the device.
         """
         self.model.train()
+        device = next(self.model.parameters()).device.type
         optimizer = torch.optim.AdamW(self.model.parameters(), lr=rate, fused=True)
 
-        def step() -> float:
+        def step() -> Tensor:
             optimizer.zero_grad(set_to_none=True)
-            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            with torch.autocast(device, torch.bfloat16, enabled=bfloat16):
                 loss = self.loss()
             loss.backward()
             optimizer.step()
-            return float(loss.detach())
+            return loss.detach()
 
         return step
 

@@ -34,7 +34,7 @@ def curves(
     found = {}
     for name, contender in made.items():
         step = contender.trainer(bfloat16=name == ours and "bf16" in words, rate=rate)
-        found[name] = [step() for _ in range(steps)]
+        found[name] = [float(step()) for _ in range(steps)]
     return found
 
 

@@ -1,7 +1,7 @@
 """Cached greedy decoding of the small encoder-decoder: ours against `generate` of transformers at
 the same size.
 
-python -m bench.decode [--rounds N] [--batch N]
+python -m bench.decode [--rounds N] [--batch N] [--device cuda]
 """
 
 import argparse
@@ -22,7 +22,7 @@ def ours(source: Tensor) -> Callable[[], Tensor]:
     from tasks.decode import search
     from tasks.decode.scorer import Speaker
 
-    network = built("transformer_base", WORDS, {}).eval()
+    network = built("transformer_base", WORDS, {}).eval().to(source.device)
     speaker = Speaker(network, {"target": {"vocab": VOCAB}}, "target")
     start = source.new_zeros(len(source), 1)
 
@@ -54,7 +54,7 @@ def transformers(source: Tensor) -> Callable[[], Tensor]:
         eos_token_id=None,
         forced_eos_token_id=None,
     )
-    model = MarianMTModel(config).eval()
+    model = MarianMTModel(config).eval().to(source.device)
     mask = torch.ones_like(source)
     options = {
         "num_beams": 1,
@@ -65,17 +65,31 @@ def transformers(source: Tensor) -> Callable[[], Tensor]:
     return lambda: model.generate(source, attention_mask=mask, **options)
 
 
+def waited_for(step: Callable[[], Tensor]) -> Callable[[], None]:
+    """The same, until the GPU has done it."""
+
+    def work() -> None:
+        step()
+        torch.cuda.synchronize()
+
+    return work
+
+
 def main() -> None:
     parser = argparse.ArgumentParser("python -m bench.decode", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
     peers.admit()
     source = torch.randint(VOCAB, (given.batch, TOKENS), generator=torch.Generator().manual_seed(0))
+    source = source.to(given.device)
     torch.manual_seed(0)
     steps = {"dougong": ours(source), "transformers": transformers(source)}
     for name, step in steps.items():
         assert step().shape == (given.batch, TOKENS), name
+    if source.is_cuda:
+        steps = {name: waited_for(step) for name, step in steps.items()}
     times = interleave(steps, given.rounds)
     ratios = {
         name: [times.ratio(name, "transformers", kind) for kind in ("clock", "processor")]

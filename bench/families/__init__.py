@@ -4,7 +4,18 @@ from bench.contender import Family
 from bench.families import encoder_decoder, images, language, lstm
 
 
-def families(batch: int) -> dict[str, Family]:
-    """All of them. `batch` counts images; texts have batches of their own."""
-    found = [*images.families(batch), *language.families(), encoder_decoder.family(), lstm.family()]
+def families(batch: int, device: str = "cpu", large: bool = False) -> dict[str, Family]:
+    """All of them.
+
+    Args:
+        batch: counts images; texts have batches of their own.
+        device: where models and batches lie.
+        large: models of texts with the sizes of their papers, which fill a GPU.
+    """
+    found = [
+        *images.families(batch, device),
+        *language.families(device, large),
+        encoder_decoder.family(device, large),
+        lstm.family(device, large),
+    ]
     return {family.name: family for family in found}

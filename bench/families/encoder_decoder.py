@@ -13,6 +13,7 @@ from bench.families.ours import built, macs
 from tasks.learn.chunked_loss import VocabularyLoss
 
 DIM, DEPTH, HEADS, HIDDEN, VOCAB, BATCH, TOKENS = 256, 3, 4, 1024, 8000, 16, 64
+LARGE = 256  # pairs, on a GPU
 WORDS = [
     f"params.dim={DIM}",
     f"params.depth={DEPTH}",
@@ -57,21 +58,22 @@ class Plain(nn.Module):
         return self.head(self.decoder(target, memory, tgt_mask=self.past, tgt_is_causal=True))
 
 
-def family() -> Family:
+def family(device: str, large: bool) -> Family:
+    batch = LARGE if large else BATCH
     generator = torch.Generator().manual_seed(0)
     source, target, label = (
-        torch.randint(VOCAB, (BATCH, TOKENS), generator=generator) for _ in range(3)
+        torch.randint(VOCAB, (batch, TOKENS), generator=generator).to(device) for _ in range(3)
     )
 
     def dougong() -> Contender:
-        network = built("transformer_base", WORDS, {})
+        network = built("transformer_base", WORDS, {}).to(device)
         loss, inputs = VocabularyLoss(network), {"source": source, "target": target}
         return Contender(
             network, lambda: loss(inputs, label).loss, lambda: network(**inputs)["logits"]
         )
 
     def plain() -> Contender:
-        model = Plain()
+        model = Plain().to(device)
         loss = lambda: F.cross_entropy(model(source, target).flatten(0, 1), label.flatten())  # noqa: E731
         return Contender(model, loss, lambda: model(source, target))
 
@@ -94,7 +96,7 @@ def family() -> Family:
             pad_token_id=VOCAB - 1,
             use_cache=False,
         )
-        model = MarianMTModel(config)
+        model = MarianMTModel(config).to(device)
         given = {"input_ids": source, "decoder_input_ids": target}
         return Contender(
             model,
@@ -104,9 +106,9 @@ def family() -> Family:
 
     return Family(
         "encoder_decoder",
-        f"{DEPTH}+{DEPTH} layers, {DIM} wide, vocabulary {VOCAB:,}, {BATCH}x{TOKENS}",
+        f"{DEPTH}+{DEPTH} layers, {DIM} wide, vocabulary {VOCAB:,}, {batch}x{TOKENS}",
         {"dougong": dougong, "torch.nn.Transformer": plain, "transformers": marian},
         maps={"torch.nn.Transformer": "torch_transformer"},
         near={"transformers": "sines and cosines in halves, a bias of the logits"},
-        flops=lambda: 6 * BATCH * macs("transformer_base", WORDS, {}),
+        flops=lambda: 6 * batch * macs("transformer_base", WORDS, {}),
     )

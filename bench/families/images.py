@@ -22,15 +22,15 @@ VIT = {
 
 
 def on_images(
-    make: Callable[[], nn.Module], batch: int, *, channels_last: bool = False
+    make: Callable[[], nn.Module], batch: int, device: str, *, channels_last: bool = False
 ) -> Callable[[], Contender]:
     """A contender that gives logits of images, as a tensor or in one of the usual wrappings."""
 
     def contender() -> Contender:
         generator = torch.Generator().manual_seed(0)
-        image = torch.randn(batch, 3, SIZE, SIZE, generator=generator)
-        label = torch.randint(CLASSES, (batch,), generator=generator)
-        model = make()
+        image = torch.randn(batch, 3, SIZE, SIZE, generator=generator).to(device)
+        label = torch.randint(CLASSES, (batch,), generator=generator).to(device)
+        model = make().to(device)
         if channels_last:
             model, image = (
                 model.to(memory_format=torch.channels_last),
@@ -55,19 +55,27 @@ def timm(name: str) -> nn.Module:
 
 
 def family(
-    name: str, batch: int, model: str, overrides: list[str], peers: dict[str, Any], **rest: Any
+    name: str,
+    batch: int,
+    device: str,
+    model: str,
+    overrides: list[str],
+    peers: dict[str, Any],
+    **rest: Any,
 ) -> Family:
     """Ours and its peers on `batch` images."""
     last = rest.pop("channels_last", False)
     makers = {"dougong": lambda: built(model, overrides, FACTS), **peers}
-    contenders = {key: on_images(make, batch, channels_last=last) for key, make in makers.items()}
+    contenders = {
+        key: on_images(make, batch, device, channels_last=last) for key, make in makers.items()
+    }
     size = f"{model}, batch {batch}, {SIZE}x{SIZE}" + ", channels-last" * last
     return Family(
         name, size, contenders, flops=lambda: 6 * batch * macs(model, overrides, FACTS), **rest
     )
 
 
-def vit(name: str, batch: int) -> Family:
+def vit(name: str, batch: int, device: str) -> Family:
     model, timm_name, dim, heads = VIT[name]
 
     def transformers() -> nn.Module:
@@ -125,10 +133,10 @@ def vit(name: str, batch: int) -> Family:
         "vit-pytorch": "norms around the patches, no bias of q, k, v",
         "x-transformers": "no bias, means tokens",
     }
-    return family(name, batch, model, ["params.drop_path=0.0"], peers, maps=maps, near=near)
+    return family(name, batch, device, model, ["params.drop_path=0.0"], peers, maps=maps, near=near)
 
 
-def swin(batch: int) -> Family:
+def swin(batch: int, device: str) -> Family:
     def transformers() -> nn.Module:
         from transformers import SwinConfig, SwinForImageClassification
 
@@ -151,10 +159,10 @@ def swin(batch: int) -> Family:
         "transformers": "transformers_swin",
         "torchvision": "torchvision_swin",
     }
-    return family("swin_t", batch, "swin_t", ["params.drop_path=0.0"], peers, maps=maps)
+    return family("swin_t", batch, device, "swin_t", ["params.drop_path=0.0"], peers, maps=maps)
 
 
-def resnet(batch: int) -> Family:
+def resnet(batch: int, device: str) -> Family:
     def transformers() -> nn.Module:
         from transformers import ResNetConfig, ResNetForImageClassification
 
@@ -175,19 +183,26 @@ def resnet(batch: int) -> Family:
         "transformers": "transformers_resnet",
         "torchvision": "torchvision_resnet",
     }
-    return family("resnet50", batch, "resnet50", [], peers, maps=maps, channels_last=True)
+    return family("resnet50", batch, device, "resnet50", [], peers, maps=maps, channels_last=True)
 
 
-def cat(batch: int) -> Family:
+def cat(batch: int, device: str) -> Family:
     def plain() -> nn.Module:
         from bench.plain_cat import Cat
 
         return Cat(CLASSES)
 
     return family(
-        "cat_t", batch, "cat_t", ["params.drop_path=0.0"], {"plain": plain}, maps={"plain": "cat"}
+        "cat_t",
+        batch,
+        device,
+        "cat_t",
+        ["params.drop_path=0.0"],
+        {"plain": plain},
+        maps={"plain": "cat"},
     )
 
 
-def families(batch: int) -> list[Family]:
-    return [vit("vit_ti", batch), vit("vit_s", batch), swin(batch), resnet(batch), cat(batch)]
+def families(batch: int, device: str) -> list[Family]:
+    vits = [vit(name, batch, device) for name in VIT]
+    return [*vits, swin(batch, device), resnet(batch, device), cat(batch, device)]

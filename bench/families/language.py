@@ -1,7 +1,10 @@
 """GPT-2 and BERT on random tokens: the next one, masked ones. 6 layers, 384 wide, 4 texts of 128
 tokens, no dropout.
+
+On a GPU as large as their papers have them: 12 layers, 768 wide, texts of 1,024 and 512 tokens.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,21 +15,39 @@ from bench.contender import Contender, Family
 from bench.families.ours import built, macs
 from tasks.learn.chunked_loss import VocabularyLoss
 
-DIM, DEPTH, HEADS, BATCH, TOKENS = 384, 6, 6, 4, 128
 GPT, BERT = 50257, 30522  # vocabularies
 IGNORED, MASKED = -100, 0.15
-SIZES = [
-    f"params.dim={DIM}",
-    f"params.depth={DEPTH}",
-    f"params.heads={HEADS}",
-    "params.dropout=0.0",
-]
-GPT_WORDS = [*SIZES, f"params.length={TOKENS}"]
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of a model, and of its batch."""
+
+    dim: int = 384
+    depth: int = 6
+    heads: int = 6
+    batch: int = 4
+    tokens: int = 128
+
+    @property
+    def overrides(self) -> list[str]:
+        """The size as overrides of the model."""
+        return [
+            f"params.dim={self.dim}",
+            f"params.depth={self.depth}",
+            f"params.heads={self.heads}",
+            f"params.length={self.tokens}",
+            "params.dropout=0.0",
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.depth} layers, {self.dim} wide"
+
+
+LARGE_GPT, LARGE_BERT = Size(768, 12, 12, 8, 1024), Size(768, 12, 12, 16, 512)
 # The head of BERT's masked language model, Devlin et al. 2019, appendix A.2, as the authors wrote
 # it.
-BERT_WORDS = [
-    *SIZES,
-    f"params.length={TOKENS}",
+BERT_HEAD = [
     "~graph.first",
     "~graph.pooler",
     "~graph.tanh",
@@ -40,8 +61,10 @@ BERT_WORDS = [
 ]
 
 
-def texts(vocab: int) -> Tensor:
-    return torch.randint(vocab, (BATCH, TOKENS), generator=torch.Generator().manual_seed(0))
+def texts(vocab: int, size: Size) -> Tensor:
+    return torch.randint(
+        vocab, (size.batch, size.tokens), generator=torch.Generator().manual_seed(0)
+    )
 
 
 def following(tokens: Tensor) -> Tensor:
@@ -58,32 +81,34 @@ def masked(tokens: Tensor) -> Tensor:
 def ours(
     words: list[str], model: str, facts: dict[str, Any], inputs: dict[str, Tensor], label: Tensor
 ) -> Contender:
-    network = built(model, words, facts)
+    network = built(model, words, facts).to(label.device)
     loss = VocabularyLoss(network)
     return Contender(network, lambda: loss(inputs, label).loss, lambda: network(**inputs)["logits"])
 
 
 def of_transformers(model: nn.Module, label: Tensor, **inputs: Tensor) -> Contender:
+    model.to(label.device)
     return Contender(
         model, lambda: model(**inputs, labels=label).loss, lambda: model(**inputs).logits
     )
 
 
-def gpt2() -> Family:
-    tokens, facts = texts(GPT), {}
+def gpt2(device: str, large: bool) -> Family:
+    size = LARGE_GPT if large else Size()
+    tokens, facts = texts(GPT, size).to(device), {}
 
     def dougong() -> Contender:
-        return ours(GPT_WORDS, "gpt2", facts, {"tokens": tokens}, following(tokens))
+        return ours(size.overrides, "gpt2", facts, {"tokens": tokens}, following(tokens))
 
     def transformers() -> Contender:
         from transformers import GPT2Config, GPT2LMHeadModel
 
         config = GPT2Config(
-            n_embd=DIM,
-            n_layer=DEPTH,
-            n_head=HEADS,
+            n_embd=size.dim,
+            n_layer=size.depth,
+            n_head=size.heads,
             vocab_size=GPT,
-            n_positions=TOKENS,
+            n_positions=size.tokens,
             bos_token_id=0,
             eos_token_id=0,
             embd_pdrop=0,
@@ -98,10 +123,11 @@ def gpt2() -> Family:
     def x_transformers() -> Contender:
         from x_transformers import Decoder, TransformerWrapper
 
-        layers = Decoder(dim=DIM, depth=DEPTH, heads=HEADS, attn_flash=True)
+        layers = Decoder(dim=size.dim, depth=size.depth, heads=size.heads, attn_flash=True)
         model = TransformerWrapper(
-            num_tokens=GPT, max_seq_len=TOKENS, attn_layers=layers, tie_embedding=True
+            num_tokens=GPT, max_seq_len=size.tokens, attn_layers=layers, tie_embedding=True
         )
+        model.to(device)
         label = following(tokens)
 
         def loss() -> Tensor:
@@ -113,31 +139,34 @@ def gpt2() -> Family:
 
     return Family(
         "gpt2",
-        f"{DEPTH} layers, {DIM} wide, vocabulary {GPT:,}, {BATCH}x{TOKENS}",
+        f"{size}, vocabulary {GPT:,}, {size.batch}x{size.tokens}",
         {"dougong": dougong, "transformers": transformers, "x-transformers": x_transformers},
         maps={"transformers": "transformers_gpt2"},
         near={"x-transformers": "no bias in attention, exact GELU"},
-        flops=lambda: 6 * BATCH * macs("gpt2", GPT_WORDS, facts),
+        flops=lambda: 6 * size.batch * macs("gpt2", size.overrides, facts),
     )
 
 
-def bert() -> Family:
-    tokens = texts(BERT)
-    types, label = torch.zeros_like(tokens), masked(tokens)
+def bert(device: str, large: bool) -> Family:
+    size = LARGE_BERT if large else Size()
+    words, tokens = [*size.overrides, *BERT_HEAD], texts(BERT, size)
+    label = masked(tokens).to(device)
+    tokens = tokens.to(device)
+    types = torch.zeros_like(tokens)
 
     def dougong() -> Contender:
-        return ours(BERT_WORDS, "bert_base", {}, {"tokens": tokens, "token_types": types}, label)
+        return ours(words, "bert_base", {}, {"tokens": tokens, "token_types": types}, label)
 
     def transformers() -> Contender:
         from transformers import BertConfig, BertForMaskedLM
 
         config = BertConfig(
-            hidden_size=DIM,
-            num_hidden_layers=DEPTH,
-            num_attention_heads=HEADS,
+            hidden_size=size.dim,
+            num_hidden_layers=size.depth,
+            num_attention_heads=size.heads,
             vocab_size=BERT,
-            intermediate_size=4 * DIM,
-            max_position_embeddings=TOKENS,
+            intermediate_size=4 * size.dim,
+            max_position_embeddings=size.tokens,
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
         )
@@ -147,12 +176,12 @@ def bert() -> Family:
 
     return Family(
         "bert",
-        f"masked language model, {DEPTH} layers, {DIM} wide, vocabulary {BERT:,}, {BATCH}x{TOKENS}",
+        f"masked language model, {size}, vocabulary {BERT:,}, {size.batch}x{size.tokens}",
         {"dougong": dougong, "transformers": transformers},
         maps={"transformers": "bench/bert_masked.yaml"},
-        flops=lambda: 6 * BATCH * macs("bert_base", BERT_WORDS, {}),
+        flops=lambda: 6 * size.batch * macs("bert_base", words, {}),
     )
 
 
-def families() -> list[Family]:
-    return [gpt2(), bert()]
+def families(device: str, large: bool) -> list[Family]:
+    return [gpt2(device, large), bert(device, large)]

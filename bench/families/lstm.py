@@ -12,6 +12,7 @@ from bench.families.ours import built, macs
 from tasks.learn.chunked_loss import VocabularyLoss
 
 DIM, DEPTH, VOCAB, BATCH, TOKENS = 512, 2, 8000, 16, 64
+LARGE = 128  # texts, on a GPU
 WORDS = [f"params.dim={DIM}", f"params.hidden={DIM}", f"params.depth={DEPTH}"]
 FACTS = {"tokens": {"tokens": TOKENS, "vocab": VOCAB, "dtype": "int"}, "vocab": VOCAB}
 
@@ -28,19 +29,22 @@ class Plain(nn.Module):
         return self.head(self.lstm(self.embedding(tokens))[0])
 
 
-def family() -> Family:
-    tokens = torch.randint(VOCAB, (BATCH, TOKENS), generator=torch.Generator().manual_seed(0))
+def family(device: str, large: bool) -> Family:
+    batch = LARGE if large else BATCH
+    tokens = torch.randint(VOCAB, (batch, TOKENS), generator=torch.Generator().manual_seed(0)).to(
+        device
+    )
     label = following(tokens)
 
     def dougong() -> Contender:
-        network = built("lstm_language", WORDS, FACTS)
+        network = built("lstm_language", WORDS, FACTS).to(device)
         loss = VocabularyLoss(network)
         return Contender(
             network, lambda: loss({"tokens": tokens}, label).loss, lambda: network(tokens)["logits"]
         )
 
     def plain() -> Contender:
-        model = Plain()
+        model = Plain().to(device)
 
         def loss() -> Tensor:
             return F.cross_entropy(
@@ -51,8 +55,8 @@ def family() -> Family:
 
     return Family(
         "lstm",
-        f"{DEPTH} layers, {DIM} wide, vocabulary {VOCAB:,}, {BATCH}x{TOKENS}",
+        f"{DEPTH} layers, {DIM} wide, vocabulary {VOCAB:,}, {batch}x{TOKENS}",
         {"dougong": dougong, "torch.nn": plain},
         maps={"torch.nn": "bench/lstm.yaml"},
-        flops=lambda: 6 * BATCH * macs("lstm_language", WORDS, FACTS),
+        flops=lambda: 6 * batch * macs("lstm_language", WORDS, FACTS),
     )

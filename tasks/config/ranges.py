@@ -22,7 +22,9 @@ def _number(value: Any) -> bool:
 
 
 SMALL_ENOUGH = Range(
-    lambda value: not isinstance(value, int) or abs(value) <= LARGEST, "is too large", f"up to {LARGEST:,}"
+    lambda value: not isinstance(value, int) or abs(value) <= LARGEST,
+    "is too large",
+    f"up to {LARGEST:,}",
 )
 POSITIVE = Range(lambda value: not _number(value) or value > 0, "must be positive", "1 or more")
 RATE = Range(lambda value: not _number(value) or value > 0, "must be positive", "0.001, say")

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from blocks.errors import BlockError
 from blocks.graph import Composed, ConfigError, Graph, compose, locate, plan
+from blocks.recurrent import GRU, LSTM, RNN
 
 FILES = sorted((Path(__file__).resolve().parents[2] / "conf" / "model").glob("*.yaml"))
 MODELS = [file.stem for file in FILES]
@@ -385,6 +386,34 @@ def test_explain_and_a_run_agree(name):
     assert seen.keys() == {row.path for row in rows} != set()
     for row in rows:
         assert list(map(real, row.outputs.values())) in seen[row.path], row.path
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.filterwarnings(
+    "ignore:Attempting to run cuBLAS"
+)  # torch, where the first product is a backward one
+@pytest.mark.parametrize("name", MODELS)
+def test_a_gpu_computes_what_the_processor_computes(name, monkeypatch):
+    """Outputs and gradients in float32, each as a share of its norm."""
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    model, inputs, found = settled(build(name)), draw(name), []
+    for module in model.modules():
+        if isinstance(module, (RNN, LSTM, GRU)):
+            module.train()  # cuDNN has no backward pass otherwise
+            module.dropout = 0.0
+    for device in ("cpu", "cuda"):
+        model.to(device).zero_grad()
+        out = run(model, {key: value.to(device) for key, value in inputs.items()})
+        loss_of({key: value.cpu() for key, value in out.items()}, inputs).backward()
+        gradients = torch.cat([parameter.grad.flatten().cpu() for parameter in model.parameters()])
+        found.append(
+            {**{key: value.detach().cpu() for key, value in out.items()}, "gradients": gradients}
+        )
+    on_cpu, on_gpu = found
+    for key, tolerance in {**dict.fromkeys(on_cpu, 1e-5), "gradients": 1e-4}.items():
+        assert (on_gpu[key] - on_cpu[key]).norm() <= tolerance * on_cpu[key].norm(), key
 
 
 @every()

@@ -70,13 +70,18 @@ def test_loss_and_gradients_are_those_of_cross_entropy_over_all_logits(smoothing
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_a_gpu_gives_the_same_loss_and_gradients(smoothing):
-    tensors, label = [each.detach().cuda().requires_grad_() for each in head(bias=True)], labels((B, T), V).cuda()
+    tensors, label = (
+        [each.detach().cuda().requires_grad_() for each in head(bias=True)],
+        labels((B, T), V).cuda(),
+    )
     hidden, weight, bias = tensors
     found = in_pieces(hidden, Table(weight), bias, label, smoothing)
     wanted = whole(F.linear(*tensors), label, smoothing)
     torch.testing.assert_close(found.loss, wanted.loss, rtol=0, atol=1e-12)
     assert torch.equal(found.right, wanted.right)
-    for ours, theirs in zip(*(torch.autograd.grad(each.loss, tensors) for each in (found, wanted)), strict=True):
+    for ours, theirs in zip(
+        *(torch.autograd.grad(each.loss, tensors) for each in (found, wanted)), strict=True
+    ):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
     tied = in_pieces(torch.ones_like(hidden), Table(torch.zeros_like(weight)), None, label)
     assert torch.equal(tied.right, label == 0)  # of equal logits the first
