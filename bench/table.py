@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from blocks.support.text_table import align_columns, column_widths
+
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns beside each other, the first to the left, the others to the right."""
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    line = lambda row: "  ".join(  # noqa: E731
-        cell.ljust(width) if column == 0 else cell.rjust(width)
-        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ).rstrip()
-    return "\n".join([line(head), "  ".join("-" * width for width in widths), *map(line, rows)])
+    rule = ["-" * width for width in column_widths([head, *rows])]
+    return "\n".join(align_columns([head, rule, *rows]))
 
 
 def ratio(values: Sequence[float]) -> str:

@@ -10,6 +10,7 @@ from blocks.graph.compose.combinations import combinations
 from blocks.graph.describe.fit import Fit, fit
 from blocks.graph.describe.table import short
 from blocks.graph.read.loader import Remembering
+from blocks.support.text_table import align_columns
 
 BUDGETS = {
     "parameters": "parameters",
@@ -105,8 +106,5 @@ def table(fits: Sequence[Fit]) -> str:
         )
         for each in fits
     ]
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(4)]
-    lines = [
-        "  ".join([*(row[i].rjust(widths[i]) for i in range(3)), row[3]]) for row in (head, *rows)
-    ]
+    lines = align_columns([head, *rows], left=(3,))
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])

@@ -202,13 +202,20 @@ def _height(texts: list[str]) -> int:
     return sum(text.count("\n") + 2 for text in texts) - 1
 
 
+def guess(word: Any, known: Iterable[str], most: int = 1) -> str | None:
+    """The nearest of `known` as a question; None where none is near."""
+    word, known = str(word), list(map(str, known))
+    spend(1 + len(known) * len(word) // GUESSED)
+    near = difflib.get_close_matches(word, known, n=most, cutoff=0.6)
+    return f"did you mean {' or '.join(near)}?" if near else None
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """What fits in place of `word`: the nearest of `known` first, then a few of the rest."""
-    known, word = sorted(set(map(str, known))), str(word)
-    spend(1 + len(known) * len(word) // GUESSED)
-    near = difflib.get_close_matches(word, known, n=2, cutoff=0.6)
+    known = sorted(set(map(str, known)))
+    near = guess(word, known, most=2)
     if near:
-        return f"did you mean {' or '.join(near)}?"
+        return near
     shown = known[:12]
     while len(", ".join(shown)) > 80 and len(shown) > 1:
         shown.pop()

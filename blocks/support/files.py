@@ -7,6 +7,8 @@ followed.
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from io import BufferedReader
 from pathlib import Path
@@ -75,6 +77,17 @@ def read_file(path: str | Path) -> bytes:
     with open_file(path) as file:
         check_memory(path, os.fstat(file.fileno()).st_size)
         return file.read()
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """Replace a file as a whole: yields a draft beside it, which takes its name on success."""
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        yield draft
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def check_memory(path: str | Path, size: int) -> None:

@@ -4,7 +4,6 @@ weights.
 
 import csv
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from blocks.graph.run.inspect import nodes
+from blocks.support.files import replace_file
 from tasks.errors import must_be_positive
 from tasks.parallel.strategy import Parallel
 
@@ -118,14 +118,15 @@ class Nodes(Callback):
         if not self.rows:
             return
         self.rows = [(step, epoch, values.cpu()) for step, epoch, values in self.rows]
-        draft = self.path.with_suffix(".part")
-        with draft.open("w", newline="", encoding="utf-8") as file:
+        with (
+            replace_file(self.path) as draft,
+            draft.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             for step, epoch, values in self.rows:
                 for node, gradient, update in zip(self.groups, *values.tolist(), strict=True):
                     writer.writerow([step, epoch, node, shown(gradient), shown(update)])
-        os.replace(draft, self.path)
 
 
 def in_shards(trainer: pl.Trainer) -> bool:

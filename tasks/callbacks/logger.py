@@ -3,7 +3,6 @@ what it had.
 """
 
 import csv
-import os
 import time
 from argparse import Namespace
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
+
+from blocks.support.files import replace_file
 
 FIRST = ("epoch", "step", "seconds")
 
@@ -87,14 +88,15 @@ class Csv(Logger):
             return
         found = dict.fromkeys(name for row in self.rows.values() for name in row)
         columns = [*FIRST, *sorted(name for name in found if name not in FIRST)]
-        draft = self.path.with_suffix(".part")
-        with draft.open("w", newline="", encoding="utf-8") as file:
+        with (
+            replace_file(self.path) as draft,
+            draft.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(
                 {name: shown(value) for name, value in row.items()} for row in self.rows.values()
             )
-        os.replace(draft, self.path)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

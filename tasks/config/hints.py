@@ -2,11 +2,10 @@
 to say so.
 """
 
-import difflib
 import inspect
 import types
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Literal, Union
 
 NAMES = {
@@ -116,9 +115,3 @@ def words_one(hint: Any) -> str:
     if kind is dict:
         return "a mapping"
     return NAMES.get(kind, getattr(kind, "__name__", str(kind)))
-
-
-def did_you_mean(word: Any, known: Iterable[str]) -> str | None:
-    """A guess at what was meant."""
-    close = difflib.get_close_matches(str(word), list(known), 1)
-    return f"did you mean {close[0]}?" if close else None

@@ -11,6 +11,7 @@ from typing import Any
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from blocks.graph import ConfigError, Problem, here
+from blocks.graph.errors import guess
 from tasks.config import hints, ranges, secrets, write_policy
 from tasks.config.targets import TARGETS
 from tasks.errors import ArgumentError
@@ -178,7 +179,7 @@ def find(composed: Any, path: Path) -> Any:
                     f"_target_ names what may not stand in the section {path[0]}",
                     got=str(name),
                     fits=", ".join(allowed),
-                    fix=hints.did_you_mean(name, allowed) or OF_ONES_OWN,
+                    fix=guess(name, allowed) or OF_ONES_OWN,
                 )
             ]
         )
@@ -232,7 +233,7 @@ def check(
     for key, value in arguments.items():
         if key in given or (key not in known and not open_ended):
             usable = [name for name in known if name not in given]
-            fix = hints.did_you_mean(key, usable)
+            fix = guess(key, usable)
             text = f"{target.__name__} has no argument {key}"
             yield problem(composed, (*path, key), text, fits=", ".join(usable), fix=fix)
         elif key not in known:
@@ -251,10 +252,7 @@ def unfit(composed: Any, path: Path, value: Any, hint: Any) -> Iterator[Problem]
     if value == "???":
         yield problem(composed, path, f"{here} is missing", fix=f"{here}=...")
     elif not hints.fits(value, hint):
-        text, fix = (
-            f"{key} must be {hints.words(hint)}",
-            hints.did_you_mean(value, hints.choices(hint)),
-        )
+        text, fix = f"{key} must be {hints.words(hint)}", guess(value, hints.choices(hint))
         yield problem(composed, path, text, got=f"{key}={value!r}", fix=fix)
     elif bound := ranges.outside(path[0], key, value):
         yield problem(composed, path, f"{key} {bound.must}", got=f"{key}={value}", fits=bound.fits)

@@ -18,6 +18,7 @@ import yaml
 
 from blocks.graph import conf_folder
 from blocks.graph.describe.schema.weights import weights
+from blocks.graph.language.docstring import read_docstring
 from tasks.config import hints, targets
 from tasks.process import runtime
 from tasks.run.train import SECTIONS
@@ -148,7 +149,7 @@ def told(found: Mapping[str, Any]) -> str:
 
 
 def first_sentence(kind: Any) -> str:
-    text = " ".join((inspect.getdoc(kind) or "").partition("\n\n")[0].split())
+    text = read_docstring(inspect.getdoc(kind) or "").summary
     text = re.sub(r":\w+:`~?\.?([^`]*)`", r"\1", text).replace("``", "").replace("`", "")
     return re.split(r"(?<=[.!?]) ", text)[0][:160]
 
@@ -204,12 +205,8 @@ def documented(kind: Any) -> dict[str, str]:
         text = "\n".join(
             filter(None, (inspect.getdoc(base), inspect.getdoc(getattr(base, "__init__", None))))
         )
-        section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", text, re.DOTALL | re.MULTILINE)
-        for entry in re.finditer(
-            r"^    (\w+)(?: \([^)]*\))?:\s*(.*(?:\n {5,}.*)*)", section[1] if section else "", re.M
-        ):
-            words = " ".join(entry[2].split()).replace("``", "")
-            found.setdefault(entry[1], re.split(r" Default:", words)[0][:300])
+        for name, words in read_docstring(text).arguments.items():
+            found.setdefault(name, re.split(r" Default:", words.replace("``", ""))[0][:300])
     return found
 
 

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from blocks.support.files import FileError, read_file
+from blocks.support.files import FileError, read_file, replace_file
 from tasks.config import secrets
 
 RECORD = "run.json"
@@ -200,12 +200,11 @@ class Record:
         if self.quiet:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        draft = self.folder / f"{RECORD}.part"
         content = json.dumps(
             secrets.hidden(self.entries), indent=2, ensure_ascii=False, default=str
         )
-        draft.write_text(content + "\n", encoding="utf-8", errors="backslashreplace")
-        os.replace(draft, self.folder / RECORD)
+        with replace_file(self.folder / RECORD) as draft:
+            draft.write_text(content + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def read(folder: Path) -> dict[str, Any] | None:

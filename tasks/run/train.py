@@ -19,9 +19,10 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from blocks.graph import Composed, ConfigError, Problem, fine_tune, plan, recompute
 from blocks.graph.describe.cost import multiply_adds
+from blocks.graph.errors import guess
 from tasks.callbacks import gradient_stats
 from tasks.callbacks.step_time import StepTime
-from tasks.config import hints, instantiate, ranges, secrets, write_policy
+from tasks.config import instantiate, ranges, secrets, write_policy
 from tasks.config.targets import update_targets
 from tasks.data.base import READER
 from tasks.errors import ArgumentError
@@ -71,7 +72,7 @@ def check_sections(composed: Any) -> None:
         if name not in SECTIONS:
             inside = next(iter(value), "") if isinstance(value, dict) else ""
             where = composed.origin(f"{name}.{inside}" if inside else name)
-            fix, fits = hints.did_you_mean(name, SECTIONS), ", ".join(SECTIONS)
+            fix, fits = guess(name, SECTIONS), ", ".join(SECTIONS)
             problems.append(Problem(f"there is no section {name}", where, name, fits=fits, fix=fix))
     seed = composed.config.get("seed")
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
@@ -254,7 +255,7 @@ def unmonitored(composed: Any, text: str) -> Problem:
 
 def unlogged(composed: Any, name: str, metric: str, known: Sequence[str]) -> Problem:
     """A callback that watches a metric which nobody logs."""
-    fits = hints.did_you_mean(metric, known) or ", ".join(known)
+    fits = guess(metric, known) or ", ".join(known)
     return instantiate.problem(
         composed, ("callbacks", name, "monitor"), "nobody logs this", got=metric, fits=fits
     )
@@ -302,7 +303,7 @@ def differences(composed: Any, path: tuple[str, ...], declared: Any, read: Any) 
             elif not declares_nothing(value):
                 text, fits = (
                     f"the data say nothing of {key}",
-                    hints.did_you_mean(key, read) or ", ".join(map(str, read)),
+                    guess(key, read) or ", ".join(map(str, read)),
                 )
                 yield instantiate.problem(
                     composed, (*path, key), text, got=f"{key}={value} declared", fits=fits

@@ -13,7 +13,8 @@ from typing import Any, Literal
 import yaml
 
 from blocks.graph import Problem
-from tasks.config import hints, instantiate
+from blocks.graph.errors import guess
+from tasks.config import instantiate
 from tasks.report import matrices, plots
 from tasks.run import run_folder
 from tasks.sweep import results
@@ -102,14 +103,10 @@ def names_of(composed: Any, wanted: Picture) -> Iterator[Problem]:
             if (kind in is_one and not is_one[kind]) or not any(is_one.values()):
                 known = results.MEASURES if kind == "measure" else settings_of(composed)
                 what = "measure of a run" if kind == "measure" else "setting"
-                fix = hints.did_you_mean(name, known)
-                shown = (
-                    None
-                    if fix
-                    else ", ".join([*results.MEASURES, "test/..."])
-                    if kind == "measure"
-                    else None
-                )
+                fix = guess(name, known)
+                shown = None
+                if fix is None and kind == "measure":
+                    shown = ", ".join([*results.MEASURES, "test/..."])
                 yield instantiate.problem(
                     composed, ("picture", key), f"{name} is no {what}", fits=shown, fix=fix
                 )

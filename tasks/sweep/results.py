@@ -14,6 +14,7 @@ import yaml
 
 from blocks.graph import ConfigError, Problem
 from blocks.support.files import read_file
+from blocks.support.text_table import align_columns, column_widths
 from tasks.config import secrets
 from tasks.run import run_folder
 
@@ -361,17 +362,13 @@ def mean_lines(
 
 def aligned(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """Columns of text, numbers to the right."""
-    columns = list(zip(head, *lines, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    right = [all(not cell.strip("0123456789.-± ") for cell in column[1:]) for column in columns]
-
-    def line(cells: Sequence[str]) -> str:
-        fitted = (
-            c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right, strict=True)
-        )
-        return "  ".join(fitted).rstrip()
-
-    return "\n".join([line(head), line(["-" * width for width in widths]), *map(line, lines)])
+    rule = ["-" * width for width in column_widths([head, *lines])]
+    left = [
+        number
+        for number in range(len(head))
+        if any(line[number].strip("0123456789.-± ") for line in lines)
+    ]
+    return "\n".join(align_columns([head, rule, *lines], left))
 
 
 def indented(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from blocks.catalog import Layer
 from blocks.graph.language.arguments import describe
+from blocks.graph.language.docstring import read_docstring
 from blocks.graph.language.signature import Parameter, Port, Signature, signature_of
 
 
@@ -59,10 +60,10 @@ def _entry(signature: Signature, item: Any, models: tuple[str, ...]) -> Entry:
     layer = isinstance(item, Layer)
     family = "torch.nn" if layer else signature.factory.__module__.split(".")[1]
     text = signature.documentation
-    summary = " ".join(text.split("\n\n")[0].split())
+    read = read_docstring(text)
+    summary = read.summary
     if layer:
         summary = f"torch.nn.{signature.factory.__name__}"
-    source = re.search(r"\nSource:\n(.*?)(?:\n\n|\n\w|\Z)", text, re.DOTALL)
     return Entry(
         signature.name,
         family,
@@ -70,7 +71,7 @@ def _entry(signature: Signature, item: Any, models: tuple[str, ...]) -> Entry:
         tuple(_port(port, signature.variadic) for port in signature.ports) or ("nothing",),
         tuple(_port(port, False) for port in signature.gives),
         tuple(_argument(parameter, signature) for parameter in signature.parameters.values()),
-        " ".join(source[1].split()) if source else "",
+        read.sections.get("Source", ""),
         models,
         text,
     )

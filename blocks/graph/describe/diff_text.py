@@ -5,6 +5,7 @@ from html import escape
 
 from blocks.graph.describe.diff import Line, Side, difference
 from blocks.graph.describe.table import short
+from blocks.support.text_table import align_columns
 
 WIDTH = 80
 MARKS = {
@@ -38,21 +39,13 @@ def text(old: Side, new: Side) -> str:
     mark.
     """
     rows = heading(old, new)
-    lines = _columns(rows)
+    lines = align_columns(rows)
     if max(map(len, lines)) > WIDTH:
-        lines = [f"old  {old.label}", f"new  {new.label}", "", *_columns(rows[1:])]
+        lines = [f"old  {old.label}", f"new  {new.label}", "", *align_columns(rows[1:])]
     found = difference(old, new)
     lines += ["", *(each for line in found for each in _wrapped(line))]
     legend = "  ".join(f"{mark} {kind}" for kind, mark in MARKS.items() if mark != " ")
     return "\n".join([*lines, "", legend] if found else [*lines, "the graphs are the same"])
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    cells = (
-        [row[0].ljust(widths[0]), *(row[i].rjust(widths[i]) for i in (1, 2, 3))] for row in rows
-    )
-    return ["  ".join(each).rstrip() for each in cells]
 
 
 def _wrapped(line: Line) -> list[str]:

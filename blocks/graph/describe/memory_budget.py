@@ -19,6 +19,7 @@ from blocks.graph.describe.table import short
 from blocks.graph.errors import ConfigError, Problem
 from blocks.graph.run.activation_checkpoint import repeats
 from blocks.graph.run.tensor_parallel import Columns, divide
+from blocks.support.text_table import align_columns
 
 if TYPE_CHECKING:
     from blocks.graph.build import Plan
@@ -194,8 +195,7 @@ def text(found: Mapping[str, int], setting: Setting, parameters: int) -> str:
         if found[name]
     ]
     rows.append(("total", size_of(total(found, setting.anew)), "at most, of each device"))
-    names, sizes = (max(len(row[column]) for row in rows) for column in (0, 1))
-    lines = [f"{name:<{names}}  {size:>{sizes}}  {why}" for name, size, why in rows]
+    lines = align_columns(rows, left=(0, 2))
     rule = "-" * max(map(len, lines))
     other = "true" if not setting.anew else "false"
     last = f"trainer.checkpoint_activations={other}: {size_of(total(found, not setting.anew))}"

@@ -14,6 +14,7 @@ from blocks.graph.describe.table import count_parameters, short
 from blocks.graph.errors import ConfigError, Problem
 from blocks.graph.language.words import MODEL_WORDS
 from blocks.graph.read.loader import Remembering
+from blocks.support.text_table import align_columns
 
 if TYPE_CHECKING:
     from blocks.graph.build import Plan
@@ -185,15 +186,8 @@ def _table(results: Sequence[Result]) -> str:
         values = _values(result)
         told = ["bad", ""] if result.problems else [f"{result.parameters:,}", short(result.macs)]
         rows.append([*(values.get(key, "") for key in keys), *told])
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-    texts = []
-    for row in (head, *rows):
-        cells = [
-            row[i].ljust(widths[i]) if i < len(keys) else row[i].rjust(widths[i])
-            for i in range(len(head))
-        ]
-        texts.append("  ".join(cells).rstrip())
-    return "\n".join([texts[0], "-" * (sum(widths) + 2 * len(widths) - 2), *texts[1:]])
+    texts = align_columns([head, *rows], left=range(len(keys)))
+    return "\n".join([texts[0], "-" * max(map(len, texts)), *texts[1:]])
 
 
 def _values(result: Result) -> dict[str, str]:

@@ -10,6 +10,7 @@ from torch import nn
 
 from blocks.graph.assemble.body_builder import Row, show_shape, show_size
 from blocks.graph.describe.cost import Cost
+from blocks.support.text_table import align_columns
 
 COLUMNS = ("node", "block", "output", "parameters", "MACs")
 MORE = ("share", "memory", "field", "input", "where")  # shown when asked for
@@ -189,12 +190,9 @@ def table(description: dict[str, Any], depth: int | None = None, more: bool = Fa
         "memory": short(description.get("memory"), "B"),
     }
     rows = [{name: name for name in columns}, *found, whole]
-    widths = {name: max(len(row.get(name, "")) for row in rows) for name in columns}
-    texts = [
-        "  ".join(_aligned(name, row.get(name, ""), widths[name]) for name in columns).rstrip()
-        for row in rows
-    ]
-    rule = "-" * (sum(widths.values()) + 2 * len(columns) - 2)
+    left = [number for number, name in enumerate(columns) if name in LEFT]
+    texts = align_columns([[row.get(name, "") for name in columns] for row in rows], left)
+    rule = "-" * max(map(len, texts))
     return "\n".join([texts[0], rule, *texts[1:-1], rule, texts[-1]])
 
 
@@ -211,10 +209,6 @@ def _cells(line: Line, total: int) -> dict[str, str]:
         "input": line.input,
         "where": line.where,
     }
-
-
-def _aligned(column: str, text: str, width: int) -> str:
-    return text.ljust(width) if column in LEFT else text.rjust(width)
 
 
 def comma_separated(description: dict[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """Files of weights: tensors read without running anything, and written as safetensors."""
 
 import json
-import os
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from blocks.graph.errors import ConfigError, Problem, did_you_mean, show
 from blocks.graph.language.expression import ExpressionError
 from blocks.graph.language.token_grid import Grid, find_tables, read_grid
 from blocks.graph.weights.safe_load import read_archive
-from blocks.support.files import FileError, check_memory, kind_of, open_file
+from blocks.support.files import FileError, check_memory, kind_of, open_file, replace_file
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # what trainers put around a state_dict
 PROGRAMS = (
@@ -162,8 +161,7 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
     if grids:
         metadata["grids"] = json.dumps(grids)
     try:
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.write_bytes(save(tensors, metadata=metadata))
-        os.replace(draft, path)
+        with replace_file(path) as draft:
+            draft.write_bytes(save(tensors, metadata=metadata))
     except OSError as error:
         raise ConfigError([Problem(f"{path} cannot be written", got=str(error))]) from error

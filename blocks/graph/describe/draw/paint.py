@@ -20,6 +20,7 @@ from blocks.graph.describe.draw.wires import (
     submodule,
 )
 from blocks.graph.describe.table import count_parameters
+from blocks.graph.language.docstring import read_docstring
 from blocks.graph.language.signature import signature_of
 from blocks.graph.record.module import Graph, Scan
 
@@ -143,11 +144,11 @@ class _Painter:
         elif block in self.catalog:
             signature = signature_of(block, self.catalog[block])
             node.kind = kind_of(signature.factory)
-            node.summary, node.source = documentation(signature.documentation)
-            formula = re.search(
-                r"\nFormula:\n    (.*?)(?:\n\n|\Z)", signature.documentation, re.DOTALL
-            )
-            node.formula = _plain(formula[1]) if formula else FORMULAS.get(block, "")
+            read = read_docstring(signature.documentation)
+            # without Sphinx's roles
+            node.summary = _plain(re.sub(r":\w+:`~?([^`<]*?)\s*(?:<[^`]*>)?`", r"\1", read.summary))
+            node.source = _first_sentence(_plain(read.sections.get("Source", "")))
+            node.formula = _plain(read.sections.get("Formula", FORMULAS.get(block, "")))
 
     def module(self, path: str) -> nn.Module | None:
         return submodule(self.model, path)
@@ -157,21 +158,13 @@ class _Painter:
         return count_parameters(module) if module is not None else 0
 
 
-def documentation(text: str) -> tuple[str, str]:
-    """The first paragraph of a docstring, and its source, as plain text."""
-    source = re.search(r"\nSource:\n(.*?)(?:\n\n|\n\w|\Z)", text, re.DOTALL)
-    first = re.sub(
-        r":\w+:`~?([^`<]*?)\s*(?:<[^`]*>)?`", r"\1", text.split("\n\n")[0]
-    )  # Sphinx's roles
-    return _plain(first), _first_sentence(_plain(source[1])) if source else ""
-
-
 def _plain(text: str) -> str:
     return " ".join(text.replace("`", "").split())
 
 
 def _first_sentence(text: str) -> str:
-    return re.split(r"(?<=[a-z0-9)])\. (?=[A-Z])", text)[0].rstrip(".") + "."
+    first = re.split(r"(?<=[a-z0-9)])\. (?=[A-Z])", text)[0].rstrip(".")
+    return f"{first}." if first else ""
 
 
 def _open_once(node: Node, seen: set[Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from blocks.graph.describe.schema.parts import Schema, any_of, mapping, ref
 from blocks.graph.language.arguments import choices, describe
+from blocks.graph.language.docstring import read_docstring
 from blocks.graph.language.signature import Parameter, Signature, is_module
 from blocks.graph.language.words import KINDS
 
@@ -43,7 +44,7 @@ SCALARS = {int: "whole", float: "number", bool: "truth", str: "text"}
 
 def arguments_of(signature: Signature, layer: bool) -> dict[str, Schema]:
     """Word -> what it takes, with the words of the docstring."""
-    said = said_of_arguments(signature.documentation)
+    said = read_docstring(signature.documentation).arguments
     found = {}
     for word, parameter in signature.parameters.items():
         if word == "in" or word in KINDS:
@@ -78,20 +79,6 @@ def shown(value: Any) -> str:
     return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
 
 
-def said_of_arguments(documentation: str) -> dict[str, str]:
-    """Name -> text of the section Args; a continued line is indented deeper."""
-    match = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", documentation, re.DOTALL | re.MULTILINE)
-    found: dict[str, str] = {}
-    name = ""
-    for line in match[1].splitlines() if match else ():
-        begun = re.match(r"    (\w+)(?: \([^)]*\))?:\s*(.*)", line)
-        if begun:
-            name, found[begun[1]] = begun[1], begun[2]
-        elif line.strip() and name:
-            found[name] += " " + line.strip()
-    return {name: " ".join(text.split()) for name, text in found.items()}
-
-
 def summary(signature: Signature) -> str:
-    text = " ".join(signature.documentation.split("\n\n")[0].split())
+    text = read_docstring(signature.documentation).summary
     return re.sub(r":\w+:`([^`]*)`", r"`\1`", text).replace("``", "`") or signature.name
