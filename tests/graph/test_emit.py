@@ -364,10 +364,13 @@ def test_several_outputs_and_carried_values(tmp_path):
             "in": {"x": "start", "memory": "x"},
         },
         "attention": {"block": "SelfAttention", "heads": 1, "return_weights": True},
-        "first": {"block": "Linear", "features": 3, "in": "layers.0"},
+        "twice": {"block": "Dropout", "rate": 0.5, "in": "layers.0"},
+        "sum": {"block": "Add", "in": ["twice", "twice"]},
+        "first": {"block": "Linear", "features": 3},
     }
     outputs = {
         "tokens": "attention",
+        "again": "first",
         "weights": "attention.weights",
         "memory": "layers.memory",
         "first": "first",

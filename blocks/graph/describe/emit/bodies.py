@@ -1,5 +1,6 @@
 """Bodies as classes: those of one structure share a class, with arguments for what differs."""
 
+import ast
 import inspect
 import re
 from collections.abc import Mapping, Sequence
@@ -11,20 +12,10 @@ from torch import nn
 from blocks.graph.assemble.block import Recipe
 from blocks.graph.record.module import Graph, Scan
 
-WIDTHS = {
-    "dim",
-    "normalized_shape",
-    "in_features",
-    "out_features",
-    "in_channels",
-    "out_channels",
-    "channels",
-    "num_features",
-    "num_channels",
-    "features",
-    "context_dim",
-    "hidden",
-}
+WIDTHS = (
+    *("dim", "normalized_shape", "in_features", "out_features", "in_channels", "out_channels"),
+    *("channels", "num_features", "num_channels", "features", "context_dim", "hidden"),
+)
 NAMES = {
     "in_features": "dim",
     "normalized_shape": "dim",
@@ -34,17 +25,16 @@ NAMES = {
     "out_features": "features",
     "out_channels": "features",
 }
-UPPER = ("bert", "cat", "cnn", "gpt", "gpt2", "gru", "lstm", "mlp", "rnn")
+UPPER = ("bert", "cat", "cnn", "gpt", "gpt2", "gru", "lstm", "mlp", "rnn", "vgg16")
 TITLES = {
     "vit": "ViT",
     "unet": "UNet",
     "resnet": "ResNet",
-    "alexnet": "AlexNet",
-    "lenet5": "LeNet5",
-    "vgg16": "VGG16",
-    "convnext": "ConvNeXt",
     "resnet18": "ResNet18",
     "resnet50": "ResNet50",
+    "alexnet": "AlexNet",
+    "lenet5": "LeNet5",
+    "convnext": "ConvNeXt",
 }
 
 
@@ -74,9 +64,7 @@ class Group:
 
 @dataclass(eq=False)
 class Made:
-    """How a module is made: by a class or a group, of which arguments; or a container of
-    modules.
-    """
+    """How a module is made: by a class or a group with arguments; or a container of modules."""
 
     callee: Any
     arguments: dict[str, Any]
@@ -84,9 +72,7 @@ class Made:
 
 
 def container_of(graph: nn.Module, aliased: set[tuple[int, str]]) -> str | None:
-    """The container of torch.nn that a repeat can be, "list" for a repeat that is none; None for
-    other bodies.
-    """
+    """The container that a repeat can be, "list" where it is none of torch; None for other bodies."""
     if (
         not isinstance(graph, Graph)
         or isinstance(graph, Scan)
@@ -342,7 +328,11 @@ class Constructor:
         first = values[0]
         if not isinstance(first, Made):
             same = all(type(value) is type(first) and value == first for value in values)
-            return repr(first) if same else self.parameter(child, argument, values)
+            return (
+                ast.unparse(ast.Constant(first))
+                if same
+                else self.parameter(child, argument, values)
+            )
         if not all(isinstance(value, Made) and value.callee == first.callee for value in values):
             return self.parameter(child, argument, values)
         if first.elements:
@@ -436,9 +426,7 @@ class Constructor:
         return f"({call} for {', '.join(loops)} in {over})"
 
     def parameter(self, child: str, argument: str, values: list[Any]) -> str:
-        """A parameter for values that differ: one that is there already, a multiple of it, or a
-        new one.
-        """
+        """A parameter for values that differ: a known one, a multiple of it, or a new one."""
         wide = argument in WIDTHS and all(type(value) is int for value in values)
         kind = "width" if wide else {"height": "side", "width": "side"}.get(argument, argument)
         for name, (known, others) in self.columns.items():

@@ -1,6 +1,4 @@
-"""A composed model as plain PyTorch: one file that needs torch alone, same `state_dict`, same
-logits.
-"""
+"""A composed model as one file of plain PyTorch with the same `state_dict` and outputs."""
 
 import ast
 import importlib.util

@@ -40,6 +40,11 @@ class Forward:
         for index, node in enumerate(self.nodes):
             for source in node.all_input_nodes:
                 self.last[source] = index
+        for node in reversed(self.nodes):
+            if node.op == "call_function":
+                self.last[node.all_input_nodes[0]] = max(
+                    self.last[node.all_input_nodes[0]], self.last.get(node, 0)
+                )
         self.texts: dict[fx.Node, str] = {}
         self.names: dict[str, fx.Node] = {}  # the value that a variable holds
         self.waiting: fx.Node | None = None  # a value that is not written yet
@@ -86,15 +91,13 @@ class Forward:
         self.names[name] = node
 
     def _settle_waiting(self, node: fx.Node, room: int) -> None:
-        """Write the value that waits unless it is short, and only this node reads it, and no
-        plain name is free.
-        """
+        """Write the value that waits, unless this node alone reads it and `x` is not free."""
         waiting = self.waiting
         if waiting is None:
             return
         at = self.nodes.index(waiting)
         self.index_of_write = at
-        alone = len(waiting.users) == 1 and node in waiting.users
+        alone = _reads(node, waiting) == 1 == len(waiting.users)
         inner = node.op == "output" or not self._is_free("x")
         if not (
             alone and (inner or node.op == "call_function") and len(self.texts[waiting]) <= room
@@ -134,9 +137,9 @@ class Forward:
         self._write(self.index - 1)
         self.index_of_write = self.index
         inputs = [item for item in module.graph.nodes if item.op == "placeholder"]
-        given: dict[Any, str] = {}
-        for item, value in zip(inputs, node.args, strict=False):
-            given[item.target] = self.texts[value]  # type: ignore[index]
+        given = {
+            item.target: self.texts[value] for item, value in zip(inputs, node.args, strict=False)
+        }  # type: ignore[index]
         given |= {key: self.texts[value] for key, value in node.kwargs.items()}  # type: ignore[index]
         call: Any = next(item for item in module.graph.nodes if item.op == "call_module")
         inner: Any = module.get_submodule(call.target)
@@ -149,7 +152,7 @@ class Forward:
         while word in self.names or word in self.reserved or word == node.name:
             word += "_"
         source = self.texts[node.args[0]]  # type: ignore[index]
-        name = source if self._is_free(source) else str(node.name)
+        name = source if source.isidentifier() and self._is_free(source) else str(node.name)
         if name != source:
             self.lines.append(f"{name} = {source}")
         self.lines.append(f"for {word} in {self._place(target)}:")
@@ -238,6 +241,13 @@ def _free_name(name: str, used: set[str]) -> str:
     while name in used:
         name += "_"
     return name
+
+
+def _reads(node: fx.Node, value: fx.Node) -> int:
+    """How often a node reads a value."""
+    read: list[fx.Node] = []
+    fx.node.map_arg((node.args, node.kwargs), read.append)
+    return read.count(value)
 
 
 def _busy_nodes(bodies: Bodies, graph: Graph) -> list[fx.Node]:

@@ -1,6 +1,4 @@
-"""Leave out the options of blocks that a model does not use: switches that are the same at every
-call.
-"""
+"""Leave out options of blocks that a model does not use: switches that are the same everywhere."""
 
 import ast
 import copy
@@ -18,9 +16,7 @@ UNKNOWN = object()  # a value that is no switch
 
 @dataclass
 class Uses:
-    """How the model uses a block: the arguments of each instance, and the inputs that any call
-    gives.
-    """
+    """How the model uses a block: the arguments of each instance, and the inputs that are given."""
 
     made: list[Mapping[str, Any]] = field(default_factory=list)
     ports: set[str] | None = None
@@ -190,6 +186,8 @@ def _defaults(node: ast.FunctionDef) -> dict[str, Any]:
 
 def _settle_parameter(node: ast.FunctionDef, name: str, value: Any) -> bool:
     """Write a switch where a parameter is read; False where the function gives it another value."""
+    if sum(item.arg == name for item in _each([node], ast.arg)) > 1:
+        return False
     trial = copy.deepcopy(node)
     for function in (trial, node):
         _Fold().visit(_Write(ast.Constant(value), name).visit(function))
@@ -212,7 +210,12 @@ def _settle_result(node: ast.FunctionDef, calls: list[ast.Call], body: list[Any]
     """Write a result that is always the same switch where the function is called."""
     results = [item.value for item in _each([node], ast.Return)]
     parts = [item.elts if isinstance(item, ast.Tuple) else [item] for item in results]
-    if not calls or not parts or len({len(part) for part in parts}) > 1:
+    nested = sum(1 for _ in _each([node], ast.FunctionDef)) > 1
+    if (
+        nested
+        or not (calls and isinstance(node.body[-1], ast.Return))
+        or len({len(part) for part in parts}) > 1
+    ):
         return
     shown: list[Any] = []
     for column in zip(*parts, strict=True):
@@ -266,12 +269,12 @@ def _drop_target(body: list[Any], target: ast.expr) -> None:
 
 
 def _settle_variables(function: ast.FunctionDef) -> None:
-    """Write a switch where the variable that holds it is read; leave out variables that nothing
-    reads.
-    """
+    """Write a switch where its variable is read; leave out variables that nothing reads."""
     for node in list(function.body):
         for target, value in _pairs(node):
             if not isinstance(target, ast.Name) or _count(function, target.id, ast.Store) > 1:
+                continue
+            if any(item.arg == target.id for item in _each([function], ast.arg)):
                 continue
             if _switch(value) is not UNKNOWN:
                 _Write(value, target.id).visit(function)
@@ -281,6 +284,9 @@ def _settle_variables(function: ast.FunctionDef) -> None:
 
 def _settle_attributes(owner: ast.ClassDef, start: ast.FunctionDef, body: list[Any]) -> None:
     """Write a switch where the attribute that holds it is read."""
+    texts = {item.value for item in _each(body, ast.Constant)}
+    if [ast.unparse(base) for base in owner.bases] != ["nn.Module"]:
+        return
     stored = [
         item.attr for item in _each([owner], ast.Attribute) if isinstance(item.ctx, ast.Store)
     ]
@@ -293,7 +299,9 @@ def _settle_attributes(owner: ast.ClassDef, start: ast.FunctionDef, body: list[A
             ):
                 continue
             readers = [item for item in _each(body, ast.Attribute) if item.attr == target.attr]
-            if all(ast.unparse(item.value) == "self" for item in readers):
+            if target.attr not in texts and all(
+                ast.unparse(item.value) == "self" for item in readers
+            ):
                 _Write(value, attribute=target.attr).visit(owner)
                 _drop_target(start.body, target)
 
@@ -350,17 +358,24 @@ class _Fold(ast.NodeTransformer):
         value = _switch(node.test)
         if value is not UNKNOWN:
             return node.body if value else node.orelse
-        return node if node.body else []
+        node.body = node.body or [ast.Pass()]
+        return node
+
+    def visit_For(self, node: ast.For) -> ast.AST:
+        node.body, node.orelse = self._body(node.body) or [ast.Pass()], self._body(node.orelse)
+        return node
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        node.body = self._body(node.body)
+        node.body = self._body(node.body) or [ast.Pass()]
         return node
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """Leave out arguments of torch that are what they are when left out."""
         self.generic_visit(node)
         place = ast.unparse(node.func).rpartition(".")
-        known = inspect.signature(getattr(nn, place[2])).parameters if place[0] == "nn" else {}
+        known: Mapping[str, Any] = {}
+        if place[0] == "nn" and hasattr(nn, place[2]):
+            known = inspect.signature(getattr(nn, place[2])).parameters
         for word in list(node.keywords):
             value = _switch(word.value)
             usual = known[str(word.arg)].default is value if word.arg in known else False
@@ -380,9 +395,7 @@ class _Fold(ast.NodeTransformer):
 
 
 def _without_unread(body: list[Any], uses: Mapping[str, Uses]) -> list[Any]:
-    """Leave out definitions and methods that nothing refers to, and constructors that do
-    nothing.
-    """
+    """Leave out what nothing refers to, and constructors that do nothing."""
     asked = {item.attr for item in _each(body, ast.Attribute)}
     for owner in _each(body, ast.ClassDef):
         for item in [item for item in owner.body if isinstance(item, ast.FunctionDef)]:

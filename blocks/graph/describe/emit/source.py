@@ -118,33 +118,43 @@ class Source:
                     yield part
 
     def _resolve(self, part: ast.AST, home: Home) -> None:
+        own = {item.arg for item in ast.walk(part) if isinstance(item, ast.arg)}
+        own |= {
+            item.id
+            for item in ast.walk(part)
+            if isinstance(item, ast.Name) and isinstance(item.ctx, ast.Store)
+        }
         for item in ast.walk(part):
-            if isinstance(item, ast.Name):
+            if isinstance(item, ast.Name) and item.id not in own - set(home.definitions):
                 self.meaning(item.id, home)
+            elif isinstance(item, ast.Import | ast.ImportFrom):
+                for alias in item.names:
+                    self._must_be_plain(_source_of(item, alias, home), home)
 
     def meaning(self, name: str, home: Home) -> str:
         """Take what a name of a file stands for; the name that it has in the emitted file."""
         if name in home.definitions:
             return self._take(home.module, name)
         if name not in home.imports:
+            if name in home.space and not name.startswith("__"):
+                raise CannotEmit(f"{home.module} defines {name} in a way that cannot be copied")
             return name
         node, alias = home.imports[name]
-        source = alias.name
-        if isinstance(node, ast.ImportFrom):
-            source = importlib.util.resolve_name(
-                "." * node.level + (node.module or ""), _package(home)
-            )
-        top = source.partition(".")[0]
-        if top in self.own and isinstance(node, ast.ImportFrom):
+        source = _source_of(node, alias, home)
+        if source.partition(".")[0] in self.own and isinstance(node, ast.ImportFrom):
             return self._take(source, alias.name)
-        if top != "torch" and top not in sys.stdlib_module_names:
-            raise CannotEmit(f"{home.module} imports {source}")
+        self._must_be_plain(source, home)
         line = ast.unparse(type(node)(**{**vars(node), "names": [alias]}))
         if self.imports.setdefault(name, line) != line:
             raise CannotEmit(
                 f"{home.module} means something else by {name}: {line}, {self.imports[name]}"
             )
         return name
+
+    def _must_be_plain(self, source: str, home: Home) -> None:
+        top = source.partition(".")[0]
+        if top != "torch" and top not in sys.stdlib_module_names:
+            raise CannotEmit(f"{home.module} imports {source}")
 
     def _prune(self) -> None:
         """Leave out the methods and attributes of classes that nothing refers to."""
@@ -163,35 +173,47 @@ class Source:
                 node.name = known
 
     def ordered(self) -> list[ast.stmt]:
-        """The definitions: constants, functions, then classes, each behind its bases."""
-        nodes = list(dict.fromkeys(self.nodes.values()))
-        kinds = {
-            self.names[key]: node
-            for key, node in self.nodes.items()
-            if isinstance(node, ast.ClassDef)
-        }
+        """The definitions: constants, functions, classes, each behind what defining it reads."""
+        nodes = {self.names[key]: node for key, node in self.nodes.items()}
         done: list[ast.stmt] = []
-        for node in nodes:
-            if not isinstance(node, ast.ClassDef | ast.FunctionDef):
-                done.append(node)
-        for node in nodes:
-            if isinstance(node, ast.FunctionDef):
-                done.append(node)
-        for node in kinds.values():
-            _append_class(node, kinds, done)
+
+        def append(node: ast.stmt) -> None:
+            if node in done or node in waiting:
+                return
+            waiting.append(node)
+            for part in _eager(node):
+                for item in ast.walk(part):
+                    if isinstance(item, ast.Name) and item.id in nodes:
+                        append(nodes[item.id])
+            done.append(node)
+
+        waiting: list[ast.stmt] = []
+        rank = {ast.FunctionDef: 1, ast.ClassDef: 2}
+        for node in sorted(nodes.values(), key=lambda node: rank.get(type(node), 0)):
+            append(node)
         return done
 
 
-def _append_class(node: ast.ClassDef, kinds: dict[str, ast.ClassDef], done: list[ast.stmt]) -> None:
-    for base in node.bases:
-        if isinstance(base, ast.Name) and base.id in kinds:
-            _append_class(kinds[base.id], kinds, done)
-    if node not in done:
-        done.append(node)
+def _eager(node: ast.stmt) -> Iterator[ast.AST]:
+    """The parts of a definition that Python reads at once."""
+    if isinstance(node, ast.FunctionDef):
+        yield from [node.args, *node.decorator_list]
+        if node.returns is not None:
+            yield node.returns
+    elif isinstance(node, ast.ClassDef):
+        yield from node.bases
+        for item in node.body:
+            yield from _eager(item)
+    else:
+        yield node
 
 
-def _package(home: Home) -> str:
-    return str(home.space.get("__package__") or home.module)
+def _source_of(node: ast.Import | ast.ImportFrom, alias: ast.alias, home: Home) -> str:
+    """The module that an import reads."""
+    if isinstance(node, ast.Import):
+        return alias.name
+    package = str(home.space.get("__package__") or home.module)
+    return importlib.util.resolve_name("." * node.level + (node.module or ""), package)
 
 
 def _defined(node: ast.stmt) -> list[str]:
@@ -203,7 +225,10 @@ def _defined(node: ast.stmt) -> list[str]:
         targets = node.targets
     elif isinstance(node, ast.AnnAssign):
         targets = [node.target]
-    return [target.id for target in targets if isinstance(target, ast.Name)]
+    names = []
+    for target in targets:
+        names += [item.id for item in ast.walk(target) if isinstance(item, ast.Name)]
+    return names
 
 
 def _parts(node: ast.AST, wanted: set[str]) -> Iterator[ast.AST]:

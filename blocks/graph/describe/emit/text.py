@@ -10,8 +10,12 @@ WIDTH = 88
 
 def write(node: ast.stmt) -> str:
     """The text of a definition."""
-    text = ast.unparse(node)
-    return re.sub(r"\*\* \((-[\d.]+)\)", r"** \1", text)
+    lines = []
+    for line in ast.unparse(node).splitlines():
+        line = re.sub(r"\*\* \((-[\d.]+)\)", r"** \1", line)
+        found = re.fullmatch(r"( *return )\(([^()]+,[^()]+)\)", line)
+        lines.append(found[1] + found[2] if found else line)
+    return "\n".join(lines)
 
 
 def is_docstring(node: ast.AST) -> bool:
