@@ -2,9 +2,11 @@
 
 import ast
 import inspect
+import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -71,41 +73,6 @@ class Made:
     elements: list["Made"] = field(default_factory=list)
 
 
-def container_of(graph: nn.Module, aliased: set[tuple[int, str]]) -> str | None:
-    """The container that a repeat can be, "list" where it is none of torch; None for other bodies."""
-    if (
-        not isinstance(graph, Graph)
-        or isinstance(graph, Scan)
-        or not all(name.isdigit() for name in graph._modules)
-    ):
-        return None
-    nodes = list(graph.graph.nodes)
-    inputs = [node for node in nodes if node.op == "placeholder"]
-    calls = [node for node in nodes if node.op == "call_module"]
-    names = [str(index) for index in range(len(calls))]
-    value: Any = inputs[0] if inputs else None
-    others = set()
-    for node in calls:
-        if not node.args or node.args[0] is not value or (id(graph), str(node.target)) in aliased:
-            return "list"
-        value = node
-        others.add((tuple(node.args[1:]), tuple(node.kwargs.items())))
-    straight = (
-        len(nodes) == len(inputs) + len(calls) + 1 and [node.target for node in calls] == names
-    )
-    if (
-        not straight
-        or len(calls) != len(graph._modules)
-        or nodes[-1].args[0] is not value
-        or len(others) != 1
-    ):
-        return "list"
-    given = [*others.copy().pop()[0], *dict(others.pop()[1]).values()]
-    if any(item.op != "placeholder" for item in given):
-        return "list"
-    return "ModuleList" if given else "Sequential"
-
-
 class Bodies:
     """The classes of a model's bodies, the innermost first.
 
@@ -113,12 +80,10 @@ class Bodies:
         model: the whole.
         recipes: the identity of a module -> how it was made.
         idle: the identities of modules that do nothing.
-        labels: path of a node -> what stands there, "residual: prenorm".
-        gone: the name of a block -> the arguments that it no longer takes.
         names: blocks -> their names in the file.
+        gone: the name of a block -> the arguments that it no longer takes.
         inlined: blocks that are written as an expression where they are called.
-        title: the name of the class of the whole.
-        taken: names that no class may have.
+        reserved: names that no class, and no variable inside a method, may have.
     """
 
     def __init__(
@@ -126,104 +91,120 @@ class Bodies:
         model: Graph,
         recipes: Mapping[int, Recipe],
         idle: set[int],
-        labels: Mapping[str, str],
-        gone: Mapping[str, set[str]],
         names: Mapping[type, str],
-        inlined: set[type],
-        title: str,
-        taken: set[str],
+        gone: Mapping[str, set[str]],
+        inlined: Container[type],
+        reserved: set[str],
     ):
-        self.model, self.recipes, self.idle, self.gone, self.names = (
-            model,
-            recipes,
-            idle,
-            gone,
-            names,
-        )
-        self.inlined, self.reserved = inlined, taken | {"reversed"}
+        self.model, self.recipes, self.idle = model, recipes, idle
+        self.names, self.gone, self.inlined, self.reserved = names, gone, inlined, reserved
         self.paths: dict[int, str] = {}
-        self.aliases: dict[str, str] = {}
-        aliased: set[tuple[int, str]] = set()
+        self.aliases: dict[str, str] = {}  # path -> the path at which the same module stands first
+        self.aliased: set[tuple[int, str]] = set()
         for path, module in model.named_modules(remove_duplicate=False):
             above, _, name = path.rpartition(".")
             if above in self.aliases:
                 self.aliases[path] = ""
             elif self.paths.setdefault(id(module), path) != path:
                 self.aliases[path] = self.paths[id(module)]
-                aliased.add((id(model.get_submodule(above)), name))
-        self.aliased = aliased
+                self.aliased.add((id(model.get_submodule(above)), name))
         self.groups: list[Group] = []
         self.of: dict[int, Group] = {}
         self._group(model)
-        self._name(title, labels, taken)
         self.ordered: list[Group] = []
-        self._settle(self.of[id(model)])
 
-    def container(self, module: nn.Module) -> str | None:
-        return container_of(module, self.aliased)
+    def kind(self, module: nn.Module) -> Any:
+        """The class of a module: what the model's YAML calls a block."""
+        recipe = self.recipes.get(id(module))
+        return recipe.factory if recipe is not None else type(module)
 
     def children(self, graph: nn.Module) -> dict[str, nn.Module]:
-        """Modules that the class makes itself and keeps."""
+        """Modules that the class of a body makes itself and keeps."""
         found = {}
-        for name, child in graph._modules.items():
-            if (
-                child is not None
-                and (id(graph), name) not in self.aliased
-                and self.kind(child) not in self.inlined
-            ):
+        for name, child in graph.named_children():
+            if (id(graph), name) not in self.aliased and self.kind(child) not in self.inlined:
                 found[name] = child
         return found
 
-    def kind(self, module: nn.Module) -> Any:
-        recipe = self.recipes.get(id(module))
-        return recipe.factory if recipe else type(module)
+    def input_name(self, module: nn.Module, name: str) -> str:
+        """The name of an input in the class of a body."""
+        inner = isinstance(module, Graph) and module is not self.model
+        return f"{name}_" if inner and name in self.reserved else name
+
+    def container(self, graph: nn.Module) -> str | None:
+        """The container of torch that a repeat can be, "list" for others; None for no repeat."""
+        if not isinstance(graph, Graph) or isinstance(graph, Scan):
+            return None
+        if not all(map(str.isdigit, graph._modules)):
+            return None
+        value: Any = None
+        given = set()
+        called = []
+        for node in graph.graph.nodes:
+            if node.op == "placeholder":
+                value = value or node
+            elif node.op == "call_module" and node.args and node.args[0] is value:
+                value = node
+                called.append(node.target)
+                given.add((tuple(node.args[1:]), tuple(node.kwargs.items())))
+                others: list[Any] = [*node.args[1:], *node.kwargs.values()]
+            elif node.op != "output" or node.args[0] is not value:
+                return "list"
+        if (
+            called != list(graph._modules)
+            or len(given) != 1
+            or len(self.children(graph)) != len(called)
+        ):
+            return "list"
+        for item in others:
+            if item.op != "placeholder":
+                return "list"
+        return "ModuleList" if others else "Sequential"
 
     # ------------------------------------------------------------------ grouping
 
     def _group(self, module: nn.Module) -> Any:
         """Find the group of a body and of all inside it; what stands for its structure."""
-        if id(module) in self.of:
-            return self.of[id(module)]
         if not isinstance(module, Graph):
             return self.kind(module)
-        parts = {name: self._group(child) for name, child in self.children(module).items()}
+        parts = {}
+        for name, child in self.children(module).items():
+            parts[name] = self._group(child)
         kind = self.container(module)
         if kind in ("Sequential", "ModuleList"):
             return kind, tuple(dict.fromkeys(parts.values()))
         forward = self._forward(module)
         for group in self.groups:
-            differ = {name for name in parts if group.parts.get(name) != parts[name]} | group.holes
+            differ = set(group.holes)
+            for name, part in parts.items():
+                if group.parts.get(name) != part:
+                    differ.add(name)
             apart = bool(differ) and (len(parts) == 1 or kind == "list")
             if group.forward == forward and len(differ) <= 1 and not apart:
                 group.holes |= differ
-                group.members.append(module)
-                self.of[id(module)] = group
-                return group
-        group = self.of[id(module)] = Group(forward, parts, [module])
-        self.groups.append(group)
+                break
+        else:
+            group = Group(forward, parts, [])
+            self.groups.append(group)
+        group.members.append(module)
+        self.of[id(module)] = group
         return group
 
     def _forward(self, graph: Graph) -> Any:
         """What a body does, apart from what its children are."""
-        code = re.sub(r"\s+", " ", graph.graph.python_code("self").src)
-        written: list[Any] = []
-        for name, child in graph._modules.items():
+        told: list[Any] = [re.sub(r"\s+", " ", graph.graph.python_code("self").src)]
+        for name, child in graph.named_children():
             if (id(graph), name) in self.aliased:
-                written.append(id(graph))
-            elif child is not None and self.kind(child) in self.inlined:
-                written.append((self.kind(child), repr(self.recipes[id(child)].arguments)))
-            elif isinstance(child, Graph) and (
-                self.container(child) or self.reserved.intersection(child.input_names)
-            ):
-                written.append(
-                    (name, self.container(child), self.reserved.intersection(child.input_names))
-                )
-        scan = [
-            graph.meta[key]
-            for key in ("axis", "states", "sequence", "step_outputs", "reverse")
-            if key in graph.meta
-        ]
-        return code, tuple(self.children(graph)), tuple(map(str, written)), str(scan)
+                told.append(id(graph))
+            elif self.kind(child) in self.inlined:
+                told.append((name, self.kind(child), repr(self.recipes[id(child)].arguments)))
+            elif isinstance(child, Graph):
+                renamed = self.reserved.intersection(child.input_names)
+                if self.container(child) or renamed:
+                    told.append((name, self.container(child), sorted(renamed)))
+        for key in ("axis", "states", "sequence", "step_outputs", "reverse"):
+            told.append(graph.meta.get(key))
+        return [*map(str, told), *self.children(graph)]
 
     # ------------------------------------------------------------------ arguments
 
@@ -231,15 +212,13 @@ class Bodies:
         """How a module is made."""
         if id(module) in self.of:
             group = self.of[id(module)]
-            self._settle(group)
-            index = next(i for i, member in enumerate(group.members) if member is module)
-            return Made(group, {name: values[index] for name, values in group.parameters.items()})
+            self.settle(group)
+            arguments = {}
+            for name, values in group.parameters.items():
+                arguments[name] = values[group.members.index(module)]  # type: ignore[arg-type]
+            return Made(group, arguments)
         if isinstance(module, Graph):
-            return Made(
-                f"nn.{self.container(module)}",
-                {},
-                [self.made(child) for child in module.children()],
-            )
+            return Made(f"nn.{self.container(module)}", {}, list(map(self.made, module.children())))
         return self._made(self.recipes[id(module)])
 
     def _made(self, recipe: Recipe) -> Made:
@@ -249,67 +228,73 @@ class Bodies:
                 arguments[key] = self._made(value)
         return Made(recipe.factory, arguments)
 
-    def _settle(self, group: Group) -> None:
+    def settle(self, group: Group) -> None:
         """Find the parameters of a class, and the expression that makes each child."""
         if group in self.ordered or group.lines:
             return
-        members = [self.children(member) for member in group.members]
+        members = list(map(self.children, group.members))
         constructor = Constructor(self)
         for name in members[0]:
             column: list[Any] = [children[name] for children in members]
-            if all(id(child) in self.idle for child in column):
+            if set(map(id, column)) <= self.idle:
                 group.silent.add(name)
             elif name in group.holes:
                 group.lines[name] = constructor.parameter(name, "", column)
             else:
-                group.lines[name] = constructor.text(
-                    name, "", [self.made(child) for child in column]
-                )
-        group.parameters = {name: values for name, (_, values) in constructor.columns.items()}
+                group.lines[name] = constructor.text(name, "", column)
+        for name, (_, values) in constructor.columns.items():
+            group.parameters[name] = values
         self.ordered.append(group)
 
     # ------------------------------------------------------------------ names
 
-    def _name(self, title: str, labels: Mapping[str, str], taken: set[str]) -> None:
-        self.of[id(self.model)].name = title
-        taken = taken | {title}
+    def name(self, title: str, labels: Mapping[str, str]) -> None:
+        """Name the classes: after the model, the slots and the nodes.
+
+        Args:
+            title: the name of the class of the whole.
+            labels: path of a node -> what stands there, "residual: prenorm".
+        """
+        taken = {title, *self.reserved}
         for group in reversed(self.groups):
-            if group.name:
+            if self.model in group.members:
+                group.name = title
                 continue
-            paths = [self.paths[id(graph)].split(".") for graph in group.members]
-            words = _words(paths[0], {labels.get(".".join(path), "") for path in paths})
-            name, number = words[0], 2
+            words = _words([self.paths[id(graph)] for graph in group.members], labels)
+            name, number = words.pop(0), 2
+            while name in taken and words:
+                name = words.pop(0) + name
+            first = name
             while name in taken:
-                if len(words) > 1:
-                    words[:2] = [words[1] + words[0]]
-                    name = words[0]
-                else:
-                    name, number = f"{words[0]}{number}", number + 1
+                name, number = f"{first}{number}", number + 1
             group.name = name
             taken.add(name)
 
 
-def _words(path: list[str], labels: set[str]) -> list[str]:
+def _words(paths: list[str], labels: Mapping[str, str]) -> list[str]:
     """Names for a class, the plainest first: its slot or its node, then the nodes around it."""
-    slots = {label.partition(":")[0] for label in labels}
-    names = [part for part in path if not part.isdigit() and part != "inner"] or ["part"]
+    slots = {labels.get(path, "").partition(":")[0] for path in paths}
+    parts = paths[0].split(".")
+    names = [part for part in parts if not part.isdigit() and part != "inner"] or ["part"]
     word = names.pop()
-    if path[-1].isdigit():
-        word = word[:-1] if word.endswith("s") and not word.endswith("ss") else f"{word}_layer"
-    if len(slots) == 1 and ":" in next(iter(labels)):
+    if parts[-1].isdigit():
+        word = f"{word}_layer" if word == word.rstrip("s") else word[:-1]
+    if len(slots) == 1 and ":" in labels.get(paths[0], ""):
         names.append(word)
         word = slots.pop()
-    outer = [part for part in reversed(names) if part.rstrip("s") != word.rstrip("s")]
-    return list(map(camel, [word, *outer]))
+    words = [word]
+    for name in reversed(names):
+        if name.rstrip("s") != word.rstrip("s"):
+            words.append(name)
+    return list(map(camel, words))
 
 
 def camel(word: str) -> str:
     """ "cross_attention" -> "CrossAttention", "mlp" -> "MLP"."""
     parts = []
     for part in re.split(r"\W+|_", word):
-        parts.append(
-            part.upper() if part in UPPER else TITLES.get(part, part[:1].upper() + part[1:])
-        )
+        usual = part.upper() if part in UPPER else part[:1].upper() + part[1:]
+        parts.append(TITLES.get(part, usual))
     return "".join(parts)
 
 
@@ -322,104 +307,102 @@ class Constructor:
 
     def text(self, child: str, argument: str, values: Sequence[Any]) -> str:
         """The text of a value: as it is where all bodies have the same, else a parameter."""
-        values = [
-            self.bodies.made(value) if isinstance(value, nn.Module) else value for value in values
-        ]
-        first = values[0]
+        found = []
+        for value in values:
+            found.append(self.bodies.made(value) if isinstance(value, nn.Module) else value)
+        first = found[0]
         if not isinstance(first, Made):
-            same = all(type(value) is type(first) and value == first for value in values)
-            return (
-                ast.unparse(ast.Constant(first))
-                if same
-                else self.parameter(child, argument, values)
-            )
-        if not all(isinstance(value, Made) and value.callee == first.callee for value in values):
-            return self.parameter(child, argument, values)
+            if all(map(partial(_is_same, first), found)):
+                return ast.unparse(ast.Constant(first))
+            return self.parameter(child, argument, found)
+        if {getattr(value, "callee", None) for value in found} != {first.callee}:
+            return self.parameter(child, argument, found)
         if first.elements:
-            return self._container(child, list(values))
-        return self._call(child, values)
+            return self._container(child, found)
+        texts = {}
+        for key in self._keys(found):
+            texts[key] = self.text(child, key, _column(found, key))
+        return self._call(first.callee, texts)
 
-    def _call(self, child: str, values: Sequence[Made]) -> str:
-        callee, texts = values[0].callee, {}
-        for key in self._keys(values):
-            texts[key] = self.text(child, key, [self._argument(made, key) for made in values])
-        return self._written(callee, texts)
-
-    def _written(self, callee: Any, texts: Mapping[str, str]) -> str:
-        if isinstance(callee, Group):
-            shown = [
-                text if at < 3 else f"{key}={text}" for at, (key, text) in enumerate(texts.items())
-            ]
-            return f"{callee.name}({', '.join(shown)})"
-        name = self.bodies.names.get(callee, f"nn.{callee.__name__}")
-        return f"{name}({', '.join(_shown(callee, texts))})"
+    def _call(self, callee: Any, texts: Mapping[str, str]) -> str:
+        """The call that makes a module: what is usual is left out, what is needed stands first."""
+        name = callee.name if isinstance(callee, Group) else self.bodies.names.get(callee)
+        known = {} if isinstance(callee, Group) else inspect.signature(callee).parameters
+        shown, bare = [], True
+        for index, (key, text) in enumerate(texts.items()):
+            parameter = known.get(key)
+            required = parameter is None or parameter.default is parameter.empty
+            if not required and text == repr(parameter.default):  # type: ignore[union-attr]
+                bare = False
+                continue
+            if parameter is None:
+                bare = index < 3 and isinstance(callee, Group)
+            else:
+                in_place = list(known).index(key) == index
+                bare = bare and in_place and parameter.kind is not parameter.KEYWORD_ONLY
+                bare = bare and (required or index == 0)
+            shown.append(text if bare else f"{key}={text}")
+        return f"{name or f'nn.{callee.__name__}'}({', '.join(shown)})"
 
     def _keys(self, values: Sequence[Made]) -> list[str]:
         """Arguments that any of the calls gives, in the order of the constructor."""
-        callee = values[0].callee
-        given = {key: None for made in values for key in made.arguments}
+        callee, given = values[0].callee, dict[str, None]()
+        for made in values:
+            given |= dict.fromkeys(made.arguments)
         if isinstance(callee, Group):
             return list(given)
         gone = self.bodies.gone.get(self.bodies.names.get(callee, ""), set())
-        order = [key for key in inspect.signature(callee).parameters if key in given]
-        order += [key for key in given if key not in order]
-        return [key for key in order if key not in gone]
+        order = list(inspect.signature(callee).parameters)
+        kept = sorted(given, key=lambda key: order.index(key) if key in order else len(order))
+        return [key for key in kept if key not in gone]
 
-    def _argument(self, made: Made, key: str) -> Any:
-        if key in made.arguments:
-            return made.arguments[key]
-        return inspect.signature(made.callee).parameters[key].default
-
-    def _container(self, child: str, values: list[Made]) -> str:
+    def _container(self, child: str, values: Sequence[Made]) -> str:
         """A repeat: a loop over what differs where its elements are of one class, else a list."""
-        rows, kind = [made.elements for made in values], values[0].callee
-        calls = [made for row in rows for made in row]
-        same_length = len({len(row) for row in rows}) == 1
-        if (
-            len({id(made.callee) for made in calls}) == 1
-            and not calls[0].elements
-            and len(calls) > len(rows)
-        ):
-            keys = self._keys(calls)
-            varying = [key for key in keys if any(self._varies(row, key) for row in rows)]
-            plain = not any(
-                isinstance(self._argument(made, key), Made | nn.Module)
-                for key in varying
-                for made in calls
-            )
-            if plain and not (varying and same_length and len(rows[0]) <= 3):
-                loop = self._loop(child, rows, keys, varying)
+        kind, rows = values[0].callee, [made.elements for made in values]
+        calls = list(itertools.chain(*rows))
+        alike = len(set(map(len, rows))) == 1
+        if len({made.callee for made in calls}) == 1 and len(calls) > len(rows):
+            varying = self._varying(rows)
+            if varying is not None and not (varying and alike and len(rows[0]) <= 3):
+                loop = self._loop(child, rows, varying)
                 return f"{kind}(*{loop})" if kind == "nn.Sequential" else f"{kind}{loop}"
-        if not same_length:
-            return self.parameter(child, "", values)
+        if not alike:
+            return self.parameter(child, "", list(values))
         texts = []
         for index, column in enumerate(zip(*rows, strict=True)):
             texts.append(self.text(f"{child}_{index}", "", column))
         shown = ", ".join(texts)
-        return f"{kind}({shown if kind == 'nn.Sequential' else f'[{shown}]'})"
+        return f"{kind}({shown})" if kind == "nn.Sequential" else f"{kind}([{shown}])"
 
-    def _varies(self, row: list[Made], key: str) -> bool:
-        values = [self._argument(made, key) for made in row]
-        constructor = Constructor(self.bodies)
-        for value in values[1:]:
-            constructor.text("", "", [values[0], value])
-        return bool(constructor.columns)
+    def _varying(self, rows: list[list[Made]]) -> list[str] | None:
+        """Arguments that differ within a row; None where such a one is a module."""
+        found = []
+        calls = list(itertools.chain(*rows))
+        if calls[0].elements:
+            return None
+        for key in self._keys(calls):
+            trial = Constructor(self.bodies)
+            for row in rows:
+                for made in row[1:]:
+                    trial.text("", "", _column([row[0], made], key))
+            if trial.columns:
+                found.append(key)
+                if any(map(partial(_is_module, key=key), calls)):
+                    return None
+        return found
 
-    def _loop(self, child: str, rows: list[list[Made]], keys: list[str], varying: list[str]) -> str:
+    def _loop(self, child: str, rows: list[list[Made]], varying: list[str]) -> str:
         texts, loops = {}, {}
-        for key in keys:
+        for key in self._keys(list(itertools.chain(*rows))):
             if key in varying:
-                name = f"{key}_" if key in self.columns else key
-                columns = [tuple(self._argument(made, key) for made in row) for row in rows]
-                texts[key], loops[name] = name, self.text(child, f"{key}s", columns)
+                texts[key] = f"{key}_" if key in self.columns else key
+                columns = [tuple(_column(row, key)) for row in rows]
+                loops[texts[key]] = self.text(child, f"{key}s", columns)
             else:
-                texts[key] = self.text(child, key, [self._argument(row[0], key) for row in rows])
-        callee = rows[0][0].callee
-        call = self._written(callee, texts)
+                texts[key] = self.text(child, key, _column([row[0] for row in rows], key))
+        call = self._call(rows[0][0].callee, texts)
         if not loops:
-            return (
-                f"({call} for _ in range({self.text(child, 'depth', [len(row) for row in rows])}))"
-            )
+            return f"({call} for _ in range({self.text(child, 'depth', list(map(len, rows)))}))"
         over = next(iter(loops.values()))
         if len(loops) > 1:
             over = f"zip({', '.join(loops.values())}, strict=True)"
@@ -427,51 +410,48 @@ class Constructor:
 
     def parameter(self, child: str, argument: str, values: list[Any]) -> str:
         """A parameter for values that differ: a known one, a multiple of it, or a new one."""
-        wide = argument in WIDTHS and all(type(value) is int for value in values)
-        kind = "width" if wide else {"height": "side", "width": "side"}.get(argument, argument)
+        kind = {"height": "side", "width": "side"}.get(argument, argument)
+        if argument in WIDTHS and set(map(type, values)) == {int}:
+            kind = "width"
         for name, (known, others) in self.columns.items():
-            if known == kind and all(map(_same, values, others)) and kind:
+            if known != kind or not kind:
+                continue
+            if all(map(_is_same, values, others)):
                 return name
-            if known == kind == "width" and (times := _times(values, others)):
+            if kind == "width" and (times := _times(values, others)):
                 return f"{times} * {name}"
-            if known == kind == "width" and (times := _times(others, values)):
+            if kind == "width" and (times := _times(others, values)):
                 return f"{name} // {times}"
         name = NAMES.get(argument, argument) or child
-        if not name.isidentifier() or name in self.columns or hasattr(nn.Module, name):
-            name = f"{child}_{name}" if name != child and name.isidentifier() else f"{child}_module"
+        if name in self.columns or hasattr(nn.Module, name):
+            name = f"{child}_{name}"
         self.columns[name] = kind, list(values)
         return name
 
 
-def _same(value: Any, other: Any) -> bool:
+def _column(calls: Iterable[Made], key: str) -> list[Any]:
+    """An argument of each call, as its constructor has it where it is not given."""
+    found = []
+    for made in calls:
+        if key in made.arguments:
+            found.append(made.arguments[key])
+        else:
+            found.append(inspect.signature(made.callee).parameters[key].default)
+    return found
+
+
+def _is_module(made: Made, key: str) -> bool:
+    return isinstance(_column([made], key)[0], Made | nn.Module)
+
+
+def _is_same(value: Any, other: Any) -> bool:
     return type(value) is type(other) and bool(value == other)
 
 
-def _times(values: list[Any], others: list[Any]) -> int | None:
+def _times(values: list[int], others: list[int]) -> int | None:
     """How many times the others the values are, where that is the same small number for all."""
     times = values[0] // others[0]
-    if 2 <= times <= 8 and all(
-        value == times * other for value, other in zip(values, others, strict=True)
-    ):
-        return int(times)
-    return None
-
-
-def _shown(callee: Any, texts: Mapping[str, str]) -> list[str]:
-    """The arguments of a call: without what is usual, by position where they are needed."""
-    known = inspect.signature(callee).parameters
-    shown, bare = [], True
-    for index, (key, text) in enumerate(texts.items()):
-        parameter = known.get(key)
-        if (
-            parameter is not None
-            and parameter.default is not parameter.empty
-            and text == repr(parameter.default)
-        ):
-            bare = False
-            continue
-        required = parameter is not None and parameter.default is parameter.empty
-        bare = bare and list(known)[index : index + 1] == [key] and (required or index == 0)
-        bare = bare and parameter.kind is not parameter.KEYWORD_ONLY  # type: ignore[union-attr]
-        shown.append(text if bare else f"{key}={text}")
-    return shown
+    for value, other in zip(values, others, strict=True):
+        if value != times * other or not 2 <= times <= 8:
+            return None
+    return times

@@ -51,24 +51,16 @@ def emit(planned: Any, title: str, command: str, about: str = "") -> str:
         ):
             expressions[kind] = found
             body.remove(node)
-    taken = {*source.names.values(), *source.imports}
-    bodies = Bodies(
-        model,
-        recipes,
-        idle,
-        dict(_labels(planned.rows)),
-        gone,
-        names,
-        set(expressions),
-        class_name(title, taken),
-        taken,
-    )
-    reserved = {*taken, "reversed"}
+    reserved = {*source.names.values(), *source.imports, "reversed"}
+    bodies = Bodies(model, recipes, idle, names, gone, expressions, reserved)
+    bodies.name(class_name(title, reserved), dict(_labels(planned.rows)))
+    bodies.settle(bodies.of[id(model)])
     optional = optional_inputs(model)
     parts = list(map(write, body))
     for group in bodies.ordered:
-        forward = Forward(bodies, group, expressions, reserved, optional)
-        parts.append("\n".join(_class(bodies, group, forward)))
+        parts.append(
+            "\n".join(_class(bodies, group, Forward(bodies, group, expressions, optional)))
+        )
     text = "\n\n\n".join(parts)
     apart = [""] if isinstance(body[0] if body else None, ast.Assign) else ["", ""]
     head = docstring(f"{about or title}\n\nWritten by `{command}`.")

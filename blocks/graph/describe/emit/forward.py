@@ -1,6 +1,6 @@
 """The `forward` of a body from its graph: one statement a node, repeats as loops."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import fx
@@ -19,8 +19,7 @@ class Forward:
         bodies: all classes.
         group: the class.
         inlined: blocks that are expressions.
-        reserved: names of the file that a variable must not hide.
-        optional: inputs that may be None.
+        optional: the inputs of each body that may be None.
     """
 
     def __init__(
@@ -28,212 +27,192 @@ class Forward:
         bodies: Bodies,
         group: Group,
         inlined: Mapping[type, Inlined],
-        reserved: set[str],
         optional: Mapping[int, set[str]],
     ):
-        self.bodies, self.group, self.inlined, self.reserved = bodies, group, inlined, reserved
-        self.graph = group.members[0]
+        self.bodies, self.inlined, self.graph = bodies, inlined, group.members[0]
         self.listed = bodies.container(self.graph) == "list"
-        self.optional = {name for member in group.members for name in optional.get(id(member), ())}
-        self.nodes = _busy_nodes(bodies, self.graph)
-        self.last: dict[fx.Node, int] = {}
-        for index, node in enumerate(self.nodes):
-            for source in node.all_input_nodes:
-                self.last[source] = index
-        for node in reversed(self.nodes):
-            if node.op == "call_function":
-                self.last[node.all_input_nodes[0]] = max(
-                    self.last[node.all_input_nodes[0]], self.last.get(node, 0)
-                )
+        self.optional: set[str] = set()
+        for member in group.members:
+            self.optional |= optional.get(id(member), set())
+        self.nodes = _busy_nodes(bodies, group)
+        self.last = _last_uses(self.nodes)
         self.texts: dict[fx.Node, str] = {}
-        self.names: dict[str, fx.Node] = {}  # the value that a variable holds
+        self.names: dict[str, fx.Node] = {}  # variable -> the value that it holds
         self.waiting: fx.Node | None = None  # a value that is not written yet
-        self.index_of_write = 0
         self.lines: list[str] = []
-        self.parameters: list[str] = []
+        self.parameters: dict[str, str] = {}  # name -> how it is declared
         self.result = "Tensor"
-        for index, node in enumerate(self.nodes):
-            self.index = index
+        for node in self.nodes:
             getattr(self, f"_{node.op}")(node)
 
-    def renamed(self, graph: Graph, name: str) -> str:
-        """The name of an input in the class of a graph."""
-        return f"{name}_" if name in self.reserved and graph is not self.bodies.model else name
+    def methods(self) -> list[str]:
+        """The lines of `forward`, and of `step` where the body is a scan."""
+        if not isinstance(self.graph, Scan):
+            return _method("forward", self.parameters.values(), self.result, self.lines)
+        step = _method("step", self.parameters.values(), self.result, self.lines)
+        return [*step, "", *self._scan(self.graph.meta)]
 
-    def _placeholder(self, node: fx.Node) -> None:
-        name = self.renamed(self.graph, str(node.target))
-        kind = "Tensor | None" if str(node.target) in self.optional else "Tensor"
-        self.parameters.append(f"{name}: {kind}{' = None' if node.args else ''}")
-        self.texts[node] = name
-        self.names[name] = node
+    # ------------------------------------------------------------------ variables
 
-    def _is_free(self, name: str) -> bool:
-        """Whether nothing that is still read stands under a name."""
+    def _is_free(self, name: str, at: fx.Node) -> bool:
+        """Whether nothing that is read after a node stands under a name."""
         holder = self.names.get(name)
-        return holder is None or self.last.get(holder, -1) <= self.index_of_write
-
-    def _write(self, at: int) -> None:
-        """Give the value that waits a name; it is computed at a node."""
-        node = self.waiting
-        self.waiting = None
-        if node is None:
-            return
-        self.index_of_write = at
-        once = len(node.users) == 1 and self.last[node] == self.nodes.index(node) + 1
-        name = "x" if once and self._is_free("x") else str(node.name)
-        while name in self.reserved or not self._is_free(name):
-            name += "_"
-        self.lines.append(f"{name} = {self.texts[node]}")
-        self._hold(node, name)
+        return holder is None or self.last.get(holder, -1) <= self.nodes.index(at)
 
     def _hold(self, node: fx.Node, name: str) -> None:
         self.texts[node] = name
         self.names[name] = node
 
-    def _settle_waiting(self, node: fx.Node, room: int) -> None:
+    def _write(self, name: str = "") -> None:
+        """Give the value that waits a variable: `x` where it only goes on to the next node."""
+        node, self.waiting = self.waiting, None
+        if node is None:
+            return
+        name = name or str(node.name)
+        goes_on = len(node.users) == 1 and self.last[node] == self.nodes.index(node) + 1
+        if goes_on and self._is_free("x", node):
+            name = "x"
+        while name in self.bodies.reserved or not self._is_free(name, node):
+            name += "_"
+        self.lines.append(f"{name} = {self.texts[node]}")
+        self._hold(node, name)
+
+    def _settle(self, node: fx.Node, room: int = LONG) -> None:
         """Write the value that waits, unless this node alone reads it and `x` is not free."""
         waiting = self.waiting
         if waiting is None:
             return
-        at = self.nodes.index(waiting)
-        self.index_of_write = at
-        alone = _reads(node, waiting) == 1 == len(waiting.users)
-        inner = node.op == "output" or not self._is_free("x")
-        if not (
-            alone and (inner or node.op == "call_function") and len(self.texts[waiting]) <= room
-        ):
-            self._write(at)
+        alone = _count_reads(node, waiting) == 1 == len(waiting.users)
+        inner = node.op != "call_module" or not self._is_free("x", waiting)
+        if not (alone and inner and len(self.texts[waiting]) <= room):
+            self._write()
         self.waiting = None
+
+    # ------------------------------------------------------------------ nodes
+
+    def _placeholder(self, node: fx.Node) -> None:
+        name = self.bodies.input_name(self.graph, str(node.target))
+        self.parameters[name] = f"{name}: Tensor"
+        if str(node.target) in self.optional:
+            self.parameters[name] += " | None"
+        if node.args:
+            self.parameters[name] += " = None"
+        self._hold(node, name)
 
     def _call_module(self, node: fx.Node) -> None:
         module: Any = self.graph.get_submodule(str(node.target))
         if self.bodies.container(module) == "ModuleList":
             self._loop(node, module)
             return
-        self._settle_waiting(node, LONG)
+        self._settle(node)
         self.texts[node] = self._call(node, module)
         self.waiting = node
 
-    def _call(self, node: fx.Node, module: Any) -> str:
-        texts = [self.texts[item] for item in node.args]  # type: ignore[index]
-        words = {key: self.texts[value] for key, value in node.kwargs.items()}  # type: ignore[index]
+    def _call(self, node: Any, module: Any) -> str:
+        texts = [self.texts[item] for item in node.args]
+        words = {}
+        for key, value in node.kwargs.items():
+            words[self.bodies.input_name(module, key)] = self.texts[value]
         kind = self.bodies.kind(module)
         if kind in self.inlined:
-            return self.inlined[kind].written(
-                texts, words, self.bodies.recipes[id(module)].arguments
-            )
-        if isinstance(module, Graph):
-            words = {self.renamed(module, key): text for key, text in words.items()}
-        given = [*texts, *(f"{key}={text}" for key, text in words.items())]
-        return f"{self._place(str(node.target))}({', '.join(given)})"
+            arguments = self.bodies.recipes[id(module)].arguments
+            return self.inlined[kind].written(texts, words, arguments)
+        texts += map("=".join, words.items())
+        return f"{self._place(node)}({', '.join(texts)})"
 
-    def _place(self, target: str) -> str:
+    def _place(self, node: fx.Node) -> str:
+        target = str(node.target)
         return f"self[{target}]" if self.listed and target.isdigit() else f"self.{target}"
 
-    def _loop(self, node: fx.Node, module: Graph) -> None:
-        waiting = self.waiting
-        if waiting is not None and not (len(waiting.users) == 1 and self._is_free("x")):
-            waiting.name = node.name if len(waiting.users) == 1 else waiting.name
-        self._write(self.index - 1)
-        self.index_of_write = self.index
-        inputs = [item for item in module.graph.nodes if item.op == "placeholder"]
-        given = {
-            item.target: self.texts[value] for item, value in zip(inputs, node.args, strict=False)
-        }  # type: ignore[index]
-        given |= {key: self.texts[value] for key, value in node.kwargs.items()}  # type: ignore[index]
+    def _loop(self, node: Any, module: Graph) -> None:
+        """Write a repeat whose elements get the same further inputs."""
+        self._write(node.name)
+        given = dict(zip(module.input_names, node.args, strict=False)) | node.kwargs
         call: Any = next(item for item in module.graph.nodes if item.op == "call_module")
         inner: Any = module.get_submodule(call.target)
-        others = [given.get(item.target, "None") for item in call.args[1:]]
+        others = []
+        for item in call.args[1:]:
+            others.append(self.texts.get(given.get(item.target), "None"))
         for key, item in call.kwargs.items():
-            word = self.renamed(inner, key) if isinstance(inner, Graph) else key
-            others.append(f"{word}={given.get(item.target, 'None')}")
-        target = str(node.target)
-        word = target[:-1] if target.endswith("s") and len(target) > 1 else "layer"
-        while word in self.names or word in self.reserved or word == node.name:
+            value = self.texts.get(given.get(item.target), "None")
+            others.append(f"{self.bodies.input_name(inner, key)}={value}")
+        word = "layer"
+        if node.target.endswith("s") and len(node.target) > 1:
+            word = node.target[:-1]
+        while word in self.names or word in self.bodies.reserved or word == node.name:
             word += "_"
-        source = self.texts[node.args[0]]  # type: ignore[index]
-        name = source if source.isidentifier() and self._is_free(source) else str(node.name)
-        if name != source:
+        name = source = self.texts[node.args[0]]
+        if not (source.isidentifier() and self._is_free(source, node)):
+            name = str(node.name)
             self.lines.append(f"{name} = {source}")
-        self.lines.append(f"for {word} in {self._place(target)}:")
+        self.lines.append(f"for {word} in {self._place(node)}:")
         self.lines.append(f"    {name} = {word}({', '.join([name, *others])})")
         self._hold(node, name)
 
     def _call_function(self, node: fx.Node) -> None:
+        """Take one of several outputs."""
         source: Any = node.args[0]
-        self._settle_waiting(node, LONG)
+        self._settle(node)
         self.texts[node] = f"{self.texts[source]}[{node.args[1]}]"
         if "(" in self.texts[node]:
             self.waiting = node
 
     def _output(self, node: fx.Node) -> None:
         value: Any = node.args[0]
-        self._settle_waiting(node, LONG + 20)
+        self._settle(node, LONG + 20)
         if isinstance(value, dict):
             shown = [f'"{key}": {self.texts[item]}' for key, item in value.items()]
             text, self.result = f"{{{', '.join(shown)}}}", "dict[str, Tensor]"
         elif isinstance(value, tuple | list):
-            text = ", ".join(self.texts[item] for item in value)
+            text = ", ".join(map(self.texts.__getitem__, value))
             self.result = f"tuple[{', '.join(['Tensor'] * len(value))}]"
         else:
             text = self.texts[value]
-        if text == "x" and self.lines and self.lines[-1].startswith("x = "):
-            text = self.lines.pop().removeprefix("x = ")
         self.lines.append(f"return {text}")
 
-    def methods(self) -> list[str]:
-        """The lines of `forward`, and of `step` where the body is a scan."""
-        if not isinstance(self.graph, Scan):
-            return _method("forward", self.parameters, self.result, self.lines)
-        lines = self._scan(self.graph.meta)
-        return [*_method("step", self.parameters, self.result, self.lines), "", *lines]
+    # ------------------------------------------------------------------ scans
 
     def _scan(self, meta: Mapping[str, Any]) -> list[str]:
-        renamed = {name: self.renamed(self.graph, name) for name in meta["states"]}
-        states, steps = (
-            list(renamed.values()),
-            [renamed.get(name, name) for name in meta["step_outputs"]],
-        )
-        sequence = renamed.get(meta["sequence"], meta["sequence"])
-        names = [item.partition(":")[0] for item in self.parameters]
-        parameters = [item for item in self.parameters if item.partition(":")[0] not in states]
-        parameters.sort(key=lambda item: "=" in item)
-        required = [item for item in parameters if "=" not in item]
-        parameters = [
-            *required,
-            *(f"{name}: Tensor | None = None" for name in states),
-            *parameters[len(required) :],
-        ]
-        used = {*names, *states, "torch", "reversed"}
-        now, stacked = _free_name("step", used), _free_name("sequence", used)
-        lines = []
-        for name, shape in zip(states, meta["states"].values(), strict=True):
-            sizes = ", ".join(["x.shape[0]", *map(str, shape)])
+        """The loop over the steps; states that are not given start at zero."""
+        states: dict[str, str] = {}
+        required: list[str] = []
+        optional: list[str] = []
+        lines: list[str] = []
+        for state, shape in meta["states"].items():
+            name = states[state] = self.bodies.input_name(self.graph, state)
+            optional.append(f"{name}: Tensor | None = None")
+            sizes = ", ".join(map(str, ["x.shape[0]", *shape]))
             lines += [f"if {name} is None:", f"    {name} = x.new_zeros({sizes})"]
-        taken = [name if name in states else _free_name(f"next_{name}", used) for name in steps]
-        call = f"self.step({', '.join([now, *(f'{name}={name}' for name in names[1:])])})"
-        walk = f"x.unbind({meta['axis']})"
-        lines += [
-            f"{stacked} = []",
-            f"for {now} in {f'reversed({walk})' if meta['reverse'] else walk}:",
-        ]
-        lines += [
-            f"    {', '.join(taken)} = {call}",
-            f"    {stacked}.append({taken[steps.index(sequence)]})",
-        ]
+        for name, declared in self.parameters.items():
+            if name not in states.values():
+                fitting = optional if "=" in declared else required
+                fitting.append(declared)
+        used = {*self.parameters, *states.values(), "torch", "reversed"}
+        step, sequence = _free_name("step", used), _free_name("sequence", used)
+        taken = []
+        for output in meta["step_outputs"]:
+            taken.append(states.get(output) or _free_name(f"next_{output}", used))
+        given = [step]
+        for name in list(self.parameters)[1:]:
+            given.append(f"{name}={name}")
+        steps = f"x.unbind({meta['axis']})"
         if meta["reverse"]:
-            lines.append(f"{stacked}.reverse()")
-        stack = f"torch.stack({stacked}, {meta['axis']})"
-        lines.append(f"return {', '.join([stack, *states])}")
+            steps = f"reversed({steps})"
+        kept = taken[meta["step_outputs"].index(meta["sequence"])]
+        lines += [f"{sequence} = []", f"for {step} in {steps}:"]
+        lines.append(f"    {', '.join(taken)} = self.step({', '.join(given)})")
+        lines.append(f"    {sequence}.append({kept})")
+        if meta["reverse"]:
+            lines.append(f"{sequence}.reverse()")
+        stacked = f"torch.stack({sequence}, {meta['axis']})"
+        lines.append(f"return {', '.join([stacked, *states.values()])}")
         result = f"tuple[{', '.join(['Tensor'] * (1 + len(states)))}]"
-        return _method("forward", parameters, result, lines)
+        return _method("forward", [*required, *optional], result, lines)
 
 
-def _method(name: str, parameters: list[str], result: str, lines: list[str]) -> list[str]:
-    return [
-        f"def {name}({', '.join(['self', *parameters])}) -> {result}:",
-        *(f"    {line}" for line in lines),
-    ]
+def _method(name: str, parameters: Iterable[str], result: str, lines: list[str]) -> list[str]:
+    head = f"def {name}({', '.join(['self', *parameters])}) -> {result}:"
+    return [head, *map("    ".__add__, lines)]
 
 
 def _free_name(name: str, used: set[str]) -> str:
@@ -243,24 +222,38 @@ def _free_name(name: str, used: set[str]) -> str:
     return name
 
 
-def _reads(node: fx.Node, value: fx.Node) -> int:
+def _count_reads(node: fx.Node, value: fx.Node) -> int:
     """How often a node reads a value."""
     read: list[fx.Node] = []
     fx.node.map_arg((node.args, node.kwargs), read.append)
     return read.count(value)
 
 
-def _busy_nodes(bodies: Bodies, graph: Graph) -> list[fx.Node]:
+def _busy_nodes(bodies: Bodies, group: Group) -> list[fx.Node]:
     """The nodes of a graph without those that do nothing."""
-    group = bodies.of[id(graph)]
+    graph = group.members[0]
     for node in list(graph.graph.nodes):
-        if node.op == "call_module":
-            module = graph.get_submodule(node.target)
-            silent = id(module) in bodies.idle and bodies.kind(module) in bodies.inlined
-            if node.target in group.silent or silent:
-                node.replace_all_uses_with(node.args[0])
-                graph.graph.erase_node(node)
+        if node.op != "call_module":
+            continue
+        module = graph.get_submodule(node.target)
+        idle = id(module) in bodies.idle and bodies.kind(module) in bodies.inlined
+        if idle or node.target in group.silent:
+            node.replace_all_uses_with(node.args[0])
+            graph.graph.erase_node(node)
     return list(graph.graph.nodes)
+
+
+def _last_uses(nodes: list[fx.Node]) -> dict[fx.Node, int]:
+    """Where each value is read for the last time, itself or in a part that was taken of it."""
+    last: dict[fx.Node, int] = {}
+    for index, node in enumerate(nodes):
+        for source in node.all_input_nodes:
+            last[source] = index
+    for node in reversed(nodes):
+        if node.op == "call_function":
+            source = node.all_input_nodes[0]
+            last[source] = max(last[source], last.get(node, 0))
+    return last
 
 
 def optional_inputs(model: Graph) -> dict[int, set[str]]:
@@ -273,7 +266,9 @@ def optional_inputs(model: Graph) -> dict[int, set[str]]:
         for node in module.graph.nodes:
             if node.op == "placeholder" and node.args:
                 here.add(str(node.target))
-            inner = module.get_submodule(node.target) if node.op == "call_module" else None
+            if node.op != "call_module":
+                continue
+            inner = module.get_submodule(node.target)
             if isinstance(inner, Graph):
                 given = dict(zip(inner.input_names, node.args, strict=False)) | node.kwargs
                 for name, value in given.items():
