@@ -3,10 +3,12 @@ needs.
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
+from torch import Tensor
 
 from blocks.support.files import read_file
 from tasks.data.readers.base import Reader
@@ -14,6 +16,21 @@ from tasks.data.text.tokenizer import Tokenizer
 from tasks.errors import ArgumentError
 
 READER, TOKENIZER = "reader.json", "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class RawSample:
+    """One sample before normalisation and tokenisation, for people to look at.
+
+    Args:
+        image: (channels, height, width) in [0, 1].
+        text: a text, or a question about the image.
+        signal: (tokens,), the values of a signal.
+    """
+
+    image: Tensor | None = None
+    text: str | None = None
+    signal: Tensor | None = None
 
 
 class DataModule(pl.LightningDataModule):
@@ -56,8 +73,8 @@ class DataModule(pl.LightningDataModule):
         """
         return None
 
-    def show(self, part: str, index: int, words: str) -> str:
-        """One sample for the report, as HTML, with words below it."""
+    def raw_sample(self, part: str, index: int) -> RawSample:
+        """Return one sample as it was read, for the report."""
         raise NotImplementedError
 
     def reading(self, trainer: pl.Trainer | None) -> str:

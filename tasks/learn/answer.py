@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from tasks.learn.classify import Classify
-from tasks.report import page
+from tasks.report import overlays, page
 from tasks.report.samples import Sample
 
 EXAMPLES = 12  # questions on the page, right or wrong
@@ -63,7 +63,7 @@ class Answer(Classify):
             Sample(
                 f"{names[place]}? {data.classes[wanted]}",
                 inputs,
-                image=data.picture("test", place),
+                image=data.raw_sample("test", place).image,
                 cross=True,
             )
             for inputs, place, wanted in rows
@@ -97,5 +97,6 @@ def examples(data: Any, index: Tensor, label: Tensor, share: Tensor) -> str:
     figures = []
     for number in range(min(EXAMPLES, len(index))):
         wanted, said = data.classes[int(label[number])], data.classes[int(share[number].argmax())]
-        figures.append(data.show("test", int(index[number]), f"wanted {wanted}, said {said}"))
+        sample = data.raw_sample("test", int(index[number]))
+        figures.append(overlays.draw_sample(sample, f"wanted {wanted}, said {said}"))
     return f'<div class="pictures">{"".join(figures)}</div>'

@@ -124,7 +124,7 @@ class Classify(Task):
                 Sample(
                     f"{data.classes[true]}, test image {place}",
                     inputs,
-                    image=data.picture("test", place),
+                    image=data.raw_sample("test", place).image,
                 )
                 for inputs, place, true in rows
             ]

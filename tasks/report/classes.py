@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from tasks.report import matrices, page
+from tasks.report import matrices, overlays, page
 
 MISTAKES = 12  # on the page
 SHARES = 20  # with more classes the predictions list no share for each
@@ -92,6 +92,7 @@ def mistakes(index: Any, label: Any, share: Any, data: Any) -> str:
     for number in worst:
         true, guess = data.classes[int(label[number])], data.classes[int(taken[number])]
         words = f"{true} taken for {guess}, {float(share[number].max()):.0%}"
-        figures.append(data.show("test", int(index[number]), words))
+        sample = data.raw_sample("test", int(index[number]))
+        figures.append(overlays.draw_sample(sample, words))
     more = f"<p>The {len(worst)} surest of {len(wrong)}, of {len(label)} test samples.</p>"
     return more + f'<div class="pictures">{"".join(figures)}</div>'

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
-from tasks.report import matrices
+from tasks.data.base import RawSample
+from tasks.report import matrices, page
 
 HOT = np.array([255, 96, 16])
 SIDE = 112  # pixels of an image with attention over it
@@ -36,6 +39,44 @@ def thumbnail(image: Any) -> Image.Image:
     picture = Image.fromarray(array)
     picture.thumbnail((224, 224))
     return picture
+
+
+def draw_sample(sample: RawSample, caption: str) -> str:
+    """Return one sample as an HTML figure: its image or signal, or its text as a quotation."""
+    if sample.signal is not None:
+        return page.figure(png(thumbnail(draw_signal(sample.signal))), caption)
+    if sample.image is None:
+        return page.quotation(sample.text or "", caption)
+    if sample.text is not None:
+        caption = f"{sample.text} {caption}"
+    return page.figure(png(thumbnail(sample.image)), caption)
+
+
+def draw_signal(signal: Tensor, height: int = 64, step: int = 4) -> Tensor:
+    """Draw a signal as a white line on black.
+
+    Args:
+        signal: (tokens,).
+        height: of the drawing in pixels.
+        step: pixels from one value to the next.
+
+    Returns:
+        (1, height, step * (tokens - 1) + 1) in [0, 1].
+    """
+    last = len(signal) - 1
+    steps = torch.linspace(0, last, step * last + 1)
+    left = steps.floor().long().clamp(max=last - 1)
+    value = torch.lerp(signal[left], signal[left + 1], steps - left)
+    low, high = value.min(), value.max()
+    share = (high - value) / (high - low).clamp_min(1e-9)
+    rows = (share * (height - 1)).round().long().tolist()
+    drawing = torch.zeros(1, height, len(rows))
+    before = rows[0]
+    for column, row in enumerate(rows):
+        # from the row of the column before, so that a steep part stays one line
+        drawing[0, min(row, before) : max(row, before) + 1, column] = 1
+        before = row
+    return drawing
 
 
 def overlay(image: Any, weights: Any, mark: tuple[int, int] | None = None) -> str:

@@ -193,7 +193,7 @@ def test_a_folder_of_idx_files(tmp_path, packed):
     assert data.facts() == {"image": {"channels": 1, "height": H, "width": W}, "classes": 3}
     assert data.sizes() == {"train": 48, "val": 12, "test": 12}
     assert data.parts["test"]["image"][:, 0].numpy().tolist() == arrays(12)[0].tolist()
-    assert data.picture("test", 3).max() <= 1
+    assert data.raw_sample("test", 3).image.max() <= 1
 
 
 def test_npz_with_parts_colour_and_labels_from_one(tmp_path):
@@ -420,7 +420,7 @@ def test_grey_transparent_and_wide_images_become_what_is_asked(tmp_path):
     Image.new("L", (5, 9), 9).save(tmp_path / "b" / "other.png")
     data = Images(str(tmp_path), size=4, channels=1, val=0.0, test=0.5)
     data.read()
-    pictures = [data.picture(part, 0) for part in ("train", "test")]
+    pictures = [data.raw_sample(part, 0).image for part in ("train", "test")]
     assert [tuple(picture.shape) for picture in pictures] == [(1, 4, 4)] * 2
     assert sorted(float(picture.mean()) for picture in pictures) == [
         0.0,

@@ -66,14 +66,13 @@ def test_making_the_signals_leaves_the_random_sources_of_the_process_alone():
 
 @needs_package
 def test_a_signal_is_drawn_as_one_line_from_left_to_right(data):
-    from tasks.data.sequences.mnist1d import picture
+    from tasks.report.overlays import draw_sample, draw_signal
 
-    drawn = picture(torch.tensor([0.0, 1.0, 0.5]), high=11, wide=2)[0]
+    drawn = draw_signal(torch.tensor([0.0, 1.0, 0.5]), height=11, step=2)[0]
     assert (drawn.sum(0) >= 1).all()
     assert [int(column.nonzero().min()) for column in drawn.T] == [10, 5, 0, 0, 2]
-    assert (
-        data.show("test", 3, "9 taken for 4").count("9 taken for 4") == 2
-    )  # below it, and for those who cannot see
+    figure = draw_sample(data.raw_sample("test", 3), "9 taken for 4")
+    assert figure.count("9 taken for 4") == 2  # below it, and for those who cannot see
 
 
 def test_the_missing_package_is_told_with_the_command_that_brings_it(monkeypatch):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from tasks.data.base import DataModule
+from tasks.data.base import DataModule, RawSample
 from tasks.data.images import files
 from tasks.data.images.decode import Span, UnknownSpanError, as_tensor, cut, middle, opened
 from tasks.data.readers.image import ImageReader
@@ -19,7 +19,6 @@ from tasks.data.walk import listed, shown
 from tasks.data.workers import automatic, must_be_workers
 from tasks.errors import ArgumentError, SampleError, must_be_one_of, must_be_positive, must_be_share
 from tasks.process.parent import of_worker
-from tasks.report import overlays, page
 
 
 class Images(DataModule):
@@ -204,13 +203,10 @@ class Images(DataModule):
         """The files of a part, as seen from the folder."""
         return [shown(file.relative_to(self.path)) for file, _ in self.parts[part]]
 
-    def picture(self, part: str, index: int) -> Tensor:
-        """One image as the network gets it, but in [0, 1]."""
+    def raw_sample(self, part: str, index: int) -> RawSample:
+        """Return one image at the size of the network, before normalisation."""
         image = middle(opened(self.parts[part][index][0], self.channels, self.span), self.size)
-        return as_tensor(image, self.channels)
-
-    def show(self, part: str, index: int, words: str) -> str:
-        return page.figure(overlays.png(overlays.thumbnail(self.picture(part, index))), words)
+        return RawSample(image=as_tensor(image, self.channels))
 
     def kept(self) -> dict[str, Any]:
         size = {"channels": self.channels, "height": self.size[0], "width": self.size[1]}

@@ -9,14 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tasks.data.base import READER, DataModule, read_kept
+from tasks.data.base import READER, DataModule, RawSample, read_kept
 from tasks.data.images import augment
 from tasks.data.images.decode import as_share
 from tasks.data.readers.image import ImageReader
 from tasks.data.sampler import Order, Resumable, generator
 from tasks.data.split import PARTS, check_shares
 from tasks.errors import must_be_positive, must_be_share, must_not_be_negative
-from tasks.report import overlays, page
 
 
 class Batches(Resumable):
@@ -152,12 +151,8 @@ class HeldImages(DataModule):
         """Number of samples in each part."""
         return {name: len(self.parts[name]["label"]) for name in PARTS}
 
-    def picture(self, part: str, index: int) -> Tensor:
-        """One image as it was read, in [0, 1]."""
-        return as_share(self.parts[part]["image"][index]).clamp(0, 1)
-
-    def show(self, part: str, index: int, words: str) -> str:
-        return page.figure(overlays.png(overlays.thumbnail(self.picture(part, index))), words)
+    def raw_sample(self, part: str, index: int) -> RawSample:
+        return RawSample(image=as_share(self.parts[part]["image"][index]).clamp(0, 1))
 
     def restore(self, place: Path) -> None:
         super().restore(place)

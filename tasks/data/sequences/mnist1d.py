@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from tasks.data.base import RawSample
 from tasks.data.readers.signal import SignalReader
 from tasks.data.sequences.base import HeldSequences, Part
 from tasks.data.split import part
 from tasks.errors import must_be_share
-from tasks.report import overlays, page
 
 DIGITS = 10
 
@@ -72,11 +71,8 @@ class Mnist1d(HeldSequences):
     def kept(self) -> dict[str, Any]:
         return {"tokens": self.facts()["signal"]["tokens"]}
 
-    def show(self, part: str, index: int, words: str) -> str:
-        return page.figure(
-            overlays.png(overlays.thumbnail(picture(self.parts[part]["signal"][index, :, 0]))),
-            words,
-        )
+    def raw_sample(self, part: str, index: int) -> RawSample:
+        return RawSample(signal=self.parts[part]["signal"][index, :, 0])
 
 
 def make() -> dict[str, np.ndarray]:
@@ -91,20 +87,3 @@ def make() -> dict[str, np.ndarray]:
     finally:
         random.setstate(python)
         np.random.set_state(arrays)
-
-
-def picture(signal: Tensor, high: int = 64, wide: int = 4) -> Tensor:
-    """A signal as a white line on black, (1, high, wide * (tokens - 1) + 1) in [0, 1]."""
-    steps = torch.linspace(0, len(signal) - 1, wide * (len(signal) - 1) + 1)
-    left = steps.floor().long().clamp(max=len(signal) - 2)
-    value = torch.lerp(signal[left], signal[left + 1], steps - left)
-    low, top = value.min(), value.max()
-    row = ((top - value) / (top - low).clamp_min(1e-9) * (high - 1)).round().long()
-    canvas = torch.zeros(1, high, len(steps))
-    for column, (here, before) in enumerate(
-        zip(row.tolist(), [int(row[0]), *row.tolist()], strict=False)
-    ):
-        canvas[0, min(here, before) : max(here, before) + 1, column] = (
-            1  # steep parts stay one line
-        )
-    return canvas

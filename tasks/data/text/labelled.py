@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
+from tasks.data.base import RawSample
 from tasks.data.readers.text import TextReader
 from tasks.data.sequences.base import HeldSequences, Part, padded
 from tasks.data.split import PARTS, check_classes, check_shares, split
@@ -16,7 +17,6 @@ from tasks.data.tables.pairs import read_rows, wanted_labelled
 from tasks.data.text.naive_bayes import naive_bayes
 from tasks.data.text.tokenizer import PAD, Tokenizer
 from tasks.errors import ArgumentError, must_be_one_of, must_be_positive
-from tasks.report import page
 
 Row = tuple[str, str]  # a text and its label
 TOLD = 5  # classes by name in a note
@@ -162,8 +162,8 @@ class HeldLabelled(HeldSequences):
     def names(self, part: str) -> list[str]:
         return [text for text, _ in self.rows[part]]
 
-    def show(self, part: str, index: int, words: str) -> str:
-        return page.quotation(self.rows[part][index][0], words)
+    def raw_sample(self, part: str, index: int) -> RawSample:
+        return RawSample(text=self.rows[part][index][0])
 
     def kept(self) -> dict[str, Any]:
         return {"length": self.length, "column": self.column}

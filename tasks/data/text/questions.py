@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from tasks.data.base import RawSample
 from tasks.data.images import augment
 from tasks.data.readers.question import QuestionReader
 from tasks.data.sampler import generator
@@ -16,7 +17,6 @@ from tasks.data.split import PARTS, split
 from tasks.data.text.phrasings import ANSWERS, DIGITS, KINDS, PLACES, answer, questions
 from tasks.data.text.tokenizer import PAD, Tokenizer
 from tasks.errors import must_be_positive, must_be_share, must_not_be_negative
-from tasks.report import overlays, page
 
 DIGIT_SHARES = {"val": 0.1, "test": 0.2}  # of the handwritten digits, as in `data=digits`
 
@@ -174,14 +174,10 @@ class Questions(HeldSequences):
     def names(self, part: str) -> list[str]:
         return [self.questions[number].text for number in self.parts[part]["number"].tolist()]
 
-    def picture(self, part: str, index: int) -> Tensor:
-        """The image of a sample, in [0, 1]."""
-        return self.parts[part]["image"][index].clamp(0, 1)
-
-    def show(self, part: str, index: int, words: str) -> str:
-        image = self.picture(part, index).repeat_interleave(8, 1).repeat_interleave(8, 2)
-        text = self.questions[int(self.parts[part]["number"][index])].text
-        return page.figure(overlays.png(overlays.thumbnail(image)), f"{text}? {words}")
+    def raw_sample(self, part: str, index: int) -> RawSample:
+        samples = self.parts[part]
+        question = self.questions[int(samples["number"][index])]
+        return RawSample(image=samples["image"][index].clamp(0, 1), text=f"{question.text}?")
 
     def kept(self) -> dict[str, Any]:
         image = self.facts()["image"]
