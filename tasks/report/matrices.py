@@ -9,7 +9,7 @@ import numpy as np
 from tasks.report.plots import (
     BLUE,
     INK,
-    LINE,
+    RULE,
     SOFT,
     add_axes,
     add_text,
@@ -104,7 +104,7 @@ def add_cells(figure: Any, colours: Any, place: tuple[float, float, float, float
     high, wide = colours.shape[:2]
     axes.imshow(colours, aspect="auto", extent=(0, wide, high, 0))
     axes.grid(False)
-    axes.spines[:].set(color=LINE, linewidth=1)
+    axes.spines[:].set(color=RULE, linewidth=1)
     return axes
 
 

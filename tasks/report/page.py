@@ -5,30 +5,21 @@ reader's screen.
 from collections.abc import Sequence
 from html import escape
 
-STYLE = """
-:root {
-  --ink: #1d2330; --soft: #667085; --line: #e4e7ec; --paper: #fff; --shade: #f6f7f9;
-  --first: #2f6fdb; --note: #fff4e5;
-  color-scheme: light dark;
-}
-@media (prefers-color-scheme: dark) { :root {
-  --ink: #e6e9ef; --soft: #98a2b3; --line: #2d3442; --paper: #14181f; --shade: #1b212b;
-  --first: #7aa8f5;
-  --note: #33270f;
-} }
-* { box-sizing: border-box; }
+from blocks.support.palette import STYLE
+
+RULES = """
 body {
   margin: 0 auto; max-width: 1080px; padding: 32px 20px 80px; background: var(--paper);
   color: var(--ink);
   font: 15px/1.5 system-ui, "Segoe UI", "Noto Sans", "Noto Sans CJK SC", sans-serif;
 }
 h1 { font-size: 26px; margin: 0; }
-h2 { font-size: 18px; margin: 40px 0 12px; border-top: 1px solid var(--line); padding-top: 20px; }
+h2 { font-size: 18px; margin: 40px 0 12px; border-top: 1px solid var(--rule); padding-top: 20px; }
 p { margin: 0 0 12px; }
 header { display: flex; flex-wrap: wrap; gap: 12px 40px; align-items: end;
 justify-content: space-between; }
 .score {
-  font-size: 44px; line-height: 1; font-weight: 650; color: var(--first);
+  font-size: 44px; line-height: 1; font-weight: 650; color: var(--focus);
   font-variant-numeric: tabular-nums;
 }
 .soft, dt, th { color: var(--soft); font-weight: 400; }
@@ -40,7 +31,7 @@ dd { margin: 0; overflow-wrap: anywhere; }
 .wide svg { display: block; max-width: none; }
 .fit svg { display: block; max-width: max(100%, 900px); height: auto; }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: 4px 24px 4px 0; border-bottom: 1px solid var(--line);
+th, td { text-align: left; padding: 4px 24px 4px 0; border-bottom: 1px solid var(--rule);
 white-space: nowrap; }
 td.number, th.number { text-align: right; }
 td:first-child, pre { font-family: ui-monospace, "SF Mono", Consolas, monospace; font-size: 13px; }
@@ -78,7 +69,7 @@ def html(title: str, head: str, sections: Sequence[tuple[str, str]]) -> str:
         '<!doctype html>\n<html lang="en"><head><meta '
         f'charset="utf-8"><title>{escape(title)}</title>'
         '<meta name="viewport" content="width=device-width, '
-        f'initial-scale=1"><style>{STYLE}</style></head>\n'
+        f'initial-scale=1"><style>{STYLE}{RULES}</style></head>\n'
         f"<body>{head}\n{body}</body></html>\n"
     )
 

@@ -19,10 +19,16 @@ from typing import Any
 
 import numpy as np
 
-INK, SOFT, LINE, PAPER = "#1d2330", "#667085", "#e4e7ec", "#ffffff"
-COLOURS = ("#2f6fdb", "#d9730d", "#14866d", "#b5379f", "#8a6d1c", "#5b6472", "#c8372d", "#0e7c9c")
-DARK = ("#7aa8f5", "#f0a45d", "#5fd0a8", "#e58ad6", "#d8bd66", "#a5afbf", "#f0766d", "#62c4e0")
-THEMES = ((INK, SOFT, LINE, PAPER, *COLOURS), ("#e6e9ef", "#98a2b3", "#2d3442", "#14181f", *DARK))
+from blocks.support.palette import THEMES
+
+GREYS = ("ink", "soft", "rule", "paper")
+INK, SOFT, RULE, PAPER = (THEMES["light"][name] for name in GREYS)
+COLOURS = ("#2F6FDB", "#D9730D", "#14866D", "#B5379F", "#8A6D1C", "#5B6472", "#C8372D", "#0E7C9C")
+DARK = ("#7AA8F5", "#F0A45D", "#5FD0A8", "#E58AD6", "#D8BD66", "#A5AFBF", "#F0766D", "#62C4E0")
+# each colour of a chart and what takes its place in dark mode
+PAIRS = dict(zip(COLOURS, DARK, strict=True)) | {
+    THEMES["light"][name]: THEMES["dark"][name] for name in GREYS
+}
 BLUE = (59, 125, 232)  # in both themes, with more or less opacity
 SWAP = 'svg.run [style*="{0}: {1}"] {{ {0}: {2} !important; }}'
 STYLE = (
@@ -30,8 +36,8 @@ STYLE = (
     '"Noto Sans", "Noto Sans CJK SC", sans-serif !important; } @media (prefers-color-scheme: '
     "dark) { "
     + " ".join(
-        SWAP.format(part, *pair)
-        for pair in zip(*THEMES, strict=True)
+        SWAP.format(part, light.lower(), dark)
+        for light, dark in PAIRS.items()
         for part in ("fill", "stroke")
     )
     + " }"
@@ -56,7 +62,7 @@ SETTINGS: dict[Any, Any] = {
     "ytick.major.size": 0,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": LINE,
+    "grid.color": RULE,
     "grid.linewidth": 1,
     "lines.linewidth": 2,
     "image.interpolation": "none",

@@ -37,10 +37,10 @@ FRONT = (
 SORT = """
 <style>
 th button { all: unset; cursor: pointer; }
-th button:focus-visible { outline: 2px solid var(--first); outline-offset: 2px; }
+th button:focus-visible { outline: 2px solid var(--focus); outline-offset: 2px; }
 th[aria-sort=ascending] button::after { content: " \\2191"; }
 th[aria-sort=descending] button::after { content: " \\2193"; }
-a { color: var(--first); }
+a { color: var(--focus); }
 </style>
 <script>
 for (const button of document.querySelectorAll("table.runs th button")) button.onclick = () => {

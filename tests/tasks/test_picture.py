@@ -204,5 +204,5 @@ def test_every_colour_of_a_chart_has_one_in_dark_mode(place):
         _, drawing = drawn(place, x="model", series="data.lag", **spec).split("</style>")
         used = set(re.findall(r"(?:fill|stroke): (#\w+)", drawing))
         assert used
-        assert used <= set(plots.THEMES[0])
-    assert len(set(plots.THEMES[0])) == len(set(plots.THEMES[1]))
+        assert used <= {colour.lower() for colour in plots.PAIRS}
+    assert len(set(plots.PAIRS.values())) == len(plots.PAIRS)

@@ -5,6 +5,7 @@ from html import escape
 
 from blocks.graph.describe.diff import Line, Side, difference
 from blocks.graph.describe.table import short
+from blocks.support.palette import STYLE
 from blocks.support.text_table import align_columns
 
 WIDTH = 80
@@ -61,13 +62,7 @@ def _wrapped(line: Line) -> list[str]:
     return lines
 
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #1f2328; --paper: #fff; --faint: #656d76; --rule: #d0d7de;
-  --added: #1a7f37; --removed: #cf222e; --replaced: #8250df; --moved: #0969da; --changed: #9a6700; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --paper: #0d1117; --faint: #8d96a0;
---rule: #30363d;
-  --added: #3fb950; --removed: #f85149; --replaced: #bc8cff; --moved: #58a6ff; --changed: #d29922;
-  } }
+RULES = """
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
 margin: 2rem auto;
   max-width: 70rem; padding: 0 1rem; }
@@ -78,7 +73,7 @@ border-bottom: 1px solid var(--rule); }
 td.number { text-align: right; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 .mark { font: 600 1rem/1.5 ui-monospace, monospace; width: 1.5rem; }
 .name { font-family: ui-monospace, monospace; white-space: nowrap; }
-.details { color: var(--faint); font-variant-numeric: tabular-nums; }
+.details { color: var(--soft); font-variant-numeric: tabular-nums; }
 """ + "\n".join(
     f".{kind} .mark, .{kind} .name {{ color: var(--{kind}); }}"
     for kind in MARKS
@@ -104,7 +99,7 @@ def page(old: Side, new: Side) -> str:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta '
         f'charset="utf-8">\n<title>{title}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<table>{whole}</table>\n{body}\n</body>\n</html>\n"
+        f"<style>{STYLE}{RULES}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<table>{whole}</table>\n{body}\n</body>\n</html>\n"
     )
 
 

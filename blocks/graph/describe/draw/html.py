@@ -24,6 +24,7 @@ from blocks.graph.describe.draw.layout import Sheet, labelled, lay
 from blocks.graph.describe.draw.order import order
 from blocks.graph.describe.draw.picture import Body, Node, Picture
 from blocks.graph.describe.draw.svg import SCOPE, SHAPES
+from blocks.support.palette import STYLE
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -89,7 +90,7 @@ def _style() -> str:
     chosen = rules("dark", f':root[data-theme="dark"] {SCOPE}')
     asked = rules("dark", f':root:not([data-theme="light"]) {SCOPE}')
     dark = f"{chosen}\n@media (prefers-color-scheme:dark){{\n{asked}\n}}"
-    return f"{_file('page.css')}{SHAPES}\n{rules('light', SCOPE)}\n{dark}\n"
+    return f"{STYLE}{_file('page.css')}{SHAPES}\n{rules('light', SCOPE)}\n{dark}\n"
 
 
 def _legend(picture: Picture) -> str:

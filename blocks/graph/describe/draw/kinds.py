@@ -6,6 +6,8 @@ beside them.
 
 from collections.abc import Iterable
 
+from blocks.support.palette import THEMES
+
 FAMILIES = {  # the last part of the module that defines a block
     "dot_product": "attention",
     "window": "attention",
@@ -50,24 +52,6 @@ ACCENTS = {
     "body": "#A3ABB8",
 }
 QUIET = ("norm", "add", "plain")  # what stands beside the work of a body, and does not name it
-THEMES = {
-    "light": {
-        "paper": "#FFFFFF",
-        "ink": "#1B2230",
-        "soft": "#5A6475",
-        "line": "#8791A1",
-        "skip": "#3F6FB5",
-        "chip": "#E8ECF2",
-    },
-    "dark": {
-        "paper": "#12161D",
-        "ink": "#E8ECF3",
-        "soft": "#A1ABBB",
-        "line": "#6B7686",
-        "skip": "#7FB0F5",
-        "chip": "#2A313D",
-    },
-}
 
 
 def kind_of(factory: object) -> str:

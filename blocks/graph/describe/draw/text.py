@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from blocks.graph.describe.draw.faces import badge, count_text, pill_text, subtitle
-from blocks.graph.describe.draw.kinds import ACCENTS, THEMES, mix
+from blocks.graph.describe.draw.kinds import ACCENTS, mix
 from blocks.graph.describe.draw.picture import Body, Node, Picture
+from blocks.support.palette import THEMES
 
 
 @dataclass
