@@ -5,6 +5,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,16 +40,14 @@ def emit(planned: Any, title: str, command: str, about: str = "") -> str:
     used = _uses(model, recipes, idle)
     source = Source(used)
     names = {kind: source.names[kind.__module__, kind.__name__] for kind in used}
-    body, gone = drop_options(source.ordered(), {names[kind]: uses for kind, uses in used.items()})
+    by_name = dict(zip(names.values(), used.values(), strict=True))
+    body, gone = drop_options(source.ordered(), by_name)
     expressions = {}
-    for kind, uses in used.items():
-        node = next(item for item in body if getattr(item, "name", None) == names[kind])
-        found = inlined(node)
-        if (
-            found is not None
-            and uses.ports is not None
-            and not found.names() & {*model.input_names, "self"}
-        ):
+    for node in list(body):
+        uses = by_name.get(getattr(node, "name", ""))
+        found = inlined(node) if uses is not None and uses.ports is not None else None
+        if found is not None and found.names().isdisjoint(model.input_names):
+            kind = next(kind for kind, name in names.items() if name == node.name)
             expressions[kind] = found
             body.remove(node)
     reserved = {*source.names.values(), *source.imports, "reversed"}
@@ -58,13 +57,14 @@ def emit(planned: Any, title: str, command: str, about: str = "") -> str:
     optional = optional_inputs(model)
     parts = list(map(write, body))
     for group in bodies.ordered:
-        parts.append(
-            "\n".join(_class(bodies, group, Forward(bodies, group, expressions, optional)))
-        )
+        forward = Forward(bodies, group, expressions, optional)
+        parts.append("\n".join(_class(bodies, group, forward)))
     text = "\n\n\n".join(parts)
-    apart = [""] if isinstance(body[0] if body else None, ast.Assign) else ["", ""]
-    head = docstring(f"{about or title}\n\nWritten by `{command}`.")
-    return tidy("\n".join([*head, "", *_imports(source.imports, text), *apart, text]) + "\n")
+    head = [*docstring(f"{about or title}\n\nWritten by `{command}`."), ""]
+    head += [*_imports(source.imports, text), ""]
+    if not text.startswith(tuple(source.names.values())):  # constants stand one line below
+        head.append("")
+    return tidy("\n".join([*head, text]) + "\n")
 
 
 def _uses(model: Graph, recipes: dict[int, Recipe], idle: set[int]) -> dict[type, Uses]:
@@ -121,17 +121,24 @@ def class_name(title: str, taken: set[str]) -> str:
 def _class(bodies: Bodies, group: Group, forward: Forward) -> list[str]:
     listed = bodies.container(group.members[0]) == "list"
     after = _aliases(bodies) if bodies.model in group.members else []
-    lines = [f"class {group.name}(nn.{'ModuleList' if listed else 'Module'}):"]
+    lines = [f"class {group.name}(nn.Module):"]
+    if listed:
+        lines = [f"class {group.name}(nn.ModuleList):"]
     if group.lines or after or listed:
-        given = [f"{name}: {_kind(values)}" for name, values in group.parameters.items()]
-        lines.append(f"    def __init__({', '.join(['self', *given])}):")
+        given = ["self"]
+        for name, values in group.parameters.items():
+            given.append(f"{name}: {_kind(values)}")
+        lines.append(f"    def __init__({', '.join(given)}):")
         if listed:
             lines.append(f"        super().__init__([{', '.join(group.lines.values())}])")
         else:
             lines.append("        super().__init__()")
-            lines += [f"        self.{name} = {text}" for name, text in group.lines.items()]
-        lines += [*(f"        {line}" for line in after), ""]
-    return lines + [f"    {line}" if line else "" for line in forward.methods()]
+            for name, text in group.lines.items():
+                lines.append(f"        self.{name} = {text}")
+        for line in after:
+            lines.append(f"        {line}")
+        lines.append("")
+    return [*lines, *textwrap.indent("\n".join(forward.methods()), "    ").split("\n")]
 
 
 def _kind(values: list[Any]) -> str:
@@ -160,17 +167,16 @@ def _aliases(bodies: Bodies) -> list[str]:
                 lines.append(f"{_place(path)} = {_place(first)}")
     seen: dict[int, str] = {}
     for path, parameter in bodies.model.named_parameters(remove_duplicate=False):
-        if (
-            path.rpartition(".")[0] not in bodies.aliases
-            and seen.setdefault(id(parameter), path) != path
-        ):
-            lines.append(f"{_place(path)} = {_place(seen[id(parameter)])}")
+        first = path
+        if path.rpartition(".")[0] not in bodies.aliases:
+            first = seen.setdefault(id(parameter), path)
+        if first != path:
+            lines.append(f"{_place(path)} = {_place(first)}")
     return lines
 
 
 def _place(path: str) -> str:
-    parts = [f"[{part}]" if part.isdigit() else f".{part}" for part in path.split(".")]
-    return "".join(["self", *parts])
+    return re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", f"self.{path}")
 
 
 def _imports(found: dict[str, str], text: str) -> list[str]:
@@ -189,9 +195,11 @@ def _imports(found: dict[str, str], text: str) -> list[str]:
     lines = sorted(plain)
     for module, names in sorted(members.items()):
         lines.append(f"from {module} import {', '.join(sorted(names, key=_isort))}")
-    ours = [line for line in lines if re.match(r"(import|from) torch\b", line)]
-    standard = [line for line in lines if line not in ours]
-    return [*standard, *([""] if standard and ours else []), *ours]
+    torch = [line for line in lines if re.match(r"(import|from) torch\b", line)]
+    standard = [line for line in lines if line not in torch]
+    if standard:
+        standard.append("")
+    return [*standard, *torch]
 
 
 def _isort(name: str) -> tuple[int, str]:
