@@ -225,14 +225,22 @@ class importing:  # noqa: N801 - reads as a sentence: with importing(...)
         raise ConfigError([problem(self.composed, self.path, text, fix=fix)]) from error
 
 
+# What a class takes beside its own arguments, to hand it on; those that are not here take anything.
+HANDED_ON = {  # to torch's SummaryWriter
+    "TensorBoardLogger": ("comment", "purge_step", "max_queue", "flush_secs", "filename_suffix")
+}
+
+
 def check(
     composed: Any, path: Path, target: Any, arguments: dict, given: set[str]
 ) -> Iterator[Problem]:
     """Problems with the names and the values of `arguments`."""
     known, open_ended = hints.parameters(target)
+    others = HANDED_ON.get(target.__name__, ())
     for key, value in arguments.items():
-        if key in given or (key not in known and not open_ended):
-            usable = [name for name in known if name not in given]
+        strange = key not in known and key not in others
+        if key in given or (strange and (others or not open_ended)):
+            usable = [name for name in (*known, *others) if name not in given]
             fix = guess(key, usable)
             text = f"{target.__name__} has no argument {key}"
             yield problem(composed, (*path, key), text, fits=", ".join(usable), fix=fix)
