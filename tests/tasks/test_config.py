@@ -157,3 +157,19 @@ def test_a_missing_package_is_told_with_the_command_that_brings_it(monkeypatch):
         "  pytorch_lightning.loggers.WandbLogger needs the package wandb, which is not installed\n"
         "  fix       pip install -c constraints.txt -e '.[wandb]'"
     )
+
+
+def test_a_whole_number_that_no_checkpoint_holds_is_refused():
+    assert told(("data",), {"_target_": DIGITS, "batch_size": 2**63}) == (
+        "conf/data.yaml:7:1  data.batch_size\n"
+        "  batch_size is too large\n"
+        "  got       batch_size=9223372036854775808\n"
+        "  fits      up to 9,223,372,036,854,775,807"
+    )
+
+
+def test_what_a_logger_hands_on_is_known_by_name():
+    target = "pytorch_lightning.loggers.TensorBoardLogger"
+    said = told(("logger", "m"), {"_target_": target, "save_dir": ".", "tokn": 3})
+    assert "TensorBoardLogger has no argument tokn" in said
+    assert "max_queue" in said
