@@ -207,7 +207,7 @@ def test_the_chain_names_every_change():
 def test_an_axis_that_was_not_read_explains_nothing():
     told = why(plan(compose(["model=vit"])), "layers.0.attention.inner.heads")
     assert "params.heads" in told
-    assert "chain" not in told  # `dim` stands in the other branch of the expression
+    assert "chain" not in told  # `dim` stands in the argument that `default` did not need
 
 
 @pytest.mark.parametrize(

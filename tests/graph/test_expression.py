@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blocks.graph import build
+from blocks.graph import ConfigError, build, compose, plan
+from blocks.graph.describe.why import why
 from blocks.graph.language.expression import ExpressionError, evaluate
 
 B, N, D = 2, 7, 6
@@ -26,6 +27,9 @@ class Names(dict):
         return self[name]
 
     def attribute(self, name, attribute):
+        raise ExpressionError(f"no attribute {attribute!r}")
+
+    def has(self, name, attribute):
         raise ExpressionError(f"no attribute {attribute!r}")
 
 
@@ -119,6 +123,10 @@ HOSTILE = [
     "a" * 600,
     "\0",
     "min(dim)()",
+    "default(dim)",
+    "default(dim.real, 1)",
+    "default(open('hacked', 'w').mode, 1)",
+    "default(dim.__class__, 1)",
 ]
 
 
@@ -188,3 +196,56 @@ def test_indexing_and_membership():
     assert evaluate("shape[1:]", names) == (5, 6)
     assert evaluate("5 in shape and dim not in shape", names) is True
     assert evaluate("[dim, 2 * dim]", names) == (3, 6)
+
+
+def default_of(features, params, facts=None):
+    """The width of a linear layer whose `features` are an expression with `default`."""
+    graph = {"head": {"block": "Linear", "features": features}}
+    return model(graph, params=params, facts=facts).head.out_features
+
+
+def test_default_takes_the_name_where_it_exists_and_the_second_argument_elsewhere():
+    assert default_of("default(params.heads, 11)", {"heads": "depth + 7", "depth": 6}) == 13
+    assert default_of("default(params.heads, max(11, dim))", {"depth": 2}) == 11
+    assert default_of("default(x.dim, 11) + default(x.channels, 11)", {}) == D + 11
+    assert default_of("default(data.classes, 11)", {}, {"classes": 17}) == 17
+    assert default_of("default(data.classes, 11)", {}, {"classes": "???"}) == 11
+    assert default_of("default(params.a, default(params.b, 11))", {"b": 13}) == 13
+
+
+def test_default_evaluates_its_second_argument_only_where_the_name_is_absent():
+    assert default_of("default(params.heads, nothing)", {"heads": 11}) == 11
+    with pytest.raises(ConfigError, match="no name 'nothing' in scope here"):
+        default_of("default(params.heads, nothing)", {})
+
+
+@pytest.mark.parametrize(
+    ("features", "message", "fits"),
+    [
+        ("default(parms.heads, 1)", "no node or counter 'parms'", "did you mean params?"),
+        ("default(dta.classes, 1)", "no node or counter 'dta'", "did you mean data?"),
+        ("default(heads, 1)", "default takes a dotted name", "default(params.heads, 4)"),
+        ("default(params.heads)", "default takes a dotted name", "default(params.heads, 4)"),
+        ("default(params.heads, 1, 2)", "default takes a dotted name", "default(params.heads, 4)"),
+        ("defalt(params.heads, 1)", "cannot call defalt", "min, max, round, len, default"),
+        (
+            "default(params.broken, 1)",
+            "no name 'nothing'",
+            "",
+        ),  # it exists, so it must have a value
+        ("default(params.missing, 1)", "missing is missing (???)", ""),
+    ],
+)
+def test_default_hides_no_mistake(features, message, fits):
+    with pytest.raises(ConfigError) as raised:
+        default_of(features, {"broken": "nothing + 1", "missing": "???"})
+    assert message in str(raised.value)
+    assert fits in str(raised.value)
+
+
+def test_a_param_read_by_default_counts_as_read():
+    planned = plan(compose(["model=vit", "model.params.heads=2"]))
+    assert ("model", "params", "heads") in planned.assembler.read_params
+    assert "read by   layers.*.attention.inner.heads" in why(planned, "params.heads")
+    told = why(planned, "layers.0.attention.inner.heads")
+    assert "heads: default(params.heads, max(1, dim // 64))\n  with      heads=2" in told

@@ -57,6 +57,7 @@ def round_to(value: float, digits: int | None = None) -> float:
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "round": round_to, "len": len}
+CALLABLE = ", ".join([*FUNCTIONS, "default"])  # `default` is lazy, so it is no plain function
 
 
 @contextmanager
@@ -112,6 +113,9 @@ class Names(Protocol):
     def attribute(self, name: str, attribute: str) -> Any:
         """The value of `name.attribute`; raises ExpressionError."""
 
+    def has(self, name: str, attribute: str) -> bool:
+        """Whether `name.attribute` has a value; raises ExpressionError where `name` is unknown."""
+
 
 def whole(value: Any) -> Any:
     """A number such as 64.0 as the whole number that it is; any other value unchanged."""
@@ -132,7 +136,7 @@ def parse(text: str) -> ast.expr:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ExpressionError(
             f"{text!r} is not an expression",
-            "numbers, names, + - * / // % **, comparisons, a if b else c, min max round",
+            f"numbers, names, + - * / // % **, comparisons, a if b else c, {CALLABLE}",
         ) from None
 
 
@@ -206,12 +210,27 @@ def _read(node: ast.expr, names: Names) -> Any:
             function in FUNCTIONS
         ):
             return FUNCTIONS[function](*(_value(argument, names) for argument in arguments))
+        case ast.Call(func=ast.Name(id="default"), args=arguments, keywords=[]):
+            return _value(_choose_default(arguments, names), names)
         case ast.Call(func=function):
-            raise ExpressionError(
-                f"an expression cannot call {ast.unparse(function)}", "min, max, round, len"
-            )
+            raise ExpressionError(f"an expression cannot call {ast.unparse(function)}", CALLABLE)
     raise ExpressionError(
         f"{ast.unparse(node)!r} is not allowed in an expression", "arithmetic, comparison, if else"
+    )
+
+
+def _choose_default(arguments: list[ast.expr], names: Names) -> ast.expr:
+    """Of `default(params.heads, 4)`, the name where it has a value, else the second argument.
+
+    Raises:
+        ExpressionError: the first argument is no dotted name, or there are not two of them.
+    """
+    match arguments:
+        case [ast.Attribute(value=ast.Name(id=name), attr=attribute) as dotted, fallback]:
+            return dotted if names.has(name, attribute) else fallback
+    raise ExpressionError(
+        "default takes a dotted name and the value to use where that name is absent",
+        "default(params.heads, 4)",
     )
 
 

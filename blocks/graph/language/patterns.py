@@ -193,6 +193,10 @@ class Pieces:
     def attribute(self, name: str, attribute: str) -> Any:
         raise ExpressionError(f"{name}.{attribute} means nothing here", "{i}, {i + 1}, {rest*}")
 
+    def has(self, name: str, attribute: str) -> bool:
+        """Raise ExpressionError: a piece has no attributes."""
+        return bool(self.attribute(name, attribute))
+
 
 def fill(template: str, pieces: Mapping[str, str]) -> str:
     """A name from a template: `{i}` and `{rest*}` as matched, `{i + 1}` reckoned; raises

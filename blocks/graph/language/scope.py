@@ -127,8 +127,29 @@ class Scope:
             return self._follow(attribute, self.params[attribute])
         if any(name in names for names in (self.arguments, self.lexical, self.axes, self.params)):
             return member(self.value(name), name, attribute)
+        raise self._unknown_owner(name)
+
+    def has(self, name: str, attribute: str) -> bool:
+        """Whether `name.attribute` has a value; raises ExpressionError where nothing in scope is
+        called `name`.
+        """
+        if name in self.counters:
+            return True  # of a counter, `attribute` raises for any other name
+        node = self.nodes(name)
+        if node is not None:
+            return attribute in node
+        if name == "data":
+            return bool(self.facts.get(attribute, MISSING) != MISSING)
+        if name == "params":
+            return attribute in self.params
+        if any(name in names for names in (self.arguments, self.lexical, self.axes, self.params)):
+            value = self.value(name)
+            return isinstance(value, Mapping) and attribute in value
+        raise self._unknown_owner(name)
+
+    def _unknown_owner(self, name: str) -> ExpressionError:
         known = [*self.counters, *self.node_names(), "data", "params"]
-        raise ExpressionError(
+        return ExpressionError(
             f"no node or counter {name!r} in scope here", did_you_mean(name, known)
         )
 
