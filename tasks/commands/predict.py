@@ -15,7 +15,7 @@ from typing import IO, Any
 import torch
 
 from tasks.data.readers.base import Item
-from tasks.data.tables.columns import Header
+from tasks.data.tables.wanted import Header
 from tasks.data.walk import shown
 from tasks.errors import ArgumentError, must_be_positive
 from tasks.run.load_run import Finished, open_run

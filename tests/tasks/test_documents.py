@@ -65,7 +65,7 @@ def test_texts_as_people_have_them(tmp_path, content, text):
     [
         (
             b"ok\ncaf\xe9\n",
-            "x.txt is not in UTF-8; got byte 0xe9 in line 2; fix: save it as UTF-8: iconv ",
+            "x.txt is not in UTF-8; got byte 0xe9 in line 2; fix: save it as UTF-8, e.g. iconv ",
         ),
         (b"\0\1\2", "x.txt is no text but binary; fits: a file of text"),
         (b" \n\t\n", "x.txt is empty; fits: a file of text"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tasks.data.readers.text import TextReader
-from tasks.data.tables.pairs import read_labelled
+from tasks.data.tables.rows import read_labelled
 from tasks.data.text.labelled import Labelled, in_order
 from tasks.data.text.naive_bayes import naive_bayes
 from tasks.data.text.names import Names

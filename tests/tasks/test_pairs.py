@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.data.tables.pairs import read_labelled, read_pairs
+from tasks.data.tables.rows import read_labelled, read_pairs
 from tasks.errors import ArgumentError
 
 
@@ -72,7 +72,7 @@ def test_labels_that_are_numbers(tmp_path):
             "x.tsv",
             "a\tb\nc\td\n".encode("utf-16-le").join([b"\xff\xfe", b"x"]),
             "x.tsv is not in UTF-16; got byte 0x78 in line 3; "
-            "fix: save it as UTF-8: iconv -f WINDOWS-1252 -t UTF-8 x.tsv > new.tsv, say",
+            "fix: save it as UTF-8, e.g. iconv -f WINDOWS-1252 -t UTF-8 x.tsv > new.tsv",
         ),
         ("x.jsonl", '{"en": "a"}\n{"zh": "b"}\n', "x.jsonl has no column source; fits: en, zh"),
     ],

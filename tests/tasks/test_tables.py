@@ -11,13 +11,12 @@ import torch
 
 from tasks.commands import predict
 from tasks.data.readers.text import TextReader
-from tasks.data.tables.pairs import (
+from tasks.data.tables.rows import (
     read_labelled,
     read_pairs,
     read_rows,
-    wanted_labelled,
-    wanted_pair,
 )
+from tasks.data.tables.wanted import wanted_labelled, wanted_pair
 from tasks.data.text.labelled import Labelled
 from tasks.data.text.tokenizer import Tokenizer
 from tasks.errors import ArgumentError

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.data.sequences.base import IGNORED
-from tasks.data.tables.pairs import read_labelled, read_pairs
+from tasks.data.tables.rows import read_labelled, read_pairs
 from tasks.data.text.phrases import phrases
 from tasks.data.text.text import HeldText
 from tasks.data.text.tokenizer import END, PAD, START, UNKNOWN, Tokenizer
@@ -155,7 +155,7 @@ def test_texts_with_labels(tmp_path):
             b"ok\tgut\ncaf\xe9\tb\n",
             (),
             "x.tsv is not in UTF-8; got byte 0xe9 in line 2; "
-            "fix: save it as UTF-8: iconv -f WINDOWS-1252 -t UTF-8 x.tsv > new.tsv, say",
+            "fix: save it as UTF-8, e.g. iconv -f WINDOWS-1252 -t UTF-8 x.tsv > new.tsv",
         ),
     ],
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tasks.data.tables.columns import Header
+from tasks.data.tables.wanted import Header
 from tasks.data.walk import Walk, listed
 from tasks.errors import ArgumentError
 

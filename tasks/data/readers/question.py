@@ -10,7 +10,7 @@ from torch import Tensor
 from tasks.data.base import TOKENIZER
 from tasks.data.images.decode import as_tensor, middle, opened
 from tasks.data.readers.base import Item, Reader
-from tasks.data.tables.pairs import read_table
+from tasks.data.tables.rows import read_table
 from tasks.data.text.tokenizer import PAD, UNKNOWN, Tokenizer
 from tasks.errors import ArgumentError
 

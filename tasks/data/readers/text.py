@@ -12,9 +12,10 @@ from torch import Tensor
 
 from tasks.data.readers.base import Item, Reader, existing
 from tasks.data.sequences.base import padded
-from tasks.data.tables.columns import Header, Layout, Wanted, find_layout
-from tasks.data.tables.pairs import TEXTS, read_table, read_text
+from tasks.data.tables.columns import Layout, find_layout
+from tasks.data.tables.rows import read_table, read_text
 from tasks.data.tables.table import TABLES, Table
+from tasks.data.tables.wanted import TEXTS, Header, Wanted
 from tasks.data.text.tokenizer import PAD, Tokenizer
 from tasks.errors import ArgumentError
 

@@ -1,104 +1,101 @@
-"""Which columns of a table are wanted, and whether its first row is a header."""
+"""Find the wanted columns of a table: by name, by number or by their content."""
 
-import math
-import re
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from tasks.data.tables.cells import (
+    Cells,
+    collect_columns,
+    describe_column,
+    is_label,
+    is_numeric,
+    strip_cells,
+)
+from tasks.data.tables.header import find_header
 from tasks.data.tables.table import Table
+from tasks.data.tables.wanted import Given, Header, Wanted
 from tasks.errors import ArgumentError
 
-Header = bool | Literal["auto"]
-Given = str | int | None  # a column by name, by place counted from 1, or not at all
-Cells = list[str]
-
-SHORT = 20  # rows of a table that is too small for counts
-SINGLE = 0.01  # share of rows that may be single words, or labels that occur once, below a header
-TOLD = 12  # columns by name in a message
-NAME = re.compile(r"[^\W\d][\w ./#()\[\]:-]{0,39}")
-WORD = re.compile(r"[^\W\d][\w-]*")
-MISSING = ("", "-", "?", "na", "n/a", "nan", "null", "none")
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A column that a reader needs.
-
-    Args:
-        option: the argument that names it.
-        given: what the user said.
-        usual: the names that it usually has.
-        label: whether its values are classes: few, and each of them again and again.
-    """
-
-    option: str
-    given: Given
-    usual: tuple[str, ...]
-    label: bool = False
+SHOWN = 12  # columns in a message
+WIDEST = 30  # characters of a name in a message
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What was decided about a table.
+    """How a table is read.
 
     Args:
-        table: it.
+        table: the table.
         header: whether its first row is left out of the samples.
         reason: why.
-        places: the place of each wanted column, from 0.
-        names: of all columns; None where there are none.
-        options: the arguments that the columns stand for.
-        guessed: whether contents decided, and not names.
+        indices: the index of each wanted column, from 0.
+        names: the names of all columns; None if they have none.
+        options: the arguments that name the wanted columns.
+        guessed: whether a column was chosen by its content.
     """
 
     table: Table
     header: bool
     reason: str
-    places: list[int]
+    indices: list[int]
     names: list[str] | None
     options: list[str]
     guessed: bool
 
-    def name(self, place: int) -> str:
-        """A column as people find it."""
-        return f"column {place + 1}" if self.names is None else self.names[place]
+    def column_name(self, index: int) -> str:
+        """Return the name of a column, or its number from 1."""
+        if self.names is None:
+            return f"column {index + 1}"
+        return self.names[index]
 
     def __str__(self) -> str:
-        said = [f"{self.table.path.name}: {self.table.kind}"]
+        parts = [f"{self.table.path.name}: {self.table.kind}"]
         if self.table.keys is None:
-            line = self.table.rows[0][0]
-            said.append(
-                f"line {line} is {'a header' if self.header else 'no header'} ({self.reason})"
-            )
-        pairs = zip(self.options, self.places, strict=True)
-        said.append(", ".join(f"{option}: {self.name(place)}" for option, place in pairs))
-        return "; ".join(said)
+            kind = "no header"
+            if self.header:
+                kind = "a header"
+            parts.append(f"line {self.table.rows[0][0]} is {kind} ({self.reason})")
+        pairs = zip(self.options, self.indices, strict=True)
+        parts.append(", ".join(f"{option}: {self.column_name(index)}" for option, index in pairs))
+        return "; ".join(parts)
 
     @property
     def note(self) -> str:
-        """What was decided, and how to overrule it."""
+        """The decisions, and the options that overrule them."""
         options = [f"data.{option}=COLUMN" for option in self.options]
         if self.table.keys is None:
             options[:0] = [f"data.header={str(not self.header).lower()}", "data.delimiter=NAME"]
         return f"{self}; to overrule: {', '.join(options)}"
 
     def cells(self) -> Iterator[tuple[int, list[str] | str]]:
-        """The wanted cells of each row with its line, or why there are none."""
-        first = self.table.rows[0][1] if self.header else None
-        width = self.table.width if self.names is None else len(self.names)
+        """Yield the line of each row with its wanted cells, or with the reason why it has none."""
+        width = self.table.width
+        if self.names is not None:
+            width = len(self.names)
+        first = None
+        if self.header:
+            first = self.table.rows[0][1]
         for line, row in self.table.rows[self.header :]:
-            cells = [row[place] for place in self.places if place < len(row)]
-            if len(cells) < len(self.places) or None in cells:
+            cells = self._wanted_cells(row)
+            if cells is None:
                 yield line, "a column is missing"
             elif row == first:
                 yield line, "the header again"
-            elif any(cell and cell.strip() for cell in row[width:]):
+            elif any(strip_cells(row[width:])):
                 yield line, f"{len(row)} columns, not {width}"
+            elif not all(map(str.strip, cells)):
+                yield line, "an empty text"
             else:
-                texts = [cell for cell in cells if cell is not None]
-                yield line, texts if all(text.strip() for text in texts) else "an empty text"
+                yield line, cells
+
+    def _wanted_cells(self, row: Sequence[str | None]) -> list[str] | None:
+        cells = []
+        for index in self.indices:
+            cell = row[index] if index < len(row) else None
+            if cell is None:
+                return None
+            cells.append(cell)
+        return cells
 
 
 def find_layout(table: Table, wanted: list[Wanted], header: Header = "auto") -> Layout:
@@ -107,234 +104,162 @@ def find_layout(table: Table, wanted: list[Wanted], header: Header = "auto") -> 
     Args:
         table: as it was parsed.
         wanted: the columns that are needed, in the order of the result.
-        header: what the user says of the first row; "auto" looks at it.
+        header: whether the first row is a header; "auto" looks at it.
 
     Raises:
-        ArgumentError: no rows, a column that is not there, no column that would do.
+        ArgumentError: the table has no rows, a given column is missing, or no column fits.
     """
     if not table.rows:
         raise ArgumentError("path", f"{table.path} is empty", fits="one pair a line")
-    first = [(cell or "").strip() for cell in table.rows[0][1]]
-    if table.keys is not None:
-        found, reason, names = False, "", table.keys
-    else:
+    first = strip_cells(table.rows[0][1])
+    names = table.keys
+    found, reason = False, ""
+    if names is None:
         found, reason = find_header(table, first, wanted, header)
-        names = first
-        if found and is_shifted(table, first):
-            names = ["", *first]
-    named = found or table.keys is not None
-    rows = [row for _, row in table.rows[found:]]
-    width = max(table.width, len(names))
-    columns = [[row[place] or "" for row in rows if place < len(row)] for place in range(width)]
-    chosen = [find_named(table, want, names if named else None, width) for want in wanted]
-    guessed = None in chosen
-    places = fill_places(table, chosen, wanted, columns, names if named else None)
-    options = [want.option for want in wanted]
-    return Layout(table, found, reason, places, names if named else None, options, guessed)
+        if found:
+            names = name_columns(table, first)
+    width = max(table.width, len(names or first))
+    columns = collect_columns((row for _, row in table.rows[found:]), width)
+    chosen = [find_named(table, want, names, width) for want in wanted]
+    return Layout(
+        table=table,
+        header=found,
+        reason=reason,
+        indices=fill_columns(table, chosen, wanted, columns, names),
+        names=names,
+        options=[want.option for want in wanted],
+        guessed=None in chosen,
+    )
 
 
-def is_shifted(table: Table, first: Cells) -> bool:
-    """Whether a header has no name for the first column, the numbers of the rows, as R writes
-    it.
+def name_columns(table: Table, first: Cells) -> list[str]:
+    """Return the names of the columns by the header of a table.
+
+    R writes no name above the first column, the numbers of the rows.
     """
     numbers = [row[0] or "" for _, row in table.rows[1:]]
-    return table.width == len(first) + 1 and is_numeric(numbers)
+    if table.width == len(first) + 1 and is_numeric(numbers):
+        return ["", *first]
+    return first
 
 
 def find_named(table: Table, want: Wanted, names: list[str] | None, width: int) -> int | None:
-    """The place of a column by its given name or number, or by a usual name; raises
-    ArgumentError.
+    """Return the index of a column by its given name or number, or by a usual name.
+
+    Raises:
+        ArgumentError: the table has no such column.
     """
     given = want.given
-    if isinstance(given, str) and names and given in names:
-        return names.index(given)
-    if isinstance(given, str) and (names is None or not given.isdecimal()):
-        given = int(given) if given.isdecimal() else refuse_column(table, want, given, names)
-    if given is not None:
-        return (
-            int(given) - 1 if 1 <= int(given) <= width else refuse_column(table, want, given, names)
-        )
-    lower = [name.lower() for name in names or []]
-    return next((lower.index(name) for name in want.usual if name in lower), None)
+    if given is None:
+        return want.find_usual(names or [])
+    if isinstance(given, str) and given in (names or []):
+        return (names or []).index(given)
+    if want.has_name() or not 1 <= int(given) <= width:
+        raise unknown_column(table, want, given, names)
+    return int(given) - 1
 
 
-def refuse_column(table: Table, want: Wanted, given: Given, names: list[str] | None):
-    """Raise an ArgumentError that lists the columns."""
+def unknown_column(
+    table: Table, want: Wanted, given: Given, names: list[str] | None
+) -> ArgumentError:
+    """Return an error that lists the columns."""
     fits = f"1 to {table.width}"
     if names is not None:
-        fits = ", ".join(name[:30] for name in names[:TOLD])
-    raise ArgumentError(want.option, f"{table.path} has no column {given}", fits=fits)
+        fits = list_names(names)
+    return ArgumentError(want.option, f"{table.path} has no column {given}", fits=fits)
 
 
-# The header ---------------------------------------------------------------------------------------
-
-
-def find_header(
-    table: Table, first: Cells, wanted: list[Wanted], header: Header
-) -> tuple[bool, str]:
-    """Whether the first row names the columns, and why."""
-    if isinstance(header, bool):
-        return header, f"header={str(header).lower()}"
-    if any(isinstance(want.given, str) and not want.given.isdecimal() for want in wanted):
-        return True, "columns are given by name"
-    lower = [cell.lower() for cell in first]
-    usual = [next((name for name in want.usual if name in lower), None) for want in wanted]
-    if None not in usual and any(usual):
-        return True, f"it holds {' and '.join(dict.fromkeys(name for name in usual if name))}"
-    rest = [[(cell or "").strip() for cell in row] for _, row in table.rows[1:]]
-    columns = [[row[place] for row in rest if place < len(row)] for place in range(len(first))]
-    if first == [str(number) for number in range(len(first))] and not all(map(is_numeric, columns)):
-        return True, "it numbers the columns"
-    if not is_names(first):
-        return False, "its cells are no names"
-    if any(cell and cell in column for cell, column in zip(first, columns, strict=True)):
-        return False, "its cells occur again below"
-    reason = reason_for_header(first, rest, columns, usual)
-    return bool(reason), reason or "it looks like the rows below it"
-
-
-def reason_for_header(
-    first: Cells, rest: list[Cells], columns: list[Cells], usual: list[str | None]
-) -> str | None:
-    """What tells a row of names from the rows below it; None where nothing does."""
-    for cell, column in zip(first, columns, strict=True):
-        if cell.lower() not in MISSING and is_numeric(column):
-            return f"{cell} stands above numbers"
-    if any(usual):
-        return f"it holds {next(name for name in usual if name)}"
-    for cell, column in zip(first, columns, strict=True):
-        counts = Counter(column)
-        once = sum(count == 1 for count in counts.values())
-        if cell and is_label(column) and once <= SINGLE * len(column):
-            return f"{cell} occurs once, the values below it again and again"
-    single = [is_words(row) for row in rest]
-    if (
-        len(rest) >= 5
-        and is_words(first)
-        and not any(single[:SHORT])
-        and sum(single) <= SINGLE * len(rest)
-    ):
-        return "it holds single words, the rows below it texts"
-    return None
-
-
-def is_names(cells: Cells) -> bool:
-    """Whether cells could be the names of columns: short, different, no numbers, no sentences."""
-    named = [cell for cell in cells if cell]
-    fit = all(
-        NAME.fullmatch(cell) and len(cell.split()) <= 4 and cell[-1] not in ".:" for cell in named
-    )
-    return bool(named) and len(set(named)) == len(named) and fit
-
-
-def is_words(cells: Cells) -> bool:
-    """Whether every cell is a single word, or empty."""
-    return all(not cell or WORD.fullmatch(cell) for cell in cells)
+def list_names(names: list[str]) -> str:
+    """List the first columns by name."""
+    return ", ".join(name[:WIDEST] for name in names[:SHOWN])
 
 
 # Columns by their content -------------------------------------------------------------------------
 
 
-def fill_places(
+def fill_columns(
     table: Table,
     chosen: list[int | None],
     wanted: list[Wanted],
     columns: list[Cells],
     names: list[str] | None,
 ) -> list[int]:
-    """The places of all wanted columns: labels are chosen first, then the texts; raises
-    ArgumentError.
+    """Return the indices of all wanted columns; those not chosen yet are found by their content.
+
+    Raises:
+        ArgumentError: no column fits.
     """
-    found = list(chosen)
-    for index in sorted(range(len(wanted)), key=lambda index: not wanted[index].label):
-        if found[index] is None:
-            free = [place for place in range(len(columns)) if place not in found]
-            find = find_label if wanted[index].label else find_text
-            several = sum(not want.label for want in wanted) > 1
-            guess = (
-                table.keys is None or not several
-            )  # keys have no order that says which is the source
-            place = find(columns, free, several) if guess else None
-            found[index] = (
-                place if place is not None else refuse_columns(table, wanted[index], columns, names)
-            )
-    return [place for place in found if place is not None]
+    found = {want: index for want, index in zip(wanted, chosen, strict=True) if index is not None}
+    labels = [want for want in wanted if want.label]
+    texts = [want for want in wanted if not want.label]
+    for want in labels + texts:
+        if want not in found:
+            free = sorted(set(range(len(columns))) - set(found.values()))
+            index = guess_column(table, want, columns, free, ordered=len(texts) > 1)
+            if index is None:
+                raise no_fitting_column(table, want, columns, names)
+            found[want] = index
+    return [found[want] for want in wanted]
 
 
-def find_label(columns: list[Cells], free: list[int], ordered: bool) -> int | None:
-    """The column with the fewest values that occur again and again; words before numbers."""
-    fit = [place for place in free if is_label(columns[place])]
-    return min(
-        fit,
-        key=lambda place: (is_numeric(columns[place]), len(set(columns[place])), -place),
-        default=None,
-    )
+def guess_column(
+    table: Table, want: Wanted, columns: list[Cells], free: list[int], *, ordered: bool
+) -> int | None:
+    """Return the free column whose content fits best; None if there is none.
+
+    Several texts are told apart by their order; the keys of objects have none.
+    """
+    if ordered and table.keys is not None:
+        return None
+    if want.label:
+        return find_label(columns, free)
+    return find_text(columns, free, ordered=ordered)
 
 
-def find_text(columns: list[Cells], free: list[int], ordered: bool) -> int | None:
-    """The first column of texts, where their order counts; else the one with the longest."""
-    fit = [place for place in free if any(columns[place]) and not is_numeric(columns[place])]
-    if ordered:
-        varied = [place for place in fit if len(set(columns[place])) > 1]
-        return next(iter(varied or fit), None)
-    return max(
-        fit,
-        key=lambda place: (sum(map(len, columns[place])) / len(columns[place]), -place),
-        default=None,
-    )
+def find_label(columns: list[Cells], free: list[int]) -> int | None:
+    """Return the column of classes with the fewest values; text is preferred to numbers."""
+
+    def rank(index: int) -> tuple[bool, int, int]:
+        return is_numeric(columns[index]), len(set(columns[index])), -index
+
+    fit = [index for index in free if is_label(columns[index])]
+    return min(fit, key=rank, default=None)
 
 
-def refuse_columns(table: Table, want: Wanted, columns: list[Cells], names: list[str] | None):
-    """Raise an ArgumentError that says what each column holds, and what was tried."""
-    needed = "values that occur again and again" if want.label else "texts"
-    labels = names or [f"column {place + 1}" for place in range(len(columns))]
+def find_text(columns: list[Cells], free: list[int], *, ordered: bool) -> int | None:
+    """Return the first column of texts if their order matters, else the one with the longest."""
+
+    def rank(index: int) -> tuple[float, int]:
+        return sum(map(len, columns[index])) / len(columns[index]), -index
+
+    fit = [index for index in free if any(columns[index]) and not is_numeric(columns[index])]
+    if not ordered:
+        return max(fit, key=rank, default=None)
+    for index in fit:
+        if len(set(columns[index])) > 1:
+            return index
+    return min(fit, default=None)
+
+
+def no_fitting_column(
+    table: Table, want: Wanted, columns: list[Cells], names: list[str] | None
+) -> ArgumentError:
+    """Return an error that says what each column holds, and what was tried."""
     if table.keys is not None:
-        fits = ", ".join(name[:30] for name in labels[:TOLD])
-        raise ArgumentError(want.option, f"{table.path} has no column {want.usual[0]}", fits=fits)
-    shown = ", ".join(
-        f"{name[:30] or place + 1} ({describe_column(columns[place])})"
-        for place, name in enumerate(labels[:TOLD])
-    )
-    raise ArgumentError(
+        text = f"{table.path} has no column {want.usual[0]}"
+        return ArgumentError(want.option, text, fits=list_names(table.keys))
+    if names is None:
+        names = [f"column {number}" for number in range(1, len(columns) + 1)]
+    shown = []
+    for number, (name, column) in enumerate(zip(names[:SHOWN], columns, strict=False), 1):
+        shown.append(f"{name[:WIDEST] or number} ({describe_column(column)})")
+    needed = "texts"
+    if want.label:
+        needed = "values that repeat"
+    return ArgumentError(
         want.option,
         f"{table.path} has no column of {want.option}s",
-        got=f"{shown}; {table.tried}",
+        got=f"{', '.join(shown)}; {table.tried}",
         fits=f"a column of {needed}",
         fix=f"data.{want.option}=COLUMN, by its name or its number from 1; data.header=true|false",
     )
-
-
-def describe_column(column: Cells) -> str:
-    """What a column holds, in few words."""
-    filled = [cell for cell in column if cell.strip()]
-    if not filled:
-        return "empty"
-    kind = "numbers" if is_numeric(column) else "texts"
-    several = len(set(filled))
-    return f"{several:,} different {kind} in {len(filled):,} rows"
-
-
-def is_label(column: Cells) -> bool:
-    """Whether the values of a column are classes: few, and they occur again and again; measurements
-    are none.
-    """
-    filled = [cell.strip() for cell in column if cell.strip()]
-    several = len(set(filled))
-    measured = is_numeric(filled) and several > max(SHORT, math.isqrt(len(filled)))
-    again = several < len(filled) if len(filled) < SHORT else 2 * several <= len(filled)
-    return several > 1 and again and not measured
-
-
-def is_numeric(column: Cells) -> bool:
-    """Whether a column holds numbers, apart from cells that say that there is none."""
-    filled = [cell for cell in column if cell.strip().lower() not in MISSING]
-    return bool(filled) and all(map(is_number, filled))
-
-
-def is_number(cell: str) -> bool:
-    """Whether a cell is a number."""
-    try:
-        float(cell.replace(",", "."))
-    except ValueError:
-        return False
-    return True

@@ -1,4 +1,4 @@
-"""Rows of the tables that people have: files with a delimiter, and one JSON object a line."""
+"""Parse the tables that people have: files with a delimiter, and one JSON object a line."""
 
 import csv
 import io
@@ -12,30 +12,25 @@ from pathlib import Path
 
 from tasks.errors import ArgumentError
 
-DELIMITERS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "pipe"}
-WHOLE = "\x1f"  # the delimiter of a table with one column: a control character that no text has
-OWN = {
-    ".csv": ",",
-    ".tsv": "\t",
-    ".tab": "\t",
-}  # what a suffix stands for, where the rows leave it open
+DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";", "pipe": "|"}
+ONE_COLUMN = "one column"
+NO_DELIMITER = "\x1f"  # a control character that no text has
+USUAL_DELIMITER = {".csv": "comma", ".tsv": "tab", ".tab": "tab"}  # if the rows do not decide
 JSON = (".jsonl", ".ndjson")
-TABLES = (".csv", ".tsv", ".tab", *JSON)
+TABLES = (*USUAL_DELIMITER, *JSON)
 SAMPLE = 1000  # rows that choose the delimiter
-AGREE, TIGHT = (
-    0.5,
-    0.9,
-)  # of rows with the same number of cells, and of cells without a blank before them
+AGREE = 0.5  # least share of rows with the same number of cells
+TIGHT = 0.9  # least share of cells without a blank before them
 QUOTED = r'"[^"]*(?:""[^"]*)*"'  # and nothing behind it
 CELL = re.compile(
     rf"(?:(?P<quoted>{QUOTED})(?=[\t\r\n]|\Z)|(?P<plain>[^\t\r\n]*))(?P<end>\t|\r\n|\r|\n|\Z)"
 )
-LONGEST = 1 << 30  # characters of one cell; the csv module's own limit is 131,072
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+LONGEST_CELL = 1 << 30  # characters; the limit of the csv module is 131,072
 
-Row = tuple[
-    int, list[str | None]
-]  # the line it begins at, and its cells; None where an object has no such key
-Bad = tuple[int, str]  # a line and what is wrong with it
+# the line where it begins, and its cells; None where an object has no such key
+Row = tuple[int, list[str | None]]
+Bad = tuple[int, str]  # a line, and what is wrong with it
 
 
 @dataclass(frozen=True)
@@ -44,11 +39,11 @@ class Table:
 
     Args:
         path: the file.
-        kind: how its cells are told apart, as a note says it.
-        rows: all of them; the first may be a header.
+        kind: how its cells are separated, for a note.
+        rows: all rows; the first may be a header.
         bad: lines that are no rows.
-        keys: the names of the columns where each row names its own.
-        tried: the number of columns that each delimiter gives.
+        keys: the names of the columns, if the rows are objects.
+        tried: the number of columns for each delimiter.
     """
 
     path: Path
@@ -61,112 +56,130 @@ class Table:
     @property
     def width(self) -> int:
         """The number of columns of most rows."""
-        return commonest([len(cells) for _, cells in self.rows])
+        return commonest_width(self.rows)
 
 
 def check_suffix(path: Path) -> None:
-    """Raise an ArgumentError for a file that is no table by its suffix."""
+    """Raise an ArgumentError if the suffix is not that of a table."""
     if path.suffix.lower() not in TABLES:
         got = path.suffix or "no ending"
         raise ArgumentError("path", f"{path} is no table of texts", got=got, fits=" ".join(TABLES))
 
 
 def parse_table(text: str, path: Path, columns: int, delimiter: str = "auto") -> Table:
-    """The table in a text.
+    """Parse the table in a text.
 
     Args:
         text: the content of the file.
-        path: its suffix says JSON or not, and the delimiter where the rows leave it open.
+        path: its suffix decides whether the rows are JSON, and the delimiter if the rows do not.
         columns: how many columns the reader needs.
         delimiter: comma, tab, semicolon or pipe; "auto" looks at the rows.
 
     Raises:
-        ArgumentError: a NUL byte, an unclosed quote, an unknown delimiter.
+        ArgumentError: a NUL byte, an unclosed quote, or an unknown delimiter.
     """
-    marks = {"auto": None, **{name: mark for mark, name in DELIMITERS.items()}}
-    if delimiter not in marks:
-        raise ArgumentError(
-            "delimiter", "no such delimiter", got=repr(delimiter), fits=", ".join(marks)
-        )
-    suffix = path.suffix.lower()
+    choices = ("auto", *DELIMITERS)
+    if delimiter not in choices:
+        fits = ", ".join(choices)
+        raise ArgumentError("delimiter", "no such delimiter", got=repr(delimiter), fits=fits)
     if "\0" in text:
         got = f"line {count_breaks(text[: text.index(chr(0))]) + 1}"
         raise ArgumentError("path", f"{path} is not a text: a NUL byte", got=got)
+    suffix = path.suffix.lower()
     if suffix in JSON:
         return parse_objects(text, path)
-    found = {mark: list(islice(split_rows(text, mark), SAMPLE)) for mark in DELIMITERS}
-    mark = marks[delimiter] or choose_delimiter(found, OWN[suffix], columns)
+    samples: dict[str, list[Row]] = {}
+    widths = []
+    for name, mark in DELIMITERS.items():
+        samples[name] = list(islice(split_rows(text, mark), SAMPLE))
+        widths.append(f"{name} {commonest_width(samples[name])}")
+    if delimiter == "auto":
+        delimiter = choose_delimiter(samples, USUAL_DELIMITER[suffix], columns)
+    mark = DELIMITERS.get(delimiter, NO_DELIMITER)
     rows = list(split_rows(text, mark))
-    if rows and mark != "\t" and any(count_breaks(cell or "") for cell in rows[-1][1]):
-        check_last_quote(text, mark, path, rows[-1][0])
-    tried = ", ".join(
-        f"{name} {commonest(widths(found[mark]))}" for mark, name in DELIMITERS.items()
-    )
-    kind = f"{DELIMITERS[mark]}-separated" if mark in DELIMITERS else "one column"
-    return Table(path, kind, rows, tried=f"columns by delimiter: {tried}")
+    if mark != "\t":
+        check_last_quote(text, mark, path, rows)
+    kind = delimiter
+    if delimiter in DELIMITERS:
+        kind = f"{delimiter}-separated"
+    return Table(path, kind, rows, tried=f"columns by delimiter: {', '.join(widths)}")
 
 
-def choose_delimiter(found: dict[str, list[Row]], own: str, columns: int) -> str:
-    """The delimiter whose rows agree best on their number of cells.
+def choose_delimiter(samples: dict[str, list[Row]], usual: str, columns: int) -> str:
+    """Return the name of the delimiter whose rows agree best on their number of cells.
 
-    Equal delimiters are told apart by what follows them, as in prose a comma has a blank behind it,
-    then by the suffix.
+    Of equal ones, the one followed by the fewest blanks is taken, as prose has a blank after each
+    comma; then the usual one of the suffix.
     """
-    rated = {mark: rate_delimiter(rows) for mark, rows in found.items()}
-    least = max(columns, 2)
-    fit = [mark for mark in found if commonest(widths(found[mark])) >= least]
-    if columns == 1:  # a text must not be cut in two because it holds a comma
-        fit = [mark for mark in fit if rated[mark] >= (AGREE, 0) and rated[mark][1] >= TIGHT]
-        fit = [mark for mark in fit if len(found[mark][0][1]) > 1]
-        return max(fit, key=lambda mark: (*rated[mark], mark == own), default=WHOLE)
-    return max(fit, key=lambda mark: (*rated[mark], mark == own), default=own)
+
+    ranks = {}
+    for name, rows in samples.items():
+        agree, tight = rate_delimiter(rows)
+        if commonest_width(rows) < max(columns, 2):
+            continue
+        # a text must not be cut in two because it holds a comma
+        if columns == 1 and (agree < AGREE or tight < TIGHT or len(rows[0][1]) == 1):
+            continue
+        ranks[name] = (agree, tight, name == usual)
+    default = usual
+    if columns == 1:
+        default = ONE_COLUMN
+    return max(ranks, key=ranks.__getitem__, default=default)
 
 
 def rate_delimiter(rows: list[Row]) -> tuple[float, float]:
-    """The share of rows with the commonest number of cells, and of cells that no blank sets off."""
-    counts = widths(rows)
-    inner = [cell for _, cells in rows for cell in cells[1:] if cell and cell.strip()]
-    tight = sum(not cell.startswith(" ") for cell in inner)
-    return counts.count(commonest(counts)) / max(len(counts), 1), tight / max(len(inner), 1)
+    """Return the share of rows of the commonest width, and of cells without a blank before them."""
+    width = commonest_width(rows)
+    agree = cells = tight = 0
+    for _, row in rows:
+        agree += len(row) == width
+        for cell in row[1:]:
+            if cell and cell.strip():
+                cells += 1
+                tight += not cell.startswith(" ")
+    return agree / max(len(rows), 1), tight / max(cells, 1)
 
 
-def widths(rows: list[Row]) -> list[int]:
-    """The number of cells of each row."""
-    return [len(cells) for _, cells in rows]
-
-
-def commonest(counts: list[int]) -> int:
-    """The number that occurs most often; 0 where there is none."""
-    return Counter(counts).most_common(1)[0][0] if counts else 0
+def commonest_width(rows: list[Row]) -> int:
+    """Return the number of cells that occurs most often; 0 if there are no rows."""
+    if not rows:
+        return 0
+    return Counter(len(cells) for _, cells in rows).most_common(1)[0][0]
 
 
 def split_rows(text: str, mark: str) -> Iterator[Row]:
-    """The rows of a table with their lines; rows without any text are left out."""
-    for line, cells in split_tabs(text) if mark == "\t" else split_quoted(text, mark):
-        if any(cell.strip() for cell in cells):
+    """Yield the rows of a table with their lines; rows without any text are left out."""
+    split = split_quoted(text, mark)
+    if mark == "\t":
+        split = split_tabs(text)
+    for line, cells in split:
+        if any(map(str.strip, cells)):
             yield line, list(cells)
 
 
 def split_tabs(text: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a table with tabs.
+    """Yield the rows of a table with tabs.
 
-    A cell is unquoted only where its quotes begin and end it: most such files are written without
+    A cell is unquoted only if it begins and ends with a quote: most such files are written without
     any quoting, and a stray quote must not swallow the lines behind it.
     """
     cells: list[str] = []
     line = first = 1
     for found in CELL.finditer(text):
-        quoted, end = found["quoted"], found["end"]
-        cells.append(found["plain"] if quoted is None else quoted[1:-1].replace('""', '"'))
+        quoted = found["quoted"]
+        if quoted is None:
+            cells.append(found["plain"])
+        else:
+            cells.append(quoted[1:-1].replace('""', '"'))
         line += count_breaks(found[0])
-        if end != "\t":
+        if found["end"] != "\t":
             yield first, cells
             cells, first = [], line
 
 
 def split_quoted(text: str, mark: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a table whose quoted cells may hold delimiters and line breaks."""
-    csv.field_size_limit(LONGEST)
+    """Yield the rows of a table whose quoted cells may hold delimiters and line breaks."""
+    csv.field_size_limit(LONGEST_CELL)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=False)
     line = 1
     for cells in reader:
@@ -175,55 +188,65 @@ def split_quoted(text: str, mark: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def count_breaks(text: str) -> int:
-    """How many lines end in a text, whatever ends them."""
+    """Count the line breaks of a text: LF, CR or CRLF."""
     return text.count("\n") + text.count("\r") - text.count("\r\n")
 
 
-def check_last_quote(text: str, mark: str, path: Path, number: int) -> None:
-    """Raise an ArgumentError where the last row runs to the end of the file in search of a
-    quote.
-    """
-    lines = list(io.StringIO(text, newline=""))[number - 1 :]
+def check_last_quote(text: str, mark: str, path: Path, rows: list[Row]) -> None:
+    """Raise an ArgumentError if the last row runs to the end of the file in search of a quote."""
+    if not rows or not any(count_breaks(cell or "") for cell in rows[-1][1]):
+        return
+    line = rows[-1][0]
+    lines = list(io.StringIO(text, newline=""))[line - 1 :]
     try:
         list(csv.reader(lines, delimiter=mark, strict=True))
     except csv.Error as error:
         if "unexpected end" in str(error):
-            fix = 'close the quote, or double the ones that are meant: ""'
-            got = f"the row that begins in line {number}"
             raise ArgumentError(
-                "path", f"{path}: a quote is never closed", got=got, fix=fix
+                "path",
+                f"{path}: a quote is never closed",
+                got=f"the row that begins in line {line}",
+                fix='close the quote, or double the ones that are meant: ""',
             ) from error
 
 
 def parse_objects(text: str, path: Path) -> Table:
-    """The objects of a .jsonl file; numbers are read as they are written, and what is no text is
-    empty.
-    """
+    """Parse the objects of a .jsonl file; their keys are the columns."""
     found: list[tuple[int, dict[str, str]]] = []
     bad: list[Bad] = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
-            bad.append((number, "no JSON"))
-            continue
-        if not isinstance(value, dict):
-            bad.append((number, "no object"))
-        elif re.search(
-            "[\ud800-\udfff]", "".join(cell for cell in value.values() if isinstance(cell, str))
-        ):
-            bad.append((number, "half a character"))
+        cells = parse_object(line)
+        if isinstance(cells, str):
+            bad.append((number, cells))
         else:
-            found.append((number, {name: as_text(cell) for name, cell in value.items()}))
-    keys = list(dict.fromkeys(key for _, row in found for key in row))
-    rows: list[Row] = [(number, [row.get(key) for key in keys]) for number, row in found]
-    return Table(path, "one JSON object a line", rows, bad, keys)
+            found.append((number, cells))
+    keys: dict[str, None] = {}  # in the order of their first appearance
+    for _, cells in found:
+        keys |= dict.fromkeys(cells)
+    rows: list[Row] = [(number, list(map(cells.get, keys))) for number, cells in found]
+    return Table(path, "one JSON object a line", rows, bad, list(keys))
+
+
+def parse_object(line: str) -> dict[str, str] | str:
+    """Return the texts of a JSON object, or what is wrong with it."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return "no JSON"
+    if not isinstance(value, dict):
+        return "no object"
+    cells = {key: as_text(cell) for key, cell in value.items()}
+    if any(map(HALF_CHARACTER.search, cells.values())):
+        return "half a character"
+    return cells
 
 
 def as_text(value: object) -> str:
-    """A value of a JSON object as a text: 1 for 1, and nothing for null, lists and objects."""
+    """Return a value of a JSON object as a text; null, lists and objects become empty."""
     if isinstance(value, str):
         return value
-    return json.dumps(value) if isinstance(value, bool | int | float) else ""
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    return ""

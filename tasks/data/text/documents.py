@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from blocks.support.files import open_file
-from tasks.data.tables.pairs import read_text
+from tasks.data.tables.rows import read_text
 from tasks.data.text.text import HeldText
 from tasks.data.walk import Walk, listed, shown
 from tasks.errors import ArgumentError

@@ -12,8 +12,8 @@ from tasks.data.base import RawSample
 from tasks.data.readers.text import TextReader
 from tasks.data.sequences.base import HeldSequences, Part, padded
 from tasks.data.split import PARTS, check_classes, check_shares, split
-from tasks.data.tables.columns import Given, Header
-from tasks.data.tables.pairs import read_rows, wanted_labelled
+from tasks.data.tables.rows import read_rows
+from tasks.data.tables.wanted import Given, Header, wanted_labelled
 from tasks.data.text.naive_bayes import naive_bayes
 from tasks.data.text.tokenizer import PAD, Tokenizer
 from tasks.errors import ArgumentError, must_be_one_of, must_be_positive
@@ -204,7 +204,7 @@ class Labelled(HeldLabelled):
         self.decided = layout.note
         self.notes += [layout.note, *notes]
         self.column = (
-            layout.places[0] + 1 if layout.names is None else layout.names[layout.places[0]]
+            layout.indices[0] + 1 if layout.names is None else layout.names[layout.indices[0]]
         )
         return [(row[0], row[1].strip()) for row in rows]
 

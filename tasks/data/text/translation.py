@@ -9,8 +9,8 @@ import torch
 from tasks.data.sampler import generator
 from tasks.data.sequences.base import IGNORED, HeldSequences, Part, padded
 from tasks.data.split import PARTS, check_shares
-from tasks.data.tables.columns import Given, Header
-from tasks.data.tables.pairs import read_rows, wanted_pair
+from tasks.data.tables.rows import read_rows
+from tasks.data.tables.wanted import Given, Header, wanted_pair
 from tasks.data.text.phrases import phrases
 from tasks.data.text.tokenizer import END, PAD, START, Tokenizer
 from tasks.errors import ArgumentError, must_be_one_of, must_be_positive
