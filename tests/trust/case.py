@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import matplotlib.font_manager  # noqa: F401 - its first import lists the user's fonts in the cache
+
 from tests.trust.watch import ROOT, watching
 
 MARK = "EXECUTED"
