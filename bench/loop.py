@@ -23,8 +23,11 @@ from blocks.graph import compose, plan
 from tasks.config import write_policy
 from tasks.learn.optimizer import optimise
 from tasks.process import runtime
+from tasks.process.out_of_memory import explain_out_of_memory
 from tasks.process.signals import Heed
-from tasks.run import out_of_memory, train
+from tasks.run.build import make_task, make_trainer
+from tasks.run.data_facts import read_data
+from tasks.run.fit import run_trainer
 
 WORDS = ["data=digits", "model=vit", "callbacks.progress.style=none", "schedule=constant"]
 ALONE = ["trainer.limit_val_batches=0"]
@@ -63,12 +66,12 @@ class Turns(pl.Callback):
 def parts(composed: Any) -> tuple[Any, Any]:
     """The task with its network as `train.py` prepares it, and the data."""
     torch.manual_seed(0)
-    data = train.read_data(composed)
+    data = read_data(composed)
     facts = data.facts()
     network = plan(composed, facts).materialise()
     runtime.use(composed.config["trainer"])
     runtime.prepare(network, composed.config["trainer"])
-    return train.make_task(composed, network, facts, {}), data
+    return make_task(composed, network, facts, {}), data
 
 
 def by_hand(composed: Any) -> Callable[[int], None]:
@@ -96,13 +99,13 @@ def by_hand(composed: Any) -> Callable[[int], None]:
 
 def taking_turns(composed: Any) -> Times:
     """Seconds of each epoch, by either loop."""
-    with tempfile.TemporaryDirectory() as folder, Heed(), out_of_memory.told():
+    with tempfile.TemporaryDirectory() as folder, Heed(), explain_out_of_memory():
         write_policy.move(composed, Path(folder))
         turns = Turns(by_hand(composed))
         task, data = parts(composed)
-        trainer = train.make_trainer(composed, Path(folder))
+        trainer = make_trainer(composed, Path(folder))
         trainer.callbacks.insert(0, turns)  # type: ignore[attr-defined]
-        train.uninterrupted(trainer.fit, task, datamodule=data)
+        run_trainer(trainer.fit, task, datamodule=data)
     return Times(turns.seconds, turns.seconds)
 
 

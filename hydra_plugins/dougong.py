@@ -128,7 +128,7 @@ class TableSweeper(BasicSweeper):
         are composed to.
         """
         from blocks.graph import ConfigError, compose
-        from tasks.run.train import check_sections
+        from tasks.run.sections import check_sections
         from tasks.sweep import figure
 
         jobs: list[dict[str, Any]] = []

@@ -208,9 +208,8 @@ def test_options_of_blocks_stand_behind_overrides(tmp_path, capsys):
         ("evaluate RUN val=0.1", []),
     ],
 )
-def test_options_of_tasks_stand_before_and_behind_the_command(words, library, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["tasks", *words.split()])
-    arguments = tasks_main.parsed()
+def test_options_of_tasks_stand_before_and_behind_the_command(words, library):
+    arguments = tasks_main.parse_arguments(words.split())
     assert (arguments.library, arguments.trust) == (library, [])
     assert arguments.data == [word for word in words.split() if "=" in word]
 
@@ -222,11 +221,8 @@ def test_blocks_alone_lists_its_commands_with_a_line_each(capsys):
     assert [line.split(maxsplit=1) for line in lines] == [list(pair) for pair in COMMANDS.items()]
 
 
-def test_tasks_alone_lists_its_commands_with_a_line_each(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["tasks"])
-    with pytest.raises(SystemExit) as left:
-        tasks_main.main()
-    assert left.value.code == 2
+def test_tasks_alone_lists_its_commands_with_a_line_each(capsys):
+    assert tasks_main.main([]) == 2
     lines = [
         line for line in capsys.readouterr().out.splitlines() if line.startswith("python -m tasks ")
     ]

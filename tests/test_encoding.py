@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 from blocks.support.streams import spare_streams
-from tasks.commands.predict import objects, rows, written_to
+from tasks.commands.predict_items import csv_writer, json_writer, open_output
 from tasks.data.base import read_kept
 from tasks.data.images.image_folder import Images
 from tasks.data.readers.base import Item
@@ -106,8 +106,8 @@ def test_a_name_that_is_not_utf8_is_escaped_in_every_file(images, tmp_path, monk
 
 def test_predictions_of_a_file_that_is_not_utf8_keep_their_row(tmp_path):
     items = [Item(f"{STRANGE}.png"), Item("花.png", error="no such file")]
-    for kind, name in ((lambda file: rows(file, 1), "a.csv"), (objects, "a.json")):
-        with written_to(tmp_path / name) as file:
+    for kind, name in ((lambda file: csv_writer(file, 1), "a.csv"), (json_writer, "a.json")):
+        with open_output(tmp_path / name) as file:
             write = kind(file)
             write(items[0], [("caf\\xe9", 0.75)])
             write(items[1], [])

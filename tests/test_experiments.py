@@ -13,7 +13,8 @@ from blocks.graph import compose
 from blocks.graph.compose.combinations import combinations
 from blocks.graph.compose.compose import opened_hydra
 from blocks.graph.read.loader import Remembering
-from tasks.run import run_folder, train
+from tasks.run import run_folder
+from tasks.run.sections import check_sections
 from tasks.sweep import figure, results
 
 ROOT = Path(__file__).parents[1]
@@ -34,7 +35,7 @@ def test_every_run_of_a_claim_composes_and_has_a_picture(name):
         found = [compose(each, loader=loader) for each in combinations([f"experiment={name}"])]
     assert len(found) > 1
     for composed in found:
-        train.check_sections(composed)
+        check_sections(composed)
     assert figure.read(found[0]) is not None
     assert not compose([f"experiment={name}"]).config.get("hydra")  # alone it is one run
 

@@ -21,7 +21,7 @@ from blocks.graph.describe.schema.weights import weights
 from blocks.graph.language.docstring import read_docstring
 from tasks.config import hints, targets
 from tasks.process import runtime
-from tasks.run.train import SECTIONS
+from tasks.run.sections import SECTIONS
 
 Schema = dict[str, Any]
 DRAFT = "http://json-schema.org/draft-07/schema#"

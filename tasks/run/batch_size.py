@@ -1,6 +1,4 @@
-"""Which batch size is the fastest (`python train.py tune=true`), and whether a network can learn
-from it.
-"""
+"""Find the fastest batch size: `python train.py tune=true`."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -10,129 +8,153 @@ from typing import Any
 
 import torch
 
-from blocks.graph import ConfigError, locate, plan
+from blocks.graph import Composed
 from tasks.callbacks.step_time import StepTime
 from tasks.config import instantiate
+from tasks.process import runtime
+from tasks.run.fit import run_trainer
 
-STEPS, GAIN = (
-    6,
-    1.05,
-)  # steps of each size, the first of which warm up; what twice the batch must bring to go on
-SHARE = 0.8  # of the memory that is free
+STEPS = 6  # of each batch size; the first of them warm up
+GAIN = 1.05  # by which twice the batch must be faster for the search to continue
+MEMORY_SHARE = 0.8  # of the free memory that a step may take
 
 
 @dataclass(frozen=True)
 class Tried:
-    """A batch size and the samples a second that it reached; None where the memory does not hold
-    it.
+    """A batch size that was tried.
+
+    Args:
+        batch_size: samples in a batch.
+        speed: samples a second; None where the memory does not suffice.
     """
 
     batch_size: int
     speed: float | None
 
     def __str__(self) -> str:
-        return f"{self.batch_size:>10,}  " + (
-            "too large" if self.speed is None else f"{self.speed:,.0f} samples a second"
-        )
+        if self.speed is None:
+            return f"{self.batch_size:>10,}  too large"
+        return f"{self.batch_size:>10,}  {self.speed:,.0f} samples a second"
 
 
-def find(seconds: Callable[[int], float | None], first: int, samples: int) -> Iterator[Tried]:
-    """Double the batch as long as it pays, and there are memory and samples.
+def tune_batch_size(composed: Composed, task: Any, data: Any) -> list[dict[str, Any]]:
+    """Measure batch sizes and print the best one; the weights that result are of no use.
+
+    Returns:
+        Each batch size that was tried, with its speed.
+    """
+    changes = {
+        "max_steps": STEPS,
+        "max_epochs": -1,
+        "limit_val_batches": 0,
+        "enable_checkpointing": False,
+    }
+    short = Composed({**composed.config, "trainer": {**composed.config["trainer"], **changes}})
+
+    def fit(callbacks: list[Any]) -> None:
+        given = {"callbacks": callbacks, "logger": False}
+        trainer = instantiate.make(short, ("trainer",), given, without=runtime.OURS)
+        run_trainer(trainer.fit, task, train_dataloaders=data.train_dataloader())
+
+    tried = []
+    step = StepMeasure(fit, data)
+    for result in try_batch_sizes(step, data.batch_size, data.sizes()["train"]):
+        print(result, flush=True)
+        tried.append(result)
+    best = choose_batch_size(tried)
+    print(
+        f"data.batch_size={best.batch_size} is the smallest within {GAIN - 1:.0%} of the fastest; "
+        "another batch size needs another optimizer.lr"
+    )
+    return [{"batch_size": each.batch_size, "speed": each.speed} for each in tried]
+
+
+def try_batch_sizes(
+    measure: Callable[[int], float | None], first: int, samples: int
+) -> Iterator[Tried]:
+    """Double the batch size while it becomes faster, and memory and samples suffice.
 
     Args:
-        seconds: batch size -> the time of a step; None where the memory is too small.
-        first: where to begin.
-        samples: how many there are for training.
+        measure: batch size -> seconds of a step; None where the memory does not suffice.
+        first: the first batch size.
+        samples: the number of training samples.
     """
-    size, before = min(first, samples), 0.0
+    size = min(first, samples)
+    previous = 0.0
     while size <= samples:
-        needed = seconds(size)
-        yield Tried(size, None if needed is None else size / needed)
-        if needed is None or size / needed < GAIN * before:
+        seconds = measure(size)
+        if seconds is None:
+            yield Tried(size, None)
             return
-        size, before = 2 * size, size / needed
+        speed = size / seconds
+        yield Tried(size, speed)
+        if speed < GAIN * previous:
+            return
+        previous = speed
+        size *= 2
 
 
-def best(found: list[Tried]) -> Tried:
-    """The smallest that is as good as the fastest."""
-    fastest = max(tried.speed or 0.0 for tried in found)
-    return next(tried for tried in found if GAIN * (tried.speed or 0.0) >= fastest)
+def choose_batch_size(tried: list[Tried]) -> Tried:
+    """Return the smallest batch size that is about as fast as the fastest."""
+    fastest = max(each.speed or 0.0 for each in tried)
+    return next(each for each in tried if GAIN * (each.speed or 0.0) >= fastest)
 
 
-class Measure:
-    """Trains for a few steps at a batch size.
+class StepMeasure:
+    """Measures the time of a step at a batch size.
 
     Args:
         fit: trains for a few steps with the given callbacks.
-        data: whose `batch_size` is set.
+        data: the data module, whose `batch_size` is set.
     """
 
     def __init__(self, fit: Callable[[list[Any]], None], data: Any):
-        self.fit, self.data = fit, data
-        self.last: tuple[int, int] | None = None  # size, and the memory that it took
+        self.fit = fit
+        self.data = data
+        self.last: tuple[int, int] | None = None  # batch size, and bytes that it took
 
     def __call__(self, size: int) -> float | None:
-        free = free_memory()
-        if (
-            free is not None
-            and self.last is not None
-            and self.last[1] * size / self.last[0] > SHARE * free
-        ):
+        if self._exceeds_memory(size):
             return None
         self.data.batch_size = size
-        clock, held = StepTime(), resident()
+        clock = StepTime()
+        before = resident_memory()
         try:
             self.fit([clock])
         except torch.OutOfMemoryError:
             return None
-        self.last = size, max(resident() - held, 0) + (self.last[1] if self.last else 0)
+        taken = max(resident_memory() - before, 0)
+        if self.last is not None:
+            taken += self.last[1]
+        self.last = size, taken
         return clock.median
+
+    def _exceeds_memory(self, size: int) -> bool:
+        """Return whether the step would take too much of the free memory, by proportion."""
+        free = free_memory()
+        if free is None or self.last is None:
+            return False
+        last_size, last_bytes = self.last
+        return last_bytes * size / last_size > MEMORY_SHARE * free
 
 
 def free_memory() -> int | None:
-    """Bytes that the machine could still give; None where it does not say."""
+    """Return the available memory in bytes; None where the system does not report it."""
     file = Path("/proc/meminfo")
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    return next(
-        (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), None
-    )
+    if not file.is_file():
+        return None
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if line.startswith("MemAvailable"):
+            return int(line.split()[1]) * 1024
+    return None
 
 
-def resident() -> int:
-    """Bytes that this process holds in memory; 0 where the system does not say."""
-    file = Path("/proc/self/statm")
-    return (
-        int(file.read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        if file.is_file()
-        else 0
-    )
-
-
-def check(composed: Any, facts: dict[str, Any], batch_size: int, samples: int) -> None:
-    """Raise a ConfigError where a norm over the batch would meet a single value of each channel.
-
-    Args:
-        batch_size: samples in a batch, of each process.
-        samples: training samples of each process; an incomplete batch is only taken where there is
-            no other.
+def resident_memory() -> int:
+    """Return the resident memory of this process in bytes; 0 where the system does not report
+    it.
     """
-    if min(batch_size, samples) > 1:
-        return
-    try:
-        plan(composed, facts).run(samples=1)
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        got = "batch_size=1"
-        fix = (
-            "data.batch_size=16, or a norm of each sample alone: model/norm=layernorm, "
-            "model/conv=plain"
-        )
-        if batch_size > 1:
-            got = f"one training sample for each process, batch_size={batch_size}"
-            fix = fix.replace("data.batch_size=16", "more training samples")
-        text = "batch norm takes the mean over a batch, and a batch has one sample"
-        parts = {"got": got, "source": locate(error), "fits": "2 or more", "fix": fix}
-        raise ConfigError(
-            [instantiate.problem(composed, ("data", "batch_size"), text, **parts)]
-        ) from error
+    file = Path("/proc/self/statm")
+    if not file.is_file():
+        return 0
+    pages = int(file.read_text(encoding="utf-8").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")

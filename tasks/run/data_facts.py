@@ -1,39 +1,95 @@
-"""What questions about a model ask of its data and its task: facts that are read quickly, and what
-the task needs.
-"""
+"""Facts of the data: read them, and compare them with those that the YAML declares."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from blocks.graph import ConfigError
+from blocks.graph import Composed, ConfigError, Problem
+from blocks.graph.errors import guess
 from tasks.config import instantiate
 from tasks.config.targets import update_targets
 from tasks.errors import ArgumentError
 from tasks.run.contract import check_contract
-from tasks.run.train import check_facts
 
-__all__ = ["check_contract", "read_facts"]
+__all__ = ["check_contract", "read_data", "read_facts"]
 
-LARGEST = 100_000  # samples, tokens, ...: data that ask for more take longer than a second
+# samples, tokens, ...: data with a larger number take longer than a second to read
+QUICK_LIMIT = 100_000
 
 
-def read_facts(composed: Any) -> dict[str, Any] | None:
-    """What the data say of themselves; None where reading them may take longer than a second.
+def read_data(composed: Composed) -> Any:
+    """Return the data module, its data read and compared with the declared facts.
 
     Raises:
-        ConfigError: the data refuse an argument, or differ from what the YAML declares.
+        ConfigError: the data refuse an argument, or differ from the declared facts.
+    """
+    data = instantiate.make(composed, ("data",))
+    try:
+        data.read()
+    except ArgumentError as error:
+        raise ConfigError([instantiate.told(composed, ("data",), error)]) from error
+    check_facts(composed, data.facts())
+    return data
+
+
+def read_facts(composed: Composed) -> dict[str, Any] | None:
+    """Return the facts of the data; None where reading them may take longer than a second.
+
+    Raises:
+        ConfigError: the data refuse an argument, or differ from the declared facts.
     """
     update_targets(composed.config)
     section = composed.config.get("data")
-    if not isinstance(section, Mapping) or not getattr(
-        instantiate.find(composed, ("data",)), "quick", False
-    ):
+    if not isinstance(section, Mapping):
         return None
-    if any(isinstance(value, int) and value > LARGEST for value in section.values()):
+    if not getattr(instantiate.find(composed, ("data",)), "quick", False):
+        return None
+    if any(isinstance(value, int) and value > QUICK_LIMIT for value in section.values()):
         return None
     try:
-        found: dict[str, Any] = instantiate.make(composed, ("data",)).facts()
+        facts: dict[str, Any] = instantiate.make(composed, ("data",)).facts()
     except ArgumentError as error:
         raise ConfigError([instantiate.told(composed, ("data",), error)]) from error
-    check_facts(composed, found)
-    return found
+    check_facts(composed, facts)
+    return facts
+
+
+def check_facts(composed: Composed, facts: dict[str, Any]) -> None:
+    """Raise a ConfigError where the YAML declares other facts than the data have."""
+    declared = composed.config["data"].get("facts") or {}
+    problems = list(compare_facts(composed, ("data", "facts"), declared, facts))
+    if problems:
+        raise ConfigError(problems)
+
+
+def compare_facts(
+    composed: Composed, path: tuple[str, ...], declared: Any, found: Any
+) -> Iterator[Problem]:
+    """Yield a problem for each declared fact that differs; an empty entry declares nothing."""
+    if isinstance(declared, dict) and isinstance(found, dict):
+        for key, value in declared.items():
+            if key in found:
+                yield from compare_facts(composed, (*path, key), value, found[key])
+            elif not is_empty(value):
+                yield instantiate.problem(
+                    composed,
+                    (*path, key),
+                    f"the data have no fact {key}",
+                    got=f"{key}={value} declared",
+                    fits=guess(key, found) or ", ".join(map(str, found)),
+                )
+    elif declared not in (None, "???") and declared != found:
+        name = path[-1]
+        yield instantiate.problem(
+            composed,
+            path,
+            "the data differ from what is declared",
+            got=f"{name}={declared} declared, {name}={found} read",
+            fix=f"{'.'.join(path)}={found}, or leave it out",
+        )
+
+
+def is_empty(fact: Any) -> bool:
+    """Return whether a declared fact states no size: `null`, or axes that are all `null`."""
+    if isinstance(fact, dict):
+        return all(size is None for axis, size in fact.items() if axis != "dtype")
+    return fact is None or fact == "???"

@@ -8,7 +8,7 @@ from blocks.__main__ import main
 from blocks.graph import ConfigError, compose, conf_folder, plan
 from blocks.graph.compose.facts import fill_in, look_up_facts
 from tasks.resume.compare import of_config
-from tasks.run.train import read_data
+from tasks.run.data_facts import read_data
 
 FILES = [
     f"{group}={file.stem}"

@@ -11,9 +11,16 @@ import pytest
 import torch
 import yaml
 
-from tasks import export as exporting
 from tasks.errors import ArgumentError
-from tasks.export import export, made_inputs, needs, real_inputs
+from tasks.export import (
+    FORMATS,
+    Format,
+    check_packages,
+    export_run,
+    make_inputs,
+    read_inputs,
+)
+from tasks.export.formats import write_safetensors
 from tasks.run.load_run import open_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,8 +61,8 @@ def run(place):
 
 @pytest.mark.parametrize("kind", ["onnx", "pt2", "safetensors", "hub"])
 def test_what_is_written_gives_what_the_run_gives_on_real_samples(run, kind, tmp_path):
-    name = exporting.KINDS[kind].name
-    parity = export(run, kind, tmp_path / name, real_inputs(run, B), "test samples")
+    name = FORMATS[kind].name
+    parity = export_run(run, kind, tmp_path / name, read_inputs(run, B), "test samples")
     assert parity.batches == (B, 1)
     assert parity.difference <= (0 if kind != "onnx" else 1e-5)
     assert [path.name for path in tmp_path.iterdir()] == [name]
@@ -64,11 +71,13 @@ def test_what_is_written_gives_what_the_run_gives_on_real_samples(run, kind, tmp
 @pytest.mark.parametrize("kind", ["pt2", "safetensors"])
 @pytest.mark.parametrize("name", ["net", "net.v2"])
 def test_a_name_needs_no_suffix(run, kind, name, tmp_path):
-    assert export(run, kind, tmp_path / name, real_inputs(run, B), "test samples").difference == 0
+    assert (
+        export_run(run, kind, tmp_path / name, read_inputs(run, B), "test samples").difference == 0
+    )
 
 
 def test_an_onnx_file_has_the_names_of_the_yaml_takes_any_batch_and_says_what_it_is(run, tmp_path):
-    export(run, "onnx", tmp_path / "model.onnx", real_inputs(run, B), "test samples")
+    export_run(run, "onnx", tmp_path / "model.onnx", read_inputs(run, B), "test samples")
     session = onnxruntime.InferenceSession(
         tmp_path / "model.onnx", providers=["CPUExecutionProvider"]
     )
@@ -85,7 +94,7 @@ def test_an_onnx_file_has_the_names_of_the_yaml_takes_any_batch_and_says_what_it
 
 
 def test_a_folder_for_the_hub_explains_itself_and_runs_without_this_project(run, tmp_path):
-    export(run, "hub", tmp_path / "hub", real_inputs(run, B), "test samples")
+    export_run(run, "hub", tmp_path / "hub", read_inputs(run, B), "test samples")
     assert sorted(path.name for path in (tmp_path / "hub").iterdir()) == [
         "README.md",
         "config.json",
@@ -112,22 +121,22 @@ def test_a_folder_for_the_hub_explains_itself_and_runs_without_this_project(run,
 
 def test_what_differs_is_told_and_not_left_behind(run, tmp_path, monkeypatch):
     def wrong(finished, path, batch):
-        network = exporting.write_safetensors(finished, path, batch)
+        network = write_safetensors(finished, path, batch)
         return lambda part: {name: tensor + 0.01 for name, tensor in network(part).items()}
 
-    monkeypatch.setitem(exporting.KINDS, "pt2", exporting.Kind("model.safetensors", (), wrong))
+    monkeypatch.setitem(FORMATS, "pt2", Format("model.safetensors", (), wrong))
     with pytest.raises(
         ArgumentError,
         match="what was written differs from the run; got test samples, batches of 7 and 1",
     ):
-        export(run, "pt2", tmp_path / "model.safetensors", real_inputs(run, B), "test samples")
+        export_run(run, "pt2", tmp_path / "model.safetensors", read_inputs(run, B), "test samples")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_package_that_is_missing_is_told_with_what_to_install(monkeypatch):
-    monkeypatch.setattr(exporting.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ArgumentError) as caught:
-        needs("onnx")
+        check_packages("onnx")
     assert str(caught.value) == (
         "--to onnx needs onnx and onnxscript and onnxruntime, which are not installed; "
         'fix: pip install -c constraints.txt -e ".[onnx]"'
@@ -137,18 +146,18 @@ def test_a_package_that_is_missing_is_told_with_what_to_install(monkeypatch):
 def test_a_file_that_is_there_is_not_overwritten(run, tmp_path):
     (tmp_path / "model.pt2").write_text("mine")
     with pytest.raises(ArgumentError, match="exists already"):
-        export(run, "pt2", tmp_path / "model.pt2", real_inputs(run, B), "test samples")
+        export_run(run, "pt2", tmp_path / "model.pt2", read_inputs(run, B), "test samples")
     assert (tmp_path / "model.pt2").read_text() == "mine"
 
 
-def test_made_inputs_have_the_shapes_of_the_real_ones(run):
-    real, made = real_inputs(run, B), made_inputs(run, B)
-    assert {name: (tensor.shape, tensor.dtype) for name, tensor in made.items()} == {
+def test_random_inputs_have_the_shapes_of_the_real_ones(run):
+    real, random = read_inputs(run, B), make_inputs(run, B)
+    assert {name: (tensor.shape, tensor.dtype) for name, tensor in random.items()} == {
         name: (tensor.shape, tensor.dtype) for name, tensor in real.items()
     }
 
 
-def test_where_the_data_are_gone_made_ones_are_compared_and_that_is_said(
+def test_without_the_data_random_inputs_are_compared_and_that_is_reported(
     place, tmp_path, capsys, monkeypatch
 ):
     from tasks.__main__ import main
@@ -163,8 +172,10 @@ def test_where_the_data_are_gone_made_ones_are_compared_and_that_is_said(
     monkeypatch.setattr(sys, "argv", ["tasks", "export", str(moved), "--to", "safetensors"])
     assert main() == 0
     out, err = capsys.readouterr()
-    assert "made inputs, batches of 8 and 1: largest difference 0.0e+00" in out
-    assert err.startswith("the data of the run cannot be read, so made ones are compared\n")
+    assert "random inputs, batches of 8 and 1: largest difference 0.0e+00" in out
+    assert err.startswith(
+        "the data of the run cannot be read; random inputs are compared instead\n"
+    )
     assert "gone.npz does not exist" in err
 
 
@@ -173,7 +184,7 @@ def test_where_the_data_are_gone_made_ones_are_compared_and_that_is_said(
 def test_masks_and_tied_parameters_come_along(kind, tmp_path):
     small = ("data.train=256", "data.val=20", "data.test=20")
     run = open_run(trained(tmp_path, "experiment=translate", *small))
-    parity = export(
-        run, kind, tmp_path / exporting.KINDS[kind].name, real_inputs(run, B), "test samples"
+    parity = export_run(
+        run, kind, tmp_path / FORMATS[kind].name, read_inputs(run, B), "test samples"
     )
     assert parity.difference <= 1e-5 * parity.scale

@@ -11,7 +11,7 @@ from tasks.data.images.decode import as_tensor, opened
 from tasks.data.images.image_folder import Images
 from tasks.data.readers.image import ImageReader
 from tasks.errors import ArgumentError, SampleError
-from tasks.run import batch_size
+from tasks.run.check_training import check_batch_norm
 from train import is_mistake
 
 GREY = np.arange(35, dtype=np.uint8).reshape(5, 7) * 7
@@ -226,7 +226,7 @@ def test_a_batch_of_one_with_batch_norm_is_told_before_training(tmp_path):
     composed = compose(["model=cnn", "data.batch_size=1"])
     facts = {"image": {"channels": 1, "height": 4, "width": 4}, "classes": 2}
     with pytest.raises(ConfigError) as error:
-        batch_size.check(composed, facts, 1, 100)
+        check_batch_norm(composed, facts, 1, 100)
     told = str(error.value).splitlines()
     assert told[0] == "the command line: data.batch_size=1  data.batch_size"
     assert told[1:3] == [
@@ -240,10 +240,10 @@ def test_a_batch_of_one_with_batch_norm_is_told_before_training(tmp_path):
         "model/conv=plain",
     ]
     with pytest.raises(ConfigError, match="one training sample for each process, batch_size=64"):
-        batch_size.check(composed, facts, 64, 1)
-    batch_size.check(composed, facts | {"image": {"channels": 1, "height": 8, "width": 8}}, 1, 100)
-    batch_size.check(composed, facts, 2, 100)
-    batch_size.check(compose(["model=vit"]), facts, 1, 100)
+        check_batch_norm(composed, facts, 64, 1)
+    check_batch_norm(composed, facts | {"image": {"channels": 1, "height": 8, "width": 8}}, 1, 100)
+    check_batch_norm(composed, facts, 2, 100)
+    check_batch_norm(compose(["model=vit"]), facts, 1, 100)
 
 
 def test_what_is_no_sample_is_counted(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from blocks.graph import ConfigError, compose
 from tasks.run import run_folder, train
+from tasks.run.data_facts import read_data
 
 QUIET = ["callbacks.progress.style=none", "trainer.max_epochs=1"]
 SMALL = ["model.params.depth=1", "model.params.dim=16"]
@@ -59,7 +60,7 @@ def test_the_translations_of_a_report_are_those_of_their_sources(tmp_path):
     learn(tmp_path, *PAIRS, *FEW)
     page = (tmp_path / "report.html").read_text()
     composed = compose([*QUIET, *PAIRS])
-    data = train.read_data(composed)
+    data = read_data(composed)
     shown = [data.shown(row.tolist()) for row in data.parts["test"]["source"][:12]]
     places = [page.find(f"<td>{source}</td>") for source in shown]
     assert -1 not in places
@@ -87,8 +88,10 @@ def stop(metric):
     ],
 )
 def test_a_metric_that_nobody_logs_is_told_before_training(tmp_path, monkeypatch, words, fits):
-    monkeypatch.setattr(train.pl.Trainer, "fit", lambda *given, **named: pytest.fail("it trains"))
-    with pytest.raises(ConfigError, match="nobody logs this") as error:
+    monkeypatch.setattr(
+        "pytorch_lightning.Trainer.fit", lambda *given, **named: pytest.fail("it trains")
+    )
+    with pytest.raises(ConfigError, match="nothing logs this metric") as error:
         learn(tmp_path, *SMALL, *words)
     assert fits in str(error.value)
 

@@ -5,7 +5,7 @@ from torch import nn
 from blocks.graph import ConfigError, compose
 from tasks.config import ranges
 from tasks.process import runtime
-from tasks.run import train
+from tasks.run.sections import check_sections
 
 WRONG = {
     (
@@ -28,12 +28,12 @@ def test_words_that_are_none_are_told(case):
     composed = compose([])
     composed.config["trainer"][case[0]] = case[1]
     with pytest.raises(ConfigError) as error:
-        train.check_sections(composed)
+        check_sections(composed)
     assert WRONG[case] in str(error.value)
 
 
 def test_every_word_of_ours_is_checked_and_takes_what_conf_says():
-    train.check_sections(compose([]))
+    check_sections(compose([]))
     assert all(word in ranges.RANGES["trainer"] for word in runtime.OURS)
 
 

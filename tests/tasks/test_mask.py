@@ -14,7 +14,9 @@ from tasks.data.text.mask import by_frequency, by_neighbours, masked
 from tasks.data.text.text import HeldText, Topics
 from tasks.data.text.tokenizer import MASK
 from tasks.learn.causality import looks_ahead
-from tasks.run import train
+from tasks.run.build import make_task
+from tasks.run.check_training import check_task
+from tasks.run.data_facts import read_data
 
 VOCAB = 101
 
@@ -139,10 +141,10 @@ def test_a_network_tells_whether_it_looks_ahead_and_stays_as_it_was(model, optio
 
 def checked(*overrides):
     composed = compose([*overrides, "data.batch_size=4"])
-    data = train.read_data(composed)
+    data = read_data(composed)
     torch.manual_seed(0)
     network = assemble(composed, data.facts())
-    train.check_task(composed, train.make_task(composed, network, data.facts(), {}), data)
+    check_task(composed, make_task(composed, network, data.facts(), {}), data)
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from tasks.run import out_of_memory
+from tasks.process.out_of_memory import explain_out_of_memory
 
 FIX = (
-    "  fix       half of data.batch_size with twice of trainer.accumulate_grad_batches learns "
+    "  fix       half of data.batch_size with twice of trainer.accumulate_grad_batches trains "
     "the same; "
     "trainer.precision=bf16-mixed, a smaller model or shorter sequences need less"
 )
@@ -28,7 +28,7 @@ def raising(error):
     ids=["processor", "Python", "GPU", "a library of CUDA"],
 )
 def test_what_to_change_is_told(fail, what):
-    with pytest.raises(RuntimeError) as error, out_of_memory.told():
+    with pytest.raises(RuntimeError) as error, explain_out_of_memory():
         fail()
     first, fix = str(error.value).splitlines()
     assert first.startswith("out of memory: ")
@@ -37,7 +37,7 @@ def test_what_to_change_is_told(fail, what):
 
 
 def test_other_errors_pass():
-    with pytest.raises(RuntimeError, match=r"^shapes differ$"), out_of_memory.told():
+    with pytest.raises(RuntimeError, match=r"^shapes differ$"), explain_out_of_memory():
         raise RuntimeError("shapes differ")
-    with pytest.raises(KeyError), out_of_memory.told():
+    with pytest.raises(KeyError), explain_out_of_memory():
         raise KeyError("x")

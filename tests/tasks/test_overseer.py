@@ -18,7 +18,8 @@ from tasks.process import runtime, watchdog
 from tasks.process.parent import of_worker
 from tasks.process.signals import Heed
 from tasks.process.watchdog import Overseer, ProcessLostError
-from tasks.run import train
+from tasks.run.build import make_trainer
+from tasks.run.sections import check_sections
 
 ROOT = Path(__file__).resolve().parents[2]
 CHILD = """
@@ -190,11 +191,11 @@ def test_a_file_of_a_stranger_starts_no_sixty_four_processes(tmp_path, monkeypat
     with pytest.raises(
         ConfigError, match="this machine has 2 cores for it\n  got       threads=999"
     ):
-        train.check_sections(composed)
+        check_sections(composed)
     with pytest.raises(
         ConfigError, match="this machine has 2 cores for it\n  got       devices=64"
     ):
-        train.make_trainer(composed, tmp_path)
+        make_trainer(composed, tmp_path)
     assert not list(instantiate.excess(compose(["trainer.devices=4"]), ("trainer", "devices"), 4))
 
 

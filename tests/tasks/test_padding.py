@@ -11,7 +11,9 @@ from blocks.graph import ConfigError, assemble, build, compose
 from tasks.data.sampler import generator
 from tasks.data.sequences.base import narrowed
 from tasks.learn.padding import find_mixing
-from tasks.run import train
+from tasks.run.build import make_task
+from tasks.run.check_training import check_task
+from tasks.run.data_facts import read_data
 
 VOCAB, LENGTH = 101, 13
 LENGTHS = (3, 7, 11, LENGTH)
@@ -133,10 +135,10 @@ def test_a_network_that_mixes_padding_in_is_found_with_its_node_and_stays_as_it_
 
 def checked(*overrides):
     composed = compose([*overrides, "data.batch_size=4"])
-    data = train.read_data(composed)
+    data = read_data(composed)
     torch.manual_seed(0)
     network = assemble(composed, data.facts())
-    train.check_task(composed, train.make_task(composed, network, data.facts(), {}), data)
+    check_task(composed, make_task(composed, network, data.facts(), {}), data)
 
 
 def test_a_run_whose_network_mixes_padding_in_is_refused(tmp_path):

@@ -9,7 +9,8 @@ import pytest
 
 from blocks.graph import ConfigError, compose
 from tasks.report import plots
-from tasks.run import run_folder, train
+from tasks.run import run_folder
+from tasks.run.sections import check_sections
 from tasks.sweep import figure, results
 from tasks.sweep.figure import Picture
 
@@ -18,7 +19,7 @@ def told(spec):
     composed = compose(["data=recall", "task=recall", "model=gpt"])
     composed.config["picture"] = spec
     try:
-        train.check_sections(composed)
+        check_sections(composed)
     except ConfigError as error:
         return str(error)
     return "nothing"

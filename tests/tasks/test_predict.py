@@ -19,6 +19,7 @@ from sklearn.datasets import load_digits
 from blocks.graph import compose
 from tasks import __main__ as tasks_main
 from tasks.run import run_folder, train
+from tasks.run.data_facts import read_data
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = [
@@ -234,7 +235,7 @@ def test_what_is_kept_is_what_was_measured(arrays):
     kept = json.loads((arrays[0] / "reader.json").read_text())
     assert kept["classes"] == ["5", "6", "7", "8", "9"]
     assert kept["reader"]["scale"] == [-7.0, 41.0]
-    data = train.read_data(compose(["data=arrays", f"data.path='{arrays[0].parent}/d.npz'"]))
+    data = read_data(compose(["data=arrays", f"data.path='{arrays[0].parent}/d.npz'"]))
     assert torch.tensor(kept["reader"]["mean"])[:, None, None].equal(data.mean)
 
 

@@ -11,7 +11,7 @@ from blocks.graph import ConfigError
 from tasks.data.images.in_memory import Batches
 from tasks.data.sampler import Order
 from tasks.resume.checkpoint import Checkpoint
-from tasks.run import train
+from tasks.run.check_training import check_processes
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
@@ -75,5 +75,5 @@ def test_processes_ask_each_other_equally_often_within_a_validation(
 def test_what_several_processes_cannot_do_is_refused(settings, samples, told):
     composed = SimpleNamespace(config=settings, origin=lambda path: "")
     with pytest.raises(ConfigError) as raised:
-        train.check_processes(composed, SimpleNamespace(world_size=3, strategy=None), samples)
+        check_processes(composed, SimpleNamespace(world_size=3, strategy=None), samples)
     assert str(raised.value).strip() == told

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from blocks.graph import ConfigError, compose
+from blocks.graph import ConfigError, compose, plan
 from tasks.callbacks.logger import Csv
 from tasks.data.sampler import Order, Workers
 from tasks.errors import ArgumentError
@@ -130,7 +130,7 @@ def test_a_changed_graph_is_told_and_the_rest_can_be_carried_over(whole, tmp_pat
 
 
 def test_what_differs_is_named(whole, tmp_path):
-    network = train.plan(
+    network = plan(
         compose(SMALL), {"image": {"channels": 1, "height": 8, "width": 8}, "classes": 10}
     ).materialise()
     path = whole / "checkpoints" / "last.ckpt"

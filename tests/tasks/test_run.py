@@ -10,6 +10,8 @@ import yaml
 from blocks.graph import ConfigError, assemble, compose
 from blocks.graph.compose.compose import Composed
 from tasks.run import run_folder, train
+from tasks.run.data_facts import read_data
+from tasks.run.sections import check_sections
 
 SMALL = [
     "model=vit",
@@ -33,8 +35,8 @@ def done(tmp_path_factory):
 def told(overrides):
     composed = compose(overrides)
     try:
-        train.check_sections(composed)
-        train.read_data(composed)
+        check_sections(composed)
+        read_data(composed)
     except ConfigError as error:
         return str(error)
     return pytest.fail("nothing was told")
@@ -92,7 +94,7 @@ def test_a_checkpoint_is_plain_data_and_gives_the_network_back(done):
         if key.startswith("network.")
     }
     network.load_state_dict(weights)
-    data = train.read_data(compose(SMALL))
+    data = read_data(compose(SMALL))
     batch = next(iter(data.test_dataloader()))
     with torch.no_grad():
         share = network.eval()(image=batch["image"])["logits"].softmax(1)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tasks.commands import predict
+from tasks.commands.predict_items import predict_items, read_items
 from tasks.data.readers.text import TextReader
 from tasks.data.tables.rows import (
     read_labelled,
@@ -250,7 +250,7 @@ def test_each_item_has_its_row(monkeypatch, tmp_path, size):
         "~",
         ".",
     ]
-    found = list(predict.answers(run, predict.items(run, given), 1, size))
+    found = list(predict_items(run, read_items(run, given), 1, size))
     assert [item.name for item, _ in found] == given
     bad = {item.name: item.error for item, _ in found if item.error}
     assert bad == {
@@ -271,7 +271,7 @@ def test_a_reader_that_raises_costs_one_row(tmp_path):
             yield from super().items(given)
 
     run = SimpleNamespace(reader=Broken(CHARACTERS, length=9), network=Fussy(), classes=["p", "q"])
-    found = list(predict.answers(run, predict.items(run, ["a", "gone", "b"]), 1, 64))
+    found = list(predict_items(run, read_items(run, ["a", "gone", "b"]), 1, 64))
     assert [item.error for item, _ in found] == [None, "[Errno 13] Permission denied", None]
 
 

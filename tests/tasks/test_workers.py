@@ -9,7 +9,7 @@ from blocks.graph import ConfigError, compose
 from tasks.data import workers
 from tasks.data.images.image_folder import Images
 from tasks.errors import ArgumentError
-from tasks.run import train
+from tasks.run.data_facts import read_data
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_what_is_no_number_is_told(value):
 
 def test_a_wrong_word_on_the_command_line_is_told_with_its_place():
     with pytest.raises(ConfigError) as raised:
-        train.read_data(compose(["data=images", "data.path=nowhere", "data.workers=-3"]))
+        read_data(compose(["data=images", "data.path=nowhere", "data.workers=-3"]))
     assert str(raised.value).splitlines()[0] == "the command line: data.workers=-3  data.workers"
     assert [line.strip() for line in str(raised.value).splitlines()[1:]] == [
         "workers is a number of processes, or auto",
@@ -99,4 +99,4 @@ def test_a_wrong_word_on_the_command_line_is_told_with_its_place():
         "fix       data.workers=auto",
     ]
     with pytest.raises(ConfigError, match="workers must be one of auto or a whole number"):
-        train.read_data(compose(["data=images", "data.path=nowhere", "data.workers=atuo"]))
+        read_data(compose(["data=images", "data.path=nowhere", "data.workers=atuo"]))

@@ -1,0 +1,44 @@
+"""`python -m tasks export`: write a run for other programs."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from tasks.commands.common import OK, add_run_argument
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_run_argument(parser)
+    parser.add_argument(
+        "--to",
+        required=True,
+        choices=("onnx", "pt2", "safetensors", "hub"),
+        help="onnx: for onnxruntime and others; pt2: torch.export; safetensors: the weights; "
+        "hub: a folder for the Hugging Face Hub",
+    )
+    parser.add_argument(
+        "-o", "--out", type=Path, help="the file or folder; default: inside the run folder"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the run, and print how close it is to the run."""
+    from blocks.graph import ConfigError
+    from tasks.export import FORMATS, check_packages, export_run, make_inputs, read_inputs
+    from tasks.run.load_run import open_run
+
+    check_packages(arguments.to)
+    run = open_run(arguments.run, tuple(arguments.library), tuple(arguments.trust))
+    path = arguments.out or arguments.run / FORMATS[arguments.to].name
+    try:
+        batch = read_inputs(run)
+        source = "test samples of the run"
+    except ConfigError as error:
+        text = "the data of the run cannot be read; random inputs are compared instead"
+        print(f"{text}\n{error}", file=sys.stderr)
+        batch = make_inputs(run)
+        source = "random inputs"
+    parity = export_run(run, arguments.to, path, batch, source)
+    print(f"{path}\n{parity}")
+    return OK

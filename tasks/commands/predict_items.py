@@ -1,0 +1,202 @@
+"""Predict the classes of items in batches, and write them as CSV or JSON."""
+
+import argparse
+import csv
+import itertools
+import json
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from tasks.commands.common import FAILED, OK
+from tasks.data.readers.base import Item
+from tasks.data.tables.wanted import Header
+from tasks.data.walk import shown
+from tasks.errors import ArgumentError, must_be_positive
+from tasks.run.load_run import Finished, open_run
+
+HEADERS: dict[str, Header] = {"auto": "auto", "true": True, "false": False}
+NAME_WIDTH = 60  # of an item in a message
+
+Class = tuple[str, float]  # name and probability
+Answer = tuple[Item, list[Class]]  # the most probable classes, none for a bad item
+Writer = Callable[[Item, list[Class]], None]
+
+
+def write_predictions(arguments: argparse.Namespace) -> int:
+    """Write one row for each item; a bad item is reported, keeps its row and does not stop the
+    rest.
+
+    Returns:
+        The exit status: 1 if an item is bad.
+    """
+    must_be_positive("top", arguments.top)
+    must_be_positive("batch_size", arguments.batch_size)
+    run = open_classifier(arguments)
+    top = min(arguments.top, len(run.classes))
+    batch_size = arguments.batch_size
+    if is_interactive(arguments.input):
+        print("one item a line; Ctrl-D ends", file=sys.stderr)
+        batch_size = 1
+    status = OK
+    with open_output(arguments.output) as file:
+        write = json_writer(file) if arguments.json else csv_writer(file, top)
+        for item, classes in predict_items(run, read_items(run, arguments.input), top, batch_size):
+            if item.error:
+                status = FAILED
+                report_item(item, item.error)
+            elif item.note:
+                report_item(item, item.note)
+            write(item, classes)
+    return status
+
+
+def open_classifier(arguments: argparse.Namespace) -> Finished:
+    """Open the run, and set the question or the columns that its reader uses."""
+    run = open_run(arguments.run, tuple(arguments.library))
+    if "classes" not in run.facts:
+        raise ArgumentError(
+            "run", f"{arguments.run} is no classifier", fits="a run of task=classify"
+        )
+    if arguments.question is not None:
+        run.reader.ask(arguments.question)
+    if arguments.text is not None or arguments.header != "auto":
+        run.reader.choose(arguments.text, HEADERS[arguments.header])
+    return run
+
+
+def read_items(run: Finished, given: list[str]) -> Iterator[Item]:
+    """Yield the items of all arguments; `-`, or no argument, reads standard input."""
+    for text in given or ["-"]:
+        try:
+            if text == "-":
+                yield from run.reader.lines(sys.stdin)
+            else:
+                yield from run.reader.items(text)
+        except (OSError, ValueError, RuntimeError) as error:  # e.g. a folder that is not readable
+            yield Item(text, error=first_line(error))
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or its type where it has none."""
+    if not str(error):
+        return type(error).__name__
+    return str(error).splitlines()[0]
+
+
+def predict_items(
+    run: Finished, items: Iterable[Item], top: int, batch_size: int
+) -> Iterator[Answer]:
+    """Yield each item with its most probable classes, in the order of the items."""
+    items = iter(items)
+    while chunk := list(itertools.islice(items, batch_size)):
+        samples = [item.sample for item in chunk if not item.error]
+        try:
+            found = predict_batch(run, samples, top) if samples else []
+        except (ValueError, RuntimeError) as error:
+            if len(chunk) == 1:
+                text = f"the network fails: {error}".splitlines()[0]
+                yield replace(chunk[0], error=text), []
+                continue
+            for item in chunk:  # one of them fails: predict each alone, so that the rest succeed
+                yield from predict_items(run, [item], top, 1)
+            continue
+        remaining = iter(found)
+        for item in chunk:
+            yield item, [] if item.error else next(remaining)
+
+
+def predict_batch(run: Finished, samples: list[Any], top: int) -> list[list[Class]]:
+    """Return the `top` most probable classes of each sample, in descending order."""
+    batch = run.reader.batch(samples)
+    inputs = {name: batch[name] for name in run.network.input_names if name in batch}
+    with torch.no_grad():
+        result = run.network(**inputs)
+    logits = result["logits"] if isinstance(result, dict) else result
+    probabilities, numbers = logits.float().softmax(1).topk(top)
+    rows = []
+    for row, values in zip(numbers.tolist(), probabilities.tolist(), strict=True):
+        names = [run.classes[number] for number in row]
+        rows.append(list(zip(names, values, strict=True)))
+    return rows
+
+
+def csv_writer(file: IO[str], top: int) -> Writer:
+    """Return a function that writes an answer as a CSV row: input, classes with their
+    probabilities, error.
+    """
+    writer = csv.writer(file, lineterminator="\n")
+    header = ["input", "prediction", "probability"]
+    for rank in range(2, top + 1):
+        header += [f"prediction_{rank}", f"probability_{rank}"]
+    writer.writerow([*header, "error"])
+
+    def write(item: Item, classes: list[Class]) -> None:
+        cells: list[str] = []
+        for name, probability in classes:
+            cells += [name, f"{probability:.6f}"]
+        if not cells:
+            cells = [""] * 2 * top
+        writer.writerow([shown(item.name), *cells, item.error or ""])
+        file.flush()
+
+    return write
+
+
+def json_writer(file: IO[str]) -> Writer:
+    """Return a function that writes an answer as a JSON object on a line."""
+
+    def write(item: Item, classes: list[Class]) -> None:
+        answer: dict[str, Any] = {"input": shown(item.name)}
+        if item.error:
+            answer["error"] = item.error
+        else:
+            answer["predictions"] = [
+                {"class": name, "probability": round(probability, 6)}
+                for name, probability in classes
+            ]
+        print(json.dumps(answer, ensure_ascii=False), file=file, flush=True)
+
+    return write
+
+
+def report_item(item: Item, text: str) -> None:
+    """Print an error or a note about an item to standard error."""
+    name = shown(item.name)
+    if len(name) > NAME_WIDTH:
+        name = f"{name[: NAME_WIDTH - 3]}..."
+    lines = textwrap.wrap(
+        f"{name or repr(name)}: {text}",
+        80,
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    print("\n".join(lines), file=sys.stderr)
+
+
+def open_output(path: Path | None) -> AbstractContextManager[IO[str]]:
+    """Open the file to write to, or standard output.
+
+    Raises:
+        ArgumentError: the file cannot be written.
+    """
+    if path is None:
+        return nullcontext(sys.stdout)
+    try:
+        return path.open("w", newline="", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise ArgumentError(
+            "output", f"{path} cannot be written: {error.strerror}", fix="-o FILE"
+        ) from error
+
+
+def is_interactive(given: list[str]) -> bool:
+    """Return whether a person types the items and waits for each answer."""
+    return (not given or "-" in given) and sys.stdin.isatty()

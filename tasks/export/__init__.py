@@ -1,0 +1,7 @@
+"""A finished run for other programs: ONNX, torch.export, safetensors, or a folder for the Hub."""
+
+from tasks.export.export import check_packages, export_run
+from tasks.export.formats import FORMATS, Format
+from tasks.export.inputs import make_inputs, read_inputs
+
+__all__ = ["FORMATS", "Format", "check_packages", "export_run", "make_inputs", "read_inputs"]

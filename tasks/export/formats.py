@@ -1,0 +1,157 @@
+"""The formats of an export; each writer returns the network as it is loaded from what it wrote."""
+
+import json
+import runpy
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_model
+from torch import Tensor
+
+from blocks.graph import build, load_weights, save_weights
+from tasks.data.base import READER, TOKENIZER
+from tasks.errors import ArgumentError
+from tasks.export.parity import Batch, Network, name_outputs
+from tasks.report.card import SOURCE, write_card
+from tasks.run.load_run import Finished
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of an export.
+
+    Args:
+        name: the default name of the file or folder.
+        packages: what must be installed.
+        write: writes a run to a path, and returns the network that was written.
+    """
+
+    name: str
+    packages: tuple[str, ...]
+    write: Callable[[Finished, Path, Batch], Network]
+
+
+def write_pt2(run: Finished, path: Path, batch: Batch) -> Network:
+    """Write a program of `torch.export`: `torch.export.load(path).module()(**inputs)` runs it
+    without this project.
+    """
+    extra = {"dougong.json": json.dumps(describe_run(run))}
+    with path.open("wb") as file:  # given a name, torch accepts the suffix .pt2 only
+        torch.export.save(trace_network(run, batch), file, extra_files=extra)
+    with path.open("rb") as file:
+        network = torch.export.load(file).module()
+    return lambda part: name_outputs(network(**part))
+
+
+def trace_network(run: Finished, batch: Batch) -> Any:
+    """Return the program that `torch.export` makes of the network, for any batch size."""
+    try:
+        return torch.export.export(
+            run.network, (), dict(batch), dynamic_shapes=any_batch_size(batch)
+        )
+    except Exception as error:  # an exporter may raise any error
+        raise export_failed(error) from error
+
+
+def any_batch_size(batch: Batch) -> dict[str, dict[int, Any]]:
+    """Return the dynamic shapes of the inputs: the first axis of each."""
+    axis = torch.export.Dim("batch")
+    return {name: {0: axis} for name in batch}
+
+
+def export_failed(error: Exception) -> ArgumentError:
+    """Return the error to raise where an exporter fails."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return ArgumentError(
+        "run",
+        "the network cannot be written in this format",
+        got=lines[0][:200] if lines else type(error).__name__,
+        fix="--to safetensors, which writes the weights of any network",
+    )
+
+
+def write_onnx(run: Finished, path: Path, batch: Batch) -> Network:
+    """Write a file for onnxruntime and others; inputs and outputs have the names of the YAML."""
+    import onnx
+    import onnxruntime
+
+    names = list(name_outputs(run.network(**batch)))
+    try:
+        program = torch.onnx.export(
+            run.network,
+            kwargs=dict(batch),
+            dynamo=True,
+            verbose=False,
+            input_names=list(batch),
+            output_names=names,
+            dynamic_shapes=any_batch_size(batch),
+        )
+    except Exception as error:  # an exporter may raise any error
+        raise export_failed(error) from error
+    assert program is not None
+    model = program.model_proto
+    onnx.helper.set_model_props(model, {"dougong": json.dumps(describe_run(run))})
+    onnx.save(model, path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+    def run_session(part: Batch) -> dict[str, Tensor]:
+        arrays = session.run(names, {name: tensor.numpy() for name, tensor in part.items()})
+        return dict(zip(names, map(torch.from_numpy, arrays), strict=True))
+
+    return run_session
+
+
+def write_safetensors(run: Finished, path: Path, batch: Batch) -> Network:
+    """Write the weights alone, with the names of the YAML."""
+    save_weights(run.network, path)
+    return rebuild_network(run, path)
+
+
+def write_hub(run: Finished, path: Path, batch: Batch) -> Network:
+    """Write a folder with weights, configuration, model card, and the model as plain PyTorch, which
+    is the network returned.
+    """
+    path.mkdir()
+    save_weights(run.network, path / "model.safetensors")
+    config = json.dumps(describe_run(run), indent=2, ensure_ascii=False)
+    (path / "config.json").write_text(f"{config}\n", encoding="utf-8", errors="backslashreplace")
+    for name in (TOKENIZER, READER):
+        if (run.place / name).is_file():
+            shutil.copyfile(run.place / name, path / name)
+    class_name = write_card(run, path)
+    if class_name is None:
+        return rebuild_network(run, path / "model.safetensors")
+    network = runpy.run_path(str(path / SOURCE))[class_name]()
+    load_model(network, path / "model.safetensors")
+    network.eval()
+    return lambda part: name_outputs(network(**part))
+
+
+def rebuild_network(run: Finished, weights: Path) -> Network:
+    """Return the network, built again, with the weights of a file."""
+    network = build(run.config["model"], facts=run.facts, library=run.library).eval()
+    load_weights(network, weights)
+    return lambda part: name_outputs(network(**part))
+
+
+def describe_run(run: Finished) -> dict[str, Any]:
+    """Return what is needed besides the weights: the YAML of the model and the facts of the
+    data.
+    """
+    return {
+        "model": run.config["model"],
+        "facts": run.facts,
+        "data": run.config.get("data", {}).get("_target_"),
+    }
+
+
+FORMATS = {
+    "onnx": Format("model.onnx", ("onnx", "onnxscript", "onnxruntime"), write_onnx),
+    "pt2": Format("model.pt2", (), write_pt2),
+    "safetensors": Format("model.safetensors", (), write_safetensors),
+    "hub": Format("hub", (), write_hub),
+}

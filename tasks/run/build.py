@@ -1,0 +1,216 @@
+"""The second step of a run: network, weights, task and trainer."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from blocks.graph import Composed, ConfigError, fine_tune, recompute
+from tasks.callbacks import gradient_stats
+from tasks.callbacks.step_time import StepTime
+from tasks.config import instantiate, secrets, write_policy
+from tasks.parallel import strategy
+from tasks.process import runtime
+from tasks.process.signals import Heed
+from tasks.process.watchdog import take_over
+from tasks.resume import lightning
+from tasks.resume.checkpoint_file import SafeFiles
+from tasks.run import contract, run_folder
+from tasks.run.check_training import (
+    check_batch_norm,
+    check_monitors,
+    check_processes,
+    check_schedule,
+    check_task,
+)
+from tasks.run.prepare import Prepared
+
+FROZEN_NAMES = 3  # frozen parameters that a note names
+
+
+@dataclass(frozen=True)
+class Built:
+    """A run that is ready to train.
+
+    Args:
+        network: with initial or loaded weights, on the CPU.
+        task: the Lightning module around the network.
+        trainer: with the callbacks and loggers of the configuration.
+    """
+
+    network: nn.Module
+    task: Any
+    trainer: pl.Trainer
+
+
+def build_run(prepared: Prepared) -> Built:
+    """Create the network, the task and the trainer, and check that they fit one another.
+
+    Raises:
+        ConfigError: one of them, or their combination, is wrong.
+    """
+    composed = prepared.composed
+    data = prepared.data
+    network = prepared.plan.materialise()
+    runtime.use(composed.config["trainer"])
+    rates = load_weights(composed, network, data)
+    task = make_task(composed, network, prepared.facts, rates)
+    check_task(composed, task, data)
+    check_monitors(composed, task)
+    trainer = make_trainer(composed, prepared.folder)
+    check_schedule(composed, trainer, task.schedule)
+    strategy.check(network, trainer)
+    check_samples(prepared, trainer)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    prepared.record.add(choices=composed.choices, macs=prepared.macs)
+    prepared.record.add(
+        facts=prepared.facts,
+        samples=data.sizes(),
+        notes=data.notes,
+        parameters=parameters,
+        machine=run_folder.machine(),
+    )
+    if trainer.is_global_zero:
+        print_summary(prepared, parameters, data.reading(trainer))
+    if composed.config["trainer"].get("checkpoint_activations"):
+        checkpoint_activations(composed, network)
+    return Built(network, task, trainer)
+
+
+def load_weights(composed: Composed, network: nn.Module, data: Any) -> dict[str, float]:
+    """Load, freeze and scale as the section `weights` states; append notes to `data.notes`.
+
+    Returns:
+        The multiplier of the learning rate by parameter name.
+    """
+    try:
+        loaded, frozen, rates = fine_tune(network, composed.config.get("weights") or {})
+    except ConfigError as error:
+        problems = []
+        for problem in error.problems:
+            where = problem.where or composed.origin(problem.path or "weights.load")
+            problems.append(replace(problem, where=where))
+        raise ConfigError(problems) from error
+    if loaded is not None:
+        data.notes.append(str(loaded))
+    if frozen:
+        names = list(frozen[:FROZEN_NAMES])
+        if len(frozen) > FROZEN_NAMES:
+            names.append("...")
+        data.notes.append(f"{len(frozen)} parameters are frozen: {', '.join(names)}")
+    return rates
+
+
+def make_task(
+    composed: Composed, network: nn.Module, facts: dict[str, Any], rates: dict[str, float]
+) -> pl.LightningModule:
+    """Return the task around the network.
+
+    The optimizer is created once before training, so that its mistakes show at once.
+
+    Args:
+        rates: multiplier of the learning rate by parameter name.
+    """
+    optimizer = instantiate.make(composed, ("optimizer",), leave=("params",))
+    schedule = None
+    if composed.config.get("schedule"):
+        schedule = instantiate.make(composed, ("schedule",))
+    contract.check_facts_of(composed, instantiate.find(composed, ("task",)), facts)
+    try:
+        optimizer([torch.zeros(1, requires_grad=True)])
+    except (TypeError, ValueError) as error:
+        argument = instantiate.named_in(str(error).lower(), composed.config["optimizer"])
+        path = ("optimizer", *argument)
+        fix = f"another value of {'.'.join(path)}"
+        raise ConfigError([instantiate.problem(composed, path, str(error), fix=fix)]) from error
+    given = {
+        "network": network,
+        "optimizer": optimizer,
+        "schedule": schedule,
+        "facts": facts,
+        "rates": rates,
+        "config": {"config": secrets.hidden(composed.config), "facts": facts},
+    }
+    return instantiate.make(composed, ("task",), given)
+
+
+def make_trainer(composed: Composed, folder: Path) -> pl.Trainer:
+    """Return Lightning's trainer with the callbacks and loggers of the configuration."""
+    callbacks = make_each(composed, "callbacks")
+    given: dict[str, Any] = {
+        "callbacks": [*callbacks, StepTime()],
+        "logger": make_each(composed, "logger") or False,
+        "default_root_dir": str(folder),
+        "plugins": [SafeFiles(write_policy.writable(composed, folder))],
+    }
+    ours = strategy.strategy(composed.config["trainer"])
+    replaced = [*runtime.OURS, *ours]
+    if not any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks):
+        # Lightning would add a checkpoint of its own, in a folder of its own
+        given["enable_checkpointing"] = False
+        replaced.append("enable_checkpointing")
+    trainer = instantiate.make(composed, ("trainer",), given | ours, without=tuple(replaced))
+    lightning.leave_signals_alone(trainer)
+    guard = Heed.current
+    take_over(trainer, None if guard is None else guard.overseer)
+    return trainer
+
+
+def make_each(composed: Composed, section: str) -> list[Any]:
+    """Return the objects of a section that holds several by name; null removes one."""
+    return [
+        instantiate.make(composed, (section, name))
+        for name, value in (composed.config.get(section) or {}).items()
+        if value
+    ]
+
+
+def check_samples(prepared: Prepared, trainer: pl.Trainer) -> None:
+    """Raise a ConfigError where there are too few samples for the processes or for the norms."""
+    composed = prepared.composed
+    sizes = prepared.data.sizes()
+    smallest = sizes["train"]
+    if gradient_stats.in_shards(trainer):
+        smallest = min(sizes.values())
+    check_processes(composed, trainer, smallest)
+    replicas = trainer.world_size // strategy.copies(trainer)
+    check_batch_norm(composed, prepared.facts, prepared.data.batch_size, sizes["train"] // replicas)
+
+
+def print_summary(prepared: Prepared, parameters: int, reading: str) -> None:
+    """Print the first lines of a run: seed, run folder, data, size, notes.
+
+    Args:
+        reading: how the data are read, e.g. by how many workers; may be empty.
+    """
+    data = prepared.data
+    parts = [f"{count:,} {part}" for part, count in data.sizes().items()]
+    if reading:
+        parts.append(reading)
+    seed = prepared.composed.config["seed"]
+    print(f"seed {seed}, run folder {run_folder.near(prepared.folder)}")
+    print(f"data {', '.join(parts)}; network {parameters:,} parameters", flush=True)
+    for note in data.notes:
+        print(f"note: {secrets.hide_in_message(note)}", flush=True)
+
+
+def checkpoint_activations(composed: Composed, network: nn.Module) -> None:
+    """Recompute the activations of each repeat in the backward pass.
+
+    Raises:
+        ConfigError: the network repeats nothing.
+    """
+    if not recompute(network):
+        raise ConfigError(
+            [
+                instantiate.problem(
+                    composed,
+                    ("trainer", "checkpoint_activations"),
+                    "this network repeats nothing, so there are no activations to recompute",
+                    fits="false",
+                )
+            ]
+        )

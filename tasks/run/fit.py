@@ -1,0 +1,79 @@
+"""The third step of a run: training, with errors of the trainer turned into our own."""
+
+import math
+import re
+import signal
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from blocks.graph import Composed, ConfigError, Problem
+from tasks.callbacks.step_time import StepTime
+from tasks.config import instantiate
+from tasks.run.build import Built
+from tasks.run.check_training import unlogged_problem
+from tasks.run.prepare import Prepared
+
+# warnings of Lightning about which a user can do nothing, or that a run reports itself
+IGNORED_WARNINGS = (
+    # Lightning 2.6 uses a class that torch 2.13 deprecates
+    ".*LeafSpec.*",
+    # of a resumed run: the comparison with the checkpoint reports other callbacks
+    "Be aware that when using `ckpt_path`, callbacks used",
+    # of a process without a sample, which adds nothing to the sums of the others
+    "The ``compute`` method of metric .* was called before",
+    "You defined a `validation_step` but have no `val_dataloader`",
+)
+
+
+def fit_run(prepared: Prepared, built: Built, checkpoint: Path | None) -> dict[str, float]:
+    """Train the network, from a checkpoint if one is given.
+
+    Returns:
+        The mean loss of the last epoch and the median time of a step, where they are finite.
+
+    Raises:
+        ConfigError: a callback monitors a metric that nothing logs.
+    """
+    trainer = built.trainer
+    try:
+        run_trainer(trainer.fit, built.task, datamodule=prepared.data, ckpt_path=checkpoint)
+    except MisconfigurationException as error:
+        raise ConfigError([explain_misconfiguration(prepared.composed, str(error))]) from error
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    (clock,) = [callback for callback in callbacks if isinstance(callback, StepTime)]
+    measured = {
+        "train/loss": float(trainer.callback_metrics.get("train/loss", math.nan)),
+        "train/step seconds": clock.median,
+    }
+    return {name: value for name, value in measured.items() if math.isfinite(value)}
+
+
+def explain_misconfiguration(composed: Composed, text: str) -> Problem:
+    """Return the problem for an error that Lightning raises only after an epoch, e.g. for a metric
+    that nothing logs.
+    """
+    for name, section in (composed.config.get("callbacks") or {}).items():
+        if section and f"'{section.get('monitor')}'" in text:
+            listed = text.partition("[")[2].partition("]")[0]
+            logged = re.findall(r"'([^']+)'", listed)
+            return unlogged_problem(composed, name, section["monitor"], logged)
+    shortened = " ".join(text.split())[:300]
+    return instantiate.problem(composed, ("trainer",), shortened, fix="other values of the trainer")
+
+
+def run_trainer(step: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Run a step of the trainer; raise KeyboardInterrupt where Lightning turns it into an exit."""
+    try:
+        with warnings.catch_warnings():
+            for message in IGNORED_WARNINGS:
+                warnings.filterwarnings("ignore", message=message)
+            return step(*arguments, **options)
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from error
+        raise

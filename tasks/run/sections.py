@@ -1,0 +1,134 @@
+"""The sections of a configuration, checked as a whole before any of them is instantiated."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from blocks.graph import Composed, ConfigError, Problem
+from blocks.graph.errors import guess
+from tasks.config import instantiate, ranges
+from tasks.config.targets import update_targets
+from tasks.process import runtime
+from tasks.sweep import figure
+
+REQUIRED = ("model", "data", "task", "optimizer", "trainer")
+SECTIONS = (
+    "model",
+    "data",
+    "task",
+    "optimizer",
+    "schedule",
+    "trainer",
+    "callbacks",
+    "logger",
+    "seed",
+    "library",
+    "trust",
+    "limits",
+    "runs",
+    "resume",
+    "weights",
+    "picture",
+    "ckpt_path",
+    "carry_over",
+    "tune",
+)
+
+
+def check_sections(composed: Composed) -> None:
+    """Raise a ConfigError for sections that are unknown or missing, and for values that no class
+    checks: `seed`, `trust`, `tune`, `picture` and our own options of `trainer`.
+    """
+    update_targets(composed.config)
+    problems = [
+        *find_unknown_sections(composed),
+        *check_seed(composed),
+        *check_trust(composed),
+        *check_trainer_options(composed),
+        *find_missing_sections(composed),
+        *check_tune(composed),
+        *figure.check(composed),
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def find_unknown_sections(composed: Composed) -> Iterator[Problem]:
+    """Yield a problem for each section that nothing reads."""
+    for name, value in composed.config.items():
+        if name in SECTIONS:
+            continue
+        path = name
+        if isinstance(value, dict) and value:
+            path = f"{name}.{next(iter(value))}"
+        yield Problem(
+            f"there is no section {name}",
+            composed.origin(path),
+            name,
+            fits=", ".join(SECTIONS),
+            fix=guess(name, SECTIONS),
+        )
+
+
+def check_seed(composed: Composed) -> Iterator[Problem]:
+    """Yield a problem where the seed is no 32-bit number."""
+    seed = composed.config.get("seed")
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        text = "seed must be a whole number from 0 to 4294967295"
+        yield instantiate.problem(composed, ("seed",), text, got=f"seed={seed!r}")
+
+
+def check_trust(composed: Composed) -> Iterator[Problem]:
+    """Yield a problem for each trusted class that no `_target_` names."""
+    named = set(find_targets(composed.config))
+    for name in getattr(composed, "typed", {}).get("trust") or []:
+        if name not in named:
+            text = f"this changes nothing: no _target_ is {name}"
+            fits = ", ".join(sorted(named))
+            yield instantiate.problem(composed, ("trust",), text, fits=fits)
+
+
+def find_targets(value: Any) -> Iterator[str]:
+    """Yield the value of every `_target_`, at any depth."""
+    if not isinstance(value, dict):
+        return
+    if "_target_" in value:
+        yield str(value["_target_"])
+    for item in value.values():
+        yield from find_targets(item)
+
+
+def check_trainer_options(composed: Composed) -> Iterator[Problem]:
+    """Yield problems with the options of `trainer` that are ours, not Lightning's."""
+    trainer = composed.config.get("trainer")
+    if not isinstance(trainer, dict):
+        return
+    for option in runtime.OURS:
+        path = ("trainer", option)
+        value = trainer.get(option)
+        bound = ranges.outside("trainer", option, value)
+        if bound is not None:
+            text = f"{option} {bound.must}"
+            got = f"{option}={value!r}"
+            yield instantiate.problem(composed, path, text, got=got, fits=bound.fits)
+        yield from instantiate.excess(composed, path, value)
+
+
+def find_missing_sections(composed: Composed) -> Iterator[Problem]:
+    """Yield a problem for each required section that is missing."""
+    for name in REQUIRED:
+        if not isinstance(composed.config.get(name), dict):
+            text = f"the section {name} is missing"
+            yield instantiate.problem(composed, (name,), text, fix=f"choose one: {name}=...")
+
+
+def check_tune(composed: Composed) -> Iterator[Problem]:
+    """Yield a problem where `tune` is no boolean."""
+    tune = composed.config.get("tune", False)
+    if not isinstance(tune, bool):
+        yield instantiate.problem(
+            composed,
+            ("tune",),
+            "tune must be true or false",
+            got=f"tune={tune!r}",
+            fits="tune=true",
+        )
