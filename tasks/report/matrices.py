@@ -31,6 +31,11 @@ def shorten(text: str, most: int = 16) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+def shorten_token(text: str) -> str:
+    """The same of a token, whose blanks count."""
+    return shorten(text.replace(" ", "␣"))
+
+
 def draw_matrix(
     colours: Any,
     cell: tuple[float, float],
@@ -41,7 +46,7 @@ def draw_matrix(
     title: str = "",
     x: str = "",
     y: str = "",
-    words: Sequence[Sequence[str]] = (),
+    values: Any = None,
     last: Sequence[str] = (),
     scale: tuple[Any, Mapping[float, str]] | None = None,
 ) -> str:
@@ -56,7 +61,7 @@ def draw_matrix(
         title: stands above.
         x: what the columns are.
         y: what the rows are.
-        words: what stands in each cell.
+        values: the number to write into each cell; not a number stands for "failed".
         last: what stands behind each row.
         scale: colours, and labels by their place among them from 0 to 1, for a scale below.
     """
@@ -75,13 +80,13 @@ def draw_matrix(
         every = math.ceil(11 / cell[1])  # labels that would touch are left out
         axes.set_yticks(np.arange(len(rows))[::every] + 0.5, rows[::every], color=INK)
         axes.xaxis.tick_top()
-        named = [number for number, name in enumerate(columns) if name]
-        axes.set_xticks(np.add(named, 0.5), [columns[number] for number in named], color=INK)
+        named = np.array(columns, dtype=bool).nonzero()[0]
+        axes.set_xticks(named + 0.5, np.array(columns)[named], color=INK)
         if slanted:
             style = {"rotation": 50, "ha": "left", "va": "center", "rotation_mode": "anchor"}
             axes.set_xticks(axes.get_xticks(), axes.get_xticklabels(), color=INK, **style)
-        for row, column in np.ndindex(high, wide if words else 0):
-            word = words[row][column]
+        for (row, column), value in np.ndenumerate([[]] if values is None else values):
+            word = format_cell(value)
             axes.text(column + 0.5, row + 0.5, word, ha="center", va="center", size=11)
         for row in range(0, len(last), every):
             axes.text(wide + 8 / cell[0], row + 0.5, last[row], va="center", color=SOFT)
@@ -94,7 +99,7 @@ def draw_matrix(
             place = (left, top + height + 12, 60 * len(scale[1]), 10)
             bar = add_cells(figure, scale[0][None], place)
             bar.set_yticks([])
-            bar.set_xticks([at * len(scale[0]) for at in scale[1]], list(scale[1].values()))
+            bar.set_xticks(np.multiply(list(scale[1]), len(scale[0])), scale[1].values())
         return to_svg(figure, label)
 
 
@@ -106,6 +111,15 @@ def add_cells(figure: Any, colours: Any, place: tuple[float, float, float, float
     axes.grid(False)
     axes.spines[:].set(color=RULE, linewidth=1)
     return axes
+
+
+def format_cell(value: float) -> str:
+    """A number in a cell; a count of nothing is left out."""
+    if math.isnan(value):
+        return "failed"
+    if isinstance(value, np.integer):
+        return str(value or "")
+    return format_share(value)
 
 
 def fill(colour: Sequence[int], opacity: Any) -> Any:
@@ -133,7 +147,6 @@ def draw_confusion(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> s
     sides = ((12, 34.0), (30, 26.0), (60, 14.0), (math.inf, 560 / size))
     side = next(side for most, side in sides if size <= most)
     names = [shorten(name, 14) for name in classes if size <= 60]
-    words = [[str(count or "") for count in line] for line in counts if size <= 30]
     return draw_matrix(
         colours,
         (side, side),
@@ -142,23 +155,22 @@ def draw_confusion(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> s
         columns=names,
         x="predicted",
         y="true",
-        words=words,
+        values=np.array(counts) if size <= 30 else None,
     )
 
 
 def draw_heat(cells: Mapping[tuple[str, str], float], x: str, y: str, title: str) -> str:
     """A cell for each pair (x, y); deeper for higher values; not a number: failed."""
-    columns, rows = (list(dict.fromkeys(key[part] for key in cells)) for part in (0, 1))
-    known = np.array([[cells[column, row] for column in columns] for row in rows])
+    columns, rows = map(list, map(dict.fromkeys, zip(*cells, strict=True)))
+    known = np.empty((len(rows), len(columns)))
+    for (column, row), value in cells.items():
+        known[rows.index(row), columns.index(column)] = value
     low, high = np.nanmin(known), np.nanmax(known)
     share = np.nan_to_num(0.1 + 0.6 * (known - low) / ((high - low) or 1.0), nan=0.02)
-    words = [
-        ["failed" if math.isnan(cell) else format_share(cell) for cell in row] for row in known
-    ]
     side = (max(46.0, 12 + widest(columns)), 34.0)
     colours = fill(BLUE, share)
     return draw_matrix(
-        colours, side, title, rows=rows, columns=columns, title=title, x=x, y=y, words=words
+        colours, side, title, rows=rows, columns=columns, title=title, x=x, y=y, values=known
     )
 
 
@@ -173,18 +185,19 @@ def draw_attention(
         columns: a label for each key.
         title: stands above.
     """
-    cell = tuple(min(16.0, max(3.0, 640 / count)) for count in weights.shape)
-    if len(columns or ()) > 48:  # tokens too many to name are counted
-        columns = [str(number) * (number % 20 == 0) for number in range(len(columns or ()))]
+    height, width = np.clip(640 / np.array(weights.shape), 3.0, 16.0)
+    columns = list(map(shorten_token, columns or ()))
+    if len(columns) > 48:  # tokens too many to name are counted
+        columns = [str(number) * (number % 20 == 0) for number in range(len(columns))]
     # Of a text the first tokens have nobody else to attend to: they do not set the scale.
     most = float(np.quantile(weights.max(1), 0.9, method="higher")) or 1.0
     more = " and more" * bool(weights.max() > most)
     return draw_matrix(
         fill(BLUE, weights / most),
-        cell[::-1],
+        (width, height),
         title,
-        rows=[shorten(name.replace(" ", "␣")) for name in rows or ()],
-        columns=[shorten(name.replace(" ", "␣")) for name in columns or ()],
+        rows=list(map(shorten_token, rows or ())),
+        columns=columns,
         title=title,
         scale=(fill(BLUE, np.linspace(0, 1, 64)), {0: "0", 1: f"{most:.2g}{more}"}),
     )
@@ -210,24 +223,28 @@ def draw_over_training(
         share = (np.log10(values) - low) / (high - low)
     colours = viridis(np.nan_to_num(share, nan=0.0, neginf=0.0).clip(0, 1))
     colours[np.isnan(values), 3] = 0
-    ends = [
-        f"{line[~np.isnan(line)][-1]:.2g}" if np.isfinite(line).any() else "none" for line in values
-    ]
+    last = []
+    for line in values:
+        there = line[~np.isnan(line)]
+        last.append(f"{there[-1]:.2g}" if len(there) else "none")
     shown = {0, len(steps) // 2, len(steps) - 1}
     exponents: Sequence[float] = range(math.ceil(low), math.floor(high) + 1)
     if len(exponents) < 2:
         exponents = (low, high)
+    marks = {(e - low) / (high - low): f"{10.0**e:.2g}" for e in exponents}
     return draw_matrix(
         colours,
         (300 / len(steps), 15.0 if len(names) <= 40 else max(4.0, 640 / len(names))),
         label,
-        rows=[name if len(name) <= 26 else "…" + name[-25:] for name in names],
+        rows=list(map(keep_end, names)),
         columns=[f"{step:,}" * (number in shown) for number, step in enumerate(steps)],
         title=title,
         x="step",
-        last=ends,
-        scale=(
-            viridis(np.linspace(0, 1, 128)),
-            {(e - low) / (high - low): f"{10.0**e:.2g}" for e in exponents},
-        ),
+        last=last,
+        scale=(viridis(np.linspace(0, 1, 128)), marks),
     )
+
+
+def keep_end(path: str) -> str:
+    """A path of at most 26 characters, of which the last tell most."""
+    return path if len(path) <= 26 else "…" + path[-25:]

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -71,8 +71,7 @@ LEFT, TOP, WIDE, HIGH, BOTTOM = 58, 34, 270, 200, 48  # of a panel, in pixels
 DASHED: dict[str, Any] = {"color": SOFT, "linewidth": 1, "linestyle": (0, (3, 3))}
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """The mean of some runs, and the lowest and highest of them."""
 
     x: float
@@ -118,13 +117,10 @@ def styled() -> Iterator[None]:
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # a read-only home is no news here
     import matplotlib
 
-    with (
-        matplotlib.rc_context({**matplotlib.rcParamsDefault, **SETTINGS}),
-        warnings.catch_warnings(),
-    ):
-        warnings.filterwarnings(
-            "ignore", "Glyph .* missing from font"
-        )  # the reader's fonts have it
+    settings = {**matplotlib.rcParamsDefault, **SETTINGS}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        # the reader's fonts have it
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         yield
 
 
@@ -189,23 +185,23 @@ def format_share(value: float) -> str:
 
 def draw_panels(panels: Sequence[Panel], title: str = "", legend: Iterable[str] = ()) -> str:
     """Panels side by side, three to a row, under a title; without any, the title alone."""
-    rows = [panels[start : start + 3] for start in range(0, len(panels), 3)]
-    widths = [[LEFT + panel.wide + 20 + end_width(panel) for panel in row] for row in rows]
-    head = 24 * bool(title) + 20 * bool(legend)
-    across = max([*map(sum, widths), 24 + 1.1 * text_width(title)])
+    head, tall = 24 * bool(title) + 20 * bool(legend), TOP + HIGH + BOTTOM
+    places, across, left = [], 24 + 1.1 * text_width(title), 0.0
+    for number, panel in enumerate(panels):
+        left = left if number % 3 else 0.0
+        places.append((left + LEFT, head + number // 3 * tall + TOP, panel.wide, HIGH))
+        left += LEFT + panel.wide + 20 + end_width(panel)
+        across = max(across, left)
     with styled():
-        figure = new_figure(across, head + (TOP + HIGH + BOTTOM) * len(rows) + 8)
+        figure = new_figure(across, head + tall * math.ceil(len(panels) / 3) + 8)
         add_text(figure, 12, 18, title, weight="bold")
         left = 12.0
         for name, colour in zip(legend, itertools.cycle(COLOURS), strict=False):
             add_text(figure, left, head - 8, "■", color=colour)
             add_text(figure, left + 15, head - 8, name)
             left += 34 + text_width(name)
-        for number, row in enumerate(rows):
-            top, left = head + number * (TOP + HIGH + BOTTOM) + TOP, float(LEFT)
-            for panel, width in zip(row, widths[number], strict=True):
-                draw_panel(add_axes(figure, left, top, panel.wide, HIGH), panel)
-                left += width
+        for panel, place in zip(panels, places, strict=True):
+            draw_panel(add_axes(figure, *place), panel)
         return to_svg(figure, title or ", ".join(panel.y for panel in panels))
 
 
@@ -213,6 +209,8 @@ def end_width(panel: Panel) -> float:
     """The room for what stands behind the axes."""
     if panel.kind == "lines":
         return widest(panel.ends)
+    if panel.kind == "dots":  # half of the last name may reach over the end
+        return widest(panel.ticks.values()) / 2
     return widest(panel.marks)
 
 
@@ -237,27 +235,28 @@ def draw_panel(axes: Any, panel: Panel) -> None:
 
 def draw_lines(axes: Any, panel: Panel) -> None:
     """A line with its points and their whiskers for each series."""
-    for line, colour in zip(panel.series.values(), itertools.cycle(panel.colours), strict=False):
-        every = 1 if len(line) <= 24 else [-1]  # of a long line the last point alone is drawn
-        x, y = [point.x for point in line], [point.mean for point in line]
-        axes.plot(x, y, color=colour, marker="o", markersize=5, markevery=every, clip_on=False)
-        draw_whiskers(axes, x, line, colour)
+    ends, colours = [], []
+    for number, line in enumerate(panel.series.values()):
+        x, mean, low, high = np.array(line).T
+        colours.append(panel.colours[number % len(panel.colours)])
+        ends.append((x[-1], mean[-1]))
+        every = [-1] if len(line) > 24 else 1  # of a long line the last point alone is drawn
+        style: dict[str, Any] = {"marker": "o", "markersize": 5, "markevery": every}
+        axes.plot(x, mean, color=colours[-1], clip_on=False, **style)
+        draw_whiskers(axes, x, low, high, colours[-1])
     axes.margins(0.03, 0.06)
     axes.autoscale_view()
-    ends = [line[-1] for line in panel.series.values() if panel.ends]
-    heights = [-axes.transData.transform((end.x, end.mean))[1] for end in ends]
+    heights = -axes.transData.transform(ends)[:, 1]
     placed = spread_labels(heights, -axes.transAxes.transform((0, 0))[1])
-    for number, end in enumerate(ends):
-        colour = panel.colours[number % len(panel.colours)]
-        place = {"xytext": (9, heights[number] - placed[number]), "textcoords": "offset points"}
-        axes.annotate(panel.ends[number], (end.x, end.mean), va="center", color=colour, **place)
+    for name, end, colour, offset in zip(panel.ends, ends, colours, heights - placed, strict=False):
+        place: dict[str, Any] = {"xytext": (9, offset), "textcoords": "offset points"}
+        axes.annotate(name, end, va="center", color=colour, **place)
 
 
-def draw_whiskers(axes: Any, places: Sequence[float], line: Sequence[Point], colour: str) -> None:
+def draw_whiskers(axes: Any, places: Any, low: Any, high: Any, colour: str) -> None:
     """A stroke from the lowest to the highest run of each point that has several."""
-    for place, point in zip(places, line, strict=True):
-        if not math.isnan(point.low):
-            axes.plot([place] * 2, [point.low, point.high], color=colour, linewidth=1.2)
+    several = ~np.isnan(low)
+    axes.vlines(places[several], low[several], high[several], colors=[colour], linewidth=1.2)
 
 
 def spread_labels(heights: Sequence[float], bottom: float, distance: float = 14) -> list[float]:
@@ -275,35 +274,32 @@ def spread_labels(heights: Sequence[float], bottom: float, distance: float = 14)
 def draw_bars(axes: Any, panel: Panel) -> None:
     """A group of bars for each category, a bar for each series; from zero unless logarithmic."""
     share = 0.8 / len(panel.series)
+    style: dict[str, Any] = {"ha": "center", "fontsize": 10, "textcoords": "offset points"}
     for number, line in enumerate(panel.series.values()):
-        places = [point.x + (number + 0.5) * share - 0.4 for point in line]
-        colour = panel.colours[number % len(panel.colours)]
-        axes.bar(places, [point.mean for point in line], share * 0.92, color=colour)
-        draw_whiskers(axes, places, line, INK)
-        for place, point in zip(places, line, strict=True):
-            if share * panel.wide / len(panel.ticks) >= 26:
-                top = (place, np.fmax(point.high, point.mean))
-                style: dict[str, Any] = {
-                    "ha": "center",
-                    "fontsize": 10,
-                    "textcoords": "offset points",
-                }
-                axes.annotate(format_share(point.mean), top, (0, 3), **style)
+        x, mean, low, high = np.array(line).T
+        places = x + (number + 0.5) * share - 0.4
+        axes.bar(places, mean, share * 0.92, color=panel.colours[number % len(panel.colours)])
+        draw_whiskers(axes, places, low, high, INK)
+        if share * panel.wide / len(panel.ticks) >= 26:
+            for value, *top in zip(mean, places, np.fmax(high, mean), strict=True):
+                axes.annotate(format_share(value), top, (0, 3), **style)
     axes.set_xlim(-0.5, len(panel.ticks) - 0.5)
     axes.margins(y=0.08)
 
 
 def draw_dots(axes: Any, panel: Panel) -> None:
     """A dot for each point; those that are named are joined by steps."""
-    points = [point for line in panel.series.values() for point in line]
-    x, y = [point.x for point in points], [point.mean for point in points]
+    x, y, *_ = np.array(panel.series[""]).T
     axes.scatter(x, y, s=40, c=list(panel.colours), clip_on=False)
-    named = sorted((p.x, p.mean, name) for p, name in zip(points, panel.ends, strict=False) if name)
-    for *place, name in named:
-        axes.annotate(name, place, (6, 6), textcoords="offset points", color=SOFT, fontsize=10)
-    if named:
-        across, up, _ = zip(*named, strict=True)
-        axes.step(across, up, where="post", color=COLOURS[1], linewidth=1.5, linestyle=(0, (4, 3)))
+    chosen = np.array(panel.ends, dtype=bool).nonzero()[0]
+    for number in chosen.tolist():
+        place = (x[number], y[number])
+        style: dict[str, Any] = {"textcoords": "offset points", "color": SOFT, "fontsize": 10}
+        axes.annotate(panel.ends[number], place, (6, 6), **style)
+    if len(chosen):
+        order = chosen[np.lexsort((y[chosen], x[chosen]))]
+        dashes: dict[str, Any] = {"color": COLOURS[1], "linewidth": 1.5, "linestyle": (0, (4, 3))}
+        axes.step(x[order], y[order], where="post", **dashes)
 
 
 def set_ticks(axis: Any, names: Mapping[float, str]) -> None:
@@ -311,13 +307,13 @@ def set_ticks(axis: Any, names: Mapping[float, str]) -> None:
     out.
     """
     low, high = sorted(axis.get_view_interval())
-    marks = [float(mark) for mark in axis.get_majorticklocs() if low <= mark <= high]
+    marks = axis.get_majorticklocs()
     if axis.get_scale() == "log":
-        between = [float(mark) for mark in axis.get_minorticklocs() if low <= mark <= high]
-        if len(marks) + len(between) <= 7:
-            marks = sorted(marks + between)
+        both = np.append(marks, axis.get_minorticklocs())
+        if np.sum((low <= both) & (both <= high)) <= 7:
+            marks = both
         axis.set_ticks([], minor=True)
-    names = names or {mark: format_number(mark, 5) for mark in marks}
+    names = names or {mark: format_number(mark, 5) for mark in marks if low <= mark <= high}
     shown, last = {}, -math.inf
     for mark, name in sorted(names.items()):
         centre, half = axis.axes.transData.transform((mark, 1))[0], text_width(name) / 2
@@ -344,14 +340,18 @@ def draw_curves(rows: Sequence[Mapping[str, float]], best: float | None = None) 
 def curve_panel(quantity: str, series: Mapping[str, Sequence[Point]], best: float | None) -> Panel:
     """The curves of training and validation, each with its last value behind its name."""
     named = len(series) > 1
-    ends = [f"{part * named} {line[-1].mean:.3g}".strip() for part, line in series.items()]
-    epochs = sorted({point.x for line in series.values() for point in line})
+    ends, colours = [], []
+    epochs: dict[float, str] = {}
+    for part, line in series.items():
+        ends.append(f"{part * named} {line[-1].mean:.3g}".strip())
+        colours.append(COLOURS[part == "val"])
+        epochs |= {point.x: f"{point.x:g}" for point in line}
     return Panel(
         series=series,
         x="epoch",
         y=quantity,
         best=best if best in epochs else None,
-        colours=[COLOURS[part == "val"] for part in series],
+        colours=colours,
         ends=ends,
-        ticks={epoch: f"{epoch:g}" for epoch in epochs if len(epochs) <= 6},
+        ticks=epochs if len(epochs) <= 6 else {},
     )

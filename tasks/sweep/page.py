@@ -2,12 +2,15 @@
 without a network.
 """
 
+import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tasks.report import page, plots
 from tasks.report.report import read_metrics
@@ -71,22 +74,23 @@ class View:
     def __init__(self, rows: Sequence[Row], goal: Mapping[str, str] | None = None):
         self.rows = list(rows)
         self.finished = [row for row in rows if row["status"] == "finished"]
-        self.settings = [
-            key for key in results.settings(rows) if any(results.value_of(row, key) for row in rows)
-        ]
-        self.figures = list(
-            dict.fromkeys(name for row in self.finished for name in row if results.is_measure(name))
-        )
-        # Of the validation, for the test must not choose.
-        first = sorted(
-            self.figures,
-            key=lambda name: (not name.startswith("val/"), not name.endswith("accuracy")),
-        )
-        self.goal = dict(goal or {name: direction_of(name) for name in first[:1]})
+        self.settings = list(filter(self.values, results.settings(rows)))
+        names = dict.fromkeys(itertools.chain.from_iterable(self.finished))
+        self.figures = list(filter(results.is_measure, names))
+        self.goal = dict(goal or {})
+        if self.figures and not goal:
+            main = min(self.figures, key=order_of)
+            self.goal = {main: direction_of(main)}
         self.main = next(iter(self.goal), "")
-        sign = -1 if self.goal.get(self.main) == "max" else 1
-        known = [row for row in self.finished if is_known(row, self.main)]
-        self.ranked = sorted(known, key=lambda row: sign * row[self.main])  # the best first
+        self.ranked = [row for row in self.finished if is_known(row, self.main)]  # the best first
+        self.ranked.sort(key=self.reached, reverse=self.goal.get(self.main) == "max")
+
+    def values(self, key: str) -> list[str]:
+        """What runs set a key to, where they did."""
+        return list(filter(None, (results.value_of(row, key) for row in self.rows)))
+
+    def reached(self, row: Row) -> float:
+        return row[self.main]
 
     def colour(self, row: Row) -> tuple[float, ...]:
         """Deep for the best, pale for the worst, by rank, so that one outlier hides nothing."""
@@ -105,6 +109,11 @@ def is_known(row: Row, name: str) -> bool:
 def direction_of(name: str) -> str:
     """Whether a figure should be high or low."""
     return "min" if name.endswith(SMALL_IS_GOOD) else "max"
+
+
+def order_of(name: str) -> tuple[bool, bool]:
+    """A key that puts the validation first, for the test must not choose."""
+    return not name.startswith("val/"), not name.endswith("accuracy")
 
 
 def plain(name: str) -> str:
@@ -161,29 +170,30 @@ def head(view: View, title: str) -> str:
             plots.format_number(best[view.main]),
             f"{plain(view.main)} of run {best['job']}, the best",
         )
-        chosen = [key for key in view.settings if key != "seed"]  # no seed is better than another
-        facts += [
-            (f"best {key.rpartition('.')[2]}", short(results.value_of(best, key))) for key in chosen
-        ]
-    facts.append(
-        ("time of all runs", f"{sum(row.get('seconds', 0) for row in view.finished):,.0f} s")
-    )
+        for key in view.settings:
+            if key != "seed":  # none is better than another
+                value = short(results.value_of(best, key))
+                facts.append((f"best {key.rpartition('.')[2]}", value))
+    seconds = sum(row.get("seconds", 0) for row in view.finished)
+    facts.append(("time of all runs", f"{seconds:,.0f} s"))
     return page.headline(title, score, facts)
 
 
 def table(view: View, place: Path) -> str:
     """A line for each run, the best first; its headings sort."""
-    figures = [name for name in dict.fromkeys((*view.goal, *view.figures)) if name in view.figures]
-    heads = ["run", "status", *view.settings, *map(plain, figures)]
-    top = "".join(
-        f'<th scope="col"><button type="button">{escape(name)}</button></th>' for name in heads
-    )
-    order = [
-        *view.ranked,
-        *(row for row in view.rows if all(row is not other for other in view.ranked)),
-    ]
-    lines = "".join(line(view, row, figures, place) for row in order)
+    figures = sorted(view.figures, key=lambda name: name not in view.goal)
+    top, lines = "", ""
+    for name in ("run", "status", *view.settings, *map(plain, figures)):
+        top += f'<th scope="col"><button type="button">{escape(name)}</button></th>'
+    for row in (*view.ranked, *unranked(view)):
+        lines += line(view, row, figures, place)
     return f'<table class="runs"><thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table>'
+
+
+def unranked(view: View) -> list[Row]:
+    """Runs that have no figure to be ranked by."""
+    jobs = {row["job"] for row in view.ranked}
+    return [row for row in view.rows if row["job"] not in jobs]
 
 
 def line(view: View, row: Row, figures: Sequence[str], place: Path) -> str:
@@ -208,19 +218,15 @@ def short(value: str) -> str:
 
 def figure(value: float) -> str:
     """A number of the table: whole, or with four digits."""
-    return (
-        f"{value:,}"
-        if isinstance(value, int)
-        else f"{value:.4f}"
-        if abs(value) < 1000
-        else f"{value:,.0f}"
-    )
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def numbers(texts: Sequence[Any]) -> list[float] | None:
     """The values as numbers, if all of them are."""
     try:
-        found = [float(text) for text in texts]
+        found = list(map(float, texts))
     except (TypeError, ValueError):
         return None
     return found if all(map(math.isfinite, found)) else None
@@ -235,7 +241,7 @@ def explained(view: View) -> dict[str, float]:
     setting, from chance.
     """
     rows = view.ranked
-    values = [row[view.main] for row in rows]
+    values = list(map(view.reached, rows))
     whole = statistics.pvariance(values) if len(values) > 1 else 0.0
     if not whole:
         return {}
@@ -244,13 +250,11 @@ def explained(view: View) -> dict[str, float]:
         groups: dict[str, list[float]] = {}
         for row in rows:
             groups.setdefault(results.value_of(row, key), []).append(row[view.main])
-        if (
-            1 < len(groups) < len(rows)
-        ):  # where every run has a value of its own, all would be explained
-            between = sum(
-                len(group) * (statistics.fmean(group) - centre) ** 2 for group in groups.values()
-            )
-            found[key] = between / len(rows) / whole
+        if 1 < len(groups) < len(rows):  # values of their own for all runs would explain all
+            found[key] = 0.0
+            for group in groups.values():
+                between = len(group) * (statistics.fmean(group) - centre) ** 2
+                found[key] += between / len(rows) / whole
     return found
 
 
@@ -260,18 +264,14 @@ def settings_panels(view: View, shares: Mapping[str, float]) -> list[plots.Panel
     """
     order = sorted(view.settings, key=lambda key: -shares.get(key, -1))
     rows = view.ranked[::-1]  # the best on top
-    panels = []
-    for key in order if len(rows) > 1 else []:
+    panels: list[plots.Panel] = []
+    if len(rows) < 2:
+        return panels
+    reached = list(map(view.reached, rows))
+    for key in order:
         values = [results.value_of(row, key) for row in rows]
-        share = f": explains {shares[key]:.0%}" if key in shares else ""
-        panels.append(
-            dots(
-                view,
-                rows,
-                (values, f"{key}{share}"),
-                ([row[view.main] for row in rows], plain(view.main)),
-            )
-        )
+        name = f"{key}: explains {shares[key]:.0%}" if key in shares else key
+        panels.append(dots(view, rows, (values, name), (reached, plain(view.main))))
     return panels
 
 
@@ -284,28 +284,23 @@ def dots(
     **more: Any,
 ) -> plots.Panel:
     """A dot for each run; numbers lie where they belong, words beside each other."""
-    values, log = numbers(along[0]), []
-    ticks: dict[float, str] = {}
+    words = list(map(str, along[0]))
+    values, log = numbers(words), []
+    # names, and the numbers that somebody chose, are written as they stand
+    chosen = isinstance(along[0][0], str) and len(set(words)) <= 6
     if values is None:
-        names = list(dict.fromkeys(map(str, along[0])))
-        values, ticks = (
-            [float(names.index(str(value))) for value in along[0]],
-            dict(enumerate(names)),
-        )
+        names = list(dict.fromkeys(words))
+        values, chosen = list(map(float, map(names.index, words))), True
     elif min(values) > 0 and max(values) / min(values) >= FAR_APART:
         log = ["x"]
-    if len(set(values)) <= 6 and all(
-        isinstance(value, str) for value in along[0]
-    ):  # values that somebody chose
-        ticks = dict(zip(values, map(str, along[0]), strict=True))
     return plots.Panel(
         kind="dots",
-        series={"": [plots.Point(x, y) for x, y in zip(values, up[0], strict=True)]},
+        series={"": list(map(plots.Point, values, up[0]))},
         x=along[1],
         y=up[1],
         log=log,
-        ticks=ticks,
-        colours=[view.colour(row) for row in rows],
+        ticks=dict(zip(values, words, strict=True)) if chosen else {},
+        colours=list(map(view.colour, rows)),
         ends=ends,
         **more,
     )
@@ -313,67 +308,63 @@ def dots(
 
 def curve_panels(view: View, place: Path) -> list[plots.Panel]:
     """A panel for each figure that is measured at every epoch, the best run on top."""
-    order = [*(row for row in view.rows if row not in view.ranked), *reversed(view.ranked)]
-    read = [
-        read_metrics(place / row["folder"] / "metrics.csv") if row["folder"] else []
-        for row in order
-    ]
-    named = {name for lines in read for line in lines for name in line if name.startswith("val/")}
-    first = sorted(named, key=lambda name: (name not in view.goal, name))
+    curves: dict[str, dict[str, dict[float, float]]] = {}  # figure -> run -> epoch -> value
+    colours = {}
+    for row in (*unranked(view), *view.ranked[::-1]):
+        lines = read_metrics(place / row["folder"] / "metrics.csv") if row["folder"] else []
+        colours[str(row["job"])] = view.colour(row)
+        for line in filter(lambda line: "epoch" in line, lines):
+            for name, value in line.items():  # of an epoch that has several values the last
+                curves.setdefault(name, {}).setdefault(str(row["job"]), {})[line["epoch"]] = value
+    names = sorted(filter(lambda name: name.startswith("val/"), curves))
+    names.sort(key=lambda name: name not in view.goal)
     panels = []
-    for name in [*first, "train/loss"][:MOST]:
-        # of an epoch that has several values the last
-        found = [
-            {row["epoch"]: row[name] for row in lines if name in row and "epoch" in row}
-            for lines in read
-        ]
-        if any(len(curve) > 1 for curve in found):
-            series = {
-                str(row["job"]): [plots.Point(x, y) for x, y in curve.items()]
-                for row, curve in zip(order, found, strict=True)
-                if curve
-            }
-            colours = [view.colour(row) for row in order if str(row["job"]) in series]
-            panels.append(plots.Panel(series=series, x="epoch", y=plain(name), colours=colours))
+    for name in [*names, "train/loss"][:MOST]:
+        series = {}
+        for job, curve in curves.get(name, {}).items():
+            series[job] = list(map(plots.Point, curve, curve.values()))
+        if max(map(len, series.values()), default=0) > 1:
+            tints = list(map(colours.__getitem__, series))
+            panels.append(plots.Panel(series=series, x="epoch", y=plain(name), colours=tints))
     return panels
 
 
 def front_panels(view: View) -> list[plots.Panel]:
     """The front of Pareto: two goals of a search, else what the main figure costs."""
-    if len(view.goal) > 1:
-        costs = [name for name in [*view.goal][:2] if view.goal[name] == "min"] or [[*view.goal][1]]
-    else:
-        costs = [
-            name
-            for name in COSTS
-            if name != view.main and len({row.get(name) for row in view.finished}) > 1
-        ]
-    names = [*costs[:1], *(name for name in view.goal if name not in costs[:1])][:2]
-    rows = [row for row in reversed(view.ranked) if all(is_known(row, name) for name in names)]
-    if len(names) < 2 or len(rows) < 2:
+    names = list(view.goal)[:2]
+    if len(names) < 2:
+        for cost in COSTS:
+            if cost != view.main and len({row.get(cost) for row in view.finished}) > 1:
+                names.append(cost)
+        names = names[:2]
+    if len(names) < 2:
         return []
-    points = [(float(row[names[0]]), float(row[names[1]])) for row in rows]
-    ways = [view.goal.get(name, direction_of(name)) for name in names]
-    best = front(points, (ways[0], ways[1]))
-    ends = [str(row["job"]) if number in best else "" for number, row in enumerate(rows)]
-    along, up = zip(*points, strict=True)
-    return [dots(view, rows, (along, plain(names[0])), (up, plain(names[1])), ends, wide=480)]
+    up, along = names  # a cost lies across
+    if view.goal.get(up) == "min" and view.goal.get(along):
+        up, along = along, up
+    rows = [row for row in view.ranked[::-1] if is_known(row, along) and is_known(row, up)]
+    if len(rows) < 2:
+        return []
+    points = [(float(row[along]), float(row[up])) for row in rows]
+    ways = [view.goal.get(name, direction_of(name)) for name in (along, up)]
+    ends = [""] * len(rows)
+    for number in front(points, (ways[0], ways[1])):
+        ends[number] = str(rows[number]["job"])
+    across, height = zip(*points, strict=True)
+    return [dots(view, rows, (across, plain(along)), (height, plain(up)), ends, wide=480)]
 
 
 def front(points: Sequence[tuple[float, float]], ways: tuple[str, str]) -> list[int]:
     """The points that no other point beats: none is as good in both and better in one; by the
     first figure.
     """
-    signs = [1 if way == "min" else -1 for way in ways]
-    made = [(signs[0] * x, signs[1] * y) for x, y in points]
-
-    def is_beaten(one: tuple[float, float]) -> bool:
-        return any(other != one and other[0] <= one[0] and other[1] <= one[1] for other in made)
-
-    return sorted(
-        (number for number, one in enumerate(made) if not is_beaten(one)),
-        key=lambda number: points[number],
-    )
+    made = np.where(np.array(ways) == "min", 1, -1) * np.array(points)
+    found = []
+    for number, one in enumerate(made):
+        as_good = (made <= one).all(1)
+        if not (as_good & (made < one).any(1)).any():
+            found.append(number)
+    return sorted(found, key=lambda number: points[number])
 
 
 def failures(view: View) -> str:
