@@ -6,10 +6,12 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -151,7 +153,7 @@ def test_blocks_do_not_print_in_passing():
 
 def test_no_file_names_a_folder_of_somebodys_machine():
     suffixes = {".py", ".yaml", ".yml", ".toml", ".md", ".txt", ".cfg", ""}
-    rooms = ("blocks", "tasks", "conf", "tests", "docs", "bench", "hydra_plugins", ".ci")
+    rooms = ("blocks", "tasks", "conf", "tests", "docs", "bench", "hydra_plugins", ".ci", ".github")
     files = [path for room in rooms for path in (ROOT / room).rglob("*")]
     files += [path for path in ROOT.glob("*") if path.name != ".git"]  # a file in a second worktree
     private = re.compile(r"(?<![\w.~-])/(?:home|root|Users|tmp|work|mnt)/|\b[A-Z]:\\Users")
@@ -203,9 +205,18 @@ def test_constraints_pin_every_dependency_inside_its_range(python):
         )
 
 
-def test_the_changelog_begins_with_this_version():
-    versions = re.findall(r"^## \[(.+?)\]", text("CHANGELOG.md"), re.MULTILINE)
-    assert PROJECT["version"] == next(version for version in versions if version != "Unreleased")
+def test_the_changelog_begins_with_what_is_unreleased_and_then_with_this_version():
+    headings = re.findall(r"^## (.*)$", text("CHANGELOG.md"), re.MULTILINE)
+    assert headings[0] == "[Unreleased]"
+    releases = [
+        re.fullmatch(r"\[(\d+\.\d+\.\d+)\] - (\d{4}-\d\d-\d\d)", line) for line in headings[1:]
+    ]
+    assert None not in releases, headings
+    versions = [Version(found[1]) for found in releases if found]
+    dates = [date.fromisoformat(found[2]) for found in releases if found]
+    assert str(versions[0]) == PROJECT["version"]
+    assert versions == sorted(set(versions), reverse=True)
+    assert dates == sorted(dates, reverse=True)
 
 
 # Readme -------------------------------------------------------------------------------------------
@@ -229,9 +240,3 @@ def test_both_readmes_have_the_same_sections_and_the_same_commands():
 def test_the_readme_shows_the_model_as_it_is():
     kind, shown = code_blocks(text("README.md"))[0]
     assert (kind, shown) == ("yaml", text("conf/model/vit.yaml"))
-
-
-def test_every_link_to_a_file_leads_somewhere():
-    for page in ("README.md", "README.zh-CN.md", "CONTRIBUTING.md"):
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", text(page)):
-            assert (ROOT / target).exists(), f"{page} points to {target}"
