@@ -50,7 +50,7 @@ def emit(planned: Any, title: str, command: str, about: str = "") -> str:
             kind = next(kind for kind, name in names.items() if name == node.name)
             expressions[kind] = found
             body.remove(node)
-    reserved = {*source.names.values(), *source.imports, "reversed"}
+    reserved = {*source.names.values(), *source.imports, "reversed", "None", "True", "False"}
     bodies = Bodies(model, recipes, idle, names, gone, expressions, reserved)
     bodies.name(class_name(title, reserved), dict(_labels(planned.rows)))
     bodies.settle(bodies.of[id(model)])

@@ -1,5 +1,6 @@
 """The `forward` of a body from its graph: one statement a node, repeats as loops."""
 
+import ast
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -161,7 +162,9 @@ class Forward:
         value: Any = node.args[0]
         self._settle(node, LONG + 20)
         if isinstance(value, dict):
-            shown = [f'"{key}": {self.texts[item]}' for key, item in value.items()]
+            shown = []
+            for key, item in value.items():
+                shown.append(f"{ast.unparse(ast.Constant(key))}: {self.texts[item]}")
             text, self.result = f"{{{', '.join(shown)}}}", "dict[str, Tensor]"
         elif isinstance(value, tuple | list):
             text = ", ".join(map(self.texts.__getitem__, value))

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from blocks.graph.describe.emit.options import defaults_of, pairs_of
+
 LONG = 60  # letters of an expression that is shorter than the class would be
 OPERATORS = {"torch.add": ast.Add, "torch.mul": ast.Mult}
 
@@ -95,40 +97,22 @@ def inlined(node: ast.ClassDef) -> Inlined | None:
     value = forward.body[-1].value if isinstance(forward.body[-1], ast.Return) else None
     if len(forward.body) > 1 or value is None or len(ast.unparse(value)) > LONG:
         return None
-    attributes, defaults = {}, {}
+    attributes: dict[str, str] = {}
+    defaults: dict[str, Any] = {}
     if start is not None:
-        known = start.args.args[1:]
-        defaults = dict(
-            zip([item.arg for item in known[::-1]], start.args.defaults[::-1], strict=False)
-        )
-        for item, default in zip(start.args.kwonlyargs, start.args.kw_defaults, strict=True):
-            if default is not None:
-                defaults[item.arg] = default
+        defaults = defaults_of(start)
         for statement in start.body[1:]:
-            pairs = _plain_pairs(statement)
-            if pairs is None:
+            pairs = pairs_of(statement)
+            if not pairs:
                 return None
-            attributes.update(pairs)
+            for place, name in pairs:
+                if not (isinstance(place, ast.Attribute) and isinstance(name, ast.Name)):
+                    return None
+                attributes[place.attr] = name.id
     parameters = [item.arg for item in forward.args.args[1:]]
     several = forward.args.vararg.arg if forward.args.vararg else None
     found = Inlined(value, parameters, several, attributes, defaults)
     return found if _reads_once(found) else None
-
-
-def _plain_pairs(node: ast.stmt) -> dict[str, str] | None:
-    """`self.a, self.b = a, b` as a mapping; None for any other statement."""
-    if not isinstance(node, ast.Assign) or len(node.targets) != 1:
-        return None
-    target, value = node.targets[0], node.value
-    pairs = [(target, value)]
-    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
-        pairs = list(zip(target.elts, value.elts, strict=True))
-    found = {}
-    for place, name in pairs:
-        if not (isinstance(place, ast.Attribute) and isinstance(name, ast.Name)):
-            return None
-        found[place.attr] = name.id
-    return found
 
 
 def _reads_once(found: Inlined) -> bool:

@@ -169,7 +169,7 @@ def _settle_function(
             return []
         given.append(arguments)
     settled = []
-    for name, default in _defaults(node).items():
+    for name, default in defaults_of(node).items():
         values = []
         for known in given:
             value = known.get(name, default)
@@ -190,16 +190,15 @@ def _settle_function(
     return settled
 
 
-def _defaults(node: ast.FunctionDef) -> dict[str, Any]:
-    """The parameters of a function that may be switches, with their defaults."""
+def defaults_of(node: ast.FunctionDef) -> dict[str, Any]:
+    """The parameters of a function with their defaults, `UNKNOWN` where they have none."""
     arguments = node.args
     usual = [UNKNOWN] * (len(arguments.args) - len(arguments.defaults)) + arguments.defaults
     pairs: list[Any] = list(zip(arguments.args, usual, strict=True))
     pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     found = {}
     for item, default in pairs:
-        kind = ast.unparse(item.annotation or ast.Constant(None))
-        if item.arg != "self" and ("None" in kind or not kind.startswith(("str", "int"))):
+        if item.arg != "self":
             found[item.arg] = default or UNKNOWN
     return found
 
@@ -207,6 +206,8 @@ def _defaults(node: ast.FunctionDef) -> dict[str, Any]:
 def _settle_parameter(node: ast.FunctionDef, name: str, value: Any) -> bool:
     """Write a switch where a parameter is read; False where the function may give it a value."""
     if value is UNKNOWN or _parameters(node).count(name) > 1:
+        return False
+    if isinstance(value, str) and not _is_choice(node, name):
         return False
     for function in (copy.deepcopy(node), node):
         _Fold().visit(_Write(ast.Constant(value), name).visit(function))
@@ -223,6 +224,12 @@ def _settle_parameter(node: ast.FunctionDef, name: str, value: Any) -> bool:
         if item.arg == name:
             del arguments.kwonlyargs[index], arguments.kw_defaults[index]
     return True
+
+
+def _is_choice(node: ast.FunctionDef, name: str) -> bool:
+    """Whether a parameter takes one of several words."""
+    kinds = [item.annotation for item in _each([node], ast.arg) if item.arg == name]
+    return "Literal" in ast.unparse(kinds[0] or ast.Constant(None))
 
 
 def _settle_result(node: ast.FunctionDef, calls: list[ast.Call], body: list[Any]) -> None:
@@ -263,7 +270,7 @@ def _settle_result(node: ast.FunctionDef, calls: list[ast.Call], body: list[Any]
 # ---------------------------------------------------------------------- variables and attributes
 
 
-def _pairs(node: Any) -> list[tuple[Any, Any]]:
+def pairs_of(node: Any) -> list[tuple[Any, Any]]:
     """Targets and values of an assignment."""
     if not isinstance(node, ast.Assign) or len(node.targets) != 1:
         return []
@@ -278,7 +285,7 @@ def _pairs(node: Any) -> list[tuple[Any, Any]]:
 def _drop_target(body: list[Any], target: ast.expr) -> None:
     """Leave out one target of an assignment, with its value."""
     for node in list(body):
-        pairs = _pairs(node)
+        pairs = pairs_of(node)
         kept = [pair for pair in pairs if pair[0] is not target]
         if not kept and pairs:
             body.remove(node)
@@ -291,7 +298,7 @@ def _drop_target(body: list[Any], target: ast.expr) -> None:
 def _settle_variables(function: ast.FunctionDef) -> None:
     """Write a switch where its variable is read; leave out variables that nothing reads."""
     for node in list(function.body):
-        for target, value in _pairs(node):
+        for target, value in pairs_of(node):
             if not isinstance(target, ast.Name) or target.id in _parameters(function):
                 continue
             if _names([function], ast.Store).count(target.id) > 1:
@@ -315,7 +322,7 @@ def _settle_attributes(owner: ast.ClassDef, start: ast.FunctionDef, body: list[A
         if isinstance(item.ctx, ast.Store):
             stored.append(item.attr)
     for node in list(start.body):
-        for target, value in _pairs(node):
+        for target, value in pairs_of(node):
             name = getattr(target, "attr", None)
             if name is None or _switch(value) is UNKNOWN or stored.count(name) > 1:
                 continue
