@@ -118,7 +118,7 @@ class WindowAttention(nn.Module):
         must_be_share("dropout", dropout)
         must_be_share("projection_dropout", projection_dropout)
         self.heads, self.head_dim, self.shift = heads, dim // heads, shift
-        high, wide = self.window = (min(window, height), min(window, width))
+        self.window = (min(window, height), min(window, width))
         self.dropout, self.projection_dropout = dropout, projection_dropout
         self.return_weights = return_weights
         if return_weights:
@@ -126,6 +126,7 @@ class WindowAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim, bias=bias)
         self.project = nn.Linear(dim, dim)
         if position_bias:
+            high, wide = self.window
             table = torch.empty((2 * high - 1) * (2 * wide - 1), heads)
             self.position_bias_table = nn.Parameter(nn.init.trunc_normal_(table, std=0.02))
             self.register_buffer("index", relative_index(high, wide), persistent=False)

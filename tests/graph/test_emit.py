@@ -418,6 +418,208 @@ def test_a_helper_of_the_users_may_bear_the_name_of_one_of_ours(tmp_path):
     assert "def attend_2(" in text
 
 
+TOKENS = {"tokens": 12, "dim": 8}
+GRID = {"height": 8, "width": 8, "dim": 8}
+IMAGE = {"channels": 8, "height": 8, "width": 8}
+
+
+def one(block, given=TOKENS, **arguments):
+    return {"x": given}, {"a": {"block": block, **arguments}, "b": {"block": "Identity"}}
+
+
+BLOCKS = {
+    "moe": one("MixtureOfExperts", experts=4, hidden=16),
+    "moe2": one("MixtureOfExperts", experts=4, hidden=16, activation="swiglu", bias=True, top=1),
+    "alibi": one("SelfAttention", heads=2, position_bias={"block": "ALiBi"}),
+    "rel": one(
+        "SelfAttention",
+        heads=2,
+        causal=True,
+        position_bias={"block": "RelativeBias", "bidirectional": False},
+    ),
+    "rot": one("SelfAttention", heads=2, kv_heads=1, rotary={"block": "Rotary"}),
+    "w": ({"x": TOKENS}, {"a": {"block": "SelfAttention", "heads": 2, "return_weights": True}}),
+    "pool": one("AttentionPool", heads=2),
+    "lin": one("LinearAttention", heads=2, causal=True),
+    "lin2": one("LinearAttention", heads=2),
+    "cc": one("CausalConv1d", features=6, kernel=3),
+    "se": one("SqueezeExcite", IMAGE, reduction=4),
+    "rn": one("ResponseNorm", GRID),
+    "sp2": one("SinusoidalPosition2d", GRID),
+    "sp2b": one("SinusoidalPosition2d", {"tokens": 16, "dim": 8}, first="row"),
+    "max": one("MaxTokens"),
+    "lt": one("LearnedTokens", tokens=3, dim=5),
+    "last": one("LastToken"),
+    "chs": one("ChannelScale", IMAGE),
+    "rz": one("ReZero"),
+    "ls": one("LayerScale"),
+    "un": one("UnitNorm"),
+    "gain": one("Gain", factor=0.3),
+    "sl": one("Slice", start=2, axis=1),
+    "fl": one("Flip"),
+    "part": one("Part", index=1, of=2),
+    "rms": one("RMSNorm"),
+    "win": one("WindowAttention", GRID, heads=2, window=4, shift=2, return_weights=False),
+    "win5": one("WindowAttention", GRID, heads=2, window=5, shift=2, position_bias=False),
+    "winw": (
+        {"x": GRID},
+        {
+            "a": {
+                "block": "WindowAttention",
+                "heads": 2,
+                "window": 4,
+                "shift": 2,
+                "return_weights": True,
+            }
+        },
+    ),
+    "win2": (
+        {"x": GRID},
+        {
+            "a": {"block": "WindowAttention", "heads": 2, "window": 4, "return_weights": True},
+            "b": {"block": "WindowAttention", "heads": 2, "window": 4, "shift": 1},
+        },
+    ),
+    "cp": (
+        {"x": GRID},
+        {"a": {"block": "CrossPatchAttention", "patch": 4, "return_weights": True}},
+    ),
+    "ipa": one("InnerPatchAttention", GRID, heads=2, patch=4),
+    "both": (
+        {"x": GRID},
+        {
+            "a": {"block": "InnerPatchAttention", "heads": 2, "patch": 4},
+            "b": {"block": "WindowAttention", "heads": 2, "window": 4, "shift": 1},
+        },
+    ),
+    "add": (
+        {"x": TOKENS, "y": {"tokens": 5, "dim": 8}},
+        {"a": {"block": "AdditiveAttention", "hidden": 4, "in": {"x": "x", "context": "y"}}},
+    ),
+    "cross": (
+        {"x": TOKENS, "y": {"tokens": 5, "dim": 6}},
+        {
+            "a": {
+                "block": "CrossAttention",
+                "heads": 2,
+                "in": {"x": "x", "context": "y"},
+                "return_weights": True,
+            }
+        },
+    ),
+    "arith": (
+        {"x": TOKENS, "y": TOKENS},
+        {
+            "a": {"block": "Subtract", "in": ["x", "y"]},
+            "b": {"block": "Multiply", "in": ["a", "x", "y"]},
+            "c": {"block": "MatMul", "in": ["a", "b"], "transpose": True},
+            "d": {"block": "Concat", "in": ["a", "b"], "axis": 1},
+            "e": {"block": "MatMul", "in": ["c", "a"]},
+            "f": {"block": "Concat", "in": ["d", "e"], "axis": 1},
+        },
+    ),
+    "bi": one("LSTM", hidden=5, layers=2, bidirectional=True, dropout=0.1, forget_bias=1.0),
+    "gru": one("GRU", hidden=5),
+    "rnn": one("RNN", hidden=5, nonlinearity="relu"),
+    "st": (
+        {"x": TOKENS},
+        {
+            "a": {"block": "LSTM", "hidden": 8},
+            "b": {"block": "GRU", "hidden": 8, "in": {"x": "x", "state": "a.state"}},
+            "c": {
+                "block": "LSTM",
+                "hidden": 8,
+                "in": {"x": "b", "state": "a.state", "cell": "a.cell"},
+            },
+        },
+    ),
+    "rear": (
+        {"x": TOKENS},
+        {
+            "a": {"block": "Rearrange", "pattern": "b ... d -> b (d ...)"},
+            "b": {"block": "Rearrange", "pattern": "b (h d) -> b h d", "sizes": {"h": 4}},
+        },
+    ),
+    "two": (
+        {"x": TOKENS},
+        {
+            "a": {"block": "SelfAttention", "heads": 2},
+            "b": {"block": "SelfAttention", "heads": 4, "causal": True},
+            "c": {"block": "CrossAttention", "heads": 2, "in": ["b", "a"]},
+        },
+    ),
+    "pe": one("PatchEmbedding", IMAGE, dim=6, size=[2, 4]),
+    "ct": one("ClassToken", count=2),
+    "lp": one("LearnedPosition", length=20),
+    "lp2": one("LearnedPosition2d", GRID),
+    "sin": one("SinusoidalPosition"),
+    "mt": one("MeanTokens", skip=2),
+    "cn": one("ChannelNorm", IMAGE),
+    "ht": one("Hardtanh", max_val=float("inf")),
+    "rep": (
+        {"x": TOKENS},
+        {
+            "a": {
+                "repeat": {"rate": [0.0, 0.1, 0.2, 0.3, 0.4], "wide": [8, 16, 8, 24, 8]},
+                "body": {
+                    "l": {"block": "Linear", "features": "wide"},
+                    "d": {"block": "Dropout", "rate": "rate"},
+                    "p": {"block": "Linear", "features": 8},
+                },
+            }
+        },
+    ),
+    "nest": (
+        {"x": TOKENS},
+        {
+            "a": {
+                "repeat": 2,
+                "as": "outer",
+                "body": {
+                    "b": {
+                        "repeat": "1 + outer.index",
+                        "body": {
+                            "l": {"block": "Linear", "features": 8},
+                            "n": {"block": "LayerNorm"},
+                        },
+                    },
+                    "g": {"block": "GELU"},
+                },
+            }
+        },
+    ),
+    "same": (
+        {"x": TOKENS},
+        {
+            "a": {"body": {"l": {"block": "Linear", "features": 8}, "n": {"block": "GELU"}}},
+            "b": {"body": {"l": {"block": "Linear", "features": 8}, "n": {"block": "ReLU"}}},
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_each_block_is_written_as_it_computes(name, monkeypatch):
+    """In evaluation and, with the same random numbers, in training."""
+    monkeypatch.setattr("blocks.graph.describe.emit.file.tidy", lambda text: text)
+    inputs, graph = BLOCKS[name]
+    made = plan(Composed({"model": {"inputs": inputs, "graph": graph}}), {})
+    space = {}
+    exec(compile(emit(made, "odd", "emit"), name, "exec"), space)
+    model, written = made.materialise(), space["Odd"]()
+    assert list(written.state_dict()) == list(model.state_dict())
+    written.load_state_dict(model.state_dict())
+    for key, buffer in model.named_buffers():
+        assert torch.equal(written.get_buffer(key), buffer), key
+    given = {key: torch.randn(2, *fact.values()) for key, fact in inputs.items()}
+    for training in (False, True):
+        results = []
+        for each in (model, written):
+            torch.manual_seed(0)
+            results.append(each.train(training)(**given))
+        torch.testing.assert_close(*results, rtol=0, atol=0)
+
+
 def test_padding_masks_are_taken_and_may_be_left_out(tmp_path):
     made = planned("transformer")
     text = emit(made, "transformer", "emit")
