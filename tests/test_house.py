@@ -240,3 +240,49 @@ def test_both_readmes_have_the_same_sections_and_the_same_commands():
 def test_the_readme_shows_the_model_as_it_is():
     kind, shown = code_blocks(text("README.md"))[0]
     assert (kind, shown) == ("yaml", text("conf/model/vit.yaml"))
+
+
+# Contributing -------------------------------------------------------------------------------------
+
+CONTRIBUTING = text("CONTRIBUTING.md")
+
+
+def folders_of_the_tree() -> dict[str, str]:
+    """folder -> its purpose, as the tree in CONTRIBUTING.md has them."""
+    (shown,) = [code for kind, code in code_blocks(CONTRIBUTING) if kind == "text"]
+    found: dict[str, str] = {}
+    above: list[str] = []
+    for line in shown.splitlines():
+        indent, entry, purpose = re.fullmatch(r"( *)(\S+) +(\S.*)", line).groups()
+        del above[len(indent) // 2 :]
+        above.append(entry.rstrip("/"))
+        if entry.endswith("/"):
+            found["/".join(above)] = purpose
+    return found
+
+
+def folders_of_source() -> set[str]:
+    found = {"conf/" + path.name for path in (ROOT / "conf").iterdir() if path.is_dir()}
+    for root in ("blocks", "tasks", "hydra_plugins", "bench", "tests"):
+        found |= {path.parent.relative_to(ROOT).as_posix() for path in (ROOT / root).rglob("*.py")}
+    return found
+
+
+def test_the_tree_of_contributing_has_every_folder_of_source():
+    shown = folders_of_the_tree()
+    assert folders_of_source() - set(shown) == set()
+    assert [folder for folder in shown if not (ROOT / folder).is_dir()] == []
+
+
+def test_the_optional_members_of_a_block_are_those_that_blocks_have():
+    section = CONTRIBUTING[CONTRIBUTING.index("## A block") : CONTRIBUTING.index("## A model")]
+    members = re.findall(r"^\| `(\w+)[^`]*` \|", section, re.MULTILINE)
+    defined = set()
+    for path in FAMILIES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.FunctionDef):
+                defined.add(node.name)
+            elif isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Store):
+                defined.add(node.id if isinstance(node, ast.Name) else node.attr)
+    assert len(members) > 10
+    assert [member for member in members if member not in defined] == []
