@@ -14,7 +14,7 @@ from blocks.catalog import catalog
 from blocks.graph import build, compose, conf_folder, plan
 from blocks.graph.describe.catalog_pages import entries, markdown
 from blocks.graph.describe.draw import svg
-from blocks.graph.describe.table import count_parameters
+from blocks.graph.record.record import count_parameters
 
 DOCS = Path(__file__).parent
 TEXT = {

@@ -5,7 +5,7 @@ change nothing.
 import argparse
 
 from blocks.commands import Planner, restore_the_compiler
-from blocks.graph import Plan
+from blocks.graph import Built
 from blocks.graph.compose.compose import Composed
 from blocks.graph.compose.facts import has_chosen
 from blocks.graph.describe.sweep_check import check, report
@@ -25,13 +25,13 @@ def run(chosen: argparse.Namespace) -> int:
     """Build all, print the table; 2 if any is bad."""
     planner = Planner()
 
-    def build(composed: Composed) -> Plan:
+    def build(composed: Composed) -> Built:
         planned = planner(composed)
         if has_chosen(composed, "task"):
             restore_the_compiler()
             from tasks.run.data_facts import check_contract
 
-            check_contract(composed, planned, planned.assembler.facts)
+            check_contract(composed, planned, planned.facts)
         return planned
 
     results = check(chosen.overrides, chosen.config_dir, build)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from blocks.graph import ConfigError, Plan, Problem, plan
+from blocks.graph import Built, ConfigError, Problem, plan
 from blocks.graph.compose.compose import Composed
 from blocks.graph.compose.facts import look_up_facts
 
@@ -24,7 +24,7 @@ class Planner:
         self.said: set[str] = set()
         self.read: dict[str, dict[str, Any] | None] = {}
 
-    def __call__(self, composed: Composed, example: Mapping[str, Any] | None = None) -> Plan:
+    def __call__(self, composed: Composed, example: Mapping[str, Any] | None = None) -> Built:
         facts, note = look_up_facts(composed, self.facts_of, example)
         planned = plan(composed, facts)
         self.say(note)

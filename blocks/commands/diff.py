@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from blocks.commands import Planner, write
-from blocks.graph import ConfigError, Plan, compose, conf_folder, plan
+from blocks.graph import Built, ConfigError, compose, conf_folder, plan
 from blocks.graph.compose.compose import Composed
 from blocks.graph.compose.facts import example_of, has_chosen
 from blocks.graph.describe.diff import Side, side
@@ -84,7 +84,7 @@ def two_sides(
 
 def attempts(
     words: Sequence[list[str]], composed: Sequence[Composed], config_dir: str | None
-) -> Iterator[tuple[str, list[partial[Plan]]]]:
+) -> Iterator[tuple[str, list[partial[Built]]]]:
     """What both models may be built for: a name for the data, and what builds each."""
     planner = Planner()
     own = [partial(planner, each) for each in composed]
@@ -100,5 +100,5 @@ def attempts(
     yield "", own
 
 
-def _with_data(words: Sequence[str], data: str, config_dir: str | None) -> Plan:
+def _with_data(words: Sequence[str], data: str, config_dir: str | None) -> Built:
     return plan(compose([f"data={data}", *words], config_dir=config_dir))

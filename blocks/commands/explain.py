@@ -7,8 +7,9 @@ from blocks.commands import Planner, levels
 from blocks.graph import compose
 from blocks.graph.describe.cost import measure
 from blocks.graph.describe.memory_budget import Setting, budget, text
-from blocks.graph.describe.table import comma_separated, count_parameters, describe, table
+from blocks.graph.describe.table import comma_separated, describe, table
 from blocks.graph.describe.why import why
+from blocks.graph.record.record import count_parameters
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,14 +52,11 @@ def run(chosen: argparse.Namespace) -> int:
         found = budget(planned, setting)
         print(json.dumps(found, indent=1) if chosen.json else text(found, setting, parameters))
         return 0
-    shapes = {name: wire.shape for name, wire in planned.outputs.items()}
-    description = describe(planned.model, planned.rows, shapes, measure(planned))
+    costs = measure(planned)
     if chosen.json:
-        print(json.dumps(description, indent=1))
+        print(json.dumps(describe(planned, costs), indent=1))
+    elif chosen.csv:
+        print(comma_separated(planned, costs))
     else:
-        print(
-            comma_separated(description)
-            if chosen.csv
-            else table(description, chosen.depth, chosen.all)
-        )
+        print(table(planned, costs, chosen.depth, chosen.all))
     return 0

@@ -5,12 +5,13 @@ model = build("vit", overrides=["params.depth=6"], facts={"image": [3, 224, 224]
 """
 
 from blocks.catalog import here
-from blocks.graph.build import Plan, assemble, build, plan
+from blocks.graph.build import assemble, build, plan
 from blocks.graph.compose.compose import Composed, compose, conf_folder
 from blocks.graph.compose.overrides import parse_changes
 from blocks.graph.compose.policy import stays_inside
 from blocks.graph.errors import ConfigError, Problem, did_you_mean, show
 from blocks.graph.record.module import Graph, locate
+from blocks.graph.record.record import Built
 from blocks.graph.run.activation_checkpoint import recompute, repeats
 from blocks.graph.run.compile_regions import compile_network
 from blocks.graph.run.incremental import Stepper
@@ -26,13 +27,13 @@ from blocks.graph.weights.safe_load import read_archive
 from blocks.support.decode_cache import StepError
 
 __all__ = [
+    "Built",
     "Columns",
     "Composed",
     "ConfigError",
     "Divided",
     "Graph",
     "Headless",
-    "Plan",
     "Problem",
     "StepError",
     "Stepper",

@@ -1,112 +1,27 @@
-"""The assembler: YAML -> nn.Module. A graph of blocks is a block.
-
-from blocks.graph import build
-model = build("vit", overrides=["params.depth=6"], facts={"image": [3, 224, 224], "classes": 10})
-"""
+"""From a name, a composed configuration or a dictionary to a model."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from blocks.catalog import catalog, here
+from blocks.catalog import catalog
 from blocks.errors import BlockError
-from blocks.graph.assemble.body_builder import Row, Wire
-from blocks.graph.assemble.invariants import bind_parameters, finish
-from blocks.graph.assemble.limits import bounded, must_fit
-from blocks.graph.assemble.model import Assembler
+from blocks.graph.assemble.model import assemble_model
 from blocks.graph.compose.compose import Composed, compose, conf_folder, stated_facts
 from blocks.graph.compose.facts import declared_facts
-from blocks.graph.compose.overrides import parse_changes
-from blocks.graph.compose.policy import stays_inside
-from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, show
+from blocks.graph.errors import ConfigError, Problem, did_you_mean, show
 from blocks.graph.language.expression import limited
 from blocks.graph.language.words import MODEL_WORDS
-from blocks.graph.record.module import Graph, locate, materialise
-from blocks.graph.run.activation_checkpoint import recompute, repeats
-from blocks.graph.run.compile_regions import compile_network
-from blocks.graph.run.incremental import Stepper
-from blocks.graph.run.inplace import overwrite
-from blocks.graph.run.inspect import look
-from blocks.graph.run.onednn import linear, quicken
-from blocks.graph.run.split_head import Headless, split_head
-from blocks.graph.run.tensor_parallel import Columns, Divided, divide
-from blocks.graph.run.verify_incremental import prove
+from blocks.graph.record.limits import bounded
+from blocks.graph.record.module import Graph
+from blocks.graph.record.record import Built
 from blocks.graph.steps import STEPS
-from blocks.graph.weights import Report, load_weights, save_weights
-from blocks.graph.weights.finetune import fine_tune, freeze, learning_rates
-from blocks.graph.weights.safe_load import read_archive
-from blocks.support.decode_cache import StepError
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A model on the meta device, with what is known of it: no memory is taken, every shape is
-    there.
-
-    Args:
-        model: the composed module, parameters on the meta device.
-        rows: one row a node, nested as the graph is.
-        outputs: what the model gives, by name.
-    """
-
-    model: Graph
-    rows: list[Row]
-    outputs: dict[str, Wire]
-    assembler: Assembler
-    config: Mapping[str, Any]
-    where: Origin = field(default_factory=Origin)
-
-    def whole(self) -> "Plan":
-        """The same model with the calls that do nothing, `DropPath` at rate 0 say, so that repeats
-        stay alike.
-        """
-        before = self.assembler
-        assembler = Assembler(
-            before.catalog,
-            before.origin,
-            before.facts,
-            before.choices,
-            before.altered,
-            before.most,
-            before.stated,
-        )
-        assembler.whole = True
-        model = assembler.model(self.config)
-        finish(assembler, model, self.config, [])
-        return Plan(model, assembler.rows, assembler.outputs, assembler, self.config)
-
-    def run(self, samples: int) -> None:
-        """Run the model as it trains, on the meta device, with so many samples in the batch; raises
-        what it raises.
-        """
-        found = {name: wire.tensor for name, wire in self.assembler.inputs.items()}
-        with torch.no_grad(), torch.device("meta"):
-            self.model(
-                **{name: tensor[:samples] for name, tensor in found.items() if tensor is not None}
-            )
-
-    def materialise(self, device: str | torch.device = "cpu") -> Graph:
-        """The same model with real parameters: as each block starts, then as `initialise` says."""
-        if torch.device(device).type == "cpu":
-            must_fit(self.model, self.where)
-        ties = self.config.get("tie") or {}
-        anew = {*ties, *(start.path for start in self.assembler.starts if not start.part)}
-        with torch.device(device):
-            materialise(self.model, self.assembler.recipes, anew)
-        for target, source in ties.items():
-            bind_parameters(self.model, target, source)
-        for start in self.assembler.starts:
-            start.apply(self.model)
-        return self.model
 
 
 def plan(
     composed: Composed, facts: Mapping[str, Any] | None = None, library: Iterable[str] = ()
-) -> Plan:
+) -> Built:
     """Assemble the model of a composed configuration on the meta device.
 
     Args:
@@ -133,12 +48,17 @@ def plan(
     where = composed.origin(("model",))
     typed = [path for path, origin in composed.origins.items() if origin.file is None]
     with bounded(limits.get("modules"), where) as most, limited(max(STEPS, 60 * most), where):
-        assembler = Assembler(
-            blocks, composed.origin, known, choices, composed.altered, most, stated
+        return assemble_model(
+            config,
+            typed,
+            catalog=blocks,
+            origin=composed.origin,
+            facts=known,
+            choices=choices,
+            altered=composed.altered,
+            most=most,
+            stated=stated,
         )
-        model = assembler.model(config)
-        finish(assembler, model, config, typed)
-    return Plan(model, assembler.rows, assembler.outputs, assembler, config, where)
 
 
 def _named(name: str, fact: Any) -> Any:
@@ -282,44 +202,3 @@ def _check_model(composed: Composed, config: Mapping[str, Any]) -> list[Problem]
                 )
             )
     return problems
-
-
-__all__ = [
-    "Columns",
-    "Composed",
-    "ConfigError",
-    "Divided",
-    "Graph",
-    "Headless",
-    "Origin",
-    "Plan",
-    "Problem",
-    "Report",
-    "StepError",
-    "Stepper",
-    "assemble",
-    "build",
-    "compile_network",
-    "compose",
-    "did_you_mean",
-    "divide",
-    "fine_tune",
-    "freeze",
-    "here",
-    "learning_rates",
-    "linear",
-    "load_weights",
-    "locate",
-    "look",
-    "overwrite",
-    "parse_changes",
-    "plan",
-    "prove",
-    "quicken",
-    "read_archive",
-    "recompute",
-    "repeats",
-    "save_weights",
-    "split_head",
-    "stays_inside",
-]

@@ -238,3 +238,11 @@ def _yaml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_yaml, value))}]"
     return str(value)
+
+
+class NodeError(Exception):
+    """A node that cannot be built. The assembler adds the place and continues with other nodes."""
+
+    def __init__(self, *problems: Problem):
+        super().__init__(*problems)
+        self.problems = problems

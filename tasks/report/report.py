@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from blocks.graph import Plan, plan
-from blocks.graph.assemble.body_builder import Row
+from blocks.graph import Built, plan
 from blocks.graph.describe.draw import svg
-from blocks.graph.describe.table import describe, lines
+from blocks.graph.describe.table import lines
+from blocks.graph.record.record import count_parameters
 from tasks.callbacks import gradient_stats
 from tasks.config import secrets
 from tasks.report import gradients, inspection, page, plots
@@ -52,7 +52,7 @@ def write(place: Path, composed: Any, record: dict[str, Any], data: Any, task: A
         (place / "report.html").write_text(shown, encoding="utf-8", errors="backslashreplace")
 
 
-def look_inside(place: Path, task: Any, data: Any, planned: Plan) -> list[tuple[str, str]]:
+def look_inside(place: Path, task: Any, data: Any, planned: Built) -> list[tuple[str, str]]:
     """Attention, feature maps and how the nodes learned. What fails is told in its place: the
     run is what counts.
     """
@@ -60,7 +60,7 @@ def look_inside(place: Path, task: Any, data: Any, planned: Plan) -> list[tuple[
     def seen() -> list[tuple[str, str]]:
         if gradient_stats.in_shards(task.trainer):
             return []
-        return inspection.sections(task.network, task.samples(data), axes(planned.rows))
+        return inspection.sections(task.network, task.samples(data), axes(planned))
 
     found = []
     for title, part in (
@@ -80,11 +80,12 @@ def look_inside(place: Path, task: Any, data: Any, planned: Plan) -> list[tuple[
     return found
 
 
-def axes(rows: list[Row]) -> dict[str, tuple[str | None, ...]]:
+def axes(built: Built) -> dict[str, tuple[str | None, ...]]:
     """The names of the axes of what each node gives first, by path."""
-    found = {row.path: next(iter(row.gives.values())).names for row in rows if row.gives}
-    for row in rows:
-        found |= axes(row.children)
+    found = {}
+    for node in built.walk():
+        for value in list(node.outputs.values())[:1]:
+            found[node.path] = value.names
     return found
 
 
@@ -99,28 +100,18 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
         ]
 
 
-def architecture(planned: Plan, name: str) -> str:
+def architecture(planned: Built, name: str) -> str:
     """The network as a picture, and the table of nodes: what stands there, what comes out, how
     heavy it is.
     """
-    described = describe(
-        planned.model, planned.rows, {name: wire.shape for name, wire in planned.outputs.items()}
-    )
-    total = max(described["parameters"], 1)
-    found = list(lines(described["nodes"]))
-    rows = [
-        [
-            line.name,
-            line.block,
-            line.output,
-            *(
-                (f"{line.parameters:,}", f"{line.parameters / total:.1%}")
-                if line.parameters
-                else ("", "")
-            ),
-        ]
-        for line in found
-    ]
+    total = count_parameters(planned.model)
+    found = list(lines(planned.nodes))
+    rows = []
+    for line in found:
+        cells = [line.name, line.label, line.output, "", ""]
+        if line.parameters:
+            cells[3:] = [f"{line.parameters:,}", f"{line.parameters / total:.1%}"]
+        rows.append(cells)
     table = page.table(
         ["node", "block", "output", "parameters", "share"],
         rows,

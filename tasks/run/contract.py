@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor, fx
 
-from blocks.graph import ConfigError, Plan, Problem, locate
-from blocks.graph.assemble.body_builder import BATCH, Wire, meta_tensor, show_shape
+from blocks.graph import Built, ConfigError, Problem, locate
 from blocks.graph.assemble.inputs import DTYPES
+from blocks.graph.record.value import BATCH, Value, meta_tensor, show_shape
 from blocks.graph.run.inspect import at_rest
 from tasks.config import instantiate
 
@@ -68,7 +68,7 @@ class Needed:
         return f"(batch, {', '.join(sizes)})"
 
 
-def check_contract(composed: Any, planned: Plan, facts: Facts) -> None:
+def check_contract(composed: Any, planned: Built, facts: Facts) -> None:
     """Raise a ConfigError where a model does not take what the batches give, or not give what the
     task needs.
 
@@ -100,13 +100,13 @@ def check_facts_of(composed: Any, kind: Any, facts: Facts) -> None:
         raise ConfigError([instantiate.problem(composed, ("task",), text, got=told, fits=fits)])
 
 
-def check_inputs(composed: Any, planned: Plan, facts: Facts) -> Iterator[Problem]:
+def check_inputs(composed: Any, planned: Built, facts: Facts) -> Iterator[Problem]:
     """Problems with inputs that no batch gives, and with tokens that an input has no number for."""
     shapes = shapes_of(facts)
     stated = planned.config.get("inputs") or {}
     for node in planned.model.graph.find_nodes(op="placeholder"):
         name, at = str(node.target), ("model", "inputs", str(node.target))
-        wire = planned.assembler.inputs[name]
+        wire = planned.inputs[name]
         if name not in shapes and not may_be_absent(node, wire, stated.get(name)):
             text = f"no batch of these data has the input {name} of the model"
             fits = ", ".join(shapes)
@@ -120,7 +120,7 @@ def check_inputs(composed: Any, planned: Plan, facts: Facts) -> Iterator[Problem
             yield tell(composed, at, text, got=got, fits=f"{tokens} or more", fix=fix)
 
 
-def may_be_absent(node: fx.Node, wire: Wire, stated: Any) -> bool:
+def may_be_absent(node: fx.Node, wire: Value, stated: Any) -> bool:
     """Whether the network runs without an input: an optional one, unless its shape is a fact of
     these data.
     """
@@ -130,7 +130,7 @@ def may_be_absent(node: fx.Node, wire: Wire, stated: Any) -> bool:
     return wire.tensor is None or not str(shape).startswith("data.")
 
 
-def find_outputs(composed: Any, planned: Plan, facts: Facts) -> dict[str, Tensor]:
+def find_outputs(composed: Any, planned: Built, facts: Facts) -> dict[str, Tensor]:
     """What the model gives to a batch of these data, by name, on the meta device.
 
     A model that states sizes of its own, e.g. 1,024 tokens where the data have 128, runs once with
@@ -139,7 +139,7 @@ def find_outputs(composed: Any, planned: Plan, facts: Facts) -> dict[str, Tensor
     Raises:
         ConfigError: it cannot take what the data give.
     """
-    wires = {name: planned.assembler.inputs[name].tensor for name in planned.model.input_names}
+    wires = {name: planned.inputs[name].tensor for name in planned.model.input_names}
     shapes = {
         name: wires[name] if shape is None else shape
         for name, shape in shapes_of(facts).items()
@@ -178,7 +178,7 @@ def misfit(
 
 
 def check_output(
-    composed: Any, planned: Plan, given: Mapping[str, Tensor], needed: Needed
+    composed: Any, planned: Built, given: Mapping[str, Tensor], needed: Needed
 ) -> Iterator[Problem]:
     """A problem where an output is missing or has other axes than the task needs."""
     name = needed.output
@@ -199,7 +199,7 @@ def check_output(
             wire for each, wire in planned.outputs.items() if each == name or len(given) == 1
         )
         node = wire.made_by.partition(".")[0]
-        block = next((f" ({row.block})" for row in planned.rows if row.name == node), "")
+        block = next((f" ({each.label})" for each in planned.nodes if each.name == node), "")
         got = f"{describe({name: given[name]})} of {wire.made_by}{block}"
         fix = f"{mend(planned, node, given[name], needed)}, {ELSE}"
         yield tell(
@@ -207,7 +207,7 @@ def check_output(
         )
 
 
-def mend(planned: Plan, node: str, tensor: Tensor, needed: Needed) -> str:
+def mend(planned: Built, node: str, tensor: Tensor, needed: Needed) -> str:
     """What to change in a model whose output has the wrong axes."""
     last, count = f"data.{needed.axes[-1]}", needed.sizes[-1]
     if tensor.dim() > 2 and len(needed.axes) == 1:

@@ -210,7 +210,7 @@ def test_memory_of_a_scan_is_that_of_its_steps():
 
 def test_a_node_costs_what_is_inside_it():
     planned = plan(compose(["model=swin"]))
-    found, waiting = measure(planned), list(planned.rows)
+    found, waiting = measure(planned), list(planned.nodes)
     while waiting:
         row = waiting.pop()
         waiting += row.children

@@ -155,7 +155,7 @@ def run_alone(made, text, folder, title, inputs=None):
 
 def example(made):
     """Inputs of the shapes that the model was planned with."""
-    known = {**FACTS, **made.assembler.facts}
+    known = {**FACTS, **made.facts}
     given = {}
     for name, says in made.config["inputs"].items():
         fact = known.get(says.removeprefix("data.")) if isinstance(says, str) else says

@@ -69,7 +69,7 @@ def test_what_stands_inside_adds_up(model):
     from blocks.graph.describe.table import describe
 
     planned = plan(compose([f"model={model}"]), facts=FACTS)
-    described = describe(planned.model, planned.rows, {}, measure(planned))
+    described = describe(planned, measure(planned))
     assert described["macs"] == sum(node["macs"] for node in described["nodes"])
     assert described["memory"] == sum(node["memory"] for node in described["nodes"])
     assert described["macs"] > 0

@@ -5,7 +5,7 @@ import pytest
 from blocks.__main__ import main
 from blocks.graph import ConfigError, compose, plan
 from blocks.graph.describe.fit import Search, fit
-from blocks.graph.describe.table import count_parameters
+from blocks.graph.record.record import count_parameters
 
 
 def parameters(overrides, key, value):

@@ -315,7 +315,7 @@ def made(wire):
 
 
 def is_small(planned):
-    wires = [*planned.assembler.inputs.values(), *planned.outputs.values()]
+    wires = [*planned.inputs.values(), *planned.outputs.values()]
     numbers = sum(parameter.numel() for parameter in planned.model.parameters())
     modules = sum(1 for _ in planned.model.modules())
     return (
@@ -347,14 +347,10 @@ def must_hold(config):
         return
     multiply_adds(planned)
     idle(planned)
-    describe(planned.model, planned.rows, {})
+    describe(planned)
     if not is_small(planned):
         return
-    inputs = {
-        name: made(wire)
-        for name, wire in planned.assembler.inputs.items()
-        if wire.tensor is not None
-    }
+    inputs = {name: made(wire) for name, wire in planned.inputs.items() if wire.tensor is not None}
     with torch.no_grad():
         out = planned.materialise().eval()(**inputs)
     several = out if isinstance(out, tuple) else (out,)

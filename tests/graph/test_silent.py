@@ -162,7 +162,7 @@ def test_two_options_of_one_slot_bear_their_own_names(tmp_path):
     (tmp_path / "model" / "both.yaml").write_text(text)
     composed = compose(["model=both"], config_dir=str(tmp_path))
     planned = plan(composed)
-    found = describe(planned.model, planned.rows, {})["nodes"]
+    found = describe(planned)["nodes"]
     assert [node["block"] for node in found] == ["residual: prenorm", "scaled: layerscale"]
     assert composed.choices["model/residual"] == "prenorm"
 

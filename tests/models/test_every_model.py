@@ -359,19 +359,13 @@ def real(shape):
     return tuple(size // 7919 * BATCH if size and size % 7919 == 0 else size for size in shape)
 
 
-def rows_below(rows):
-    for row in rows:
-        yield row
-        yield from rows_below(row.children)
-
-
 @every()
 def test_explain_and_a_run_agree(name):
     """Names and shapes of all outputs, and the shapes that each node of the table gives."""
     planned = plan(composed(name, *SMALL.get(name, Small()).overrides), facts_of(name))
     model, seen = planned.materialise().eval(), {}
     modules = dict(model.named_modules())
-    rows = [row for row in rows_below(planned.rows) if row.path in modules]
+    rows = [row for row in planned.walk() if row.path in modules]
     for path in {row.path for row in rows}:
 
         def keep(module, arguments, out, path=path):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from blocks.graph import build
-from blocks.graph.language.token_grid import find_tables
+from blocks.graph.record.token_grid import find_tables
 from blocks.graph.weights import load_weights, save_weights
 from blocks.graph.weights.first import find_first
 from tests.models.test_weights import equal, linear, told

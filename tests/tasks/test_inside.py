@@ -170,7 +170,7 @@ SHOWN = {
 def test_a_network_shows_what_it_has(model):
     network, sample = digit(model)
     planned = plan(compose([f"model={model}"]), {"image": [1, 8, 8], "classes": 10})
-    found = inspection.sections(network, [sample, sample], report.axes(planned.rows))
+    found = inspection.sections(network, [sample, sample], report.axes(planned))
     assert titles(found) == SHOWN[model]
     page = "".join(content for _, content in found)
     assert "<script>" not in page

@@ -4,18 +4,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from blocks.graph.assemble.block import Trouble
-from blocks.graph.assemble.body_builder import Input, Room, Wire
-from blocks.graph.errors import Problem
+from blocks.graph.assemble.body_builder import BodyBuilder, Input
+from blocks.graph.errors import NodeError, Problem
 from blocks.graph.language.scope import Scope, Text, number
 from blocks.graph.language.words import check_words
+from blocks.graph.record.value import Value
 
 Path = tuple[Any, ...]
-Outputs = dict[str, Wire]
+Outputs = dict[str, Value]
 
 
 @dataclass(frozen=True)
-class Filling:
+class NodeSpec:
     """What a node, a hole or an option of a slot is made of: its YAML, its place, the names in
     reach there.
     """
@@ -26,64 +26,64 @@ class Filling:
 
 
 @dataclass(frozen=True)
-class Site:
+class NodeContext:
     """Where a node is built.
 
     Args:
-        room: the body around it.
+        builder: the body around it.
         name: its name there.
-        filling: what is written there.
+        spec: what is written there.
         inputs: what `in` says.
         previous: the sibling before, for a first port that a mapping leaves out.
         wanted: ports of it that its siblings read by `node.port`.
     """
 
-    room: Room
+    builder: BodyBuilder
     name: str
-    filling: Filling
+    spec: NodeSpec
     inputs: list[Input]
-    previous: Wire | None
+    previous: Value | None
     wanted: tuple[str, ...] = ()
 
     @property
     def raw(self) -> Mapping[str, Any]:
-        return self.filling.raw
+        return self.spec.raw
 
     @property
     def path(self) -> Path:
-        return self.filling.path
+        return self.spec.path
 
     @property
     def scope(self) -> Scope:
-        return self.filling.scope
+        return self.spec.scope
 
     @property
     def display(self) -> str:
         """The node's path in the model, "layers.0.attention"."""
-        return self.room.below(self.name)
+        return self.builder.below(self.name)
 
     def without(self, *words: str) -> dict[str, Any]:
         """What is written here but for some words."""
         return {key: value for key, value in self.raw.items() if key not in words}
 
-    def enter(self, room: Room) -> dict[str, Wire]:
-        """Take the inputs into the body `room`: the first is `x`, the others keep the names they
+    def enter(self, builder: BodyBuilder) -> dict[str, Value]:
+        """Take the inputs into the body `builder`: the first is `x`, the others keep the names they
         were read by.
 
         Raises:
-            Trouble: a name that a body cannot have, or the same name twice.
+            NodeError: a name that a body cannot have, or the same name twice.
         """
         first = [item for item in self.inputs if item.port is None][:1]
         names = ["x" if item in first else item.name for item in self.inputs]
         if problem := check_words(names, "an input"):
-            raise Trouble(replace(problem, fix="name it yourself: in: {name: NODE}"))
+            raise NodeError(replace(problem, fix="name it yourself: in: {name: NODE}"))
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             problem = Problem(
                 f"two inputs of a body are called {twice!r}", fix="name them: in: {x: a, name: b}"
             )
-            raise Trouble(problem)
-        return room.enter(self.inputs, self.previous)
+            raise NodeError(problem)
+        return builder.enter(self.inputs, self.previous)
 
     def broken(self, *ports: str) -> Outputs:
         """What a node gives that could not be built: nothing that reads it is told again."""
@@ -119,12 +119,12 @@ class Later:
         return number(self.text)
 
 
-def broken(name: str) -> Wire:
+def broken(name: str) -> Value:
     """The wire behind a mistake."""
-    return Wire(None, (), None, name, broken=True)
+    return Value(None, (), None, name, broken=True)
 
 
-def axes_of(wires: list[Wire]) -> dict[str, int]:
+def axes_of(wires: list[Value]) -> dict[str, int]:
     """Sizes of the named axes of several wires; the first wire wins."""
     return {axis: size for wire in reversed(wires) for axis, size in wire.axes.items()}
 

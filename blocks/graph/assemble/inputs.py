@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
-from blocks.graph.assemble.block import Trouble
-from blocks.graph.assemble.body_builder import BATCH, Room, Wire, meta_tensor, must_be_shape
+from blocks.graph.assemble.body_builder import BodyBuilder
 from blocks.graph.assemble.context import broken
-from blocks.graph.errors import Problem, did_you_mean, show
+from blocks.graph.errors import NodeError, Problem, did_you_mean, show
 from blocks.graph.language.expression import ExpressionError, whole
 from blocks.graph.language.scope import MISSING, Scope, Text, number
 from blocks.graph.language.words import check_words
+from blocks.graph.record.value import BATCH, Value, meta_tensor, must_be_shape
 
 DTYPES = {
     "float": torch.float32,
@@ -27,7 +27,9 @@ WORDS = ("shape", "dtype", "optional")
 FITS = "{channels: 3, height: 224, width: 224}, or [3, 224, 224]; dtype: int for whole numbers"
 
 
-def add_model_input(room: Room, name: str, text: Text, stated: Collection[str] = ()) -> None:
+def add_model_input(
+    builder: BodyBuilder, name: str, text: Text, stated: Collection[str] = ()
+) -> None:
     """Give the model an input; an optional one that the data does not have stays a port without a
     shape.
 
@@ -42,27 +44,27 @@ def add_model_input(room: Room, name: str, text: Text, stated: Collection[str] =
             optional = _is_optional(name, raw)
             raw = _shape_of(name, raw) if "shape" in raw else raw
         if optional and _is_absent(raw, text.scope, stated):
-            room.add_input(name, Wire(None, (), None, name), optional=True)
+            builder.add_input(name, Value(None, (), None, name), optional=True)
             return
         fact = _fact(replace(text, raw=raw))
         _must_be_read(name, raw, fact)
         wire = _wire(name, fact, dtype)
     except ExpressionError as error:
-        room.add_input(name, broken(name))
-        raise Trouble(
+        builder.add_input(name, broken(name))
+        raise NodeError(
             Problem(error.problem, got=f"{name}: {show(raw)}", fits=error.fits, fix=error.fix)
         ) from None
-    except Trouble:
-        room.add_input(name, broken(name))
+    except NodeError:
+        builder.add_input(name, broken(name))
         raise
-    room.add_input(name, wire, optional)
+    builder.add_input(name, wire, optional)
 
 
 def _is_optional(name: str, raw: Mapping[str, Any]) -> bool:
     optional = raw.get("optional", False)
     if not isinstance(optional, bool):
         problem, fits = f"whether {name} is optional is true or false", "optional: true"
-        raise Trouble(Problem(problem, got=f"optional: {show(optional)}", fits=fits))
+        raise NodeError(Problem(problem, got=f"optional: {show(optional)}", fits=fits))
     return optional
 
 
@@ -70,7 +72,7 @@ def _shape_of(name: str, raw: Mapping[str, Any]) -> Any:
     unknown = next((key for key in raw if key not in WORDS), None)
     if unknown is not None:
         problem = f"no word {show(unknown)!r} beside the shape of {name}"
-        raise Trouble(Problem(problem, got=show(raw), fits=did_you_mean(str(unknown), WORDS)))
+        raise NodeError(Problem(problem, got=show(raw), fits=did_you_mean(str(unknown), WORDS)))
     return raw["shape"]
 
 
@@ -81,7 +83,7 @@ def _is_absent(raw: Any, scope: Scope, stated: Collection[str]) -> bool:
         return False
     if misspelt := misspelt_fact(fact, (*scope.facts, *stated)):
         fix = f"correct the name, or if it is another: +data.facts.{fact}=null"
-        raise Trouble(
+        raise NodeError(
             Problem(f"no data state {fact!r}", got=f"shape: data.{fact}", fits=misspelt, fix=fix)
         )
     return True
@@ -114,14 +116,14 @@ def _must_be_read(name: str, raw: Any, fact: Any) -> None:
     source, _, key = str(raw).partition(".")
     if unknown and source == "data":
         fix = "state what is null: " + " ".join(f"data.facts.{key}.{axis}=..." for axis in unknown)
-        raise Trouble(
+        raise NodeError(
             Problem(
                 f"the shape of {name} is known only when the data are read", got=show(fact), fix=fix
             )
         )
 
 
-def _wire(name: str, fact: Any, dtype: Any) -> Wire:
+def _wire(name: str, fact: Any, dtype: Any) -> Value:
     entries = dict(fact) if isinstance(fact, Mapping) else {}
     stated = entries.pop("dtype", "float")
     kind, vocab = str(stated if dtype is None else dtype), whole(entries.pop("vocab", None))
@@ -135,22 +137,22 @@ def _wire(name: str, fact: Any, dtype: Any) -> Wire:
     names = tuple(entries) if isinstance(fact, Mapping) else (None,) * len(sizes)
     sizes = [whole(size) for size in sizes]
     if kind not in DTYPES:
-        raise Trouble(
+        raise NodeError(
             Problem(f"no dtype {kind!r}", got=f"dtype: {kind}", fits=did_you_mean(kind, DTYPES))
         )
     if problem := check_words(entries, "an axis"):
-        raise Trouble(problem)
+        raise NodeError(problem)
     if "batch" in entries:
-        raise Trouble(
+        raise NodeError(
             Problem(f"the shape of {name} is stated without the batch", got=show(fact), fits=FITS)
         )
     if wrong := must_be_shape(tuple(sizes)):
-        raise Trouble(
+        raise NodeError(
             Problem(f"the shape of {name} is not known: {wrong}", got=show(fact), fits=FITS)
         )
     if vocab is not None and (kind not in WHOLE or must_be_shape((vocab,))):
         fits = "{tokens: 128, dtype: int, vocab: 30522}"
-        raise Trouble(Problem(f"the vocabulary of {name} is not one", got=show(fact), fits=fits))
-    return Wire(
+        raise NodeError(Problem(f"the vocabulary of {name} is not one", got=show(fact), fits=fits))
+    return Value(
         meta_tensor((BATCH, *sizes), DTYPES[kind]), ("batch", *names), None, f"input {name}", vocab
     )

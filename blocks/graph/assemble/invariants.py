@@ -4,80 +4,75 @@ nothing.
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
-from blocks.graph.assemble.block import Trouble
+from blocks.graph.assemble.assembly import Assembly
 from blocks.graph.assemble.context import Path
 from blocks.graph.assemble.inputs import misspelt_fact
-from blocks.graph.errors import ConfigError, Problem, did_you_mean, show
+from blocks.graph.errors import ConfigError, NodeError, Problem, did_you_mean, show
 from blocks.graph.language.expression import ExpressionError, evaluate, whole
 from blocks.graph.language.scope import MISSING
 from blocks.graph.language.words import MODEL_WORDS
 from blocks.graph.record.initialise import Reader, Section
-from blocks.graph.record.module import Graph
-
-if TYPE_CHECKING:
-    from blocks.graph.assemble.model import Assembler
+from blocks.graph.record.module import Graph, bind_parameters
 
 
 def finish(
-    assembler: "Assembler", model: Graph, config: Mapping[str, Any], overridden: Iterable[Path] = ()
+    assembly: Assembly, model: Graph, config: Mapping[str, Any], overridden: Iterable[Path] = ()
 ) -> Graph:
     """Tie, read how parameters start, check the model's claims; raises ConfigError with every
     problem found.
     """
-    _check_params(assembler, config.get("params") or {})
-    if not assembler.problems:
-        tie(assembler, model, config.get("tie") or {})
-    if not assembler.problems:
-        _initialise(assembler, model, config.get("initialise") or {})
-        assembler.problems += idle_words(assembler, overridden)
-    if not assembler.problems:
-        expect(assembler, model, config.get("expect") or {})
-    if assembler.problems:
-        raise ConfigError(assembler.problems)
+    _check_params(assembly, config.get("params") or {})
+    if not assembly.problems:
+        tie(assembly, model, config.get("tie") or {})
+    if not assembly.problems:
+        _initialise(assembly, model, config.get("initialise") or {})
+        assembly.problems += idle_words(assembly, overridden)
+    if not assembly.problems:
+        expect(assembly, model, config.get("expect") or {})
+    if assembly.problems:
+        raise ConfigError(assembly.problems)
     return model
 
 
-def _check_params(assembler: "Assembler", params: Mapping[str, Any]) -> None:
+def _check_params(assembly: Assembly, params: Mapping[str, Any]) -> None:
     for name, value in params.items():
         place = ("model", "params", name)
-        if value == MISSING and place not in assembler.read_params:
+        if value == MISSING and place not in assembly.read_params:
             problem, fix = (
                 f"{name} is missing (???), and no node reads it",
                 "leave it out, or let a node read it",
             )
-            assembler.tell(Problem(problem, path=f"model.params.{name}", fix=fix), place, "")
+            assembly.report(Problem(problem, path=f"model.params.{name}", fix=fix), place, "")
 
 
-def idle_words(assembler: "Assembler", overridden: Iterable[Path]) -> list[Problem]:
+def idle_words(assembly: Assembly, overridden: Iterable[Path]) -> list[Problem]:
     """What the command line says of the model and nothing reads: silence there would be a lie."""
     problems = []
     for path in overridden:
         if path[0] != "model" or len(path) < 3:
             continue
-        unread = path[-2] == "params" and path not in assembler.read_params
-        idle = path[1] not in MODEL_WORDS and path[1] not in assembler.used_slots
+        unread = path[-2] == "params" and path not in assembly.read_params
+        idle = path[1] not in MODEL_WORDS and path[1] not in assembly.used_slots
         if unread or idle:
             what = f"no node reads {path[-1]!r}" if unread else f"no node uses the slot {path[1]!r}"
-            where, shown = str(assembler.origin(path)), ".".join(map(str, path))
+            where, shown = str(assembly.origin(path)), ".".join(map(str, path))
             fix = "leave it out, or let a node read it"
             problems.append(Problem(f"this changes nothing: {what}", where, shown, fix=fix))
     return problems
 
 
-def _initialise(assembler: "Assembler", model: nn.Module, lines: Mapping[str, Any]) -> None:
-    """Read how parameters start; `Plan.materialise` does it."""
-    reader = Reader(assembler.origin, tuple(assembler.catalog), assembler.altered)
-    assembler.starts = reader.read(
-        model, [Section(lines, assembler.outermost), *assembler.sections]
-    )
-    assembler.problems += reader.problems
+def _initialise(assembly: Assembly, model: nn.Module, lines: Mapping[str, Any]) -> None:
+    """Read how parameters start; `Built.materialise` does it."""
+    reader = Reader(assembly.origin, tuple(assembly.catalog), assembly.altered)
+    assembly.starts = reader.read(model, [Section(lines, assembly.outermost), *assembly.sections])
+    assembly.problems += reader.problems
 
 
-def tie(assembler: "Assembler", model: nn.Module, ties: Mapping[str, str]) -> None:
+def tie(assembly: Assembly, model: nn.Module, ties: Mapping[str, str]) -> None:
     """One parameter at two places: `tie: {head.weight: embedding.weight}`."""
     known = dict(model.named_parameters(remove_duplicate=False))
     for target, source in ties.items():
@@ -86,48 +81,42 @@ def tie(assembler: "Assembler", model: nn.Module, ties: Mapping[str, str]) -> No
         if lost:
             fits, got = did_you_mean(show(lost[0]), known), f"{show(target)}: {show(source)}"
             problem = Problem(f"no parameter {show(lost[0])!r} to tie", got=got, fits=fits)
-            assembler.tell(problem, place, "tie")
+            assembly.report(problem, place, "tie")
         elif known[target].shape != known[source].shape:
             got = f"{target} {tuple(known[target].shape)}, {source} {tuple(known[source].shape)}"
             problem = Problem(
                 "tied parameters differ in shape", got=got, fits="two parameters of one shape"
             )
-            assembler.tell(problem, place, "tie")
+            assembly.report(problem, place, "tie")
         else:
             bind_parameters(model, target, source)
 
 
-def bind_parameters(model: nn.Module, target: str, source: str) -> None:
-    """Make `target` the very parameter at `source`."""
-    owner, _, name = target.rpartition(".")
-    model.get_submodule(owner)._parameters[name] = model.get_parameter(source)
-
-
-def expect(assembler: "Assembler", model: nn.Module, claims: Mapping[str, Any]) -> None:
+def expect(assembly: Assembly, model: nn.Module, claims: Mapping[str, Any]) -> None:
     """The claims of a model file, about the file as it stands: its parameter count, for the data
     that `when` names.
     """
     for claim in claims:
         if claim not in ("parameters", "when"):
             fits = did_you_mean(claim, ("parameters", "when"))
-            assembler.tell(
+            assembly.report(
                 Problem(f"a model cannot expect {claim!r}", fits=fits),
                 ("model", "expect", claim),
                 "expect",
             )
-    with assembler.place(("model", "expect", "when"), "expect"):
-        claimed = _claimed(assembler, claims.get("when", True))
-        _compare(assembler, model, claims, claimed and not assembler.altered)
+    with assembly.reporting(("model", "expect", "when"), "expect"):
+        claimed = _claimed(assembly, claims.get("when", True))
+        _compare(assembly, model, claims, claimed and not assembly.altered)
 
 
 def _compare(
-    assembler: "Assembler", model: nn.Module, claims: Mapping[str, Any], claimed: bool
+    assembly: Assembly, model: nn.Module, claims: Mapping[str, Any], claimed: bool
 ) -> None:
     wanted = whole(claims.get("parameters"))
     if wanted is not None and (not isinstance(wanted, int) or isinstance(wanted, bool)):
         got, fits = f"parameters: {show(wanted)}", "a whole number"
         problem = Problem("the number of parameters is none", got=got, fits=fits)
-        assembler.tell(problem, ("model", "expect", "parameters"), "expect")
+        assembly.report(problem, ("model", "expect", "parameters"), "expect")
         return
     count = sum(parameter.numel() for parameter in model.parameters())
     if wanted is not None and claimed and count != wanted:
@@ -137,22 +126,22 @@ def _compare(
             fits=f"{wanted:,}",
             fix="correct the graph, or the claim",
         )
-        assembler.tell(problem, ("model", "expect", "parameters"), "expect")
+        assembly.report(problem, ("model", "expect", "parameters"), "expect")
 
 
-def _claimed(assembler: "Assembler", when: Any) -> bool:
-    """Whether the claim is about these data; raises Trouble for a condition that no data could
+def _claimed(assembly: Assembly, when: Any) -> bool:
+    """Whether the claim is about these data; raises NodeError for a condition that no data could
     meet.
     """
-    facts, got = assembler.facts, f"when: {show(when)}"
+    facts, got = assembly.facts, f"when: {show(when)}"
     asked = re.findall(r"\bdata\.(\w+)(?:\.(\w+))?", when) if isinstance(when, str) else []
     for fact, member in asked:
         sizes = facts.get(fact)
-        misspelt = misspelt_fact(fact, (*facts, *assembler.stated))
+        misspelt = misspelt_fact(fact, (*facts, *assembly.stated))
         if not misspelt and member and isinstance(sizes, Mapping):
             misspelt = misspelt_fact(member, sizes)
         if misspelt:
-            raise Trouble(
+            raise NodeError(
                 Problem(
                     f"no data state {'.'.join(filter(None, (fact, member)))!r}",
                     got=got,
@@ -160,15 +149,15 @@ def _claimed(assembler: "Assembler", when: Any) -> bool:
                 )
             )
     try:
-        value = evaluate(when, assembler.outermost) if isinstance(when, str) else when
+        value = evaluate(when, assembly.outermost) if isinstance(when, str) else when
     except ExpressionError as error:
         if asked:
             return False  # other data than the claim is about
-        raise Trouble(
+        raise NodeError(
             Problem(f"when: {error.problem}", got=got, fits=error.fits, fix=error.fix)
         ) from None
     if not isinstance(value, bool):
-        raise Trouble(
+        raise NodeError(
             Problem("`when` is true or false", got=got, fits="a comparison: data.classes == 1000")
         )
     return value

@@ -10,20 +10,18 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from blocks.graph.assemble.body_builder import BATCH
 from blocks.graph.describe.fused_kernels import Kernels
 from blocks.graph.describe.receptive_field import Field, Fields
 from blocks.graph.record.module import Graph, Scan
-
-if TYPE_CHECKING:
-    from blocks.graph.build import Plan
+from blocks.graph.record.record import Built
+from blocks.graph.record.value import BATCH
 
 
 @dataclass
@@ -152,7 +150,7 @@ def _for_one(count: int) -> int:
     return count // BATCH if count % BATCH == 0 else count
 
 
-def measure(plan: "Plan") -> dict[str, Cost]:
+def measure(plan: Built) -> dict[str, Cost]:
     """What every node costs, by its path; the whole model under ""."""
     accounts = Accounts(plan.model)
     inputs = _inputs(plan)
@@ -171,24 +169,22 @@ def measure(plan: "Plan") -> dict[str, Cost]:
     return accounts.costs
 
 
-def multiply_adds(plan: "Plan", known: dict[Any, tuple[Any, int]] | None = None) -> int:
+def multiply_adds(plan: Built, known: dict[Any, tuple[Any, int]] | None = None) -> int:
     """The multiply-adds of a model for one sample, and nothing else: equal blocks run once.
 
     Args:
         known: blocks that ran before; shared between models, it spares all they have in common.
     """
     accounts = Accounts(plan.model)
-    accounts.recipes, accounts.known = plan.assembler.recipes, {} if known is None else known
+    accounts.recipes, accounts.known = plan.recipes, {} if known is None else known
     with warnings.catch_warnings(), torch.no_grad(), _Counter(accounts), torch.device("meta"):
         warnings.simplefilter("ignore")
         _run(plan.model, "", _inputs(plan), accounts)
     return accounts.costs[""].macs
 
 
-def _inputs(plan: "Plan") -> dict[str, Tensor]:
-    return {
-        name: wire.tensor for name, wire in plan.assembler.inputs.items() if wire.tensor is not None
-    }
+def _inputs(plan: Built) -> dict[str, Tensor]:
+    return {name: wire.tensor for name, wire in plan.inputs.items() if wire.tensor is not None}
 
 
 def _signature(value: Any) -> Any:

@@ -4,19 +4,17 @@ follows of it.
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from blocks.graph.assemble.body_builder import Row, Wire
-from blocks.graph.describe.cost import measure
-from blocks.graph.describe.table import count_parameters, describe, short
+from blocks.graph.describe.cost import Cost, measure
+from blocks.graph.describe.table import short
 from blocks.graph.errors import show
-
-if TYPE_CHECKING:
-    from blocks.graph.build import Plan
+from blocks.graph.record.record import Built, Node, count_parameters, fold
+from blocks.graph.record.value import Value, show_shape
 
 
 @dataclass
-class Node:
+class FoldedNode:
     """A node of one side; equal repeats in a row are one."""
 
     name: str
@@ -29,7 +27,7 @@ class Node:
         default_factory=dict
     )  # what is written, for each of the repeats
     reads: tuple[str, ...] = ()  # where it reads something else than the sibling before
-    children: list["Node"] = field(default_factory=list)
+    children: list["FoldedNode"] = field(default_factory=list)
 
     @property
     def written(self) -> dict[str, str]:
@@ -61,63 +59,84 @@ class Side:
     parameters: int
     macs: int
     outputs: str
-    nodes: list[Node]
+    nodes: list[FoldedNode]
 
 
-def side(label: str, plan: "Plan") -> Side:
+def side(label: str, built: Built) -> Side:
     """One of the two models, folded."""
-    shapes = {name: wire.shape for name, wire in plan.outputs.items()}
-    described = describe(plan.model, plan.rows, shapes, measure(plan))
-    outputs = ", ".join(f"{name} {_shape(shape)}" for name, shape in described["outputs"].items())
-    nodes = _nodes(plan.rows, described["nodes"], plan.assembler.modules)
-    return Side(label, count_parameters(plan.model), described["macs"], outputs, nodes)
+    costs = measure(built)
+    outputs = [f"{name} {show_shape(value.shape)}" for name, value in built.outputs.items()]
+    nodes = _fold_nodes(built.nodes, costs, built.registered)
+    total = count_parameters(built.model)
+    return Side(label, total, costs[""].macs, ", ".join(outputs), nodes)
 
 
-def _nodes(
-    rows: Sequence[Row], described: Sequence[Mapping[str, Any]], built: Container[str]
-) -> list[Node]:
-    found: list[Node] = []
-    before, skipped = "x", dict[str, str]()
-    for row, told in zip(rows, described, strict=True):
-        sources = tuple(skipped.get(name, name) for name in map(_source, row.flow.values()))
-        if row.path not in built and len(sources) == 1 and sources != ("x",):
-            skipped[_source(next(iter(row.flow.values())))] = (
-                row.name
-            )  # it does nothing: what reads it reads through it
-        shape = ", ".join(map(_shape, told["outputs"].values()))
-        node = Node(row.name, row.block, shape, told["parameters"], told["macs"])
-        node.values = {
-            name: [_number(row.arguments[name])] for name in row.texts if name in row.arguments
-        }
-        node.reads = (
-            () if row.name.isdigit() or sources in ((before,), ()) else sources
-        )  # a chain says nothing
-        node.children = _nodes(row.children, told["children"], built)
-        before = row.name
-        if found and row.name.isdigit() and _alike(found[-1], node):
-            _fold(found[-1], node)
-            found[-1].count += 1
-            found[-1].name = f"{found[-1].name.partition('-')[0]}-{row.name}"
-            found[-1].parameters += node.parameters
-            found[-1].macs += node.macs
-        else:
-            found.append(node)
+def _fold_nodes(
+    nodes: Sequence[Node], costs: Mapping[str, Cost], registered: Container[str]
+) -> list[FoldedNode]:
+    reads = _find_reads(nodes, registered)
+    return [_fold_group(group, costs, registered, reads) for group in fold(nodes)]
+
+
+def _fold_group(
+    group: Sequence[Node],
+    costs: Mapping[str, Cost],
+    registered: Container[str],
+    reads: Mapping[str, tuple[str, ...]],
+) -> FoldedNode:
+    """One node for equal repeats, with what is written in each of them."""
+    first, last = group[0], group[-1]
+    found = FoldedNode(
+        first.name,
+        first.label,
+        ", ".join(map(show_shape, first.shapes.values())),
+        sum(node.parameters for node in group),
+        sum(costs.get(node.path, Cost()).macs for node in group),
+        count=len(group),
+        reads=reads[first.name],
+    )
+    if len(group) > 1:
+        found.name = f"{first.name}-{last.name}"
+    for node in group:
+        for name in node.written:
+            if name in node.values:
+                found.values.setdefault(name, []).append(_number(node.values[name]))
+    children = [_fold_nodes(node.children, costs, registered) for node in group]
+    found.children = children[0]
+    for others in children[1:]:
+        for mine, other in zip(found.children, others, strict=True):
+            _add_values(mine, other)
     return found
 
 
-def _fold(folded: Node, node: Node) -> None:
+def _find_reads(nodes: Sequence[Node], registered: Container[str]) -> dict[str, tuple[str, ...]]:
+    """What each node reads, where that is something else than the sibling before it."""
+    found: dict[str, tuple[str, ...]] = {}
+    before, skipped = "x", dict[str, str]()
+    for node in nodes:
+        sources = tuple(map(_source, node.flow.values()))
+        seen = tuple(skipped.get(name, name) for name in sources)
+        if node.path not in registered and len(seen) == 1 and seen != ("x",):
+            skipped[sources[0]] = node.name  # it does nothing: what reads it reads through it
+        is_chain = node.name.isdigit() or seen in ((before,), ())
+        found[node.name] = () if is_chain else seen
+        before = node.name
+    return found
+
+
+def _add_values(folded: FoldedNode, node: FoldedNode) -> None:
     """Add what is written in one more repeat."""
     for name, values in node.values.items():
         folded.values.setdefault(name, []).extend(values)
     for a, b in zip(folded.children, node.children, strict=True):
-        _fold(a, b)
+        _add_values(a, b)
 
 
 def _number(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else show(value)
 
 
-def _source(wire: Wire) -> str:
+def _source(wire: Value) -> str:
     return (
         str(wire.node.target)
         if wire.node is not None and wire.node.op == "placeholder"
@@ -125,26 +144,7 @@ def _source(wire: Wire) -> str:
     )
 
 
-def _alike(folded: Node, node: Node) -> bool:
-    """Whether a repeat looks like those before it; rates and shifts, which differ between repeats,
-    do not count.
-    """
-    equal = (folded.block, folded.shape, folded.parameters) == (
-        node.block,
-        node.shape,
-        node.parameters * folded.count,
-    )
-    pairs = zip(folded.children, node.children, strict=False)
-    return (
-        equal and len(folded.children) == len(node.children) and all(_alike(a, b) for a, b in pairs)
-    )
-
-
-def _shape(shape: Sequence[int | str]) -> str:
-    return f"({', '.join(map(str, shape))})"
-
-
-def compare(old: Sequence[Node], new: Sequence[Node], depth: int = 0) -> Iterator[Line]:
+def compare(old: Sequence[FoldedNode], new: Sequence[FoldedNode], depth: int = 0) -> Iterator[Line]:
     """The lines of the difference, in the order of the new model; removed nodes stand where they
     were.
     """
@@ -165,12 +165,12 @@ def compare(old: Sequence[Node], new: Sequence[Node], depth: int = 0) -> Iterato
         yield from _gone(node, twins, depth)
 
 
-def _gone(node: Node, twins: Mapping[str, Node], depth: int) -> Iterator[Line]:
+def _gone(node: FoldedNode, twins: Mapping[str, FoldedNode], depth: int) -> Iterator[Line]:
     if not any(twin is node for twin in twins.values()):
         yield Line("removed", depth, node.name, _facts(node))
 
 
-def _twins(old: Sequence[Node], new: Sequence[Node]) -> dict[str, Node]:
+def _twins(old: Sequence[FoldedNode], new: Sequence[FoldedNode]) -> dict[str, FoldedNode]:
     """For the names of the new side: the same node on the old one. Repeats are the same by their
     order.
     """
@@ -180,7 +180,9 @@ def _twins(old: Sequence[Node], new: Sequence[Node]) -> dict[str, Node]:
     return {node.name: names[node.name] for node in new if node.name in names}
 
 
-def _moved(old: Sequence[Node], new: Sequence[Node], twins: Mapping[str, Node]) -> set[str]:
+def _moved(
+    old: Sequence[FoldedNode], new: Sequence[FoldedNode], twins: Mapping[str, FoldedNode]
+) -> set[str]:
     """Names on the old side of nodes outside the longest run whose order stays."""
     places = {node.name: index for index, node in enumerate(old)}
     order = [twins[node.name].name for node in new if node.name in twins]
@@ -191,7 +193,7 @@ def _moved(old: Sequence[Node], new: Sequence[Node], twins: Mapping[str, Node]) 
     return set(order).difference(*sorted(runs, key=len)[-1:])
 
 
-def _both(old: Node, new: Node, place: str, depth: int) -> Iterator[Line]:
+def _both(old: FoldedNode, new: FoldedNode, place: str, depth: int) -> Iterator[Line]:
     """A node that both sides have, and what differs inside it."""
     own = [place] if place else []
     own += _rewritten(old.written, new.written) if old.block == new.block else []
@@ -241,18 +243,18 @@ def _rewritten(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     return told
 
 
-def _plain(node: Node) -> str:
+def _plain(node: FoldedNode) -> str:
     """What a node is: "12 times" and "4 times" are the same, and so are all blocks and options of
     one name.
     """
     return "times" if node.block.endswith(" times") else node.block
 
 
-def _block(node: Node) -> str:
+def _block(node: FoldedNode) -> str:
     return f"{node.block} x{node.count}" if node.count > 1 else node.block
 
 
-def _facts(node: Node) -> tuple[str, ...]:
+def _facts(node: FoldedNode) -> tuple[str, ...]:
     facts = [_block(node), *(f"{word} {value}" for word, value in node.written.items()), node.shape]
     facts += [f"{node.parameters:,} parameters"] if node.parameters else []
     return (*facts, f"{short(node.macs)} MACs") if node.macs else tuple(facts)

@@ -5,16 +5,13 @@ meta device.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import gcd
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from blocks.graph.compose.compose import Composed, compose
 from blocks.graph.describe.cost import multiply_adds
-from blocks.graph.describe.table import count_parameters
 from blocks.graph.errors import ConfigError, Problem
 from blocks.graph.read.loader import Remembering
-
-if TYPE_CHECKING:
-    from blocks.graph.build import Plan
+from blocks.graph.record.record import Built, count_parameters
 
 LARGEST = 2**20
 START = 64  # where nothing says a number
@@ -126,7 +123,7 @@ def fit(
     measure: str = "parameters",
     config_dir: str | None = None,
     loader: Remembering | None = None,
-    build: "Callable[[Composed], Plan] | None" = None,
+    build: "Callable[[Composed], Built] | None" = None,
 ) -> Fit:
     """Solve one param of one model for a budget.
 

@@ -8,21 +8,19 @@ some percent.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from blocks.graph.assemble.body_builder import BATCH, Row
 from blocks.graph.describe.cost import measure
 from blocks.graph.describe.table import short
 from blocks.graph.errors import ConfigError, Problem
+from blocks.graph.record.record import Built
+from blocks.graph.record.value import BATCH
 from blocks.graph.run.activation_checkpoint import repeats
 from blocks.graph.run.tensor_parallel import Columns, divide
 from blocks.support.text_table import align_columns
-
-if TYPE_CHECKING:
-    from blocks.graph.build import Plan
 
 STATES = {"AdamW": 2, "SGD": 1}  # numbers that an optimiser keeps for each weight
 
@@ -89,7 +87,7 @@ class Setting:
         )
 
 
-def budget(plan: "Plan", setting: Setting) -> dict[str, int]:
+def budget(plan: Built, setting: Setting) -> dict[str, int]:
     """Bytes on each device by what they are for; "activations anew" if each repeat is computed
     anew, or None.
 
@@ -125,7 +123,7 @@ def total(found: Mapping[str, int], anew: bool) -> int:
     )
 
 
-def activations(plan: "Plan", computes: torch.dtype) -> tuple[int, int]:
+def activations(plan: Built, computes: torch.dtype) -> tuple[int, int]:
     """Bytes that the backward pass needs of one sample: without, and with each repeat of the graph
     computed anew.
 
@@ -133,7 +131,7 @@ def activations(plan: "Plan", computes: torch.dtype) -> tuple[int, int]:
     """
     parts = repeats(plan.model)
     plan.model.to(computes)
-    for wire in plan.assembler.inputs.values():
+    for wire in plan.inputs.values():
         if wire.tensor is not None and wire.tensor.is_floating_point():
             wire.tensor.data = wire.tensor.data.to(computes)
     costs = measure(plan)
@@ -142,7 +140,9 @@ def activations(plan: "Plan", computes: torch.dtype) -> tuple[int, int]:
     if not inside:
         return whole, whole
     inputs: dict[str, int] = {}
-    for row in _rows(plan.rows, parts):
+    for row in plan.walk():
+        if row.path not in parts:
+            continue
         around = row.path.rpartition(".")[0]
         for number, (name, wire) in enumerate(row.flow.items()):
             key = (
@@ -226,14 +226,6 @@ def _gathered(model: nn.Module, setting: Setting) -> int:
 
 def _count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def _rows(rows: list[Row], paths: Mapping[str, Any]) -> list[Row]:
-    return [
-        found
-        for row in rows
-        for found in ([row] if row.path in paths else []) + _rows(row.children, paths)
-    ]
 
 
 def _bytes(tensor: Tensor, each: int) -> int:

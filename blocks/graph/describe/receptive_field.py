@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blocks.graph.assemble.body_builder import BATCH
+from blocks.graph.record.value import BATCH
 
 KEPT = (
     "native_batch_norm",

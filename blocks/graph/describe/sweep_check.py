@@ -2,22 +2,19 @@
 costs.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from blocks.graph.assemble.body_builder import Row
 from blocks.graph.compose.combinations import combinations
 from blocks.graph.compose.compose import Composed, compose, opened_hydra
 from blocks.graph.describe.cost import multiply_adds
-from blocks.graph.describe.table import count_parameters, short
+from blocks.graph.describe.table import short
 from blocks.graph.errors import ConfigError, Problem
 from blocks.graph.language.words import MODEL_WORDS
 from blocks.graph.read.loader import Remembering
+from blocks.graph.record.record import Built, Node, count_parameters
 from blocks.support.text_table import align_columns
-
-if TYPE_CHECKING:
-    from blocks.graph.build import Plan
 
 MOST = 6  # mistakes told in full
 
@@ -43,7 +40,7 @@ class Result:
 def check(
     arguments: Sequence[str],
     config_dir: str | None = None,
-    build: "Callable[[Composed], Plan] | None" = None,
+    build: "Callable[[Composed], Built] | None" = None,
 ) -> list[Result]:
     """Build every combination; a bad one does not stop the others.
 
@@ -69,7 +66,7 @@ def check(
 def _result(
     overrides: tuple[str, ...],
     composed: Callable[[Sequence[str]], Composed],
-    build: "Callable[[Composed], Plan] | None",
+    build: "Callable[[Composed], Built] | None",
     known: dict[Any, Any],
 ) -> Result:
     from blocks.graph.build import plan
@@ -82,13 +79,13 @@ def _result(
     return Result(overrides, parameters, macs, idle=tuple(idle(planned)), graph=_print_of(planned))
 
 
-def _print_of(planned: "Plan") -> int:
+def _print_of(planned: Built) -> int:
     """The same number for the same blocks with the same arguments, wired and started alike."""
-    recipes, found = planned.assembler.recipes, []
+    recipes, found = planned.recipes, []
     for path, module in planned.model.named_modules(remove_duplicate=False):
         recipe = recipes.get(id(module))
         found.append((path, repr(recipe) if recipe else getattr(module, "code", "")))
-    told = [repr(start) for start in planned.assembler.starts]
+    told = [repr(start) for start in planned.starts]
     return hash(
         (
             tuple(found),
@@ -99,37 +96,30 @@ def _print_of(planned: "Plan") -> int:
     )
 
 
-def idle(plan: "Plan") -> list[Problem]:
+def idle(plan: Built) -> list[Problem]:
     """What the files say of the model and nothing in the built graph reads: params, slots,
     arguments of templates.
     """
-    assembler, found = plan.assembler, []
+    found = []
     for name in plan.config.get("params") or {}:
         place = ("model", "params", name)
-        if place not in assembler.read_params:
-            found.append(
-                Problem("nothing reads this param", assembler.origin(place), f"params.{name}")
-            )
+        if place not in plan.read_params:
+            found.append(Problem("nothing reads this param", plan.origin(place), f"params.{name}"))
     for slot in plan.config:
-        if slot not in MODEL_WORDS and slot not in assembler.used_slots:
-            found.append(Problem("no node uses this slot", assembler.origin(("model", slot)), slot))
-    found += _idle_arguments(plan.rows, assembler.read_params)
+        if slot not in MODEL_WORDS and slot not in plan.used_slots:
+            found.append(Problem("no node uses this slot", plan.origin(("model", slot)), slot))
+    for node in plan.walk():
+        if node.children:
+            found += _idle_arguments(node, plan.read_params)
     return list({(str(problem.where), problem.path): problem for problem in found}.values())
 
 
-def _idle_arguments(rows: Iterable[Row], read: set[tuple[object, ...]]) -> list[Problem]:
+def _idle_arguments(node: Node, read: Container[object]) -> list[Problem]:
     found = []
-    for row in rows:
-        for name, text in row.texts.items() if row.children else ():
-            if text.path not in read:
-                found.append(
-                    Problem(
-                        f"nothing in {row.block} reads {name}",
-                        text.origin,
-                        f"graph.{row.path}.{name}",
-                    )
-                )
-        found += _idle_arguments(row.children, read)
+    for name, text in node.written.items():
+        if text.path not in read:
+            problem, path = f"nothing in {node.label} reads {name}", f"graph.{node.path}.{name}"
+            found.append(Problem(problem, text.origin, path))
     return found
 
 

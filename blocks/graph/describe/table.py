@@ -1,37 +1,36 @@
-"""What a composed model is: one row a node, nested as the graph is, folded over repeats."""
+"""What a composed model is: a line a node, nested as the graph is, folded over repeats."""
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
-from blocks.graph.assemble.body_builder import Row, show_shape, show_size
 from blocks.graph.describe.cost import Cost
-from blocks.support.text_table import align_columns
+from blocks.graph.record.record import Built, Node, count_parameters, fold
+from blocks.graph.record.value import show_shape, show_size
+from blocks.support.text_table import align_columns, column_widths
 
+Costs = Mapping[str, Cost]
 COLUMNS = ("node", "block", "output", "parameters", "MACs")
 MORE = ("share", "memory", "field", "input", "where")  # shown when asked for
-LEFT = (
-    "node",
-    "block",
-    "output",
-    "input",
-    "where",
-)  # the others are numbers, and stand to the right
+LEFT = ("node", "block", "output", "input", "where")  # aligned to the left; the others are numbers
+CSV = ("path", "block", "inputs", "outputs", "parameters", "macs", "memory", "field", "where")
+PREFIXES = ("", "k", "M", "G", "T")
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table: a node, or equal repeats of one. Costs are None where they were not
-    measured.
+    """One line of the table: a node, or equal repeats of one.
+
+    Args:
+        parameters, macs, memory: of all repeats together; the last two are None where costs were
+            not measured.
     """
 
     depth: int
     name: str
-    block: str
+    label: str
     output: str
     parameters: int
     macs: int | None = None
@@ -41,169 +40,169 @@ class Line:
     where: str = ""
 
 
-def count_parameters(module: nn.Module) -> int:
-    """Parameters of a module, a tied or shared one counted once."""
-    return sum(parameter.numel() for parameter in module.parameters())
+# As data ------------------------------------------------------------------------------------------
 
 
-def describe(
-    model: nn.Module,
-    rows: list[Row],
-    outputs: Mapping[str, tuple[int, ...]],
-    costs: Mapping[str, Cost] | None = None,
-) -> dict[str, Any]:
+def describe(built: Built, costs: Costs | None = None) -> dict[str, Any]:
     """The model as plain data: totals, outputs, and its nodes, nested.
 
     Args:
-        costs: what `cost.measure` found; left out, costs are not mentioned.
+        costs: what `cost.measure` found; without them costs are not mentioned.
     """
-    total = count_parameters(model)
-    return {
-        "parameters": total,
-        **_costs(costs, ""),
-        "outputs": {name: _shape(shape) for name, shape in outputs.items()},
-        "nodes": [_node(model, row, total, costs) for row in rows],
-    }
+    total = count_parameters(built.model)
+    outputs = {name: _sizes(value.shape) for name, value in built.outputs.items()}
+    nodes = [_describe_node(node, total, costs) for node in built.nodes]
+    return {"parameters": total, **_totals(costs), "outputs": outputs, "nodes": nodes}
 
 
-def _node(
-    model: nn.Module, row: Row, total: int, costs: Mapping[str, Cost] | None
-) -> dict[str, Any]:
-    parameters = _parameters(model, row.path)
-    return {
-        "name": row.name,
-        "path": row.path,
-        "block": row.block,
-        "inputs": [_shape(shape) for shape in row.inputs],
-        "outputs": {name: _shape(shape) for name, shape in row.outputs.items()},
-        "parameters": parameters,
-        "share": parameters / total if total else 0.0,
-        **_costs(costs, row.path),
-        "arguments": {key: _plain(value) for key, value in row.arguments.items()},
-        "where": row.origin,
-        **({"repeat": row.repeat} if row.repeat else {}),
-        "children": [_node(model, child, total, costs) for child in row.children],
-    }
-
-
-def _costs(costs: Mapping[str, Cost] | None, path: str) -> dict[str, Any]:
+def _totals(costs: Costs | None) -> dict[str, Any]:
     if costs is None:
         return {}
-    cost = costs.get(path, Cost())  # a node that does nothing is left out of the code
-    found: dict[str, Any] = {"macs": cost.macs, "memory": cost.memory}
-    return {**found, "field": list(cost.field.size) if cost.field else None} if path else found
+    return {"macs": costs[""].macs, "memory": costs[""].memory}
+
+
+def _describe_node(node: Node, total: int, costs: Costs | None) -> dict[str, Any]:
+    parameters = node.parameters
+    found: dict[str, Any] = {
+        "name": node.name,
+        "path": node.path,
+        "block": node.label,
+        "inputs": [_sizes(shape) for shape in node.input_shapes],
+        "outputs": {name: _sizes(shape) for name, shape in node.shapes.items()},
+        "parameters": parameters,
+        "share": parameters / total if total else 0.0,
+    }
+    if costs is not None:
+        cost = costs.get(node.path, Cost())  # a node that does nothing costs nothing
+        field = list(cost.field.size) if cost.field else None
+        found |= {"macs": cost.macs, "memory": cost.memory, "field": field}
+    found["arguments"] = {name: _plain(value) for name, value in node.values.items()}
+    found["where"] = node.origin
+    if node.repeat:
+        found["repeat"] = node.repeat
+    found["children"] = [_describe_node(child, total, costs) for child in node.children]
+    return found
 
 
 def _plain(value: Any) -> Any:
-    return value if isinstance(value, int | float | str | bool | None) else str(value)
+    if isinstance(value, int | float | str | bool | None):
+        return value
+    return str(value)
 
 
-def _parameters(model: nn.Module, path: str) -> int:
-    try:
-        return count_parameters(model.get_submodule(path))
-    except AttributeError:
-        return 0  # left out of the code (it does nothing), or a second use of a shared module
+def _sizes(shape: tuple[int, ...]) -> list[int | str]:
+    texts = map(show_size, shape)
+    return [int(text) if text.isdigit() else text for text in texts]
 
 
-def _shape(shape: tuple[int, ...]) -> list[int | str]:
-    return [int(text) if (text := show_size(size)).isdigit() else text for size in shape]
+def comma_separated(built: Built, costs: Costs) -> str:
+    """Every node in a line of its own, for a spreadsheet."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CSV, lineterminator="\n")
+    writer.writeheader()
+    for node in built.walk():
+        cost = costs.get(node.path, Cost())
+        writer.writerow(
+            {
+                "path": node.path,
+                "block": node.label,
+                "inputs": " ".join(map(show_shape, node.input_shapes)),
+                "outputs": " ".join(map(show_shape, node.shapes.values())),
+                "parameters": node.parameters,
+                "macs": cost.macs,
+                "memory": cost.memory,
+                "field": str(cost.field or ""),
+                "where": node.origin,
+            }
+        )
+    return text.getvalue().rstrip("\n")
+
+
+# As text ------------------------------------------------------------------------------------------
 
 
 def lines(
-    nodes: list[dict[str, Any]], depth: int = 0, deepest: int | None = None
+    nodes: Sequence[Node], costs: Costs | None = None, depth: int = 0, deepest: int | None = None
 ) -> Iterator[Line]:
-    """Rows of the table; equal neighbours in a repeat become one, "0-11"."""
-    for group in _fold(nodes):
-        first, last = group[0], group[-1]
-        many = len(group) > 1
-        yield Line(
-            depth,
-            f"{first['name']}-{last['name']}" if many else first["name"],
-            f"{first['block']} x{len(group)}" if many else first["block"],
-            ", ".join(map(_text, last["outputs"].values())),
-            sum(node["parameters"] for node in group),
-            sum(node["macs"] for node in group) if "macs" in first else None,
-            sum(node["memory"] for node in group) if "memory" in first else None,
-            _field(last.get("field")),
-            ", ".join(map(_text, first["inputs"])),
-            first["where"],
-        )
+    """Lines of the table; equal neighbours in a repeat become one, "0-11"."""
+    for group in fold(nodes):
+        yield _line(group, costs, depth)
         if deepest is None or depth + 1 < deepest:
-            yield from lines(first["children"], depth + 1, deepest)
+            yield from lines(group[0].children, costs, depth + 1, deepest)
 
 
-def _fold(nodes: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    groups: list[list[dict[str, Any]]] = []
-    for node in nodes:
-        if groups and node["name"].isdigit() and _same(groups[-1][0], node):
-            groups[-1].append(node)
-        else:
-            groups.append([node])
-    return groups
-
-
-def _same(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    """Whether two nodes look the same in the table; what differs in rate alone (stochastic depth)
-    is folded.
-    """
-    keys = ("block", "outputs", "inputs", "parameters")
-    children = a["children"], b["children"]
-    return (
-        all(a[key] == b[key] for key in keys)
-        and len(children[0]) == len(children[1])
-        and all(map(_same, *children))
+def _line(group: Sequence[Node], costs: Costs | None, depth: int) -> Line:
+    first, last = group[0], group[-1]
+    name, label = first.name, first.label
+    if len(group) > 1:
+        name, label = f"{name}-{last.name}", f"{label} x{len(group)}"
+    macs = memory = None
+    field = ""
+    if costs is not None:
+        each = [costs.get(node.path, Cost()) for node in group]
+        macs = sum(cost.macs for cost in each)
+        memory = sum(cost.memory for cost in each)
+        field = str(each[-1].field or "")
+    return Line(
+        depth,
+        name,
+        label,
+        ", ".join(map(show_shape, last.shapes.values())),
+        sum(node.parameters for node in group),
+        macs,
+        memory,
+        field,
+        ", ".join(map(show_shape, first.input_shapes)),
+        first.origin,
     )
-
-
-def _text(shape: list[int | str]) -> str:
-    return f"({', '.join(map(str, shape))})"
-
-
-def _field(sizes: list[float] | None) -> str:
-    texts = [f"{size:g}" for size in sizes or ()]
-    return texts[0] if len(set(texts)) == 1 else "x".join(texts)
 
 
 def short(number: float | None, unit: str = "") -> str:
     """A large number in three digits: 4,490,566,656 -> "4.49 G"; nothing for 0."""
-    prefixes, number = ["", "k", "M", "G", "T"], number or 0
+    if not number:
+        return ""
+    prefixes = list(PREFIXES)
     while number >= 999.5 and len(prefixes) > 1:
-        prefixes, number = prefixes[1:], number / 1000
-    digits = 0 if not prefixes[0] or number >= 99.95 else 1 if number >= 9.995 else 2
-    return f"{number:.{digits}f} {prefixes[0]}{unit}".rstrip() if number else ""
+        del prefixes[0]
+        number /= 1000
+    digits = 2
+    if not prefixes[0] or number >= 99.95:
+        digits = 0
+    elif number >= 9.995:
+        digits = 1
+    return f"{number:.{digits}f} {prefixes[0]}{unit}".rstrip()
 
 
-def table(description: dict[str, Any], depth: int | None = None, more: bool = False) -> str:
+def table(
+    built: Built, costs: Costs | None = None, depth: int | None = None, more: bool = False
+) -> str:
     """The table as text, 80 columns wide where the names allow it; `more` shows every column."""
-    total = description["parameters"]
-    columns = [name for name in COLUMNS if name != "MACs" or "macs" in description]
-    columns += MORE if more and "macs" in description else ()
-    found = [_cells(line, total) for line in lines(description["nodes"], 0, depth)]
-    whole = {
-        "node": "total",
-        "output": ", ".join(
-            f"{name} {_text(shape)}" for name, shape in description["outputs"].items()
-        ),
-        "parameters": f"{total:,}",
-        "MACs": short(description.get("macs")),
-        "share": "100%",
-        "memory": short(description.get("memory"), "B"),
-    }
-    rows = [{name: name for name in columns}, *found, whole]
-    left = [number for number, name in enumerate(columns) if name in LEFT]
-    texts = align_columns([[row.get(name, "") for name in columns] for row in rows], left)
-    rule = "-" * max(map(len, texts))
+    columns = list(COLUMNS)
+    if costs is None:
+        columns.remove("MACs")
+    elif more:
+        columns += MORE
+    total = count_parameters(built.model)
+    rows = [{name: name for name in columns}]
+    rows += [_cells(line, total) for line in lines(built.nodes, costs, 0, depth)]
+    rows.append(_total_cells(built, costs, total))
+    cells = [[row[name] for name in columns] for row in rows]
+    texts = align_columns(cells, [columns.index(name) for name in columns if name in LEFT])
+    rule = "-" * (sum(column_widths(cells)) + 2 * len(columns) - 2)
     return "\n".join([texts[0], rule, *texts[1:-1], rule, texts[-1]])
 
 
 def _cells(line: Line, total: int) -> dict[str, str]:
+    parameters = share = ""
+    if line.parameters:
+        parameters, share = f"{line.parameters:,}", f"{line.parameters / total:.1%}"
     return {
-        "node": f"{'  ' * line.depth}{line.name}",
-        "block": line.block,
+        "node": "  " * line.depth + line.name,
+        "block": line.label,
         "output": line.output,
-        "parameters": f"{line.parameters:,}" if line.parameters else "",
+        "parameters": parameters,
         "MACs": short(line.macs),
-        "share": f"{line.parameters / total:.1%}" if line.parameters and total else "",
+        "share": share,
         "memory": short(line.memory, "B"),
         "field": line.field,
         "input": line.input,
@@ -211,28 +210,11 @@ def _cells(line: Line, total: int) -> dict[str, str]:
     }
 
 
-def comma_separated(description: dict[str, Any]) -> str:
-    """Every node in a line of its own, for a spreadsheet."""
-    head = ("path", "block", "inputs", "outputs", "parameters", "macs", "memory", "field", "where")
-    text = io.StringIO()
-    writer = csv.DictWriter(text, head, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    waiting = list(description["nodes"])
-    while waiting:
-        node = waiting.pop(0)
-        waiting = node["children"] + waiting
-        shapes = {"inputs": node["inputs"], "outputs": node["outputs"].values()}
-        told = {name: " ".join(map(_text, each)) for name, each in shapes.items()}
-        writer.writerow({**node, **told, "field": _field(node.get("field"))})
-    return text.getvalue().rstrip("\n")
-
-
-__all__ = [
-    "comma_separated",
-    "count_parameters",
-    "describe",
-    "lines",
-    "short",
-    "show_shape",
-    "table",
-]
+def _total_cells(built: Built, costs: Costs | None, total: int) -> dict[str, str]:
+    cells = dict.fromkeys((*COLUMNS, *MORE), "")
+    outputs = [f"{name} {show_shape(value.shape)}" for name, value in built.outputs.items()]
+    cells |= {"node": "total", "output": ", ".join(outputs)}
+    cells |= {"parameters": f"{total:,}", "share": "100%"}
+    if costs is not None:
+        cells |= {"MACs": short(costs[""].macs), "memory": short(costs[""].memory, "B")}
+    return cells

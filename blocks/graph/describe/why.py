@@ -5,16 +5,14 @@ way.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from blocks.graph.assemble.body_builder import Row, Wire
 from blocks.graph.assemble.context import axes_of
 from blocks.graph.errors import ConfigError, Problem, did_you_mean, show
 from blocks.graph.language.expression import ExpressionError
 from blocks.graph.language.scope import Text, number, word
-
-if TYPE_CHECKING:
-    from blocks.graph.build import Plan
+from blocks.graph.record.record import Built, Node
+from blocks.graph.record.value import Value
 
 READERS = 6  # told of a param; the rest is counted
 
@@ -29,20 +27,20 @@ class Change:
 
 
 class Places:
-    """The rows of a plan by path, each with the row around it."""
+    """The nodes of a model by path, each with the node around it."""
 
-    def __init__(self, plan: "Plan"):
-        self.plan = plan
-        self.rows: dict[str, Row] = {}
-        self.around: dict[str, Row | None] = {}
-        self._add(plan.rows, None)
+    def __init__(self, built: Built):
+        self.built = built
+        self.nodes: dict[str, Node] = {}
+        self.around: dict[str, Node | None] = {node.path: None for node in built.nodes}
+        for node in built.walk():
+            self.nodes[node.path] = node
+            for child in node.children:
+                self.around[child.path] = node
 
-    def _add(self, rows: Iterable[Row], around: Row | None) -> None:
-        for row in rows:
-            self.rows[row.path], self.around[row.path] = row, around
-            self._add(row.children, row)
-
-    def source(self, around: Row | None, wire: Wire) -> tuple[Row | None, Row | None, Wire | None]:
+    def source(
+        self, around: Node | None, wire: Value
+    ) -> tuple[Node | None, Node | None, Value | None]:
         """Who made a wire in the body of `around`: the body where its maker stands, the maker, the
         wire there.
 
@@ -53,11 +51,11 @@ class Places:
             if outer is None:
                 return around, None, None
             around, wire = self.around[around.path], outer
-        siblings = self.plan.rows if around is None else around.children
+        siblings = self.built.nodes if around is None else around.children
         name = wire.made_by.partition(".")[0]
         return around, next((row for row in siblings if row.name == name), None), wire
 
-    def changes(self, around: Row | None, wire: Wire, axis: str) -> list[Change]:
+    def changes(self, around: Node | None, wire: Value, axis: str) -> list[Change]:
         """Every change of an axis on the way to a wire in the body of `around`, the first one
         first.
         """
@@ -66,10 +64,12 @@ class Places:
             return []
         if row is None:
             return [Change(found.made_by, None, found.axes[axis])]
-        inside = row.gives.get(found.made_by.partition(".")[2]) or next(iter(row.gives.values()))
+        inside = row.outputs.get(found.made_by.partition(".")[2]) or next(
+            iter(row.outputs.values())
+        )
         return self._through(row, inside, axis, found.axes[axis])
 
-    def came(self, row: Row) -> str:
+    def came(self, row: Node) -> str:
         """What flows into a node, with who made it."""
         told = []
         for wire in row.flow.values():
@@ -77,7 +77,7 @@ class Places:
             told.append(f"{maker.path if maker is not None else (found or wire).made_by} {wire}")
         return ", ".join(told)
 
-    def _through(self, row: Row, inside: Wire, axis: str, size: int) -> list[Change]:
+    def _through(self, row: Node, inside: Value, axis: str, size: int) -> list[Change]:
         """Changes up to a node's output: those in front of it, and its own, told by the innermost
         node.
         """
@@ -92,7 +92,7 @@ class Places:
         return [*earlier, Change(row.path, before.axes[axis] if before is not None else None, size)]
 
 
-def why(plan: "Plan", path: str) -> str:
+def why(built: Built, path: str) -> str:
     """Where a value comes from, as text.
 
     Args:
@@ -103,19 +103,17 @@ def why(plan: "Plan", path: str) -> str:
         ConfigError: nothing bears that name.
     """
     path = re.sub(r"^(model\.)?graph\.|^model\.", "", path)
-    places = Places(plan)
+    places = Places(built)
     if path.startswith("params."):
         return _param(places, path.removeprefix("params."), path)
-    if path in places.rows:
-        row = places.rows[path]
-        told = [
-            _argument(places, row, name) for name in dict.fromkeys([*row.texts, *row.arguments])
-        ]
-        return "\n\n".join(told or [f"{path}  {row.block}  {row.origin}\n  it takes no arguments"])
+    if path in places.nodes:
+        row = places.nodes[path]
+        told = [_argument(places, row, name) for name in dict.fromkeys([*row.written, *row.values])]
+        return "\n\n".join(told or [f"{path}  {row.label}  {row.origin}\n  it takes no arguments"])
     node, _, name = path.rpartition(".")
-    row_found = places.rows.get(node)
+    row_found = places.nodes.get(node)
     if row_found is None:
-        raise _unknown(path, [*places.rows, *(f"params.{each}" for each in plan.assembler.params)])
+        raise _unknown(path, [*places.nodes, *(f"params.{each}" for each in built.params)])
     return _argument(places, row_found, name)
 
 
@@ -132,11 +130,11 @@ def _unknown(path: str, known: Iterable[str]) -> ConfigError:
 
 
 def _param(places: Places, name: str, path: str) -> str:
-    params = places.plan.assembler.params
+    params = places.built.params
     if name not in params:
         raise _unknown(path, [f"params.{each}" for each in params])
     text = params[name]
-    found = [f"{row.path}.{each}" for row in places.rows.values() for each in _reading(row, name)]
+    found = [f"{row.path}.{each}" for row in places.nodes.values() for each in _reading(row, name)]
     readers = list(dict.fromkeys(re.sub(r"(?<=\.)\d+(?=\.)", "*", each) for each in found))
     more = f", ... ({len(readers)})" if len(readers) > READERS else ""
     told = (
@@ -147,43 +145,43 @@ def _param(places: Places, name: str, path: str) -> str:
     return "\n".join([f"params.{name} = {_value(text)}", *_written(text), f"  read by   {told}"])
 
 
-def _reading(row: Row, param: str) -> Iterator[str]:
-    for name in row.texts:
+def _reading(row: Node, param: str) -> Iterator[str]:
+    for name in row.written:
         if any(line.startswith(f"{param}=") for line in _trace(_here(row, name))):
             yield name
 
 
-def _argument(places: Places, row: Row, name: str) -> str:
+def _argument(places: Places, row: Node, name: str) -> str:
     """One argument of a node, or an axis of what flows in."""
     axes = axes_of(list(row.flow.values()))
-    values = {**axes, **row.arguments}
-    if name in row.texts:
+    values = {**axes, **row.values}
+    if name in row.written:
         text = _here(row, name)
-        value = show(row.arguments[name]) if name in row.arguments else _value(text)
+        value = show(row.values[name]) if name in row.values else _value(text)
         return "\n".join(
             [
-                f"{row.path}.{name} = {value}  ({row.block})",
+                f"{row.path}.{name} = {value}  ({row.label})",
                 *_written(text),
                 *_made_of(places, row, text),
             ]
         )
     if name in values and name in axes:
-        lines = [f"{row.path}.{name} = {values[name]}  ({row.block})"]
+        lines = [f"{row.path}.{name} = {values[name]}  ({row.label})"]
         return "\n".join(
             [*lines, f"  inferred  from {places.came(row)}", *_chain(places, row, name)]
         )
     if row.children:
         raise _unknown(
-            f"{row.path}.{name}", [f"{row.path}.{each}" for each in (*values, *row.texts)]
+            f"{row.path}.{name}", [f"{row.path}.{each}" for each in (*values, *row.written)]
         )
-    signature = places.plan.assembler.catalog.get(row.block)
-    parameters = _parameters(row.block, signature) if signature is not None else {}
+    signature = places.built.catalog.get(row.label)
+    parameters = _parameters(row.label, signature) if signature is not None else {}
     if name not in parameters:
-        known = (*values, *row.texts, *parameters)
+        known = (*values, *row.written, *parameters)
         raise _unknown(f"{row.path}.{name}", [f"{row.path}.{each}" for each in known])
     return (
-        f"{row.path}.{name} = {show(parameters[name].default)}  ({row.block})\n  default   "
-        f"of {row.block}"
+        f"{row.path}.{name} = {show(parameters[name].default)}  ({row.label})\n  default   "
+        f"of {row.label}"
     )
 
 
@@ -205,12 +203,12 @@ class _Watched(dict[str, int]):
         return super().__getitem__(name)
 
 
-def _here(row: Row, name: str) -> Text:
+def _here(row: Node, name: str) -> Text:
     """A text in the names in reach where its node stands, with a trace of its own."""
-    text: Text = row.texts[name]
+    text: Text = row.written[name]
     axes = text.scope.axes if row.children else axes_of(list(row.flow.values()))
     fresh = replace(text, scope=replace(text.scope, trace=[], axes=_Watched(axes)))
-    return fresh if row.children else fresh.at(fresh.scope.axes, row.texts, name)
+    return fresh if row.children else fresh.at(fresh.scope.axes, row.written, name)
 
 
 def _trace(text: Text) -> list[str]:
@@ -253,7 +251,7 @@ def _surroundings(text: Text) -> Iterator[str]:
             yield f"{name}={show(scope.lexical[name])}  a list of `repeat`"
 
 
-def _made_of(places: Places, row: Row, text: Text) -> list[str]:
+def _made_of(places: Places, row: Node, text: Text) -> list[str]:
     """For the axes that an expression reads: how each came about."""
     watched = text.scope.axes
     _trace(text)
@@ -262,7 +260,7 @@ def _made_of(places: Places, row: Row, text: Text) -> list[str]:
     return [line for name in names if name in flowing for line in _chain(places, row, name)]
 
 
-def _chain(places: Places, row: Row, axis: str) -> list[str]:
+def _chain(places: Places, row: Node, axis: str) -> list[str]:
     """ "dim=768: patch 96, doubled by stages.1.merge, stages.2.merge", and what its first node was
     given.
     """
@@ -281,12 +279,12 @@ def _chain(places: Places, row: Row, axis: str) -> list[str]:
         parts.append(f"{now if now != verb else ''}{change.path}")
         verb = now
     lines = [f"  chain     {axis}={wire.axes[axis]}: {', '.join(parts)}"]
-    first = places.rows.get(changes[0].path)
-    for name in first.texts if first is not None else ():
-        if first is not None and first.arguments.get(name) == changes[0].after:
+    first = places.nodes.get(changes[0].path)
+    for name in first.written if first is not None else ():
+        if first is not None and first.values.get(name) == changes[0].after:
             _, written, *rest = _written(_here(first, name))
             lines += [
-                f"  set at    {first.path}.{written.strip()}  {first.texts[name].origin}",
+                f"  set at    {first.path}.{written.strip()}  {first.written[name].origin}",
                 *rest,
             ]
     return lines

@@ -2,7 +2,7 @@
 
 import linecache
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
@@ -148,7 +148,7 @@ def locate(error: BaseException) -> str | None:
     return f"{'.'.join(['graph', *path])}  {origin}" if path else None
 
 
-def materialise(model: nn.Module, recipes: dict[int, Any], anew: Collection[str] = ()) -> None:
+def materialise(model: nn.Module, recipes: Mapping[int, Any], anew: Collection[str] = ()) -> None:
     """Put real modules in place of those on the meta device, each made once by its own constructor.
 
     Args:
@@ -164,3 +164,9 @@ def materialise(model: nn.Module, recipes: dict[int, Any], anew: Collection[str]
             if id(child) not in made:
                 made[id(child)] = make(recipe.make, f"{path}.{name}".lstrip("."), anew)
             module._modules[name] = made[id(child)]
+
+
+def bind_parameters(model: nn.Module, target: str, source: str) -> None:
+    """Make `target` the very parameter at `source`."""
+    owner, _, name = target.rpartition(".")
+    model.get_submodule(owner)._parameters[name] = model.get_parameter(source)

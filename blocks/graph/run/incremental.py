@@ -119,7 +119,7 @@ class Steps:
         return result
 
     def reorder(self, rows: Tensor) -> None:
-        """Row number i of the next tokens goes on from row number `rows[i]` of the last ones."""
+        """Node number i of the next tokens goes on from row number `rows[i]` of the last ones."""
         if self.sources is None or in_order(rows):
             return
         for memory in self.memories.values():

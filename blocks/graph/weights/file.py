@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from blocks.graph.errors import ConfigError, Problem, did_you_mean, show
 from blocks.graph.language.expression import ExpressionError
-from blocks.graph.language.token_grid import Grid, find_tables, read_grid
+from blocks.graph.record.token_grid import Grid, find_tables, read_grid
 from blocks.graph.weights.safe_load import read_archive
 from blocks.support.files import FileError, check_memory, kind_of, open_file, replace_file
 

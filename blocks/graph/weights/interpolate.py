@@ -9,7 +9,7 @@ from torch import Tensor
 
 from blocks.graph.errors import did_you_mean
 from blocks.graph.language.expression import ExpressionError
-from blocks.graph.language.token_grid import Grid
+from blocks.graph.record.token_grid import Grid
 
 FITS = ("grid", "window", "first", "own")
 SAY = (

@@ -10,7 +10,7 @@ from torch import Tensor
 from blocks.graph.errors import did_you_mean
 from blocks.graph.language.expression import ExpressionError, evaluate
 from blocks.graph.language.patterns import Pieces, fill
-from blocks.graph.language.token_grid import Grid, read_grid
+from blocks.graph.record.token_grid import Grid, read_grid
 
 WORDS = (
     "from",

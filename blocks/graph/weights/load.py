@@ -20,7 +20,7 @@ from blocks.graph.compose.compose import conf_folder
 from blocks.graph.errors import ConfigError, Problem, did_you_mean
 from blocks.graph.language.expression import ExpressionError, limited
 from blocks.graph.language.patterns import fill, match
-from blocks.graph.language.token_grid import Grid, find_tables, read_grid
+from blocks.graph.record.token_grid import Grid, find_tables, read_grid
 from blocks.graph.steps import spend
 from blocks.graph.weights.file import read_grids, read_tensors, save_weights, tensors_of
 from blocks.graph.weights.first import find_first, is_rgb

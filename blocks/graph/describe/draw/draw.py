@@ -9,40 +9,37 @@ unfolds by level instead.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from blocks.graph.describe.draw import html as _html
 from blocks.graph.describe.draw import svg as _svg
 from blocks.graph.describe.draw import text as _text
 from blocks.graph.describe.draw.paint import picture
 from blocks.graph.describe.draw.picture import Picture, unfold
-
-if TYPE_CHECKING:
-    from blocks.graph.build import Plan
+from blocks.graph.record.record import Built
 
 
-def draw(plan: "Plan", ending: str, title: str = "model", depth: int | None = None) -> str:
+def draw(plan: Built, ending: str, title: str = "model", depth: int | None = None) -> str:
     """The picture of a model as a file of that ending: .html, .svg, .mmd or .dot."""
     drawn = picture(plan, title)
     return WRITERS[ending](drawn if depth is None else unfold(drawn, depth))
 
 
-def svg(plan: "Plan", title: str = "model", depth: int | None = None) -> str:
+def svg(plan: Built, title: str = "model", depth: int | None = None) -> str:
     """A static picture, which adapts to light and dark; it may be put into a page as it is."""
     return draw(plan, ".svg", title, depth)
 
 
-def html(plan: "Plan", title: str = "model", depth: int | None = None) -> str:
+def html(plan: Built, title: str = "model", depth: int | None = None) -> str:
     """One page that needs nothing else: fold and unfold, details, search."""
     return draw(plan, ".html", title, depth)
 
 
-def mermaid(plan: "Plan", title: str = "model", depth: int | None = None) -> str:
+def mermaid(plan: Built, title: str = "model", depth: int | None = None) -> str:
     """Text for a README."""
     return draw(plan, ".mmd", title, depth)
 
 
-def dot(plan: "Plan", title: str = "model", depth: int | None = None) -> str:
+def dot(plan: Built, title: str = "model", depth: int | None = None) -> str:
     """Text for Graphviz."""
     return draw(plan, ".dot", title, depth)
 

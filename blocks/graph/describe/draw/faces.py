@@ -4,7 +4,7 @@ of an input.
 
 from html import escape
 
-from blocks.graph.describe.draw.picture import Body, Node
+from blocks.graph.describe.draw.picture import Body, DrawnNode
 
 HEAD, FACE, PILL, LEAST = 30, 46, 20, 148
 WIDE, NARROW = set("mwMW%@—×"), set("iljtfrI.,:;'|()[]!/ ")
@@ -36,11 +36,11 @@ def count_text(count: int) -> str:
     return str(count) if count else ""
 
 
-def badge(node: Node) -> str:
+def badge(node: DrawnNode) -> str:
     return f"×{node.times}" if node.times > 1 else ""
 
 
-def subtitle(node: Node) -> str:
+def subtitle(node: DrawnNode) -> str:
     """The block or template of a node; for a body without a name, what is in it."""
     names = (
         ", ".join(child.name for child in node.body.nodes) if node.body and not node.block else ""
@@ -48,7 +48,7 @@ def subtitle(node: Node) -> str:
     return node.block or (names if len(names) <= 26 else f"{names[:24].rstrip(', ')} ...")
 
 
-def face(node: Node) -> tuple[float, float]:
+def face(node: DrawnNode) -> tuple[float, float]:
     """Width and height of a folded node."""
     first = (
         text_width(node.name, 12.5)
@@ -59,7 +59,7 @@ def face(node: Node) -> tuple[float, float]:
     return max(LEAST, round(max(first, second) + 26)), FACE
 
 
-def head(node: Node) -> float:
+def head(node: DrawnNode) -> float:
     """The least width of an unfolded node."""
     parts = (
         text_width(node.name, 12.5)
@@ -91,7 +91,7 @@ def text(x: float, y: float, words: str, size: float, style: str = "") -> str:
     return f'<text x="{x:g}" y="{y:g}" font-size="{size:g}"{style}>{escape(words)}</text>'
 
 
-def _badge(node: Node, x: float, y: float) -> str:
+def _badge(node: DrawnNode, x: float, y: float) -> str:
     """The pill "×12", whose left end is at x."""
     if not badge(node):
         return ""
@@ -102,7 +102,7 @@ def _badge(node: Node, x: float, y: float) -> str:
     )
 
 
-def face_svg(node: Node) -> str:
+def face_svg(node: DrawnNode) -> str:
     """A folded node, its corner at 0, 0; several equal ones look like a pile."""
     w, h = face(node)
     parts = [
@@ -124,7 +124,7 @@ def face_svg(node: Node) -> str:
     return "".join(parts) + _share(node, w, h)
 
 
-def _share(node: Node, w: float, h: float) -> str:
+def _share(node: DrawnNode, w: float, h: float) -> str:
     """The share of the model's parameters as a quiet bar."""
     if not node.parameters:
         return ""
@@ -136,7 +136,7 @@ def _share(node: Node, w: float, h: float) -> str:
     )
 
 
-def head_svg(node: Node) -> str:
+def head_svg(node: DrawnNode) -> str:
     """The left of the head of an unfolded node, from its corner."""
     name = f'<tspan font-size="12.5" font-weight="600">{escape(node.name)}</tspan>'
     words = f'{name}<tspan dx="8" class="soft">{escape(node.block)}</tspan>'
@@ -146,7 +146,7 @@ def head_svg(node: Node) -> str:
     )
 
 
-def tail_svg(node: Node) -> str:
+def tail_svg(node: DrawnNode) -> str:
     """The right of the head of an unfolded node, from its other corner: parameters, and how
     often.
     """
@@ -157,7 +157,7 @@ def tail_svg(node: Node) -> str:
     return words + _badge(node, 8 - wide - 10, 19.5)
 
 
-def shell_svg(node: Node, w: float, h: float) -> str:
+def shell_svg(node: DrawnNode, w: float, h: float) -> str:
     """The frame of an unfolded node; several equal ones look like a pile."""
     shifts = (2, 1, 0) if node.times > 1 else (0,)
     frames = [

@@ -3,41 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from blocks.graph.assemble.body_builder import Row
+from blocks.graph.record.record import Node
 
 
-def equal(a: Row, b: Row) -> bool:
-    """Whether two rows look the same. What differs in an argument alone (a rate, a shift) is
-    told, not drawn.
-    """
-    same = (a.block, a.inputs, a.outputs) == (b.block, b.inputs, b.outputs) and len(
-        a.children
-    ) == len(b.children)
-    return same and all(
-        x.name == y.name and equal(x, y) for x, y in zip(a.children, b.children, strict=True)
-    )
-
-
-def structure(row: Row) -> Any:
-    """What a row is made of, whatever its sizes, its name and how often it is repeated."""
-    inside = tuple(map(structure, row.children))
-    return ("repeat", tuple(dict.fromkeys(inside))) if row.repeat else (row.block, inside)
-
-
-def runs(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows, with neighbouring equal repeats together."""
-    groups: list[list[Row]] = []
-    for row in rows:
-        if (
-            groups
-            and row.name.isdigit()
-            and groups[-1][0].name.isdigit()
-            and equal(groups[-1][0], row)
-        ):
-            groups[-1].append(row)
-        else:
-            groups.append([row])
-    return groups
+def structure(node: Node) -> Any:
+    """What a node is made of, whatever its sizes, its name and how often it is repeated."""
+    inside = tuple(map(structure, node.children))
+    if node.repeat:
+        return "repeat", tuple(dict.fromkeys(inside))
+    return node.label, inside
 
 
 def span(names: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ from blocks.graph.describe.draw.faces import (
 from blocks.graph.describe.draw.kinds import ACCENTS, NAMES, rules
 from blocks.graph.describe.draw.layout import Sheet, labelled, lay
 from blocks.graph.describe.draw.order import order
-from blocks.graph.describe.draw.picture import Body, Node, Picture
+from blocks.graph.describe.draw.picture import Body, DrawnNode, Picture
 from blocks.graph.describe.draw.svg import SCOPE, SHAPES
 from blocks.support.palette import STYLE
 
@@ -148,7 +148,7 @@ def _vertex(body: Body, vertex: int, top: bool) -> dict[str, Any]:
     return found
 
 
-def information(node: Node) -> dict[str, Any]:
+def information(node: DrawnNode) -> dict[str, Any]:
     """What the page tells about a node."""
     share = f"{node.share:.1%}" if node.share >= 0.001 else "under 0.1%"
     count = f"{node.parameters:,}  ({share} of the model)" if node.parameters else ""

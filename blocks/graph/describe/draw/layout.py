@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from blocks.graph.describe.draw.faces import HEAD, face, head, label_width, pill
 from blocks.graph.describe.draw.order import Net, Order, Target, order
-from blocks.graph.describe.draw.picture import Body, Node
+from blocks.graph.describe.draw.picture import Body, DrawnNode
 
 PAD, BOX_GAP, LINE_GAP, ROW, LABEL, TIP, SLOT, OUT_SLOT, NEAR = 16, 26, 14, 9, 18, 14, 20, 60, 7
 Point = tuple[float, float]
@@ -48,13 +48,13 @@ class Sheet:
     labels: list[tuple[int, float, float]] = field(default_factory=list)
 
 
-def lay(body: Body, owner: Node | None = None) -> Sheet:
+def lay(body: Body, owner: DrawnNode | None = None) -> Sheet:
     """Lay out a body, with what is unfolded inside it."""
     return _Layout(body, owner).sheet()
 
 
 class _Layout:
-    def __init__(self, body: Body, owner: Node | None):
+    def __init__(self, body: Body, owner: DrawnNode | None):
         self.body, self.owner = body, owner
         self.order: Order = order(body, top=owner is None)
         self.depth = max(self.order.layers, default=0) + 1

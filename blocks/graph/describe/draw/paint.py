@@ -2,15 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
 from blocks.catalog import FORMULAS
-from blocks.graph.assemble.body_builder import Row
-from blocks.graph.describe.draw.fold import merged, runs, span, structure
+from blocks.graph.describe.draw.fold import merged, span, structure
 from blocks.graph.describe.draw.kinds import kind_of, kind_of_body
-from blocks.graph.describe.draw.picture import Body, Node, Picture, size_text
+from blocks.graph.describe.draw.picture import Body, DrawnNode, Picture, size_text
 from blocks.graph.describe.draw.wires import (
     calls,
     edges_of,
@@ -19,28 +18,25 @@ from blocks.graph.describe.draw.wires import (
     owners_of,
     submodule,
 )
-from blocks.graph.describe.table import count_parameters
 from blocks.graph.language.docstring import read_docstring
 from blocks.graph.language.signature import signature_of
 from blocks.graph.record.module import Graph, Scan
-
-if TYPE_CHECKING:
-    from blocks.graph.build import Plan
+from blocks.graph.record.record import Built, Node, count_parameters, fold
 
 
-def picture(plan: "Plan", title: str = "model") -> Picture:
+def picture(plan: Built, title: str = "model") -> Picture:
     """The picture of a model on the meta device."""
     return _Painter(plan).paint(title)
 
 
 class _Painter:
-    def __init__(self, plan: "Plan"):
+    def __init__(self, plan: Built):
         self.plan, self.model = plan, plan.model
         self.total = count_parameters(plan.model)
-        self.catalog: Mapping[str, Any] = plan.assembler.catalog
+        self.catalog: Mapping[str, Any] = plan.catalog
 
     def paint(self, title: str) -> Picture:
-        body = self.body([self.plan.rows], [self.model])
+        body = self.body([self.plan.nodes], [self.model])
         first = len(body.inputs) + len(body.nodes)
         for edge in body.edges:
             node = body.node(edge.source)
@@ -51,7 +47,7 @@ class _Painter:
             _open_once(node, seen)
         return Picture(title, self.total, body)
 
-    def body(self, instances: list[list[Row]], graphs: list[Graph]) -> Body:
+    def body(self, instances: list[list[Node]], graphs: list[Graph]) -> Body:
         """A body that may stand for several equal ones; wired as the one in which most nodes are at
         work.
         """
@@ -60,7 +56,7 @@ class _Painter:
         owners = owners_of(graph, rows)
         live = {id(row) for row in owners.values()}
         places = [number for number, row in enumerate(rows) if id(row) in live]
-        groups = runs([rows[number] for number in places])
+        groups = fold([rows[number] for number in places])
         index = {id(row): number for number, group in enumerate(groups) for row in group}
         nodes, rest = [], iter(places)
         for group in groups:
@@ -69,7 +65,7 @@ class _Painter:
                 self.node([[instance[column] for column in columns] for instance in instances])
             )
         body = Body(list(graph.input_names), nodes, outputs_of(graph), [])
-        body.left_out = [f"{row.name} ({row.block})" for row in rows if id(row) not in live]
+        body.left_out = [f"{row.name} ({row.label})" for row in rows if id(row) not in live]
         shapes = {name: size_text(shape) for name, shape in input_shapes(graph, rows).items()}
         body.edges = list(
             edges_of(
@@ -85,7 +81,7 @@ class _Painter:
             node.takes = list(dict.fromkeys(into))
         return body
 
-    def node(self, instances: list[list[Row]]) -> Node:
+    def node(self, instances: list[list[Node]]) -> DrawnNode:
         """One node for a run of equal rows, in each of the equal bodies around it."""
         run, rows = instances[0], [row for run in instances for row in run]
         first, times, paths = rows[0], len(run), [row.path for row in rows]
@@ -94,27 +90,27 @@ class _Painter:
         if name.isdigit() and "." in first.path:
             name = f"{first.path.split('.')[-2]} {span([row.name for row in run])}"
         if (
-            first.repeat and len(runs(first.children)) == 1
+            first.repeat and len(fold(first.children)) == 1
         ):  # all repeats are equal: draw the inside of one
             times, rows = first.repeat, [child for row in rows for child in row.children]
             paths += [row.path for row in rows]
-        node = Node(
+        node = DrawnNode(
             id=first.path,
             name=name,
-            block="" if rows[0].block == "body" else rows[0].block,
+            block="" if rows[0].label == "body" else rows[0].label,
             paths=paths,
             where=first.origin,
             times=times,
             parameters=parameters,
             share=parameters / self.total if self.total else 0.0,
-            gives={port: size_text(shape) for port, shape in run[-1].outputs.items()},
-            arguments=merged([row.arguments for row in rows]),
+            gives={port: size_text(shape) for port, shape in run[-1].shapes.items()},
+            arguments=merged([row.values for row in rows]),
             structure=structure(rows[0]),
         )
         self.fill(node, rows)
         return node
 
-    def fill(self, node: Node, rows: list[Row]) -> None:
+    def fill(self, node: DrawnNode, rows: list[Node]) -> None:
         """Give a node its inside, or, where it has none, what its block says of itself."""
         inner = [
             (row.children, graph)
@@ -131,7 +127,7 @@ class _Painter:
             node.kind = "recurrence"
             node.body.states, node.body.sequence = tuple(scan.meta["states"]), scan.meta["sequence"]
 
-    def describe(self, node: Node) -> None:
+    def describe(self, node: DrawnNode) -> None:
         """Kind, first line and source of an atom, or of the module that a shared node calls."""
         block, _, shared = node.block.partition("share: ")
         if shared:
@@ -167,7 +163,7 @@ def _first_sentence(text: str) -> str:
     return f"{first}." if first else ""
 
 
-def _open_once(node: Node, seen: set[Any]) -> None:
+def _open_once(node: DrawnNode, seen: set[Any]) -> None:
     """Unfold each structure where it stands first: the next of its kind is read from that one."""
     if node.body is None or node.structure in seen:
         return

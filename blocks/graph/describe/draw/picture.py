@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from blocks.graph.assemble.body_builder import BATCH, show_size
 from blocks.graph.describe.draw.fold import pattern
+from blocks.graph.record.value import BATCH, show_size
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Body:
     """
 
     inputs: list[str]
-    nodes: list["Node"]
+    nodes: list["DrawnNode"]
     outputs: list[str]
     edges: list[Edge]
     left_out: list[str] = field(
@@ -43,7 +43,7 @@ class Body:
     def size(self) -> int:
         return len(self.inputs) + len(self.nodes) + len(self.outputs)
 
-    def node(self, vertex: int) -> "Node | None":
+    def node(self, vertex: int) -> "DrawnNode | None":
         place = vertex - len(self.inputs)
         return self.nodes[place] if 0 <= place < len(self.nodes) else None
 
@@ -62,7 +62,7 @@ class Body:
 
 
 @dataclass
-class Node:
+class DrawnNode:
     """One node of the picture; it may stand for several equal nodes of the model (`paths`)."""
 
     id: str
@@ -97,12 +97,12 @@ class Picture:
     parameters: int
     body: Body
 
-    def nodes(self) -> Iterator[Node]:
+    def nodes(self) -> Iterator[DrawnNode]:
         """Every node, outer before inner."""
         return walk(self.body)
 
 
-def walk(body: Body) -> Iterator[Node]:
+def walk(body: Body) -> Iterator[DrawnNode]:
     for node in body.nodes:
         yield node
         if node.body is not None:

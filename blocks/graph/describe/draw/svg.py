@@ -18,7 +18,7 @@ from blocks.graph.describe.draw.faces import (
 from blocks.graph.describe.draw.kinds import NAMES, rules
 from blocks.graph.describe.draw.layout import Line, Point, Sheet, lay
 from blocks.graph.describe.draw.order import Net, order
-from blocks.graph.describe.draw.picture import Body, Node, Picture
+from blocks.graph.describe.draw.picture import Body, DrawnNode, Picture
 
 SCOPE = ".dougong"
 FONT = "ui-sans-serif,system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif"
@@ -107,7 +107,7 @@ def _sheet(body: Body, sheet: Sheet, top: bool = False) -> str:
     return "\n".join(parts)
 
 
-def _node(node: Node, inside: Sheet | None) -> str:
+def _node(node: DrawnNode, inside: Sheet | None) -> str:
     if inside is None or node.body is None:
         return face_svg(node)
     tail = f'<g transform="translate({inside.w:.1f} 0)">{tail_svg(node)}</g>'
@@ -120,7 +120,7 @@ def _node(node: Node, inside: Sheet | None) -> str:
     )
 
 
-def _told(node: Node | None) -> str:
+def _told(node: DrawnNode | None) -> str:
     """What a browser shows when the pointer rests: a tooltip without a script."""
     if node is None:
         return ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from blocks.graph.describe.draw.faces import badge, count_text, pill_text, subtitle
 from blocks.graph.describe.draw.kinds import ACCENTS, mix
-from blocks.graph.describe.draw.picture import Body, Node, Picture
+from blocks.graph.describe.draw.picture import Body, DrawnNode, Picture
 from blocks.support.palette import THEMES
 
 
@@ -184,7 +184,7 @@ def _dot_body(found: Flat, body: Body, indent: str, top: bool = False) -> Iterat
             )
 
 
-def words(node: Node) -> list[str]:
+def words(node: DrawnNode) -> list[str]:
     """What a node says of itself in text."""
     count = count_text(node.parameters)
     name = f"{node.name} {badge(node)}".strip()

@@ -1,13 +1,13 @@
 """The edges of a body, read from its generated code."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import fx, nn
 
-from blocks.graph.assemble.body_builder import Row
 from blocks.graph.describe.draw.picture import Body, Edge, size_text
 from blocks.graph.record.module import Graph, Scan
+from blocks.graph.record.record import Node
 
 
 def submodule(module: nn.Module | None, path: str) -> nn.Module | None:
@@ -23,30 +23,13 @@ def calls(graph: Graph) -> Iterator[fx.Node]:
     return (node for node in graph.graph.nodes if node.op == "call_module")
 
 
-def owners_of(graph: Graph, rows: list[Row]) -> dict[str, Row]:
-    """fx call -> its row. Both come in the order of building; a row without a call does nothing
-    and was left out.
-    """
-    owners: dict[str, Row] = {}
-    by_target: dict[str, Row] = {}
-    rest = list(rows)
+def owners_of(graph: Graph, nodes: Sequence[Node]) -> dict[str, Node]:
+    """fx call -> its node. With `share: true` beside `repeat` one node has several calls."""
+    by_name = {node.name: node for node in nodes}
+    owners = {}
     for call in calls(graph):
-        target = str(call.target)
-        place = next(
-            (
-                i
-                for i, row in enumerate(rest)
-                if row.name == target or row.block == f"share: {target}"
-            ),
-            None,
-        )
-        if place is not None:
-            by_target.setdefault(target, rest[place])
-            owners[call.name], rest = rest[place], rest[place + 1 :]
-        else:
-            owners[call.name] = by_target[
-                target
-            ]  # `share: true` beside `repeat`: one row, called again
+        name = str(call.meta["node"])
+        owners[call.name] = by_name.get(name) or by_name[str(call.target)]
     return owners
 
 
@@ -55,7 +38,7 @@ def outputs_of(graph: Graph) -> list[str]:
 
 
 def edges_of(
-    graph: Graph, body: Body, owners: Mapping[str, tuple[int, Row]], shapes: Mapping[str, str]
+    graph: Graph, body: Body, owners: Mapping[str, tuple[int, Node]], shapes: Mapping[str, str]
 ) -> Iterator[Edge]:
     """The edges of the generated code, each once; `owners` says which node of the body a call
     belongs to.
@@ -74,7 +57,7 @@ def edges_of(
         elif call.op == "call_function":  # one of several outputs
             place, row = owners[call.args[0].name]
             port = list(row.outputs)[call.args[1]]
-            sources[call.name] = (first + place, port, size_text(row.outputs[port]))
+            sources[call.name] = (first + place, port, size_text(row.shapes[port]))
         elif call.op == "output":
             targets = [
                 (first + len(body.nodes) + place, "", item)
@@ -82,7 +65,7 @@ def edges_of(
             ]
         else:
             place, row = owners[call.name]
-            port, sizes = next(iter(row.outputs.items()), ("out", ()))
+            port, sizes = next(iter(row.shapes.items()), ("out", ()))
             sources[call.name] = (first + place, port, size_text(sizes))
             targets = [(first + place, into, item) for into, item in arguments_by_port(call, graph)]
         for target, into, item in targets:
@@ -113,10 +96,10 @@ def arguments_by_port(call: fx.Node, graph: Graph) -> Iterator[tuple[str, fx.Nod
             yield name, item
 
 
-def input_shapes(graph: Graph, rows: list[Row]) -> dict[str, tuple[int, ...]]:
+def input_shapes(graph: Graph, nodes: Sequence[Node]) -> dict[str, tuple[int, ...]]:
     """Shapes of the inputs of a body, as the first atom that reads each was given it."""
     found: dict[str, tuple[int, ...]] = {}
-    owners = owners_of(graph, rows)
+    owners = owners_of(graph, nodes)
     for call in calls(graph):
         row, module = owners[call.name], submodule(graph, str(call.target))
         inner = (
@@ -126,8 +109,8 @@ def input_shapes(graph: Graph, rows: list[Row]) -> dict[str, tuple[int, ...]]:
         )
         for number, (port, item) in enumerate(arguments_by_port(call, graph)):
             shape = (
-                row.inputs[number]
-                if inner is None and number < len(row.inputs)
+                row.input_shapes[number]
+                if inner is None and number < len(row.input_shapes)
                 else (inner or {}).get(port)
             )
             if item.op == "placeholder" and shape:

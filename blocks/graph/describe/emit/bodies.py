@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from blocks.graph.assemble.block import Recipe
 from blocks.graph.record.module import Graph, Scan
+from blocks.graph.record.record import Recipe
 
 WIDTHS = (
     *("dim", "normalized_shape", "in_features", "out_features", "in_channels", "out_channels"),

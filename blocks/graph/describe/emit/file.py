@@ -6,14 +6,11 @@ import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from blocks.graph.assemble.block import Recipe
-from blocks.graph.assemble.body_builder import Row
 from blocks.graph.describe.emit.bodies import Bodies, Group, Made, camel
 from blocks.graph.describe.emit.forward import Forward, optional_inputs
 from blocks.graph.describe.emit.inline import inlined
@@ -21,9 +18,10 @@ from blocks.graph.describe.emit.options import Uses, drop_options
 from blocks.graph.describe.emit.source import Source
 from blocks.graph.describe.emit.text import docstring, write
 from blocks.graph.record.module import Graph
+from blocks.graph.record.record import Built, Recipe
 
 
-def emit(planned: Any, title: str, command: str, about: str = "") -> str:
+def emit(planned: Built, title: str, command: str, about: str = "") -> str:
     """The source of a model.
 
     Args:
@@ -35,8 +33,8 @@ def emit(planned: Any, title: str, command: str, about: str = "") -> str:
     Raises:
         CannotEmit: a block whose source cannot stand alone.
     """
-    planned = planned.whole()
-    model, recipes, idle = planned.model, planned.assembler.recipes, planned.assembler.idle
+    planned = planned.with_idle()
+    model, recipes, idle = planned.model, planned.recipes, planned.idle
     used = _uses(model, recipes, idle)
     source = Source(used)
     names = {kind: source.names[kind.__module__, kind.__name__] for kind in used}
@@ -52,7 +50,7 @@ def emit(planned: Any, title: str, command: str, about: str = "") -> str:
             body.remove(node)
     reserved = {*source.names.values(), *source.imports, "reversed", "None", "True", "False"}
     bodies = Bodies(model, recipes, idle, names, gone, expressions, reserved)
-    bodies.name(class_name(title, reserved), dict(_labels(planned.rows)))
+    bodies.name(class_name(title, reserved), {node.path: node.label for node in planned.walk()})
     bodies.settle(bodies.of[id(model)])
     optional = optional_inputs(model)
     parts = list(map(write, body))
@@ -100,12 +98,6 @@ def _uses(model: Graph, recipes: dict[int, Recipe], idle: set[int]) -> dict[type
                     *node.kwargs,
                 }
     return used
-
-
-def _labels(rows: list[Row]) -> Iterator[tuple[str, str]]:
-    for row in rows:
-        yield row.path, row.block
-        yield from _labels(row.children)
 
 
 def class_name(title: str, taken: set[str]) -> str:

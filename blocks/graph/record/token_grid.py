@@ -8,15 +8,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from blocks.graph.assemble.body_builder import Wire
 from blocks.graph.errors import show
 from blocks.graph.language.expression import ExpressionError
 from blocks.graph.record.module import Graph
+from blocks.graph.record.value import Value
 
 Grid = tuple[int, int]  # rows, columns
 
 
-def trace_grid(module: nn.Module, before: Wire | None, tensor: Tensor) -> Grid | None:
+def trace_grid(module: nn.Module, before: Value | None, tensor: Tensor) -> Grid | None:
     """The grid behind the tokens that a block gives: what its `patch_grid` says, or that of what
     flows in.
 

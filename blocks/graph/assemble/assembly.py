@@ -1,0 +1,110 @@
+"""The state of one model while it is assembled: what is known, what was built, what is wrong."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import nn
+
+from blocks.graph.assemble.context import NodeContext, Outputs, Path
+from blocks.graph.errors import NodeError, Origin, Problem, did_you_mean
+from blocks.graph.language.scope import Scope, Text
+from blocks.graph.language.signature import Signature, signature_of
+from blocks.graph.record.initialise import Section, Start
+from blocks.graph.record.limits import MODULES
+from blocks.graph.record.record import Recipe
+
+SECTIONS = ("inputs", "outputs", "tie", "expect")  # of a model, which stand outside its graph
+SHOWN = 70  # characters of a path; of a longer one its two ends are shown
+
+
+@dataclass
+class Assembly:
+    """One model under construction.
+
+    Args:
+        catalog: block name -> `nn.Module` class or `Layer`.
+        origin: path in the configuration -> where that was written.
+        facts: what the data state.
+        build_node: builds one node of a body.
+        build_kind: builds a node whose inputs are known, by its kind.
+        choices: slot -> name of the chosen option.
+        altered: the command line changed the model, so that the claims of its file do not bind.
+        most: limit of a `repeat`.
+        stated: names of facts that any data state; an absent name near one of them is a mistake.
+        keep_idle: whether blocks that do nothing are called, so that repeats stay alike.
+    """
+
+    catalog: Mapping[str, Any]
+    origin: Callable[[Path], Origin]
+    facts: Mapping[str, Any]
+    build_node: Callable[..., Outputs]
+    build_kind: Callable[["Assembly", NodeContext], Outputs]
+    choices: Mapping[str, str] = field(default_factory=dict)
+    altered: bool = False
+    most: int = MODULES
+    stated: Collection[str] = ()
+    keep_idle: bool = False
+
+    idle: set[int] = field(default_factory=set)  # ids of modules that do nothing
+    problems: list[Problem] = field(default_factory=list)
+    recipes: dict[int, Recipe] = field(default_factory=dict)
+    starts: list[Start] = field(default_factory=list)
+    sections: list[Section] = field(default_factory=list)  # `initialise` of templates
+    modules: dict[str, tuple[nn.Module, Outputs]] = field(default_factory=dict)  # for `share`
+    slots: Mapping[str, Any] = field(default_factory=dict)
+    params: dict[str, Text] = field(default_factory=dict)
+    read_params: set[Path] = field(default_factory=set)
+    used_slots: set[str] = field(default_factory=set)
+    ran: dict[Any, Any] = field(default_factory=dict)  # outputs of blocks that ran already
+    passed: int = 0  # innermost repeats passed inside the present top-level node
+    total: Callable[[], int] = lambda: 0  # of the innermost repeats of that node
+
+    def __post_init__(self) -> None:
+        # the names that every text may refer to
+        self.outermost = Scope(params=self.params, facts=self.facts, read=self.read_params)
+
+    def find_signature(self, name: Any, origin: Origin) -> Signature:
+        """The signature of a block; raises NodeError with the nearest names."""
+        if isinstance(name, str) and name in self.catalog:
+            return signature_of(name, self.catalog[name])
+        raise NodeError(
+            Problem(
+                f"no block {name!r}",
+                got=f"block: {name}",
+                source=str(origin),
+                fits=did_you_mean(str(name).rpartition(".")[2], self.catalog),
+                fix="python -m blocks catalog lists all; blocks of your own come with "
+                "library=[FOLDER]",
+            )
+        )
+
+    @contextmanager
+    def reporting(self, path: Path, display: str) -> Iterator[None]:
+        """Report problems raised inside with this place, and continue after it."""
+        try:
+            yield
+        except NodeError as error:
+            for problem in error.problems:
+                self.report(problem, path, display)
+
+    def report(self, problem: Problem, path: Path, display: str, where: str | None = None) -> None:
+        """Keep a problem with its place."""
+        place: Any = where
+        if not place and path:
+            place = self.origin(path)
+        shown = _shown_path(display)
+        self.problems.append(
+            replace(problem, where=problem.where or place, path=problem.path or shown)
+        )
+
+
+def _shown_path(display: str) -> str:
+    if display.partition(".")[0] in SECTIONS:
+        shown = display
+    else:
+        shown = f"graph.{display}".rstrip(".")
+    if len(shown) > SHOWN:
+        return f"{shown[:30]} ... {shown[-30:]}"
+    return shown

@@ -1,0 +1,1 @@
+"""The kinds of nodes: blocks and slots, repeats, scans and shared modules."""

@@ -1,0 +1,139 @@
+"""The arguments of a block: written ones, then those that its inputs imply."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from blocks.graph.assemble.assembly import Assembly
+from blocks.graph.assemble.kinds.block_errors import (
+    contradicting_argument,
+    missing_argument,
+    unknown_argument,
+)
+from blocks.graph.errors import NodeError, Problem, show
+from blocks.graph.language.arguments import coerce
+from blocks.graph.language.expression import ExpressionError
+from blocks.graph.language.scope import Text
+from blocks.graph.language.signature import Signature, is_module
+from blocks.graph.record.record import Recipe
+from blocks.graph.record.value import Value
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What arguments may be computed from.
+
+    Args:
+        known: argument -> value that the inputs imply.
+        axes: axis of what flows in -> size, for expressions.
+        texts: what was written, by argument.
+        values: what flows in, for messages.
+    """
+
+    known: Mapping[str, Any]
+    axes: Mapping[str, int]
+    texts: Mapping[str, Text]
+    values: Sequence[Value] = ()
+
+
+def read_arguments(
+    assembly: Assembly, signature: Signature, around: Surroundings
+) -> tuple[dict[str, Any], Recipe]:
+    """The arguments by their words in YAML, and the recipe of the block.
+
+    Raises:
+        NodeError: every argument that is unknown, wrong, contradicting or missing.
+    """
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    parts = {}
+    for word, text in around.texts.items():
+        parameter = signature.parameters.get(word)
+        if parameter is None:
+            problems.append(unknown_argument(signature, word, text))
+        elif is_module(parameter.annotation) and isinstance(text.raw, Mapping):
+            parts[word] = text
+        else:
+            try:
+                values[word] = _read_argument(signature, word, text, around)
+            except NodeError as error:
+                problems += error.problems
+    problems = _unknown_first(problems, signature, around)
+    problems += _infer_arguments(signature, values, around)
+    inner = replace(around, known={**around.known, **values})
+    for word, text in parts.items():
+        try:
+            values[word] = _read_part(assembly, text, inner)
+        except NodeError as error:
+            for problem in error.problems:
+                named = f"{signature.name}.{word}: {problem.problem}"
+                problems.append(replace(problem, problem=named))
+    for word, parameter in signature.parameters.items():
+        if parameter.required and word not in values and word not in around.texts:
+            problems.append(missing_argument(signature, parameter, around.values))
+    if problems:
+        raise NodeError(*problems)
+    renamed = {signature.parameters[word].name: value for word, value in values.items()}
+    return values, Recipe(signature.factory, renamed)
+
+
+def _unknown_first(
+    problems: list[Problem], signature: Signature, around: Surroundings
+) -> list[Problem]:
+    """Unknown arguments before wrong ones: a misspelt name is the likelier cause."""
+    unknown = f"{signature.name} has no argument"
+    return sorted(problems, key=lambda problem: not problem.problem.startswith(unknown))
+
+
+def _read_argument(signature: Signature, word: str, text: Text, around: Surroundings) -> Any:
+    here = text.at(around.axes, around.texts, word)
+    here.scope.trace.clear()
+    try:
+        return coerce(signature.parameters[word].annotation, here, word)
+    except ExpressionError as error:
+        problem = Problem(
+            f"{signature.name}: {error.problem}",
+            got=f"{word}: {show(text.raw)}",
+            source=here.sources(),
+            fits=error.fits,
+            fix=error.fix,
+        )
+        raise NodeError(problem) from error
+
+
+def _infer_arguments(
+    signature: Signature, values: dict[str, Any], around: Surroundings
+) -> list[Problem]:
+    """Add what the inputs imply; the written widths that contradict it."""
+    problems = []
+    for word, axis in signature.infer.items():
+        if axis not in around.known:
+            continue
+        inferred, value = around.known[axis], values.get(word)
+        if value is not None and value != inferred and word != "vocab":
+            text = around.texts[word]
+            problems.append(
+                contradicting_argument(signature, word, value, inferred, text, around.values)
+            )
+        values.setdefault(word, inferred)
+    return problems
+
+
+def _read_part(assembly: Assembly, text: Text, around: Surroundings) -> Recipe:
+    """A block inside a block (`rotary: {block: Rotary}`), which shares the arguments around it."""
+    raw = dict(text.raw)
+    name = raw.pop("block", None)
+    if not isinstance(name, str):
+        problem, got = "a part is {block: Name, ...}", show(text.raw)
+        raise NodeError(Problem(problem, got=got, source=str(text.origin)))
+    signature = assembly.find_signature(name, text.origin)
+    texts = {}
+    for word, value in raw.items():
+        texts[word] = replace(text.at(around.axes, around.texts, ""), raw=value)
+    shared = dict(around.known)
+    dim, heads = shared.get("dim"), shared.get("heads")
+    if isinstance(dim, int) and isinstance(heads, int) and heads > 0:
+        shared.setdefault("head_dim", dim // heads)
+    infer = {word: word for word in signature.parameters if word in shared}
+    inner = Surroundings(shared, around.axes, texts)
+    return read_arguments(assembly, replace(signature, infer=infer), inner)[1]

@@ -1,0 +1,134 @@
+"""`repeat`: a node several times in a row, its first input carried through."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from blocks.graph.assemble.assembly import Assembly
+from blocks.graph.assemble.body import close_body
+from blocks.graph.assemble.body_builder import BodyBuilder, Input
+from blocks.graph.assemble.calls import call_again, call_body, record_node
+from blocks.graph.assemble.context import NodeContext, NodeSpec, Outputs, axes_of
+from blocks.graph.assemble.counting import count_repeats, repeats_inside, with_elements
+from blocks.graph.assemble.kinds.share import locate_shared
+from blocks.graph.errors import NodeError, Problem
+from blocks.graph.language.scope import Counter, Scope
+from blocks.graph.record.value import Value
+
+NOT_REPEATED = ("repeat", "in", "as", "when", "after", "expect")
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """What `repeat` states.
+
+    Args:
+        count: how often.
+        lists: name -> an element for each repeat.
+        shared: whether one module is called in every repeat.
+        innermost: whether nothing inside is repeated.
+    """
+
+    count: int
+    lists: Mapping[str, tuple[Any, ...]]
+    shared: bool
+    innermost: bool
+
+
+def build_repeat(assembly: Assembly, context: NodeContext) -> Outputs:
+    """Build a node as often as `repeat` says, in a body of its own; what the last one gives."""
+    repeats = _read_repeats(assembly, context)
+    once = _once(assembly, context)
+    inner = BodyBuilder(context.display)
+    given = context.enter(inner)
+    flow, carried = dict(inner.inputs), next(iter(inner.inputs), None)
+    outputs: Outputs = {}
+    for index in range(repeats.count):
+        scope = _scope_of(assembly, context, repeats, index, flow)
+        inputs = []
+        for name, value in flow.items():
+            inputs.append(Input(None if name == carried else name, name, value))
+        previous = next(iter(flow.values()), None)
+        spec = NodeSpec(once, context.path, scope)
+        place = NodeContext(inner, str(index), spec, inputs, previous)
+        inner.origins[str(index)] = str(assembly.origin(context.path))
+        if repeats.shared and index > 0:
+            outputs = call_again(place, "0", outputs)
+        else:
+            outputs = _build_first(assembly, place, repeats)
+        inner.results[str(index)] = outputs
+        if any(value.broken for value in outputs.values()):
+            return context.broken()
+        _carry(flow, outputs, carried)
+    results = dict(outputs)
+    for port in context.wanted:
+        if port.isdigit() and port in inner.results:
+            results[port] = next(iter(inner.results[port].values()))
+    extras = tuple(name for name in flow if name != carried)
+    graph = close_body(assembly, inner, results, extras)
+    graph.meta["repeat"] = repeats.count
+    label = f"{repeats.count} times"
+    node = record_node(assembly, context, label, results, inner.nodes, graph)
+    node.repeat = repeats.count
+    return call_body(assembly, context, graph, given, results)
+
+
+def _read_repeats(assembly: Assembly, context: NodeContext) -> Repeats:
+    path = (*context.path, "repeat")
+    count, lists = count_repeats(assembly, context.raw["repeat"], path, context.scope)
+    shared = context.raw.get("share") is True
+    if shared and lists:
+        problem = "one module cannot take another element of a list at each repeat"
+        fix = "give a number of times, or leave `share: true` out"
+        raise NodeError(Problem(problem, fix=fix))
+    first = replace(context.spec, scope=with_elements(context.scope, lists, 0))
+    return Repeats(count, lists, shared, not repeats_inside(assembly, first))
+
+
+def _once(assembly: Assembly, context: NodeContext) -> dict[str, Any]:
+    """What is written at the node, without what belongs to the repetition."""
+    once = context.without(*NOT_REPEATED)
+    share = once.pop("share", None)
+    if isinstance(share, str):
+        once["share"] = locate_shared(assembly, context.builder, share)
+    return once
+
+
+def _build_first(assembly: Assembly, place: NodeContext, repeats: Repeats) -> Outputs:
+    passed = assembly.passed
+    outputs = assembly.build_kind(assembly, place)
+    if repeats.shared:
+        # the repeats that follow call the module again and pass nothing
+        assembly.passed += (assembly.passed - passed) * (repeats.count - 1)
+    return outputs
+
+
+def _scope_of(
+    assembly: Assembly,
+    context: NodeContext,
+    repeats: Repeats,
+    index: int,
+    flow: Mapping[str, Value],
+) -> Scope:
+    """The names in reach in one repeat: its counters, its elements of the lists, its axes."""
+    scope = context.scope
+    counters = dict(scope.counters)
+    name = context.raw.get("as", "layer")
+    counters[name] = Counter(index, lambda: repeats.count, repeats.shared)
+    around = scope.counters.get("depth")
+    alike = repeats.shared or (around is not None and around.shared)
+    if repeats.innermost or alike:
+        counters["depth"] = Counter(assembly.passed, assembly.total, alike)
+    if repeats.innermost:
+        assembly.passed += 1
+    scope = with_elements(scope, repeats.lists, index)
+    return replace(scope, counters=counters, axes=axes_of(list(flow.values())))
+
+
+def _carry(flow: dict[str, Value], outputs: Outputs, carried: str | None) -> None:
+    """What the next repeat gets: each output named as an input, and the first input in any case."""
+    for name, value in outputs.items():
+        if name in flow:
+            flow[name] = value
+    if carried is not None and carried not in outputs:
+        flow[carried] = next(iter(outputs.values()))

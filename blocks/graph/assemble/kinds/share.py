@@ -1,0 +1,44 @@
+"""`share: NODE`: the module of another node again, weights and all."""
+
+from blocks.graph.assemble.assembly import Assembly
+from blocks.graph.assemble.body_builder import BodyBuilder
+from blocks.graph.assemble.calls import call_again, record_node
+from blocks.graph.assemble.context import NodeContext, Outputs
+from blocks.graph.errors import NodeError, Problem, did_you_mean
+from blocks.graph.language.words import PLACES
+
+
+def build_shared(assembly: Assembly, context: NodeContext) -> Outputs:
+    """Call the module of the node that `share` names."""
+    reference = context.raw["share"]
+    extra = [word for word in context.raw if word != "share" and word not in PLACES]
+    if extra:
+        fix = f"give it where {reference!r} is defined"
+        raise NodeError(Problem(f"a shared node takes no argument {extra[0]!r}", fix=fix))
+    path = locate_shared(assembly, context.builder, reference)
+    if path not in assembly.modules:
+        raise NodeError(
+            Problem(
+                f"no node {reference!r} to share, before this one",
+                got=f"share: {reference}",
+                fits=did_you_mean(reference, assembly.modules),
+            )
+        )
+    module, outputs = assembly.modules[path]
+    is_sibling = path == context.builder.below(reference) and "." not in reference
+    if is_sibling:
+        results = call_again(context, reference, outputs, module)
+    else:
+        context.builder.root.add_module(context.name, module)
+        results = call_again(context, context.name, outputs, module)
+    own = None if is_sibling else module
+    record_node(assembly, context, f"share: {reference}", results, [], own)
+    return results
+
+
+def locate_shared(assembly: Assembly, builder: BodyBuilder, reference: str) -> str:
+    """The path of the module that `share: reference` means in a body."""
+    near = builder.below(reference)
+    if near in assembly.modules:
+        return near
+    return reference

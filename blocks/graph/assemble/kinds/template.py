@@ -1,0 +1,190 @@
+"""Slots and templates: which option a node uses, its arguments, and what fills its holes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from blocks.graph.assemble.assembly import Assembly
+from blocks.graph.assemble.context import NodeSpec, Without
+from blocks.graph.errors import NodeError, Problem, did_you_mean, show
+from blocks.graph.language.scope import MISSING, Scope, Text
+from blocks.graph.language.words import MODEL_WORDS, arguments_of, check_node, suggest_words
+
+KINDS = {"block", "use", "body"}  # one of these makes a mapping an option of a slot
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a node leads to.
+
+    Args:
+        spec: a block or a body.
+        texts: its arguments, as they were written.
+        label: such as "residual: prenorm"; empty where no slot was used.
+    """
+
+    spec: NodeSpec
+    texts: dict[str, Text]
+    label: str
+
+    def name_or(self, default: str) -> str:
+        return self.label or default
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A body with the names in reach in it.
+
+    Args:
+        nodes: of the body.
+        scope: the names in reach.
+        params: of the template, as they were written.
+    """
+
+    nodes: Any
+    scope: Scope
+    params: dict[str, Text]
+
+
+def resolve(assembly: Assembly, spec: NodeSpec, here: Scope) -> Resolved:
+    """Follow `use` to a block or a body, merging the arguments: the nearer to the node wins.
+
+    Raises:
+        NodeError: a slot that is not filled, or that uses itself.
+    """
+    texts, label = _read_arguments(assembly, spec), ""
+    seen: list[Any] = []
+    while "use" in spec.raw:
+        slot = spec.raw["use"]
+        if slot in seen:
+            got, fix = " -> ".join([*seen, str(slot)]), "let one of them be a block or a body"
+            raise NodeError(Problem(f"the slot {slot!r} uses itself", got=got, fix=fix))
+        seen.append(slot)
+        hole = spec.scope.holes.get(slot) if isinstance(slot, str) else None
+        if hole is not None:
+            spec = hole
+            seen.clear()
+        else:
+            spec = _find_option(assembly, slot, spec, here)
+            chosen = assembly.choices.get(slot, "")
+            if chosen:
+                label = f"{slot}: {chosen}"
+        if problem := check_node(spec.raw, option=True):
+            raise NodeError(replace(problem, source=str(assembly.origin(spec.path))))
+        texts = {**_read_arguments(assembly, spec), **texts}
+    return Resolved(spec, texts, label)
+
+
+def _read_arguments(assembly: Assembly, spec: NodeSpec) -> dict[str, Text]:
+    texts = {}
+    for name, raw in arguments_of(spec.raw).items():
+        path = (*spec.path, name)
+        texts[name] = Text(raw, assembly.origin(path), spec.scope, path)
+    return texts
+
+
+def _find_option(assembly: Assembly, slot: Any, spec: NodeSpec, here: Scope) -> NodeSpec:
+    """What the model has in a slot, with the names that an option file may refer to."""
+    slots = {key: value for key, value in assembly.slots.items() if key not in MODEL_WORDS}
+    raw = slots.get(slot) if isinstance(slot, str) else None
+    if not isinstance(raw, Mapping):
+        raise NodeError(_explain_empty_slot(slot, slots, spec))
+    assembly.used_slots.add(slot)
+    scope = replace(assembly.outermost, axes=here.axes, counters=here.counters)
+    return NodeSpec(raw, ("model", slot), scope)
+
+
+def _explain_empty_slot(slot: Any, slots: Mapping[str, Any], spec: NodeSpec) -> Problem:
+    known = []
+    for name, value in slots.items():
+        if isinstance(value, Mapping) and KINDS & set(value):
+            known.append(name)
+    known += spec.scope.holes
+    problem, got = f"no slot {slot!r} is filled here", f"use: {show(slot)}"
+    fits = did_you_mean(str(slot), known) if known else None
+    if fits and fits.startswith("did"):
+        return Problem(problem, got=got, fits=fits)
+    fix = (
+        f"add `{slot}: OPTION` to the model's defaults, or +model/{slot}=OPTION on the command line"
+    )
+    return Problem(problem, got=got, fits=fits, fix=fix)
+
+
+def open_body(assembly: Assembly, resolved: Resolved, here: Scope) -> Opened:
+    """The body that a node leads to, with its params bound and its holes filled.
+
+    Args:
+        here: the scope of the node, whose axes and counters the body sees.
+
+    Raises:
+        NodeError: an unknown or a missing argument.
+    """
+    spec, texts = resolved.spec, resolved.texts
+    params = dict(spec.raw.get("params") or {})
+    holes: Any = spec.raw.get("holes") or []
+    if isinstance(holes, list):
+        holes = dict.fromkeys(holes)
+    _check_arguments(texts, [*params, *holes], resolved.name_or("this body"))
+    outer = replace(spec.scope, axes=here.axes, counters=here.counters, arguments={}, trace=[])
+    bound = _bind_params(assembly, params, resolved, outer)
+    filled = _fill_holes(assembly, holes, resolved, outer)
+    scope = replace(outer, lexical={**outer.lexical, **bound}, holes={**outer.holes, **filled})
+    return Opened(spec.raw["body"], scope, bound)
+
+
+def _check_arguments(texts: Mapping[str, Text], known: list[str], label: str) -> None:
+    problems = []
+    for name, text in texts.items():
+        if name not in known:
+            problems.append(
+                Problem(
+                    f"{label} has no argument {name!r}",
+                    got=f"{name}: {show(text.raw)}",
+                    source=str(text.origin),
+                    fits=suggest_words(name, known),
+                )
+            )
+    if problems:
+        raise NodeError(*problems)
+
+
+def _bind_params(
+    assembly: Assembly, params: Mapping[str, Any], resolved: Resolved, outer: Scope
+) -> dict[str, Text]:
+    """The template's params: what the node gives, or else the default, in the template's scope."""
+    bound: dict[str, Text] = {}
+    for param, value in params.items():
+        text = resolved.texts.get(param)
+        if text is not None:
+            bound[param] = text.at(outer.axes, {}, param)
+            continue
+        if value == MISSING:
+            problem = f"{resolved.name_or('this body')} needs {param}"
+            raise NodeError(Problem(problem, fits=f"{param}: ..."))
+        path = (*resolved.spec.path, "params", param)
+        around = replace(outer, lexical=Without(bound, outer.lexical, param))
+        bound[param] = Text(value, assembly.origin(path), around, path)
+    return bound
+
+
+def _fill_holes(
+    assembly: Assembly, holes: Mapping[str, Any], resolved: Resolved, outer: Scope
+) -> dict[str, NodeSpec]:
+    """What fills each hole: a node given where the template is used, with the names in reach
+    there, or the default.
+    """
+    filled = {}
+    for hole, default in holes.items():
+        text = resolved.texts.get(hole)
+        if text is not None:
+            spec = NodeSpec(text.raw, text.path, text.scope)
+        elif default is not None:
+            spec = NodeSpec(default, (*resolved.spec.path, "holes", hole), outer)
+        else:
+            problem = f"{resolved.name_or('the template')} has a hole {hole!r} to fill"
+            fits = f"{hole}: {{use: SLOT}} or {{block: NAME}}"
+            raise NodeError(Problem(problem, fits=fits))
+        if problem_found := check_node(spec.raw, option=True):
+            raise NodeError(replace(problem_found, source=str(assembly.origin(spec.path))))
+        filled[hole] = spec
+    return filled

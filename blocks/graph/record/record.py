@@ -1,0 +1,233 @@
+"""The record of a built graph: one node per node of the YAML, with shapes, edges and arguments.
+
+Tables, costs, differences, drawings and reports read it; nothing derives it a second time.
+"""
+
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from blocks.graph.errors import Origin
+from blocks.graph.language.scope import Text
+from blocks.graph.record.initialise import Start
+from blocks.graph.record.limits import must_fit
+from blocks.graph.record.module import Graph, bind_parameters, materialise
+from blocks.graph.record.value import Value
+
+Path = tuple[Any, ...]
+UNREAD = object()  # stands for the value of an argument that is evaluated where it is read
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a module is made: kept, so that the model can be made again on a real device."""
+
+    factory: Callable[..., nn.Module]
+    arguments: Mapping[str, Any]
+
+    def make(self) -> nn.Module:
+        arguments = dict(self.arguments)
+        for name, value in arguments.items():
+            if isinstance(value, Recipe):
+                arguments[name] = value.make()
+        return self.factory(**arguments)
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a node.
+
+    Args:
+        value: what the block was given; `UNREAD` for an argument of a body, which is evaluated
+            where it is read.
+        text: what was written and where; None where the value was inferred from an input.
+    """
+
+    value: Any = UNREAD
+    text: Text | None = None
+
+    @property
+    def how(self) -> str:
+        return "inferred" if self.text is None else "written"
+
+
+@dataclass
+class Node:
+    """One node of a built graph.
+
+    Args:
+        name: in the body around it.
+        path: in the model, "layers.0.attention".
+        label: the block's name, or "residual: prenorm", "12 times", "scan x16", "share: head".
+        origin: where it was written.
+        module: its module; None where it does nothing, or uses the module of another node.
+        input_shapes: of a block's inputs, in the order of its ports.
+        flow: what flows in, by name; each value names its source.
+        outputs: what flows out, by name.
+        arguments: of its block or body, by name.
+        children: the nodes of its body.
+        repeat: how often its child is repeated; 0 where it is not.
+    """
+
+    name: str
+    path: str
+    label: str
+    origin: str
+    module: nn.Module | None = None
+    input_shapes: tuple[tuple[int, ...], ...] = ()
+    flow: dict[str, Value] = field(default_factory=dict)
+    outputs: dict[str, Value] = field(default_factory=dict)
+    arguments: dict[str, Argument] = field(default_factory=dict)
+    children: list["Node"] = field(default_factory=list)
+    repeat: int = 0
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Arguments whose value is known."""
+        known = {}
+        for name, argument in self.arguments.items():
+            if argument.value is not UNREAD:
+                known[name] = argument.value
+        return known
+
+    @property
+    def written(self) -> dict[str, Text]:
+        """Arguments that were written, as they were written."""
+        found = {}
+        for name, argument in self.arguments.items():
+            if argument.text is not None:
+                found[name] = argument.text
+        return found
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the outputs."""
+        return {name: value.shape for name, value in self.outputs.items()}
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of its module, a tied or shared one counted once."""
+        if self.module is None:
+            return 0
+        return count_parameters(self.module)
+
+    def walk(self) -> Iterator["Node"]:
+        """This node and all below it, outer before inner."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+    def is_like(self, other: "Node") -> bool:
+        """Whether two nodes look the same but for their names and arguments (a rate, a shift)."""
+        if (self.label, self.input_shapes) != (other.label, other.input_shapes):
+            return False
+        if self.shapes != other.shapes or self.parameters != other.parameters:
+            return False
+        if len(self.children) != len(other.children):
+            return False
+        pairs = zip(self.children, other.children, strict=True)
+        return all(mine.name == theirs.name and mine.is_like(theirs) for mine, theirs in pairs)
+
+
+def fold(nodes: Sequence[Node]) -> list[list[Node]]:
+    """Nodes of a body, with equal neighbours in a repeat together: the one folding rule."""
+    groups: list[list[Node]] = []
+    for node in nodes:
+        before = groups[-1][0] if groups else None
+        if before is not None and _are_repeats(before, node) and before.is_like(node):
+            groups[-1].append(node)
+        else:
+            groups.append([node])
+    return groups
+
+
+def _are_repeats(before: Node, node: Node) -> bool:
+    return before.name.isdigit() and node.name.isdigit()
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Parameters of a module, a tied or shared one counted once."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model on the meta device with its record: it takes no memory, and every shape is known.
+
+    Args:
+        model: the composed module, parameters on the meta device.
+        nodes: the nodes of its outermost body.
+        inputs: what flows into the model, by name.
+        outputs: what the model gives, by name.
+        params: of the model, as they were written.
+        config: the section `model`.
+        facts: what the data state.
+        catalog: block name -> class or layer.
+        recipes: id of a module -> how it was made.
+        starts: initial values that `initialise` states.
+        registered: paths of all modules.
+        read_params: paths of params and template arguments that something read.
+        used_slots: slots that a node used.
+        origin: path in the configuration -> where that was written.
+        idle: ids of modules that do nothing and are called all the same.
+        with_idle: assembles the model again with all modules that do nothing.
+    """
+
+    model: Graph
+    nodes: list[Node]
+    inputs: Mapping[str, Value]
+    outputs: Mapping[str, Value]
+    params: Mapping[str, Text]
+    config: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    catalog: Mapping[str, Any]
+    recipes: Mapping[int, Recipe]
+    starts: Sequence[Start]
+    registered: Container[str]
+    read_params: Container[Path]
+    used_slots: Container[str]
+    origin: Callable[[Path], Origin]
+    idle: set[int]
+    with_idle: Callable[[], "Built"]
+
+    def walk(self) -> Iterator[Node]:
+        """Every node, outer before inner."""
+        for node in self.nodes:
+            yield from node.walk()
+
+    def find(self, path: str) -> Node | None:
+        """The node at a path; None where there is none."""
+        return next((node for node in self.walk() if node.path == path), None)
+
+    def run(self, samples: int) -> None:
+        """Run the model in training mode on the meta device, with `samples` in the batch.
+
+        Raises whatever a block raises.
+        """
+        given = {}
+        for name, value in self.inputs.items():
+            if value.tensor is not None:
+                given[name] = value.tensor[:samples]
+        with torch.no_grad(), torch.device("meta"):
+            self.model(**given)
+
+    def materialise(self, device: str | torch.device = "cpu") -> Graph:
+        """The same model with real parameters: as each block starts, then as `initialise` states.
+
+        Raises:
+            ConfigError: its parameters do not fit into memory.
+        """
+        if torch.device(device).type == "cpu":
+            must_fit(self.model, self.origin(("model",)))
+        ties = self.config.get("tie") or {}
+        replaced = {*ties, *(start.path for start in self.starts if not start.part)}
+        with torch.device(device):
+            materialise(self.model, self.recipes, replaced)
+        for target, source in ties.items():
+            bind_parameters(self.model, target, source)
+        for start in self.starts:
+            start.apply(self.model)
+        return self.model

@@ -1,0 +1,82 @@
+"""What flows from node to node: a tensor on the meta device, its axes, and where it came from."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from blocks.graph.errors import show
+
+# a large prime stands for the batch axis on the meta device, so that no real size is mistaken for
+# it
+BATCH = 7919
+MOST = (
+    2**40
+)  # numbers of one input for one sample, 4 TB; torch counts the bytes of a batch in 63 bits
+
+
+@dataclass(frozen=True)
+class Value:
+    """What flows from one node to the next: a meta tensor, names of its axes, and its place in the
+    generated code.
+
+    An optional input that the data does not have is a wire without a tensor. A broken wire follows
+    a mistake that has been told already.
+    """
+
+    tensor: Tensor | None
+    names: tuple[str | None, ...]
+    node: fx.Node | None
+    made_by: str
+    vocab: int | None = None
+    broken: bool = False
+    grid: tuple[int, int] | None = None  # rows and columns that the tokens came from, if any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return () if self.tensor is None else tuple(self.tensor.shape)
+
+    @property
+    def axes(self) -> dict[str, int]:
+        """Sizes of the named axes, without the batch."""
+        pairs = zip(self.names, self.shape, strict=False)
+        return {name: size for name, size in pairs if name and name != "batch"}
+
+    @property
+    def cells(self) -> tuple[int, int] | None:
+        """Rows and columns: those of its axes, or of the grid that its tokens came from."""
+        axes = self.axes
+        if "height" in axes and "width" in axes:
+            return axes["height"], axes["width"]
+        return self.grid
+
+    def __str__(self) -> str:
+        return show_shape(self.shape) if self.tensor is not None else "nothing"
+
+
+def show_shape(shape: tuple[int, ...]) -> str:
+    """(7919, 65, 192) -> "(batch, 65, 192)"."""
+    return f"({', '.join(map(show_size, shape))})"
+
+
+def show_size(size: int) -> str:
+    if size and size % BATCH == 0:
+        return "batch" if size == BATCH else f"{size // BATCH}*batch"
+    return str(size)
+
+
+def must_be_shape(sizes: tuple[Any, ...]) -> str | None:
+    """What is wrong with sizes without the batch: not whole, not positive, or too many numbers for
+    any memory.
+    """
+    if not all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes):
+        return "sizes are whole numbers of 1 or more"
+    if math.prod(sizes) > MOST:
+        return f"{show(math.prod(sizes))} numbers for each sample"
+    return None
+
+
+def meta_tensor(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    return torch.empty(shape, dtype=dtype, device="meta")
