@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from blocks.__main__ import main
 from blocks.graph import ConfigError, compose, plan, recompute
 from blocks.graph.describe.cost import multiply_adds
-from blocks.graph.describe.memory_budget import Setting, budget, leave_a_share, total
+from blocks.graph.describe.memory_budget import Setting, budget, take_share, total
 
 BIG = ["model=llama_7b", "data=text", "data.batch_size=1"]
 WORDS = {"tokens": {"tokens": 64, "dtype": "int", "vocab": 101}, "vocab": 101}
@@ -27,9 +27,9 @@ def test_seven_billion_parameters_on_eight_devices(capsys):
         "gradients    3.37 GB  as large as the weights\n"
         "optimizer    6.74 GB  2 numbers for each weight\n"
         "gathered     1.74 GB  the rest and up to three repeats, whole, in bfloat16\n"
-        "activations  1.07 GB  of a batch of 1 in bfloat16, each repeat computed anew\n"
+        "activations  1.07 GB  of a batch of 1 in bfloat16, each repeat recomputed\n"
         "outputs       786 MB  of that batch and of the loss, in float32\n"
-        "----------------------------------------------------------------------------\n"
+        "--------------------------------------------------------------------------\n"
         "total        17.1 GB  at most, of each device\n"
         "trainer.checkpoint_activations=false: 30.5 GB"
     )
@@ -41,15 +41,19 @@ def test_the_budget_is_what_a_training_takes_at_most_and_not_much_more(peak):
     """
     composed = compose(["model=llama", "model.params.depth=8", "data=text", "data.batch_size=4"])
     found = budget(plan(composed, WORDS), Setting.of(composed.config))
-    for anew in (False, True):
+    for recomputes in (False, True):
         model = plan(composed, WORDS).materialise()
-        if anew:
+        if recomputes:
             recompute(model)
         with peak(*model.parameters(), *model.buffers()) as measured:
             logits = model(torch.zeros(4, 64, dtype=torch.long))["logits"]
             F.cross_entropy(logits.flatten(0, 1), torch.zeros(256, dtype=torch.long)).backward()
-        estimated = total(found, anew) - found["weights"] - found["optimizer"]
-        assert measured.most <= estimated <= 1.25 * measured.most, (anew, measured.most, estimated)
+        estimated = total(found, recomputes) - found["weights"] - found["optimizer"]
+        assert measured.most <= estimated <= 1.25 * measured.most, (
+            recomputes,
+            measured.most,
+            estimated,
+        )
 
 
 def test_a_device_that_divides_layers_has_a_share_of_each(capsys):
@@ -63,7 +67,7 @@ def test_a_device_that_divides_layers_has_a_share_of_each(capsys):
 def test_shares_of_one_device_still_fit_together():
     planned = plan(compose(["model=llama", "data=text", "model.params.hidden=344"]), WORDS)
     whole = multiply_adds(planned)
-    leave_a_share(planned.model, 2)
+    take_share(planned.model, 2)
     alone = 64 * 128 * 101  # the head
     assert multiply_adds(planned, {}) - alone == (whole - alone) // 2
 
@@ -104,5 +108,5 @@ def test_an_unknown_number_of_devices_is_told():
         "trainer.devices\n"
         "  the number of devices is known only on the machine itself\n"
         "  got       devices=-1\n"
-        "  fix       trainer.devices=8, say"
+        "  fix       state it: trainer.devices=8"
     )

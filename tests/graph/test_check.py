@@ -14,7 +14,7 @@ from blocks.__main__ import main
 from blocks.graph import ConfigError, compose, plan
 from blocks.graph.compose.combinations import combinations
 from blocks.graph.compose.compose import conf_folder, opened_hydra
-from blocks.graph.describe.sweep_check import check, idle, report
+from blocks.graph.describe.sweep_check import check, find_idle, report
 from blocks.graph.read.loader import Loader, Remembering, parse_override
 
 SWEEPS = [
@@ -147,7 +147,7 @@ def test_what_changes_nothing_is_warned_of(tmp_path, capsys):
         "# A model with words that change nothing.\ndefaults: [vit, extra: some, "
         "_self_]\nparams: {unread: 3}\n"
     )
-    found = idle(plan(compose(["model=mine"], config_dir=str(tmp_path))))
+    found = find_idle(plan(compose(["model=mine"], config_dir=str(tmp_path))))
     assert [(problem.path, problem.problem) for problem in found] == [
         ("params.unread", "nothing reads this param"),
         ("extra", "no node uses this slot"),
@@ -161,7 +161,7 @@ def test_what_changes_nothing_is_warned_of(tmp_path, capsys):
 
 def test_an_argument_that_its_template_does_not_read_is_warned_of():
     overrides = ["+model.residual.params.useless=1"]
-    (problem,) = idle(plan(compose(["model=vit"]))) or [None]
+    (problem,) = find_idle(plan(compose(["model=vit"]))) or [None]
     assert problem is None
     with pytest.raises(
         ConfigError, match="no node reads 'useless'"

@@ -14,7 +14,7 @@ from blocks.graph import Composed, ConfigError, Stepper, plan
 from blocks.graph.describe.cost import multiply_adds
 from blocks.graph.describe.draw import dot
 from blocks.graph.describe.emit import emit
-from blocks.graph.describe.sweep_check import idle
+from blocks.graph.describe.sweep_check import find_idle
 from blocks.graph.describe.table import describe
 
 BATCH, META = 2, 7919  # the samples of a run, and the prime that stands for them on the meta device
@@ -346,7 +346,7 @@ def must_hold(config):
         assert len(str(error).splitlines()) <= 30
         return
     multiply_adds(planned)
-    idle(planned)
+    find_idle(planned)
     describe(planned)
     if not is_small(planned):
         return

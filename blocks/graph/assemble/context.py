@@ -124,11 +124,6 @@ def broken(name: str) -> Value:
     return Value(None, (), None, name, broken=True)
 
 
-def axes_of(wires: list[Value]) -> dict[str, int]:
-    """Sizes of the named axes of several wires; the first wire wins."""
-    return {axis: size for wire in reversed(wires) for axis, size in wire.axes.items()}
-
-
 def mentions(raw: Any) -> list[str]:
     """Every reference in a node's `in`."""
     flow = raw.get("in") if isinstance(raw, Mapping) else None

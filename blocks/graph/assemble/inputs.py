@@ -4,24 +4,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
-
 from blocks.graph.assemble.body_builder import BodyBuilder
 from blocks.graph.assemble.context import broken
 from blocks.graph.errors import NodeError, Problem, did_you_mean, show
 from blocks.graph.language.expression import ExpressionError, whole
 from blocks.graph.language.scope import MISSING, Scope, Text, number
 from blocks.graph.language.words import check_words
-from blocks.graph.record.value import BATCH, Value, meta_tensor, must_be_shape
+from blocks.graph.record.value import BATCH, DTYPES, Value, meta_tensor, must_be_shape
 
-DTYPES = {
-    "float": torch.float32,
-    "float32": torch.float32,
-    "int": torch.int64,
-    "int64": torch.int64,
-    "long": torch.int64,
-    "bool": torch.bool,
-}
 WHOLE = ("int", "int64", "long")
 WORDS = ("shape", "dtype", "optional")
 FITS = "{channels: 3, height: 224, width: 224}, or [3, 224, 224]; dtype: int for whole numbers"

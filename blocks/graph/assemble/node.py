@@ -6,7 +6,7 @@ from typing import Any
 
 from blocks.graph.assemble.assembly import Assembly
 from blocks.graph.assemble.body_builder import BodyBuilder
-from blocks.graph.assemble.context import NodeContext, NodeSpec, Outputs, Path, axes_of, broken
+from blocks.graph.assemble.context import NodeContext, NodeSpec, Outputs, Path, broken
 from blocks.graph.assemble.kinds.filled import build_filled
 from blocks.graph.assemble.kinds.repeat import build_repeat
 from blocks.graph.assemble.kinds.scan import build_scan
@@ -15,7 +15,7 @@ from blocks.graph.assemble.references import read_inputs
 from blocks.graph.errors import NodeError, Problem, show
 from blocks.graph.language.expression import ExpressionError, evaluate, whole
 from blocks.graph.language.scope import Scope, Text
-from blocks.graph.record.value import Value, show_shape
+from blocks.graph.record.value import Value, axes_of, show_shape
 
 KINDS: dict[str, Callable[[Assembly, NodeContext], Outputs]] = {
     "repeat": build_repeat,

@@ -1,6 +1,4 @@
-"""The structural difference of two composed models: nodes added, removed, replaced, moved; and what
-follows of it.
-"""
+"""The structural difference of two composed models: nodes added, removed, replaced and moved."""
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,30 +13,59 @@ from blocks.graph.record.value import Value, show_shape
 
 @dataclass
 class FoldedNode:
-    """A node of one side; equal repeats in a row are one."""
+    """A node of one side; equal repeats in a row are one.
+
+    Args:
+        values: what is written, for each of the repeats.
+        reads: what it reads, where that is something else than the sibling before.
+    """
 
     name: str
-    block: str
+    label: str
     shape: str
     parameters: int
     macs: int
     count: int = 1
-    values: dict[str, list[str]] = field(
-        default_factory=dict
-    )  # what is written, for each of the repeats
-    reads: tuple[str, ...] = ()  # where it reads something else than the sibling before
+    values: dict[str, list[str]] = field(default_factory=dict)
+    reads: tuple[str, ...] = ()
     children: list["FoldedNode"] = field(default_factory=list)
 
     @property
     def written(self) -> dict[str, str]:
-        """Its arguments: one value, or all that occur in the repeats, "0..0.1" where they are
-        many.
-        """
-        told = {}
+        """Its arguments: one value, or those of all repeats, "0..0.1" where they are many."""
+        texts = {}
         for name, values in self.values.items():
             each = list(dict.fromkeys(values))
-            told[name] = "/".join(each) if len(each) <= 2 else f"{each[0]}..{each[-1]}"
-        return told
+            if len(each) > 2:
+                texts[name] = f"{each[0]}..{each[-1]}"
+            else:
+                texts[name] = "/".join(each)
+        return texts
+
+    @property
+    def title(self) -> str:
+        """Its label, with the number of repeats."""
+        if self.count > 1:
+            return f"{self.label} x{self.count}"
+        return self.label
+
+    @property
+    def kind(self) -> str:
+        """Its label without numbers: "12 times" and "4 times" are of one kind."""
+        if self.label.endswith(" times"):
+            return "times"
+        return self.label
+
+    def summary(self) -> tuple[str, ...]:
+        """What is reported of a node that one side alone has."""
+        parts = [self.title]
+        parts += [f"{name} {value}" for name, value in self.written.items()]
+        parts.append(self.shape)
+        if self.parameters:
+            parts.append(f"{self.parameters:,} parameters")
+        if self.macs:
+            parts.append(f"{short(self.macs)} MACs")
+        return tuple(parts)
 
 
 @dataclass(frozen=True)
@@ -97,16 +124,28 @@ def _fold_group(
     )
     if len(group) > 1:
         found.name = f"{first.name}-{last.name}"
-    for node in group:
-        for name in node.written:
-            if name in node.values:
-                found.values.setdefault(name, []).append(_number(node.values[name]))
-    children = [_fold_nodes(node.children, costs, registered) for node in group]
-    found.children = children[0]
-    for others in children[1:]:
+    found.children = _fold_nodes(first.children, costs, registered)
+    _add_values(found, first)
+    for node in group[1:]:
+        _add_values(found, node)
+        others = _fold_nodes(node.children, costs, registered)
         for mine, other in zip(found.children, others, strict=True):
-            _add_values(mine, other)
+            _merge_values(mine, other)
     return found
+
+
+def _add_values(found: FoldedNode, node: Node) -> None:
+    for name in node.written:
+        if name in node.values:
+            found.values.setdefault(name, []).append(_show(node.values[name]))
+
+
+def _merge_values(found: FoldedNode, other: FoldedNode) -> None:
+    """Add what is written in one more repeat."""
+    for name, values in other.values.items():
+        found.values.setdefault(name, []).extend(values)
+    for mine, theirs in zip(found.children, other.children, strict=True):
+        _merge_values(mine, theirs)
 
 
 def _find_reads(nodes: Sequence[Node], registered: Container[str]) -> dict[str, tuple[str, ...]]:
@@ -118,164 +157,170 @@ def _find_reads(nodes: Sequence[Node], registered: Container[str]) -> dict[str, 
         seen = tuple(skipped.get(name, name) for name in sources)
         if node.path not in registered and len(seen) == 1 and seen != ("x",):
             skipped[sources[0]] = node.name  # it does nothing: what reads it reads through it
-        is_chain = node.name.isdigit() or seen in ((before,), ())
-        found[node.name] = () if is_chain else seen
+        if node.name.isdigit() or seen in ((before,), ()):
+            found[node.name] = ()
+        else:
+            found[node.name] = seen
         before = node.name
     return found
 
 
-def _add_values(folded: FoldedNode, node: FoldedNode) -> None:
-    """Add what is written in one more repeat."""
-    for name, values in node.values.items():
-        folded.values.setdefault(name, []).extend(values)
-    for a, b in zip(folded.children, node.children, strict=True):
-        _add_values(a, b)
+def _source(value: Value) -> str:
+    if value.node is not None and value.node.op == "placeholder":
+        return str(value.node.target)
+    return value.made_by
 
 
-def _number(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else show(value)
+def _show(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return show(value)
 
 
-def _source(wire: Value) -> str:
-    return (
-        str(wire.node.target)
-        if wire.node is not None and wire.node.op == "placeholder"
-        else wire.made_by
-    )
+# The difference -----------------------------------------------------------------------------------
+
+
+def difference(old: Side, new: Side) -> list[Line]:
+    """The lines to report.
+
+    Below the top, a line whose size follows from others is left out, unless a node inside it
+    differs by itself.
+    """
+    lines = list(compare(old.nodes, new.nodes))
+    kept = []
+    for index, line in enumerate(lines):
+        if line.kind != "follows" or line.depth == 0 or _differs_inside(lines, index):
+            kept.append(line)
+    return kept
+
+
+def _differs_inside(lines: Sequence[Line], index: int) -> bool:
+    for other in lines[index + 1 :]:
+        if other.depth <= lines[index].depth:
+            return False
+        if other.kind != "follows":
+            return True
+    return False
 
 
 def compare(old: Sequence[FoldedNode], new: Sequence[FoldedNode], depth: int = 0) -> Iterator[Line]:
-    """The lines of the difference, in the order of the new model; removed nodes stand where they
-    were.
-    """
-    twins = _twins(old, new)
-    moved = _moved(old, new, twins)
+    """The lines of two bodies in the order of the new one; removed nodes stand where they were."""
+    twins = _find_twins(old, new)
+    moved = _find_moved(old, new, twins)
     waiting = list(old)
-    for index, node in enumerate(new):
+    before = None
+    for node in new:
         twin = twins.get(node.name)
         if twin is None:
-            yield Line("added", depth, node.name, _facts(node))
-            continue
-        while twin.name not in moved and waiting and waiting[0] is not twin:
-            yield from _gone(waiting.pop(0), twins, depth)
-        waiting = [each for each in waiting if each is not twin]
-        behind = f"now behind {new[index - 1].name}" if index else "now first"
-        yield from _both(twin, node, behind if twin.name in moved else "", depth)
+            yield Line("added", depth, node.name, node.summary())
+        else:
+            while twin.name not in moved and waiting and waiting[0] is not twin:
+                yield from _removed(waiting.pop(0), twins, depth)
+            waiting = [each for each in waiting if each is not twin]
+            position = ""
+            if twin.name in moved:
+                position = f"now behind {before.name}" if before else "now first"
+            yield from _compare_pair(twin, node, position, depth)
+        before = node
     for node in waiting:
-        yield from _gone(node, twins, depth)
+        yield from _removed(node, twins, depth)
 
 
-def _gone(node: FoldedNode, twins: Mapping[str, FoldedNode], depth: int) -> Iterator[Line]:
+def _removed(node: FoldedNode, twins: Mapping[str, FoldedNode], depth: int) -> Iterator[Line]:
     if not any(twin is node for twin in twins.values()):
-        yield Line("removed", depth, node.name, _facts(node))
+        yield Line("removed", depth, node.name, node.summary())
 
 
-def _twins(old: Sequence[FoldedNode], new: Sequence[FoldedNode]) -> dict[str, FoldedNode]:
-    """For the names of the new side: the same node on the old one. Repeats are the same by their
-    order.
-    """
+def _find_twins(old: Sequence[FoldedNode], new: Sequence[FoldedNode]) -> dict[str, FoldedNode]:
+    """New name -> the same node on the old side. Repeats are the same by their order."""
     if all(node.name[0].isdigit() for node in (*old, *new)):
         return {b.name: a for a, b in zip(old, new, strict=False)}
     names = {node.name: node for node in old}
     return {node.name: names[node.name] for node in new if node.name in names}
 
 
-def _moved(
+def _find_moved(
     old: Sequence[FoldedNode], new: Sequence[FoldedNode], twins: Mapping[str, FoldedNode]
 ) -> set[str]:
     """Names on the old side of nodes outside the longest run whose order stays."""
-    places = {node.name: index for index, node in enumerate(old)}
+    positions = {node.name: index for index, node in enumerate(old)}
     order = [twins[node.name].name for node in new if node.name in twins]
     runs: list[list[str]] = []
+    longest: list[str] = []
     for name in order:
-        before: list[list[str]] = [[], *(run for run in runs if places[run[-1]] < places[name])]
-        runs.append([*max(before, key=len), name])
-    return set(order).difference(*sorted(runs, key=len)[-1:])
+        before: list[str] = []
+        for run in runs:
+            if positions[run[-1]] < positions[name] and len(run) > len(before):
+                before = run
+        runs.append([*before, name])
+        if len(runs[-1]) >= len(longest):
+            longest = runs[-1]
+    return set(order).difference(longest)
 
 
-def _both(old: FoldedNode, new: FoldedNode, place: str, depth: int) -> Iterator[Line]:
+def _compare_pair(old: FoldedNode, new: FoldedNode, position: str, depth: int) -> Iterator[Line]:
     """A node that both sides have, and what differs inside it."""
-    own = [place] if place else []
-    own += _rewritten(old.written, new.written) if old.block == new.block else []
+    own = [position] if position else []
+    if old.label == new.label:
+        own += _rewritten(old.written, new.written)
     if old.reads and new.reads and old.reads != new.reads:
         own.append(f"reads {', '.join(old.reads)} -> {', '.join(new.reads)}")
-    times = _plain(old) == _plain(new)
-    follows = [] if old.shape == new.shape else [f"{old.shape} -> {new.shape}"]
-    if old.parameters != new.parameters:
-        follows.append(f"{old.parameters:,} -> {new.parameters:,} parameters")
-    if old.macs != new.macs:
-        a, b = short(old.macs) or "0", short(new.macs) or "0"
-        follows.append(f"{a} -> {b} MACs" if a != b else f"{old.macs:,} -> {new.macs:,} MACs")
-    name = new.name if old.name == new.name else f"{old.name} -> {new.name}"
-    pair = (old.children, new.children)
-    if (
-        all(len(nodes) == 1 and nodes[0].name[0].isdigit() for nodes in pair)
-        and pair[0][0].block == pair[1][0].block
-    ):
-        pair = (
-            pair[0][0].children,
-            pair[1][0].children,
-        )  # all repeats are equal: no line for "0-11"
-    inside = list(compare(*pair, depth + 1)) if all(pair) else []
-    if _block(old) != _block(new):
-        kind = "moved" if place else "replaced" if not times else "changed"
-        yield Line(kind, depth, name, (f"{_block(old)} -> {_block(new)}", *own, *follows))
+    follows = _resized(old, new)
+    name = new.name
+    if old.name != new.name:
+        name = f"{old.name} -> {new.name}"
+    inside = list(_compare_inside(old, new, depth))
+    kind = "moved" if position else "changed"
+    if old.title != new.title:
+        if not position and old.kind != new.kind:
+            kind = "replaced"
+        yield Line(kind, depth, name, (f"{old.title} -> {new.title}", *own, *follows))
     elif own:
-        yield Line("moved" if place else "changed", depth, name, (_block(new), *own, *follows))
+        yield Line(kind, depth, name, (new.title, *own, *follows))
     elif follows or inside:
-        yield Line("follows", depth, name, (_block(new), *follows))
+        yield Line("follows", depth, name, (new.title, *follows))
     yield from inside
 
 
+def _resized(old: FoldedNode, new: FoldedNode) -> list[str]:
+    """Sizes that differ."""
+    found = []
+    if old.shape != new.shape:
+        found.append(f"{old.shape} -> {new.shape}")
+    if old.parameters != new.parameters:
+        found.append(f"{old.parameters:,} -> {new.parameters:,} parameters")
+    if old.macs != new.macs:
+        before, after = short(old.macs) or "0", short(new.macs) or "0"
+        if before == after:
+            before, after = f"{old.macs:,}", f"{new.macs:,}"
+        found.append(f"{before} -> {after} MACs")
+    return found
+
+
+def _compare_inside(old: FoldedNode, new: FoldedNode, depth: int) -> Iterator[Line]:
+    mine, theirs = old.children, new.children
+    if _is_one_repeat(mine) and _is_one_repeat(theirs) and mine[0].label == theirs[0].label:
+        # all repeats are equal: no line for "0-11"
+        mine, theirs = mine[0].children, theirs[0].children
+    if mine and theirs:
+        yield from compare(mine, theirs, depth + 1)
+
+
+def _is_one_repeat(nodes: Sequence[FoldedNode]) -> bool:
+    return len(nodes) == 1 and nodes[0].name[0].isdigit()
+
+
 def _rewritten(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    """What is written on one side, or differently on both."""
-    told = []
-    for word in dict.fromkeys([*old, *new]):
-        a, b = old.get(word), new.get(word)
-        if a != b:
-            told.append(
-                f"{word} {b}"
-                if a is None
-                else f"no {word} (was {a})"
-                if b is None
-                else f"{word} {a} -> {b}"
-            )
-    return told
-
-
-def _plain(node: FoldedNode) -> str:
-    """What a node is: "12 times" and "4 times" are the same, and so are all blocks and options of
-    one name.
-    """
-    return "times" if node.block.endswith(" times") else node.block
-
-
-def _block(node: FoldedNode) -> str:
-    return f"{node.block} x{node.count}" if node.count > 1 else node.block
-
-
-def _facts(node: FoldedNode) -> tuple[str, ...]:
-    facts = [_block(node), *(f"{word} {value}" for word, value in node.written.items()), node.shape]
-    facts += [f"{node.parameters:,} parameters"] if node.parameters else []
-    return (*facts, f"{short(node.macs)} MACs") if node.macs else tuple(facts)
-
-
-def difference(old: Side, new: Side) -> list[Line]:
-    """What to tell: every line but those, below the top, that only follow and have nothing inside
-    but such.
-    """
-    lines = list(compare(old.nodes, new.nodes))
-    kept = []
-    for index, line in enumerate(lines):
-        inside = []
-        for other in lines[index + 1 :]:
-            if other.depth <= line.depth:
-                break
-            inside.append(other)
-        if (
-            line.kind != "follows"
-            or line.depth == 0
-            or any(other.kind != "follows" for other in inside)
-        ):
-            kept.append(line)
-    return kept
+    """Arguments that are written on one side, or differently on both."""
+    found = []
+    for name in dict.fromkeys([*old, *new]):
+        before, after = old.get(name), new.get(name)
+        if before == after:
+            continue
+        if before is None:
+            found.append(f"{name} {after}")
+        elif after is None:
+            found.append(f"no {name} (was {before})")
+        else:
+            found.append(f"{name} {before} -> {after}")
+    return found

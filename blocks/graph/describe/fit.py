@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import gcd
 from typing import Any
 
+from blocks.graph.build import plan
 from blocks.graph.compose.compose import Composed, compose
 from blocks.graph.describe.cost import multiply_adds
 from blocks.graph.errors import ConfigError, Problem
@@ -43,25 +44,27 @@ class Search:
     def __init__(self, size: Callable[[int], int]):
         self.size = size
         self.known: dict[int, int | None] = {}
+        self.legal: dict[int, int] = {}
         self.error: ConfigError | None = None
 
-    def __call__(self, value: int) -> int | None:
+    def is_legal(self, value: int) -> bool:
+        """Whether the param may have this value; its size is measured once."""
         if value not in self.known:
             try:
-                self.known[value] = self.size(value)
+                self.known[value] = self.legal[value] = self.size(value)
             except ConfigError as error:
-                self.known[value], self.error = None, self.error or error
-        return self.known[value]
+                self.known[value] = None
+                self.error = self.error or error
+        return value in self.legal
 
-    def near(self, value: int, low: int, high: int, step: int) -> int | None:
-        """A legal value between two (both excluded), those first that share most factors with
-        `step`.
+    def find_near(self, value: int, low: int, high: int, step: int) -> int | None:
+        """A legal value between two (both excluded); those that share most factors with `step`
+        are tried first.
         """
-        middle = range(
-            max(low + 1, value - (value - low) // 2), min(high, value + (high - value) // 2 + 1)
-        )
-        order = sorted(middle, key=lambda each: (-gcd(each, step), abs(each - value)))
-        return next((each for each in order if self(each) is not None), None)
+        first = max(low + 1, value - (value - low) // 2)
+        last = min(high, value + (high - value) // 2 + 1)
+        order = sorted(range(first, last), key=lambda each: (-gcd(each, step), abs(each - value)))
+        return next(filter(self.is_legal, order), None)
 
     def nearest(self, budget: float, start: int) -> int:
         """The legal value whose size is nearest to the budget; sizes rise or fall with the value.
@@ -69,51 +72,57 @@ class Search:
         Raises:
             ConfigError: no value is legal.
         """
-        first = (
-            start if self(start) is not None else next(filter(self._legal, _around(start)), None)
-        )
+        first = next(filter(self.is_legal, _around(start)), None)
         if first is None:
             assert self.error is not None
             raise self.error
         low, high = self._bracket(budget, first)
-        while (
-            middle := self.near((low + high) // 2, low, high, first)
-        ) is not None or high - low > 1:
+        while high - low > 1:
+            middle = self.find_near((low + high) // 2, low, high, first)
             if middle is None:  # the middle holds nothing legal: try what is left, one by one
-                middle = next(filter(self._legal, range(low + 1, high)), None)
-                if middle is None:
-                    break
-            same = (self.known[middle] > budget) == (self.known[low] > budget)  # type: ignore[operator]
-            low, high = (middle, high) if same else (low, middle)
-        legal = {value: size for value, size in self.known.items() if size is not None}
-        return min(legal, key=lambda value: (abs(legal[value] - budget), value))
+                middle = next(filter(self.is_legal, range(low + 1, high)), None)
+            if middle is None:
+                break
+            if (self.legal[middle] > budget) == (self.legal[low] > budget):
+                low = middle
+            else:
+                high = middle
+        return min(self.legal, key=lambda value: (self._miss(value, budget), value))
 
-    def _legal(self, value: int) -> bool:
-        return self(value) is not None
+    def _miss(self, value: int, budget: float) -> float:
+        return abs(self.legal[value] - budget)
 
     def _bracket(self, budget: float, first: int) -> tuple[int, int]:
         """Two legal values with the budget between them, or one twice where no value reaches it."""
-        over = self.known[first] > budget  # type: ignore[operator]
-        for grow in (True, False):
-            last = first
-            while 1 <= last < LARGEST:
-                target = last * 2 if grow else last // 2
-                low, high = (last, target + target // 2 + 1) if grow else (target // 2, last)
-                value = self.near(target, low, high, first) if target else None
-                if value is None:
-                    break
-                if (self.known[value] > budget) != over:  # type: ignore[operator]
-                    return min(last, value), max(last, value)
-                away = abs(self.known[value] - budget) > abs(self.known[last] - budget)  # type: ignore[operator]
-                last = value
-                if away:
-                    break
+        for grows in (True, False):
+            last, found = first, self._step(first, first, grows)
+            while found is not None:
+                if (self.legal[found] > budget) != (self.legal[first] > budget):
+                    return min(last, found), max(last, found)
+                if self._miss(found, budget) > self._miss(last, budget):
+                    break  # the wrong way
+                last, found = found, self._step(found, first, grows)
         return first, first
+
+    def _step(self, last: int, first: int, grows: bool) -> int | None:
+        """A legal value about twice or half as large; None beyond the limits."""
+        if last >= LARGEST:
+            return None
+        if grows:
+            return self.find_near(2 * last, last, 3 * last + 1, first)
+        half = last // 2
+        if not half:
+            return None
+        return self.find_near(half, half // 2, last, first)
 
 
 def _around(start: int) -> Iterator[int]:
+    """`start`, then the positive numbers around it, near ones first."""
+    yield start
     for distance in range(1, START):
-        yield from (each for each in (start + distance, start - distance) if each > 0)
+        yield start + distance
+        if start > distance:
+            yield start - distance
 
 
 def fit(
@@ -123,7 +132,7 @@ def fit(
     measure: str = "parameters",
     config_dir: str | None = None,
     loader: Remembering | None = None,
-    build: "Callable[[Composed], Built] | None" = None,
+    build: Callable[[Composed], Built] | None = None,
 ) -> Fit:
     """Solve one param of one model for a budget.
 
@@ -137,64 +146,54 @@ def fit(
     Raises:
         ConfigError: no value of the param gives a model, or the param is no whole number.
     """
-    from blocks.graph.build import plan
-
     loader, known = loader or Remembering(), dict[Any, Any]()
-
-    def built(value: int) -> tuple[int, int]:
-        planned = (build or plan)(
-            compose([*overrides, f"{key}={value}"], config_dir=config_dir, loader=loader)
-        )
-        return count_parameters(planned.model), multiply_adds(planned, known)
-
     sizes: dict[int, tuple[int, int]] = {}
 
     def size(value: int) -> int:
-        sizes[value] = built(value)
-        return sizes[value][0 if measure == "parameters" else 1]
+        composed = compose([*overrides, f"{key}={value}"], config_dir=config_dir, loader=loader)
+        built = (build or plan)(composed)
+        sizes[value] = count_parameters(built.model), multiply_adds(built, known)
+        return size_of(*sizes[value], measure)
 
     value = Search(size).nearest(budget, _start(overrides, key, config_dir, loader))
     parameters, macs = sizes[value]
-    return Fit(
-        tuple(overrides),
-        key,
-        value,
-        parameters,
-        macs,
-        size_of(parameters, macs, measure) / budget - 1,
-    )
+    off = size_of(parameters, macs, measure) / budget - 1
+    return Fit(tuple(overrides), key, value, parameters, macs, off)
 
 
 def size_of(parameters: int, macs: int, measure: str) -> int:
     """The one of the two that a budget is about."""
-    return parameters if measure == "parameters" else macs
+    if measure == "parameters":
+        return parameters
+    return macs
 
 
 def _start(overrides: Sequence[str], key: str, config_dir: str | None, loader: Remembering) -> int:
-    """The value that the files give, or one to begin with."""
+    """The value that the files give, or one to begin with.
+
+    Raises:
+        ConfigError: the param is no whole number, or there is none of that name.
+    """
     composed = compose(overrides, config_dir=config_dir, loader=loader)
     found: Any = composed.config
     for part in key.split("."):
         found = found.get(part) if isinstance(found, dict) else None
-    if isinstance(found, list | dict | bool | float) or (
-        found is None and key.startswith("model.params.")
-    ):
-        problem = "this is no whole number" if found is not None else "there is no such param"
-        params = composed.config.get("model", {}).get("params") or {}
-        whole = [
-            f"{name}=?"
-            for name, value in params.items()
-            if isinstance(value, int) and not isinstance(value, bool)
-        ]
-        raise ConfigError(
-            [
-                Problem(
-                    problem,
-                    composed.origin(key),
-                    key,
-                    got=f"{key}=?",
-                    fits=", ".join(whole) or None,
-                )
-            ]
-        )
-    return found if isinstance(found, int) and found > 0 else START
+    problem = None
+    if isinstance(found, list | dict | bool | float):
+        problem = "this is no whole number"
+    elif found is None and key.startswith("model.params."):
+        problem = "there is no such param"
+    if problem:
+        fits = ", ".join(_whole_params(composed)) or None
+        origin = composed.origin(key)
+        raise ConfigError([Problem(problem, origin, key, got=f"{key}=?", fits=fits)])
+    if isinstance(found, int) and found > 0:
+        return found
+    return START
+
+
+def _whole_params(composed: Composed) -> Iterator[str]:
+    params = composed.config.get("model", {}).get("params") or {}
+    for name, value in params.items():
+        if isinstance(value, int) and not isinstance(value, bool):
+            yield f"{name}=?"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from blocks.graph.build import plan
 from blocks.graph.compose.combinations import combinations
 from blocks.graph.compose.compose import Composed, compose, opened_hydra
 from blocks.graph.describe.cost import multiply_adds
@@ -40,7 +41,7 @@ class Result:
 def check(
     arguments: Sequence[str],
     config_dir: str | None = None,
-    build: "Callable[[Composed], Built] | None" = None,
+    build: Callable[[Composed], Built] | None = None,
 ) -> list[Result]:
     """Build every combination; a bad one does not stop the others.
 
@@ -51,66 +52,44 @@ def check(
         ConfigError: the command line itself cannot be read.
     """
     loader, known = Remembering(), dict[Any, Any]()
+    results = []
     with opened_hydra():
-        return [
-            _result(
-                overrides,
-                lambda words: compose(words, config_dir=config_dir, loader=loader),
-                build,
-                known,
-            )
-            for overrides in combinations(arguments, config_dir)
-        ]
+        for overrides in combinations(arguments, config_dir):
+            try:
+                built = (build or plan)(compose(overrides, config_dir=config_dir, loader=loader))
+            except ConfigError as error:
+                results.append(Result(overrides, problems=tuple(error.problems)))
+                continue
+            parameters, macs = count_parameters(built.model), multiply_adds(built, known)
+            idle = tuple(find_idle(built))
+            results.append(Result(overrides, parameters, macs, idle=idle, graph=_hash_of(built)))
+    return results
 
 
-def _result(
-    overrides: tuple[str, ...],
-    composed: Callable[[Sequence[str]], Composed],
-    build: "Callable[[Composed], Built] | None",
-    known: dict[Any, Any],
-) -> Result:
-    from blocks.graph.build import plan
-
-    try:
-        planned = (build or plan)(composed(overrides))
-    except ConfigError as error:
-        return Result(overrides, problems=tuple(error.problems))
-    parameters, macs = count_parameters(planned.model), multiply_adds(planned, known)
-    return Result(overrides, parameters, macs, idle=tuple(idle(planned)), graph=_print_of(planned))
-
-
-def _print_of(planned: Built) -> int:
-    """The same number for the same blocks with the same arguments, wired and started alike."""
-    recipes, found = planned.recipes, []
-    for path, module in planned.model.named_modules(remove_duplicate=False):
-        recipe = recipes.get(id(module))
+def _hash_of(built: Built) -> int:
+    """Equal for the same blocks with the same arguments, wired and initialised alike."""
+    found: list[Any] = []
+    for path, module in built.model.named_modules(remove_duplicate=False):
+        recipe = built.recipes.get(id(module))
         found.append((path, repr(recipe) if recipe else getattr(module, "code", "")))
-    told = [repr(start) for start in planned.starts]
-    return hash(
-        (
-            tuple(found),
-            tuple(told),
-            repr(planned.config.get("tie")),
-            repr(planned.config.get("inputs")),
-        )
-    )
+    found += [repr(start) for start in built.starts]
+    return hash((*found, repr(built.config.get("tie")), repr(built.config.get("inputs"))))
 
 
-def idle(plan: Built) -> list[Problem]:
-    """What the files say of the model and nothing in the built graph reads: params, slots,
-    arguments of templates.
-    """
+def find_idle(built: Built) -> list[Problem]:
+    """Params, slots and arguments of templates that nothing in the built graph reads."""
     found = []
-    for name in plan.config.get("params") or {}:
-        place = ("model", "params", name)
-        if place not in plan.read_params:
-            found.append(Problem("nothing reads this param", plan.origin(place), f"params.{name}"))
-    for slot in plan.config:
-        if slot not in MODEL_WORDS and slot not in plan.used_slots:
-            found.append(Problem("no node uses this slot", plan.origin(("model", slot)), slot))
-    for node in plan.walk():
+    for name in built.config.get("params") or {}:
+        path = ("model", "params", name)
+        if path not in built.read_params:
+            problem = "nothing reads this param"
+            found.append(Problem(problem, built.origin(path), f"params.{name}"))
+    for slot in built.config:
+        if slot not in MODEL_WORDS and slot not in built.used_slots:
+            found.append(Problem("no node uses this slot", built.origin(("model", slot)), slot))
+    for node in built.walk():
         if node.children:
-            found += _idle_arguments(node, plan.read_params)
+            found += _idle_arguments(node, built.read_params)
     return list({(str(problem.where), problem.path): problem for problem in found}.values())
 
 
@@ -123,60 +102,73 @@ def _idle_arguments(node: Node, read: Container[object]) -> list[Problem]:
     return found
 
 
-# --------------------------------------------------------------------------------------------------
-# as text
+# As text ------------------------------------------------------------------------------------------
 
 
 def report(results: Sequence[Result]) -> str:
-    """A line for each combination; then each mistake once, with the combinations that make it; then
-    what is idle.
+    """A line for each combination; then each mistake once, with the combinations that make it;
+    then what nothing reads.
     """
-    mistakes, warnings = _grouped(results, "problems"), _grouped(results, "idle")
+    mistakes, warnings = _group(results, "problems"), _group(results, "idle")
     parts = [_table(results)]
-    parts += [f"{problem}\n  {'in':<9} {where}" for problem, where in mistakes[:MOST]]
-    parts += [f"... and {len(mistakes) - MOST} other mistakes"] if len(mistakes) > MOST else []
+    for problem, where in mistakes[:MOST]:
+        parts.append(f"{problem}\n  {'in':<9} {where}")
+    if len(mistakes) > MOST:
+        parts.append(f"... and {len(mistakes) - MOST} other mistakes")
     if warnings:
-        told = [
-            f"  {problem.where}  {problem.path}: {problem.problem}; {where}"
-            for problem, where in warnings
-        ]
-        parts.append("\n".join(["warning: this changes nothing", *told]))
-    alike = _alike(results)
+        lines = ["warning: this changes nothing"]
+        for problem, where in warnings:
+            lines.append(f"  {problem.where}  {problem.path}: {problem.problem}; {where}")
+        parts.append("\n".join(lines))
+    alike = _list_alike(results)
     if alike:
         parts.append("\n".join(["warning: these are the same model", *alike]))
+    parts.append(_count(results))
+    return "\n\n".join(parts)
+
+
+def _count(results: Sequence[Result]) -> str:
     bad = sum(bool(result.problems) for result in results)
-    count = f"{len(results)} combination{'s' * (len(results) != 1)}"
-    return "\n\n".join([*parts, f"{count}, {bad} bad" if bad else f"{count}, all good"])
+    count = f"{len(results)} combination"
+    if len(results) != 1:
+        count += "s"
+    if bad:
+        return f"{count}, {bad} bad"
+    return f"{count}, all good"
 
 
-def _alike(results: Sequence[Result]) -> list[str]:
-    """Combinations whose words for the model differ, and whose models do not."""
-    keys = [key for key in _varying(results) if key.startswith("model")]
+def _list_alike(results: Sequence[Result]) -> list[str]:
+    """Combinations whose overrides of the model differ, and whose models do not."""
+    keys = [key for key in _varying_keys(results) if key.startswith("model")]
     groups: dict[int, dict[str, None]] = {}
     for result in results:
         if not result.problems and keys:
             values = _values(result)
-            words = _told({key: values[key] for key in keys if key in values})
-            groups.setdefault(result.graph, {})[words] = None
-    same = [[*words] for words in groups.values() if len(words) > 1]
-    lines = [
-        "  " + ";  ".join(words[:3]) + (f"  and {len(words) - 3} more" * (len(words) > 3))
-        for words in same
-    ]
-    return lines[:MOST] + (
-        [f"  ... and {len(lines) - MOST} other groups"] if len(lines) > MOST else []
-    )
+            text = _join({key: values[key] for key in keys if key in values})
+            groups.setdefault(result.graph, {})[text] = None
+    lines = []
+    for texts in map(list, groups.values()):
+        if len(texts) > 3:
+            lines.append(f"  {';  '.join(texts[:3])}  and {len(texts) - 3} more")
+        elif len(texts) > 1:
+            lines.append(f"  {';  '.join(texts)}")
+    if len(lines) > MOST:
+        lines[MOST:] = [f"  ... and {len(lines) - MOST} other groups"]
+    return lines
 
 
 def _table(results: Sequence[Result]) -> str:
-    keys = _varying(results)
-    head = [*(key.removeprefix("model.params.") for key in keys), "parameters", "MACs"]
-    rows = []
+    keys = _varying_keys(results)
+    rows = [[*(key.removeprefix("model.params.") for key in keys), "parameters", "MACs"]]
     for result in results:
         values = _values(result)
-        told = ["bad", ""] if result.problems else [f"{result.parameters:,}", short(result.macs)]
-        rows.append([*(values.get(key, "") for key in keys), *told])
-    texts = align_columns([head, *rows], left=range(len(keys)))
+        row = [values.get(key, "") for key in keys]
+        if result.problems:
+            row += ["bad", ""]
+        else:
+            row += [f"{result.parameters:,}", short(result.macs)]
+        rows.append(row)
+    texts = align_columns(rows, left=range(len(keys)))
     return "\n".join([texts[0], "-" * max(map(len, texts)), *texts[1:]])
 
 
@@ -184,7 +176,7 @@ def _values(result: Result) -> dict[str, str]:
     return dict(override.partition("=")[::2] for override in result.overrides)
 
 
-def _varying(results: Sequence[Result]) -> list[str]:
+def _varying_keys(results: Sequence[Result]) -> list[str]:
     """Keys of the command line whose value is not the same in all combinations."""
     seen: dict[str, set[str]] = {}
     for result in results:
@@ -194,37 +186,40 @@ def _varying(results: Sequence[Result]) -> list[str]:
     return varying or list(seen)
 
 
-def _grouped(results: Sequence[Result], attribute: str) -> list[tuple[Problem, str]]:
-    """Equal problems of several combinations as one, and in which they are."""
+def _group(results: Sequence[Result], attribute: str) -> list[tuple[Problem, str]]:
+    """Equal problems of several combinations as one, with the combinations that have it."""
     groups: dict[tuple[str, str, str], tuple[Problem, dict[int, Result]]] = {}
     for index, result in enumerate(results):
-        for problem in getattr(
-            result, attribute
-        ):  # several times in one combination: at each of its repeats
+        for problem in getattr(result, attribute):  # a repeated node has it several times
             key = (str(problem.where), problem.problem, problem.got or "")
             groups.setdefault(key, (problem, {}))[1][index] = result
-    return [(problem, _some([*found.values()], results)) for problem, found in groups.values()]
+    listed = []
+    for problem, found in groups.values():
+        listed.append((problem, _describe_some([*found.values()], results)))
+    return listed
 
 
-def _some(found: Sequence[Result], results: Sequence[Result]) -> str:
+def _describe_some(found: Sequence[Result], results: Sequence[Result]) -> str:
     """What some combinations have in common: "40 of 200, all with model.params.heads=3"."""
-    keys = _varying(results)
-    chosen = [
-        {key: value for key, value in _values(result).items() if key in keys} for result in found
-    ]
-    common = " ".join(
-        f"{key}={value}"
-        for key, value in chosen[0].items()
-        if all(c.get(key) == value for c in chosen)
-    )
+    keys = _varying_keys(results)
+    chosen = []
+    for result in found:
+        chosen.append({key: value for key, value in _values(result).items() if key in keys})
+    shared = {}
+    for key, value in chosen[0].items():
+        if all(each.get(key) == value for each in chosen):
+            shared[key] = value
+    common = _join(shared)
     if len(found) == len(results):
-        return "in all" if len(results) > 1 else common or "the defaults"
+        if len(results) > 1:
+            return "in all"
+        return common or "the defaults"
     if len(found) == 1:
         return common
-    return f"{len(found)} of {len(results)}" + (
-        f", all with {common}" if common else f", {_told(chosen[0])} first"
-    )
+    if common:
+        return f"{len(found)} of {len(results)}, all with {common}"
+    return f"{len(found)} of {len(results)}, {_join(chosen[0])} first"
 
 
-def _told(values: Mapping[str, str]) -> str:
+def _join(values: Mapping[str, str]) -> str:
     return " ".join(f"{key}={value}" for key, value in values.items())

@@ -1,20 +1,19 @@
-"""Why a value is what it is: where it was written or inferred, and how a width came about on its
-way.
-"""
+"""Why a value is what it is: where it was written or inferred, and how a width came about."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from blocks.graph.assemble.context import axes_of
 from blocks.graph.errors import ConfigError, Problem, did_you_mean, show
 from blocks.graph.language.expression import ExpressionError
 from blocks.graph.language.scope import Text, number, word
+from blocks.graph.language.signature import signature_of
 from blocks.graph.record.record import Built, Node
-from blocks.graph.record.value import Value
+from blocks.graph.record.value import Value, axes_of
 
-READERS = 6  # told of a param; the rest is counted
+READERS = 6  # of a param that are listed; the rest is counted
+RATIOS = {2.0: "doubled by ", 0.5: "halved by "}
 
 
 @dataclass(frozen=True)
@@ -38,58 +37,58 @@ class Places:
             for child in node.children:
                 self.around[child.path] = node
 
-    def source(
-        self, around: Node | None, wire: Value
+    def find_source(
+        self, around: Node | None, value: Value
     ) -> tuple[Node | None, Node | None, Value | None]:
-        """Who made a wire in the body of `around`: the body where its maker stands, the maker, the
-        wire there.
-
-        There is no maker of a model's input.
+        """Who made a value in the body of `around`: the body of its maker, the maker, the value
+        there. An input of the model has no maker.
         """
-        while wire.node is not None and wire.node.op == "placeholder" and around is not None:
-            outer = around.flow.get(str(wire.node.target))
+        while value.node is not None and value.node.op == "placeholder" and around is not None:
+            outer = around.flow.get(str(value.node.target))
             if outer is None:
                 return around, None, None
-            around, wire = self.around[around.path], outer
+            around, value = self.around[around.path], outer
         siblings = self.built.nodes if around is None else around.children
-        name = wire.made_by.partition(".")[0]
-        return around, next((row for row in siblings if row.name == name), None), wire
+        name = value.made_by.partition(".")[0]
+        maker = next((node for node in siblings if node.name == name), None)
+        return around, maker, value
 
-    def changes(self, around: Node | None, wire: Value, axis: str) -> list[Change]:
-        """Every change of an axis on the way to a wire in the body of `around`, the first one
-        first.
-        """
-        around, row, found = self.source(around, wire)
+    def find_changes(self, around: Node | None, value: Value, axis: str) -> list[Change]:
+        """Every change of an axis on the way to a value, in order."""
+        around, node, found = self.find_source(around, value)
         if found is None or axis not in found.axes:
             return []
-        if row is None:
-            return [Change(found.made_by, None, found.axes[axis])]
-        inside = row.outputs.get(found.made_by.partition(".")[2]) or next(
-            iter(row.outputs.values())
-        )
-        return self._through(row, inside, axis, found.axes[axis])
+        size = found.axes[axis]
+        if node is None:
+            return [Change(found.made_by, None, size)]
+        port = found.made_by.partition(".")[2]
+        inside = node.outputs.get(port) or next(iter(node.outputs.values()))
+        return self._changes_through(node, inside, axis, size)
 
-    def came(self, row: Node) -> str:
+    def _changes_through(self, node: Node, inside: Value, axis: str, size: int) -> list[Change]:
+        """Changes up to a node's output: those before it, and its own, of its innermost node."""
+        around = self.around[node.path]
+        before = None
+        for value in node.flow.values():
+            if value.axes.get(axis) == size:
+                return self.find_changes(around, value, axis)
+            if before is None and axis in value.axes:
+                before = value
+        if node.children and inside.node is not None:
+            return self.find_changes(node, inside, axis)
+        if before is None:
+            return [Change(node.path, None, size)]
+        earlier = self.find_changes(around, before, axis)
+        return [*earlier, Change(node.path, before.axes[axis], size)]
+
+    def describe_inputs(self, node: Node) -> str:
         """What flows into a node, with who made it."""
-        told = []
-        for wire in row.flow.values():
-            _, maker, found = self.source(self.around[row.path], wire)
-            told.append(f"{maker.path if maker is not None else (found or wire).made_by} {wire}")
-        return ", ".join(told)
-
-    def _through(self, row: Node, inside: Value, axis: str, size: int) -> list[Change]:
-        """Changes up to a node's output: those in front of it, and its own, told by the innermost
-        node.
-        """
-        sizes = {name: wire for name, wire in row.flow.items() if axis in wire.axes}
-        same = next((wire for wire in sizes.values() if wire.axes[axis] == size), None)
-        if same is not None:
-            return self.changes(self.around[row.path], same, axis)
-        if row.children and inside.node is not None:
-            return self.changes(row, inside, axis)
-        before = next(iter(sizes.values()), None)
-        earlier = self.changes(self.around[row.path], before, axis) if before is not None else []
-        return [*earlier, Change(row.path, before.axes[axis] if before is not None else None, size)]
+        texts = []
+        for value in node.flow.values():
+            _, maker, found = self.find_source(self.around[node.path], value)
+            name = maker.path if maker is not None else (found or value).made_by
+            texts.append(f"{name} {value}")
+        return ", ".join(texts)
 
 
 def why(built: Built, path: str) -> str:
@@ -100,95 +99,82 @@ def why(built: Built, path: str) -> str:
             `stages.1.merge.dim`), of a node (all its arguments), or of a param (`params.dim`).
 
     Raises:
-        ConfigError: nothing bears that name.
+        ConfigError: nothing has that name.
     """
     path = re.sub(r"^(model\.)?graph\.|^model\.", "", path)
     places = Places(built)
     if path.startswith("params."):
-        return _param(places, path.removeprefix("params."), path)
+        return _explain_param(places, path.removeprefix("params."))
     if path in places.nodes:
-        row = places.nodes[path]
-        told = [_argument(places, row, name) for name in dict.fromkeys([*row.written, *row.values])]
-        return "\n\n".join(told or [f"{path}  {row.label}  {row.origin}\n  it takes no arguments"])
-    node, _, name = path.rpartition(".")
-    row_found = places.nodes.get(node)
-    if row_found is None:
+        return _explain_node(places, places.nodes[path])
+    owner, _, name = path.rpartition(".")
+    node = places.nodes.get(owner)
+    if node is None:
         raise _unknown(path, [*places.nodes, *(f"params.{each}" for each in built.params)])
-    return _argument(places, row_found, name)
+    return _explain_argument(places, node, name)
 
 
 def _unknown(path: str, known: Iterable[str]) -> ConfigError:
-    problem = f"nothing in the model is called {path!r}"
-    fix = "python -m blocks explain lists the nodes; PATH is NODE.ARGUMENT, NODE, or params.NAME"
-    return ConfigError(
-        [
-            Problem(
-                problem, f"the command line: --why {path}", fits=did_you_mean(path, known), fix=fix
-            )
-        ]
+    problem = Problem(
+        f"nothing in the model is called {path!r}",
+        f"the command line: --why {path}",
+        fits=did_you_mean(path, known),
+        fix="python -m blocks explain lists the nodes; PATH is NODE.ARGUMENT, NODE, or params.NAME",
     )
+    return ConfigError([problem])
 
 
-def _param(places: Places, name: str, path: str) -> str:
+def _explain_param(places: Places, name: str) -> str:
     params = places.built.params
     if name not in params:
-        raise _unknown(path, [f"params.{each}" for each in params])
+        raise _unknown(f"params.{name}", [f"params.{each}" for each in params])
     text = params[name]
-    found = [f"{row.path}.{each}" for row in places.nodes.values() for each in _reading(row, name)]
-    readers = list(dict.fromkeys(re.sub(r"(?<=\.)\d+(?=\.)", "*", each) for each in found))
-    more = f", ... ({len(readers)})" if len(readers) > READERS else ""
-    told = (
-        ", ".join(readers[:READERS]) + more
-        if readers
-        else "no argument of a node; see `repeat`, `when`, `inputs`"
-    )
-    return "\n".join([f"params.{name} = {_value(text)}", *_written(text), f"  read by   {told}"])
+    readers: dict[str, None] = {}
+    for node in places.nodes.values():
+        for reader in _find_readers(node, name):
+            readers[re.sub(r"(?<=\.)\d+(?=\.)", "*", f"{node.path}.{reader}")] = None
+    listed = ", ".join(list(readers)[:READERS])
+    if len(readers) > READERS:
+        listed += f", ... ({len(readers)})"
+    if not readers:
+        listed = "no argument of a node; see `repeat`, `when`, `inputs`"
+    return "\n".join([f"params.{name} = {_value(text)}", *_written(text), f"  read by   {listed}"])
 
 
-def _reading(row: Node, param: str) -> Iterator[str]:
-    for name in row.written:
-        if any(line.startswith(f"{param}=") for line in _trace(_here(row, name))):
+def _find_readers(node: Node, param: str) -> Iterator[str]:
+    """Arguments of a node that read a param of the model."""
+    for name in node.written:
+        if any(line.startswith(f"{param}=") for line in _trace(_text_at(node, name))):
             yield name
 
 
-def _argument(places: Places, row: Node, name: str) -> str:
+def _explain_node(places: Places, node: Node) -> str:
+    if not node.arguments:
+        return f"{node.path}  {node.label}  {node.origin}\n  it takes no arguments"
+    return "\n\n".join(_explain_argument(places, node, name) for name in node.arguments)
+
+
+def _explain_argument(places: Places, node: Node, name: str) -> str:
     """One argument of a node, or an axis of what flows in."""
-    axes = axes_of(list(row.flow.values()))
-    values = {**axes, **row.values}
-    if name in row.written:
-        text = _here(row, name)
-        value = show(row.values[name]) if name in row.values else _value(text)
-        return "\n".join(
-            [
-                f"{row.path}.{name} = {value}  ({row.label})",
-                *_written(text),
-                *_made_of(places, row, text),
-            ]
-        )
-    if name in values and name in axes:
-        lines = [f"{row.path}.{name} = {values[name]}  ({row.label})"]
-        return "\n".join(
-            [*lines, f"  inferred  from {places.came(row)}", *_chain(places, row, name)]
-        )
-    if row.children:
-        raise _unknown(
-            f"{row.path}.{name}", [f"{row.path}.{each}" for each in (*values, *row.written)]
-        )
-    signature = places.built.catalog.get(row.label)
-    parameters = _parameters(row.label, signature) if signature is not None else {}
+    axes = axes_of(list(node.flow.values()))
+    values = {**axes, **node.values}
+    if name in node.written:
+        text = _text_at(node, name)
+        value = show(node.values[name]) if name in node.values else _value(text)
+        head = f"{node.path}.{name} = {value}  ({node.label})"
+        return "\n".join([head, *_written(text), *_explain_axes(places, node, text)])
+    if name in axes:
+        head = f"{node.path}.{name} = {values[name]}  ({node.label})"
+        source = f"  inferred  from {places.describe_inputs(node)}"
+        return "\n".join([head, source, *_chain(places, node, name)])
+    parameters: Mapping[str, Any] = {}
+    if not node.children and node.label in places.built.catalog:
+        parameters = signature_of(node.label, places.built.catalog[node.label]).parameters
     if name not in parameters:
-        known = (*values, *row.written, *parameters)
-        raise _unknown(f"{row.path}.{name}", [f"{row.path}.{each}" for each in known])
-    return (
-        f"{row.path}.{name} = {show(parameters[name].default)}  ({row.label})\n  default   "
-        f"of {row.label}"
-    )
-
-
-def _parameters(block: str, item: Any) -> Mapping[str, Any]:
-    from blocks.graph.language.signature import signature_of
-
-    return signature_of(block, item).parameters
+        known = (*values, *node.written, *parameters)
+        raise _unknown(f"{node.path}.{name}", [f"{node.path}.{each}" for each in known])
+    default = show(parameters[name].default)
+    return f"{node.path}.{name} = {default}  ({node.label})\n  default   of {node.label}"
 
 
 class _Watched(dict[str, int]):
@@ -203,12 +189,15 @@ class _Watched(dict[str, int]):
         return super().__getitem__(name)
 
 
-def _here(row: Node, name: str) -> Text:
-    """A text in the names in reach where its node stands, with a trace of its own."""
-    text: Text = row.written[name]
-    axes = text.scope.axes if row.children else axes_of(list(row.flow.values()))
-    fresh = replace(text, scope=replace(text.scope, trace=[], axes=_Watched(axes)))
-    return fresh if row.children else fresh.at(fresh.scope.axes, row.written, name)
+def _text_at(node: Node, name: str) -> Text:
+    """What is written for an argument, in the scope of its node, with a trace of its own."""
+    text: Text = node.written[name]
+    if node.children:
+        axes = _Watched(text.scope.axes)
+        return replace(text, scope=replace(text.scope, trace=[], axes=axes))
+    axes = _Watched(axes_of(list(node.flow.values())))
+    fresh = replace(text, scope=replace(text.scope, trace=[], axes=axes))
+    return fresh.at(axes, node.written, name)
 
 
 def _trace(text: Text) -> list[str]:
@@ -236,36 +225,36 @@ def _written(text: Text) -> list[str]:
 
 def _surroundings(text: Text) -> Iterator[str]:
     """What an expression reads of the data and of the repeats around it."""
-    raw, scope = text.raw if isinstance(text.raw, str) else "", text.scope
-    for name, attribute in dict.fromkeys(re.findall(r"\b(\w+)\.(\w+)", raw)):
+    if not isinstance(text.raw, str):
+        return
+    scope = text.scope
+    for name, attribute in dict.fromkeys(re.findall(r"\b(\w+)\.(\w+)", text.raw)):
         if name in scope.counters and attribute in ("index", "count", "fraction"):
             yield f"{name}.{attribute}={show(scope.counters[name].attribute(name, attribute))}"
         elif name == "data" and attribute in scope.facts:
             yield f"data.{attribute}={show(scope.facts[attribute])}"
-    for name in dict.fromkeys(re.findall(r"(?<![\w.])[a-z_]\w*\b(?!\s*[.(])", raw)):
-        if (
-            name in scope.lexical
-            and not isinstance(scope.lexical[name], Text)
-            and name not in scope.arguments
-        ):
+    for name in dict.fromkeys(re.findall(r"(?<![\w.])[a-z_]\w*\b(?!\s*[.(])", text.raw)):
+        if name not in scope.lexical or name in scope.arguments:
+            continue
+        if not isinstance(scope.lexical[name], Text):
             yield f"{name}={show(scope.lexical[name])}  a list of `repeat`"
 
 
-def _made_of(places: Places, row: Node, text: Text) -> list[str]:
+def _explain_axes(places: Places, node: Node, text: Text) -> list[str]:
     """For the axes that an expression reads: how each came about."""
-    watched = text.scope.axes
     _trace(text)
-    names = list(watched.read) if isinstance(watched, _Watched) else []
-    flowing = axes_of(list(row.flow.values()))
-    return [line for name in names if name in flowing for line in _chain(places, row, name)]
+    lines: list[str] = []
+    flowing = axes_of(list(node.flow.values()))
+    for name in getattr(text.scope.axes, "read", ()):
+        if name in flowing:
+            lines += _chain(places, node, name)
+    return lines
 
 
-def _chain(places: Places, row: Node, axis: str) -> list[str]:
-    """ "dim=768: patch 96, doubled by stages.1.merge, stages.2.merge", and what its first node was
-    given.
-    """
-    wire = next(wire for wire in row.flow.values() if axis in wire.axes)
-    changes = places.changes(places.around[row.path], wire, axis)
+def _chain(places: Places, node: Node, axis: str) -> list[str]:
+    """How an axis came about: "dim=768: patch 96, doubled by stages.1.merge, stages.2.merge"."""
+    value = next(value for value in node.flow.values() if axis in value.axes)
+    changes = places.find_changes(places.around[node.path], value, axis)
     if not changes:
         return []
     parts: list[str] = []
@@ -275,16 +264,24 @@ def _chain(places: Places, row: Node, axis: str) -> list[str]:
             parts.append(f"{change.path} {change.after}")
             continue
         ratio = change.after / change.before
-        now = {2.0: "doubled by ", 0.5: "halved by "}.get(ratio, f"{change.after} by ")
-        parts.append(f"{now if now != verb else ''}{change.path}")
+        now = RATIOS.get(ratio, f"{change.after} by ")
+        if now == verb:
+            parts.append(change.path)
+        else:
+            parts.append(f"{now}{change.path}")
         verb = now
-    lines = [f"  chain     {axis}={wire.axes[axis]}: {', '.join(parts)}"]
-    first = places.nodes.get(changes[0].path)
-    for name in first.written if first is not None else ():
-        if first is not None and first.values.get(name) == changes[0].after:
-            _, written, *rest = _written(_here(first, name))
-            lines += [
-                f"  set at    {first.path}.{written.strip()}  {first.written[name].origin}",
-                *rest,
-            ]
+    line = f"  chain     {axis}={value.axes[axis]}: {', '.join(parts)}"
+    return [line, *_explain_first(places, changes[0])]
+
+
+def _explain_first(places: Places, change: Change) -> list[str]:
+    """What the node that made an axis was given."""
+    node = places.nodes.get(change.path)
+    if node is None:
+        return []
+    lines = []
+    for name, written in node.written.items():
+        if node.values.get(name) == change.after:
+            _, text, *rest = _written(_text_at(node, name))
+            lines += [f"  set at    {node.path}.{text.strip()}  {written.origin}", *rest]
     return lines

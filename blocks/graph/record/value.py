@@ -1,6 +1,7 @@
 """What flows from node to node: a tensor on the meta device, its axes, and where it came from."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,14 @@ BATCH = 7919
 MOST = (
     2**40
 )  # numbers of one input for one sample, 4 TB; torch counts the bytes of a batch in 63 bits
+DTYPES = {
+    "float": torch.float32,
+    "float32": torch.float32,
+    "int": torch.int64,
+    "int64": torch.int64,
+    "long": torch.int64,
+    "bool": torch.bool,
+}
 
 
 @dataclass(frozen=True)
@@ -80,3 +89,11 @@ def must_be_shape(sizes: tuple[Any, ...]) -> str | None:
 
 def meta_tensor(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     return torch.empty(shape, dtype=dtype, device="meta")
+
+
+def axes_of(values: Sequence[Value]) -> dict[str, int]:
+    """Sizes of the named axes of several values; the first value wins."""
+    axes: dict[str, int] = {}
+    for value in reversed(values):
+        axes.update(value.axes)
+    return axes

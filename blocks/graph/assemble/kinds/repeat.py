@@ -8,12 +8,12 @@ from blocks.graph.assemble.assembly import Assembly
 from blocks.graph.assemble.body import close_body
 from blocks.graph.assemble.body_builder import BodyBuilder, Input
 from blocks.graph.assemble.calls import call_again, call_body, record_node
-from blocks.graph.assemble.context import NodeContext, NodeSpec, Outputs, axes_of
+from blocks.graph.assemble.context import NodeContext, NodeSpec, Outputs
 from blocks.graph.assemble.counting import count_repeats, repeats_inside, with_elements
 from blocks.graph.assemble.kinds.share import locate_shared
 from blocks.graph.errors import NodeError, Problem
 from blocks.graph.language.scope import Counter, Scope
-from blocks.graph.record.value import Value
+from blocks.graph.record.value import Value, axes_of
 
 NOT_REPEATED = ("repeat", "in", "as", "when", "after", "expect")
 

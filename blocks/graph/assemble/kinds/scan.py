@@ -9,7 +9,7 @@ import torch
 from blocks.graph.assemble.assembly import Assembly
 from blocks.graph.assemble.body_builder import BodyBuilder, Input
 from blocks.graph.assemble.calls import add_module, emit_call, record_node
-from blocks.graph.assemble.context import NodeContext, NodeSpec, Outputs, Path, axes_of
+from blocks.graph.assemble.context import NodeContext, NodeSpec, Outputs, Path
 from blocks.graph.assemble.kinds.filled import build_template
 from blocks.graph.assemble.kinds.template import resolve
 from blocks.graph.errors import NodeError, Problem, did_you_mean, show
@@ -18,7 +18,7 @@ from blocks.graph.language.expression import ExpressionError, whole
 from blocks.graph.language.scope import Scope, Text
 from blocks.graph.language.words import check_params
 from blocks.graph.record.module import Scan
-from blocks.graph.record.value import Value, meta_tensor, must_be_shape
+from blocks.graph.record.value import Value, axes_of, meta_tensor, must_be_shape
 
 Shape = tuple[int, ...]
 NOT_SCANNED = ("scan", "in", "when", "after", "expect")

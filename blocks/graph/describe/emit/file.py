@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def emit(planned: Built, title: str, command: str, about: str = "") -> str:
     return tidy("\n".join([*head, text]) + "\n")
 
 
-def _uses(model: Graph, recipes: dict[int, Recipe], idle: set[int]) -> dict[type, Uses]:
+def _uses(model: Graph, recipes: Mapping[int, Recipe], idle: set[int]) -> dict[type, Uses]:
     """How the model uses each block that is no layer of torch."""
     used: dict[type, Uses] = {}
 

@@ -4,10 +4,10 @@ import inspect
 import typing
 from typing import Any
 
-from blocks.graph.assemble.inputs import DTYPES
 from blocks.graph.describe.schema.arguments import typed
 from blocks.graph.describe.schema.parts import NAME, REFERENCE, Schema, any_of, mapping, ref
 from blocks.graph.record.initialise import DISTRIBUTIONS
+from blocks.graph.record.value import DTYPES
 
 WORDS = {  # word -> definition, what it means
     "in": (
