@@ -7,7 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 import yaml
 
-from blocks.graph import Composed, Plan, plan
+from blocks.graph import Built, Composed, plan
 from blocks.graph.describe.cost import multiply_adds
 from tasks.config import secrets, write_policy
 from tasks.run import run_folder
@@ -35,7 +35,7 @@ class Prepared:
     record: run_folder.Record
     data: Any
     facts: dict[str, Any]
-    plan: Plan
+    plan: Built
     macs: int | None
 
 

@@ -245,7 +245,7 @@ def test_default_hides_no_mistake(features, message, fits):
 
 def test_a_param_read_by_default_counts_as_read():
     planned = plan(compose(["model=vit", "model.params.heads=2"]))
-    assert ("model", "params", "heads") in planned.assembler.read_params
+    assert ("model", "params", "heads") in planned.read_params
     assert "read by   layers.*.attention.inner.heads" in why(planned, "params.heads")
     told = why(planned, "layers.0.attention.inner.heads")
     assert "heads: default(params.heads, max(1, dim // 64))\n  with      heads=2" in told
