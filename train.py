@@ -82,12 +82,12 @@ def job(_: Any) -> dict[str, Any]:
     first = run_folder.is_first()
     record = None
     try:
-        resumed = adopt.wish(overrides) == place
+        resumed = adopt.requested_folder(overrides) == place
         run_folder.check_unused(place) if first and not resumed else None
         composed = Door.composed or compose(
             overrides, config_name=HydraConfig.get().job.config_name or "train"
         )
-        known = run_folder.identity(composed.config, adopt.remembered(overrides), ROOT)
+        known = run_folder.identity(composed.config, adopt.run_overrides(overrides), ROOT)
         record = run_folder.Record(place, quiet=not first, resumed=resumed, **known)
         from tasks.run.train import train
 
@@ -118,11 +118,11 @@ def typed() -> list[str]:
 
 def ended(error: BaseException, record: Any) -> int:
     """Tell and record how a run failed; returns the exit status."""
-    from tasks.process.signals import Stopped
+    from tasks.process.signals import Interrupted
     from tasks.process.watchdog import ProcessLostError
     from tasks.run import run_folder
 
-    interrupted = isinstance(error, (KeyboardInterrupt, Stopped))
+    interrupted = isinstance(error, (KeyboardInterrupt, Interrupted))
     silent = isinstance(error, ProcessLostError) and not run_folder.is_first()
     done = (
         record is not None and record.entries["status"] == "finished"
@@ -135,7 +135,7 @@ def ended(error: BaseException, record: Any) -> int:
             record.add(**({"report": told} if done else {**told, "ended": run_folder.now()}))
         except OSError as problem:  # a full disk, say; the run ends with its own error all the same
             print(f"run.json could not be written: {problem}", file=sys.stderr)
-    if isinstance(error, Stopped):
+    if isinstance(error, Interrupted):
         return (
             FINE if record is not None and record.quiet else error.status
         )  # the first process speaks for all
@@ -239,7 +239,7 @@ def prepare(arguments: Any) -> None:
     )
     sys.argv[1:] = [*of_the_run, *sys.argv[1:]]  # found harmless; Hydra composes them once more
     chosen = [text.partition("=")[0] for text in arguments.overrides]
-    place = adopt.wish(arguments.overrides)
+    place = adopt.requested_folder(arguments.overrides)
     if "hydra.run.dir" in chosen:
         run_folder.must_be_writable(arguments.overrides)
         return
@@ -270,9 +270,9 @@ def check_resume(overrides: list[str], *, sweeps: bool = False) -> None:
         fits = (
             value in ("true", "null")
             if sweeps
-            else value == "null" or adopt.wish([word]) is not None
+            else value == "null" or adopt.requested_folder([word]) is not None
         )
-        if adopt.key(word) == "resume" and not fits:
+        if adopt.override_key(word) == "resume" and not fits:
             raise ConfigError([Problem(text, "the command line", "resume", got=word, fix=fix)])
 
 
@@ -283,7 +283,7 @@ def adopted(overrides: list[str]) -> list[str]:
     from tasks.resume import adopt
 
     try:
-        return adopt.adopted(overrides)
+        return adopt.read_overrides(overrides)
     except ArgumentError as error:
         raise ConfigError(
             [Problem(error.problem, "the command line", "resume", fix=error.fix)]
@@ -378,9 +378,9 @@ def flush() -> None:
 
 def told_at_the_door(error: BaseException) -> int:
     """Tell what ended the program; returns the exit status."""
-    from tasks.process.signals import Stopped
+    from tasks.process.signals import Interrupted
 
-    if isinstance(error, Stopped):
+    if isinstance(error, Interrupted):
         if Door.status:  # set by the job, which knows whether this process is the first
             name = "Ctrl-C" if error.name == "SIGINT" else error.name
             print(f"\nstopped by {name}", file=sys.stderr)

@@ -20,15 +20,15 @@ NEVER = -1  # an end mark that is never said, so that both say as many tokens
 
 def ours(source: Tensor) -> Callable[[], Tensor]:
     from tasks.decode import search
-    from tasks.decode.scorer import Speaker
+    from tasks.decode.scorer import NextTokenScorer
 
     network = built("transformer_base", WORDS, {}).eval().to(source.device)
-    speaker = Speaker(network, {"target": {"vocab": VOCAB}}, "target")
+    scorer = NextTokenScorer(network, {"target": {"vocab": VOCAB}}, "target")
     start = source.new_zeros(len(source), 1)
 
     def say() -> Tensor:
-        score = speaker.score({"source": source}, TOKENS - 1)
-        return search.greedy(score, start, end=NEVER, limit=TOKENS - 1, pad=0)
+        score = scorer.score({"source": source}, TOKENS - 1)
+        return search.greedy_search(score, start, end=NEVER, limit=TOKENS - 1, pad=0)
 
     return torch.inference_mode()(say)
 

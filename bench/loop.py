@@ -21,10 +21,10 @@ from bench import table
 from bench.measure import Times
 from blocks.graph import compose, plan
 from tasks.config import write_policy
-from tasks.learn.optimizer import optimise
+from tasks.learn.optimizer import build_optimizer
 from tasks.process import runtime
 from tasks.process.out_of_memory import explain_out_of_memory
-from tasks.process.signals import Heed
+from tasks.process.signals import SignalGuard
 from tasks.run.build import make_task, make_trainer
 from tasks.run.data_facts import read_data
 from tasks.run.fit import run_trainer
@@ -69,8 +69,8 @@ def parts(composed: Any) -> tuple[Any, Any]:
     data = read_data(composed)
     facts = data.facts()
     network = plan(composed, facts).materialise()
-    runtime.use(composed.config["trainer"])
-    runtime.prepare(network, composed.config["trainer"])
+    runtime.configure_process(composed.config["trainer"])
+    runtime.prepare_network(network, composed.config["trainer"])
     return make_task(composed, network, facts, {}), data
 
 
@@ -82,7 +82,7 @@ def by_hand(composed: Any) -> Callable[[int], None]:
         task.input_names,
         composed.config["trainer"]["gradient_clip_val"],
     )
-    optimizer, loader = optimise(network, task.make_optimizer), data.train_dataloader()
+    optimizer, loader = build_optimizer(network, task.make_optimizer), data.train_dataloader()
     parameters = list(network.parameters())
 
     def epoch(number: int) -> None:
@@ -99,7 +99,7 @@ def by_hand(composed: Any) -> Callable[[int], None]:
 
 def taking_turns(composed: Any) -> Times:
     """Seconds of each epoch, by either loop."""
-    with tempfile.TemporaryDirectory() as folder, Heed(), explain_out_of_memory():
+    with tempfile.TemporaryDirectory() as folder, SignalGuard(), explain_out_of_memory():
         write_policy.move(composed, Path(folder))
         turns = Turns(by_hand(composed))
         task, data = parts(composed)

@@ -97,12 +97,12 @@ class ProcessLauncher(JobLauncher):
     """
 
     def __init__(self, n_jobs: int = 1):
-        from tasks.process.runtime import EXCESS, cores
+        from tasks.process.runtime import EXCESS, count_cores
 
         if not isinstance(n_jobs, int) or n_jobs < 1:
             raise ValueError(f"hydra.launcher.n_jobs must be 1 or more, got {n_jobs}")
-        if n_jobs > EXCESS * cores():
-            most = f"at most {EXCESS} for each of the {cores()} cores of this machine"
+        if n_jobs > EXCESS * count_cores():
+            most = f"at most {EXCESS} for each of the {count_cores()} cores of this machine"
             raise ValueError(f"hydra.launcher.n_jobs must be {most}, got {n_jobs}")
         self.n_jobs = n_jobs
 

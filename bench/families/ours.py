@@ -15,7 +15,7 @@ def built(model: str, overrides: list[str], facts: Mapping[str, Any]) -> Graph:
     """
     runtime.keep_memory()
     network = build(model, overrides, facts)
-    runtime.prepare(network, {})
+    runtime.prepare_network(network, {})
     return network
 
 

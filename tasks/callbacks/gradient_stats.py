@@ -16,12 +16,12 @@ from torch.nn.utils import get_total_norm
 from blocks.graph.run.inspect import nodes
 from blocks.support.files import replace_file
 from tasks.errors import must_be_positive
-from tasks.parallel.strategy import Parallel
+from tasks.parallel.strategy import is_sharded
 
 COLUMNS = ("step", "epoch", "node", "gradient", "update")
 
 
-class Nodes(Callback):
+class GradientStats(Callback):
     """Writes `nodes.csv` into the run folder: gradient norm and update ratio of each node, at some
     steps of training.
 
@@ -50,6 +50,11 @@ class Nodes(Callback):
         self.before: tuple[Tensor, list[list[Tensor]]] | None = None
         self.every, self.total = 1, math.inf
 
+    @property
+    def state_key(self) -> str:
+        """Return the name under which checkpoints keep the rows, which is that of 0.1.0."""
+        return "Nodes"
+
     def state_dict(self) -> dict[str, Any]:
         """The rows so far and the distance of the steps, so that a resumed run has those of one
         that never stopped.
@@ -65,7 +70,7 @@ class Nodes(Callback):
         self.before = None
         if trainer.global_step == 0:
             self.rows, self.every = [], 1
-        whole = trainer.is_global_zero and not in_shards(trainer)
+        whole = trainer.is_global_zero and not is_sharded(trainer)
         self.groups = grouped(pl_module.network) if whole else {}  # type: ignore[arg-type]
         self.rows = [
             row for row in self.rows if row[2].shape[1] == len(self.groups)
@@ -129,11 +134,6 @@ class Nodes(Callback):
                     writer.writerow([step, epoch, node, shown(gradient), shown(update)])
 
 
-def in_shards(trainer: pl.Trainer) -> bool:
-    """Whether no process has the weights of whole nodes."""
-    return isinstance(trainer.strategy, Parallel)
-
-
 def grouped(network: nn.Module) -> dict[str, list[nn.Parameter]]:
     """The parameters that learn, by the node at which they stand first."""
     paths = sorted(nodes(network), key=len, reverse=True)
@@ -163,7 +163,7 @@ def shown(value: float) -> str:
     return f"{value:.4g}" if math.isfinite(value) else ""
 
 
-def read(path: Path) -> list[dict[str, str]]:
+def read_nodes(path: Path) -> list[dict[str, str]]:
     """The rows of `nodes.csv`, none where the run has no such file."""
     if not path.exists():
         return []

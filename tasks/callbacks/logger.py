@@ -16,7 +16,7 @@ from blocks.support.files import replace_file
 FIRST = ("epoch", "step", "seconds")
 
 
-class Csv(Logger):
+class CsvLogger(Logger):
     """Writes `metrics.csv` into the run folder.
 
     Args:

@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from tasks.data.text.tokenizer import MASK, PAD, START, UNKNOWN
     from tasks.decode import search
-    from tasks.decode.scorer import Speaker
+    from tasks.decode.scorer import NextTokenScorer
     from tasks.errors import must_be_positive
     from tasks.run.load_run import open_run
 
@@ -43,14 +43,14 @@ def run(arguments: argparse.Namespace) -> int:
     stop = encode_stops(tokenizer, arguments.stop)
 
     start = torch.tensor([[START, *tokenizer.encode(arguments.prompt)]])
-    speaker = Speaker(
+    speaker = NextTokenScorer(
         run.network,
         run.facts,
         "tokens",
         window=run.facts["tokens"]["tokens"],
         cache=not arguments.no_cache,
     )
-    stream = search.stream(
+    stream = search.stream_tokens(
         speaker.score({}, start.shape[1] + arguments.tokens),
         start,
         end=None,

@@ -270,6 +270,6 @@ def unfit(composed: Any, path: Path, value: Any, hint: Any) -> Iterator[Problem]
 
 def excess(composed: Any, path: Path, value: Any) -> Iterator[Problem]:
     """A problem where a value asks for more processes, threads or machines than there are."""
-    if asked := runtime.beyond(path, value, typed=write_policy.is_typed(composed, path)):
+    if asked := runtime.find_excess(path, value, typed=write_policy.is_typed(composed, path)):
         text, fits = asked
         yield problem(composed, path, text, got=f"{path[-1]}={value}", fits=fits)

@@ -137,7 +137,7 @@ def words() -> Schema:
     size = {"anyOf": [{**KINDS[int], "minimum": 1}, KINDS[NoneType]]}
     kinds = {
         word: size if word in ("tensor_parallel_size", "threads") else KINDS[bool]
-        for word in runtime.OURS
+        for word in runtime.OWN_OPTIONS
     }
     return {word: {**kind, "description": ABOUT[word]} for word, kind in kinds.items()}
 

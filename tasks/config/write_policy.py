@@ -44,8 +44,8 @@ FIELD = re.compile(r"\{[A-Za-z_][\w/-]*(:0?\d{0,2}(\.\d{1,2})?[dfge]?)?\}")
 FIELDS = ("filename",)  # arguments that a library fills with metrics
 UNSAID: dict[str, dict[str, Any]] = {  # what a class takes where a section does not say it
     "tasks.resume.checkpoint.Checkpoint": {"dirpath": "checkpoints"},
-    "tasks.callbacks.gradient_stats.Nodes": {"folder": "."},
-    "tasks.callbacks.logger.Csv": {"folder": "."},
+    "tasks.callbacks.gradient_stats.GradientStats": {"folder": "."},
+    "tasks.callbacks.logger.CsvLogger": {"folder": "."},
     "pytorch_lightning.loggers.MLFlowLogger": {
         "tracking_uri": "file:./mlruns",
         "save_dir": "mlruns",

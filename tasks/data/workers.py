@@ -3,7 +3,7 @@
 import torch
 
 from tasks.errors import ArgumentError
-from tasks.process.runtime import cores
+from tasks.process.runtime import count_cores
 
 MOST = 16  # processes that read for one that trains
 
@@ -21,7 +21,7 @@ def automatic(*, gpu: bool = False, processes: int = 1) -> int:
         gpu: whether the network computes elsewhere.
         processes: how many train on this machine and share its cores.
     """
-    own = cores() // processes
+    own = count_cores() // processes
     least = 1 if gpu or own > 1 else 0
     return min(max(own - (1 if gpu else torch.get_num_threads()), least), MOST)
 

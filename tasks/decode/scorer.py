@@ -14,7 +14,7 @@ from blocks.graph import Graph, StepError, Stepper, prove
 log = logging.getLogger(__name__)
 
 
-class Speaker:
+class NextTokenScorer:
     """A network that says its `tokens` or `target` token by token.
 
     Before its cache is trusted, the network is asked with it and without, for random tokens as many
@@ -49,12 +49,12 @@ class Speaker:
         self.proved = 0  # up to how many tokens
         self.stepper: Stepper | None = None
 
-    def score(self, fixed: Mapping[str, Tensor], limit: int) -> "Score":
+    def score(self, fixed: Mapping[str, Tensor], limit: int) -> "ScoringSession":
         """A score for prefixes of up to `limit` tokens, several rows of them to each row of
         `fixed`, side by side.
         """
         limit = limit if self.window is None else min(limit, self.window)
-        return Score(self, fixed, limit, self._trusted(fixed, limit))
+        return ScoringSession(self, fixed, limit, self._trusted(fixed, limit))
 
     def growing(self, tokens: Tensor) -> dict[str, Tensor]:
         """The inputs that grow. Nothing of what is said is padding: a mask is given only where
@@ -97,21 +97,25 @@ class Speaker:
         self.stepper, self.proved = stepper, limit
 
 
-class Score:
+class ScoringSession:
     """Logits of the next token, (rows, vocab), for prefixes (rows, tokens); see
     `tasks.decode.search`.
 
     Args:
-        speaker: the network.
+        scorer: the network.
         fixed: the inputs that do not grow.
         limit: up to how many tokens the steps go.
         stepper: the network in steps, None to ask it whole.
     """
 
     def __init__(
-        self, speaker: Speaker, fixed: Mapping[str, Tensor], limit: int, stepper: Stepper | None
+        self,
+        scorer: NextTokenScorer,
+        fixed: Mapping[str, Tensor],
+        limit: int,
+        stepper: Stepper | None,
     ):
-        self.speaker, self.fixed, self.limit, self.stepper = speaker, fixed, limit, stepper
+        self.scorer, self.fixed, self.limit, self.stepper = scorer, fixed, limit, stepper
         self.heard: Tensor | None = None
 
     def __call__(self, prefix: Tensor) -> Tensor:
@@ -121,7 +125,7 @@ class Score:
             self.steps = self.stepper.start(self.limit, self.fixed, self._several(prefix))
             self.heard = prefix[:, :0]
         assert self.heard is not None
-        logits = self.steps.step(**self.speaker.growing(prefix[:, self.heard.shape[1] :]))
+        logits = self.steps.step(**self.scorer.growing(prefix[:, self.heard.shape[1] :]))
         self.heard = prefix
         return _logits(logits)[:, -1]
 
@@ -149,8 +153,8 @@ class Score:
     def _whole(self, prefix: Tensor) -> Tensor:
         several = self._several(prefix)
         fixed = {name: tensor.repeat_interleave(several, 0) for name, tensor in self.fixed.items()}
-        shown = prefix if self.speaker.window is None else prefix[:, -self.speaker.window :]
-        return _logits(self.speaker.network(**fixed, **self.speaker.growing(shown)))[:, -1]
+        shown = prefix if self.scorer.window is None else prefix[:, -self.scorer.window :]
+        return _logits(self.scorer.network(**fixed, **self.scorer.growing(shown)))[:, -1]
 
 
 def _logits(result: Any) -> Tensor:

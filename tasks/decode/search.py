@@ -18,7 +18,7 @@ from tasks.errors import ArgumentError, must_be_positive, must_not_be_negative
 Score = Callable[[Tensor], Tensor]
 
 
-def forbid(logits: Tensor, tokens: Collection[int]) -> Tensor:
+def mask_forbidden(logits: Tensor, tokens: Collection[int]) -> Tensor:
     """The logits in float32, with no chance for some tokens.
 
     Args:
@@ -41,7 +41,7 @@ def forbid(logits: Tensor, tokens: Collection[int]) -> Tensor:
     )
 
 
-def keep(logits: Tensor, top_k: int | None = None, top_p: float | None = None) -> Tensor:
+def filter_logits(logits: Tensor, top_k: int | None = None, top_p: float | None = None) -> Tensor:
     """Logits with no chance for what is not among the likeliest.
 
     Args:
@@ -65,7 +65,7 @@ def keep(logits: Tensor, top_k: int | None = None, top_p: float | None = None) -
     return logits
 
 
-def stream(
+def stream_tokens(
     score: Score,
     start: Tensor,
     *,
@@ -124,13 +124,18 @@ def stream(
         scaled = (
             logits - logits.amax(-1, keepdim=True)
         ) / temperature  # none overflows, however low the temperature
-        return torch.multinomial(keep(scaled, top_k, top_p).softmax(-1), 1, generator=generator)[
-            :, 0
-        ]
+        return torch.multinomial(
+            filter_logits(scaled, top_k, top_p).softmax(-1), 1, generator=generator
+        )[:, 0]
 
     ends = [*stop, *([] if end is None else [end])]
     return steps(
-        lambda prefix: choose(forbid(score(prefix), forbidden)), start, lengths, ends, limit, pad
+        lambda prefix: choose(mask_forbidden(score(prefix), forbidden)),
+        start,
+        lengths,
+        ends,
+        limit,
+        pad,
     )
 
 
@@ -159,23 +164,23 @@ def steps(
         prefix = torch.cat([prefix, token[:, None]], dim=1)
 
 
-def sample(score: Score, start: Tensor, **options: Any) -> Tensor:
+def sample_tokens(score: Score, start: Tensor, **options: Any) -> Tensor:
     """What `stream` says, as a whole: (rows, tokens), the start included. Arguments: those of
     `stream`.
     """
-    said = [token[:, None] for token in stream(score, start, **options)]
+    said = [token[:, None] for token in stream_tokens(score, start, **options)]
     lengths = options.get("lengths")
     return torch.cat([start if lengths is None else start[:, : int(lengths.min())], *said], dim=1)
 
 
-def greedy(score: Score, start: Tensor, **options: Any) -> Tensor:
+def greedy_search(score: Score, start: Tensor, **options: Any) -> Tensor:
     """The likeliest token at every step: (rows, tokens), the start included. Arguments: those of
     `stream`.
     """
-    return sample(score, start, temperature=0.0, **options)
+    return sample_tokens(score, start, temperature=0.0, **options)
 
 
-def penalty(length: int, exponent: float) -> float:
+def length_penalty_factor(length: int, exponent: float) -> float:
     """What the score of so many new tokens is divided by. Wu et al. 2016, arXiv:1609.08144,
     equation 14.
     """
@@ -183,7 +188,7 @@ def penalty(length: int, exponent: float) -> float:
 
 
 @torch.no_grad()
-def beam(
+def beam_search(
     score: Score,
     start: Tensor,
     *,
@@ -234,7 +239,7 @@ def beam(
     kept[:, :first] = start
     sizes = torch.full((rows,), first, device=device)
     for length in range(1, limit + 1):
-        logits = forbid(score(prefix), forbidden)
+        logits = mask_forbidden(score(prefix), forbidden)
         vocab = logits.shape[-1]
         whole = (total[:, :, None] + logits.log_softmax(-1).view(rows, beams, vocab)).flatten(1)
         # Each beam ends in one way only, so of twice as many half go on. One beam takes what greedy
@@ -253,7 +258,9 @@ def beam(
         among = torch.arange(top.shape[1], device=device) < beams
         final = ended & among if length < limit else among.expand_as(ended)
         value, number = (
-            (top / penalty(length, length_penalty)).masked_fill(~final, -torch.inf).max(1)
+            (top / length_penalty_factor(length, length_penalty))
+            .masked_fill(~final, -torch.inf)
+            .max(1)
         )
         better = value > best
         kept[:, : first + length] = torch.where(
@@ -265,7 +272,9 @@ def beam(
         total, order = top.masked_fill(ended, -torch.inf).topk(min(beams, top.shape[1]), dim=1)
         # No log probability rises any more: at best the longest sequence divides it by the largest
         # penalty.
-        if length == limit or bool((total[:, 0] / penalty(limit, length_penalty) <= best).all()):
+        if length == limit or bool(
+            (total[:, 0] / length_penalty_factor(limit, length_penalty) <= best).all()
+        ):
             break
         short = beams - total.shape[1]  # a vocabulary smaller than the beams: the rest stays silent
         if short:

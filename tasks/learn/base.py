@@ -13,15 +13,21 @@ from pytorch_lightning.callbacks import Timer
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from tasks.callbacks.gradient_stats import in_shards
+from tasks import lightning
 from tasks.errors import ArgumentError
-from tasks.learn.nonfinite import NotFiniteError, Watch, first_wrong
-from tasks.learn.optimizer import Cosine, optimise
+from tasks.learn.nonfinite import FiniteMonitor, NotFiniteError, find_nonfinite
+from tasks.learn.optimizer import Cosine, build_optimizer
 from tasks.learn.padding import find_mixing, origin_of
-from tasks.parallel.strategy import Parallel, begin_evaluation, clip_norm, copies, end_evaluation
-from tasks.parallel.target_share import Share
+from tasks.parallel.strategy import (
+    ParallelStrategy,
+    clip_grad_norm,
+    end_evaluation,
+    group_size,
+    is_sharded,
+    start_evaluation,
+)
+from tasks.parallel.target_share import TargetShare
 from tasks.report.samples import SAMPLES, Sample
-from tasks.resume import lightning
 from tasks.resume.state import metric_states, set_metric_states
 
 
@@ -64,7 +70,7 @@ class Task(pl.LightningModule):
         self.make_optimizer, self.schedule = optimizer, schedule or Cosine(warmup=0.0, final=1.0)
         self.rates, self.check_padding = dict(rates or {}), check_padding
         self.save_hyperparameters(config or {}, logger=False)
-        self.finite, self.share = Watch(), Share()
+        self.finite, self.share = FiniteMonitor(), TargetShare()
         self.batch: dict[str, Tensor] = {}  # the one that is being learned from
         self.steps_here = (
             0  # of this process; a resumed one may come to the end of an epoch without any
@@ -166,11 +172,11 @@ class Task(pl.LightningModule):
 
     def begin_part(self, part: str) -> None:
         """Begin to measure a part anew, with the same buffers in all processes."""
-        begin_evaluation(self.trainer)
+        start_evaluation(self.trainer)
         self.looked, self.looked_at, self.most = 0, {}, 0
-        if in_shards(self.trainer):
+        if is_sharded(self.trainer):
             counts: list = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(counts, lightning.batches(self.trainer, part))
+            torch.distributed.all_gather_object(counts, lightning.count_batches(self.trainer, part))
             self.most = max(counts)
         for metric in self.judged(part).values():
             metric.reset()
@@ -226,9 +232,9 @@ class Task(pl.LightningModule):
         self.steps_here += 1
 
     def on_after_backward(self) -> None:
-        if not self.share.alone(self.trainer) and not lightning.accumulating(self.trainer):
+        if not self.share.alone(self.trainer) and not lightning.is_accumulating(self.trainer):
             self.share.divide(self.parameters(), self.trainer)
-        if not in_shards(
+        if not is_sharded(
             self.trainer
         ):  # there no process may leave alone; the norm of the gradients tells all of them
             self.must_be_finite(wait=False)  # the loss, before the optimiser moves
@@ -245,8 +251,8 @@ class Task(pl.LightningModule):
         parameters = [
             p for group in optimizer.param_groups for p in group["params"] if p.grad is not None
         ]
-        if in_shards(self.trainer):
-            norm = clip_norm(parameters, most)
+        if is_sharded(self.trainer):
+            norm = clip_grad_norm(parameters, most)
         elif by_norm:
             norm = nn.utils.clip_grad_norm_(parameters, most)
         else:
@@ -260,7 +266,7 @@ class Task(pl.LightningModule):
             self.must_be_finite(wait=False)
 
     def on_train_start(self) -> None:
-        self.share = Share()
+        self.share = TargetShare()
         told = getattr(self.lr_schedulers(), "told", None)
         if told and self.trainer.is_global_zero:
             print(told, flush=True)
@@ -296,14 +302,14 @@ class Task(pl.LightningModule):
         self.log("train/learning rate", rate, sync_dist=True)
 
     def configure_model(self) -> None:
-        if isinstance(self.trainer.strategy, Parallel):
+        if isinstance(self.trainer.strategy, ParallelStrategy):
             self.trainer.strategy.distribute(self.network)
 
     def configure_optimizers(self) -> Any:
         # With float16 the fused kernels would undo the scaling of the loss themselves, after the
         # clipping.
         scaled = str(self.trainer.precision) == "16-mixed"
-        optimizer = optimise(self.network, self.make_optimizer, self.rates, fused=not scaled)
+        optimizer = build_optimizer(self.network, self.make_optimizer, self.rates, fused=not scaled)
         steps = self.trainer.estimated_stepping_batches
         steps = steps if math.isinf(steps) else int(steps)
         clock = share_of_time(self.trainer) if isinstance(self.schedule, Cosine) else None
@@ -318,7 +324,7 @@ class Task(pl.LightningModule):
             return found
         shares: list = [None] * self.trainer.world_size
         torch.distributed.all_gather_object(shares, found)
-        return [batch for share in shares[:: copies(self.trainer)] for batch in share]
+        return [batch for share in shares[:: group_size(self.trainer)] for batch in share]
 
     def must_be_finite(self, *, wait: bool = True) -> None:
         """Raise NotFiniteError if a loss or gradient was not finite; unless `wait`, only if the
@@ -333,7 +339,9 @@ class Task(pl.LightningModule):
         step = lambda: torch.as_tensor(self.training_step(self.batch, 0))  # noqa: E731
         # with weights in shards all processes would have to compute again what one of them asks for
         where = (
-            first_wrong(self.network, step) if self.batch and not in_shards(self.trainer) else None
+            find_nonfinite(self.network, step)
+            if self.batch and not is_sharded(self.trainer)
+            else None
         )
         del vars(self)["log"]
         raise NotFiniteError(

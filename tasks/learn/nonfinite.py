@@ -13,7 +13,7 @@ class NotFiniteError(RuntimeError):
     """The loss or a gradient became infinite or not a number."""
 
 
-class Watch:
+class FiniteMonitor:
     """Whether everything was finite so far, without keeping the device waiting.
 
     On the processor a tensor is known when it is made. On a GPU each step's answer is copied to the
@@ -49,7 +49,7 @@ class Watch:
         return known
 
 
-def first_wrong(network: nn.Module, loss: Callable[[], Tensor]) -> str | None:
+def find_nonfinite(network: nn.Module, loss: Callable[[], Tensor]) -> str | None:
     """The node of `network` where numbers first go wrong when `loss` is computed again, and how.
 
     Looks at the parameters, then at the output of each module as it runs, then at gradients as they

@@ -15,7 +15,7 @@ from tasks.parallel.optimizer_state import go_one_by_one, kind_of
 UNDECAYED = ("bias", "gain", "scale", "table", "token", "tokens", "position", "positions")
 
 
-def decays(name: str, parameter: nn.Parameter) -> bool:
+def is_decayed(name: str, parameter: nn.Parameter) -> bool:
     """Whether weight decay applies: to matrices and kernels; not to biases, norms, tokens,
     positions or scales.
     """
@@ -35,7 +35,7 @@ def named_parameters(network: nn.Module) -> Iterator[tuple[str, nn.Parameter, nn
                 yield f"{path}.{name}" if path else name, parameter, module
 
 
-def groups(
+def group_parameters(
     network: nn.Module,
     weight_decay: float,
     lr: float | None = None,
@@ -53,7 +53,7 @@ def groups(
     found: dict[tuple[bool, float], list[nn.Parameter]] = {}
     for name, parameter, module in named_parameters(network):
         own = name.rpartition(".")[2] in getattr(module, "undecayed", ())
-        key = (decays(name, parameter) and not own, (rates or {}).get(name, 1.0))
+        key = (is_decayed(name, parameter) and not own, (rates or {}).get(name, 1.0))
         found.setdefault(key, []).append(parameter)
     return [
         {"params": found[decayed, rate], "weight_decay": weight_decay if decayed else 0.0}
@@ -62,7 +62,7 @@ def groups(
     ]
 
 
-def optimise(
+def build_optimizer(
     network: nn.Module,
     make: Callable[..., torch.optim.Optimizer],
     rates: Mapping[str, float] | None = None,
@@ -92,7 +92,8 @@ def optimise(
         else {}
     )
     optimizer = make(
-        groups(network, chosen.get("weight_decay", 0.0), chosen.get("lr"), rates), **options
+        group_parameters(network, chosen.get("weight_decay", 0.0), chosen.get("lr"), rates),
+        **options,
     )
     go_one_by_one(optimizer)
     return optimizer

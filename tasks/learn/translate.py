@@ -11,7 +11,7 @@ from torchmetrics.functional.text import chrf_score, sacre_bleu_score
 
 from tasks.data.text.tokenizer import END, MASK, PAD, START, UNKNOWN
 from tasks.decode import search
-from tasks.decode.scorer import Speaker
+from tasks.decode.scorer import NextTokenScorer
 from tasks.errors import must_be_positive, must_not_be_negative
 from tasks.learn.tokens import EXAMPLES, Tokens
 from tasks.report import page
@@ -63,7 +63,7 @@ class Translate(Tokens):
         must_be_positive("beams", beams)
         must_not_be_negative("length_penalty", length_penalty)
         self.beams, self.length_penalty, self.cache = beams, length_penalty, cache
-        self.speaker: Speaker | None = None
+        self.scorer: NextTokenScorer | None = None
         self.said: list[tuple[int, list[int]]] = []
         self.texts: list[tuple[str, str]] = []  # of the test: wanted, said
         self.asked: list[int] = []  # the numbers of their sources
@@ -72,16 +72,16 @@ class Translate(Tokens):
         """What the network says to each source, (batch, tokens), from the start mark on."""
         start = batch["source"].new_full((len(batch["source"]), 1), START)
         limit = self.facts["target"]["tokens"] - 1
-        if self.speaker is None:
-            self.speaker = Speaker(self.network, self.facts, "target", cache=self.cache)
+        if self.scorer is None:
+            self.scorer = NextTokenScorer(self.network, self.facts, "target", cache=self.cache)
         names = [
             name for name in self.input_names if name in ("source", "source_mask") and name in batch
         ]
-        score = self.speaker.score({name: batch[name] for name in names}, limit)
+        score = self.scorer.score({name: batch[name] for name in names}, limit)
         options: dict[str, Any] = {"end": END, "limit": limit, "pad": PAD, "forbidden": SAID}
         if self.beams == 1:
-            return search.greedy(score, start, **options)
-        return search.beam(
+            return search.greedy_search(score, start, **options)
+        return search.beam_search(
             score, start, beams=self.beams, length_penalty=self.length_penalty, **options
         )[0]
 
@@ -93,7 +93,7 @@ class Translate(Tokens):
     def on_test_start(self) -> None:
         super().on_test_start()
         self.said.clear()
-        self.speaker = (
+        self.scorer = (
             None  # the weights may be others than the last time: the cache is proved again
         )
 

@@ -36,7 +36,7 @@ FULL = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
 COMPUTED_IN = {"bf16-mixed": torch.bfloat16}
 
 
-class Parallel(ModelParallelStrategy):
+class ParallelStrategy(ModelParallelStrategy):
     """Lightning's strategy with a network that says itself how it is cut. Checkpoints are those
     of one process.
 
@@ -175,23 +175,32 @@ def share_out(network: nn.Module, divided: Divided, mesh: Any) -> None:
             setattr(block, name, getattr(block, name) // mesh.size())
 
 
-def strategy(values: Mapping[str, Any]) -> dict[str, Parallel]:
+def strategy_options(values: Mapping[str, Any]) -> dict[str, ParallelStrategy]:
     """The strategy that a section `trainer` names, where it is one of ours."""
     kind = values.get("strategy")
-    return {"strategy": Parallel(kind, values.get("tensor_parallel_size"))} if kind in KINDS else {}
+    return (
+        {"strategy": ParallelStrategy(kind, values.get("tensor_parallel_size"))}
+        if kind in KINDS
+        else {}
+    )
 
 
-def copies(trainer: pl.Trainer) -> int:
+def is_sharded(trainer: pl.Trainer) -> bool:
+    """Return whether the weights are cut among devices, so that no process has whole ones."""
+    return isinstance(trainer.strategy, ParallelStrategy)
+
+
+def group_size(trainer: pl.Trainer) -> int:
     """How many processes in a row see the same data, because they divide each layer among them."""
-    return trainer.strategy.sizes()[1] if isinstance(trainer.strategy, Parallel) else 1
+    return trainer.strategy.sizes()[1] if isinstance(trainer.strategy, ParallelStrategy) else 1
 
 
-def check(network: Any, trainer: pl.Trainer) -> None:
+def check_strategy(network: Any, trainer: pl.Trainer) -> None:
     """Raise a ConfigError, before any process is started, where the network cannot be cut as
     asked.
     """
     found = trainer.strategy
-    if not isinstance(found, Parallel):
+    if not isinstance(found, ParallelStrategy):
         return
     world, together = found.num_nodes * found.num_processes, found.sizes()[1]
     if world % together:
@@ -205,14 +214,14 @@ def check(network: Any, trainer: pl.Trainer) -> None:
         divide(network, together)
 
 
-def begin_evaluation(trainer: pl.Trainer) -> None:
+def start_evaluation(trainer: pl.Trainer) -> None:
     """Give all processes the buffers of the first one, e.g. the statistics of batch norm, before a
     validation or test.
 
     `DistributedDataParallel` would do so in every forward pass, and wait for a process that has one
     batch less.
     """
-    if trainer.world_size == 1 or isinstance(trainer.strategy, Parallel):
+    if trainer.world_size == 1 or isinstance(trainer.strategy, ParallelStrategy):
         return
     for buffer in trainer.lightning_module.buffers():
         torch.distributed.broadcast(buffer, 0)
@@ -226,7 +235,7 @@ def end_evaluation(trainer: pl.Trainer) -> None:
         trainer.strategy.model.require_forward_param_sync = True
 
 
-def clip_norm(parameters: Iterable[nn.Parameter], most: float) -> Tensor:
+def clip_grad_norm(parameters: Iterable[nn.Parameter], most: float) -> Tensor:
     """As `torch.nn.utils.clip_grad_norm_`, where some gradients are cut in one way and some in
     another; the norm.
     """

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tasks.parallel.optimizer_state import kind_of
 
 
-class Share:
+class TargetShare:
     """The targets of the step that is being made.
 
     Attributes:

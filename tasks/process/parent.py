@@ -39,6 +39,6 @@ def watch(parent: int, how: int) -> None:
     os.kill(os.getpid(), how)
 
 
-def of_worker(number: int) -> None:
+def end_worker_with_parent(number: int) -> None:
     """`worker_init_fn` of a loader: a process that reads data ends with the one that trains."""
     die_with_parent()

@@ -17,7 +17,13 @@ from torch import nn
 from blocks.graph import compile_network, overwrite, quicken
 
 # Words of the section `trainer` that are no arguments of Lightning's Trainer.
-OURS = ("compile", "checkpoint_activations", "tensor_parallel_size", "channels_last", "threads")
+OWN_OPTIONS = (
+    "compile",
+    "checkpoint_activations",
+    "tensor_parallel_size",
+    "channels_last",
+    "threads",
+)
 # Entries that are numbers of processes, threads or machines.
 COUNTED = (
     ("trainer", "devices"),
@@ -32,13 +38,13 @@ QUOTA = Path(
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # of mallopt, in malloc.h
 
 
-def use(words: Mapping[str, Any]) -> None:
+def configure_process(words: Mapping[str, Any]) -> None:
     """Take as many threads as the words say, or as there are cores for this process; keep memory
     that was freed.
     """
     threads = words.get("threads")
     if threads is None and "OMP_NUM_THREADS" not in os.environ:
-        threads = min(torch.get_num_threads(), cores())
+        threads = min(torch.get_num_threads(), count_cores())
     if threads is not None and threads != torch.get_num_threads():
         torch.set_num_threads(threads)
     if words.get("accelerator") == "cpu":
@@ -48,7 +54,7 @@ def use(words: Mapping[str, Any]) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-def prepare(network: nn.Module, words: Mapping[str, Any]) -> None:
+def prepare_network(network: nn.Module, words: Mapping[str, Any]) -> None:
     """Take faster layers with the same weights, lay out and compile the network as the words say,
     in place.
 
@@ -63,7 +69,7 @@ def prepare(network: nn.Module, words: Mapping[str, Any]) -> None:
         compile_network(network)
 
 
-def cores() -> int:
+def count_cores() -> int:
     """Cores that this process may use: fewer than the machine has, in a container or under a
     scheduler.
     """
@@ -76,7 +82,7 @@ def cores() -> int:
     return found
 
 
-def beyond(path: tuple[str, ...], value: Any, *, typed: bool) -> tuple[str, str] | None:
+def find_excess(path: tuple[str, ...], value: Any, *, typed: bool) -> tuple[str, str] | None:
     """What an entry of the configuration asks of this machine that it does not have, and what fits;
     None if nothing.
 
@@ -95,14 +101,14 @@ def beyond(path: tuple[str, ...], value: Any, *, typed: bool) -> tuple[str, str]
             if int(text) <= 1 or together
             else ("no processes were started on other machines", fits)
         )
-    most = cores() * (EXCESS if typed else 1)
+    most = count_cores() * (EXCESS if typed else 1)
     if path == ("trainer", "devices"):
         most = max(most, torch.cuda.device_count())
     if int(text) <= most:
         return None
-    more = "" if typed else f", or on the command line up to {EXCESS * cores()}"
+    more = "" if typed else f", or on the command line up to {EXCESS * count_cores()}"
     return (
-        f"this machine has {cores()} {'core' if cores() == 1 else 'cores'} for it",
+        f"this machine has {count_cores()} {'core' if count_cores() == 1 else 'cores'} for it",
         f"up to {most}{more}",
     )
 

@@ -19,7 +19,7 @@ STOPPING = ("SIGTERM", "SIGINT", "SIGHUP")  # Windows has no SIGHUP
 SAVING = "SIGUSR1"  # Windows has none
 
 
-class Stopped(BaseException):
+class Interrupted(BaseException):
     """The run was told to stop, and did. Like KeyboardInterrupt it is no Exception: nothing
     takes it for a crash.
     """
@@ -38,20 +38,20 @@ class Stopped(BaseException):
         return 128 + self.number
 
 
-class Heed:
+class SignalGuard:
     """Within it, signals are noted instead of obeyed at once.
 
     `patient` is set while training runs, which looks at `stop` after each step; otherwise a signal
-    raises `Stopped` where the program stands.
+    raises `Interrupted` where the program stands.
 
     Args:
-        overseer: ends the process where it cannot end itself; none for what computes nothing.
+        watchdog: ends the process where it cannot end itself; none for what computes nothing.
     """
 
-    current: ClassVar["Heed | None"] = None
+    current: ClassVar["SignalGuard | None"] = None
 
-    def __init__(self, overseer: Any = None) -> None:
-        self.overseer = overseer
+    def __init__(self, watchdog: Any = None) -> None:
+        self.watchdog = watchdog
         self.terminals = [number for number in (1, 2) if os.isatty(number)]
         self.stop = 0  # the signal that came, 0 while there is none
         self.save = False
@@ -59,8 +59,8 @@ class Heed:
         self.owner = os.getpid()
         self.before: dict[int, Any] = {}
 
-    def __enter__(self) -> "Heed":
-        Heed.current = self
+    def __enter__(self) -> "SignalGuard":
+        SignalGuard.current = self
         if threading.current_thread() is threading.main_thread():
             for name in (*STOPPING, SAVING):
                 number = getattr(signal, name, None)
@@ -68,41 +68,41 @@ class Heed:
                     name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN
                 ):
                     self.before[number] = signal.signal(number, self.note)
-            if self.overseer is not None:
-                self.overseer.start()
+            if self.watchdog is not None:
+                self.watchdog.start()
                 self.wakes = signal.set_wakeup_fd(
-                    self.overseer.wake.fileno(), warn_on_full_buffer=False
+                    self.watchdog.wake.fileno(), warn_on_full_buffer=False
                 )
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         cause = (
-            self.overseer.cause(error) if self.overseer is not None and error is not None else error
+            self.watchdog.cause(error) if self.watchdog is not None and error is not None else error
         )
         for number, handler in self.before.items():
             signal.signal(number, handler)
-        Heed.current = None
-        if self.overseer is not None and self.before:
+        SignalGuard.current = None
+        if self.watchdog is not None and self.before:
             signal.set_wakeup_fd(self.wakes)
-            self.overseer.close(cause)
+            self.watchdog.close(cause)
         if cause is not None and cause is not error:
             raise cause from error
 
     def beat(self) -> None:
         """Note that a step is done."""
-        if self.overseer is not None:
-            self.overseer.beat()
+        if self.watchdog is not None:
+            self.watchdog.beat()
 
     @contextlib.contextmanager
     def saving(self) -> Iterator[None]:
         """Within it a process that was told to stop has more time."""
-        if self.overseer is not None:
-            self.overseer.busy = True
+        if self.watchdog is not None:
+            self.watchdog.busy = True
         try:
             yield
         finally:
-            if self.overseer is not None:
-                self.overseer.busy = False
+            if self.watchdog is not None:
+                self.watchdog.busy = False
             self.beat()
 
     def leave_terminals(self) -> None:
@@ -127,10 +127,10 @@ class Heed:
             self.stop = number
             self.leave_terminals()
             if not self.patient:
-                raise Stopped(number)
+                raise Interrupted(number)
 
 
 if hasattr(
     os, "register_at_fork"
-):  # a worker that gets a signal must not tell the overseer of its parent
+):  # a worker that gets a signal must not tell the watchdog of its parent
     os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))

@@ -44,13 +44,13 @@ class ProcessLostError(RuntimeError):
     """Another process of this run has ended."""
 
 
-class Overseer(threading.Thread):
+class Watchdog(threading.Thread):
     """Args:
     leave: told how the run ends, as (status, text), before this thread ends the process.
     """
 
     def __init__(self, leave: Callable[[int, str], Any]):
-        super().__init__(daemon=True, name="overseer")
+        super().__init__(daemon=True, name="watchdog")
         self.leave = leave
         self.heard, self.wake = socket.socketpair()
         self.wake.setblocking(False)
@@ -187,7 +187,7 @@ class Launcher(_SubprocessScriptLauncher):
     unsaved.
     """
 
-    overseer: Overseer | None = None
+    watchdog: Watchdog | None = None
 
     def launch(
         self, function: Callable, *arguments: Any, trainer: Any = None, **options: Any
@@ -197,18 +197,18 @@ class Launcher(_SubprocessScriptLauncher):
         )
         if not self.cluster_environment.creates_processes_externally:
             self._call_children_scripts()
-            if self.overseer is not None:
-                self.overseer.ranks = self.procs
-                self.overseer.poke()
+            if self.watchdog is not None:
+                self.watchdog.ranks = self.procs
+                self.watchdog.poke()
         _set_num_threads_if_needed(num_processes=self.num_processes)
         return function(*arguments, **options)
 
 
-def take_over(trainer: Any, overseer: Overseer | None) -> None:
-    """Let `overseer` see how the processes end that a trainer starts."""
+def watch_processes(trainer: Any, watchdog: Watchdog | None) -> None:
+    """Let `watchdog` see how the processes end that a trainer starts."""
     strategy = trainer.strategy
     if isinstance(strategy.launcher, _SubprocessScriptLauncher):
         strategy._launcher = Launcher(
             strategy.cluster_environment, strategy.num_processes, strategy.num_nodes
         )
-        strategy._launcher.overseer = overseer
+        strategy._launcher.watchdog = watchdog

@@ -10,7 +10,7 @@ from tasks.report import matrices, page
 
 def sections(place: Path) -> list[tuple[str, str]]:
     """How large gradients and updates of each node were; writes gradients.svg and updates.svg."""
-    rows = gradient_stats.read(place / "nodes.csv")
+    rows = gradient_stats.read_nodes(place / "nodes.csv")
     if not rows:
         return []
     names, steps = (

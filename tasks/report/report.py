@@ -12,8 +12,8 @@ from blocks.graph import Built, plan
 from blocks.graph.describe.draw import svg
 from blocks.graph.describe.table import lines
 from blocks.graph.record.record import count_parameters
-from tasks.callbacks import gradient_stats
 from tasks.config import secrets
+from tasks.parallel import strategy
 from tasks.report import gradients, inspection, page, plots
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def look_inside(place: Path, task: Any, data: Any, planned: Built) -> list[tuple
     """
 
     def seen() -> list[tuple[str, str]]:
-        if gradient_stats.in_shards(task.trainer):
+        if strategy.is_sharded(task.trainer):
             return []
         return inspection.sections(task.network, task.samples(data), axes(planned))
 

@@ -12,34 +12,36 @@ from tasks.run import run_folder
 OWN = ("resume", "ckpt_path", "carry_over")  # words about this start, not about the run
 
 
-def key(override: str) -> str:
+def override_key(override: str) -> str:
     """The name that an override sets: "+a.b=1" -> "a.b"."""
     return override.lstrip("+~").partition("=")[0]
 
 
-def wish(overrides: Sequence[str]) -> Path | None:
+def requested_folder(overrides: Sequence[str]) -> Path | None:
     """The run folder that `resume=` names, if it does."""
-    values = [text.partition("=")[2].strip("'\"") for text in overrides if key(text) == "resume"]
-    return place_of(values[-1]) if values else None
+    values = [
+        text.partition("=")[2].strip("'\"") for text in overrides if override_key(text) == "resume"
+    ]
+    return parse_folder(values[-1]) if values else None
 
 
-def place_of(value: Any) -> Path | None:
+def parse_folder(value: Any) -> Path | None:
     """The run folder that a value of `resume` names. `true` is a word of sweeps."""
     named = isinstance(value, str) and value not in ("", "null", "true", "false")
     return Path(value).expanduser().absolute() if named else None
 
 
-def adopted(overrides: Sequence[str]) -> list[str]:
+def read_overrides(overrides: Sequence[str]) -> list[str]:
     """The overrides of the run that `resume=` names, without those that are said anew. Anybody
     may have written them.
 
     Raises:
         ArgumentError: the folder holds no run.
     """
-    place = wish(overrides)
+    place = requested_folder(overrides)
     if place is None:
         return []
-    check_content(place)
+    check_folder_content(place)
     record = run_folder.read(place)
     if record is None:
         fix = "resume=RUN, the folder that train.py named in its first line"
@@ -47,24 +49,28 @@ def adopted(overrides: Sequence[str]) -> list[str]:
             "resume", f"{run_folder.near(place)} holds no run that can be resumed", fix=fix
         )
     # a deletion of what the run added needs the addition before it
-    new = {key(text) for text in overrides if not text.startswith("~")} | {"runs"}
+    new = {override_key(text) for text in overrides if not text.startswith("~")} | {"runs"}
     kept = record.get("overrides")
     words = [text for text in kept if isinstance(text, str)] if isinstance(kept, list) else []
     # a secret was not recorded; where it is not given again, the difference is named
-    old = [text for text in remembered(words) if key(text) not in new and text not in overrides]
+    old = [
+        text
+        for text in run_overrides(words)
+        if override_key(text) not in new and text not in overrides
+    ]
     return [text for text in old if not text.endswith(f"={secrets.HIDDEN}")]
 
 
-def remembered(overrides: Sequence[str]) -> list[str]:
+def run_overrides(overrides: Sequence[str]) -> list[str]:
     """The overrides that belong to the run."""
     return [
         text
         for text in overrides
-        if key(text) not in OWN and not key(text).startswith(("hydra.", "hydra/"))
+        if override_key(text) not in OWN and not override_key(text).startswith(("hydra.", "hydra/"))
     ]
 
 
-def check_content(place: Path) -> None:
+def check_folder_content(place: Path) -> None:
     """Raise an ArgumentError for a pipe or a device in a run folder, or a link that leads out of
     it.
     """

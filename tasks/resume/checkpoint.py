@@ -16,11 +16,12 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torchmetrics import Metric
 
-from tasks.callbacks.logger import Csv
+from tasks import lightning
+from tasks.callbacks.logger import CsvLogger
 from tasks.errors import must_be_one_of, must_be_positive
 from tasks.learn.base import Task
-from tasks.process.signals import Heed, Stopped
-from tasks.resume import checkpoint_file, compare, lightning, state
+from tasks.process.signals import Interrupted, SignalGuard
+from tasks.resume import checkpoint_file, compare, state
 from tasks.resume.state import KEY
 
 FORMAT = 1
@@ -96,7 +97,7 @@ class Checkpoint(Base):
             "format": FORMAT,
             "processes": self._gather(trainer, here),
             "rows": rows(trainer, with_epoch=self.point is lightning.Point.EPOCH),
-            "loaders": [loader.state_dict() for loader in lightning.loaders(trainer)],
+            "loaders": [loader.state_dict() for loader in lightning.resumable_loaders(trainer)],
             "stopping": bool(trainer.should_stop),
             "point": self.point.value if self.point else "elsewhere",
             "environment": state.environment(trainer),
@@ -104,18 +105,18 @@ class Checkpoint(Base):
             **self.prints,
         }
         if self.point is not None:
-            lightning.describe(checkpoint["loops"]["fit_loop"], self.point)
+            lightning.write_counters(checkpoint["loops"]["fit_loop"], self.point)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict
     ) -> None:
-        if not lightning.in_training(trainer):
+        if not lightning.is_training(trainer):
             return  # the test takes the weights alone
         self.loaded = checkpoint.get(KEY)
         if self.loaded is not None and limits_differ(checkpoint, pl_module):
             self.loaded["stopping"] = False  # what ended the training is no longer so
         for logger in trainer.loggers:
-            if isinstance(logger, Csv) and self.loaded is not None:
+            if isinstance(logger, CsvLogger) and self.loaded is not None:
                 logger.restore(
                     self.loaded["rows"]
                 )  # here, as a training that is over does not start
@@ -140,7 +141,7 @@ class Checkpoint(Base):
                 OSError
             ):  # the first attempt to save will tell, and ends the run
                 self.folder.mkdir(parents=True, exist_ok=True)
-        if isinstance(trainer.strategy.checkpoint_io, checkpoint_file.SafeFiles):
+        if isinstance(trainer.strategy.checkpoint_io, checkpoint_file.SafeCheckpointIO):
             trainer.strategy.checkpoint_io.made.add(self.folder)
         if trainer.world_size > 1 and self.group is None:
             self.group = torch.distributed.new_group(
@@ -157,8 +158,8 @@ class Checkpoint(Base):
             self._restore(trainer, pl_module, self.loaded)
             self.loaded = None
         self.saved_at, self.saved_step = time.monotonic(), trainer.global_step
-        if Heed.current is not None:
-            Heed.current.patient = True
+        if SignalGuard.current is not None:
+            SignalGuard.current.patient = True
 
     def _restore(
         self, trainer: pl.Trainer, module: pl.LightningModule, kept: dict[str, Any]
@@ -170,7 +171,9 @@ class Checkpoint(Base):
             ):  # otherwise they are reported and begin anew
                 state.set_metric_states(trained(module), own["metrics"])
             state.set_random_states(own["random"])
-        for loader, position in zip(lightning.loaders(trainer), kept["loaders"], strict=False):
+        for loader, position in zip(
+            lightning.resumable_loaders(trainer), kept["loaders"], strict=False
+        ):
             loader.load_state_dict(
                 position
             )  # Lightning does it only where nobody asked for the number of steps before
@@ -189,12 +192,12 @@ class Checkpoint(Base):
         self._impatient()
 
     def _beat(self) -> None:
-        if Heed.current is not None:
-            Heed.current.beat()
+        if SignalGuard.current is not None:
+            SignalGuard.current.beat()
 
     def _impatient(self) -> None:
-        if Heed.current is not None:
-            Heed.current.patient = False
+        if SignalGuard.current is not None:
+            SignalGuard.current.patient = False
 
     # Where a run saves ----------------------------------------------------------------------------
 
@@ -202,7 +205,7 @@ class Checkpoint(Base):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *rest: Any
     ) -> None:
         self._beat()
-        if lightning.accumulating(trainer):
+        if lightning.is_accumulating(trainer):
             return  # gradients are half gathered
         stop, save = self._asked(trainer)
         if lightning.validates_next(trainer):
@@ -216,17 +219,19 @@ class Checkpoint(Base):
         self._leave(stop)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not lightning.in_training(trainer):
+        if not lightning.is_training(trainer):
             return
         self.kept, self.seen = self._states(pl_module), 0
-        (self.common,) = self._agree([lightning.batches(trainer)], torch.distributed.ReduceOp.MIN)
+        (self.common,) = self._agree(
+            [lightning.count_batches(trainer)], torch.distributed.ReduceOp.MIN
+        )
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *rest: Any
     ) -> None:
         self.seen += 1
         self._beat()
-        if not lightning.in_training(trainer) or self.seen >= self.common:
+        if not lightning.is_training(trainer) or self.seen >= self.common:
             return  # another process may have no batch after this one, and would never answer
         stop, save = self._asked(trainer, timed=False)
         if stop or save:
@@ -235,7 +240,7 @@ class Checkpoint(Base):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.kept = None
-        if not lightning.in_training(trainer):
+        if not lightning.is_training(trainer):
             return
         self.validated = True
         if not lightning.epoch_ends_next(trainer):
@@ -271,8 +276,8 @@ class Checkpoint(Base):
 
     def _asked(self, trainer: pl.Trainer, timed: bool = True) -> tuple[int, bool]:
         """The signal that ends the run, or 0, and whether to save; the same in every process."""
-        heed = Heed.current
-        stop, save = (heed.stop, heed.save) if heed is not None else (0, False)
+        guard = SignalGuard.current
+        stop, save = (guard.stop, guard.save) if guard is not None else (0, False)
         if timed and trainer.is_global_zero:
             save = save or self._due(trainer)
         first, wanted = self._agree([stop, int(save)], torch.distributed.ReduceOp.MAX)
@@ -307,10 +312,14 @@ class Checkpoint(Base):
     ) -> None:
         """Raises SaveError, and leaves what was there before."""
         module.must_be_finite()  # type: ignore[operator]
-        with Heed.current.saving() if Heed.current is not None else contextlib.nullcontext():
+        with (
+            SignalGuard.current.saving()
+            if SignalGuard.current is not None
+            else contextlib.nullcontext()
+        ):
             self._write(trainer, point, best=best)
-        if Heed.current is not None and Heed.current.save:
-            Heed.current.save = False
+        if SignalGuard.current is not None and SignalGuard.current.save:
+            SignalGuard.current.save = False
             if trainer.is_global_zero:
                 print(f"SIGUSR1: saved {LAST} at step {trainer.global_step}, going on", flush=True)
 
@@ -318,18 +327,18 @@ class Checkpoint(Base):
         self.point = point
         last = self.folder / LAST
         if trainer.is_global_zero and last.is_file():
-            checkpoint_file.link(last, self.folder / PREVIOUS)
+            checkpoint_file.link_checkpoint(last, self.folder / PREVIOUS)
         # the best first: should the run be killed in between, the last one still knows the best
         # before
         trainer.save_checkpoint(self.folder / (BEST if best else LAST))
         if best and trainer.is_global_zero:
-            checkpoint_file.link(self.folder / BEST, last)
+            checkpoint_file.link_checkpoint(self.folder / BEST, last)
         self.point = None
         self.saved_at, self.saved_step = time.monotonic(), trainer.global_step
 
     def _leave(self, stop: int) -> None:
         if stop:
-            raise Stopped(stop, str(self.folder / LAST))
+            raise Interrupted(stop, str(self.folder / LAST))
 
 
 def better(score: float, best: float | None, mode: str) -> bool:
@@ -353,7 +362,7 @@ def limits_differ(checkpoint: Mapping[str, Any], module: pl.LightningModule) -> 
     with.
     """
     before = checkpoint.get("hyper_parameters", {}).get("config", {})
-    lines = compare.of_config(before, module.hparams.get("config", {}))
+    lines = compare.compare_config(before, module.hparams.get("config", {}))
     return any(line.startswith(("trainer.max_", "callbacks.")) for line in lines)
 
 
@@ -361,7 +370,7 @@ def rows(trainer: pl.Trainer, *, with_epoch: bool) -> list[dict[str, Any]]:
     """The rows of metrics.csv; after an epoch with what Lightning will log of it when the
     checkpoint is written.
     """
-    logger = next((logger for logger in trainer.loggers if isinstance(logger, Csv)), None)
+    logger = next((logger for logger in trainer.loggers if isinstance(logger, CsvLogger)), None)
     if logger is None:
         return []
     if not with_epoch:

@@ -62,7 +62,7 @@ class Hashed:
         self.held = b""
 
 
-class SafeFiles(CheckpointIO):
+class SafeCheckpointIO(CheckpointIO):
     """Saves checkpoints so that neither a kill nor a full disk harms the one before, and loads only
     what is whole.
 
@@ -92,7 +92,7 @@ class SafeFiles(CheckpointIO):
             with contextlib.suppress(OSError):  # the attempt to save will tell
                 whole.parent.mkdir(parents=True, exist_ok=True)
             self.made.add(whole.parent)
-        save(checkpoint, whole)
+        save_checkpoint(checkpoint, whole)
 
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
@@ -100,7 +100,7 @@ class SafeFiles(CheckpointIO):
         """Nothing in the file is executed, whatever is asked. Raises ArgumentError for a damaged
         file.
         """
-        return load(Path(path))
+        return load_checkpoint(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
         self._inside(path).unlink(missing_ok=True)
@@ -117,9 +117,9 @@ class SafeFiles(CheckpointIO):
         return Path(path)
 
 
-def save(content: dict[str, Any], path: Path) -> None:
+def save_checkpoint(content: dict[str, Any], path: Path) -> None:
     """Write `content` to `path`, or raise SaveError and leave `path` as it was."""
-    draft = part(path)
+    draft = draft_path(path)
     try:
         with draft.open("wb") as file:
             hashed = Hashed(file)
@@ -127,10 +127,10 @@ def save(content: dict[str, Any], path: Path) -> None:
             hashed.close_with_checksum()
             file.flush()
             os.fsync(file.fileno())
-        damage = damaged(draft)
+        damage = find_damage(draft)
         if damage is not None:
             raise SaveError(f"{draft} was written, but not as it was meant: {damage}")
-        replace(draft, path)
+        replace_with_draft(draft, path)
     except SaveError:
         draft.unlink(missing_ok=True)
         raise
@@ -140,36 +140,36 @@ def save(content: dict[str, Any], path: Path) -> None:
     ) as error:  # torch turns what the disk says into a RuntimeError now and then
         reason = error.__context__ if isinstance(error.__context__, OSError) else error
         text = getattr(reason, "strerror", None) or str(reason).splitlines()[0]
-        forget(draft)
+        remove_draft(draft)
         kept = f"; {path.name} is the one before" if exists(path) else ""
         raise SaveError(f"the checkpoint {path} could not be saved: {text}{kept}") from error
 
 
-def part(path: Path) -> Path:
+def draft_path(path: Path) -> Path:
     """Where a new version of a file is written before it takes its name."""
     return path.with_name(f".{path.name}.part")
 
 
-def replace(draft: Path, path: Path) -> None:
+def replace_with_draft(draft: Path, path: Path) -> None:
     """Give a finished draft the name it is meant for, for good."""
     os.replace(draft, path)
     flush_folder(path.parent)
 
 
-def link(path: Path, name: Path) -> None:
+def link_checkpoint(path: Path, name: Path) -> None:
     """Let `name` be the same file as `path`; a copy where the file system knows no links. Raises
     SaveError.
     """
-    draft = part(name)
+    draft = draft_path(name)
     try:
         draft.unlink(missing_ok=True)
         try:
             os.link(path, draft)
         except OSError:
             copy(path, draft)
-        replace(draft, name)
+        replace_with_draft(draft, name)
     except OSError as error:
-        forget(draft)
+        remove_draft(draft)
         raise SaveError(f"the checkpoint {name} could not be saved: {error.strerror}") from error
 
 
@@ -182,7 +182,7 @@ def copy(path: Path, target: Path) -> None:
         os.fsync(file.fileno())
 
 
-def forget(draft: Path) -> None:
+def remove_draft(draft: Path) -> None:
     """Remove a draft if that can be done; what stopped it from being written may stop this too."""
     try:
         draft.unlink(missing_ok=True)
@@ -208,7 +208,7 @@ def flush_folder(folder: Path) -> None:
         os.close(number)
 
 
-def damaged(path: Path) -> str | None:
+def find_damage(path: Path) -> str | None:
     """What is wrong with a checkpoint file, or None. A file of another program, without a
     checksum, is read through.
     """
@@ -248,13 +248,13 @@ def unreadable(path: Path) -> str | None:
         return f"it is no whole archive ({error})" if str(error) else "it is no whole archive"
 
 
-def load(path: Path) -> dict[str, Any]:
+def load_checkpoint(path: Path) -> dict[str, Any]:
     """The content of a checkpoint; raises ArgumentError where the file is missing, damaged or
     none.
     """
     if not path.exists():
         raise ArgumentError("ckpt_path", f"there is no checkpoint {path}", fix="ckpt_path=FILE")
-    damage = damaged(path)
+    damage = find_damage(path)
     if damage is not None:
         raise ArgumentError(
             "ckpt_path", f"the checkpoint {path} is damaged: {damage}", fix="take another one"
@@ -271,7 +271,7 @@ def load(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def intact(folder: Path) -> list[Path]:
+def list_intact(folder: Path) -> list[Path]:
     """The checkpoints in a folder that are whole, the newest first."""
     files = sorted(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    return [path for path in files if damaged(path) is None]
+    return [path for path in files if find_damage(path) is None]

@@ -12,21 +12,21 @@ SHOWN = ("model.example",)  # values that no training reads
 SETTLED = "optimizer."  # values that a checkpoint of the optimiser brings along
 
 
-def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """(a.b.c, value) for every leaf of nested dictionaries."""
     if isinstance(value, Mapping) and value:
         for name, item in value.items():
-            yield from flat(item, f"{path}.{name}" if path else str(name))
+            yield from flatten(item, f"{path}.{name}" if path else str(name))
     else:
         yield path, value
 
 
-def of_config(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def compare_config(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What the configuration says now and said before, where that is not the same."""
     old, new = (
         {
             name: value
-            for name, value in flat(config)
+            for name, value in flatten(config)
             if name.partition(".")[0] not in STARTS
             and name.rpartition(".")[2] not in PLACES
             and not name.startswith(SHOWN)
@@ -35,7 +35,9 @@ def of_config(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     )
     lines = []
     for name in sorted({*old, *new}):
-        if old.get(name) != new.get(name) and not (empty(old.get(name)) and empty(new.get(name))):
+        if old.get(name) != new.get(name) and not (
+            is_empty(old.get(name)) and is_empty(new.get(name))
+        ):
             void = (
                 " (without effect: the optimiser goes on as it was saved)"
                 if name.startswith(SETTLED)
@@ -47,11 +49,11 @@ def of_config(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def empty(value: Any) -> bool:
+def is_empty(value: Any) -> bool:
     return value in ({}, [], None) and not isinstance(value, bool)
 
 
-def of_environment(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def compare_environment(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What this machine and its packages have otherwise than those of before. Any of it may
     change the last bits.
     """
@@ -62,7 +64,9 @@ def of_environment(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[st
     ]
 
 
-def of_shapes(before: Mapping[str, Sequence[int]], now: Mapping[str, Sequence[int]]) -> list[str]:
+def compare_shapes(
+    before: Mapping[str, Sequence[int]], now: Mapping[str, Sequence[int]]
+) -> list[str]:
     """Nodes that are new, gone or reshaped, one line each."""
     lines = [f"new       {name} {tuple(size)}" for name, size in now.items() if name not in before]
     lines += [f"gone      {name} {tuple(size)}" for name, size in before.items() if name not in now]

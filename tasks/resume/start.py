@@ -12,8 +12,8 @@ import pytorch_lightning as pl
 from blocks.graph import ConfigError
 from tasks.config import instantiate, secrets
 from tasks.errors import ArgumentError
+from tasks.lightning import Point
 from tasks.resume import adopt, checkpoint_file, compare, state
-from tasks.resume.lightning import Point
 from tasks.resume.state import KEY
 from tasks.run import run_folder
 
@@ -30,15 +30,18 @@ LEARNED = (
 )  # sections a result hangs on
 
 
-def beginning(
+def find_start(
     composed: Any, trainer: pl.Trainer, network: Any, data: Any, record: run_folder.Record
 ) -> Path | None:
     """The checkpoint to go on from, or None. Tells what is not as it was before anything is
     learned.
     """
-    place, word = adopt.place_of(composed.config.get("resume")), composed.config.get("ckpt_path")
+    place, word = (
+        adopt.parse_folder(composed.config.get("resume")),
+        composed.config.get("ckpt_path"),
+    )
     try:
-        path = checkpoint(place, word)
+        path = find_checkpoint(place, word)
         if path is None:
             return None
         now = {
@@ -46,7 +49,7 @@ def beginning(
             "environment": state.environment(trainer),
             "network": network,
         }
-        found = examine(path, **now, data=state.data_fingerprint(data))
+        found = examine_checkpoint(path, **now, data=state.data_fingerprint(data))
         if found.changed and not composed.config.get("carry_over"):
             raise changed_graph(found)
         if not found.changed:
@@ -58,7 +61,7 @@ def beginning(
         ) from error
     lines = [f"goes on from {run_folder.near(path)}: {found.told}"]
     if found.changed:
-        lines = [carry_over(found, network)]
+        lines = [carry_over_weights(found, network)]
     lines += [f"differs   {line}" for line in found.differences]
     record.add_session(checkpoint=str(path), differences=found.differences)
     if trainer.is_global_zero:
@@ -72,7 +75,7 @@ def parts_of(error: ArgumentError) -> dict[str, str]:
     return {name: text for name, text in parts.items() if text is not None}
 
 
-def checkpoint(place: Path | None, word: str | None) -> Path | None:
+def find_checkpoint(place: Path | None, word: str | None) -> Path | None:
     """The checkpoint to go on from.
 
     Args:
@@ -91,7 +94,7 @@ def checkpoint(place: Path | None, word: str | None) -> Path | None:
         fix = f"resume=RUN ckpt_path={word}, or ckpt_path=FILE"
         raise ArgumentError("ckpt_path", f"ckpt_path={word} does not say of which run", fix=fix)
     elif word == "intact":
-        whole = checkpoint_file.intact(place / "checkpoints")
+        whole = checkpoint_file.list_intact(place / "checkpoints")
         if not whole:
             raise ArgumentError(
                 "ckpt_path",
@@ -104,9 +107,9 @@ def checkpoint(place: Path | None, word: str | None) -> Path | None:
         if (
             word is None and not path.exists()
         ):  # killed between the first best.ckpt and the first last.ckpt
-            path = next(iter(checkpoint_file.intact(path.parent)), path)
+            path = next(iter(checkpoint_file.list_intact(path.parent)), path)
     where = place / "checkpoints" if place is not None else path.parent
-    damage = checkpoint_file.damaged(path) if path.exists() else "it is not there"
+    damage = checkpoint_file.find_damage(path) if path.exists() else "it is not there"
     if damage is not None:
         raise ArgumentError(
             "ckpt_path",
@@ -118,7 +121,7 @@ def checkpoint(place: Path | None, word: str | None) -> Path | None:
 
 def others(where: Path, place: Path | None) -> dict[str, str]:
     """What fits instead of a damaged checkpoint, of the run in `place` if one is resumed."""
-    whole = [path.name for path in checkpoint_file.intact(where)] if where.is_dir() else []
+    whole = [path.name for path in checkpoint_file.list_intact(where)] if where.is_dir() else []
     if not whole and place is None:
         return {"fix": "the path of one that is whole: ckpt_path=RUN/checkpoints/last.ckpt"}
     if not whole:
@@ -157,7 +160,7 @@ class Found:
         return f"epoch {self.epoch + 1}, step {self.step}, {self.point}"
 
 
-def examine(
+def examine_checkpoint(
     path: Path,
     *,
     config: Mapping[str, Any],
@@ -173,16 +176,16 @@ def examine(
         network: the network that is to go on.
         data: the fingerprint of the data.
     """
-    content = checkpoint_file.load(path)
+    content = checkpoint_file.load_checkpoint(path)
     if not {"optimizer_states", "lr_schedulers", "state_dict"} <= set(content):
         raise ArgumentError(
             "ckpt_path", f"{path} has weights only", fix=f"weights.load={path}, to begin with them"
         )
     try:
-        found = read(path, content)
+        found = read_checkpoint(path, content)
         before, kept = content.get("hyper_parameters", {}).get("config", {}), content.get(KEY, {})
-        found.differences += compare.of_config(before, config)
-        found.differences += compare.of_environment(kept.get("environment", {}), environment)
+        found.differences += compare.compare_config(before, config)
+        found.differences += compare.compare_environment(kept.get("environment", {}), environment)
         sizes = {name: list(value.shape) for name, value in found.weights.items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ArgumentError(
@@ -190,13 +193,13 @@ def examine(
         ) from error
     if kept.get("data") not in (None, data):
         found.differences.append("data: the samples are not those of before")
-    found.changed += compare.of_shapes(sizes, state.shapes(network))
+    found.changed += compare.compare_shapes(sizes, state.shapes(network))
     if not found.changed and kept.get("graph") not in (None, state.graph_fingerprint(network)):
         found.differences.append("model: the graph computes something else with the same weights")
     return found
 
 
-def read(path: Path, content: Mapping[str, Any]) -> Found:
+def read_checkpoint(path: Path, content: Mapping[str, Any]) -> Found:
     """Where a checkpoint stands, and its weights."""
     prefix = "network."
     weights = {
@@ -247,7 +250,7 @@ def check_end(found: Found, trainer: Mapping[str, Any]) -> None:
         raise ArgumentError("resume", text, got=vain[0], fix=f"{fix}, or a new run")
 
 
-def carry_over(found: Found, network: Any) -> str:
+def carry_over_weights(found: Found, network: Any) -> str:
     """Load what fits; what to tell about it."""
     own = network.state_dict()
     fitting = {

@@ -53,7 +53,7 @@ def tune_batch_size(composed: Composed, task: Any, data: Any) -> list[dict[str, 
 
     def fit(callbacks: list[Any]) -> None:
         given = {"callbacks": callbacks, "logger": False}
-        trainer = instantiate.make(short, ("trainer",), given, without=runtime.OURS)
+        trainer = instantiate.make(short, ("trainer",), given, without=runtime.OWN_OPTIONS)
         run_trainer(trainer.fit, task, train_dataloaders=data.train_dataloader())
 
     tried = []

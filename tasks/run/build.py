@@ -9,15 +9,14 @@ import torch
 from torch import nn
 
 from blocks.graph import Composed, ConfigError, fine_tune, recompute
-from tasks.callbacks import gradient_stats
+from tasks import lightning
 from tasks.callbacks.step_time import StepTime
 from tasks.config import instantiate, secrets, write_policy
 from tasks.parallel import strategy
 from tasks.process import runtime
-from tasks.process.signals import Heed
-from tasks.process.watchdog import take_over
-from tasks.resume import lightning
-from tasks.resume.checkpoint_file import SafeFiles
+from tasks.process.signals import SignalGuard
+from tasks.process.watchdog import watch_processes
+from tasks.resume.checkpoint_file import SafeCheckpointIO
 from tasks.run import contract, run_folder
 from tasks.run.check_training import (
     check_batch_norm,
@@ -55,14 +54,14 @@ def build_run(prepared: Prepared) -> Built:
     composed = prepared.composed
     data = prepared.data
     network = prepared.plan.materialise()
-    runtime.use(composed.config["trainer"])
+    runtime.configure_process(composed.config["trainer"])
     rates = load_weights(composed, network, data)
     task = make_task(composed, network, prepared.facts, rates)
     check_task(composed, task, data)
     check_monitors(composed, task)
     trainer = make_trainer(composed, prepared.folder)
     check_schedule(composed, trainer, task.schedule)
-    strategy.check(network, trainer)
+    strategy.check_strategy(network, trainer)
     check_samples(prepared, trainer)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     prepared.record.add(choices=composed.choices, macs=prepared.macs)
@@ -144,18 +143,18 @@ def make_trainer(composed: Composed, folder: Path) -> pl.Trainer:
         "callbacks": [*callbacks, StepTime()],
         "logger": make_each(composed, "logger") or False,
         "default_root_dir": str(folder),
-        "plugins": [SafeFiles(write_policy.writable(composed, folder))],
+        "plugins": [SafeCheckpointIO(write_policy.writable(composed, folder))],
     }
-    ours = strategy.strategy(composed.config["trainer"])
-    replaced = [*runtime.OURS, *ours]
+    ours = strategy.strategy_options(composed.config["trainer"])
+    replaced = [*runtime.OWN_OPTIONS, *ours]
     if not any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks):
         # Lightning would add a checkpoint of its own, in a folder of its own
         given["enable_checkpointing"] = False
         replaced.append("enable_checkpointing")
     trainer = instantiate.make(composed, ("trainer",), given | ours, without=tuple(replaced))
-    lightning.leave_signals_alone(trainer)
-    guard = Heed.current
-    take_over(trainer, None if guard is None else guard.overseer)
+    lightning.disable_signal_handlers(trainer)
+    guard = SignalGuard.current
+    watch_processes(trainer, None if guard is None else guard.watchdog)
     return trainer
 
 
@@ -173,10 +172,10 @@ def check_samples(prepared: Prepared, trainer: pl.Trainer) -> None:
     composed = prepared.composed
     sizes = prepared.data.sizes()
     smallest = sizes["train"]
-    if gradient_stats.in_shards(trainer):
+    if strategy.is_sharded(trainer):
         smallest = min(sizes.values())
     check_processes(composed, trainer, smallest)
-    replicas = trainer.world_size // strategy.copies(trainer)
+    replicas = trainer.world_size // strategy.group_size(trainer)
     check_batch_norm(composed, prepared.facts, prepared.data.batch_size, sizes["train"] // replicas)
 
 

@@ -7,7 +7,6 @@ import pytorch_lightning as pl
 
 from blocks.graph import Composed, ConfigError, Problem, locate, plan
 from blocks.graph.errors import guess
-from tasks.callbacks import gradient_stats
 from tasks.config import instantiate
 from tasks.errors import ArgumentError
 from tasks.learn.base import share_of_time
@@ -26,7 +25,7 @@ def check_task(composed: Composed, task: Any, data: Any) -> None:
     """
     try:
         task.check(data)
-        is_resumed = adopt.place_of(composed.config.get("resume")) is not None
+        is_resumed = adopt.parse_folder(composed.config.get("resume")) is not None
         if not is_resumed:  # a resumed run continues as it began
             task.check_alone(data)
     except ArgumentError as error:
@@ -40,8 +39,8 @@ def check_processes(composed: Composed, trainer: pl.Trainer, samples: int) -> No
         samples: of the smallest part that every process needs a sample of.
     """
     count = trainer.world_size
-    if samples < count // strategy.copies(trainer):
-        parts = "every" if gradient_stats.in_shards(trainer) else "the training"
+    if samples < count // strategy.group_size(trainer):
+        parts = "every" if strategy.is_sharded(trainer) else "the training"
         raise ConfigError(
             [
                 instantiate.problem(

@@ -108,7 +108,7 @@ def reopen_data(run: Finished, changes: dict[str, Any]) -> tuple[Composed, Any]:
         ConfigError: the data cannot be read.
     """
     section = dict(run.config["data"])
-    if runtime.beyond(("data", "workers"), section.get("workers"), typed=False):
+    if runtime.find_excess(("data", "workers"), section.get("workers"), typed=False):
         section["workers"] = "auto"  # the run was trained on a larger machine
     config = {**run.config, "data": {**section, **changes}}
     composed = Composed(config, typed={"trust": list(run.trust)})

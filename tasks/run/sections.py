@@ -102,7 +102,7 @@ def check_trainer_options(composed: Composed) -> Iterator[Problem]:
     trainer = composed.config.get("trainer")
     if not isinstance(trainer, dict):
         return
-    for option in runtime.OURS:
+    for option in runtime.OWN_OPTIONS:
         path = ("trainer", option)
         value = trainer.get(option)
         bound = ranges.outside("trainer", option, value)

@@ -8,10 +8,10 @@ from blocks.graph import Composed
 from tasks.config import secrets
 from tasks.process import runtime
 from tasks.process.out_of_memory import explain_out_of_memory
-from tasks.process.signals import Heed
-from tasks.process.watchdog import Overseer
+from tasks.process.signals import SignalGuard
+from tasks.process.watchdog import Watchdog
 from tasks.report import report
-from tasks.resume.start import beginning
+from tasks.resume.start import find_start
 from tasks.run import run_folder
 from tasks.run.batch_size import tune_batch_size
 from tasks.run.build import build_run
@@ -28,7 +28,7 @@ def train(composed: Composed, folder: Path, record: run_folder.Record) -> dict[s
 
     Raises:
         ConfigError: the configuration is wrong.
-        Stopped: a signal came; the state of the training is saved.
+        Interrupted: a signal came; the state of the training is saved.
     """
 
     def record_end(status: int, text: str) -> None:
@@ -40,7 +40,7 @@ def train(composed: Composed, folder: Path, record: run_folder.Record) -> dict[s
         if not record.quiet:
             print(f"\n{secrets.hide_in_message(text)}", file=sys.stderr)
 
-    with Heed(Overseer(record_end)), explain_out_of_memory():
+    with SignalGuard(Watchdog(record_end)), explain_out_of_memory():
         return run_steps(composed, folder, record)
 
 
@@ -54,8 +54,8 @@ def run_steps(composed: Composed, folder: Path, record: run_folder.Record) -> di
     is_tuning = bool(composed.config.get("tune"))
     checkpoint = None
     if not is_tuning:
-        checkpoint = beginning(composed, trainer, built.network, prepared.data, record)
-    runtime.prepare(built.network, composed.config["trainer"])
+        checkpoint = find_start(composed, trainer, built.network, prepared.data, record)
+    runtime.prepare_network(built.network, composed.config["trainer"])
     if is_tuning:
         tried = tune_batch_size(composed, built.task, prepared.data)
         record.add(status="finished", tune=tried, ended=run_folder.now())

@@ -7,7 +7,7 @@ import pytest
 from blocks.__main__ import main
 from blocks.graph import ConfigError, compose, conf_folder, plan
 from blocks.graph.compose.facts import fill_in, look_up_facts
-from tasks.resume.compare import of_config
+from tasks.resume.compare import compare_config
 from tasks.run.data_facts import read_data
 
 FILES = [
@@ -103,7 +103,7 @@ def test_an_example_changes_nothing_in_training():
         plan(composed)
     assert look_up_facts(composed)[0]["vocab"] == 1024
     config = composed.config
-    assert of_config({**config, "model": {**config["model"], "example": None}}, config) == []
+    assert compare_config({**config, "model": {**config["model"], "example": None}}, config) == []
 
 
 def test_what_is_open_is_filled_in_axis_by_axis():

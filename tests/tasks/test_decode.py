@@ -7,7 +7,15 @@ import itertools
 import pytest
 import torch
 
-from tasks.decode.search import beam, forbid, greedy, keep, penalty, sample, stream
+from tasks.decode.search import (
+    beam_search,
+    filter_logits,
+    greedy_search,
+    length_penalty_factor,
+    mask_forbidden,
+    sample_tokens,
+    stream_tokens,
+)
 from tasks.errors import ArgumentError
 
 VOCAB, END, PAD = 5, 1, 0
@@ -97,7 +105,7 @@ def all_sequences(
 @pytest.mark.parametrize("forbidden", [(), (PAD,), (PAD, 3)])
 def test_greedy_takes_the_likeliest_by_hand(seed, forbidden):
     score = Table(seed)
-    taken = greedy(score, starts(2, 3, 4), end=END, limit=7, forbidden=forbidden, pad=9)
+    taken = greedy_search(score, starts(2, 3, 4), end=END, limit=7, forbidden=forbidden, pad=9)
     wanted = [said_by_hand(score, [start], 7, forbidden) for start in (2, 3, 4)]
     width = max(map(len, wanted))
     assert taken.tolist() == [row + [9] * (width - len(row)) for row in wanted]
@@ -108,8 +116,11 @@ def test_greedy_takes_the_likeliest_by_hand(seed, forbidden):
 @pytest.mark.parametrize("forbidden", [(), (PAD,)])
 def test_a_beam_of_one_is_greedy(seed, end, forbidden):
     score, start = Table(seed), torch.tensor([[2, 0], [3, 0], [4, 0], [2, 2]])
-    taken, _ = beam(score, start, end=end, limit=7, beams=1, forbidden=forbidden)
-    assert taken.tolist() == greedy(score, start, end=end, limit=7, forbidden=forbidden).tolist()
+    taken, _ = beam_search(score, start, end=end, limit=7, beams=1, forbidden=forbidden)
+    assert (
+        taken.tolist()
+        == greedy_search(score, start, end=end, limit=7, forbidden=forbidden).tolist()
+    )
 
 
 def test_a_beam_of_one_takes_what_greedy_takes_of_equals():
@@ -118,8 +129,8 @@ def test_a_beam_of_one_takes_what_greedy_takes_of_equals():
 
     options = {"end": END, "limit": 3, "forbidden": (4,)}
     assert (
-        beam(score, starts(2), beams=1, **options)[0].tolist()
-        == greedy(score, starts(2), **options).tolist()
+        beam_search(score, starts(2), beams=1, **options)[0].tolist()
+        == greedy_search(score, starts(2), **options).tolist()
     )
 
 
@@ -136,7 +147,7 @@ def test_a_wide_beam_finds_the_best_of_all_sequences(seed, end, forbidden, expon
         "length_penalty": exponent,
         "forbidden": forbidden,
     }
-    taken, value = beam(score, starts(2, 3), pad=7, **options)
+    taken, value = beam_search(score, starts(2, 3), pad=7, **options)
     for row, start in enumerate((2, 3)):
         found = all_sequences(score, start, vocab, limit, end, forbidden, exponent)
         best = max(found, key=found.get)
@@ -154,7 +165,7 @@ def beam_by_hand(score: Table, start: int, limit: int, beams: int, exponent: flo
             grown += [(total + share, [*row, token]) for token, share in enumerate(shares)]
         grown = sorted(grown, reverse=True)[: 2 * beams]
         over = [pair for pair in grown[:beams] if pair[1][-1] == END or length == limit]
-        whole += [(total / penalty(length, exponent), row) for total, row in over]
+        whole += [(total / length_penalty_factor(length, exponent), row) for total, row in over]
         live = [pair for pair in grown if pair[1][-1] != END][:beams]
     return max(whole)[1]
 
@@ -163,7 +174,7 @@ def beam_by_hand(score: Table, start: int, limit: int, beams: int, exponent: flo
 @pytest.mark.parametrize("seed", range(20))
 def test_a_narrow_beam_follows_what_lists_follow(seed, beams):
     score, limit = Table(seed), 6
-    taken, _ = beam(
+    taken, _ = beam_search(
         score, starts(2, 3, 4), end=END, limit=limit, beams=beams, length_penalty=1.0, pad=9
     )
     wanted = [beam_by_hand(score, start, limit, beams, 1.0) for start in (2, 3, 4)]
@@ -174,17 +185,19 @@ def test_a_narrow_beam_follows_what_lists_follow(seed, beams):
 @pytest.mark.parametrize("seed", range(10))
 def test_the_score_of_a_beam_is_that_of_its_sequence(seed, beams):
     score = Table(seed)
-    taken, value = beam(
+    taken, value = beam_search(
         score, starts(2, 3, 4), end=END, limit=6, beams=beams, forbidden=(PAD,), length_penalty=0.8
     )
     for row, worth in zip(taken, value.tolist(), strict=True):
         said = whole(row)
         steps = [
-            forbid(score(torch.tensor([said[:place]])), (PAD,)).log_softmax(-1)[0, said[place]]
+            mask_forbidden(score(torch.tensor([said[:place]])), (PAD,)).log_softmax(-1)[
+                0, said[place]
+            ]
             for place in range(1, len(said))
         ]
         assert worth == pytest.approx(
-            float(sum(steps)) / penalty(len(steps), 0.8), rel=1e-6, abs=1e-6
+            float(sum(steps)) / length_penalty_factor(len(steps), 0.8), rel=1e-6, abs=1e-6
         )
         assert PAD not in said
 
@@ -193,9 +206,9 @@ def test_the_score_of_a_beam_is_that_of_its_sequence(seed, beams):
 @pytest.mark.parametrize("seed", range(10))
 def test_a_batch_says_what_each_row_says_alone(seed, beams):
     score, start = Table(seed), starts(2, 3, 4, 0, 1)
-    together, values = beam(score, start, end=END, limit=6, beams=beams, forbidden=(PAD,))
+    together, values = beam_search(score, start, end=END, limit=6, beams=beams, forbidden=(PAD,))
     for row in range(len(start)):
-        alone, value = beam(
+        alone, value = beam_search(
             score, start[row : row + 1], end=END, limit=6, beams=beams, forbidden=(PAD,)
         )
         padded = alone[0].tolist() + [PAD] * (together.shape[1] - alone.shape[1])
@@ -218,12 +231,12 @@ def test_the_search_goes_on_while_a_longer_sequence_can_be_better():
         asked.append(prefix.shape)
         return score(prefix)
 
-    taken, value = beam(counted, starts(3), end=END, limit=5, beams=2, length_penalty=2.0)
+    taken, value = beam_search(counted, starts(3), end=END, limit=5, beams=2, length_penalty=2.0)
     assert taken.tolist() == [[3, 2, 2, 2, 2, END]]
     assert float(value) == pytest.approx(-0.916290731874155 / (10 / 6) ** 2, abs=1e-6)
     assert asked == [(2, length) for length in range(1, 6)]
     asked.clear()
-    taken, value = beam(counted, starts(3), end=END, limit=5, beams=2, length_penalty=0.0)
+    taken, value = beam_search(counted, starts(3), end=END, limit=5, beams=2, length_penalty=0.0)
     assert taken.tolist() == [[3, END]]
     assert float(value) == pytest.approx(-0.5108256237659907, abs=1e-6)
     assert asked == [(2, 1)]  # what has 0.4 cannot become better than 0.6
@@ -233,17 +246,19 @@ def test_padding_that_is_a_token_is_no_end():
     def score(prefix):  # always says what padding is
         return torch.tensor([[9.0, 0.0, 0.0, 0.0, 0.0]]).expand(len(prefix), -1)
 
-    assert beam(score, starts(0), end=END, limit=3, beams=2)[0].tolist() == [[0, 0, 0, 0]]
+    assert beam_search(score, starts(0), end=END, limit=3, beams=2)[0].tolist() == [[0, 0, 0, 0]]
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_a_score_that_remembers_is_told_where_its_rows_went(seed):
     score = Remembering(seed)
-    taken, _ = beam(score, starts(2, 3), end=END, limit=7, beams=3, forbidden=(PAD,))
+    taken, _ = beam_search(score, starts(2, 3), end=END, limit=7, beams=3, forbidden=(PAD,))
     assert score.moved
     assert (
         taken.tolist()
-        == beam(Table(seed), starts(2, 3), end=END, limit=7, beams=3, forbidden=(PAD,))[0].tolist()
+        == beam_search(Table(seed), starts(2, 3), end=END, limit=7, beams=3, forbidden=(PAD,))[
+            0
+        ].tolist()
     )
 
 
@@ -253,12 +268,15 @@ def test_padding_stands_behind_the_end_and_all_ended_is_the_end():
         token = torch.where((prefix[:, 0] == 2) | (prefix.shape[1] == 2), END, 4)
         return logits.scatter(1, token[:, None], 9.0)
 
-    assert greedy(score, starts(2, 3), end=END, limit=9).tolist() == [[2, END, PAD], [3, 4, END]]
-    assert greedy(score, starts(2, 3), end=None, stop=(4,), limit=3).tolist() == [
+    assert greedy_search(score, starts(2, 3), end=END, limit=9).tolist() == [
+        [2, END, PAD],
+        [3, 4, END],
+    ]
+    assert greedy_search(score, starts(2, 3), end=None, stop=(4,), limit=3).tolist() == [
         [2, 1, 1, 1],
         [3, 4, 0, 0],
     ]
-    assert [token.tolist() for token in stream(score, starts(2, 3), end=END, limit=9)] == [
+    assert [token.tolist() for token in stream_tokens(score, starts(2, 3), end=END, limit=9)] == [
         [END, 4],
         [PAD, END],
     ]
@@ -280,9 +298,9 @@ def test_chance_follows_the_shares(options, left):
     logits, draws = torch.tensor([[1.0, 2.0, 0.5, -1.0, 0.0]]), 40000
     start, generator = torch.zeros(draws, 1, dtype=torch.long), torch.Generator().manual_seed(0)
     options = {"end": None, "limit": 1, "temperature": 0.7, "generator": generator, **options}
-    drawn = sample(lambda prefix: logits.expand(len(prefix), -1), start, **options)[:, 1].bincount(
-        minlength=VOCAB
-    )
+    drawn = sample_tokens(lambda prefix: logits.expand(len(prefix), -1), start, **options)[
+        :, 1
+    ].bincount(minlength=VOCAB)
     share = (logits[0] / 0.7)[left].softmax(-1)
     assert int(drawn[left].sum()) == draws
     surprise = float(((drawn[left] - draws * share) ** 2 / (draws * share)).sum())
@@ -295,7 +313,9 @@ def test_chance_follows_the_shares(options, left):
 def test_top_k_and_top_p_are_what_sorting_by_hand_leaves(seed):
     logits = torch.randn(7, 23, generator=torch.Generator().manual_seed(seed)) * 3
     for top_k, top_p in itertools.product((None, 1, 5, 23), (None, 0.05, 0.5, 0.9, 1.0)):
-        for row, kept in zip(logits.double(), keep(logits.double(), top_k, top_p), strict=True):
+        for row, kept in zip(
+            logits.double(), filter_logits(logits.double(), top_k, top_p), strict=True
+        ):
             order = sorted(range(23), key=lambda token, row=row: -float(row[token]))[:top_k]
             share, mass, left = row[order].softmax(-1).tolist(), 0.0, []
             for token, part in zip(order, share, strict=True):
@@ -315,25 +335,29 @@ def test_top_p_keeps_the_fewest_that_make_up_the_share():
         (1.0, [0, 1, 2, 3]),
         (1e-9, [1]),
     ):
-        assert keep(logits, top_p=share)[0].isfinite().nonzero()[:, 0].tolist() == kept, share
+        assert filter_logits(logits, top_p=share)[0].isfinite().nonzero()[:, 0].tolist() == kept, (
+            share
+        )
 
 
 def test_top_k_keeps_so_many_of_equals():
-    assert int(keep(torch.zeros(1, VOCAB), top_k=2).isfinite().sum()) == 2
+    assert int(filter_logits(torch.zeros(1, VOCAB), top_k=2).isfinite().sum()) == 2
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_no_temperature_and_hardly_any_are_greedy(seed):
     score, start = Table(seed), starts(2, 3, 4)
-    wanted = greedy(score, start, end=END, limit=8, forbidden=(PAD,)).tolist()
+    wanted = greedy_search(score, start, end=END, limit=8, forbidden=(PAD,)).tolist()
     for temperature in (0, 0.0, 1e-30):
-        taken = sample(score, start, end=END, limit=8, forbidden=(PAD,), temperature=temperature)
+        taken = sample_tokens(
+            score, start, end=END, limit=8, forbidden=(PAD,), temperature=temperature
+        )
         assert taken.tolist() == wanted
 
 
 def test_a_seed_says_the_same_again():
     def said(seed: int) -> list:
-        return sample(
+        return sample_tokens(
             Table(1),
             starts(2, 3),
             end=None,
@@ -349,9 +373,13 @@ def test_a_seed_says_the_same_again():
 def test_what_streams_is_what_is_sampled(seed):
     options = {"end": END, "limit": 9, "temperature": 1.3, "top_k": 4, "stop": (3,)}
     tokens = list(
-        stream(Table(2), starts(2, 3), generator=torch.Generator().manual_seed(seed), **options)
+        stream_tokens(
+            Table(2), starts(2, 3), generator=torch.Generator().manual_seed(seed), **options
+        )
     )
-    taken = sample(Table(2), starts(2, 3), generator=torch.Generator().manual_seed(seed), **options)
+    taken = sample_tokens(
+        Table(2), starts(2, 3), generator=torch.Generator().manual_seed(seed), **options
+    )
     assert torch.stack(tokens, 1).tolist() == taken[:, 1:].tolist()
 
 
@@ -360,9 +388,11 @@ def test_starts_of_different_lengths_go_on_as_each_alone(seed):
     score, lengths = Table(seed), torch.tensor([3, 1, 5])
     start = torch.randint(2, VOCAB, (3, 5), generator=torch.Generator().manual_seed(seed))
     start[2, 1] = END  # what was given does not end a row
-    together = greedy(score, start, lengths=lengths, end=END, limit=4, pad=9).tolist()
+    together = greedy_search(score, start, lengths=lengths, end=END, limit=4, pad=9).tolist()
     for row, length in enumerate(lengths.tolist()):
-        alone = greedy(score, start[row : row + 1, :length], end=END, limit=4, pad=9)[0].tolist()
+        alone = greedy_search(score, start[row : row + 1, :length], end=END, limit=4, pad=9)[
+            0
+        ].tolist()
         assert together[row] == alone + [9] * (len(together[row]) - len(alone))
 
 
@@ -375,9 +405,9 @@ def test_no_gradient_is_kept():
         asked.append(logits.requires_grad)
         return logits
 
-    greedy(score, starts(2), end=None, limit=2)
-    assert not beam(score, starts(2), end=None, limit=2)[1].requires_grad
-    for _ in stream(score, starts(2), end=None, limit=2):
+    greedy_search(score, starts(2), end=None, limit=2)
+    assert not beam_search(score, starts(2), end=None, limit=2)[1].requires_grad
+    for _ in stream_tokens(score, starts(2), end=None, limit=2):
         assert torch.is_grad_enabled()  # between the steps all is as the caller left it
     assert asked == [False] * 6
 
@@ -422,7 +452,7 @@ def test_no_gradient_is_kept():
 )
 def test_wrong_values_are_told_before_the_first_step(options, message):
     with pytest.raises(ArgumentError) as error:
-        stream(**{"score": Table(0), "start": starts(2), "end": END, "limit": 3, **options})
+        stream_tokens(**{"score": Table(0), "start": starts(2), "end": END, "limit": 3, **options})
     assert str(error.value) == message
     assert error.value.argument == next(iter(options))
 
@@ -446,6 +476,6 @@ def test_wrong_values_are_told_before_the_first_step(options, message):
 )
 def test_wrong_values_of_a_beam_are_told(options, message):
     with pytest.raises(ArgumentError) as error:
-        beam(**{"score": Table(0), "start": starts(2), "end": END, "limit": 3, **options})
+        beam_search(**{"score": Table(0), "start": starts(2), "end": END, "limit": 3, **options})
     assert str(error.value) == message
     assert error.value.argument == next(iter(options))

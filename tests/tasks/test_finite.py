@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from tasks.learn.nonfinite import Watch, first_wrong
+from tasks.learn.nonfinite import FiniteMonitor, find_nonfinite
 
 
 def network():
@@ -10,7 +10,7 @@ def network():
 
 
 def test_a_number_that_is_not_finite_is_noticed_and_stays_noticed():
-    watch = Watch()
+    watch = FiniteMonitor()
     assert not watch.bad(wait=True)
     for value, bad in (
         (torch.tensor(3.0), False),
@@ -27,7 +27,7 @@ def test_the_first_output_that_goes_wrong_is_named():
         made[0].weight.fill_(3e38)
     x = torch.full((7, 3), 10.0)
     assert (
-        first_wrong(made, lambda: made(x).sum())
+        find_nonfinite(made, lambda: made(x).sum())
         == "first in what 0 (Linear) gives: 35 infinite of 35"
     )
 
@@ -44,7 +44,7 @@ def test_the_first_gradient_that_goes_wrong_is_named():
 
     assert torch.isfinite(loss())
     assert (
-        first_wrong(made, loss)
+        find_nonfinite(made, loss)
         == "first in the gradient that flows back into 1: 35 not a number of 35"
     )
     assert all(parameter.grad is None for parameter in made.parameters())
@@ -55,12 +55,12 @@ def test_weights_that_are_gone_already_are_named():
     with torch.no_grad():
         made[2].bias[1] = float("nan")
     assert (
-        first_wrong(made, lambda: made(torch.ones(7, 3)).sum())
+        find_nonfinite(made, lambda: made(torch.ones(7, 3)).sum())
         == "the parameter 2.bias is not finite any more"
     )
 
 
 def test_nothing_is_named_where_all_is_finite():
     made = network()
-    assert first_wrong(made, lambda: made(torch.ones(7, 3)).sum()) is None
+    assert find_nonfinite(made, lambda: made(torch.ones(7, 3)).sum()) is None
     assert not any(module._forward_hooks for module in made.modules())

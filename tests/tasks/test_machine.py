@@ -34,19 +34,19 @@ def test_words_that_are_none_are_told(case):
 
 def test_every_word_of_ours_is_checked_and_takes_what_conf_says():
     check_sections(compose([]))
-    assert all(word in ranges.RANGES["trainer"] for word in runtime.OURS)
+    assert all(word in ranges.RANGES["trainer"] for word in runtime.OWN_OPTIONS)
 
 
 def test_threads_are_set(monkeypatch):
     asked = []
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    monkeypatch.setattr(runtime, "cores", lambda: 3)
+    monkeypatch.setattr(runtime, "count_cores", lambda: 3)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    runtime.use({"threads": None})
-    runtime.use({"threads": 5})
+    runtime.configure_process({"threads": None})
+    runtime.configure_process({"threads": 5})
     monkeypatch.setenv("OMP_NUM_THREADS", "8")
-    runtime.use({"threads": None})  # somebody has chosen
+    runtime.configure_process({"threads": None})  # somebody has chosen
     assert asked == [3, 5]
 
 
@@ -57,14 +57,14 @@ def test_a_container_may_have_fewer_cores_than_the_machine(tmp_path, monkeypatch
     (tmp_path / "cpu.max").write_text(quota)
     monkeypatch.setattr(runtime, "QUOTA", tmp_path / "cpu.max")
     monkeypatch.setattr(runtime.os, "sched_getaffinity", lambda _: set(range(7)), raising=False)
-    assert runtime.cores() == fits
+    assert runtime.count_cores() == fits
 
 
 def test_channels_last_lays_out_convolutions_and_what_they_give():
     network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU())
     image = torch.randn(2, 3, 11, 13)
     before = network.eval()(image)
-    runtime.prepare(network, {"channels_last": True})
+    runtime.prepare_network(network, {"channels_last": True})
     after = network(image)
     assert after.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(after, before, rtol=0, atol=1e-5)

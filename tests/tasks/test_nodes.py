@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.callbacks import gradient_stats
-from tasks.callbacks.gradient_stats import Nodes
+from tasks.callbacks.gradient_stats import GradientStats
 from tasks.errors import ArgumentError
 
 RATE = 0.1
@@ -46,12 +46,12 @@ def train(model: Model, place, batches: int, epochs: int = 1, **options) -> list
     data = torch.arange(1.0, batches + 1)[:, None]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Lightning: few workers, a deprecated class
-        callback = Nodes(str(place), samples=samples)
+        callback = GradientStats(str(place), samples=samples)
         trainer = pl.Trainer(
             accelerator="cpu", max_epochs=epochs, callbacks=[callback], **QUIET, **options
         )
         trainer.fit(model, torch.utils.data.DataLoader(data, batch_size=1))
-    return gradient_stats.read(place / "nodes.csv")
+    return gradient_stats.read_nodes(place / "nodes.csv")
 
 
 def size(module: nn.Module) -> float:
@@ -140,17 +140,17 @@ def test_a_training_without_a_known_end_is_thinned(tmp_path):
             trainer.should_stop = trainer.global_step >= 29
 
     data = torch.ones(29, 1)
-    callback = Nodes(str(tmp_path), samples=4)
+    callback = GradientStats(str(tmp_path), samples=4)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = pl.Trainer(
             accelerator="cpu", max_epochs=-1, callbacks=[callback, Stops()], **QUIET
         )
         trainer.fit(Model(network()), torch.utils.data.DataLoader(data, batch_size=1))
-    steps = sorted({int(row["step"]) for row in gradient_stats.read(tmp_path / "nodes.csv")})
+    steps = sorted({int(row["step"]) for row in gradient_stats.read_nodes(tmp_path / "nodes.csv")})
     assert steps == [1, 9, 17, 25]
 
 
 def test_samples_must_be_positive():
     with pytest.raises(ArgumentError, match="samples must be positive"):
-        Nodes(samples=0)
+        GradientStats(samples=0)

@@ -42,7 +42,7 @@ def test_processes_ask_each_other_equally_often_within_a_validation(
 ):
     found = Checkpoint()
     trainer = SimpleNamespace(num_val_batches=[batches], world_size=2)
-    monkeypatch.setattr("tasks.resume.lightning.in_training", lambda trainer: True)
+    monkeypatch.setattr("tasks.lightning.is_training", lambda trainer: True)
     monkeypatch.setattr(Checkpoint, "_states", lambda self, module: {})
     monkeypatch.setattr(Checkpoint, "_agree", lambda self, numbers, how: [min(least, *numbers)])
     calls = []

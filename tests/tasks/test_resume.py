@@ -9,11 +9,11 @@ import torch
 import yaml
 
 from blocks.graph import ConfigError, compose, plan
-from tasks.callbacks.logger import Csv
+from tasks.callbacks.logger import CsvLogger
 from tasks.data.sampler import Order, Workers
 from tasks.errors import ArgumentError
 from tasks.learn.classify import Classify
-from tasks.process.signals import Heed, Stopped
+from tasks.process.signals import Interrupted, SignalGuard
 from tasks.resume import adopt, checkpoint, checkpoint_file, start
 from tasks.run import run_folder, train
 
@@ -41,7 +41,7 @@ SMALL = [
 def learn(place, *words, small=SMALL):
     words = [*small, *words]
     composed = compose(words)
-    known = run_folder.identity(composed.config, adopt.remembered(words), place)
+    known = run_folder.identity(composed.config, adopt.run_overrides(words), place)
     train.train(
         composed,
         place,
@@ -94,16 +94,16 @@ def test_a_run_that_ended_after_any_save_goes_on_as_if_it_had_not(
 
 def test_a_signal_in_a_validation_is_heeded_within_a_batch(whole, tmp_path, monkeypatch):
     def signalled(self, trainer, module, *rest):
-        Heed.current.stop = Heed.current.stop or int(signal.SIGTERM)
+        SignalGuard.current.stop = SignalGuard.current.stop or int(signal.SIGTERM)
 
     monkeypatch.setattr(
         checkpoint.Checkpoint, "on_validation_batch_start", signalled, raising=False
     )
-    with pytest.raises(Stopped) as stopped:
+    with pytest.raises(Interrupted) as stopped:
         learn(tmp_path)
     monkeypatch.undo()
     assert stopped.value.status == 143
-    content = checkpoint_file.load(tmp_path / "checkpoints" / "last.ckpt")
+    content = checkpoint_file.load_checkpoint(tmp_path / "checkpoints" / "last.ckpt")
     assert (content["global_step"], content["dougong"]["point"]) == (3, "before a validation")
     learn(tmp_path, f"resume='{tmp_path}'")
     tensors, rows = state(whole)
@@ -135,25 +135,25 @@ def test_what_differs_is_named(whole, tmp_path):
     ).materialise()
     path = whole / "checkpoints" / "last.ckpt"
     config = yaml.safe_load((whole / "config.yaml").read_text())
-    kept = checkpoint_file.load(path)["dougong"]
+    kept = checkpoint_file.load_checkpoint(path)["dougong"]
     same = {
         "config": config,
         "environment": kept["environment"],
         "network": network,
         "data": kept["data"],
     }
-    assert start.examine(path, **same).differences == []
+    assert start.examine_checkpoint(path, **same).differences == []
     config["optimizer"]["lr"], config["trainer"]["gradient_clip_val"] = 0.5, 2.0
     environment = {**kept["environment"], "threads": 97}
     now = {**same, "environment": environment, "data": "another"}
-    assert start.examine(path, **now).differences == [
+    assert start.examine_checkpoint(path, **now).differences == [
         "optimizer.lr: 0.5, before 0.003 (without effect: the optimiser goes on as it was saved)",
         "trainer.gradient_clip_val: 2.0, before 1.0",
         f"threads: 97, before {kept['environment']['threads']}",
         "data: the samples are not those of before",
     ]
     config["trainer"]["max_epochs"] = 0
-    found = start.examine(path, **same)
+    found = start.examine_checkpoint(path, **same)
     with pytest.raises(
         ArgumentError, match=r"the run is further than it is to go: .*trainer.max_epochs=0, epoch 2"
     ):
@@ -185,21 +185,21 @@ def test_a_start_that_was_a_mistake_leaves_what_was_there(tmp_path):
 def test_the_command_of_a_run_is_taken_over_and_can_be_changed(tmp_path):
     run_folder.Record(tmp_path, overrides=["model=cnn", "+trainer.max_time=1", "seed=3"])
     new = [f"resume='{tmp_path}'", "seed=5", "trainer.max_epochs=7"]
-    assert adopt.adopted(new) == ["model=cnn", "+trainer.max_time=1"]
-    assert adopt.adopted([*new, "~trainer.max_time"]) == ["model=cnn", "+trainer.max_time=1"]
+    assert adopt.read_overrides(new) == ["model=cnn", "+trainer.max_time=1"]
+    assert adopt.read_overrides([*new, "~trainer.max_time"]) == ["model=cnn", "+trainer.max_time=1"]
     run_folder.Record(tmp_path, overrides=["~model.graph.norm", "model=cnn"])
-    assert adopt.adopted([*new, "~model.graph.norm"]) == ["model=cnn"]
+    assert adopt.read_overrides([*new, "~model.graph.norm"]) == ["model=cnn"]
     run_folder.Record(tmp_path, overrides=["+trainer.max_time=1", "~trainer.max_time"])
-    assert adopt.adopted([*new, "~trainer.max_time"]) == ["+trainer.max_time=1"]
+    assert adopt.read_overrides([*new, "~trainer.max_time"]) == ["+trainer.max_time=1"]
     run_folder.Record(tmp_path, overrides=["model=cnn"])
-    assert adopt.adopted(["seed=5"]) == []
-    assert adopt.remembered([*new, "hydra.run.dir=x", "ckpt_path=best"]) == [
+    assert adopt.read_overrides(["seed=5"]) == []
+    assert adopt.run_overrides([*new, "hydra.run.dir=x", "ckpt_path=best"]) == [
         "seed=5",
         "trainer.max_epochs=7",
     ]
-    assert adopt.wish(["resume=true"]) is None  # a word of sweeps
+    assert adopt.requested_folder(["resume=true"]) is None  # a word of sweeps
     with pytest.raises(ArgumentError, match="holds no run that can be resumed"):
-        adopt.adopted([f"resume={tmp_path / 'nowhere'}"])
+        adopt.read_overrides([f"resume={tmp_path / 'nowhere'}"])
 
 
 def test_a_run_folder_of_somebody_else_says_nothing_that_acts(tmp_path):
@@ -212,37 +212,37 @@ def test_a_run_folder_of_somebody_else_says_nothing_that_acts(tmp_path):
         3,
     ]
     (tmp_path / "run.json").write_text(json.dumps({"overrides": words}))
-    assert adopt.adopted([f"resume='{tmp_path}'"]) == ["model=cnn"]
+    assert adopt.read_overrides([f"resume='{tmp_path}'"]) == ["model=cnn"]
     (tmp_path / "run.json").write_text(json.dumps({"overrides": ["library=[evil]"]}))
     with pytest.raises(ConfigError, match="a run folder may not say library: it lets code run"):
-        compose([f"resume='{tmp_path}'"], adopted=adopt.adopted([f"resume='{tmp_path}'"]))
+        compose([f"resume='{tmp_path}'"], adopted=adopt.read_overrides([f"resume='{tmp_path}'"]))
     (tmp_path / "metrics.csv").symlink_to("/srv/elsewhere")
     with pytest.raises(
         ArgumentError, match=r"metrics.csv is a link that leads out of the run folder; got /srv/e"
     ):
-        adopt.adopted([f"resume='{tmp_path}'"])
+        adopt.read_overrides([f"resume='{tmp_path}'"])
 
 
 def test_a_damaged_checkpoint_is_named_with_those_that_are_whole(tmp_path):
     place = tmp_path / "checkpoints"
     place.mkdir()
     for name in ("best", "last"):
-        checkpoint_file.save({"epoch": 1}, place / f"{name}.ckpt")
+        checkpoint_file.save_checkpoint({"epoch": 1}, place / f"{name}.ckpt")
     (place / "last.ckpt").write_bytes(b"PK")
     with pytest.raises(ArgumentError) as error:
-        start.checkpoint(tmp_path, None)
+        start.find_checkpoint(tmp_path, None)
     assert str(error.value) == (
         f"the checkpoint {place / 'last.ckpt'} cannot be used: it is no whole archive (File is "
         "not a zip file); "
         "fits: best.ckpt, the newest first; fix: ckpt_path=intact takes the newest that is whole"
     )
     assert (
-        start.checkpoint(tmp_path, "intact")
-        == start.checkpoint(tmp_path, "best")
+        start.find_checkpoint(tmp_path, "intact")
+        == start.find_checkpoint(tmp_path, "best")
         == place / "best.ckpt"
     )
     with pytest.raises(ArgumentError, match="ckpt_path=best does not say of which run"):
-        start.checkpoint(None, "best")
+        start.find_checkpoint(None, "best")
 
 
 def test_a_loader_begins_behind_what_was_taken_in_its_epoch_only():
@@ -270,11 +270,11 @@ class Numbers(torch.utils.data.Dataset):
 
 
 def test_rows_of_a_checkpoint_replace_those_that_came_after_it(tmp_path):
-    logger = Csv(str(tmp_path))
+    logger = CsvLogger(str(tmp_path))
     for epoch in range(3):
         logger.log_metrics({"val/loss": 1 / (epoch + 1), "epoch": epoch}, step=7 * epoch)
     kept = logger.table()[:2]
-    later = Csv(str(tmp_path))
+    later = CsvLogger(str(tmp_path))
     later.restore(kept)
     later.log_metrics({"val/loss": 0.25, "epoch": 2}, step=20)
     later.save()

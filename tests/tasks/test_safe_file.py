@@ -18,9 +18,9 @@ def content(value):
 
 def test_what_is_saved_is_loaded_and_remains_an_archive(tmp_path):
     path = tmp_path / "last.ckpt"
-    checkpoint_file.save(content(5), path)
+    checkpoint_file.save_checkpoint(content(5), path)
     for found in (
-        checkpoint_file.load(path),
+        checkpoint_file.load_checkpoint(path),
         torch.load(path, weights_only=True),
         torch.load(path, mmap=True),
     ):
@@ -36,7 +36,7 @@ def test_what_is_saved_is_loaded_and_remains_an_archive(tmp_path):
 
 def test_every_flipped_bit_and_every_cut_is_noticed(tmp_path):
     path, source = tmp_path / "last.ckpt", random.Random(0)
-    checkpoint_file.save(content(1), path)
+    checkpoint_file.save_checkpoint(content(1), path)
     whole = path.read_bytes()
     places = [
         *(source.randrange(len(whole)) for _ in range(20)),
@@ -46,22 +46,22 @@ def test_every_flipped_bit_and_every_cut_is_noticed(tmp_path):
         data = bytearray(whole)
         data[place] ^= 1 << source.randrange(8)
         path.write_bytes(data)
-        assert checkpoint_file.damaged(path), place
+        assert checkpoint_file.find_damage(path), place
     for length in [0, 1, len(whole) - 1, *(source.randrange(len(whole)) for _ in range(20))]:
         path.write_bytes(whole[:length])
-        assert checkpoint_file.damaged(path), length
+        assert checkpoint_file.find_damage(path), length
     path.write_bytes(whole)
-    assert checkpoint_file.damaged(path) is None
+    assert checkpoint_file.find_damage(path) is None
 
 
 def test_a_damaged_file_is_named(tmp_path):
     path = tmp_path / "last.ckpt"
-    checkpoint_file.save(content(1), path)
+    checkpoint_file.save_checkpoint(content(1), path)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     with pytest.raises(ArgumentError) as error:
-        checkpoint_file.load(path)
+        checkpoint_file.load_checkpoint(path)
     assert str(error.value) == (
         f"the checkpoint {path} is damaged: its checksum does not fit its content; fix: take "
         "another one"
@@ -70,62 +70,66 @@ def test_a_damaged_file_is_named(tmp_path):
 
 def test_a_save_that_fails_keeps_the_one_before_and_leaves_nothing(tmp_path, monkeypatch):
     path = tmp_path / "last.ckpt"
-    checkpoint_file.save(content(1), path)
+    checkpoint_file.save_checkpoint(content(1), path)
 
     def full(number):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(checkpoint_file.SaveError) as error:
-        checkpoint_file.save(content(2), path)
+        checkpoint_file.save_checkpoint(content(2), path)
     assert str(error.value) == (
         f"the checkpoint {path} could not be saved: No space left on device; last.ckpt is the "
         "one before"
     )
-    assert checkpoint_file.load(path)["epoch"] == 1
+    assert checkpoint_file.load_checkpoint(path)["epoch"] == 1
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
 
 
 def test_what_was_written_wrongly_does_not_take_the_name(tmp_path, monkeypatch):
     path = tmp_path / "last.ckpt"
-    checkpoint_file.save(content(1), path)
+    checkpoint_file.save_checkpoint(content(1), path)
     monkeypatch.setattr(
-        checkpoint_file, "damaged", lambda draft: "its checksum does not fit its content"
+        checkpoint_file, "find_damage", lambda draft: "its checksum does not fit its content"
     )
     with pytest.raises(checkpoint_file.SaveError, match="was written, but not as it was meant"):
-        checkpoint_file.save(content(2), path)
+        checkpoint_file.save_checkpoint(content(2), path)
     monkeypatch.undo()
-    assert checkpoint_file.load(path)["epoch"] == 1
+    assert checkpoint_file.load_checkpoint(path)["epoch"] == 1
 
 
 def test_a_folder_that_is_gone_ends_in_an_error(tmp_path):
     with pytest.raises(
         checkpoint_file.SaveError, match="could not be saved: No such file or directory"
     ):
-        checkpoint_file.save(content(1), tmp_path / "gone" / "last.ckpt")
+        checkpoint_file.save_checkpoint(content(1), tmp_path / "gone" / "last.ckpt")
 
 
 def test_a_file_of_another_program_is_read_through(tmp_path):
     path = tmp_path / "other.ckpt"
     torch.save(content(3), path)
-    assert checkpoint_file.damaged(path) is None
+    assert checkpoint_file.find_damage(path) is None
     data = bytearray(path.read_bytes())
     place = data.find(torch.full((7, 11), 3.0).numpy().tobytes())
     data[place + 5] ^= 2
     path.write_bytes(data)
-    assert "is damaged" in checkpoint_file.damaged(path)
+    assert "is damaged" in checkpoint_file.find_damage(path)
 
 
 def test_the_intact_ones_come_newest_first_and_a_name_can_be_given_twice(tmp_path):
     for value, name in enumerate(("best.ckpt", "last.ckpt", "bad.ckpt")):
-        checkpoint_file.save(content(value), tmp_path / name)
+        checkpoint_file.save_checkpoint(content(value), tmp_path / name)
         os.utime(tmp_path / name, ns=(value, value))
     (tmp_path / "bad.ckpt").write_bytes(b"x")
-    assert [path.name for path in checkpoint_file.intact(tmp_path)] == ["last.ckpt", "best.ckpt"]
-    checkpoint_file.link(tmp_path / "last.ckpt", tmp_path / "best.ckpt")
-    checkpoint_file.save(content(7), tmp_path / "last.ckpt")
+    assert [path.name for path in checkpoint_file.list_intact(tmp_path)] == [
+        "last.ckpt",
+        "best.ckpt",
+    ]
+    checkpoint_file.link_checkpoint(tmp_path / "last.ckpt", tmp_path / "best.ckpt")
+    checkpoint_file.save_checkpoint(content(7), tmp_path / "last.ckpt")
     assert [
-        checkpoint_file.load(tmp_path / name)["epoch"] for name in ("best.ckpt", "last.ckpt")
+        checkpoint_file.load_checkpoint(tmp_path / name)["epoch"]
+        for name in ("best.ckpt", "last.ckpt")
     ] == [
         1,
         7,

@@ -16,7 +16,7 @@ from torch import nn
 
 from blocks.graph import Stepper, build, compose
 from tasks.decode import search
-from tasks.decode.scorer import Speaker
+from tasks.decode.scorer import NextTokenScorer
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "model"
 VOCAB, TOKENS, SOURCE, ROWS, END = 23, 11, 7, 3, 2
@@ -98,11 +98,11 @@ def sources():
     return {"source": source * mask, "source_mask": mask}
 
 
-def speaker(made, **options):
+def scorer(made, **options):
     grows = "tokens" if "tokens" in made.input_names else "target"
     window = TOKENS if grows == "tokens" else None
     fixed = {} if grows == "tokens" else sources()
-    return Speaker(made, FACTS, grows, window=window, **options), fixed
+    return NextTokenScorer(made, FACTS, grows, window=window, **options), fixed
 
 
 def starts(length, rows=ROWS):
@@ -111,7 +111,7 @@ def starts(length, rows=ROWS):
 
 def must_be_equal(made):
     """With a cache as without: logits place by place, then greedy, sampled and by beams."""
-    (kept, fixed), (whole, _) = speaker(made), speaker(made, cache=False)
+    (kept, fixed), (whole, _) = scorer(made), scorer(made, cache=False)
     limit = TOKENS + 2 if kept.window else TOKENS  # a language model: beyond its window, too
     scores = kept.score(fixed, limit), whole.score(fixed, limit)
     assert kept.cache, "its cache was not trusted"
@@ -128,8 +128,8 @@ def must_be_equal(made):
         options = {"end": END, "limit": limit - 2}
         chance = torch.Generator().manual_seed(3)
         taken = [
-            search.greedy(each.score(fixed, limit), start, **options),
-            search.sample(
+            search.greedy_search(each.score(fixed, limit), start, **options),
+            search.sample_tokens(
                 each.score(fixed, limit),
                 start,
                 generator=chance,
@@ -138,7 +138,7 @@ def must_be_equal(made):
                 **options,
             ),
             *(
-                search.beam(each.score(fixed, limit), start, beams=beams, **options)[0]
+                search.beam_search(each.score(fixed, limit), start, beams=beams, **options)[0]
                 for beams in (1, 4)
             ),
         ]
@@ -174,9 +174,9 @@ def test_one_module_in_all_repeats_has_a_memory_for_each():
 @pytest.mark.parametrize("cached", [True, False])
 @pytest.mark.parametrize("beams", [1, 3])
 def test_a_padded_batch_says_what_each_source_says_alone(model, cached, beams):
-    talks, fixed = speaker(network(model), cache=cached)
+    talks, fixed = scorer(network(model), cache=cached)
     start, options = starts(1), {"end": END, "limit": TOKENS - 1, "beams": beams}
-    together, worth = search.beam(talks.score(fixed, TOKENS), start, **options)
+    together, worth = search.beam_search(talks.score(fixed, TOKENS), start, **options)
     prefix = starts(5)
     with torch.no_grad():
         logits = talks.score(fixed, TOKENS)(prefix)
@@ -185,7 +185,9 @@ def test_a_padded_batch_says_what_each_source_says_alone(model, cached, beams):
         with torch.no_grad():
             single = talks.score(alone, TOKENS)(prefix[row : row + 1])[0]
         assert torch.allclose(single, logits[row], rtol=0, atol=1e-10 * float(single.abs().max()))
-        said, value = search.beam(talks.score(alone, TOKENS), start[row : row + 1], **options)
+        said, value = search.beam_search(
+            talks.score(alone, TOKENS), start[row : row + 1], **options
+        )
         assert together[row].tolist() == said[0].tolist() + [0] * (
             together.shape[1] - said.shape[1]
         )
@@ -194,19 +196,19 @@ def test_a_padded_batch_says_what_each_source_says_alone(model, cached, beams):
 
 @pytest.mark.parametrize("model", ["gpt", "llama", "lstm_language"])
 def test_prompts_of_different_lengths_go_on_as_each_alone(model):
-    talks, _ = speaker(network(model))
+    talks, _ = scorer(network(model))
     prompt, lengths = starts(6), torch.tensor([2, 6, 3])
     options = {"end": END, "limit": 4, "pad": 0}
-    together = search.greedy(talks.score({}, TOKENS), prompt, lengths=lengths, **options)
+    together = search.greedy_search(talks.score({}, TOKENS), prompt, lengths=lengths, **options)
     for row, length in enumerate(lengths.tolist()):
-        alone = search.greedy(talks.score({}, TOKENS), prompt[row : row + 1, :length], **options)[
-            0
-        ].tolist()
+        alone = search.greedy_search(
+            talks.score({}, TOKENS), prompt[row : row + 1, :length], **options
+        )[0].tolist()
         assert together[row].tolist() == alone + [0] * (together.shape[1] - len(alone))
 
 
 def test_prefixes_that_do_not_go_on_begin_anew():
-    (kept, fixed), (whole, _) = (speaker(network("gpt"), cache=cached) for cached in (True, False))
+    (kept, fixed), (whole, _) = (scorer(network("gpt"), cache=cached) for cached in (True, False))
     scores = kept.score(fixed, TOKENS), whole.score(fixed, TOKENS)
     with torch.no_grad():
         for prefix in (starts(4), starts(5).flip(0), starts(3), starts(6, rows=2)):
@@ -278,24 +280,24 @@ def told(name, folder):
 
 
 def must_be_noticed(made, caplog, expected):
-    kept, fixed = speaker(made)
+    kept, fixed = scorer(made)
     with caplog.at_level(logging.WARNING, logger="tasks.decode.scorer"):
         scores = [kept.score(fixed, TOKENS) for _ in range(2)]
     assert [score.stepper for score in scores] == [None, None]
     note = "note: the network is asked whole at every step, for a cache would not do: "
     assert [line.removeprefix(note) for line in caplog.messages] == [expected]  # said once
-    whole, _ = speaker(made, cache=False)
+    whole, _ = scorer(made, cache=False)
     options = {"end": END, "limit": 5}
     assert torch.equal(
-        search.greedy(scores[0], starts(2), **options),
-        search.greedy(whole.score(fixed, TOKENS), starts(2), **options),
+        search.greedy_search(scores[0], starts(2), **options),
+        search.greedy_search(whole.score(fixed, TOKENS), starts(2), **options),
     )
     assert not any("forward" in vars(module) for module in made.modules())
 
 
 @pytest.mark.parametrize("name", ["Mean", "LongAgo", "Elsewhere"])
 def test_a_block_of_ones_own_that_mixes_tokens_is_noticed(name, caplog, tmp_path):
-    kept, fixed = speaker(told(name, tmp_path))
+    kept, fixed = scorer(told(name, tmp_path))
     with caplog.at_level(logging.WARNING, logger="tasks.decode.scorer"):
         assert kept.score(fixed, TOKENS).stepper is None
     problem = "graph.extra says something else token by token than at once; got a difference of "
@@ -306,7 +308,7 @@ def test_a_block_of_ones_own_that_mixes_tokens_is_noticed(name, caplog, tmp_path
 def test_one_that_mixes_behind_a_closed_gate_is_noticed(caplog, tmp_path):
     made = told("Mean", tmp_path)
     nn.init.zeros_(made.head.weight)  # nothing of it shows in the logits
-    kept, fixed = speaker(made)
+    kept, fixed = scorer(made)
     with caplog.at_level(logging.WARNING, logger="tasks.decode.scorer"):
         assert kept.score(fixed, TOKENS).stepper is None
     assert "graph.extra says something else" in caplog.text
@@ -348,7 +350,7 @@ def test_a_model_that_sees_both_sides_is_noticed(model, caplog):
 
 
 def test_a_network_in_training_is_asked_whole():
-    kept, fixed = speaker(network("gpt").train())
+    kept, fixed = scorer(network("gpt").train())
     assert kept.score(fixed, TOKENS).stepper is None
     kept.network.eval()
     assert kept.score(fixed, TOKENS).stepper is not None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.process.signals import Heed, Stopped
+from tasks.process.signals import Interrupted, SignalGuard
 
 
 def send(number):
@@ -20,35 +20,35 @@ def send(number):
 )
 def test_a_signal_stops_at_once_where_nobody_waits_for_it(number, status):
     before = signal.getsignal(number)
-    with pytest.raises(Stopped) as stopped, Heed():
+    with pytest.raises(Interrupted) as stopped, SignalGuard():
         send(number)
     assert stopped.value.status == status
     assert stopped.value.saved is None
     assert signal.getsignal(number) is before
-    assert Heed.current is None
+    assert SignalGuard.current is None
 
 
 def test_in_training_a_signal_is_noted_and_a_second_ctrl_c_leaves_at_once():
-    with Heed() as heed:
-        heed.patient = True
+    with SignalGuard() as guard:
+        guard.patient = True
         send(signal.SIGTERM)
         send(signal.SIGTERM)
-        assert (heed.stop, heed.save) == (signal.SIGTERM, False)
+        assert (guard.stop, guard.save) == (signal.SIGTERM, False)
         with pytest.raises(KeyboardInterrupt):
             send(signal.SIGINT)
 
 
 def test_sigusr1_asks_for_a_save_and_nothing_else():
-    with Heed() as heed:
+    with SignalGuard() as guard:
         send(signal.SIGUSR1)
-        assert (heed.stop, heed.save) == (0, True)
+        assert (guard.stop, guard.save) == (0, True)
 
 
 def test_a_process_that_reads_data_leaves_the_decision_to_the_one_that_trains():
-    with Heed() as heed:
-        heed.owner += 1
+    with SignalGuard() as guard:
+        guard.owner += 1
         send(signal.SIGTERM)
-        assert heed.stop == 0
+        assert guard.stop == 0
 
 
 def test_outside_of_the_main_thread_signals_stay_as_they_are():
@@ -56,7 +56,7 @@ def test_outside_of_the_main_thread_signals_stay_as_they_are():
     seen = []
 
     def work():
-        with Heed():
+        with SignalGuard():
             seen.append(signal.getsignal(signal.SIGTERM))
 
     thread = threading.Thread(target=work)
@@ -68,26 +68,26 @@ def test_outside_of_the_main_thread_signals_stay_as_they_are():
 def test_what_nohup_started_goes_on_when_the_terminal_is_closed():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with Heed() as heed:
+        with SignalGuard() as guard:
             send(signal.SIGHUP)
-            assert heed.stop == 0
+            assert guard.stop == 0
     finally:
         signal.signal(signal.SIGHUP, before)
 
 
 PROGRAM = """
 import fcntl, sys, termios, time
-from tasks.process.signals import Heed, Stopped
+from tasks.process.signals import SignalGuard, Interrupted
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 try:
-    with Heed() as heed:
-        heed.patient = True
+    with SignalGuard() as guard:
+        guard.patient = True
         print("ready", flush=True)
-        while not heed.stop:
+        while not guard.stop:
             time.sleep(0.01)
         print("saved", flush=True)
-        raise Stopped(heed.stop)
-except Stopped as stopped:
+        raise Interrupted(guard.stop)
+except Interrupted as stopped:
     print("stopped", file=sys.stderr, flush=True)
     sys.exit(stopped.status)
 """

@@ -15,7 +15,7 @@ from tasks.run.data_facts import read_data
 @pytest.fixture
 def machine(monkeypatch):
     def has(cores, threads):
-        monkeypatch.setattr(workers, "cores", lambda: cores)
+        monkeypatch.setattr(workers, "count_cores", lambda: cores)
         monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
 
     return has

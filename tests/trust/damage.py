@@ -46,11 +46,11 @@ def write(content: dict[str, Any], path: Path) -> None:
 
         TorchCheckpointIO().save_checkpoint(content, str(path))
     else:
-        checkpoint_file.save(content, path)
+        checkpoint_file.save_checkpoint(content, path)
 
 
 def read(path: Path) -> dict[str, Any]:
-    return torch.load(path, weights_only=True) if STOCK else checkpoint_file.load(path)
+    return torch.load(path, weights_only=True) if STOCK else checkpoint_file.load_checkpoint(path)
 
 
 def content(value: float, size: int = 20_000) -> dict[str, Any]:

@@ -22,7 +22,7 @@ import torch
 
 from blocks.graph import compose
 from tasks.process.parent import die_with_parent
-from tasks.process.signals import Stopped
+from tasks.process.signals import Interrupted
 from tasks.resume import adopt
 from tasks.run import run_folder, train
 
@@ -70,7 +70,7 @@ def begin(
         if change is not None and rank == changed:
             change()
         status = (learn or dougong)(place, list(overrides))
-    except Stopped as stopped:
+    except Interrupted as stopped:
         status = stopped.status
     except SystemExit as left:
         status = left.code if isinstance(left.code, int) else int(left.code is not None)
@@ -112,8 +112,8 @@ def dougong(place: Path, overrides: list[str]) -> int:
         word.startswith("resume=") for word in overrides
     ):
         overrides = [f"resume='{place}'", *overrides]
-    composed = compose(overrides, adopted=adopt.adopted(overrides))
-    known = run_folder.identity(composed.config, adopt.remembered(overrides), place)
+    composed = compose(overrides, adopted=adopt.read_overrides(overrides))
+    known = run_folder.identity(composed.config, adopt.run_overrides(overrides), place)
     quiet = os.environ.get("LOCAL_RANK", "0") != "0"
     record = run_folder.Record(
         place, quiet=quiet, resumed=(place / run_folder.RECORD).is_file(), **known

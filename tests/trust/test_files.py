@@ -110,7 +110,7 @@ def from_run(path):
 
 
 def resumed(path):
-    return adopt.adopted([f"resume={path.parent}"])
+    return adopt.read_overrides([f"resume={path.parent}"])
 
 
 def kept_file(path):
@@ -138,8 +138,8 @@ PLACES = {
     "weights.load": ("a.pt", lambda path: load_weights(small(), path)),
     "weights.load, safetensors": ("a.safetensors", lambda path: load_weights(small(), path)),
     "weights.map": ("a.yaml", read_map),
-    "ckpt_path": ("a.ckpt", lambda path: start.checkpoint(None, str(path))),
-    "a checkpoint": ("a.ckpt", checkpoint_file.load),
+    "ckpt_path": ("a.ckpt", lambda path: start.find_checkpoint(None, str(path))),
+    "a checkpoint": ("a.ckpt", checkpoint_file.load_checkpoint),
     "resume": ("run/run.json", resumed),
     "a file of a run that is resumed": ("run/metrics.csv", resumed),
     "the checkpoint of a run": ("run/checkpoints/best.ckpt", from_run),

@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from tasks.config import secrets, targets, write_policy
-from tasks.resume.checkpoint_file import SafeFiles, SaveError
+from tasks.resume.checkpoint_file import SafeCheckpointIO, SaveError
 from tests.trust import corpus_unread, hostile
 from tests.trust.case import SECRET, Case, play
 from tests.trust.corpus_run import saved
@@ -58,7 +58,7 @@ def test_a_checkpoint_is_written_and_removed_in_the_run_folder_alone(tmp_path):
     run.mkdir()
     other.write_text("mine")
     (run / "link").symlink_to(tmp_path)
-    files = SafeFiles([run])
+    files = SafeCheckpointIO([run])
     for name in ("../other.ckpt", "a/../../other.ckpt", "link/other.ckpt", str(other)):
         with pytest.raises(SaveError, match="outside the run folder"):
             files.save_checkpoint({}, run / name)
@@ -67,7 +67,9 @@ def test_a_checkpoint_is_written_and_removed_in_the_run_folder_alone(tmp_path):
     assert other.read_text() == "mine"
     files.save_checkpoint({"epoch": 1}, run / "epoch=1.ckpt")
     files.remove_checkpoint(run / "epoch=1.ckpt")
-    SafeFiles().save_checkpoint({"epoch": 1}, other)  # of a program that says nothing about places
+    SafeCheckpointIO().save_checkpoint(
+        {"epoch": 1}, other
+    )  # of a program that says nothing about places
     assert sorted(path.name for path in run.iterdir()) == ["link"]
 
 

@@ -18,7 +18,7 @@ from tasks.data.split import PARTS, check_classes, check_parts, check_shares, pa
 from tasks.data.walk import listed, shown
 from tasks.data.workers import automatic, must_be_workers
 from tasks.errors import ArgumentError, SampleError, must_be_one_of, must_be_positive, must_be_share
-from tasks.process.parent import of_worker
+from tasks.process.parent import end_worker_with_parent
 
 
 class Images(DataModule):
@@ -263,7 +263,7 @@ class Images(DataModule):
             batch_size=self.batch_size,
             sampler=order,
             num_workers=workers,
-            worker_init_fn=of_worker,
+            worker_init_fn=end_worker_with_parent,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
             collate_fn=collated,

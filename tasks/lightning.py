@@ -28,12 +28,12 @@ class Point(enum.Enum):
     EPOCH = "after an epoch"
 
 
-def in_training(trainer: pl.Trainer) -> bool:
+def is_training(trainer: pl.Trainer) -> bool:
     """Whether a validation is part of the training."""
     return trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
 
 
-def accumulating(trainer: pl.Trainer) -> bool:
+def is_accumulating(trainer: pl.Trainer) -> bool:
     """Whether gradients were added, but the optimiser has not moved yet."""
     return trainer.fit_loop.epoch_loop._should_accumulate()
 
@@ -44,7 +44,7 @@ def validates_next(trainer: pl.Trainer) -> bool:
     return fetcher is not None and trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher)
 
 
-def batches(trainer: pl.Trainer, part: str = "val") -> int:
+def count_batches(trainer: pl.Trainer, part: str = "val") -> int:
     """How many batches the part "val" or "test" has for this process; 0 where nobody knows."""
     count = sum(trainer.num_val_batches if part == "val" else trainer.num_test_batches)
     return 0 if math.isinf(count) else int(count)
@@ -56,7 +56,7 @@ def epoch_ends_next(trainer: pl.Trainer) -> bool:
     return loop._num_ready_batches_reached() or loop._is_training_done
 
 
-def loaders(trainer: pl.Trainer) -> list[Any]:
+def resumable_loaders(trainer: pl.Trainer) -> list[Any]:
     """The loaders of training that know where they stand."""
     combined = trainer.fit_loop._combined_loader
     return (
@@ -71,7 +71,7 @@ def epoch_metrics(trainer: pl.Trainer) -> dict[str, Any]:
     return trainer.fit_loop.epoch_loop._results.metrics(on_step=False)["log"]
 
 
-def describe(counters: dict[str, Any], point: Point) -> None:
+def write_counters(counters: dict[str, Any], point: Point) -> None:
     """Write the counters of a checkpoint (`loops.fit_loop`) as Lightning needs them to go on from
     `point`.
     """
@@ -102,7 +102,7 @@ def begin_epoch(trainer: pl.Trainer) -> None:
         counter.completed = counter.processed
 
 
-def leave_signals_alone(trainer: pl.Trainer) -> None:
+def disable_signal_handlers(trainer: pl.Trainer) -> None:
     """Lightning's own handlers would end the run with status 0, and talk to other processes from
     within a handler.
     """

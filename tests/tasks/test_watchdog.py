@@ -15,9 +15,9 @@ from hydra_plugins.dougong_launcher import ProcessLauncher
 from tasks.config import instantiate
 from tasks.data.images.image_folder import Images
 from tasks.process import runtime, watchdog
-from tasks.process.parent import of_worker
-from tasks.process.signals import Heed
-from tasks.process.watchdog import Overseer, ProcessLostError
+from tasks.process.parent import end_worker_with_parent
+from tasks.process.signals import SignalGuard
+from tasks.process.watchdog import ProcessLostError, Watchdog
 from tasks.run.build import make_trainer
 from tasks.run.sections import check_sections
 
@@ -66,7 +66,7 @@ def test_a_process_ends_with_its_parent_even_if_it_was_stopped(stopped):
 def test_processes_that_read_data_end_with_the_one_that_trains():
     data = Images("nowhere", workers=1)
     data.classes, data.parts = ["cat"], {"val": [("x.png", "cat")]}
-    assert data.val_dataloader().loader.worker_init_fn is of_worker
+    assert data.val_dataloader().loader.worker_init_fn is end_worker_with_parent
 
 
 @pytest.fixture
@@ -89,8 +89,8 @@ def wait_for(found, seconds=20):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_run_that_hangs_is_ended_by_a_signal(ended, number):
     told = []
-    with Heed(Overseer(lambda *end: told.append(end))) as heed:
-        heed.patient = True  # as in training, which never comes to its next step here
+    with SignalGuard(Watchdog(lambda *end: told.append(end))) as guard:
+        guard.patient = True  # as in training, which never comes to its next step here
         os.kill(os.getpid(), number)
         wait_for(ended)
     assert ended == [128 + number]
@@ -105,12 +105,12 @@ def test_a_run_that_hangs_is_ended_by_a_signal(ended, number):
 
 
 def test_a_run_that_gives_signs_of_life_is_not_ended(ended):
-    with Heed(Overseer(print)) as heed:
-        heed.patient = True
+    with SignalGuard(Watchdog(print)) as guard:
+        guard.patient = True
         os.kill(os.getpid(), signal.SIGTERM)
         for _ in range(50):
             time.sleep(0.02)
-            heed.beat()
+            guard.beat()
     assert not ended
 
 
@@ -128,18 +128,21 @@ def test_a_run_that_gives_signs_of_life_is_not_ended(ended):
 )
 def test_a_run_that_waits_for_a_lost_process_is_ended(ended, code, status, told):
     found = []
-    with Heed(Overseer(lambda *end: found.append(end))) as heed:
-        heed.overseer.ranks = [subprocess.Popen([sys.executable, "-c", code])]
-        heed.overseer.poke()
+    with SignalGuard(Watchdog(lambda *end: found.append(end))) as guard:
+        guard.watchdog.ranks = [subprocess.Popen([sys.executable, "-c", code])]
+        guard.watchdog.poke()
         wait_for(ended)
     assert (ended, found) == ([status], [(status, told)])
 
 
 def test_an_error_of_a_connection_names_the_process_that_was_lost(ended):
     watchdog.GRACE = 20
-    thread = Overseer(print)
+    thread = Watchdog(print)
     thread.ranks = [subprocess.Popen([sys.executable, "-c", "exit(3)"])]
-    with pytest.raises(ProcessLostError, match="process 1 of 2 ended with status 3"), Heed(thread):
+    with (
+        pytest.raises(ProcessLostError, match="process 1 of 2 ended with status 3"),
+        SignalGuard(thread),
+    ):
         raise RuntimeError(
             "[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:2701"
         )
@@ -150,7 +153,7 @@ def test_an_error_of_a_connection_names_the_process_that_was_lost(ended):
     "error", [ValueError("mine"), RuntimeError("out of memory: 3 GB"), torch.OutOfMemoryError()]
 )
 def test_an_error_of_ones_own_stays_what_it_is(error):
-    with pytest.raises(type(error)) as raised, Heed(Overseer(print)):
+    with pytest.raises(type(error)) as raised, SignalGuard(Watchdog(print)):
         raise error
     assert raised.value is error
 
@@ -175,14 +178,14 @@ def test_an_error_of_ones_own_stays_what_it_is(error):
     ],
 )
 def test_nothing_asks_for_more_than_the_machine_has(monkeypatch, path, value, typed, fits):
-    monkeypatch.setattr(runtime, "cores", lambda: 7)
+    monkeypatch.setattr(runtime, "count_cores", lambda: 7)
     monkeypatch.delenv("MASTER_ADDR", raising=False)
-    found = runtime.beyond(tuple(path.split(".")), value, typed=typed)
+    found = runtime.find_excess(tuple(path.split(".")), value, typed=typed)
     assert (found and found[1]) == fits
 
 
 def test_a_file_of_a_stranger_starts_no_sixty_four_processes(tmp_path, monkeypatch):
-    monkeypatch.setattr(runtime, "cores", lambda: 2)
+    monkeypatch.setattr(runtime, "count_cores", lambda: 2)
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "flood.yaml").write_text(
         "# @package _global_\ntrainer: {devices: 64, strategy: ddp, threads: 999}\n"
@@ -200,7 +203,7 @@ def test_a_file_of_a_stranger_starts_no_sixty_four_processes(tmp_path, monkeypat
 
 
 def test_a_sweep_runs_no_more_jobs_at_once_than_is_sensible(monkeypatch):
-    monkeypatch.setattr(runtime, "cores", lambda: 2)
+    monkeypatch.setattr(runtime, "count_cores", lambda: 2)
     with pytest.raises(
         ValueError, match="at most 4 for each of the 2 cores of this machine, got 9"
     ):
