@@ -379,7 +379,7 @@ def test_explain_and_a_run_agree(name):
     }
     assert seen.keys() == {row.path for row in rows} != set()
     for row in rows:
-        assert list(map(real, row.outputs.values())) in seen[row.path], row.path
+        assert list(map(real, row.shapes.values())) in seen[row.path], row.path
 
 
 @pytest.mark.gpu

@@ -37,78 +37,80 @@ class BodyBuilder:
     previous: Value | None = None
     nodes: list[Node] = field(default_factory=list)
     origins: dict[str, str] = field(default_factory=dict)
-    grids: dict[str, tuple[int, int]] = field(
-        default_factory=dict
-    )  # of what flows into nodes with position tables
-    spoilt: bool = False  # a node is broken: an unread wire is then no mistake
+    grids: dict[str, tuple[int, int]] = field(default_factory=dict)  # into position tables
+    spoilt: bool = False  # a node is broken: an unread value is then no mistake
     left_out: list[str] = field(default_factory=list)  # nodes that `when` leaves out
     gone: set[str] = field(default_factory=set)  # those of them that have no input to stand for
 
     def below(self, name: str) -> str:
+        """The path of a node of this body in the model."""
         return f"{self.path}.{name}" if self.path else name
 
-    def add_input(self, name: str, wire: Value, optional: bool = False) -> None:
+    def add_input(self, name: str, value: Value, optional: bool = False) -> None:
+        """Add an argument to the generated code; those without a default stand first."""
         problem = check_word(name)
-        # it is told with its place before; here no name of a stranger's gets into generated code
-        if problem:
+        if problem:  # reported before with its place; no unchecked name gets into generated code
             raise ConfigError([problem])
-        default = {"default_value": None} if optional else {}
-        later = (
-            None
-            if optional
-            else next((node for node in self.graph.nodes if node.args == (None,)), None)
-        )
-        with (
-            self.graph.inserting_before(later) if later is not None else nullcontext()
-        ):  # what is needed stands first
-            placeholder = self.graph.placeholder(name, **default)
-        self.inputs[name] = replace(wire, node=placeholder)
+        if optional:
+            placeholder = self.graph.placeholder(name, default_value=None)
+        else:
+            with self._before_defaults():
+                placeholder = self.graph.placeholder(name)
+        self.inputs[name] = replace(value, node=placeholder)
         self.results[name] = {"out": self.inputs[name]}
 
+    def _before_defaults(self) -> Any:
+        for node in self.graph.nodes:
+            if node.args == (None,):
+                return self.graph.inserting_before(node)
+        return nullcontext()
+
     def enter(self, inputs: list[Input], previous: Value | None) -> dict[str, Value]:
-        """Take what flows into a body: the first is `x`, the others bear their own names.
+        """Take what flows into a body: the first is `x`, the others keep their own names.
 
         Where a mapping leaves `x` out, the sibling before is offered as `x`. Returns the outer
-        wires by name.
+        values by name.
         """
         given: dict[str, Value] = {}
-        positional = [item for item in inputs if item.port is None]
-        named = sorted(
-            (item for item in inputs if item.port is not None), key=lambda item: item.port != "x"
-        )
-        if positional:
-            given["x"] = positional[0].value
-            given.update({item.name: item.value for item in positional[1:]})
-        elif named and named[0].port != "x" and previous is not None:
+        ports = [item.port for item in inputs if item.port is not None]
+        if ports and len(ports) == len(inputs) and "x" not in ports and previous is not None:
             given["x"] = previous
-        given.update({item.name: item.value for item in named})
-        for name, wire in given.items():
-            self.add_input(name, wire, optional=wire.tensor is None)
+        for item in inputs:
+            if item.port is None:
+                given["x" if "x" not in given else item.name] = item.value
+        for item in inputs:
+            if item.port == "x":
+                given["x"] = item.value
+        for item in inputs:
+            if item.port is not None:
+                given[item.name] = item.value
+        for name, value in given.items():
+            self.add_input(name, value, optional=value.tensor is None)
         self.previous = next(iter(self.inputs.values()), None)
         return given
 
     def read(self, reference: str) -> Value | None:
-        """The wire that `node` or `node.port` stands for; None where there is none."""
+        """The value of `node` or `node.port`; None where there is none."""
         name, _, port = reference.partition(".")
         outputs = self.results.get(name)
         if outputs is None:
             return None
-        return outputs.get(port) if port else next(iter(outputs.values()))
+        if port:
+            return outputs.get(port)
+        return next(iter(outputs.values()))
 
     def references(self) -> list[str]:
-        """All that `in:` may say here."""
+        """All that `in:` may name here."""
         named = list(self.results)
-        return named + [
-            f"{name}.{port}"
-            for name, ports in self.results.items()
-            if len(ports) > 1
-            for port in ports
-        ]
+        for name, ports in self.results.items():
+            if len(ports) > 1:
+                named += [f"{name}.{port}" for port in ports]
+        return named
 
     def view(self, name: str) -> Mapping[str, Any] | None:
         """A node for expressions: its shape, its axes, its arguments."""
         outputs = self.results.get(name)
         if outputs is None:
             return None
-        wire = next(iter(outputs.values()))
-        return {**self.arguments.get(name, {}), **wire.axes, "shape": wire.shape}
+        value = next(iter(outputs.values()))
+        return {**self.arguments.get(name, {}), **value.axes, "shape": value.shape}

@@ -73,8 +73,11 @@ class NodeContext:
         Raises:
             NodeError: a name that a body cannot have, or the same name twice.
         """
-        first = [item for item in self.inputs if item.port is None][:1]
-        names = ["x" if item in first else item.name for item in self.inputs]
+        names = [item.name for item in self.inputs]
+        for index, item in enumerate(self.inputs):
+            if item.port is None:
+                names[index] = "x"
+                break
         if problem := check_words(names, "an input"):
             raise NodeError(replace(problem, fix="name it yourself: in: {name: NODE}"))
         twice = next((name for name in names if names.count(name) > 1), None)
@@ -86,11 +89,12 @@ class NodeContext:
         return builder.enter(self.inputs, self.previous)
 
     def broken(self, *ports: str) -> Outputs:
-        """What a node gives that could not be built: nothing that reads it is told again."""
-        return {
-            "out": broken(self.name),
-            **{port: broken(self.name) for port in (*self.wanted, *ports) if port},
-        }
+        """What a node gives that could not be built; its readers report nothing again."""
+        outputs = {"out": broken(self.name)}
+        for port in (*self.wanted, *ports):
+            if port:
+                outputs[port] = broken(self.name)
+        return outputs
 
 
 class Without(Mapping[str, Any]):
@@ -100,13 +104,18 @@ class Without(Mapping[str, Any]):
         self.near, self.far, self.name = near, far, name
 
     def __getitem__(self, key: str) -> Any:
-        return self.near[key] if key in self.near and key != self.name else self.far[key]
+        if key in self.near and key != self.name:
+            return self.near[key]
+        return self.far[key]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys([*(key for key in self.near if key != self.name), *self.far]))
+        keys = dict.fromkeys([*self.near, *self.far])
+        if self.name not in self.far:
+            keys.pop(self.name, None)
+        return iter(keys)
 
     def __len__(self) -> int:
-        return len(list(iter(self)))
+        return sum(1 for _ in self)
 
 
 class Later:
@@ -120,7 +129,7 @@ class Later:
 
 
 def broken(name: str) -> Value:
-    """The wire behind a mistake."""
+    """The value of a node that could not be built."""
     return Value(None, (), None, name, broken=True)
 
 
@@ -130,5 +139,7 @@ def mentions(raw: Any) -> list[str]:
     if isinstance(flow, str):
         return [flow]
     if isinstance(flow, Mapping):
-        return [str(item) for item in flow.values()]
-    return [str(item) for item in flow] if isinstance(flow, list) else []
+        return list(map(str, flow.values()))
+    if isinstance(flow, list):
+        return list(map(str, flow))
+    return []

@@ -20,37 +20,46 @@ FITS = "{channels: 3, height: 224, width: 224}, or [3, 224, 224]; dtype: int for
 def add_model_input(
     builder: BodyBuilder, name: str, text: Text, stated: Collection[str] = ()
 ) -> None:
-    """Give the model an input; an optional one that the data does not have stays a port without a
-    shape.
+    """Add an input of the model. An optional one that the data do not have gets no shape.
 
     Args:
-        stated: names of all facts that some data state; an absent one that looks like them is a
-            mistake.
+        stated: names of facts that any data state; an absent one that looks like them is a mistake.
+
+    Raises:
+        NodeError: its shape or its dtype is not known.
     """
-    raw, optional = text.raw, False
-    dtype = raw.get("dtype") if isinstance(raw, Mapping) else None
+    optional = False
     try:
-        if isinstance(raw, Mapping):
-            optional = _is_optional(name, raw)
-            raw = _shape_of(name, raw) if "shape" in raw else raw
-        if optional and _is_absent(raw, text.scope, stated):
-            builder.add_input(name, Value(None, (), None, name), optional=True)
-            return
-        fact = _fact(replace(text, raw=raw))
-        _must_be_read(name, raw, fact)
-        wire = _wire(name, fact, dtype)
+        optional = _is_optional(name, text.raw)
+        value = _read_input(name, text, optional, stated)
     except ExpressionError as error:
         builder.add_input(name, broken(name))
-        raise NodeError(
-            Problem(error.problem, got=f"{name}: {show(raw)}", fits=error.fits, fix=error.fix)
-        ) from None
+        problem = Problem(
+            error.problem, got=f"{name}: {show(text.raw)}", fits=error.fits, fix=error.fix
+        )
+        raise NodeError(problem) from None
     except NodeError:
         builder.add_input(name, broken(name))
         raise
-    builder.add_input(name, wire, optional)
+    builder.add_input(name, value, optional)
 
 
-def _is_optional(name: str, raw: Mapping[str, Any]) -> bool:
+def _read_input(name: str, text: Text, optional: bool, stated: Collection[str]) -> Value:
+    raw, dtype = text.raw, None
+    if isinstance(raw, Mapping):
+        dtype = raw.get("dtype")
+        if "shape" in raw:
+            raw = _shape_of(name, raw)
+    if optional and _is_absent(raw, text.scope, stated):
+        return Value(None, (), None, name)
+    fact = _fact(replace(text, raw=raw))
+    _must_be_read(name, raw, fact)
+    return _make_value(name, fact, dtype)
+
+
+def _is_optional(name: str, raw: Any) -> bool:
+    if not isinstance(raw, Mapping):
+        return False
     optional = raw.get("optional", False)
     if not isinstance(optional, bool):
         problem, fits = f"whether {name} is optional is true or false", "optional: true"
@@ -86,63 +95,73 @@ def misspelt_fact(name: str, stated: Collection[str]) -> str | None:
 
 
 def _fact(text: Text) -> Any:
-    """The shape: what an expression says, or a mapping of axes whose sizes may be expressions."""
+    """The shape: the value of an expression, or a mapping of axes with sizes by expressions."""
     if not isinstance(text.raw, Mapping):
         return number(text)
-    entries = {key: value for key, value in text.raw.items() if key != "optional"}
-    return {
-        key: value if key == "dtype" else number(replace(text, raw=value))
-        for key, value in entries.items()
-    }
+    fact = {}
+    for key, value in text.raw.items():
+        if key == "dtype":
+            fact[key] = value
+        elif key != "optional":
+            fact[key] = number(replace(text, raw=value))
+    return fact
 
 
 def _must_be_read(name: str, raw: Any, fact: Any) -> None:
-    """Raise where the data declare a fact without its sizes, which they know only when they are
-    read.
-    """
-    unknown = (
-        [key for key, value in fact.items() if value is None] if isinstance(fact, Mapping) else []
-    )
+    """Raise where the data declare a fact without its sizes, known only when they are read."""
     source, _, key = str(raw).partition(".")
-    if unknown and source == "data":
-        fix = "state what is null: " + " ".join(f"data.facts.{key}.{axis}=..." for axis in unknown)
+    if source != "data" or not isinstance(fact, Mapping):
+        return
+    unknown = [axis for axis, size in fact.items() if size is None]
+    if unknown:
+        overrides = " ".join(f"data.facts.{key}.{axis}=..." for axis in unknown)
         raise NodeError(
             Problem(
-                f"the shape of {name} is known only when the data are read", got=show(fact), fix=fix
+                f"the shape of {name} is known only when the data are read",
+                got=show(fact),
+                fix=f"state what is null: {overrides}",
             )
         )
 
 
-def _wire(name: str, fact: Any, dtype: Any) -> Value:
-    entries = dict(fact) if isinstance(fact, Mapping) else {}
-    stated = entries.pop("dtype", "float")
-    kind, vocab = str(stated if dtype is None else dtype), whole(entries.pop("vocab", None))
-    sizes = (
-        [*entries.values()]
-        if isinstance(fact, Mapping)
-        else [*fact]
-        if isinstance(fact, list | tuple)
-        else [fact]
-    )
-    names = tuple(entries) if isinstance(fact, Mapping) else (None,) * len(sizes)
-    sizes = [whole(size) for size in sizes]
+def _make_value(name: str, fact: Any, dtype: Any) -> Value:
+    """The value of an input.
+
+    Args:
+        fact: its shape without the batch: a mapping of axes, a list of sizes, or one size.
+        dtype: what the model states; that of the fact where it states none.
+    """
+    sizes, names = _sizes_of(fact)
+    stated, vocab = "float", None
+    if isinstance(fact, Mapping):
+        stated, vocab = fact.get("dtype", stated), whole(fact.get("vocab"))
+    if dtype is not None:
+        stated = dtype
+    kind = str(stated)
     if kind not in DTYPES:
-        raise NodeError(
-            Problem(f"no dtype {kind!r}", got=f"dtype: {kind}", fits=did_you_mean(kind, DTYPES))
-        )
-    if problem := check_words(entries, "an axis"):
+        fits = did_you_mean(kind, DTYPES)
+        raise NodeError(Problem(f"no dtype {kind!r}", got=f"dtype: {kind}", fits=fits))
+    axes = [axis for axis in names if axis is not None]
+    if problem := check_words(axes, "an axis"):
         raise NodeError(problem)
-    if "batch" in entries:
-        raise NodeError(
-            Problem(f"the shape of {name} is stated without the batch", got=show(fact), fits=FITS)
-        )
-    if wrong := must_be_shape(tuple(sizes)):
-        raise NodeError(
-            Problem(f"the shape of {name} is not known: {wrong}", got=show(fact), fits=FITS)
-        )
+    got = show(fact)
+    if "batch" in axes:
+        text = f"the shape of {name} is stated without the batch"
+        raise NodeError(Problem(text, got=got, fits=FITS))
+    if wrong := must_be_shape(sizes):
+        raise NodeError(Problem(f"the shape of {name} is not known: {wrong}", got=got, fits=FITS))
     if vocab is not None and (kind not in WHOLE or must_be_shape((vocab,))):
         fits = "{tokens: 128, dtype: int, vocab: 30522}"
-        raise NodeError(Problem(f"the vocabulary of {name} is not one", got=show(fact), fits=fits))
-    return Value(
-        meta_tensor((BATCH, *sizes), DTYPES[kind]), ("batch", *names), None, f"input {name}", vocab
-    )
+        raise NodeError(Problem(f"the vocabulary of {name} is not one", got=got, fits=fits))
+    tensor = meta_tensor((BATCH, *sizes), DTYPES[kind])
+    return Value(tensor, ("batch", *names), None, f"input {name}", vocab)
+
+
+def _sizes_of(fact: Any) -> tuple[tuple[Any, ...], tuple[str | None, ...]]:
+    """Sizes and names of the axes."""
+    if isinstance(fact, Mapping):
+        axes = {axis: size for axis, size in fact.items() if axis not in ("dtype", "vocab")}
+        return tuple(map(whole, axes.values())), tuple(axes)
+    if isinstance(fact, list | tuple):
+        return tuple(map(whole, fact)), (None,) * len(fact)
+    return (whole(fact),), (None,)

@@ -163,79 +163,88 @@ class Reader:
     kinds: Iterable[str] = ()
     altered: bool = False
     problems: list[Problem] = field(default_factory=list)
+    absent: set[str] = field(default_factory=set)  # kinds that modules could have and have not
+    parts: list[PackedPart] = field(default_factory=list)
+    parameters: list[Parameter] = field(default_factory=list)
 
     def read(self, model: nn.Module, sections: Iterable[Section]) -> list[Start]:
-        """The starts of the parameters that a line names, and of their parts; the last line that
-        names one wins.
+        """The starts of the parameters that a line names, and of their parts.
+
+        The last line that names a parameter wins.
         """
-        absent, parts = _absent(model), parts_of(model)
-        parameters = [
-            replace(each, value=matrices_of(model, each.path)[0]) for each in parameters_of(model)
-        ]
-        starts: dict[str, dict[str, Start | None]] = {each.path: {} for each in parameters}
+        self.absent, self.parts = _absent(model), parts_of(model)
+        self.parameters = []
+        for each in parameters_of(model):
+            self.parameters.append(replace(each, value=matrices_of(model, each.path)[0]))
+        starts: dict[str, dict[str, Start | None]] = {each.path: {} for each in self.parameters}
         for section, pattern, raw in self._lines(sections):
             where = (*section.where, pattern)
-            inside = [each for each in parameters if each.path.startswith(section.prefix)]
             try:
-                found = matching(inside, pattern)
-                for parameter, pieces in found:
-                    starts[parameter.path] = {
-                        "": self._start(parameter, pieces, raw, section, where)
-                    }
-                whole = {parameter.path for parameter, _ in found}
-                named = [
-                    part
-                    for part in parts
-                    if match(pattern, part.kind) is not None and part.whole not in whole
-                ]
-                named = [part for part in named if part.path.startswith(section.prefix)]
-                for part in named:
-                    starts[part.whole][part.name] = self._start(part, {}, raw, section, where)
-                left_out = any(match(pattern, kind) is not None for kind in absent)
-                if not (found or named or left_out or self._harmless(pattern, inside, section)):
-                    self.problems.append(
-                        nothing_matches(pattern, inside, self.origin(where), "initialise")
-                    )
+                self._read_line(starts, section, pattern, raw)
             except ExpressionError as error:
-                got = f"{pattern}: {show(raw)}"
-                self.problems.append(
-                    Problem(
-                        error.problem,
-                        self.origin(where),
-                        "initialise",
-                        got,
-                        section.used,
-                        error.fits,
-                        error.fix,
-                    )
+                problem = Problem(
+                    error.problem,
+                    self.origin(where),
+                    "initialise",
+                    got=f"{pattern}: {show(raw)}",
+                    source=section.used,
+                    fits=error.fits,
+                    fix=error.fix,
                 )
-        return [start for found in starts.values() for start in found.values() if start is not None]
+                self.problems.append(problem)
+        found: list[Start] = []
+        for of_parameter in starts.values():
+            found += filter(None, of_parameter.values())
+        return found
+
+    def _read_line(
+        self,
+        starts: dict[str, dict[str, Start | None]],
+        section: Section,
+        pattern: str,
+        raw: Any,
+    ) -> None:
+        """Enter what one line says; a line that names nothing is a mistake."""
+        where = (*section.where, pattern)
+        inside = [each for each in self.parameters if each.path.startswith(section.prefix)]
+        whole = set()
+        for parameter, pieces in matching(inside, pattern):
+            whole.add(parameter.path)
+            starts[parameter.path] = {"": self._start(parameter, pieces, raw, section, where)}
+        is_named = bool(whole)
+        for part in self.parts:
+            if part.whole in whole or not part.path.startswith(section.prefix):
+                continue
+            if match(pattern, part.kind) is not None:
+                is_named = True
+                starts[part.whole][part.name] = self._start(part, {}, raw, section, where)
+        if is_named or any(match(pattern, kind) is not None for kind in self.absent):
+            return
+        if not self._harmless(pattern, inside, section):
+            origin = self.origin(where)
+            self.problems.append(nothing_matches(pattern, inside, origin, "initialise"))
 
     def _lines(self, sections: Iterable[Section]) -> list[tuple[Section, str, Any]]:
         """The lines of all sections, those of the command line last."""
-        lines = [
-            (section, str(pattern), raw)
-            for section in sections
-            for pattern, raw in section.lines.items()
-        ]
+        lines = []
+        for section in sections:
+            for pattern, raw in section.lines.items():
+                lines.append((section, str(pattern), raw))
         return sorted(lines, key=lambda line: self.origin((*line[0].where, line[1])).file is None)
 
     def _harmless(self, pattern: str, parameters: list[Parameter], section: Section) -> bool:
-        """Whether a line that matches nothing is no mistake: what a template holds differs from
-        node to node.
+        """Whether a line that matches nothing is no mistake: an option serves many models, and
+        what a template holds differs from node to node.
         """
         kind, origin = pattern.partition(".")[0], self.origin((*section.where, pattern))
-        present = {
-            name.partition(".")[0]
-            for each in parameters
-            for name in (each.kind, each.within)
-            if name
-        }
-        if not section.prefix and any(match(kind, name) is not None for name in present):
-            return False
-        return any(match(kind, name) is not None for name in self.kinds) or (
-            self.altered and origin.file is not None
-        )
+        if not section.prefix:
+            for each in parameters:
+                for name in filter(None, (each.kind, each.within)):
+                    if match(kind, name.partition(".")[0]) is not None:
+                        return False
+        if any(match(kind, name) is not None for name in self.kinds):
+            return True
+        return self.altered and origin.file is not None
 
     def _start(
         self,
@@ -247,49 +256,51 @@ class Reader:
     ) -> Start | None:
         if raw is None:
             return None
-        if isinstance(raw, Mapping) and len(raw) == 1:
-            name, given = next(iter(raw.items()))
-        else:
-            name, given = raw, {}
-        if not isinstance(name, str) or name not in DISTRIBUTIONS:
-            raise ExpressionError(
-                f"no distribution {name!r}", did_you_mean(str(name), DISTRIBUTIONS), FITS
-            )
-        function = DISTRIBUTIONS[name]
-        known = _arguments(function)
-        if not isinstance(given, Mapping):
-            if not known:
-                raise ExpressionError(f"{name} takes no argument", name)
-            given = {known[0].name: given}
-        words = [each.name for each in known]
-        unknown = [word for word in given if word not in words]
-        if unknown:
-            raise ExpressionError(
-                f"{name} has no argument {unknown[0]!r}", did_you_mean(str(unknown[0]), words)
-            )
-        missing = [
-            each.name for each in known if each.default is each.empty and each.name not in given
-        ]
-        if missing:
-            raise ExpressionError(f"{name} needs {missing[0]}", f"{{{name}: 0.1}}")
+        function, given = _read_distribution(raw)
         shape = tuple(parameter.value.shape)
         if function in OF_MATRICES and len(shape) < 2:
             raise ExpressionError(
-                f"{name} is for matrices, and {parameter.path} {shape} is none",
-                "Linear.weight or Conv2d.weight, say",
+                f"{function.__name__} is for matrices, and {parameter.path} {shape} is none",
+                "for example Linear.weight or Conv2d.weight",
             )
-        names = section.scope
         scope = replace(
-            names, lexical={**names.lexical, **_numbers(pieces)}, axes=fans(shape), trace=[]
+            section.scope,
+            lexical={**section.scope.lexical, **_numbers(pieces)},
+            axes=fans(shape),
+            trace=[],
         )
-        origin = self.origin(where)
-        arguments = {
-            word: coerce(_hints(function)[word], Text(value, origin, scope), word)
-            for word, value in given.items()
-        }
+        arguments = {}
+        for name, value in given.items():
+            text = Text(value, self.origin(where), scope)
+            arguments[name] = coerce(_hints(function)[name], text, name)
         if isinstance(parameter, PackedPart):
             return Start(parameter.whole, function, arguments, parameter.name)
         return Start(parameter.path, function, arguments)
+
+
+def _read_distribution(raw: Any) -> tuple[Callable[..., None], Mapping[str, Any]]:
+    """The distribution and its arguments; raises ExpressionError."""
+    name: Any = raw
+    given: Any = {}
+    if isinstance(raw, Mapping) and len(raw) == 1:
+        name, given = next(iter(raw.items()))
+    if not isinstance(name, str) or name not in DISTRIBUTIONS:
+        fits = did_you_mean(str(name), DISTRIBUTIONS)
+        raise ExpressionError(f"no distribution {name!r}", fits, FITS)
+    function = DISTRIBUTIONS[name]
+    known = {each.name: each for each in _arguments(function)}
+    if not isinstance(given, Mapping):
+        if not known:
+            raise ExpressionError(f"{name} takes no argument", name)
+        given = {next(iter(known)): given}
+    for argument in given:
+        if argument not in known:
+            fits = did_you_mean(str(argument), known)
+            raise ExpressionError(f"{name} has no argument {argument!r}", fits)
+    for each in known.values():
+        if each.default is each.empty and each.name not in given:
+            raise ExpressionError(f"{name} needs {each.name}", f"{{{name}: 0.1}}")
+    return function, given
 
 
 @cache
@@ -340,12 +351,12 @@ def _numbers(pieces: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _absent(model: nn.Module) -> set[str]:
-    """Kinds of parameters that modules could have and these have not: `Linear.bias` where no layer
-    has a bias.
+    """Kinds of parameters that modules could have and have not: `Linear.bias` where no layer has
+    a bias.
     """
-    return {
-        f"{type(m).__name__}.{name}"
-        for m in model.modules()
-        for name, value in m._parameters.items()
-        if value is None
-    }
+    kinds = set()
+    for module in model.modules():
+        for name, value in module._parameters.items():
+            if value is None:
+                kinds.add(f"{type(module).__name__}.{name}")
+    return kinds
