@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from blocks.errors import must_be_positive, must_divide
-from blocks.support.decode_cache import Memory
+from blocks.support.decode_cache import DecodeCache
 
 
 class SqueezeExcite(nn.Module):
@@ -108,7 +108,7 @@ class CausalConv1d(nn.Module):
     ) -> Float[Tensor, "batch tokens out_dim"]:
         return self.project(F.pad(x.transpose(1, 2), (self.past, 0))).transpose(1, 2)
 
-    def step(self, memory: Memory, x: Tensor) -> Tensor:
+    def step(self, memory: DecodeCache, x: Tensor) -> Tensor:
         before = memory.get("before")
         x = torch.cat(
             (x.new_zeros(len(x), self.past, x.shape[2]) if before is None else before, x), dim=1

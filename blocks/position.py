@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from blocks.errors import BlockError, must_be_positive
-from blocks.support.decode_cache import Memory, StepError
+from blocks.support.decode_cache import DecodeCache, StepError
 
 
 def must_be_multiple(name: str, value: int, parts: int = 2) -> None:
@@ -89,7 +89,7 @@ class LearnedPosition(nn.Module):
         """How the table is resampled, and its grid, where the tokens came from one."""
         return {"table": ("grid", (rows, columns))}
 
-    def step(self, memory: Memory, x: Tensor) -> Tensor:
+    def step(self, memory: DecodeCache, x: Tensor) -> Tensor:
         end, rows = memory.seen + x.shape[1], self.table.shape[0]
         if end > rows:
             raise StepError(
@@ -174,7 +174,7 @@ class SinusoidalPosition(nn.Module):
         turn = angles(tokens, self.dim, self.base, like=like)
         return torch.stack((turn.sin(), turn.cos()), dim=-1).flatten(-2).to(like.dtype)
 
-    def step(self, memory: Memory, x: Tensor) -> Tensor:
+    def step(self, memory: DecodeCache, x: Tensor) -> Tensor:
         waves = memory.once("waves", (), lambda: self.waves(memory.limit, like=x))
         return x + waves[memory.seen : memory.seen + x.shape[1]]
 
@@ -297,7 +297,7 @@ class Rotary(nn.Module):
         turn = angles(tokens, self.head_dim, self.base, like=like)
         return turn.cos().to(like.dtype), turn.sin().to(like.dtype)
 
-    def step(self, memory: Memory, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, memory: DecodeCache, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         turns = memory.once("turns", (), lambda: self.turns(memory.limit, like=q))
         cosine, sine = (part[memory.seen : memory.seen + q.shape[2]] for part in turns)
         return self.rotate(q, cosine, sine), self.rotate(k, cosine, sine)

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from blocks.errors import BlockError, must_be_positive, must_be_share
-from blocks.support.decode_cache import Memory, StepError
+from blocks.support.decode_cache import DecodeCache, StepError
 
 
 class _Recurrence(nn.Module):
@@ -109,7 +109,7 @@ class _Recurrence(nn.Module):
 
     def step(
         self,
-        memory: Memory,
+        memory: DecodeCache,
         x: Tensor,
         padding_mask: Tensor | None = None,
         state: Tensor | None = None,

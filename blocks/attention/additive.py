@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from blocks.attention.mask import Mask, masked_softmax, merge_masks
 from blocks.errors import must_be_positive, must_be_share
-from blocks.support.decode_cache import Memory, must_be_a_row, must_not_mask_pairs
+from blocks.support.decode_cache import DecodeCache, must_be_a_row, must_not_mask_pairs
 
 
 class AdditiveAttention(nn.Module):
@@ -91,7 +91,7 @@ class AdditiveAttention(nn.Module):
 
     def step(
         self,
-        memory: Memory,
+        memory: DecodeCache,
         x: Tensor,
         context: Tensor,
         padding_mask: Tensor | None = None,

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from blocks.attention.mask import Mask, key_mask, masked_softmax, merge_masks
 from blocks.errors import BlockError, must_be_positive, must_be_share, must_divide
 from blocks.support.decode_cache import (
-    Memory,
+    DecodeCache,
     StepError,
     must_be_a_row,
     must_be_causal,
     must_not_mask_pairs,
 )
-from blocks.support.division import shares_heads
+from blocks.support.tensor_parallel import divide_heads
 
 
 def attend(
@@ -126,7 +126,7 @@ class SelfAttention(nn.Module):
         q, then k, then v. Weights start as in `torch.nn.Linear`.
     """
 
-    division = shares_heads(qkv=("heads", "kv_heads", "kv_heads"))
+    division = divide_heads(qkv=("heads", "kv_heads", "kv_heads"))
 
     def __init__(
         self,
@@ -203,7 +203,7 @@ class SelfAttention(nn.Module):
 
     def step(
         self,
-        memory: Memory,
+        memory: DecodeCache,
         x: Tensor,
         padding_mask: Tensor | None = None,
         mask: Mask | None = None,
@@ -269,7 +269,7 @@ class CrossAttention(nn.Module):
         `torch.nn.Linear`.
     """
 
-    division = shares_heads(q=("heads",), kv=("kv_heads", "kv_heads"))
+    division = divide_heads(q=("heads",), kv=("kv_heads", "kv_heads"))
 
     def __init__(
         self,
@@ -341,7 +341,7 @@ class CrossAttention(nn.Module):
 
     def step(
         self,
-        memory: Memory,
+        memory: DecodeCache,
         x: Tensor,
         context: Tensor,
         padding_mask: Tensor | None = None,
@@ -453,7 +453,7 @@ class LinearAttention(nn.Module):
 
     def step(
         self,
-        memory: Memory,
+        memory: DecodeCache,
         x: Tensor,
         padding_mask: Tensor | None = None,
         mask: Mask | None = None,

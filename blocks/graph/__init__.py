@@ -12,15 +12,15 @@ from blocks.graph.compose.policy import stays_inside
 from blocks.graph.errors import ConfigError, Problem, did_you_mean, show
 from blocks.graph.record.module import Graph, locate
 from blocks.graph.record.record import Built
-from blocks.graph.run.activation_checkpoint import recompute, repeats
+from blocks.graph.run.activation_checkpoint import find_repeats, use_activation_checkpointing
 from blocks.graph.run.compile_regions import compile_network
-from blocks.graph.run.incremental import Stepper
-from blocks.graph.run.inplace import overwrite
-from blocks.graph.run.inspect import look
-from blocks.graph.run.onednn import linear, quicken
+from blocks.graph.run.incremental import IncrementalModel
+from blocks.graph.run.inplace import use_inplace
+from blocks.graph.run.inspect import inspect_attention
+from blocks.graph.run.onednn import linear, use_onednn
 from blocks.graph.run.split_head import Headless, split_head
-from blocks.graph.run.tensor_parallel import Columns, Divided, divide
-from blocks.graph.run.verify_incremental import prove
+from blocks.graph.run.tensor_parallel import Columns, TensorParallelPlan, plan_tensor_parallel
+from blocks.graph.run.verify_incremental import verify_incremental
 from blocks.graph.weights import load_weights, save_weights
 from blocks.graph.weights.finetune import fine_tune, freeze, learning_rates
 from blocks.graph.weights.safe_load import read_archive
@@ -31,37 +31,37 @@ __all__ = [
     "Columns",
     "Composed",
     "ConfigError",
-    "Divided",
     "Graph",
     "Headless",
+    "IncrementalModel",
     "Problem",
     "StepError",
-    "Stepper",
+    "TensorParallelPlan",
     "assemble",
     "build",
     "compile_network",
     "compose",
     "conf_folder",
     "did_you_mean",
-    "divide",
+    "find_repeats",
     "fine_tune",
     "freeze",
     "here",
+    "inspect_attention",
     "learning_rates",
     "linear",
     "load_weights",
     "locate",
-    "look",
-    "overwrite",
     "parse_changes",
     "plan",
-    "prove",
-    "quicken",
+    "plan_tensor_parallel",
     "read_archive",
-    "recompute",
-    "repeats",
     "save_weights",
     "show",
     "split_head",
     "stays_inside",
+    "use_activation_checkpointing",
+    "use_inplace",
+    "use_onednn",
+    "verify_incremental",
 ]

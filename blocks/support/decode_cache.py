@@ -1,9 +1,9 @@
-"""What a block keeps of the tokens that went by, so that the next ones need not ask for them again.
+"""What a block keeps of past tokens in incremental decoding.
 
-A block that moves information between tokens, or knows the place of a token, has beside `forward` a
-method `step(memory, ...)` with the same inputs: what `forward` gives for the tokens that come after
-those in `memory`. All steps together give what `forward` gives at once. A block without `step` is
-taken to work on each token alone.
+A block that moves information between tokens, or depends on the position of a token, has beside
+`forward` a method `step(cache, ...)` with the same inputs. It returns what `forward` returns for
+the tokens after those in `cache`; all steps together return what one `forward` returns. A block
+without `step` is assumed to work on each token alone.
 """
 
 from collections.abc import Callable
@@ -14,21 +14,21 @@ from torch import Tensor
 
 from blocks.errors import BlockError
 
-Made = TypeVar("Made")
+T = TypeVar("T")
 
 
 class StepError(BlockError):
-    """A block that cannot go on token by token as it is built or called: it looks into the future,
-    say.
+    """A block cannot process tokens in pieces as it is built or called, e.g. because it is not
+    causal.
     """
 
 
-class Memory:
-    """The memory of one call of one block, for tokens that come piece by piece.
+class DecodeCache:
+    """The cache of one call of one block.
 
     Args:
-        limit: how many tokens come at most; what grows with them gets its place once.
-        seen: how many tokens went by.
+        limit: the largest number of tokens; storage for them is allocated once.
+        seen: the number of past tokens.
     """
 
     def __init__(self, limit: int, seen: int = 0):
@@ -38,26 +38,28 @@ class Memory:
         self.made: dict[str, tuple[tuple[Tensor | None, ...], object]] = {}
 
     def append(self, name: str, new: Tensor, axis: int) -> Tensor:
-        """All tokens so far: those that went by, then `new`. A view of the storage, until the
-        next step.
+        """Append new tokens, and return all tokens so far: a view that is valid until the next
+        step.
 
         Args:
-            name: what it is, "keys" say.
-            new: the tokens that come, (rows, ...).
+            name: a name of the caller's choice, e.g. "keys".
+            new: the new tokens, (rows, ...).
             axis: the axis of tokens.
 
         Raises:
-            StepError: more than `limit` tokens, or other calls left some out.
+            StepError: more than `limit` tokens, or a call without the past tokens.
         """
         tokens = self.seen + new.shape[axis]
         if tokens > self.limit:
             raise StepError(
-                "more tokens than the memory holds", got=f"{tokens} tokens, limit={self.limit}"
+                "more tokens than the cache has room for",
+                got=f"{tokens} tokens, limit={self.limit}",
             )
         if name not in self.grown:
             if self.seen:
                 raise StepError(
-                    f"{name} of the tokens before are not in the memory", got=f"{self.seen} went by"
+                    f"{name} of the past tokens are not in the cache",
+                    got=f"{self.seen} past tokens",
                 )
             shape = list(new.shape)
             shape[axis] = self.limit
@@ -67,32 +69,26 @@ class Memory:
         return storage.narrow(axis, 0, tokens)
 
     def get(self, name: str, first: Tensor | None = None) -> Tensor | None:
-        """What was kept under a name, or `first` before anything was."""
+        """Return the state kept under a name, or `first` before any was."""
         return self.states.get(name, first)
 
     def keep(self, name: str, state: Tensor) -> None:
-        """Keep what the next step goes on from, (rows, ...)."""
+        """Keep a state for the next step, (rows, ...)."""
         self.states[name] = state
 
-    def once(self, name: str, of: tuple[Tensor | None, ...], make: Callable[[], Made]) -> Made:
-        """What `make` makes, made again only where it is asked for other tensors than the last
-        time.
+    def once(self, name: str, of: tuple[Tensor | None, ...], make: Callable[[], T]) -> T:
+        """Return what `make` returns; call it again only when the tensors `of` are others than at
+        the last call.
         """
         known = self.made.get(name)
-        if (
-            known is not None
-            and len(known[0]) == len(of)
-            and all(a is b for a, b in zip(known[0], of, strict=True))
-        ):
+        if known is not None and list(map(id, known[0])) == list(map(id, of)):
             return known[1]  # type: ignore[return-value]
         made = make()
         self.made[name] = of, made
         return made
 
     def reorder(self, rows: Tensor) -> None:
-        """Row number i goes on from what row number `rows[i]` has seen; what `once` made belongs to
-        its tensors.
-        """
+        """Let row i continue row `rows[i]`; what `once` made belongs to its tensors, and stays."""
         for storage, axis in self.grown.values():
             past = storage.narrow(axis, 0, self.seen)
             past.copy_(past.index_select(0, rows))
@@ -100,27 +96,27 @@ class Memory:
 
 
 def must_be_causal(causal: bool) -> None:
-    """Raise a StepError where tokens may look at those that are not there yet."""
+    """Raise a StepError where tokens may attend to later ones."""
     if not causal:
-        raise StepError("a token looks at those after it", got="causal=false", fits="causal=true")
+        raise StepError(
+            "a token attends to the tokens after it", got="causal=false", fits="causal=true"
+        )
 
 
 def must_be_a_row(x: Tensor) -> None:
     """Raise a StepError unless x is (batch, tokens, dim)."""
     if x.dim() != 3:
-        raise StepError("only a row of tokens comes token by token", got=f"x {tuple(x.shape)}")
+        raise StepError("only a sequence of tokens has steps", got=f"x {tuple(x.shape)}")
 
 
 def must_not_mask_pairs(mask: Tensor | None) -> None:
-    """Raise a StepError where a mask says which token may look at which: it is made for all of them
-    at once.
-    """
+    """Raise a StepError for a mask of pairs of tokens, which covers the whole sequence."""
     if mask is not None:
         raise StepError(
-            "a mask of pairs is made for all tokens at once", got=f"mask {tuple(mask.shape)}"
+            "a mask of pairs covers all tokens at once", got=f"mask {tuple(mask.shape)}"
         )
 
 
 def in_order(rows: Tensor) -> bool:
-    """Whether every row goes on from itself."""
+    """Return whether every row continues itself."""
     return torch.equal(rows, torch.arange(len(rows), device=rows.device))

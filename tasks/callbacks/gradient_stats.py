@@ -13,7 +13,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from blocks.graph.run.inspect import nodes
+from blocks.graph.run.inspect import list_nodes
 from blocks.support.files import replace_file
 from tasks.errors import must_be_positive
 from tasks.parallel.strategy import is_sharded
@@ -136,7 +136,7 @@ class GradientStats(Callback):
 
 def grouped(network: nn.Module) -> dict[str, list[nn.Parameter]]:
     """The parameters that learn, by the node at which they stand first."""
-    paths = sorted(nodes(network), key=len, reverse=True)
+    paths = sorted(list_nodes(network), key=len, reverse=True)
     found: dict[str, list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         node = next((path for path in paths if name.startswith(f"{path}.")), name)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from blocks.graph import Graph, StepError, Stepper, prove
+from blocks.graph import Graph, IncrementalModel, StepError, verify_incremental
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class NextTokenScorer:
             for node in network.graph.nodes
         )
         self.proved = 0  # up to how many tokens
-        self.stepper: Stepper | None = None
+        self.stepper: IncrementalModel | None = None
 
     def score(self, fixed: Mapping[str, Tensor], limit: int) -> "ScoringSession":
         """A score for prefixes of up to `limit` tokens, several rows of them to each row of
@@ -64,7 +64,7 @@ class NextTokenScorer:
             return {self.grows: tokens}
         return {self.grows: tokens, self.mask: torch.ones_like(tokens, dtype=torch.bool)}
 
-    def _trusted(self, fixed: Mapping[str, Tensor], limit: int) -> Stepper | None:
+    def _trusted(self, fixed: Mapping[str, Tensor], limit: int) -> IncrementalModel | None:
         """The network in steps, if so many tokens are proved."""
         if (
             not self.cache or limit < 2 or self.network.training
@@ -86,14 +86,14 @@ class NextTokenScorer:
             raise StepError(
                 "only a network out of YAML is known by its parts", got=type(self.network).__name__
             )
-        stepper = self.stepper or Stepper(self.network, (self.grows, self.mask))
+        stepper = self.stepper or IncrementalModel(self.network, (self.grows, self.mask))
         device = next(self.network.parameters()).device
         two = {name: tensor[[0, -1]] for name, tensor in fixed.items()}
         shape = (4 if fixed else 2, limit)
         tokens = torch.randint(self.vocab, shape, generator=torch.Generator().manual_seed(0)).to(
             device
         )
-        prove(stepper, two, self.growing(tokens))
+        verify_incremental(stepper, two, self.growing(tokens))
         self.stepper, self.proved = stepper, limit
 
 
@@ -113,7 +113,7 @@ class ScoringSession:
         scorer: NextTokenScorer,
         fixed: Mapping[str, Tensor],
         limit: int,
-        stepper: Stepper | None,
+        stepper: IncrementalModel | None,
     ):
         self.scorer, self.fixed, self.limit, self.stepper = scorer, fixed, limit, stepper
         self.heard: Tensor | None = None

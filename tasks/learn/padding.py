@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from blocks.graph import Graph
 from blocks.graph.record.module import Scan
-from blocks.graph.run.inspect import at_rest
+from blocks.graph.run.inspect import evaluation_mode
 from tasks.learn.causality import FELT, opened
 
 Batch = dict[str, Tensor]
@@ -53,7 +53,7 @@ def find_mixing(
         narrow: takes away padding that all rows of a batch have.
     """
     rows = len(next(iter(batch.values())))
-    with torch.random.fork_rng(devices=[]), at_rest(network), opened(network):
+    with torch.random.fork_rng(devices=[]), evaluation_mode(network), opened(network):
         beside = observe(network, said, batch)
         for row in range(rows):
             alone = observe(

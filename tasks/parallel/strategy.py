@@ -28,7 +28,14 @@ from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from torch.nn.parallel import DistributedDataParallel
 
-from blocks.graph import Columns, ConfigError, Divided, Problem, divide, repeats
+from blocks.graph import (
+    Columns,
+    ConfigError,
+    Problem,
+    TensorParallelPlan,
+    find_repeats,
+    plan_tensor_parallel,
+)
 from tasks.parallel.optimizer_state import as_one, by_name, kind_of
 
 KINDS = ("fsdp", "tensor_parallel")
@@ -48,7 +55,7 @@ class ParallelStrategy(ModelParallelStrategy):
 
     def __init__(self, kind: str, tensor_parallel_size: int | None = None):
         super().__init__(save_distributed_checkpoint=False)
-        self.kind, self.divided = kind, Divided()
+        self.kind, self.divided = kind, TensorParallelPlan()
         self.together = tensor_parallel_size or (1 if kind == "fsdp" else None)
 
     def sizes(self) -> tuple[int, int]:
@@ -72,7 +79,7 @@ class ParallelStrategy(ModelParallelStrategy):
         ):  # torch wonders why sums over both are not one: nothing a user could do
             logging.getLogger("torch.distributed.tensor._redistribute").setLevel(logging.ERROR)
         if together > 1:
-            self.divided = divide(network, together)  # type: ignore[arg-type]
+            self.divided = plan_tensor_parallel(network, together)  # type: ignore[arg-type]
             share_out(network, self.divided, self.device_mesh["tensor_parallel"])
         if groups > 1 or together == 1:
             cut(
@@ -154,11 +161,11 @@ def cut(network: nn.Module, mesh: Any, computed_in: torch.dtype | None) -> None:
             are.
     """
     policy = MixedPrecisionPolicy(computed_in, torch.float32 if computed_in else None)
-    for part in (*repeats(network).values(), network):
+    for part in (*find_repeats(network).values(), network):
         fully_shard(part, mesh=mesh, mp_policy=policy)
 
 
-def share_out(network: nn.Module, divided: Divided, mesh: Any) -> None:
+def share_out(network: nn.Module, divided: TensorParallelPlan, mesh: Any) -> None:
     """Leave each device its share of the layers in `divided`."""
     for path, share in divided.layers.items():
         layer = network.get_submodule(path)
@@ -211,7 +218,7 @@ def check_strategy(network: Any, trainer: pl.Trainer) -> None:
         )
         raise ConfigError([Problem(text, path="trainer.tensor_parallel_size", got=got, fits=fits)])
     if together > 1:
-        divide(network, together)
+        plan_tensor_parallel(network, together)
 
 
 def start_evaluation(trainer: pl.Trainer) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from blocks.graph import compile_network, overwrite, quicken
+from blocks.graph import compile_network, use_inplace, use_onednn
 
 # Words of the section `trainer` that are no arguments of Lightning's Trainer.
 OWN_OPTIONS = (
@@ -61,8 +61,8 @@ def prepare_network(network: nn.Module, words: Mapping[str, Any]) -> None:
     What `blocks.graph.build` gives is made of plain layers of torch, equal to its peers to the bit;
     this is not.
     """
-    quicken(network)
-    overwrite(network)
+    use_onednn(network)
+    use_inplace(network)
     if words.get("channels_last"):
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if words.get("compile"):

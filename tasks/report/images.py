@@ -8,7 +8,7 @@ from html import escape
 import torch
 from torch import Tensor, nn
 
-from blocks.graph.run.inspect import Attention, activations, attentions
+from blocks.graph.run.inspect import Attention, record_activations, record_attention
 from tasks.report import overlays, page
 from tasks.report.samples import HEADS, LAYERS, Sample, evenly, without_common_end
 
@@ -20,7 +20,7 @@ Section = tuple[str, str]
 
 def over_images(network: nn.Module, samples: Sequence[Sample]) -> list[Section]:
     """What each layer looks at, laid over the images."""
-    seen = [attentions(network, sample.batch) for sample in samples]
+    seen = [record_attention(network, sample.batch) for sample in samples]
     size = tuple(samples[0].image.shape[1:])  # type: ignore[union-attr]
     over_image = {
         path: found for path, found in seen[0].items() if found.cross or not samples[0].cross
@@ -70,7 +70,7 @@ def spread(found: Attention, size: tuple[int, ...]) -> tuple[str, Tensor] | None
     if it lies on it.
     """
     if len(found.tokens) == 2 and not found.cross:
-        return "all places", found.looked_at()[0]
+        return "all places", found.received()[0]
     weights = found.weights[0]
     shape = patch_grid(weights.shape[-1], size)
     if shape is None:
@@ -107,7 +107,7 @@ def from_one_cell(
         if len(attention.tokens) == 2 and not attention.cross:
             high, wide = attention.tokens
             row, column = high // 2, wide // 2
-            seen = attention.seen_from(row * wide + column)[0].mean(0)
+            seen = attention.sent_from(row * wide + column)[0].mean(0)
             figures.append(over(sample, seen, short[path], (row, column)))
     title = f"<h3>{escape(sample.title)}: where the framed cell looks</h3>"
     return [title, page.pictures(figures)] if figures else []
@@ -137,7 +137,7 @@ def feature_maps(
     keys = samples[0].batch
     batch = {name: torch.cat([sample.batch[name] for sample in samples]) for name in keys}
     stages: list[tuple[str, Tensor]] = []
-    for path, value in activations(network, batch).items():
+    for path, value in record_activations(network, batch).items():
         if value.dim() != 4 or not value.is_floating_point():
             continue
         axes = names.get(path, ())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from blocks.graph.run.inspect import Attention, attentions
+from blocks.graph.run.inspect import Attention, record_attention
 from tasks.report import matrices, page
 from tasks.report.samples import HEADS, LAYERS, Sample, evenly, without_common_end
 
@@ -20,7 +20,7 @@ def over_tokens(network: nn.Module, samples: Sequence[Sample]) -> list[Section]:
     """Who looks where among tokens: the alignment with a source, where there is one, else the
     tokens themselves.
     """
-    seen = [attentions(network, sample.batch) for sample in samples]
+    seen = [record_attention(network, sample.batch) for sample in samples]
     short = without_common_end(list(seen[0]))
     cross = [path for path, found in seen[0].items() if found.cross]
     own = [path for path in seen[0] if path not in cross]

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from blocks.graph import Composed, ConfigError, fine_tune, recompute
+from blocks.graph import Composed, ConfigError, fine_tune, use_activation_checkpointing
 from tasks import lightning
 from tasks.callbacks.step_time import StepTime
 from tasks.config import instantiate, secrets, write_policy
@@ -202,7 +202,7 @@ def checkpoint_activations(composed: Composed, network: nn.Module) -> None:
     Raises:
         ConfigError: the network repeats nothing.
     """
-    if not recompute(network):
+    if not use_activation_checkpointing(network):
         raise ConfigError(
             [
                 instantiate.problem(

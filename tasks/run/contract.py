@@ -12,7 +12,7 @@ from torch import Tensor, fx
 from blocks.graph import Built, ConfigError, Problem, locate
 from blocks.graph.assemble.inputs import DTYPES
 from blocks.graph.record.value import BATCH, Value, meta_tensor, show_shape
-from blocks.graph.run.inspect import at_rest
+from blocks.graph.run.inspect import evaluation_mode
 from tasks.config import instantiate
 
 Facts = Mapping[str, Any]
@@ -151,7 +151,7 @@ def find_outputs(composed: Any, planned: Built, facts: Facts) -> dict[str, Tenso
     named = isinstance(planned.config.get("outputs"), Mapping)
     if describe(batch) != describe(stated):
         try:
-            with at_rest(planned.model):
+            with evaluation_mode(planned.model):
                 result = planned.model(**batch)
         except Exception as error:  # whatever a block says of shapes for which it was not built
             raise ConfigError([misfit(composed, batch, stated, error)]) from error

@@ -14,7 +14,7 @@ from blocks.catalog import own
 from blocks.conv import CausalConv1d
 from blocks.position import ALiBi, LearnedPosition, RelativeBias, SinusoidalPosition
 from blocks.recurrent import GRU, LSTM, RNN
-from blocks.support.decode_cache import Memory, StepError
+from blocks.support.decode_cache import DecodeCache, StepError
 
 B, N, D, H, C, S = 3, 11, 24, 4, 5, 7  # rows, tokens, width, heads, width and tokens of the context
 PIECES = ((0, 5), (5, 7), *((place, place + 1) for place in range(7, N)))
@@ -65,7 +65,7 @@ def in_steps(block, x, *others, memory=None, **growing):
     """What `step` gives for each piece, side by side; in the middle the rows are exchanged, and
     back at the end.
     """
-    memory, out, turned = memory or Memory(N), [], torch.tensor([2, 0, 1])
+    memory, out, turned = memory or DecodeCache(N), [], torch.tensor([2, 0, 1])
     back = turned.argsort()
     for number, (begin, end) in enumerate(PIECES):
         if number == 2:
@@ -126,7 +126,7 @@ def test_a_context_is_projected_once_as_long_as_it_is_the_same():
     block, x = made(CROSS["cross"]), torch.randn(B, N, D, dtype=torch.float64)
     context, asked = torch.randn(B, S, C, dtype=torch.float64), []
     block.kv.register_forward_hook(lambda module, inputs, output: asked.append(1))
-    memory = Memory(N)
+    memory = DecodeCache(N)
     for place in range(4):
         block.step(memory, x[:, place : place + 1], context)
     assert len(asked) == 1
@@ -146,7 +146,7 @@ def test_additive_attention_to_what_was_said_looks_back_only():
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
 def test_a_state_that_is_given_is_where_the_first_step_begins(name):
-    block, x, memory = made(SELF[name]), torch.randn(B, N, D, dtype=torch.float64), Memory(N)
+    block, x, memory = made(SELF[name]), torch.randn(B, N, D, dtype=torch.float64), DecodeCache(N)
     given = {word: torch.randn(B, 2, C, dtype=torch.float64) for word in block.outputs[1:]}
     whole = block(x, **given)
     steps = []
@@ -159,7 +159,7 @@ def test_a_state_that_is_given_is_where_the_first_step_begins(name):
 
 
 def test_storage_is_made_once():
-    memory = Memory(N)
+    memory = DecodeCache(N)
     places = set()
     for place in range(N):
         places.add(memory.append("keys", torch.full((B, H, 1, C), float(place)), 2).data_ptr())
@@ -174,44 +174,46 @@ X = torch.zeros(B, 1, D)
     ("step", "message"),
     [
         (
-            lambda: SelfAttention(D, heads=H).step(Memory(N), X),
-            "a token looks at those after it; got causal=false; fits: causal=true",
+            lambda: SelfAttention(D, heads=H).step(DecodeCache(N), X),
+            "a token attends to the tokens after it; got causal=false; fits: causal=true",
         ),
         (
-            lambda: LinearAttention(D, heads=H).step(Memory(N), X),
-            "a token looks at those after it; got causal=false; fits: causal=true",
+            lambda: LinearAttention(D, heads=H).step(DecodeCache(N), X),
+            "a token attends to the tokens after it; got causal=false; fits: causal=true",
         ),
         (
             lambda: LinearAttention(D, heads=H, causal=True, return_weights=True).step(
-                Memory(N), X
+                DecodeCache(N), X
             ),
             "weights over all pairs are no sum that goes on; got return_weights=true",
         ),
         (
             lambda: SelfAttention(D, heads=H, causal=True).step(
-                Memory(N), X, mask=torch.ones(1, 1).bool()
+                DecodeCache(N), X, mask=torch.ones(1, 1).bool()
             ),
-            "a mask of pairs is made for all tokens at once; got mask (1, 1)",
+            "a mask of pairs covers all tokens at once; got mask (1, 1)",
         ),
         (
-            lambda: SelfAttention(D, heads=H, causal=True).step(Memory(N), torch.zeros(B, 2, 2, D)),
-            "only a row of tokens comes token by token; got x (3, 2, 2, 24)",
+            lambda: SelfAttention(D, heads=H, causal=True).step(
+                DecodeCache(N), torch.zeros(B, 2, 2, D)
+            ),
+            "only a sequence of tokens has steps; got x (3, 2, 2, 24)",
         ),
         (
-            lambda: GRU(D, hidden=C, bidirectional=True).step(Memory(N), X),
+            lambda: GRU(D, hidden=C, bidirectional=True).step(DecodeCache(N), X),
             "a network that reads backwards starts at the end; got bidirectional=true",
         ),
         (
-            lambda: LearnedPosition(2, D).step(Memory(N, seen=2), X),
+            lambda: LearnedPosition(2, D).step(DecodeCache(N, seen=2), X),
             "more tokens than learned positions; got 3 tokens, 2 positions",
         ),
         (
-            lambda: Memory(2, seen=2).append("keys", X, 1),
-            "more tokens than the memory holds; got 3 tokens, limit=2",
+            lambda: DecodeCache(2, seen=2).append("keys", X, 1),
+            "more tokens than the cache has room for; got 3 tokens, limit=2",
         ),
         (
-            lambda: Memory(N, seen=4).append("keys", X, 1),
-            "keys of the tokens before are not in the memory; got 4 went by",
+            lambda: DecodeCache(N, seen=4).append("keys", X, 1),
+            "keys of the past tokens are not in the cache; got 4 past tokens",
         ),
     ],
 )

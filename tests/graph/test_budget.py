@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from blocks.__main__ import main
-from blocks.graph import ConfigError, compose, plan, recompute
+from blocks.graph import ConfigError, compose, plan, use_activation_checkpointing
 from blocks.graph.describe.cost import multiply_adds
 from blocks.graph.describe.memory_budget import Setting, budget, take_share, total
 
@@ -44,7 +44,7 @@ def test_the_budget_is_what_a_training_takes_at_most_and_not_much_more(peak):
     for recomputes in (False, True):
         model = plan(composed, WORDS).materialise()
         if recomputes:
-            recompute(model)
+            use_activation_checkpointing(model)
         with peak(*model.parameters(), *model.buffers()) as measured:
             logits = model(torch.zeros(4, 64, dtype=torch.long))["logits"]
             F.cross_entropy(logits.flatten(0, 1), torch.zeros(256, dtype=torch.long)).backward()

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
 
-from blocks.graph import build, compile_network, repeats
+from blocks.graph import build, compile_network, find_repeats
 from blocks.graph.run.compile_regions import share_code
 
 FACTS = {"image": {"channels": 3, "height": 32, "width": 32}, "classes": 5}
@@ -57,7 +57,7 @@ def test_where_nothing_repeats_the_network_is_compiled_whole():
 
 def test_only_the_innermost_repeats_are_regions():
     model = build("swin", ["params.patch=2"], FACTS)
-    assert list(repeats(model)) == [
+    assert list(find_repeats(model)) == [
         "stages.0.layers.0",
         "stages.0.layers.1",
         "stages.1.layers.0",

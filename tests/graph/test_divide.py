@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from blocks.attention.dot_product import CrossAttention, SelfAttention
-from blocks.graph import Columns, ConfigError, build, divide
+from blocks.graph import Columns, ConfigError, build, plan_tensor_parallel
 from blocks.graph.run.tensor_parallel import Rows
 
 WORDS = {"tokens": {"tokens": 11, "dtype": "int", "vocab": 13}, "vocab": 13}
@@ -56,7 +56,9 @@ def test_parts_that_lie_side_by_side_are_divided_each_by_itself():
 
 
 def test_the_graph_tells_which_layers_share_out_what():
-    found = divide(build("llama", ["params.depth=1", "params.hidden=22"], WORDS, device="meta"), 2)
+    found = plan_tensor_parallel(
+        build("llama", ["params.depth=1", "params.hidden=22"], WORDS, device="meta"), 2
+    )
     assert found.layers == {
         "layers.0.mlp.inner.gate": Columns((22,)),
         "layers.0.mlp.inner.value": Columns((22,)),
@@ -77,19 +79,19 @@ def test_the_graph_tells_which_layers_share_out_what():
 )
 def test_only_pointwise_blocks_may_lie_between(node, divided):
     overrides = [f"+model.mlp.body.extra={node}", "params.depth=1", "model.mlp.params.hidden=dim"]
-    found = divide(build("vit", overrides, IMAGE, device="meta"), 2)
+    found = plan_tensor_parallel(build("vit", overrides, IMAGE, device="meta"), 2)
     assert ("layers.0.mlp.inner.expand" in found.layers) is divided
 
 
 def test_a_layer_with_tied_weights_stays_whole():
     tied = "{layers.1.mlp.inner.expand.weight: layers.0.mlp.inner.expand.weight}"
     model = build("vit", ["params.depth=2", f"+model.tie={tied}"], IMAGE, device="meta")
-    assert not any("mlp" in path for path in divide(model, 2).layers)
+    assert not any("mlp" in path for path in plan_tensor_parallel(model, 2).layers)
 
 
 def test_what_cannot_be_divided_is_told_with_a_way_out():
     with pytest.raises(ConfigError) as caught:
-        divide(
+        plan_tensor_parallel(
             build("vit", ["params.heads=4", "model.mlp.params.hidden=66"], IMAGE, device="meta"), 3
         )
     assert str(caught.value) == (
@@ -107,12 +109,12 @@ def test_a_bias_of_positions_wants_all_heads():
     with pytest.raises(
         ConfigError, match=r"needs all its heads on one device\n  got       position_bias=ALiBi\n"
     ):
-        divide(model, 2)
+        plan_tensor_parallel(model, 2)
 
 
 def test_a_network_without_attention_and_mlps_is_told():
     with pytest.raises(ConfigError) as caught:
-        divide(build("resnet18", [], IMAGE, device="meta"), 2)
+        plan_tensor_parallel(build("resnet18", [], IMAGE, device="meta"), 2)
     assert str(caught.value) == (
         "model\n"
         "  nothing in this network can be divided\n"

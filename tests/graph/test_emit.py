@@ -192,7 +192,7 @@ def test_an_emitted_model_runs_alone_and_is_equal_to_the_bit(model, tmp_path):
 def test_what_decoding_keeps_is_not_written_out(model):
     text = emit(planned(model), model, "emit")
     assert "def forward(" in text
-    assert "memory: Memory" not in text
+    assert "memory: DecodeCache" not in text
     assert "def step(" not in text
 
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blocks.graph import Composed, ConfigError, Stepper, plan
+from blocks.graph import Composed, ConfigError, IncrementalModel, plan
 from blocks.graph.describe.cost import multiply_adds
 from blocks.graph.describe.draw import dot
 from blocks.graph.describe.emit import emit
@@ -475,7 +475,7 @@ def test_a_repeated_scan_is_written_as_pytorch_and_decoded_step_by_step():
     written.load_state_dict(model.state_dict())
     whole = model(x)
     torch.testing.assert_close(written.eval()(x), whole, rtol=0, atol=1e-6)
-    steps = Stepper(model, ["x"]).start(limit=7)
+    steps = IncrementalModel(model, ["x"]).start(limit=7)
     parts = [steps.step(x=part) for part in x.split([3, 1, 2, 1], dim=1)]
     torch.testing.assert_close(torch.cat(parts, dim=1), whole, rtol=0, atol=1e-6)
     assert "scan x7" in dot(planned)

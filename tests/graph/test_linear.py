@@ -7,7 +7,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from blocks.graph import build
-from blocks.graph.run.onednn import AVAILABLE, LONG, WORTH, Linear, at_hand, linear, quicken
+from blocks.graph.run.onednn import (
+    AVAILABLE,
+    MIN_PRODUCT,
+    MIN_ROWS,
+    Linear,
+    linear,
+    prepare_linear,
+    use_onednn,
+)
 
 B, T, I, O = 7, 227, 257, 211  # noqa: E741
 needs_onednn = pytest.mark.skipif(not AVAILABLE, reason="no oneDNN in this torch")
@@ -35,8 +43,8 @@ def threads(request):
 @pytest.mark.parametrize("bias", [True, False])
 def test_values_and_gradients_are_those_of_torch(bias, threads):
     given = tensors(bias)
-    assert given[0].numel() * O >= WORTH
-    assert B * T >= LONG
+    assert given[0].numel() * O >= MIN_PRODUCT
+    assert B * T >= MIN_ROWS
     ours, theirs = linear(*given), F.linear(*given)
     assert "Linear" in type(ours.grad_fn).__name__
     direction = torch.randn_like(ours)
@@ -73,7 +81,7 @@ def test_gradients_have_gradients():
 @pytest.mark.parametrize("copied", [True, False])
 def test_a_layer_at_hand_says_the_same_for_any_number_of_rows(rows, bias, copied, threads):
     layer = nn.Linear(I, O, bias)
-    forward = at_hand(layer, rows, copied)
+    forward = prepare_linear(layer, rows, copied)
     with torch.no_grad():
         for shape in [(1, 1), (rows, 1), (rows, T), (T,)]:
             x = torch.randn(*shape, I)
@@ -92,9 +100,9 @@ def test_a_layer_of_another_kind_is_not_at_hand():
     class Mine(nn.Linear):
         pass
 
-    assert at_hand(Mine(I, O), 2, True) is None
-    assert at_hand(nn.Linear(I, O, dtype=torch.double), 2, True) is None
-    assert at_hand(nn.Linear(I, O, device="meta"), 2, True) is None
+    assert prepare_linear(Mine(I, O), 2, True) is None
+    assert prepare_linear(nn.Linear(I, O, dtype=torch.double), 2, True) is None
+    assert prepare_linear(nn.Linear(I, O, device="meta"), 2, True) is None
 
 
 def test_what_is_small_or_of_another_kind_goes_to_torch():
@@ -129,7 +137,7 @@ def test_only_plain_linear_layers_are_changed():
         pass
 
     model = nn.Sequential(nn.Linear(3, 5), Mine(5, 7), nn.GELU())
-    quicken(model)
+    use_onednn(model)
     assert [type(module) for module in model] == [Linear, Mine, nn.GELU]
     assert isinstance(model[0], nn.Linear)
     assert str(model[0]) == "Linear(in_features=3, out_features=5, bias=True)"
@@ -137,7 +145,7 @@ def test_only_plain_linear_layers_are_changed():
 
 def test_a_model_can_still_be_copied_and_kept():
     model = build("vit", ["params.depth=1"])
-    quicken(model)
+    use_onednn(model)
     image = torch.randn(2, 1, 8, 8)
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert torch.equal(other(image)["logits"], model(image)["logits"])

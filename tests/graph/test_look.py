@@ -11,8 +11,8 @@ from blocks.attention.additive import AdditiveAttention
 from blocks.attention.dot_product import CrossAttention, LinearAttention, SelfAttention
 from blocks.attention.patch import CrossPatchAttention, InnerPatchAttention
 from blocks.attention.window import WindowAttention
-from blocks.graph import build, look
-from blocks.graph.run.inspect import activations, attentions, nodes
+from blocks.graph import build, inspect_attention
+from blocks.graph.run.inspect import list_nodes, record_activations, record_attention
 from blocks.pool import AttentionPool
 
 B, N, C, DIM, HEADS, HIGH, WIDE = 2, 7, 5, 12, 3, 6, 11
@@ -61,7 +61,7 @@ PADDING = torch.arange(N) < torch.tensor([[N], [4]])
 def test_self_attention_times_values_is_the_output(kv_heads, causal):
     block = scrambled(SelfAttention(DIM, heads=HEADS, kv_heads=kv_heads, causal=causal)).eval()
     x = torch.randn(B, N, DIM)
-    weights = look(block, {"x": x, "padding_mask": PADDING})[""]
+    weights = inspect_attention(block, {"x": x, "padding_mask": PADDING})[""]
     values = heads_of(block.qkv(x)[..., -kv_heads * block.head_dim :], kv_heads)
     expected = joined(block, weights, values.repeat_interleave(HEADS // kv_heads, 1))
     torch.testing.assert_close(block(x, padding_mask=PADDING), expected, atol=1e-6, rtol=1e-5)
@@ -74,7 +74,7 @@ def test_self_attention_times_values_is_the_output(kv_heads, causal):
 def test_linear_attention_times_values_is_the_output(causal):
     block = scrambled(LinearAttention(DIM, heads=HEADS, causal=causal, chunk=4)).eval()
     x = torch.randn(B, N, DIM)
-    weights = look(block, {"x": x, "padding_mask": PADDING})[""]
+    weights = inspect_attention(block, {"x": x, "padding_mask": PADDING})[""]
     expected = joined(block, weights, heads_of(block.qkv(x).chunk(3, -1)[2], HEADS))
     torch.testing.assert_close(block(x, padding_mask=PADDING), expected, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(weights.sum(-1), torch.ones(B, HEADS, N))
@@ -85,22 +85,22 @@ def test_linear_attention_times_values_is_the_output(causal):
 def test_attention_to_a_context_times_its_values_is_the_output():
     x, context, given = torch.randn(B, C, DIM), torch.randn(B, N, 8), {"padding_mask": PADDING}
     cross = scrambled(CrossAttention(DIM, 8, heads=HEADS)).eval()
-    weights = look(cross, {"x": x, "context": context, **given})[""]
+    weights = inspect_attention(cross, {"x": x, "context": context, **given})[""]
     expected = joined(cross, weights, heads_of(cross.kv(context).chunk(2, -1)[1], HEADS))
     torch.testing.assert_close(cross(x, context, PADDING), expected, atol=1e-6, rtol=1e-5)
     additive = scrambled(AdditiveAttention(DIM, 8, hidden=17)).eval()
-    weights = look(additive, {"x": x, "context": context, **given})[""]
+    weights = inspect_attention(additive, {"x": x, "context": context, **given})[""]
     torch.testing.assert_close(
         additive(x, context, PADDING), weights[:, 0] @ context, atol=1e-6, rtol=1e-5
     )
-    assert attentions(additive, {"x": x, "context": context})[""].cross
+    assert record_attention(additive, {"x": x, "context": context})[""].cross
     itself = AdditiveAttention(DIM, DIM, hidden=17)
-    assert not attentions(itself, {"x": x, "context": x})[""].cross
+    assert not record_attention(itself, {"x": x, "context": x})[""].cross
 
 
 def test_the_query_of_a_pool_times_values_is_the_output():
     block, x = scrambled(AttentionPool(DIM, heads=HEADS)).eval(), torch.randn(B, N, DIM)
-    weights = look(block, {"x": x, "padding_mask": PADDING})[""]
+    weights = inspect_attention(block, {"x": x, "padding_mask": PADDING})[""]
     expected = joined(block, weights, heads_of(block.key_value(x).chunk(2, -1)[1], HEADS))[:, 0]
     torch.testing.assert_close(block(x, PADDING), expected, atol=1e-6, rtol=1e-5)
     assert not weights[1, ..., 4:].any()
@@ -109,7 +109,7 @@ def test_the_query_of_a_pool_times_values_is_the_output():
 def on_cells(found, batch: int, head: int) -> Tensor:
     """Weights of windows as (queries, keys) over the cells of the grid, one row for each cell."""
     return torch.stack(
-        [found.seen_from(cell)[batch, head].flatten() for cell in range(HIGH * WIDE)]
+        [found.sent_from(cell)[batch, head].flatten() for cell in range(HIGH * WIDE)]
     )
 
 
@@ -127,7 +127,7 @@ def test_windows_are_put_back_on_the_grid(kind):
         block.qkv.bias
     )  # padded cells then have no value, so that real cells make the whole output
     x = torch.randn(B, HIGH, WIDE, DIM)
-    found = attentions(block, {"x": x})[""]
+    found = record_attention(block, {"x": x})[""]
     values = block.qkv(x).chunk(3, -1)[2].flatten(1, 2).unflatten(-1, (HEADS, -1))
     gathered = [
         torch.cat([on_cells(found, n, h) @ values[n, :, h] for h in range(HEADS)], -1)
@@ -140,8 +140,8 @@ def test_windows_are_put_back_on_the_grid(kind):
 
 def test_cells_that_only_the_shift_brought_together_do_not_meet():
     block = scrambled(WindowAttention(DIM, 6, 6, heads=HEADS, window=3, shift=1)).eval()
-    found = attentions(block, {"x": torch.randn(B, 6, 6, DIM)})[""]
-    seen = found.seen_from(0)[0].sum(0)
+    found = record_attention(block, {"x": torch.randn(B, 6, 6, DIM)})[""]
+    seen = found.sent_from(0)[0].sum(0)
     assert seen[0, 0] > 0
     assert not seen[1:].any()
     assert not seen[:, 1:].any()  # the corner is alone in its part of the shifted window
@@ -150,7 +150,7 @@ def test_cells_that_only_the_shift_brought_together_do_not_meet():
 def test_patches_that_look_at_each_other_are_put_back_on_the_grid():
     block = scrambled(CrossPatchAttention(HIGH, WIDE, patch=3)).eval()
     x = torch.randn(B, HIGH, WIDE, C)
-    found = attentions(block, {"x": x})[""]
+    found = record_attention(block, {"x": x})[""]
     padded = (
         F.pad(x, (0, 0, 0, 1)).unflatten(2, (4, 3)).unflatten(1, (2, 3)).permute(0, 5, 1, 3, 2, 4)
     )
@@ -163,13 +163,13 @@ def test_patches_that_look_at_each_other_are_put_back_on_the_grid():
         block(x), expected.view(B, C, HIGH, WIDE).movedim(1, -1), atol=1e-6, rtol=1e-5
     )
     assert torch.equal(
-        found.seen_from(WIDE + 4)[0, 0, :3, :3], found.weights[0, 0, 1, 0].expand(3, 3)
+        found.sent_from(WIDE + 4)[0, 0, :3, :3], found.weights[0, 0, 1, 0].expand(3, 3)
     )
 
 
 def test_a_masked_query_has_zeros_and_no_nan():
     block = scrambled(SelfAttention(DIM, heads=HEADS)).eval()
-    weights = look(
+    weights = inspect_attention(
         block, {"x": torch.randn(B, N, DIM), "mask": torch.zeros(N, N, dtype=torch.bool)}
     )[""]
     assert torch.equal(weights, torch.zeros(B, HEADS, N, N))
@@ -181,7 +181,7 @@ def test_a_masked_query_has_zeros_and_no_nan():
 def test_a_scan_has_one_row_a_step():
     network = scrambled(build("seq2seq", facts=FACTS))
     batch = phrase()
-    found = attentions(network, batch)
+    found = record_attention(network, batch)
     assert list(found) == ["decoder.search"]
     weights = found["decoder.search"].weights
     assert (weights.shape, found["decoder.search"].cross) == ((B, 1, C, N), True)
@@ -189,7 +189,7 @@ def test_a_scan_has_one_row_a_step():
     assert not weights[1, ..., 4:].any()
     short = {**batch, "target": batch["target"][:, :3], "target_mask": batch["target_mask"][:, :3]}
     torch.testing.assert_close(
-        look(network, short)["decoder.search"], weights[:, :, :3]
+        inspect_attention(network, short)["decoder.search"], weights[:, :, :3]
     )  # the past knows no future
 
 
@@ -209,7 +209,7 @@ def test_a_scan_backwards_has_its_rows_in_the_order_of_the_tokens():
             "outputs": {"state": "state_next"},
         }
         shapes = {"x": {"tokens": N, "dim": DIM}, "memory": {"tokens": C, "dim": DIM}}
-        return look(
+        return inspect_attention(
             scrambled(build({"inputs": shapes, "graph": {"back": scan}})),
             {"x": x, "memory": memory},
         )["back.search"]
@@ -228,10 +228,12 @@ def test_a_module_that_is_called_twice_tells_both_calls():
     }
     network = scrambled(build({"inputs": {"x": {"tokens": N, "dim": DIM}}, "graph": graph}))
     x = torch.randn(B, N, DIM)
-    found = look(network, {"x": x})
+    found = inspect_attention(network, {"x": x})
     block = network.get_submodule("layers.0.attention")
     assert list(found) == ["layers.0.attention", "layers.0.attention#2"]
-    torch.testing.assert_close(found["layers.0.attention#2"], look(block, {"x": block(x)})[""])
+    torch.testing.assert_close(
+        found["layers.0.attention#2"], inspect_attention(block, {"x": block(x)})[""]
+    )
 
 
 class Broken(nn.Module):
@@ -252,12 +254,12 @@ def test_the_network_is_as_it_was(fails):
     )
     if fails:
         with pytest.raises(RuntimeError, match="broken on purpose"):
-            look(network, {"image": image})
+            inspect_attention(network, {"image": image})
         with pytest.raises(RuntimeError, match="broken on purpose"):
-            activations(network, {"image": image})
+            record_activations(network, {"image": image})
     else:
-        look(network, {"image": image})
-        activations(network, {"image": image})
+        inspect_attention(network, {"image": image})
+        record_activations(network, {"image": image})
     after = [{k: v for k, v in vars(m).items() if not k.startswith("_")} for m in network.modules()]
     assert [entry["training"] for entry in after] == [entry["training"] for entry in before]
     assert [entry.get("return_weights") for entry in after] == [
@@ -269,7 +271,7 @@ def test_the_network_is_as_it_was(fails):
 def test_what_the_network_says_while_it_is_looked_at_is_what_it_says():
     network = scrambled(build("swin", facts={"image": [1, 8, 8], "classes": 10})).eval()
     image = torch.randn(B, 1, 8, 8)
-    given = activations(network, {"image": image})
+    given = record_activations(network, {"image": image})
     torch.testing.assert_close(given["head"], network(image)["logits"])
     assert list(given) == [
         "patch",
@@ -283,18 +285,18 @@ def test_what_the_network_says_while_it_is_looked_at_is_what_it_says():
         "pool",
         "head",
     ]
-    assert list(nodes(network)) == list(given)
+    assert list(list_nodes(network)) == list(given)
 
 
 def test_a_block_that_shows_its_weights_anyway_goes_on_to_do_so():
     block = SelfAttention(DIM, heads=HEADS, return_weights=True).eval()
     x = torch.randn(B, N, DIM)
-    torch.testing.assert_close(look(block, {"x": x})[""], block(x)[1])
+    torch.testing.assert_close(inspect_attention(block, {"x": x})[""], block(x)[1])
 
 
 def test_a_network_without_attention_shows_none():
     network = build("mlp", facts={"image": [1, 8, 8], "classes": 10})
-    assert look(network, {"image": torch.randn(B, 1, 8, 8)}) == {}
+    assert inspect_attention(network, {"image": torch.randn(B, 1, 8, 8)}) == {}
 
 
 def test_what_was_compiled_is_passed_by():
@@ -303,8 +305,8 @@ def test_what_was_compiled_is_passed_by():
 
     network = build("vit", facts={"image": [1, 8, 8], "classes": 10})
     image = torch.randn(B, 1, 8, 8)
-    plain = look(network, {"image": image})
+    plain = inspect_attention(network, {"image": image})
     network.compile(backend=compiler)
-    again = look(network, {"image": image})
+    again = inspect_attention(network, {"image": image})
     for path, weights in plain.items():
         torch.testing.assert_close(again[path], weights)

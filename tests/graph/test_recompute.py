@@ -4,7 +4,7 @@ import pickle
 import pytest
 import torch
 
-from blocks.graph import build, recompute, repeats
+from blocks.graph import build, find_repeats, use_activation_checkpointing
 
 WORDS = {"tokens": {"tokens": 11, "dtype": "int", "vocab": 13}, "vocab": 13}
 IMAGE = {"image": [3, 16, 16], "classes": 7}
@@ -54,7 +54,7 @@ def step(model: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("case", CASES)
 def test_gradients_statistics_and_random_numbers_are_equal_to_the_bit(case):
     plain, again = made(case), made(case)
-    assert recompute(again) == len(repeats(plain)) > 0
+    assert use_activation_checkpointing(again) == len(find_repeats(plain)) > 0
     assert torch.equal(step(plain, inputs(case)), step(again, inputs(case)))
     for (name, a), b in zip(plain.named_parameters(), again.parameters(), strict=True):
         assert torch.equal(a.grad, b.grad), name
@@ -71,7 +71,7 @@ def test_a_deep_network_keeps_the_inputs_of_its_repeats_alone(peak):
     for anew in (False, True):
         model = build("gpt", overrides, facts)
         if anew:
-            recompute(model)
+            use_activation_checkpointing(model)
         with peak(*model.parameters(), *model.buffers()) as measured:
             step(model, torch.zeros(4, 128, dtype=torch.long))
         most.append(measured.most)
@@ -80,9 +80,9 @@ def test_a_deep_network_keeps_the_inputs_of_its_repeats_alone(peak):
 
 def test_in_evaluation_and_without_gradients_nothing_is_computed_twice():
     model = made("gpt")
-    recompute(model)
+    use_activation_checkpointing(model)
     calls = []
-    for part in repeats(model).values():
+    for part in find_repeats(model).values():
         part.register_forward_hook(lambda *_: calls.append("whole"))
         part.attention.register_forward_hook(lambda *_: calls.append("part"))
     step(model, inputs("gpt"))
@@ -100,7 +100,7 @@ def test_in_evaluation_and_without_gradients_nothing_is_computed_twice():
 
 def test_a_copy_and_a_pickle_compute_the_same():
     model = made("vit").eval()
-    recompute(model)
+    use_activation_checkpointing(model)
     expected = model(inputs("vit"))["logits"]
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert torch.equal(other(inputs("vit"))["logits"], expected)
@@ -109,6 +109,6 @@ def test_a_copy_and_a_pickle_compute_the_same():
 
 def test_the_innermost_repeats_by_path():
     assert list(
-        repeats(build("swin", [], {"image": [3, 32, 32], "classes": 7}, device="meta"))
+        find_repeats(build("swin", [], {"image": [3, 32, 32], "classes": 7}, device="meta"))
     ) == [f"stages.{stage}.layers.{layer}" for stage in (0, 1) for layer in (0, 1)]
-    assert list(repeats(made("shared"))) == ["layers.0"]
+    assert list(find_repeats(made("shared"))) == ["layers.0"]

@@ -151,7 +151,7 @@ def test_tokens_are_patches_of_the_image_where_they_can_be(tokens, size, grid):
 
 def test_the_class_token_is_who_looks_in_a_vit():
     network, sample = digit("vit")
-    found = images.attentions(network, sample.batch)["layers.0.attention.inner"]
+    found = images.record_attention(network, sample.batch)["layers.0.attention.inner"]
     who, heads = images.spread(found, (8, 8))
     assert who == "the class token"
     torch.testing.assert_close(heads, found.weights[0, :, 0, 1:].unflatten(-1, (4, 4)))
@@ -204,7 +204,9 @@ def test_a_translation_shows_its_alignment(model):
     words = [node.firstChild.data for node in first.getElementsByTagName("text")]
     assert words[:7] == [*"Sep<", "九", "月", "<end>"]
     weights = (
-        [a for a in images.attentions(network, batch).values() if a.cross][-1].weights[0].mean(0)
+        [a for a in images.record_attention(network, batch).values() if a.cross][-1]
+        .weights[0]
+        .mean(0)
     )
     shade = pictures(found["Alignment"])[0][..., 3]
     if model == "seq2seq":

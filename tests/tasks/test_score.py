@@ -14,7 +14,7 @@ import torch
 import yaml
 from torch import nn
 
-from blocks.graph import Stepper, build, compose
+from blocks.graph import IncrementalModel, build, compose
 from tasks.decode import search
 from tasks.decode.scorer import NextTokenScorer
 
@@ -221,7 +221,7 @@ def test_rows_go_to_other_sources_with_all_they_know(several):
     made, rows = network("transformer"), torch.tensor([2, 0, 2, 1, 1, 0])[: ROWS * several]
     fixed = {name: tensor.repeat_interleave(several, 0) for name, tensor in sources().items()}
     target = starts(6, ROWS * several)
-    steps = Stepper(made, ("target", "target_mask")).start(6, sources(), several)
+    steps = IncrementalModel(made, ("target", "target_mask")).start(6, sources(), several)
     steps.step(target=target[:, :4])
     steps.reorder(rows)
     moved = {name: tensor[rows] for name, tensor in fixed.items()}
@@ -300,7 +300,7 @@ def test_a_block_of_ones_own_that_mixes_tokens_is_noticed(name, caplog, tmp_path
     kept, fixed = scorer(told(name, tmp_path))
     with caplog.at_level(logging.WARNING, logger="tasks.decode.scorer"):
         assert kept.score(fixed, TOKENS).stepper is None
-    problem = "graph.extra says something else token by token than at once; got a difference of "
+    problem = "graph.extra gives other values token by token than for the whole sequence; got a "
     assert problem in caplog.text
     assert not any("forward" in vars(module) for module in kept.network.modules())
 
@@ -324,7 +324,7 @@ def test_a_decoder_that_looks_ahead_is_noticed(caplog):
     must_be_noticed(
         made,
         caplog,
-        f"{where}: a token looks at those after it; got causal=false; fits: causal=true",
+        f"{where}: a token attends to the tokens after it; got causal=false; fits: causal=true",
     )
 
 
@@ -345,7 +345,7 @@ def test_a_model_that_sees_both_sides_is_noticed(model, caplog):
     must_be_noticed(
         made,
         caplog,
-        f"{where}: a token looks at those after it; got causal=false; fits: causal=true",
+        f"{where}: a token attends to the tokens after it; got causal=false; fits: causal=true",
     )
 
 

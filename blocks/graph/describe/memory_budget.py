@@ -17,8 +17,8 @@ from blocks.graph.describe.table import short
 from blocks.graph.errors import ConfigError, Problem
 from blocks.graph.record.record import Built, count_parameters
 from blocks.graph.record.value import BATCH
-from blocks.graph.run.activation_checkpoint import repeats
-from blocks.graph.run.tensor_parallel import Columns, divide
+from blocks.graph.run.activation_checkpoint import find_repeats
+from blocks.graph.run.tensor_parallel import Columns, plan_tensor_parallel
 from blocks.support.text_table import align_columns
 
 STATES = {"AdamW": 2, "SGD": 1}  # numbers that an optimiser keeps for each weight
@@ -144,7 +144,7 @@ def count_activations(built: Built, computes: torch.dtype) -> tuple[int, int]:
 
     With recomputation the inputs of all repeats are kept, and what one repeat needs in its turn.
     """
-    parts = repeats(built.model)
+    parts = find_repeats(built.model)
     built.model.to(computes)
     for value in built.inputs.values():
         if value.tensor is not None and value.tensor.is_floating_point():
@@ -178,7 +178,7 @@ def _count_inputs(built: Built, parts: Container[str], computes: torch.dtype) ->
 
 def take_share(model: nn.Module, devices: int) -> None:
     """Reduce a network on the meta device to the part of one of several devices."""
-    divided = divide(model, devices)  # type: ignore[arg-type]
+    divided = plan_tensor_parallel(model, devices)  # type: ignore[arg-type]
     for path, share in divided.layers.items():
         layer = model.get_submodule(path)
         axis = 0 if isinstance(share, Columns) else 1
@@ -248,7 +248,7 @@ def _count_gathered(model: nn.Module, setting: Setting) -> int:
     """
     size = setting.computes.itemsize
     if setting.shards > 1:
-        sizes = [count_parameters(part) for part in repeats(model).values()]
+        sizes = [count_parameters(part) for part in find_repeats(model).values()]
         rest = count_parameters(model) - sum(sizes)
         return (rest + 3 * max(sizes, default=0)) * size
     if size < setting.keeps.itemsize:

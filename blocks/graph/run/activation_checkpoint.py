@@ -1,8 +1,8 @@
-"""Activation checkpointing: a repeat of the graph keeps its inputs alone, and is computed anew in
-the backward pass.
+"""Activation checkpointing: a repeated body keeps its inputs only, and is recomputed in the
+backward pass.
 
-Chen et al. 2016, arXiv:1604.06174. What is computed twice is the same twice: random numbers, and
-statistics that a block keeps, are as they were the first time.
+Chen et al. 2016, arXiv:1604.06174. Both computations are equal: random numbers, and statistics that
+a block keeps, are as they were the first time.
 """
 
 from collections.abc import Iterator
@@ -17,44 +17,42 @@ from torch.utils.checkpoint import checkpoint
 from blocks.graph.record.module import Graph, Scan
 
 
-def repeats(model: nn.Module) -> dict[str, nn.Module]:
-    """The innermost repeats of a network by path, a shared one once; none inside a scan, whose body
-    runs at each step.
+def find_repeats(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the innermost repeated bodies of a network by path, a shared one once.
 
-    They are the parts that are alike, and that one after another make up most of a network: what is
-    computed anew, gathered from shards, or divided, as a whole.
+    Together they make up most of a network. Each is recomputed, gathered from shards or split as a
+    whole. The body of a scan is not among them: it runs at each step.
     """
     found: dict[str, nn.Module] = {}
-    _gather(model, "", found)
+    _collect_repeats(model, "", found)
     return found
 
 
-def _gather(module: nn.Module, path: str, found: dict[str, nn.Module]) -> bool:
-    """Add the repeats below a module; whether there were any."""
+def _collect_repeats(module: nn.Module, path: str, found: dict[str, nn.Module]) -> bool:
+    """Add the repeats below a module, and return whether there are any."""
     if isinstance(module, Scan) or not isinstance(module, Graph):
         return False
-    some = False
+    repeated = "repeat" in module.meta
+    any_repeat = False
     for name, child in module.named_children():
         below = f"{path}.{name}" if path else name
-        inside = _gather(child, below, found)
-        if (
-            "repeat" in module.meta
-            and not inside
-            and all(child is not known for known in found.values())
-        ):
+        inside = _collect_repeats(child, below, found)
+        if repeated and not inside and child not in found.values():
             found[below] = child
-        some |= inside or "repeat" in module.meta
-    return some
+        any_repeat |= inside or repeated
+    return any_repeat
 
 
-def recompute(model: nn.Module) -> int:
-    """Let each repeat of a network forget in training what the backward pass can compute anew; how
-    many they are.
+def use_activation_checkpointing(model: nn.Module) -> int:
+    """Let each repeated body of a network recompute its activations in the backward pass.
 
-    Names of parameters stay. In evaluation, and where no gradient is asked for, nothing is computed
-    twice. A copy or a pickle of the network does not recompute.
+    Names of parameters stay. Nothing is recomputed in evaluation, or without gradients. A copy or a
+    pickle of the network does not recompute.
+
+    Returns:
+        The number of bodies.
     """
-    found = repeats(model)
+    found = find_repeats(model)
     for module in found.values():
         module.forward = partial(_forward, module)
     return len(found)
@@ -64,37 +62,36 @@ def _forward(module: nn.Module, *inputs: Any, **named: Any) -> Any:
     run = partial(type(module).forward, module)
     if not (module.training and torch.is_grad_enabled()):
         return run(*inputs, **named)
-    if (
-        torch.compiler.is_compiling()
-    ):  # which makes functions of buffers, and takes no contexts of ours
+    # The compiler turns buffers into values, and accepts no context of ours.
+    if torch.compiler.is_compiling():
         return checkpoint(run, *inputs, use_reentrant=False, **named)
     return checkpoint(
-        run, *inputs, use_reentrant=False, context_fn=partial(_contexts, module), **named
+        run, *inputs, use_reentrant=False, context_fn=partial(_make_contexts, module), **named
     )
 
 
-def _contexts(
+def _make_contexts(
     module: nn.Module,
 ) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    return nullcontext(), _again(module)
+    return nullcontext(), _recomputing(module)
 
 
 @contextmanager
-def _again(module: nn.Module) -> Iterator[None]:
-    """Compute the second time on copies of what the first time moved: running statistics and a loss
-    that was left.
+def _recomputing(module: nn.Module) -> Iterator[None]:
+    """Recompute on copies of what the first computation changed: running statistics and auxiliary
+    losses.
     """
     parts = list(module.modules())
     buffers = [(part, dict(part._buffers)) for part in parts if part._buffers]
     losses = [(part, part.auxiliary_loss) for part in parts if hasattr(part, "auxiliary_loss")]
-    for part, held in buffers:
-        part._buffers.update(
-            {name: None if value is None else value.clone() for name, value in held.items()}
-        )
+    for part, original in buffers:
+        for name, value in original.items():
+            if value is not None:
+                part._buffers[name] = value.clone()
     try:
         yield
     finally:
-        for part, held in buffers:
-            part._buffers.update(held)
+        for part, original in buffers:
+            part._buffers.update(original)
         for part, loss in losses:
             part.auxiliary_loss = loss

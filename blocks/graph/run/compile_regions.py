@@ -1,7 +1,7 @@
-"""torch.compile by regions: a body that is repeated is compiled once, not once for each repeat.
+"""Regional compilation: torch.compile compiles a repeated body once, not once for each repeat.
 
-Every graph has a class of its own with its own generated `forward`, which for the compiler is as if
-each layer of a network were new. Here graphs that run the same code get the same class first.
+Every graph has a class of its own with its own generated `forward`, so that each layer of a network
+would be new to the compiler. Graphs that run the same code are given the same class first.
 """
 
 from typing import Any
@@ -9,45 +9,47 @@ from typing import Any
 from torch import nn
 
 from blocks.graph.record.module import Graph, Scan
-from blocks.graph.run.activation_checkpoint import repeats
+from blocks.graph.run.activation_checkpoint import find_repeats
 
-VARIANTS = 64  # of one body: sizes, shifts, training or not. torch gives up at 8.
+MAX_VARIANTS = 64  # of one body: sizes, shifts, training or not. The default of torch is 8.
 
 
 def compile_network(network: nn.Module, **options: Any) -> int:
-    """Compile every innermost repeated body in place; where nothing repeats, the network as a
-    whole.
+    """Compile every innermost repeated body in place; the whole network where nothing repeats.
 
     Args:
+        network: the network.
         options: those of `torch.compile`.
 
     Returns:
-        How many bodies there are; 0 for the network as a whole.
+        The number of bodies; 0 for the whole network.
     """
     from torch._dynamo import config  # takes seconds to import
 
-    config.recompile_limit = max(config.recompile_limit, VARIANTS)
+    config.recompile_limit = max(config.recompile_limit, MAX_VARIANTS)
     share_code(network)
-    found = list(repeats(network).values())
+    found = list(find_repeats(network).values())
     for body in found or [network]:
         body.compile(dynamic=False, **options)
     return len(found)
 
 
 def share_code(network: nn.Module) -> None:
-    """Give graphs that run the same code one class."""
+    """Give graphs that run the same code the same generated class."""
     first: dict[tuple[str, str], list[Graph]] = {}
     for module in network.modules():
-        if isinstance(module, Graph) and not isinstance(module, Scan):
-            known = first.setdefault((module.code, type(module).__name__), [])
-            twin = next((other for other in known if _globals(other) == _globals(module)), None)
-            if twin is None:
-                known.append(module)
-            else:
-                module.__class__ = type(twin)
+        if not isinstance(module, Graph) or isinstance(module, Scan):
+            continue
+        known = first.setdefault((module.code, type(module).__name__), [])
+        for other in known:
+            if _globals_of(other) == _globals_of(module):
+                module.__class__ = type(other)
+                break
+        else:
+            known.append(module)
 
 
-def _globals(graph: Graph) -> dict[str, int]:
-    """What the names of the generated code stand for."""
-    space = type(graph).forward.__globals__
-    return {name: id(value) for name, value in space.items() if name != "__builtins__"}
+def _globals_of(graph: Graph) -> dict[str, int]:
+    """Return the identity of each global that the generated code reads."""
+    namespace = type(graph).forward.__globals__
+    return {name: id(value) for name, value in namespace.items() if name != "__builtins__"}

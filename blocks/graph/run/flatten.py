@@ -1,7 +1,6 @@
-"""A network without its levels: one row of calls of blocks.
+"""A network without nested bodies: one sequence of calls of blocks.
 
-Where a call takes microseconds, as for one token, the levels of a graph cost as much as what they
-call.
+For one token a call takes microseconds, and the nested bodies cost as much as what they call.
 """
 
 import inspect
@@ -16,71 +15,76 @@ from torch.fx.node import map_aggregate
 from blocks.graph.record.module import Graph, Scan
 
 
-class Flat:
-    """The calls of a network in their order, whatever body they stand in.
+class FlatGraph:
+    """The calls of a network in order, whichever body they belong to.
 
-    Args:
-        network: its bodies are left out, and hooks on blocks or bodies; a scan is one call.
+    Hooks on blocks and on bodies are not called. A scan is one call.
     """
 
     def __init__(self, network: Graph):
-        self.graph, self.blocks = fx.Graph(), dict[str, nn.Module]()
+        self.graph = fx.Graph()
+        self.blocks: dict[str, nn.Module] = {}
         inputs = {
-            node.target: self._input(node)
+            node.target: self._add_input(node)
             for node in network.graph.nodes
             if node.op == "placeholder"
         }
-        self.graph.output(self._body(network, inputs))
+        self.graph.output(self._add_body(network, inputs))
         code = self.graph.python_code("self")
-        known = dict(code.globals)
-        exec(code.src, known)  # as fx does for every module it generates
-        self.forward: Callable[..., Any] = known["forward"]
+        namespace = dict(code.globals)
+        exec(code.src, namespace)  # as fx does for every module it generates
+        self.forward: Callable[..., Any] = namespace["forward"]
 
-    def bind(self, instead: Mapping[nn.Module, Callable[..., Any]]) -> Callable[..., Any]:
-        """The network as a function of its inputs.
+    def bind(self, replaced: Mapping[nn.Module, nn.Module]) -> Callable[..., Any]:
+        """Return the network as a function of its named inputs.
 
         Args:
-            instead: what is called in place of a block.
+            replaced: block -> the module called in its place.
         """
-        # Not the block itself: what `torch.nn.Module` looks up at every call costs more than many a
-        # call.
-        calls = {name: instead.get(block, block.forward) for name, block in self.blocks.items()}
-        names, forward = SimpleNamespace(**calls), self.forward
-        return lambda **inputs: forward(names, **inputs)
+        # `forward` itself, since the lookups of `torch.nn.Module.__call__` cost more than many of
+        # the calls.
+        calls = {}
+        for name, block in self.blocks.items():
+            calls[name] = replaced.get(block, block).forward
+        namespace, forward = SimpleNamespace(**calls), self.forward
+        return lambda **inputs: forward(namespace, **inputs)
 
-    def _input(self, node: fx.Node) -> fx.Node:
+    def _add_input(self, node: fx.Node) -> fx.Node:
         default = node.args[0] if node.args else inspect.Signature.empty
         return self.graph.placeholder(str(node.target), default_value=default)
 
-    def _body(self, body: Graph, given: Mapping[Any, Any]) -> Any:
-        """Add the calls of a body; what it gives, of the nodes here."""
-        made: dict[fx.Node, Any] = {}
+    def _add_body(self, body: Graph, inputs: Mapping[Any, Any]) -> Any:
+        """Add the calls of a body, and return its outputs as nodes of the flat graph."""
+        copies: dict[fx.Node, Any] = {}
 
-        def here(value: Any) -> Any:
-            return map_aggregate(
-                value, lambda each: made[each] if isinstance(each, fx.Node) else each
-            )
+        def copy_of(value: Any) -> Any:
+            if isinstance(value, fx.Node):
+                return copies[value]
+            return value
 
         for node in body.graph.nodes:
             if node.op == "placeholder":
-                made[node] = given[node.target] if node.target in given else node.args[0]
+                if node.target in inputs:
+                    copies[node] = inputs[node.target]
+                else:
+                    copies[node] = node.args[0]
             elif node.op == "output":
-                return here(node.args[0])
+                return map_aggregate(node.args[0], copy_of)
             elif node.op == "call_module":
-                made[node] = self._call(
-                    body.get_submodule(str(node.target)), here(node.args), here(node.kwargs)
-                )
-            elif node.target is operator.getitem and isinstance(made[node.args[0]], tuple):
-                made[node] = made[node.args[0]][node.args[1]]
+                block = body.get_submodule(str(node.target))
+                arguments = map_aggregate(node.args, copy_of)
+                keywords = map_aggregate(node.kwargs, copy_of)
+                copies[node] = self._add_call(block, arguments, keywords)
+            elif node.target is operator.getitem and isinstance(copies[node.args[0]], tuple):
+                copies[node] = copies[node.args[0]][node.args[1]]
             else:
-                made[node] = self.graph.node_copy(node, made.__getitem__)
+                copies[node] = self.graph.node_copy(node, copies.__getitem__)
         raise AssertionError("a body without an output")
 
-    def _call(self, block: nn.Module, positional: Any, named: Any) -> Any:
+    def _add_call(self, block: nn.Module, arguments: Any, keywords: Any) -> Any:
         if isinstance(block, Graph) and not isinstance(block, Scan):
-            return self._body(
-                block, {**dict(zip(block.input_names, positional, strict=False)), **named}
-            )
+            inputs = dict(zip(block.input_names, arguments, strict=False))
+            return self._add_body(block, {**inputs, **keywords})
         name = f"block_{len(self.blocks)}"
         self.blocks[name] = block
-        return self.graph.call_module(name, positional, named)
+        return self.graph.call_module(name, arguments, keywords)

@@ -1,258 +1,314 @@
-"""A network that goes on token by token: what hangs on the growing inputs is asked for the new
-tokens only.
+"""Incremental decoding: whatever depends on the growing inputs is computed for new tokens only.
 
-The top level is split by what grows. Nodes that do not hang on it (an encoder) run once for a start
-and are held. For the rest, blocks with a `step` are asked for it in place of `forward`, each with a
-memory of its own for each of its calls in a pass; those without are taken to work on each token
-alone. `blocks.graph.run.verify_incremental` holds that against the whole.
+The top level of the network is split by what grows. Nodes that do not depend on the growing inputs
+(an encoder) run once for each session, and their values are kept. The rest becomes a network of its
+own, made once for each session, in which the `forward` of a block is its method `step`, with one
+cache for each call in a pass. Blocks without `step` are assumed to work on each token alone;
+`blocks.graph.run.verify_incremental` compares the result with the whole network.
 """
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from blocks.graph.record.module import Graph, Scan
-from blocks.graph.run.flatten import Flat
-from blocks.graph.run.onednn import at_hand
-from blocks.support.decode_cache import Memory, StepError, in_order
+from blocks.graph.run.flatten import FlatGraph
+from blocks.graph.run.onednn import prepare_linear
+from blocks.graph.run.replace import convert
+from blocks.support.decode_cache import DecodeCache, StepError, in_order
 
-COPIED = (
-    2**31
-    # bytes of weights that are held twice for the time of the steps, so that they lie as a few rows
-    # need them
-)
+MAX_COPIED = 2**31  # bytes of weights that a session may copy into the layout for few rows
 
 
-class Stepper:
-    """The two parts of a network, ready to be started.
+class IncrementalModel:
+    """The two parts of a network, from which sessions are started.
 
     Args:
-        network: in evaluation mode; its modules are shared, not copied.
-        grows: names of the inputs that get longer; those that the network does not have are passed
-            over.
+        network: in evaluation mode; its parameters are shared, not copied.
+        grows: names of the inputs that grow; names that the network does not have are ignored.
 
     Raises:
-        StepError: nothing of what the network gives hangs on what grows.
+        StepError: no output of the network depends on the growing inputs.
     """
 
     def __init__(self, network: Graph, grows: Collection[str]):
         self.network = network
         self.grows = tuple(name for name in network.input_names if name in grows)
-        growing = _growing(network, self.grows)
-        held = [
+        growing = _find_growing(network, self.grows)
+        fixed = [
             node
             for node in network.graph.nodes
             if node not in growing and set(node.users) & growing
         ]
-        self.names = tuple(node.name for node in held)
-        self.fixed_part = Graph(network, _fixed_graph(network, growing, held))
-        self.growing_part = Graph(network, _growing_graph(network, growing, held))
-        self.flat = Flat(self.growing_part)
-        self.remembering = dict(_remembering(self.growing_part))
+        self.names = tuple(node.name for node in fixed)
+        self.fixed_part = Graph(network, _make_fixed_graph(network, growing, fixed))
+        self.growing_part = Graph(network, _make_growing_graph(network, growing, fixed))
+        self.flat = FlatGraph(self.growing_part)
+        self.classes: dict[nn.Module, type[nn.Module]] = {}
+        for path, block, step in _find_steps(self.growing_part):
+            self.classes[block] = _make_incremental_class(block, path, step)
 
     def start(
         self, limit: int, fixed: Mapping[str, Any] | None = None, several: int = 1
-    ) -> "Steps":
-        """Run what does not grow, and be ready for the first tokens.
+    ) -> "IncrementalSession":
+        """Run what does not grow, and return a session that expects the first tokens.
 
         Args:
-            limit: how many tokens come at most.
+            limit: the largest number of tokens.
             fixed: the inputs that do not grow, by name.
-            several: how many rows of tokens go with each row of the fixed inputs, side by side.
+            several: number of consecutive rows of tokens for each row of the fixed inputs.
         """
-        with torch.no_grad():
-            held = self.fixed_part(**(fixed or {})) if self.names else ()
-        return Steps(self, dict(zip(self.names, held, strict=True)), limit, several)
+        values: tuple[Any, ...] = ()
+        if self.names:
+            with torch.no_grad():
+                values = self.fixed_part(**(fixed or {}))
+        return IncrementalSession(
+            self, dict(zip(self.names, values, strict=True)), limit=limit, several=several
+        )
 
 
-class Steps:
-    """A network that has been started, and what it remembers.
+class IncrementalSession:
+    """A started network and its caches.
 
     Args:
-        stepper: the network.
-        held: what the fixed part gave, by the name of the node.
-        limit: how many tokens come at most.
-        several: how many rows of tokens go with each row of `held`.
+        model: the network.
+        fixed: the outputs of the fixed part, by the name of the node.
+        limit: the largest number of tokens.
+        several: number of consecutive rows of tokens for each row of `fixed`.
     """
 
-    def __init__(self, stepper: Stepper, held: dict[str, Any], limit: int, several: int):
-        self.stepper, self.held, self.limit, self.several = stepper, held, limit, several
-        self.seen = 0
-        self.sources: Tensor | None = (
-            None  # which row of the fixed inputs each row of tokens belongs to
-        )
-        self.memories: dict[tuple[str, int], Memory] = {}
-        self.calls: Counter[str] = Counter()
-        self.steps: dict[nn.Module, Callable[..., Any]] = {
-            module: self._remembered(name, module, step)
-            for name, (module, step) in stepper.remembering.items()
-        }
-        self.run: Callable[..., Any] = stepper.growing_part
+    def __init__(self, model: IncrementalModel, fixed: dict[str, Any], *, limit: int, several: int):
+        self.model, self.fixed, self.several = model, fixed, several
+        self.caches = Caches(limit)
+        self.sources: Tensor | None = None  # row of tokens -> row of the fixed inputs
+        self.run: Callable[..., Any] | None = None
 
     @torch.no_grad()
     def step(self, **new: Tensor) -> Any:
-        """What the network gives for the tokens that come now, as it names its outputs.
+        """Return the outputs of the network for the new tokens.
 
         Args:
-            new: the inputs that grow, (rows, new tokens, ...), the same names at every step.
+            new: the growing inputs, (rows, new tokens, ...), the same names at every step.
 
         Raises:
-            StepError: a block cannot go on token by token; more tokens than `limit`.
+            StepError: a block cannot process tokens in pieces, or more tokens than `limit`.
         """
-        rows, tokens = next(iter(new.values())).shape[:2]
+        first = next(iter(new.values()))
+        rows, tokens = first.shape[:2]
+        if self.run is None:
+            self.run = self._make_run(rows)
         if self.sources is None:
-            self._be_quick(rows)
-            self.sources = torch.arange(
-                rows // self.several, device=next(iter(new.values())).device
-            )
-            self._move(self.sources.repeat_interleave(self.several))
-        self.calls.clear()
-        with self._stepping():
-            result = self.run(**self.held, **new)
-        self.seen += tokens
-        for memory in self.memories.values():
-            memory.seen = self.seen
+            self.sources = torch.arange(rows // self.several, device=first.device)
+            self._select(self.sources.repeat_interleave(self.several))
+        self.caches.begin()
+        result = self.run(**self.fixed, **new)
+        self.caches.advance(tokens)
         return result
 
     def reorder(self, rows: Tensor) -> None:
-        """Node number i of the next tokens goes on from row number `rows[i]` of the last ones."""
+        """Let row i of the next tokens continue row `rows[i]` of the previous ones."""
         if self.sources is None or in_order(rows):
             return
-        for memory in self.memories.values():
-            memory.reorder(rows)
+        self.caches.reorder(rows)
         if not torch.equal(self.sources[rows], self.sources):
-            self._move(rows)
+            self._select(rows)
 
-    def _move(self, rows: Tensor) -> None:
-        """Give each row what is held for it; tensors without rows are for all."""
+    def _select(self, rows: Tensor) -> None:
+        """Select the rows of the fixed values; a value without rows serves all of them."""
         assert self.sources is not None
         before = len(self.sources)
         self.sources = self.sources[rows]
-        if not in_order(rows) or len(rows) != before:
-            self.held = {
-                name: value.index_select(0, rows) if _has_rows(value, before) else value
-                for name, value in self.held.items()
-            }
+        if in_order(rows) and len(rows) == before:
+            return
+        for name, value in self.fixed.items():
+            if isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == before:
+                self.fixed[name] = value.index_select(0, rows)
 
-    def _remembered(
-        self, name: str, module: nn.Module, step: Callable[..., Any]
-    ) -> Callable[..., Any]:
-        def forward(*inputs: Any, **named: Any) -> Any:
-            call = name, self.calls[name]
-            self.calls[name] += 1
-            if call not in self.memories:
-                self.memories[call] = Memory(self.limit, self.seen)
-            return step(module, self.memories[call], *inputs, **named)
-
-        return forward
-
-    def _be_quick(self, rows: int) -> None:
-        """Take linear layers for so many rows, and no levels, unless somebody waits for calls of
-        bodies or blocks.
-        """
-        modules = list(self.stepper.growing_part.modules())
-        linear = [module for module in modules if isinstance(module, nn.Linear)]
-        copied = sum(module.weight.nbytes for module in linear) <= COPIED
-        for module in linear:
-            if (forward := at_hand(module, rows, copied)) is not None:
-                self.steps[module] = forward
-        if not any(module._forward_hooks or module._forward_pre_hooks for module in modules):
-            self.run = self.stepper.flat.bind(self.steps)
-
-    @contextmanager
-    def _stepping(self) -> Iterator[None]:
-        """Within, a call of a module that remembers is a call of its `step`."""
-        before = [vars(module).get("forward") for module in self.steps]
-        try:
-            for module, step in self.steps.items():
-                vars(module)["forward"] = step
-            yield
-        finally:
-            for module, forward in zip(self.steps, before, strict=True):
-                if forward is None:
-                    vars(module).pop("forward", None)
-                else:
-                    vars(module)["forward"] = forward
+    def _make_run(self, rows: int) -> Callable[..., Any]:
+        """Make the incremental network: flat, unless a hook waits for calls of bodies or blocks."""
+        growing_part = self.model.growing_part
+        modules = list(growing_part.modules())
+        weights = sum(module.weight.nbytes for module in modules if isinstance(module, nn.Linear))
+        maker = _Maker(self.model.classes, self.caches, rows, copied=weights <= MAX_COPIED)
+        network = maker.make(growing_part)
+        if any(module._forward_hooks or module._forward_pre_hooks for module in modules):
+            return network
+        return self.model.flat.bind(maker.made)
 
 
-def _has_rows(value: Any, rows: int) -> bool:
-    return isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == rows
+class Caches:
+    """The caches of one session: for each block, one for each of its calls in a pass."""
+
+    def __init__(self, limit: int):
+        self.limit, self.seen = limit, 0
+        self.caches: dict[tuple[str, int], DecodeCache] = {}
+        self.calls: Counter[str] = Counter()
+
+    def begin(self) -> None:
+        """Begin a pass: the next call of each block is its first."""
+        self.calls.clear()
+
+    def next_of(self, path: str) -> DecodeCache:
+        """Return the cache for the next call of the block at a path."""
+        call = path, self.calls[path]
+        self.calls[path] += 1
+        if call not in self.caches:
+            self.caches[call] = DecodeCache(self.limit, self.seen)
+        return self.caches[call]
+
+    def advance(self, tokens: int) -> None:
+        """End a pass over new tokens."""
+        self.seen += tokens
+        for cache in self.caches.values():
+            cache.seen = self.seen
+
+    def reorder(self, rows: Tensor) -> None:
+        for cache in self.caches.values():
+            cache.reorder(rows)
 
 
-def _growing(network: Graph, grows: Collection[str]) -> set[fx.Node]:
-    """The nodes that hang on what grows."""
+class _Maker:
+    """Makes the modules of a session. What they share with the network stays shared; a module that
+    contains nothing incremental is taken as it is.
+
+    Args:
+        classes: block -> its class whose `forward` is `step`.
+        caches: of the session.
+        rows: the expected number of rows.
+        copied: whether linear layers copy their weights into the layout for few rows.
+    """
+
+    def __init__(
+        self,
+        classes: Mapping[nn.Module, type[nn.Module]],
+        caches: Caches,
+        rows: int,
+        copied: bool,
+    ):
+        self.classes, self.caches, self.rows, self.copied = classes, caches, rows, copied
+        self.made: dict[nn.Module, nn.Module] = {}
+
+    def make(self, module: nn.Module) -> nn.Module:
+        """Return the incremental module for a module, the same one each time."""
+        if module not in self.made:
+            self.made[module] = self._make(module)
+        return self.made[module]
+
+    def _make(self, module: nn.Module) -> nn.Module:
+        if isinstance(module, nn.Linear):
+            prepared = prepare_linear(module, self.rows, self.copied)
+            if prepared is not None:
+                return prepared
+        children = dict(module._modules)
+        changed = False
+        for name, child in module._modules.items():
+            if child is not None:
+                children[name] = self.make(child)
+                changed |= children[name] is not child
+        if module not in self.classes and not changed:
+            return module
+        made = convert(module, self.classes.get(module, type(module)))
+        vars(made).update(_modules=children, _incremental_caches=self.caches)
+        # Both would call the original: a `forward` that recomputes, and the compiled call.
+        vars(made).pop("forward", None)
+        vars(made).pop("_compiled_call_impl", None)
+        return made
+
+
+def _make_incremental_class(
+    block: nn.Module, path: str, step: Callable[..., Any]
+) -> type[nn.Module]:
+    """Make the class of a block whose `forward` is its `step`."""
+
+    def forward(self: Any, *inputs: Any, **named: Any) -> Any:
+        return step(self, self._incremental_caches.next_of(path), *inputs, **named)
+
+    kind = type(block)
+    return type(f"Incremental{kind.__name__}", (kind,), {"forward": forward})
+
+
+def _find_growing(network: Graph, grows: Collection[str]) -> set[fx.Node]:
+    """Return the nodes that depend on the growing inputs."""
     growing: set[fx.Node] = set()
     for node in network.graph.nodes:
-        if (
-            node.target in grows
-            if node.op == "placeholder"
-            else growing.intersection(node.all_input_nodes)
-        ):
+        if node.op == "placeholder":
+            depends = node.target in grows
+        else:
+            depends = not growing.isdisjoint(node.all_input_nodes)
+        if depends:
             growing.add(node)
     if network.graph.output_node() not in growing:
-        fits = f"one of {', '.join(network.input_names)}"
         raise StepError(
-            "what the network gives does not hang on what grows",
-            got=f"{', '.join(grows)}",
-            fits=fits,
+            "no output of the network depends on the growing inputs",
+            got=", ".join(grows),
+            fits=f"one of {', '.join(network.input_names)}",
         )
     return growing
 
 
-def _fixed_graph(network: Graph, growing: set[fx.Node], held: list[fx.Node]) -> fx.Graph:
+def _make_fixed_graph(network: Graph, growing: set[fx.Node], fixed: list[fx.Node]) -> fx.Graph:
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
     for node in network.graph.nodes:
         if node not in growing:
             copies[node] = graph.node_copy(node, copies.__getitem__)
-    graph.output(tuple(copies[node] for node in held))
+    graph.output(tuple(copies[node] for node in fixed))
     return graph
 
 
-def _growing_graph(network: Graph, growing: set[fx.Node], held: list[fx.Node]) -> fx.Graph:
+def _make_growing_graph(network: Graph, growing: set[fx.Node], fixed: list[fx.Node]) -> fx.Graph:
     graph = fx.Graph()
-    copies = {node: graph.placeholder(node.name) for node in held}
+    copies = {node: graph.placeholder(node.name) for node in fixed}
     for node in network.graph.nodes:
         if node in growing:
             copies[node] = graph.node_copy(node, copies.__getitem__)
     return graph
 
 
-def _remembering(
-    module: nn.Module, path: str = "", known: set[int] | None = None
-) -> Iterator[tuple[str, tuple[nn.Module, Callable[..., Any]]]]:
-    """Modules with a step, by path, each once. The steps of a scan are within it: its body runs
-    as it is.
+def _find_steps(
+    module: nn.Module, path: str = "", known: set[nn.Module] | None = None
+) -> Iterator[tuple[str, nn.Module, Callable[..., Any]]]:
+    """Yield (path, block, step) for each block that has a step, a shared one once.
+
+    A scan is one block: the modules of its body run as they are.
     """
     known = set() if known is None else known
     for name, child in module.named_children():
-        if id(child) in known:
+        if child in known:
             continue
-        known.add(id(child))
+        known.add(child)
         inner = f"{path}.{name}" if path else name
-        step = resume if isinstance(child, Scan) else getattr(type(child), "step", None)
+        if isinstance(child, Scan):
+            yield inner, child, continue_scan
+            continue
+        step = getattr(type(child), "step", None)
         if callable(step):
-            yield inner, (child, step)
-        if not isinstance(child, Scan):
-            yield from _remembering(child, inner, known)
+            yield inner, child, step
+        yield from _find_steps(child, inner, known)
 
 
-def resume(scan: Scan, memory: Memory, x: Tensor, /, **given: Tensor) -> tuple[Tensor, ...]:
-    """What `step` is of a block. No method: every name of a Scan is one that a node of its body
-    cannot bear.
+def continue_scan(scan: Scan, cache: DecodeCache, x: Tensor, /, **given: Tensor) -> Any:
+    """Run a scan over new tokens, from the states that the cache keeps.
+
+    It is a function, not a method: a method's name could not be the name of a node in the body.
+
+    Raises:
+        StepError: the scan does not run over the tokens in their order.
     """
-    if scan.meta["reverse"] or scan.meta["axis"] != 1:
-        got = "reverse: true" if scan.meta["reverse"] else f"axis {scan.meta['axis']}"
-        raise StepError(
-            "only a scan from the first token to the last goes on token by token", got=got
-        )
-    states = {name: memory.get(name, given.get(name)) for name in scan.meta["states"]}
-    given.update({name: state for name, state in states.items() if state is not None})
+    if scan.meta["reverse"]:
+        raise StepError("only a scan over the tokens in order can continue", got="reverse: true")
+    if scan.meta["axis"] != 1:
+        got = f"axis {scan.meta['axis']}"
+        raise StepError("only a scan over the tokens in order can continue", got=got)
+    names = scan.meta["states"]
+    for name in names:
+        state = cache.get(name, given.get(name))
+        if state is not None:
+            given[name] = state
     sequence, *last = Scan.forward(scan, x, **given)
-    for name, state in zip(states, last, strict=True):
-        memory.keep(name, state)
+    for name, state in zip(names, last, strict=True):
+        cache.keep(name, state)
     return sequence, *last

@@ -1,13 +1,13 @@
-"""Looking inside a network while it runs: what its attention looks at, and what its nodes give.
+"""The inside of a network while it runs: attention weights, and the outputs of its nodes.
 
-from blocks.graph import look
-weights = look(model, {"image": images})["layers.0.attention.inner"]
+from blocks.graph import inspect_attention
+weights = inspect_attention(model, {"image": images})["layers.0.attention.inner"]
 
-A block that attends declares `return_weights`: while that is true, its `forward` gives `(output,
-weights)`. Nothing else is known of it here. Where not every token meets every other, its method
-`places(height, width)` says which cells of the grid a window holds. While somebody looks, hooks
-take the weights away, so that the network around sees the output alone; its code, its mode and what
-`torch.compile` made of it stay as they are, also where a forward fails.
+A block with attention has the attribute `return_weights`: while it is true, `forward` returns
+`(output, weights)`. Where not every token attends to every other, its method `places(height,
+width)` returns which cells of the grid each window contains. During an inspection hooks remove the
+weights from the output, so that the network around receives the output alone. Its code, its mode
+and what `torch.compile` made of it stay as they are, also where a forward pass fails.
 """
 
 import inspect
@@ -24,16 +24,15 @@ from blocks.graph.record.module import Graph, Scan
 
 @dataclass(frozen=True)
 class Attention:
-    """What one attention looked at in one pass.
+    """The attention weights of one call of a block.
 
     Args:
-        weights: (batch, heads, queries, keys), as they were used, before dropout; of attention
-            inside windows (batch, heads, windows, cells, cells).
-        cross: the keys come from other tokens than the queries.
+        weights: (batch, heads, queries, keys), before dropout; of attention inside windows (batch,
+            heads, windows, cells, cells).
+        cross: whether the keys come from other tokens than the queries.
         tokens: the axes of the queries: (tokens,), or (height, width) of a grid.
-        places: the cells that each window, or each token where a token is a patch of cells, holds
-            of the grid, in row-major order; -1 for a padded cell. None where tokens are the cells
-            themselves.
+        places: the cells of the grid in each window, or in each token where a token is a patch of
+            cells, in row-major order; -1 for a padded cell. None where the tokens are the cells.
     """
 
     weights: Tensor
@@ -41,40 +40,38 @@ class Attention:
     tokens: tuple[int, ...]
     places: Tensor | None = None
 
-    def looked_at(self) -> Tensor:
-        """How much each token of the input is looked at, on average over the queries: (batch,
-        heads, *tokens).
+    def received(self) -> Tensor:
+        """Return the attention that each token of the input receives, averaged over the queries:
+        (batch, heads, *tokens).
 
-        1 is an equal share. Of windows and patches it is put back on the grid, shifts undone,
-        padding left out.
+        1 is an equal share. Windows and patches are mapped back to the grid, without shifts and
+        padding.
         """
         weights = self.weights
-        return self._put_back(weights.mean(-2) * weights.shape[-1])
+        return self._to_grid(weights.mean(-2) * weights.shape[-1])
 
-    def seen_from(self, query: int) -> Tensor:
-        """Where one query looks: (batch, heads, *tokens), 0 outside its window. Cells count in
-        row-major order.
+    def sent_from(self, query: int) -> Tensor:
+        """Return the attention of one query: (batch, heads, *tokens), 0 outside its window. Cells
+        count in row-major order.
 
         Raises:
             IndexError: there is no such query.
         """
         if self.places is None:
-            return self._put_back(self.weights[:, :, query])
-        group, cell = (self.places == query).nonzero()[0].tolist()
+            return self._to_grid(self.weights[:, :, query])
+        window, cell = (self.places == query).nonzero()[0].tolist()
         if self.weights.dim() == 4:
-            return self._put_back(self.weights[:, :, group])
-        rest = torch.zeros_like(self.weights[:, :, :, 0])
-        rest[:, :, group] = self.weights[:, :, group, cell]
-        return self._put_back(rest)
+            return self._to_grid(self.weights[:, :, window])
+        sent = torch.zeros_like(self.weights[:, :, :, 0])
+        sent[:, :, window] = self.weights[:, :, window, cell]
+        return self._to_grid(sent)
 
-    def _put_back(self, values: Tensor) -> Tensor:
+    def _to_grid(self, values: Tensor) -> Tensor:
         """(batch, heads, keys) or (batch, heads, windows, cells) -> (batch, heads, *tokens)."""
         if self.places is None:
-            return (
-                values.unflatten(-1, self.tokens)
-                if len(self.tokens) > 1 and not self.cross
-                else values
-            )
+            if len(self.tokens) > 1 and not self.cross:
+                return values.unflatten(-1, self.tokens)
+            return values
         batch, heads = values.shape[:2]
         if values.dim() == 3:
             values = values[..., None].expand(-1, -1, -1, self.places.shape[1])
@@ -84,95 +81,93 @@ class Attention:
         return grid.unflatten(-1, self.tokens)
 
 
-def look(network: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The attention weights of a batch, by the path of the block, in the order in which the network
-    came by.
+def inspect_attention(network: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the attention weights of a batch, by the path of the block, in the order of
+    computation.
 
     Args:
-        network: any module; of a `Graph`, only the entries of the batch that bear its input names
-            are taken.
-        batch: what flows in, by name, on any device. Dropout is off, there are no gradients.
+        network: any module; for a `Graph`, entries of the batch other than its inputs are ignored.
+        batch: the inputs by name, on any device. They run in evaluation mode without gradients.
 
     Returns:
-        (batch, heads, queries, keys) on the CPU, the weights that were used, before dropout: rows
-        sum to 1, a masked key has 0, a query that may look at nothing has zeros. Attention inside
-        windows gives (batch, heads, windows, cells, cells); `attentions` knows where they stand on
-        the grid. Inside a `scan` there is one query a step, in the order of the tokens. A block
-        that is called several times, as `share: true` does, has "path#2", "path#3",
-        ... as well.
+        (batch, heads, queries, keys) on the CPU, before dropout: rows sum to 1, a masked key has 0,
+        a query without keys has zeros. Attention inside windows gives (batch, heads, windows,
+        cells, cells); `record_attention` returns their positions on the grid. Inside a `scan` there
+        is one query a step, in the order of the tokens. A block that is called several times, by
+        `share: true`, has "path#2", "path#3", ... as well.
     """
-    return {path: found.weights for path, found in attentions(network, batch).items()}
+    return {path: found.weights for path, found in record_attention(network, batch).items()}
 
 
-def attentions(network: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Attention]:
-    """As `look`, with what is needed to put weights back on a grid."""
-    calls: dict[int, list[Attention]] = {}
+def record_attention(network: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Attention]:
+    """Return what `inspect_attention` does, with what maps the weights back to a grid."""
+    calls: dict[nn.Module, list[Attention]] = {}
 
-    def take(module: nn.Module, given: tuple, named: dict[str, Any], result: Any) -> Any:
+    def take(module: nn.Module, inputs: tuple, named: dict[str, Any], result: Any) -> Any:
         output, weights = result
-        calls.setdefault(id(module), []).append(_attention(module, given, named, weights))
-        return result if id(module) in shown else output
+        calls.setdefault(module, []).append(_make_attention(module, inputs, named, weights))
+        return result if module in returning else output
 
-    tellers = [module for module in network.modules() if hasattr(module, "return_weights")]
-    shown = {id(module) for module in tellers if module.return_weights}
-    with at_rest(network), ExitStack() as stack:
-        for module in tellers:
+    blocks = [module for module in network.modules() if hasattr(module, "return_weights")]
+    returning = {module for module in blocks if module.return_weights}
+    with evaluation_mode(network), ExitStack() as stack:
+        for module in blocks:
             stack.callback(setattr, module, "return_weights", module.return_weights)
             module.return_weights = True  # type: ignore[assignment]
-            stack.enter_context(_handle(module.register_forward_hook(take, with_kwargs=True)))
+            stack.callback(module.register_forward_hook(take, with_kwargs=True).remove)
         _run(network, batch)
-    return _by_path(network, calls)
+    return _name_by_path(network, calls)
 
 
-def activations(network: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What each node of `nodes` gives, on the CPU, in the order of computation; of several outputs
-    the first.
+def record_activations(network: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the first output of each node of `list_nodes`, on the CPU, in the order of
+    computation.
     """
     found: dict[str, Tensor] = {}
 
-    def take(path: str) -> Callable[..., None]:
-        def hook(module: nn.Module, given: tuple, result: Any) -> None:
+    def make_hook(path: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: tuple, result: Any) -> None:
             value = result[0] if isinstance(result, tuple) else result
             if isinstance(value, Tensor):
                 found[path] = value.detach().cpu()
 
         return hook
 
-    with at_rest(network), ExitStack() as stack:
-        for path, module in nodes(network).items():
-            stack.enter_context(_handle(module.register_forward_hook(take(path))))
+    with evaluation_mode(network), ExitStack() as stack:
+        for path, module in list_nodes(network).items():
+            stack.callback(module.register_forward_hook(make_hook(path)).remove)
         _run(network, batch)
     return found
 
 
-def nodes(network: nn.Module) -> dict[str, nn.Module]:
-    """The nodes of a graph by path, with each repeat in its own right: "patch", "layers.0",
+def list_nodes(network: nn.Module) -> dict[str, nn.Module]:
+    """Return the nodes of a graph by path, each repeat by itself: "patch", "layers.0",
     "stages.1.units.0", "head".
 
-    A body is opened only where repeats stand in it.
+    A body is opened only where it contains repeats.
     """
     found: dict[str, nn.Module] = {}
 
-    def enter(path: str, module: nn.Module) -> None:
+    def collect(path: str, module: nn.Module) -> None:
         for name, child in module.named_children():
             below = f"{path}.{name}" if path else name
-            if _repeats(child) or any(_repeats(inner) for inner in child.children()):
-                enter(below, child)
+            if any(map(_has_repeats, (child, *child.children()))):
+                collect(below, child)
             else:
                 found[below] = child
 
-    enter("", network)
+    collect("", network)
     return found
 
 
-def _repeats(module: nn.Module) -> bool:
-    names = [name for name, _ in module.named_children()]
-    return isinstance(module, Graph) and bool(names) and all(name.isdigit() for name in names)
+def _has_repeats(module: nn.Module) -> bool:
+    names = list(module._modules)
+    return isinstance(module, Graph) and bool(names) and all(map(str.isdigit, names))
 
 
 @contextmanager
-def at_rest(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards each module is in the mode it was in."""
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Run in evaluation mode without gradients; afterwards each module has its mode again."""
     modes = [(module, module.training) for module in network.modules()]
     try:
         network.eval()
@@ -183,62 +178,65 @@ def at_rest(network: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-@contextmanager
-def _handle(handle: Any) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
 def _run(network: nn.Module, batch: Mapping[str, Tensor]) -> None:
-    """One pass of the plain code, with hooks: what `__call__` does where nothing is compiled."""
+    """Run the code that is not compiled, with hooks."""
     names = network.input_names if isinstance(network, Graph) else tuple(batch)
     example = next(network.parameters(), torch.zeros(()))
-    inputs = {name: batch[name].to(example.device) for name in names if name in batch}
-    network._call_impl(
-        **{name: x.to(example.dtype) if x.is_floating_point() else x for name, x in inputs.items()}
-    )
+    inputs = {}
+    for name in names:
+        if name in batch:
+            inputs[name] = batch[name].to(example.device)
+            if inputs[name].is_floating_point():
+                inputs[name] = inputs[name].to(example.dtype)
+    network._call_impl(**inputs)
 
 
-def _attention(module: Any, given: tuple, named: dict[str, Any], weights: Tensor) -> Attention:
-    ports = inspect.signature(module.forward).bind(*given, **named).arguments
-    x, context = next(iter(ports.values())), ports.get("context")
+def _make_attention(
+    module: Any, inputs: tuple, named: dict[str, Any], weights: Tensor
+) -> Attention:
+    arguments = inspect.signature(module.forward).bind(*inputs, **named).arguments
+    x, context = next(iter(arguments.values())), arguments.get("context")
     axes = tuple(x.shape[1:-1])
     places = module.places(*axes) if hasattr(module, "places") else None
-    return Attention(
-        weights.detach().float().cpu(), context is not None and context is not x, axes, places
-    )
+    cross = context is not None and context is not x
+    return Attention(weights.detach().float().cpu(), cross=cross, tokens=axes, places=places)
 
 
-def _by_path(network: nn.Module, calls: dict[int, list[Attention]]) -> dict[str, Attention]:
-    """The calls of each block, by the paths at which it stands."""
-    paths: dict[int, list[str]] = {}
+def _name_by_path(
+    network: nn.Module, calls: dict[nn.Module, list[Attention]]
+) -> dict[str, Attention]:
+    """Return the calls of each block by the paths of the block."""
+    paths: dict[nn.Module, list[str]] = {}
     for path, module in network.named_modules(remove_duplicate=False):
-        if id(module) in calls:
-            paths.setdefault(id(module), []).append(path)
+        if module in calls:
+            paths.setdefault(module, []).append(path)
     found = {}
     for module, made in calls.items():
-        places = paths[module]
-        for number, path in enumerate(places):
-            scan = _scan_around(network, path)
+        own = paths[module]
+        for number, path in enumerate(own):
+            scan = _find_scan(network, path)
             if scan is not None:
-                found[path] = _one_row_a_step(made[number :: len(places)], scan)
+                found[path] = _join_steps(made[number :: len(own)], scan)
             elif number < len(made):
                 found[path] = made[number]
-        extra = made[len(places) :] if _scan_around(network, places[0]) is None else []
-        found.update({f"{places[-1]}#{number}": call for number, call in enumerate(extra, start=2)})
+        if _find_scan(network, own[0]) is None:
+            for number, call in enumerate(made[len(own) :], start=2):
+                found[f"{own[-1]}#{number}"] = call
     return found
 
 
-def _scan_around(network: nn.Module, path: str) -> Scan | None:
-    """The innermost `scan` that a path leads through."""
-    parts = path.split(".")
-    around = (network.get_submodule(".".join(parts[:end])) for end in range(len(parts) - 1, 0, -1))
-    return next((module for module in around if isinstance(module, Scan)), None)
+def _find_scan(network: nn.Module, path: str) -> Scan | None:
+    """Return the innermost scan around the module at a path."""
+    parent = path.rpartition(".")[0]
+    while parent:
+        module = network.get_submodule(parent)
+        if isinstance(module, Scan):
+            return module
+        parent = parent.rpartition(".")[0]
+    return None
 
 
-def _one_row_a_step(steps: list[Attention], scan: Scan) -> Attention:
+def _join_steps(steps: list[Attention], scan: Scan) -> Attention:
     ordered = steps[::-1] if scan.meta["reverse"] else steps
     weights = torch.cat([step.weights for step in ordered], dim=2)
-    return Attention(weights, steps[0].cross, (weights.shape[2],), None)
+    return Attention(weights, cross=steps[0].cross, tokens=(weights.shape[2],))

@@ -1,11 +1,11 @@
 """Linear layers by the faster of two libraries.
 
-torch multiplies float32 matrices on a CPU with MKL. oneDNN, which comes with torch for its
-convolutions, is 8 to 10 % faster on the forward product of a linear layer and 8 to 34 % on the
-product that goes back to its input (AMD Zen 4, one core: 101 against 93 GFLOP/s for 1576 x 384 x
-1536, 92 against 68 for 25088 x 384 x 96). For the product that goes back to the weight it has a
-kernel in its convolutions, for several threads (two cores: 198 against 189 GFLOP/s for 1576 x 384 x
-1536, 189 against 141 for 25088 x 384 x 96). The sums are the same but for the order of their terms.
+torch multiplies float32 matrices on a CPU with MKL. oneDNN, which torch ships for its convolutions,
+is 8 to 10 % faster for the forward product of a linear layer, and 8 to 34 % for the gradient of its
+input (AMD Zen 4, one core: 101 against 93 GFLOP/s for 1576 x 384 x 1536, 92 against 68 for 25088 x
+384 x 96). For the gradient of the weight, the kernel of its convolutions is faster on several
+threads (two cores: 198 against 189 GFLOP/s for 1576 x 384 x 1536, 189 against 141 for 25088 x 384 x
+96). The results differ only by the order of summation.
 """
 
 import platform
@@ -17,10 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-WORTH = (
-    2**26
-)  # multiply-adds; below, what Python costs (0.1 ms there and back) is more than what is won
-LONG = 1536  # rows; with fewer the sum over them is too short to be shared by several threads
+from blocks.graph.run.replace import convert, replace_modules
+
+# Multiply-adds. Below, the overhead of Python (0.1 ms forward and backward) exceeds the gain.
+MIN_PRODUCT = 2**26
+# Rows. With fewer, the sum over the rows is too short to be split among threads.
+MIN_ROWS = 1536
 AVAILABLE = (
     platform.machine() in ("x86_64", "AMD64")
     and torch.backends.mkldnn.is_available()
@@ -36,81 +38,121 @@ class Linear(nn.Linear):
         return linear(input, self.weight, self.bias)
 
 
-def quicken(model: nn.Module) -> None:
-    """Let the linear layers of a model be of this kind. Subclasses of `torch.nn.Linear` stay
-    what they are.
+class PackedLinear(nn.Linear):
+    """A linear layer for few rows, whose weight is laid out as oneDNN works through it.
+
+    The layout is a copy: it does not follow a change of the weight.
     """
-    for module in model.modules():
+
+    packed: Tensor
+
+    def forward(self, input: Tensor) -> Tensor:
+        if _needs_torch(input):
+            return F.linear(input, self.weight, self.bias)
+        return _multiply(input, self.packed, self.bias)
+
+
+class RowLinear(nn.Linear):
+    """A linear layer for one row, whose outputs are split among the threads."""
+
+    columns: Tensor
+    start: Tensor | None
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.numel() != self.in_features or _needs_torch(input):
+            return linear(input, self.weight, self.bias)
+        parts = len(self.columns)
+        row = input.view(1, 1, self.in_features).expand(parts, 1, self.in_features)
+        if self.start is None:
+            product = torch.bmm(row, self.columns)
+        else:
+            product = torch.baddbmm(self.start, row, self.columns)
+        return product.view(*input.shape[:-1], self.out_features)
+
+
+def use_onednn(model: nn.Module) -> None:
+    """Replace the linear layers below `model` by those of this file.
+
+    Subclasses of `torch.nn.Linear` stay as they are.
+    """
+
+    def replace(module: nn.Module) -> nn.Module:
         if type(module) is nn.Linear:
-            module.__class__ = Linear
+            return convert(module, Linear)
+        return module
+
+    replace_modules(model, replace)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`torch.nn.functional.linear`: x (..., dim), weight (out_dim, dim), bias (out_dim) -> (...,
-    out_dim).
+    """Compute `torch.nn.functional.linear`.
+
+    Args:
+        x: (..., dim).
+        weight: (out_dim, dim).
+        bias: (out_dim).
+
+    Returns:
+        (..., out_dim).
     """
-    # While a program is exported, sizes must not be asked for.
-    if (
-        torch.compiler.is_compiling()
-        or x.numel() * weight.shape[0] < WORTH
-        or not _plain(x, weight)
-    ):
+    # During export, sizes are symbolic and must not be compared.
+    if torch.compiler.is_compiling() or x.numel() * weight.shape[0] < MIN_PRODUCT:
+        return F.linear(x, weight, bias)
+    if not _is_plain(x, weight):
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
         return _Linear.apply(x, weight, bias)
-    return _product(x, weight, bias)
+    return _multiply(x, weight, bias)
 
 
-def at_hand(layer: nn.Linear, rows: int, copied: bool) -> Callable[[Tensor], Tensor] | None:
-    """A linear layer to be asked many times for few rows while its weight stays what it is; None
-    where it is no faster.
+def prepare_linear(layer: nn.Linear, rows: int, copied: bool) -> PackedLinear | RowLinear | None:
+    """Return a layer for many calls with few rows and a constant weight, or None where none is
+    faster.
 
-    A product of few rows is a walk through the weight, and how that lies in memory decides. One row
+    A product of few rows is limited by reading the weight, so its layout in memory decides. One row
     through 19 MB of weights (AMD Zen 4, two cores) takes MKL 2.1 ms, and 0.6 ms where each thread
-    walks through a part; 16 rows take it
-    3.6 ms, oneDNN 2.0 ms, and 1.3 ms where the weight lies in the blocks that it works in.
+    reads a part. 16 rows take it 3.6 ms, oneDNN 2.0 ms, and 1.3 ms with the weight in the blocks
+    that oneDNN works in.
 
     Args:
-        rows: how many there are going to be; any other number works, too.
-        copied: whether to hold a copy of the weight that lies in blocks.
+        rows: the expected number of rows; any other number works, too.
+        copied: whether to keep a copy of the weight in blocks.
     """
     weight, bias = layer.weight, layer.bias
-    if type(layer) not in (Linear, nn.Linear) or not _plain(weight, weight):
+    if type(layer) not in (Linear, nn.Linear) or not _is_plain(weight, weight):
         return None
     if rows == 1:
-        return _row_at_hand(weight.detach(), bias)
-    in_blocks = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows) if copied else weight
+        return _prepare_row(layer, weight.detach(), bias)
+    prepared = convert(layer, PackedLinear)
+    packed = weight
+    if copied:
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows)
+    vars(prepared)["packed"] = packed
+    return prepared
 
-    def forward(x: Tensor) -> Tensor:
-        return F.linear(x, weight, bias) if _is_other(x) else _product(x, in_blocks, bias)
 
-    return forward
-
-
-def _row_at_hand(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
-    """The layer for one row; its outputs are shared out among as many threads as divide them."""
+def _prepare_row(layer: nn.Linear, weight: Tensor, bias: Tensor | None) -> RowLinear:
+    """Split the outputs among as many threads as divide their number."""
     out_dim, dim = weight.shape
-    parts = next(count for count in range(torch.get_num_threads(), 0, -1) if out_dim % count == 0)
-    columns = weight.view(parts, -1, dim).transpose(1, 2)
-    start = None if bias is None else bias.view(parts, 1, -1)
-
-    def forward(x: Tensor) -> Tensor:
-        if x.numel() != dim or _is_other(x):
-            return linear(x, weight, bias)
-        row = x.view(1, 1, dim).expand(parts, 1, dim)
-        product = torch.bmm(row, columns) if start is None else torch.baddbmm(start, row, columns)
-        return product.view(*x.shape[:-1], out_dim)
-
-    return forward
+    parts = torch.get_num_threads()
+    while out_dim % parts:
+        parts -= 1
+    prepared = convert(layer, RowLinear)
+    start = None
+    if bias is not None:
+        start = bias.view(parts, 1, -1)
+    vars(prepared).update(columns=weight.view(parts, -1, dim).transpose(1, 2), start=start)
+    return prepared
 
 
-def _is_other(x: Tensor) -> bool:
+def _needs_torch(x: Tensor) -> bool:
+    """Return whether the input is in another precision than the prepared weight."""
     return x.dtype is not torch.float32 or torch.is_autocast_enabled("cpu")
 
 
-def _plain(x: Tensor, weight: Tensor) -> bool:
-    """Whether these are plain matrices on a CPU, which nobody traces, transforms or wants in
-    another precision.
+def _is_plain(x: Tensor, weight: Tensor) -> bool:
+    """Return whether both are plain float32 matrices on a CPU, outside of tracing, function
+    transforms and autocast.
     """
     return (
         AVAILABLE
@@ -125,31 +167,34 @@ def _plain(x: Tensor, weight: Tensor) -> bool:
     )
 
 
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     product: Tensor = POINTWISE(x, weight, bias, "none", [], "")
     return product
 
 
-def _across(rows: Tensor, x: Tensor) -> Tensor:
-    """rows (out_dim, n) times x (n, dim), n large: what a convolution of 1 x 1 does on the way back
-    to its weight.
+def _multiply_long(rows: Tensor, x: Tensor) -> Tensor:
+    """Multiply rows (out_dim, n) by x (n, dim) for a large n, as a convolution of 1 x 1 computes
+    the gradient of its weight.
     """
-    if torch.get_num_threads() == 1 or len(x) < LONG:
+    if torch.get_num_threads() == 1 or len(x) < MIN_ROWS:
         return rows @ x
-    upstream, image = rows.t()[None, None].permute(0, 3, 1, 2), x[None, None].permute(0, 3, 1, 2)
-    weight = rows.new_empty(len(rows), x.shape[1], 1, 1)  # only its shape is asked for
-    options = (
-        [1, 1],
-        [0, 0],
-        [1, 1],
-        False,
-        [0, 0],
-        1,
-    )  # stride, padding, dilation, transposed, its padding, groups
-    by_weight = torch.ops.aten.convolution_backward(
-        upstream, image, weight, None, *options, [False, True, False]
-    )[1]
-    return by_weight.view(len(rows), -1)
+    upstream = rows.t()[None, None].permute(0, 3, 1, 2)
+    image = x[None, None].permute(0, 3, 1, 2)
+    weight = rows.new_empty(len(rows), x.shape[1], 1, 1)  # only its shape is read
+    _, gradient, _ = torch.ops.aten.convolution_backward(
+        upstream,
+        image,
+        weight,
+        bias_sizes=None,
+        stride=[1, 1],
+        padding=[0, 0],
+        dilation=[1, 1],
+        transposed=False,
+        output_padding=[0, 0],
+        groups=1,
+        output_mask=[False, True, False],
+    )
+    return gradient.view(len(rows), -1)
 
 
 class _Linear(torch.autograd.Function):
@@ -158,8 +203,8 @@ class _Linear(torch.autograd.Function):
         ctx: torch.autograd.function.FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor | None
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
-        out = _product(x.reshape(-1, x.shape[-1]), weight, bias)
-        # No view, so that an activation may overwrite it.
+        out = _multiply(x.reshape(-1, x.shape[-1]), weight, bias)
+        # Not a view, so that an activation may overwrite it.
         return torch.ops.aten._unsafe_view(out, (*x.shape[:-1], out.shape[-1]))
 
     @staticmethod
@@ -167,15 +212,18 @@ class _Linear(torch.autograd.Function):
         ctx: torch.autograd.function.FunctionCtx, upstream: Tensor
     ) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors  # type: ignore[attr-defined]
-        needs = ctx.needs_input_grad  # type: ignore[attr-defined]
+        x_needed, weight_needed, bias_needed = ctx.needs_input_grad  # type: ignore[attr-defined]
         rows = upstream.reshape(-1, upstream.shape[-1])
-        # What was looked at on the way forward need not be looked at again: Python is slow after a
-        # large product.
-        again = torch.is_grad_enabled() or torch._C._are_functorch_transforms_active()
-        by_x = (linear if again else _product)(rows, weight.t()).view(x.shape) if needs[0] else None
-        by_weight = (
-            (torch.mm if again else _across)(rows.t(), x.reshape(-1, x.shape[-1]))
-            if needs[1]
-            else None
-        )
-        return by_x, by_weight, rows.sum(0) if needs[2] else None
+        # The forward pass has checked the operands; checks are slow after a large product.
+        multiply: Callable[..., Tensor] = _multiply
+        multiply_long: Callable[..., Tensor] = _multiply_long
+        if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
+            multiply, multiply_long = linear, torch.mm
+        by_x = by_weight = by_bias = None
+        if x_needed:
+            by_x = multiply(rows, weight.t()).view(x.shape)
+        if weight_needed:
+            by_weight = multiply_long(rows.t(), x.reshape(-1, x.shape[-1]))
+        if bias_needed:
+            by_bias = rows.sum(0)
+        return by_x, by_weight, by_bias

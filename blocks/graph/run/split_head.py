@@ -1,4 +1,4 @@
-"""A network cut before its head: what flows into the last linear layer, and the layer."""
+"""A network split before its head, the last linear layer."""
 
 from dataclasses import dataclass
 
@@ -13,8 +13,8 @@ class Headless:
     """A network without its head; its modules are shared, not copied.
 
     Args:
-        body: gives what flows into the head, from the inputs of the network.
-        head: the linear layer that makes the output of it.
+        body: returns the input of the head for the inputs of the network.
+        head: the linear layer that computes the output.
     """
 
     body: Graph
@@ -22,15 +22,16 @@ class Headless:
 
 
 def split_head(network: nn.Module, output: str = "logits") -> Headless | None:
-    """The two parts of a network whose output of that name, or whose only one, is a linear layer
-    and nothing behind it.
+    """Split a network whose named or only output comes from a linear layer.
 
-    None where it is something else: whoever asks goes on with the whole network then.
+    Returns:
+        The two parts; None where the output comes from anything else, or the layer has hooks.
     """
     if not isinstance(network, Graph):
         return None
-    given = network.graph.output_node().args[0]
-    last = given.get(output) if isinstance(given, dict) else given
+    last = network.graph.output_node().args[0]
+    if isinstance(last, dict):
+        last = last.get(output)
     if not isinstance(last, fx.Node) or last.op != "call_module" or len(last.all_input_nodes) != 1:
         return None
     head = network.get_submodule(str(last.target))
@@ -38,13 +39,11 @@ def split_head(network: nn.Module, output: str = "logits") -> Headless | None:
         return None
     if head._forward_hooks or head._forward_pre_hooks:
         return None
-    return Headless(Graph(network, _up_to(network, last.all_input_nodes[0])), head)
+    return Headless(Graph(network, _copy_up_to(network, last.all_input_nodes[0])), head)
 
 
-def _up_to(network: Graph, end: fx.Node) -> fx.Graph:
-    """The nodes that lead to one of them, which is given. All inputs stay, so that it is called
-    as the network is.
-    """
+def _copy_up_to(network: Graph, end: fx.Node) -> fx.Graph:
+    """Copy the nodes that lead to `end`, and all inputs, so that it is called as the network is."""
     needed = {end}
     for node in reversed(list(network.graph.nodes)):
         if node in needed:

@@ -1,9 +1,9 @@
-"""How a network is divided among devices: which linear layers share out their outputs, and which
+"""Tensor parallelism: which linear layers of a network split their outputs among devices, and which
 their inputs.
 
-Blocks say it of themselves (`blocks.support.division`). Of the linear layers of a body the graph
-tells: where nothing but pointwise blocks lies between some layers and a later one, as in an MLP,
-each device has a share of the width between. All else stays whole on every device.
+A block declares how it is split (`blocks.support.tensor_parallel`). For the linear layers of a body
+the graph decides: where only pointwise blocks lie between some layers and a later one, as in an
+MLP, each device computes a share of the width between. Everything else is whole on every device.
 """
 
 from collections import Counter
@@ -19,35 +19,34 @@ from blocks.graph.errors import ConfigError, Problem
 from blocks.graph.record.module import Graph
 from blocks.graph.run.onednn import Linear
 
-WHOLE = "trainer=fsdp cuts every network into shards"
+SHARDED = "trainer=fsdp cuts every network into shards"
 
 
 @dataclass(frozen=True)
 class Columns:
-    """A linear layer whose outputs are shared out: `parts` that lie side by side, each by
+    """A linear layer whose outputs are split among the devices: each of its adjacent `parts` by
     itself.
     """
 
     parts: tuple[int, ...]
 
     def order(self, devices: int) -> Tensor:
-        """The rows of the weight in the order of the devices: what the first one has, then what the
-        second has.
+        """Return the rows of the weight in the order of the devices: those of the first device,
+        then those of the second.
         """
-        pieces = [
-            part.chunk(devices) for part in torch.arange(sum(self.parts)).split(list(self.parts))
-        ]
+        rows = torch.arange(sum(self.parts)).split(list(self.parts))
+        pieces = [part.chunk(devices) for part in rows]
         return torch.cat([part[device] for device in range(devices) for part in pieces])
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A linear layer whose inputs are shared out, and whose outputs are summed over the devices."""
+    """A linear layer whose inputs are split, and whose outputs are summed over the devices."""
 
 
 @dataclass
-class Divided:
-    """What is shared out, by path.
+class TensorParallelPlan:
+    """What is split, by path.
 
     Args:
         layers: linear layers.
@@ -58,134 +57,145 @@ class Divided:
     counts: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def divide(model: Graph, devices: int) -> Divided:
-    """How `model` works on so many devices, each with a share of its attention and of its MLPs.
+def plan_tensor_parallel(model: Graph, devices: int) -> TensorParallelPlan:
+    """Plan which layers of `model` each of `devices` devices computes a share of.
 
     Raises:
-        ConfigError: a block cannot be divided by so many; nothing in the network can be divided.
+        ConfigError: a block cannot be split among so many devices, or nothing in the network can.
     """
-    found, problems = Divided(), []
-    alone = _alone(model)
-    for path, graph in _graphs(model):
-        for columns, row in _chains(graph, alone):
+    plan = TensorParallelPlan()
+    problems = []
+    layers = _find_independent_layers(model)
+    for path, graph in _walk_graphs(model):
+        for columns, row in _find_chains(graph, layers):
             try:
-                _share_chain(found, path, graph, columns, row, devices)
+                _split_chain(plan, path, graph, columns=columns, row=row, devices=devices)
             except BlockError as error:
-                problems.append(
-                    _told(error, _join(path, columns[0]), graph.meta["origins"].get(columns[0]))
-                )
-    for path, origin, module in _calls(model):
-        if hasattr(module, "division") and path not in found.counts:
+                origin = graph.meta["origins"].get(columns[0])
+                problems.append(_make_problem(error, _join(path, columns[0]), origin))
+    for path, origin, module in _walk_calls(model):
+        if hasattr(module, "division") and path not in plan.counts:
             try:
-                _share_block(found, path, module, devices)
+                _split_block(plan, path, module, devices)
             except BlockError as error:
-                problems.append(_told(error, path, origin))
+                problems.append(_make_problem(error, path, origin))
+    if not problems and not plan.layers:
+        problems.append(
+            Problem(
+                "nothing in this network can be divided",
+                path="model",
+                fits="a network with attention or MLPs in its graph",
+                fix=SHARDED,
+            )
+        )
     if problems:
         raise ConfigError(problems)
-    if not found.layers:
-        fits = "a network with attention or MLPs in its graph"
-        raise ConfigError(
-            [Problem("nothing in this network can be divided", path="model", fits=fits, fix=WHOLE)]
-        )
-    return found
+    return plan
 
 
-def _share_block(found: Divided, path: str, module: nn.Module, devices: int) -> None:
-    division = module.division(devices)  # type: ignore[operator]
-    found.layers.update(
-        {_join(path, name): Columns(parts) for name, parts in division.columns.items()}
-    )
-    found.layers.update({_join(path, name): Rows() for name in division.rows})
-    found.counts[path] = division.counts
+def _split_block(plan: TensorParallelPlan, path: str, module: nn.Module, devices: int) -> None:
+    split = module.division(devices)  # type: ignore[operator]
+    for name, parts in split.columns.items():
+        plan.layers[_join(path, name)] = Columns(parts)
+    for name in split.rows:
+        plan.layers[_join(path, name)] = Rows()
+    plan.counts[path] = split.counts
 
 
-def _share_chain(
-    found: Divided, path: str, graph: Graph, columns: list[str], row: str, devices: int
+def _split_chain(
+    plan: TensorParallelPlan,
+    path: str,
+    graph: Graph,
+    *,
+    columns: list[str],
+    row: str,
+    devices: int,
 ) -> None:
-    width = graph.get_submodule(row).in_features
-    must_divide("devices", devices, "features", width)  # type: ignore[arg-type]
-    found.layers.update({_join(path, name): Columns((width,)) for name in columns})  # type: ignore[arg-type]
-    found.layers[_join(path, row)] = Rows()
+    width = int(graph.get_submodule(row).in_features)  # type: ignore[arg-type]
+    must_divide("devices", devices, "features", width)
+    for name in columns:
+        plan.layers[_join(path, name)] = Columns((width,))
+    plan.layers[_join(path, row)] = Rows()
 
 
-def _chains(graph: Graph, alone: set[int]) -> Iterator[tuple[list[str], str]]:
-    """(first layers, last layer) wherever only pointwise blocks lie between.
+def _find_chains(graph: Graph, layers: set[int]) -> Iterator[tuple[list[str], str]]:
+    """Yield (first layers, last layer) wherever only pointwise blocks lie between.
 
     Args:
-        alone: which layers may be among them.
+        graph: a body.
+        layers: identities of the linear layers that may be split.
     """
-    for node in graph.graph.nodes:
-        if not _is_linear(graph, node, alone):
+    for last in graph.graph.nodes:
+        if not _is_linear(graph, last, layers):
             continue
         first: list[fx.Node] = []
-        between = {node}
-        waiting = list(node.all_input_nodes)
+        between = {last}
+        waiting = list(last.all_input_nodes)
         while waiting:
-            back = waiting.pop()
-            if back in between or back in first:
+            node = waiting.pop()
+            if node in between or node in first:
                 continue
-            if _is_linear(graph, back, alone):
-                first.append(back)
-            elif back.op == "call_module" and is_pointwise(graph.get_submodule(str(back.target))):
-                between.add(back)
-                waiting += back.all_input_nodes
+            if _is_linear(graph, node, layers):
+                first.append(node)
+            elif node.op == "call_module" and is_pointwise(graph.get_submodule(str(node.target))):
+                between.add(node)
+                waiting += node.all_input_nodes
             else:
                 break
         else:
-            inside = all(set(each.users) <= between for each in (*first, *(between - {node})))
-            if first and inside:
-                yield [str(each.target) for each in reversed(first)], str(node.target)
+            inner = (*first, *(between - {last}))
+            if first and all(set(node.users) <= between for node in inner):
+                yield [str(node.target) for node in reversed(first)], str(last.target)
 
 
-def _is_linear(graph: Graph, node: fx.Node, alone: set[int]) -> bool:
-    return node.op == "call_module" and id(graph.get_submodule(str(node.target))) in alone
+def _is_linear(graph: Graph, node: fx.Node, layers: set[int]) -> bool:
+    return node.op == "call_module" and id(graph.get_submodule(str(node.target))) in layers
 
 
-def _alone(model: Graph) -> set[int]:
-    """Linear layers, by identity, that are called at one place, with weights that nobody else
-    has.
+def _find_independent_layers(model: Graph) -> set[int]:
+    """Return the identities of the linear layers that are called once, with weights of their
+    own.
     """
-    calls = Counter(id(module) for _, _, module in _calls(model))
-    owners = Counter(
-        id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False)
-    )
+    calls = Counter(id(module) for _, _, module in _walk_calls(model))
+    owners: Counter[int] = Counter()
+    for _, parameter in model.named_parameters(remove_duplicate=False):
+        owners[id(parameter)] += 1
     linear = (module for module in model.modules() if type(module) in (nn.Linear, Linear))
     return {id(layer) for layer in linear if calls[id(layer)] == owners[id(layer.weight)] == 1}
 
 
-def _graphs(graph: Graph, path: str = "") -> Iterator[tuple[str, Graph]]:
-    """Every body by path, each once."""
-    for name, module in (
-        (name, module) for name, module in graph.named_modules() if isinstance(module, Graph)
-    ):
-        yield _join(path, name), module
+def _walk_graphs(model: Graph) -> Iterator[tuple[str, Graph]]:
+    """Yield every body by path, a shared one once."""
+    for path, module in model.named_modules():
+        if isinstance(module, Graph):
+            yield path, module
 
 
-def _calls(model: Graph) -> Iterator[tuple[str, str | None, nn.Module]]:
-    """Every call of a block in some body: path, place in YAML, block."""
-    for path, graph in _graphs(model):
+def _walk_calls(model: Graph) -> Iterator[tuple[str, str | None, nn.Module]]:
+    """Yield (path, origin, block) for every call of a block."""
+    for path, graph in _walk_graphs(model):
         for node in graph.graph.nodes:
             if node.op == "call_module":
-                module = graph.get_submodule(str(node.target))
                 name = str(node.target)
-                yield (
-                    _join(path, name),
-                    graph.meta["origins"].get(node.meta.get("node", name)),
-                    module,
-                )
+                origin = graph.meta["origins"].get(node.meta.get("node", name))
+                yield _join(path, name), origin, graph.get_submodule(name)
 
 
-def _told(error: BlockError, path: str, origin: str | None) -> Problem:
-    number = (
-        "sizes that trainer.tensor_parallel_size divides; "
-        if "devices=" in (error.got or "")
-        else ""
-    )
-    problem = f"this cannot be divided among the devices: {error.problem}"
+def _make_problem(error: BlockError, path: str, origin: str | None) -> Problem:
+    fix = SHARDED
+    if "devices=" in (error.got or ""):
+        fix = f"sizes that trainer.tensor_parallel_size divides; {SHARDED}"
     return Problem(
-        problem, origin, f"graph.{path}", got=error.got, fits=error.fits, fix=number + WHOLE
+        f"this cannot be divided among the devices: {error.problem}",
+        origin,
+        f"graph.{path}",
+        got=error.got,
+        fits=error.fits,
+        fix=fix,
     )
 
 
 def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path and name else path or name
+    if path and name:
+        return f"{path}.{name}"
+    return path or name
