@@ -49,7 +49,8 @@ def arguments() -> argparse.Namespace:
 def machine() -> dict[str, Any]:
     """What a figure belongs to."""
     names = [line.split(":")[1].strip() for line in _cpu() if line.startswith("model name")]
-    found = {"machine": names[0] if names else platform.processor(), "torch": torch.__version__}
+    found: dict[str, Any] = {"machine": names[0] if names else platform.processor()}
+    found["torch"] = torch.__version__
     found |= {"threads": torch.get_num_threads(), "python": platform.python_version(), "seed": 0}
     for name in ("timm", "torchvision", "transformers", "vit-pytorch", "x-transformers"):
         found |= {name: version} if (version := _version(name)) else {}

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -38,11 +39,12 @@ def best(work: Callable[[], object], seconds: float = SECONDS) -> float:
 
 
 def measure() -> Ceiling:
-    """Measured anew, as it depends on threads and on what else runs."""
+    """Measure now: the ceiling depends on threads and on what else runs."""
     products = []
     for dtype in (torch.float32, torch.bfloat16):
         a, b = torch.randn(2, SIDE, SIDE, dtype=dtype)
-        products.append(2 * SIDE**3 / best(lambda a=a, b=b: a @ b))
+        products.append(2 * SIDE**3 / best(partial(torch.matmul, a, b)))
     source = torch.zeros(BYTES, dtype=torch.uint8)
     target = torch.empty_like(source)
-    return Ceiling(*products, memory=2 * BYTES / best(lambda: target.copy_(source)))
+    bandwidth = 2 * BYTES / best(lambda: target.copy_(source))
+    return Ceiling(products[0], products[1], bandwidth)

@@ -6,6 +6,7 @@ python -m bench.decode [--rounds N] [--batch N] [--device cuda]
 
 import argparse
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -85,11 +86,12 @@ def main() -> None:
     source = torch.randint(VOCAB, (given.batch, TOKENS), generator=torch.Generator().manual_seed(0))
     source = source.to(given.device)
     torch.manual_seed(0)
-    steps = {"dougong": ours(source), "transformers": transformers(source)}
-    for name, step in steps.items():
+    generate = {"dougong": ours(source), "transformers": transformers(source)}
+    for name, step in generate.items():
         assert step().shape == (given.batch, TOKENS), name
+    steps: dict[str, Callable[[], Any]] = dict(generate)
     if source.is_cuda:
-        steps = {name: waited_for(step) for name, step in steps.items()}
+        steps = {name: waited_for(step) for name, step in generate.items()}
     times = interleave(steps, given.rounds)
     ratios = {
         name: [times.ratio(name, "transformers", kind) for kind in ("clock", "processor")]

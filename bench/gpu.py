@@ -140,7 +140,7 @@ def make_rows(times: Times, flops: int, limit: float) -> list[dict[str, Any]]:
     """The measurements by contender; a ratio is to the fastest peer, eager or compiled as ours."""
     found = []
     for name, seconds in times.clock.items():
-        row = {"contender": name, "seconds": times.median(name)}
+        row: dict[str, Any] = {"contender": name, "seconds": times.median(name)}
         row["spread"] = (max(seconds) - min(seconds)) / row["seconds"]
         row["flops"] = flops / row["seconds"]
         row["share"] = row["flops"] / limit

@@ -7,6 +7,8 @@ python -m bench.overhead [--rounds N]
 import argparse
 import statistics
 import time
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,7 +21,7 @@ class ByHand(nn.Module):
     composed model.
     """
 
-    def __init__(self, model: Graph):
+    def __init__(self, model: Any):
         super().__init__()
         self.patch, self.token, self.position = model.patch, model.token, model.position
         self.layers = nn.ModuleList(
@@ -39,15 +41,16 @@ class ByHand(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         x = self.position(self.token(self.patch(image)))
-        for norm1, attention, norm2, expand, activation, project in self.layers:
+        layers: Any = self.layers
+        for norm1, attention, norm2, expand, activation, project in layers:
             x = x + attention(norm1(x))
             x = x + project(activation(expand(norm2(x))))
         return self.head(self.norm(x)[:, 0])
 
 
-def seconds(step: object) -> float:
+def seconds(step: Callable[[], Any]) -> float:
     start = time.perf_counter()
-    step()  # type: ignore[operator]
+    step()
     return time.perf_counter() - start
 
 
@@ -55,9 +58,15 @@ def compare(name: str, model: Graph, image: torch.Tensor, rounds: int) -> None:
     """Forward and backward of both, alternating; medians and their ratio."""
     hand = ByHand(model)
     torch.testing.assert_close(model(image)["logits"], hand(image), rtol=0, atol=1e-6)
-    composed = lambda: model(image)["logits"].square().mean().backward()  # noqa: E731
-    by_hand = lambda: hand(image).square().mean().backward()  # noqa: E731
-    ours, theirs = [], []
+
+    def composed() -> None:
+        model(image)["logits"].square().mean().backward()
+
+    def by_hand() -> None:
+        hand(image).square().mean().backward()
+
+    ours: list[float] = []
+    theirs: list[float] = []
     for index in range(rounds + 3):
         first, second = (composed, by_hand) if index % 2 else (by_hand, composed)
         a, b = seconds(first), seconds(second)

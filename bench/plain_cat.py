@@ -50,7 +50,8 @@ class Attention(nn.Module):
         )
         scores = (q * self.scale) @ k.transpose(-2, -1)
         if self.relative:
-            bias = self.relative_position_bias_table[self.relative_position_index.view(-1)]
+            index = self.get_buffer("relative_position_index").view(-1)
+            bias = self.relative_position_bias_table[index]
             scores = scores + bias.view(tokens, tokens, -1).permute(2, 0, 1)[None]
         return self.proj((scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, tokens, dim))
 

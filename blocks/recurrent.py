@@ -6,6 +6,7 @@ needs no packed sequence (whose LSTM is slow on a CPU, and for whose lengths a G
 for) and no loop over the steps.
 """
 
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import torch
@@ -46,7 +47,7 @@ class _Recurrence(nn.Module):
             nn.init.uniform_(parameter, -bound, bound)
         self._flatten()
 
-    def _apply(self, fn, recurse=True):
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
         super()._apply(fn, recurse)
         self._flatten()
         return self
@@ -263,7 +264,14 @@ class RNN(_Recurrence):
         sequence, state = self._run(x, padding_mask, (state,))
         return sequence, state
 
-    def _kernel(self, x, states, weights, layers, bidirectional):
+    def _kernel(
+        self,
+        x: Tensor,
+        states: tuple[Tensor, ...],
+        weights: list[Tensor],
+        layers: int,
+        bidirectional: bool,
+    ) -> tuple[Tensor, ...]:
         kernel = torch.rnn_tanh if self.mode == "RNN_TANH" else torch.rnn_relu
         return kernel(
             x, states[0], weights, True, layers, self.dropout, self.training, bidirectional, True
@@ -322,7 +330,14 @@ class GRU(_Recurrence):
         sequence, state = self._run(x, padding_mask, (state,))
         return sequence, state
 
-    def _kernel(self, x, states, weights, layers, bidirectional):
+    def _kernel(
+        self,
+        x: Tensor,
+        states: tuple[Tensor, ...],
+        weights: list[Tensor],
+        layers: int,
+        bidirectional: bool,
+    ) -> tuple[Tensor, ...]:
         return torch.gru(
             x, states[0], weights, True, layers, self.dropout, self.training, bidirectional, True
         )
@@ -399,7 +414,14 @@ class LSTM(_Recurrence):
         sequence, state, cell = self._run(x, padding_mask, (state, cell))
         return sequence, state, cell
 
-    def _kernel(self, x, states, weights, layers, bidirectional):
+    def _kernel(
+        self,
+        x: Tensor,
+        states: tuple[Tensor, ...],
+        weights: list[Tensor],
+        layers: int,
+        bidirectional: bool,
+    ) -> tuple[Tensor, ...]:
         if torch.compiler.is_dynamo_compiling() and torch.is_grad_enabled() and not x.requires_grad:
             # torch 2.13 traces the inference kernel for an input without gradient, and then cannot
             # go back through it.

@@ -69,6 +69,8 @@ class SearchSweeper(TableSweeper):
         from tasks.run import run_folder
         from tasks.sweep import search
 
+        assert self.config is not None
+        assert self.launcher is not None
         fixed, space = self._space(arguments)
         study = search.open_study(
             self.place, self.goal, space, self.sampler, self.pruner, int(self.config.seed)
@@ -97,6 +99,7 @@ class SearchSweeper(TableSweeper):
             search.mine(trial, overrides)
             shutil.rmtree(self.place / str(trial.number), ignore_errors=True)
             asked[trial.number] = [*overrides, *self._pruning(trial.number)]
+        assert self.launcher is not None
         for numbers in self._stretches(asked):
             self.launcher.launch([asked[number] for number in numbers], initial_job_idx=numbers[0])
         for number in asked:
@@ -125,6 +128,7 @@ class SearchSweeper(TableSweeper):
 
     def _space(self, arguments: list[str]) -> tuple[list[str], dict[str, Any]]:
         """What is the same for every trial, and what is searched."""
+        assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         given = [text for text in arguments if text != RESUME]
         fixed, space = [], {}
@@ -162,10 +166,14 @@ def distribution(override: Override) -> Any:
 
     value = override.value()
     if isinstance(value, IntervalSweep):
+        assert value.start is not None
+        assert value.end is not None
         return search.between(
             value.start, value.end, "log" in value.tags
         )  # int(interval(1, 9)): whole numbers
     if isinstance(value, RangeSweep):
+        assert value.start is not None
+        assert value.stop is not None
         return search.steps(value.start, value.stop, value.step)
     assert isinstance(value, ChoiceSweep)
     return search.choices(list(override.sweep_string_iterator()))

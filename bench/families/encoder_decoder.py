@@ -3,6 +3,7 @@
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +38,7 @@ class Plain(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        options = {"dim_feedforward": HIDDEN, "dropout": 0.0, "batch_first": True}
+        options: dict[str, Any] = {"dim_feedforward": HIDDEN, "dropout": 0.0, "batch_first": True}
         encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(DIM, HEADS, **options), DEPTH)
         decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(DIM, HEADS, **options), DEPTH)
         stacks = nn.Transformer(

@@ -95,7 +95,8 @@ def of_transformers(model: nn.Module, label: Tensor, **inputs: Tensor) -> Conten
 
 def gpt2(device: str, large: bool) -> Family:
     size = LARGE_GPT if large else Size()
-    tokens, facts = texts(GPT, size).to(device), {}
+    tokens = texts(GPT, size).to(device)
+    facts: dict[str, Any] = {}
 
     def dougong() -> Contender:
         return ours(size.overrides, "gpt2", facts, {"tokens": tokens}, following(tokens))
