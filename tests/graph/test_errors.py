@@ -17,11 +17,12 @@ LINES, COLUMNS = 24, 110  # one screen
 # A file of wrong/: conf/model/broken.yaml of the user (or words for the project's `vit`), the
 # command line, the text.
 FOLDER = Path(__file__).parent / "wrong"
+MESSAGE = "=== message\n"
 
 
 def case(file: Path) -> tuple[str | None, list[str], str]:
     model, rest = file.read_text(encoding="utf-8").split("\n=== command line\n")
-    overrides, text = rest.split("=== what is told\n")
+    overrides, text = rest.split(MESSAGE)
     return (
         None if model == "(the project's vit)" else model,
         overrides.splitlines(),
@@ -58,12 +59,12 @@ def is_one_screen(text: str) -> bool:
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_mistake_is_told_with_its_place_and_a_fix(name, tmp_path, monkeypatch):
+def test_a_mistake_is_reported_with_its_place_and_a_fix(name, tmp_path, monkeypatch, golden):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("NO_SUCH_VARIABLE", raising=False)
     model, overrides, text = WRONG[name]
     found = told(tmp_path, model, overrides)
-    assert found == text
+    golden(FOLDER / f"{name}.txt", text, found)
     assert is_one_screen(found)
     for problem in found.split("\n\n"):
         assert problem.startswith(("model/broken.yaml:", "the command line:", "and\n"))
