@@ -13,7 +13,7 @@ from typing import Any
 from blocks.catalog import catalog
 from blocks.graph import build, compose, conf_folder, plan
 from blocks.graph.describe.catalog_pages import entries, markdown
-from blocks.graph.describe.draw import svg
+from blocks.graph.describe.draw import draw_svg
 from blocks.graph.record.record import count_parameters
 
 DOCS = Path(__file__).parent
@@ -189,7 +189,7 @@ def models() -> dict[Path, str]:
     for name in sorted(file.stem for file in (conf_folder() / "model").glob("*.yaml")):
         planned = plan(compose([f"model={name}"]), SMALL.get(name, {**TEXT, **IMAGE}))
         count = f"{count_parameters(planned.model):,}"
-        found[DOCS / "pictures" / f"{name}.svg"] = svg(planned, name)
+        found[DOCS / "pictures" / f"{name}.svg"] = draw_svg(planned, name)
         found[DOCS / "models" / f"{name}.md"] = model_page(name, count)
         table.append(f"| [{name}]({name}.md) | {count} | {source_of(name)} |")
     found[DOCS / "models" / "README.md"] = "\n".join(table) + "\n"

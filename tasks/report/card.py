@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from blocks.graph import Composed, plan
-from blocks.graph.describe.draw import mermaid
+from blocks.graph.describe.draw import draw_mermaid
 from blocks.graph.describe.emit import CannotEmit, emit
 from tasks.run import run_folder
 from tasks.run.load_run import Finished
@@ -41,7 +41,7 @@ def write_card(run: Finished, place: Path) -> str | None:
     except CannotEmit:
         kind = None
     use = plain_use(kind) if kind else []
-    told = card(name, record, use, mermaid(planned, name))
+    told = card(name, record, use, draw_mermaid(planned, name))
     (place / "README.md").write_text(told, encoding="utf-8", errors="backslashreplace")
     return kind
 

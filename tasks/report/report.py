@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from blocks.graph import Built, plan
-from blocks.graph.describe.draw import svg
+from blocks.graph.describe.draw import draw_svg
 from blocks.graph.describe.table import lines
 from blocks.graph.record.record import count_parameters
 from tasks.config import secrets
@@ -117,7 +117,7 @@ def architecture(planned: Built, name: str) -> str:
         rows,
         indents=[line.depth for line in found],
     )
-    drawn = page.wide(svg(planned, name))
+    drawn = page.wide(draw_svg(planned, name))
     return drawn + (table if len(rows) <= 60 else page.folded(f"{len(rows)} nodes", table))
 
 

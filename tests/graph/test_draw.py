@@ -15,8 +15,8 @@ import pytest
 
 from blocks.__main__ import main
 from blocks.graph import Composed, Graph, compose, plan
-from blocks.graph.describe.draw import WRITERS, html, picture, svg, unfold
-from blocks.graph.describe.draw.layout import lay
+from blocks.graph.describe.draw import WRITERS, draw, draw_svg, picture, unfold
+from blocks.graph.describe.draw.layout import lay_out
 from blocks.graph.describe.draw.svg import curve
 
 MODELS = sorted(
@@ -72,7 +72,7 @@ def test_every_call_of_the_generated_code_is_drawn(model):
 @pytest.mark.parametrize("depth", [None, 0, 99])
 def test_no_line_crosses_a_box_and_no_box_another(model, depth):
     drawn = picture(planned(model))
-    check_sheet(lay((drawn if depth is None else unfold(drawn, depth)).body))
+    check_sheet(lay_out((drawn if depth is None else unfold(drawn, depth)).body))
 
 
 def check_sheet(sheet):
@@ -217,7 +217,7 @@ def test_a_residual_path_runs_from_the_input_of_the_body_to_the_sum():
     )
     add = next(place for place, node in enumerate(attention.body.nodes, 1) if node.name == "add")
     assert (0, add) in {(edge.source, edge.target) for edge in attention.body.edges}
-    assert any(line.skip for line in lay(attention.body, attention).lines)
+    assert any(line.skip for line in lay_out(attention.body, attention).lines)
 
 
 def test_memory_crosses_from_the_encoder_to_the_decoder():
@@ -271,7 +271,7 @@ def test_a_state_comes_back_to_the_next_step():
     }
     planned_scan = small({"scan": {"scan": {"axis": 1, "state": {"state": 5}}, "body": body}})
     assert "-.->" in WRITERS[".mmd"](picture(planned_scan))
-    assert "state ↻" in svg(planned_scan)
+    assert "state ↻" in draw_svg(planned_scan)
 
 
 def test_words_of_the_user_are_escaped():
@@ -322,7 +322,7 @@ def test_the_page_works_in_a_browser(model, tmp_path):
     folds by keyboard.
     """
     page = tmp_path / "page.html"
-    page.write_text(html(planned(model), model), encoding="utf-8")
+    page.write_text(draw(planned(model), ".html", model), encoding="utf-8")
     offline = ["quic", "gpu", "background-networking", "component-update", "sync"]
     options = [
         "--headless",
@@ -353,4 +353,4 @@ def test_a_node_tells_its_formula():
         "softmax(Q Kᵀ / √head_dim + bias) V, then the output projection; Q, K, V = x W"
     )
     assert nodes["head"].formula == "x Wᵀ + b"
-    assert '"formula":"x Wᵀ + b"' in html(planned("vit_b16"), "vit_b16")
+    assert '"formula":"x Wᵀ + b"' in draw(planned("vit_b16"), ".html")

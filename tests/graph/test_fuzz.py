@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from blocks.graph import Composed, ConfigError, IncrementalModel, plan
 from blocks.graph.describe.cost import multiply_adds
-from blocks.graph.describe.draw import dot
+from blocks.graph.describe.draw import draw
 from blocks.graph.describe.emit import emit
 from blocks.graph.describe.sweep_check import find_idle
 from blocks.graph.describe.table import describe
@@ -478,4 +478,4 @@ def test_a_repeated_scan_is_written_as_pytorch_and_decoded_step_by_step():
     steps = IncrementalModel(model, ["x"]).start(limit=7)
     parts = [steps.step(x=part) for part in x.split([3, 1, 2, 1], dim=1)]
     torch.testing.assert_close(torch.cat(parts, dim=1), whole, rtol=0, atol=1e-6)
-    assert "scan x7" in dot(planned)
+    assert "scan x7" in draw(planned, ".dot")

@@ -1,5 +1,5 @@
-"""A picture as one HTML page that needs nothing else: fold and unfold, look closer, search, by
-pointer or keyboard.
+"""A drawing as one HTML page that needs nothing else: it folds, unfolds and searches, by pointer or
+keyboard.
 """
 
 import json
@@ -10,18 +10,18 @@ from typing import Any
 
 from blocks.graph.describe.draw.faces import (
     badge,
-    face,
+    face_size,
     face_svg,
-    head,
-    head_svg,
+    header_svg,
     label_width,
-    pill,
+    least_width,
+    pill_size,
     pill_svg,
     tail_svg,
 )
 from blocks.graph.describe.draw.kinds import ACCENTS, NAMES, rules
-from blocks.graph.describe.draw.layout import Sheet, labelled, lay
-from blocks.graph.describe.draw.order import order
+from blocks.graph.describe.draw.layout import Sheet, is_labelled, lay_out
+from blocks.graph.describe.draw.order import Lane, Net, Target, order_body
 from blocks.graph.describe.draw.picture import Body, DrawnNode, Picture
 from blocks.graph.describe.draw.svg import SCOPE, SHAPES
 from blocks.support.palette import STYLE
@@ -65,104 +65,131 @@ autocomplete="off"
 
 
 @cache
-def _file(name: str) -> str:
+def _read_file(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-def html(picture: Picture) -> str:
-    """The page of a picture."""
-    model = {
-        "body": _body(picture.body, True),
-        "check": dict(_places(picture.body, lay(picture.body), 0, 0)),
-    }
+def write_html(picture: Picture) -> str:
+    """The page of a drawing."""
+    model = {"body": _describe_body(picture.body, True), "check": {}}
+    _add_boxes(model["check"], picture.body, lay_out(picture.body), 0, 0)
     return PAGE.format(
         title=escape(picture.title),
         count=f"{picture.parameters:,}",
-        style=_style(),
-        legend=_legend(picture),
+        style=_write_style(),
+        legend=_write_legend(picture),
         model=json.dumps(model, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
-        script=_file("layout.js") + _file("page.js"),
+        script=_read_file("layout.js") + _read_file("page.js"),
     )
 
 
-def _style() -> str:
+def _write_style() -> str:
     """Colours as the reader's system says, unless the button says otherwise."""
     chosen = rules("dark", f':root[data-theme="dark"] {SCOPE}')
-    asked = rules("dark", f':root:not([data-theme="light"]) {SCOPE}')
-    dark = f"{chosen}\n@media (prefers-color-scheme:dark){{\n{asked}\n}}"
-    return f"{STYLE}{_file('page.css')}{SHAPES}\n{rules('light', SCOPE)}\n{dark}\n"
+    system = rules("dark", f':root:not([data-theme="light"]) {SCOPE}')
+    dark = f"{chosen}\n@media (prefers-color-scheme:dark){{\n{system}\n}}"
+    return f"{STYLE}{_read_file('page.css')}{SHAPES}\n{rules('light', SCOPE)}\n{dark}\n"
 
 
-def _legend(picture: Picture) -> str:
+def _write_legend(picture: Picture) -> str:
     used = {node.kind for node in picture.nodes()}
-    return "".join(
-        f'<span style="--colour:{ACCENTS[kind]}">{escape(name)}</span>'
-        for kind, name in NAMES.items()
-        if kind in used and kind != "body"
-    )
+    parts = []
+    for kind, name in NAMES.items():
+        if kind in used and kind != "body":
+            parts.append(f'<span style="--colour:{ACCENTS[kind]}">{escape(name)}</span>')
+    return "".join(parts)
 
 
-def _body(body: Body, top: bool) -> dict[str, Any]:
-    found = order(body, top)
-    nets = [
-        {
-            **{key: getattr(net, key) for key in ("source", "slot", "exit", "lane", "shape")},
-            "width": label_width(net.shape),
-            "labelled": labelled(body, net, top),
-            "targets": [
-                {key: getattr(t, key) for key in ("vertex", "slot", "entry", "straight")}
-                for t in net.targets
-            ],
-        }
-        for net in found.nets
-    ]
-    lanes = [
-        {key: getattr(lane, key) for key in ("side", "first", "last", "vertices")}
-        for lane in found.lanes
-    ]
+# What `layout.js` and `page.js` read --------------------------------------------------------------
+
+
+def _describe_body(body: Body, top: bool) -> dict[str, Any]:
+    found = order_body(body, top)
+    order = {
+        "layers": found.layers,
+        "lanes": list(map(_describe_lane, found.lanes)),
+        "nets": [_describe_net(body, net, top) for net in found.nets],
+    }
     return {
-        "vertices": [_vertex(body, vertex, top) for vertex in range(body.size)],
-        "outputs": len(body.inputs) + len(body.nodes),
-        "order": {"layers": found.layers, "lanes": lanes, "nets": nets},
+        "vertices": [_describe_vertex(body, vertex, top) for vertex in range(body.size)],
+        "outputs": body.first_output,
+        "order": order,
     }
 
 
-def _vertex(body: Body, vertex: int, top: bool) -> dict[str, Any]:
+def _describe_lane(lane: Lane) -> dict[str, Any]:
+    return {"side": lane.side, "first": lane.first, "last": lane.last, "vertices": lane.vertices}
+
+
+def _describe_net(body: Body, net: Net, top: bool) -> dict[str, Any]:
+    return {
+        "source": net.source,
+        "slot": net.slot,
+        "exit": net.exit,
+        "lane": net.lane,
+        "shape": net.shape,
+        "width": label_width(net.shape),
+        "labelled": is_labelled(body, net, top),
+        "targets": list(map(_describe_target, net.targets)),
+    }
+
+
+def _describe_target(target: Target) -> dict[str, Any]:
+    return {
+        "vertex": target.vertex,
+        "slot": target.slot,
+        "entry": target.entry,
+        "straight": target.straight,
+    }
+
+
+def _describe_vertex(body: Body, vertex: int, top: bool) -> dict[str, Any]:
     node = body.node(vertex)
     if node is None:
-        w, h = pill(body, vertex, top)
+        w, h = pill_size(body, vertex, top)
         return {"w": w, "h": h, "face": pill_svg(body, vertex, top)}
-    w, h = face(node)
-    told = f"{node.name} {badge(node)}, {node.block or 'body'}, {node.parameters:,} parameters"
-    told = told.replace(" ,", ",")
-    found = {key: getattr(node, key) for key in ("id", "name", "kind", "times")}
-    found |= {"w": w, "h": h, "face": face_svg(node), "told": told, "info": information(node)}
+    w, h = face_size(node)
+    name = f"{node.name} {badge(node)}".rstrip()
+    found = {
+        "id": node.id,
+        "name": node.name,
+        "kind": node.kind,
+        "times": node.times,
+        "w": w,
+        "h": h,
+        "face": face_svg(node),
+        "label": f"{name}, {node.block or 'body'}, {node.parameters:,} parameters",
+        "info": _describe_node(node),
+    }
     if node.body is not None:
-        found |= {
-            "open": node.opened,
-            "least": head(node),
-            "head": head_svg(node),
-            "tail": tail_svg(node),
-            "body": _body(node.body, False),
-        }
+        found["open"] = node.opened
+        found["least"] = least_width(node)
+        found["head"] = header_svg(node)
+        found["tail"] = tail_svg(node)
+        found["body"] = _describe_body(node.body, False)
     return found
 
 
-def information(node: DrawnNode) -> dict[str, Any]:
-    """What the page tells about a node."""
-    share = f"{node.share:.1%}" if node.share >= 0.001 else "under 0.1%"
-    count = f"{node.parameters:,}  ({share} of the model)" if node.parameters else ""
+def _describe_node(node: DrawnNode) -> dict[str, Any]:
+    """What the panel of the page shows of a node."""
+    block = node.block or "body"
+    if node.times > 1:
+        block += f", {node.times} times"
+    count = ""
+    if node.parameters:
+        share = f"{node.share:.1%}" if node.share >= 0.001 else "under 0.1%"
+        count = f"{node.parameters:,}  ({share} of the model)"
+    gives = []
+    for port, shape in node.gives.items():
+        gives.append(["out" if port == "out" else f"out: {port}", shape])
     return {
         "title": node.display,
-        "block": f"{node.block or 'body'}{f', {node.times} times' if node.times > 1 else ''}",
+        "block": block,
         "takes": node.takes,
-        "gives": [
-            ["out" if port == "out" else f"out: {port}", shape]
-            for port, shape in node.gives.items()
-        ],
+        "gives": gives,
         "parameters": count,
         "share": round(node.share, 5),
-        "arguments": [f"{word}: {value}" for word, value in node.arguments.items()],
+        "arguments": [f"{name}: {value}" for name, value in node.arguments.items()],
         "summary": node.summary,
         "formula": node.formula,
         "source": node.source,
@@ -171,18 +198,12 @@ def information(node: DrawnNode) -> dict[str, Any]:
     }
 
 
-def _places(body: Body, sheet: Sheet, x: float, y: float) -> list[tuple[str, list[float]]]:
+def _add_boxes(found: dict[str, list[float]], body: Body, sheet: Sheet, x: float, y: float) -> None:
     """Where the static layout puts each visible node: the page checks itself against it."""
-    found: list[tuple[str, list[float]]] = []
     for vertex, box in enumerate(sheet.boxes):
         node = body.node(vertex)
         if node is not None:
-            found.append(
-                (
-                    node.id,
-                    [round(x + box.x, 2), round(y + box.y, 2), round(box.w, 2), round(box.h, 2)],
-                )
-            )
+            edges = (x + box.x, y + box.y, box.w, box.h)
+            found[node.id] = [round(edge, 2) for edge in edges]
             if box.inside is not None and node.body is not None:
-                found += _places(node.body, box.inside, x + box.x, y + box.y)
-    return found
+                _add_boxes(found, node.body, box.inside, x + box.x, y + box.y)

@@ -1,7 +1,7 @@
-"""Kinds of blocks, told by the family a block belongs to, and one palette for them.
+"""Kinds of blocks, by the family that a block belongs to, and their palette.
 
-The accents are those of Okabe and Ito 2008, which every eye tells apart; a darker yellow and greys
-beside them.
+The accents are those of Okabe and Ito 2008, which also the colour-blind can distinguish, with a
+darker yellow and greys added.
 """
 
 from collections.abc import Iterable
@@ -51,37 +51,42 @@ ACCENTS = {
     "plain": "#A3ABB8",
     "body": "#A3ABB8",
 }
-QUIET = ("norm", "add", "plain")  # what stands beside the work of a body, and does not name it
+TINTS = {"light": (0.14, 0.045), "dark": (0.22, 0.07)}  # of folded and unfolded nodes
+QUIET = ("norm", "add", "plain")  # kinds that do not decide the kind of a body
 
 
 def kind_of(factory: object) -> str:
-    """The kind of a block by the module that defines its class: "blocks.attention.window",
-    "torch.nn.modules.conv".
+    """The kind of a block, by the module that defines its class.
+
+    E.g. "blocks.attention.window" or "torch.nn.modules.conv".
     """
     kind = FAMILIES.get(getattr(factory, "__module__", "").rpartition(".")[2], "plain")
     name = getattr(factory, "__name__", "").lower()
-    if (
-        kind == "attention" and "attention" not in name
-    ):  # what stands beside attention in its family: patch merging
-        return "embedding" if "patch" in name else "plain"
-    return kind
+    if kind != "attention" or "attention" in name:
+        return kind
+    # its family holds other blocks, too: patch merging
+    return "embedding" if "patch" in name else "plain"
 
 
 def kind_of_body(kinds: Iterable[str]) -> str:
-    """A body does what its only kind of working block does; "body" where there are several."""
-    working = {kind for kind in kinds if kind not in QUIET}
+    """The only kind of block that works in a body; "body" where there are several."""
+    working = set(kinds).difference(QUIET)
     return working.pop() if len(working) == 1 else "body"
 
 
 def mix(colour: str, ground: str, share: float) -> str:
     """A tint: `share` of one colour over another."""
-    pairs = [(int(colour[i : i + 2], 16), int(ground[i : i + 2], 16)) for i in (1, 3, 5)]
-    return "#" + "".join(f"{round(a * share + b * (1 - share)):02X}" for a, b in pairs)
+    mixed = "#"
+    for i in (1, 3, 5):
+        over, under = int(colour[i : i + 2], 16), int(ground[i : i + 2], 16)
+        mixed += f"{round(over * share + under * (1 - share)):02X}"
+    return mixed
 
 
 def rules(theme: str, scope: str) -> str:
-    """The colours of one theme as CSS below a selector. Plain values, no variables: some viewers
-    of SVG know none.
+    """The colours of one theme as CSS below a selector.
+
+    Plain values, no variables: some viewers of SVG do not know them.
     """
     t = THEMES[theme]
     lines = [
@@ -92,15 +97,12 @@ def rules(theme: str, scope: str) -> str:
         f"{scope} .chip,{scope} .pill{{fill:{t['chip']}}}{scope} .pill{{stroke:{t['line']}}}",
         f"{scope} .track{{fill:{mix(t['line'], t['paper'], 0.3)}}}",
     ]
-    strength = 0.14 if theme == "light" else 0.22
+    box, shell = TINTS[theme]
     for kind, accent in ACCENTS.items():
-        fill, shell = (
-            mix(accent, t["paper"], strength),
-            mix(accent, t["paper"], 0.045 if theme == "light" else 0.07),
-        )
+        tints = {share: mix(accent, t["paper"], share) for share in (box, shell, 0.75, 0.6)}
         lines += [
-            f"{scope} .{kind}>.box{{fill:{fill};stroke:{mix(accent, t['paper'], 0.75)}}}",
-            f"{scope} .{kind}>.shell{{fill:{shell};stroke:{mix(accent, t['paper'], 0.6)}}}",
+            f"{scope} .{kind}>.box{{fill:{tints[box]};stroke:{tints[0.75]}}}",
+            f"{scope} .{kind}>.shell{{fill:{tints[shell]};stroke:{tints[0.6]}}}",
             f"{scope} .{kind}>.accent,{scope} .{kind}>.share{{fill:{accent}}}",
         ]
     return "\n".join(lines)

@@ -62,9 +62,9 @@ function lay(body, owner) {
     tops.push(y);
     y += Math.max(0, ...boxes.filter((_, v) => layers[v] === layer).map((b) => b.h));
     ends.push(y);
-    const told = nets.some((n) => n.labelled && layers[n.source] === layer) ? LABEL : 4;
-    rowY.push(y + told + 3);
-    y += told + ROW * (Math.max(-1, ...rows[layer].values()) + 1) + TIP;
+    const label = nets.some((n) => n.labelled && layers[n.source] === layer) ? LABEL : 4;
+    rowY.push(y + label + 3);
+    y += label + ROW * (Math.max(-1, ...rows[layer].values()) + 1) + TIP;
   }
   boxes.forEach((box, v) => { box.y = tops[layers[v]]; });
 

@@ -1,19 +1,21 @@
 """Sizes added up along the order: where every box, line and label of a body is drawn.
 
-`page.js` does the same sums.
+`layout.js` repeats these sums in the page whenever a node is folded or unfolded.
 
 Boxes stand in layers; all horizontal lines run in the gaps between layers, all long vertical ones
 in channels of their own. So no line crosses a box.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from blocks.graph.describe.draw.faces import HEAD, face, head, label_width, pill
-from blocks.graph.describe.draw.order import Net, Order, Target, order
+from blocks.graph.describe.draw.faces import HEAD, face_size, label_width, least_width, pill_size
+from blocks.graph.describe.draw.order import Lane, Net, Order, Target, order_body
 from blocks.graph.describe.draw.picture import Body, DrawnNode
 
 PAD, BOX_GAP, LINE_GAP, ROW, LABEL, TIP, SLOT, OUT_SLOT, NEAR = 16, 26, 14, 9, 18, 14, 20, 60, 7
 Point = tuple[float, float]
+Ways = Sequence[Point]  # of the edges of a net in a gap: x where each enters and leaves it
 
 
 @dataclass
@@ -29,7 +31,7 @@ class Box:
 
 @dataclass
 class Line:
-    """An edge: its corners, and whether it skips nodes, ends in an arrow, may carry nothing."""
+    """An edge: the number of its net, its corners, whether it skips nodes and ends in an arrow."""
 
     net: int
     points: list[Point]
@@ -48,248 +50,250 @@ class Sheet:
     labels: list[tuple[int, float, float]] = field(default_factory=list)
 
 
-def lay(body: Body, owner: DrawnNode | None = None) -> Sheet:
+def lay_out(body: Body, owner: DrawnNode | None = None) -> Sheet:
     """Lay out a body, with what is unfolded inside it."""
-    return _Layout(body, owner).sheet()
+    return _Layout(body, owner).lay_out()
+
+
+def is_labelled(body: Body, net: Net, top: bool) -> bool:
+    """Whether a line bears its shape: not where the line around the body bears it already."""
+    if not net.shape or (not top and net.source < len(body.inputs)):
+        return False
+    return top or any(target.vertex < body.first_output for target in net.targets)
 
 
 class _Layout:
     def __init__(self, body: Body, owner: DrawnNode | None):
         self.body, self.owner = body, owner
-        self.order: Order = order(body, top=owner is None)
-        self.depth = max(self.order.layers, default=0) + 1
-        self.boxes = [self._box(vertex) for vertex in range(body.size)]
-        self.home = [self.order.lane_of(vertex) for vertex in range(body.size)]
-        self.labelled = [labelled(body, net, owner is None) for net in self.order.nets]
+        self.order: Order = order_body(body, top=owner is None)
+        self.layers, self.nets = self.order.layers, self.order.nets
+        self.depth = max(self.layers, default=0) + 1
+        self.boxes = list(map(self._make_box, range(body.size)))
+        self.home = list(map(self.order.lane_of, range(body.size)))
+        self.labelled = [is_labelled(body, net, owner is None) for net in self.nets]
+        self.left, self.right = [0.0] * self.depth, [0.0] * self.depth
+        self.lane_x: list[float] = []
+        self.row_y: list[float] = []
 
-    def sheet(self) -> Sheet:
-        self._columns()
-        rows = [self._rows(gap) for gap in range(self.depth)]
-        tops, ends = self._heights(rows)
+    def lay_out(self) -> Sheet:
+        for lane in self.order.lanes:
+            self._place_lane(lane)
+        rows = list(map(self._find_rows, range(self.depth)))
+        tops, ends = self._find_heights(rows)
         sheet = Sheet(boxes=self.boxes)
         for vertex, box in enumerate(self.boxes):
-            box.y = tops[self.order.layers[vertex]]
-        for number, net in enumerate(self.order.nets):
+            box.y = tops[self.layers[vertex]]
+        for number, net in enumerate(self.nets):
             for target in net.targets:
-                sheet.lines.append(self._line(number, net, target, rows, ends))
+                sheet.lines.append(self._draw_line(number, net, target, rows))
             if self.labelled[number]:
                 box = self.boxes[net.source]
-                sheet.labels.append((number, self._out(net) + 6, box.y + box.h + 13))
+                sheet.labels.append((number, self._out_x(net) + 6, box.y + box.h + 13))
         self._fit(sheet, ends[-1])
         return sheet
 
-    def _box(self, vertex: int) -> Box:
+    def _make_box(self, vertex: int) -> Box:
         node = self.body.node(vertex)
         if node is None:
-            return Box(0, 0, *pill(self.body, vertex, self.owner is None))
+            return Box(0, 0, *pill_size(self.body, vertex, self.owner is None))
         if node.body is not None and node.opened:
-            inside = lay(node.body, node)
+            inside = lay_out(node.body, node)
             return Box(0, 0, inside.w, inside.h, inside)
-        return Box(0, 0, *face(node))
+        return Box(0, 0, *face_size(node))
 
-    # ---------------------------------------------------------------- across
+    # Across ---------------------------------------------------------------------------------------
 
     def _anchor(self, vertex: int) -> float:
         """Where the straight line of its lane meets a box, from its left."""
-        into = [
-            target
-            for net in self.order.nets
-            for target in net.targets
-            if target.vertex == vertex and target.slot == 0
-        ]
-        return self._in(into[0]) - self.boxes[vertex].x if into else self.boxes[vertex].w / 2
+        for net in self.nets:
+            for target in net.targets:
+                if target.vertex == vertex and target.slot == 0:
+                    return self._in_x(target) - self.boxes[vertex].x
+        return self.boxes[vertex].w / 2
 
-    def _in(self, target: Target) -> float:
-        box = self.boxes[target.vertex]
-        if box.inside is not None:
-            port = box.inside.boxes[target.entry]
-            return box.x + port.x + port.w / 2
-        return box.x + box.w / 2 + target.slot * SLOT
+    def _in_x(self, target: Target) -> float:
+        """Where an edge enters a box."""
+        return self._port_x(target.vertex, target.entry, target.slot * SLOT)
 
-    def _out(self, net: Net) -> float:
-        box = self.boxes[net.source]
-        if box.inside is not None:
-            port = box.inside.boxes[net.exit]
-            return box.x + port.x + port.w / 2
-        return box.x + box.w / 2 + net.slot * OUT_SLOT
+    def _out_x(self, net: Net) -> float:
+        """Where a net leaves its box."""
+        return self._port_x(net.source, net.exit, net.slot * OUT_SLOT)
 
-    def _columns(self) -> None:
-        """Put the lanes beside each other, each as near to the spine as those before it allow."""
-        left, right = [0.0] * self.depth, [0.0] * self.depth
-        self.lane_x: list[float] = []
-        for lane in self.order.lanes:
-            near, far = (
-                [0.0] * self.depth,
-                [0.0] * self.depth,
-            )  # how far the lane reaches to its left and right
-            for vertex in lane.vertices:
-                layer, box, anchor = (
-                    self.order.layers[vertex],
-                    self.boxes[vertex],
-                    self._anchor(vertex),
-                )
-                near[layer], far[layer] = (
-                    anchor,
-                    max(box.w - anchor, self._label_reach(vertex) - anchor),
-                )
-            layers, gap = range(lane.first, lane.last + 1), BOX_GAP if lane.vertices else LINE_GAP
-            x = 0.0
-            if lane.side > 0:
-                x = max(right[layer] + gap + near[layer] for layer in layers)
-            elif lane.side < 0:
-                x = min(left[layer] - gap - far[layer] for layer in layers)
-            if not lane.vertices:
-                x = self._straighten(len(self.lane_x), lane.side, x)
-            for layer in layers:
-                left[layer], right[layer] = (
-                    min(left[layer], x - near[layer]),
-                    max(right[layer], x + far[layer]),
-                )
-            for vertex in lane.vertices:
-                self.boxes[vertex].x = x - self._anchor(vertex)
-            self.lane_x.append(x)
-        self.left, self.right = min(left), max(right)
+    def _port_x(self, vertex: int, port: int, shift: float) -> float:
+        """The input or output inside an unfolded box; for a folded one, a shift from the middle."""
+        box = self.boxes[vertex]
+        if box.inside is None:
+            return box.x + box.w / 2 + shift
+        inner = box.inside.boxes[port]
+        return box.x + inner.x + inner.w / 2
+
+    def _place_lane(self, lane: Lane) -> None:
+        """Place a lane as near to the spine as the lanes before it allow."""
+        # how far the lane reaches to its left and right, in each layer
+        near, far = [0.0] * self.depth, [0.0] * self.depth
+        for vertex in lane.vertices:
+            layer, box, anchor = self.layers[vertex], self.boxes[vertex], self._anchor(vertex)
+            near[layer] = anchor
+            far[layer] = max(box.w - anchor, self._label_reach(vertex) - anchor)
+        layers = range(lane.first, lane.last + 1)
+        gap = BOX_GAP if lane.vertices else LINE_GAP
+        x = 0.0
+        if lane.side > 0:
+            x = max(self.right[layer] + gap + near[layer] for layer in layers)
+        elif lane.side < 0:
+            x = min(self.left[layer] - gap - far[layer] for layer in layers)
+        if not lane.vertices:
+            x = self._straighten(len(self.lane_x), lane.side, x)
+        for layer in layers:
+            self.left[layer] = min(self.left[layer], x - near[layer])
+            self.right[layer] = max(self.right[layer], x + far[layer])
+        for vertex in lane.vertices:
+            self.boxes[vertex].x = x - self._anchor(vertex)
+        self.lane_x.append(x)
 
     def _straighten(self, place: int, side: int, x: float) -> float:
-        """Move a channel out to where its line begins or ends, if that stands further out: one bend
-        less.
+        """Move a channel out to where its line begins or ends, if that is further out: one bend
+        fewer.
         """
-        net = next(net for net in self.order.nets if net.lane == place)
-        ends = [
-            (net.source, lambda: self._out(net)),
-            *((t.vertex, lambda t=t: self._in(t)) for t in net.targets),
-        ]
-        placed = [where() for vertex, where in ends if self.home[vertex] < place]
-        return next((end for end in placed if (end - x) * side > 0), x)
+        net = next(net for net in self.nets if net.lane == place)
+        if self.home[net.source] < place and (self._out_x(net) - x) * side > 0:
+            return self._out_x(net)
+        for target in net.targets:
+            if self.home[target.vertex] < place and (self._in_x(target) - x) * side > 0:
+                return self._in_x(target)
+        return x
 
     def _label_reach(self, vertex: int) -> float:
+        """How far the labels below a box reach, from its left."""
         reach = 0.0
-        for net, shown in zip(self.order.nets, self.labelled, strict=True):
+        for net, shown in zip(self.nets, self.labelled, strict=True):
             if net.source == vertex and shown:
-                reach = max(
-                    reach, self._out(net) - self.boxes[vertex].x + 8 + label_width(net.shape)
-                )
+                start = self._out_x(net) - self.boxes[vertex].x
+                reach = max(reach, start + 8 + label_width(net.shape))
         return reach
 
-    # ---------------------------------------------------------------- the gaps
+    # The gaps -------------------------------------------------------------------------------------
 
-    def _way(self, net: Net, target: Target, gap: int) -> tuple[float, float] | None:
-        """The x at which an edge comes into a gap from above, and the x at which it leaves it
-        below.
-        """
-        first, last = self.order.layers[net.source], self.order.layers[target.vertex]
+    def _find_way(self, net: Net, target: Target, gap: int) -> Point | None:
+        """The x at which an edge enters a gap from above, and the x at which it leaves it below."""
+        first, last = self.layers[net.source], self.layers[target.vertex]
         if not first <= gap < last:
             return None
-        carrier = (
-            self.lane_x[self.home[target.vertex]] if target.straight else self.lane_x[net.lane]
-        )
-        return (self._out(net) if gap == first else carrier), (
-            self._in(target) if gap == last - 1 else carrier
-        )
+        lane = self.home[target.vertex] if target.straight else net.lane
+        start = end = self.lane_x[lane]
+        if gap == first:
+            start = self._out_x(net)
+        if gap == last - 1:
+            end = self._in_x(target)
+        return start, end
 
-    def _rows(self, gap: int) -> dict[int, int]:
-        """Net -> the row of its horizontal line in a gap. Where one ends over another's
-        beginning, it runs above.
+    def _find_rows(self, gap: int) -> dict[int, int]:
+        """Net -> the row of its horizontal line in a gap. Where one ends over another's beginning,
+        it runs above.
         """
-        ways = {}
-        for number, net in enumerate(self.order.nets):
-            found = [
-                way for target in net.targets if (way := self._way(net, target, gap)) is not None
-            ]
-            if any(abs(a - b) >= 0.5 for a, b in found):
-                ways[number] = found
+        ways = self._find_ways(gap)
         rows: dict[int, int] = {}
         rest = sorted(
-            ways,
-            key=lambda number: (self.order.layers[self.order.nets[number].source] != gap, number),
+            ways, key=lambda number: (self.layers[self.nets[number].source] != gap, number)
         )
         while rest:
-            free = [
-                number
-                for number in rest
-                if not any(_above(ways[other], ways[number]) for other in rest if other != number)
-            ]
-            number = (free or rest)[0]
+            number = _pick_net(ways, rest)
             rest.remove(number)
-            low = [rows[other] + 1 for other in rows if _above(ways[other], ways[number])]
-            row = max(low, default=0)
+            row = 0
+            for other, taken in rows.items():
+                if _is_above(ways[other], ways[number]):
+                    row = max(row, taken + 1)
             while any(rows[other] == row and _overlap(ways[other], ways[number]) for other in rows):
                 row += 1
             rows[number] = row
         return rows
 
-    def _heights(self, rows: list[dict[int, int]]) -> tuple[list[float], list[float]]:
+    def _find_ways(self, gap: int) -> dict[int, list[Point]]:
+        """Net -> the ways of its edges through a gap, for nets that bend in it."""
+        ways = {}
+        for number, net in enumerate(self.nets):
+            found = []
+            for target in net.targets:
+                if way := self._find_way(net, target, gap):
+                    found.append(way)
+            if any(map(_bends, found)):
+                ways[number] = found
+        return ways
+
+    def _find_heights(self, rows: list[dict[int, int]]) -> tuple[list[float], list[float]]:
         """The y at which each layer begins and ends."""
-        y = float(HEAD if self.owner is not None else PAD)
+        y = float(PAD if self.owner is None else HEAD)
         tops, ends = [], []
-        self.row_y: list[float] = []
+        labelled = set()
+        for net, shown in zip(self.nets, self.labelled, strict=True):
+            if shown:
+                labelled.add(self.layers[net.source])
         for layer in range(self.depth):
             tops.append(y)
-            y += max(
-                (
-                    box.h
-                    for vertex, box in enumerate(self.boxes)
-                    if self.order.layers[vertex] == layer
-                ),
-                default=0,
-            )
+            heights = [0.0]
+            for vertex, box in enumerate(self.boxes):
+                if self.layers[vertex] == layer:
+                    heights.append(box.h)
+            y += max(heights)
             ends.append(y)
-            told = any(
-                shown and self.order.layers[net.source] == layer
-                for net, shown in zip(self.order.nets, self.labelled, strict=True)
-            )
-            y += (LABEL if told else 4) + ROW * (max(rows[layer].values(), default=-1) + 1) + TIP
-            self.row_y.append(ends[-1] + (LABEL if told else 4) + 3)
+            y += LABEL if layer in labelled else 4
+            self.row_y.append(y + 3)
+            y += ROW * (max(rows[layer].values(), default=-1) + 1) + TIP
         return tops, ends
 
-    def _line(
-        self, number: int, net: Net, target: Target, rows: list[dict[int, int]], ends: list[float]
-    ) -> Line:
+    def _draw_line(self, number: int, net: Net, target: Target, rows: list[dict[int, int]]) -> Line:
         source, end = self.boxes[net.source], self.boxes[target.vertex]
-        points = [(self._out(net), source.y + source.h)]
-        for gap in range(self.order.layers[net.source], self.order.layers[target.vertex]):
-            a, b = self._way(net, target, gap) or (0.0, 0.0)
-            if abs(a - b) >= 0.5:
+        first, last = self.layers[net.source], self.layers[target.vertex]
+        points = [(self._out_x(net), source.y + source.h)]
+        for gap in range(first, last):
+            way = self._find_way(net, target, gap)
+            if way is not None and _bends(way):
                 y = self.row_y[gap] + ROW * rows[gap][number]
-                points += [(a, y), (b, y)]
-        points.append((self._in(target), end.y))
-        far = self.order.layers[target.vertex] > self.order.layers[net.source] + 1
-        return Line(number, points, far and not target.straight, bool(end.h))
+                points += [(way[0], y), (way[1], y)]
+        points.append((self._in_x(target), end.y))
+        return Line(number, points, last > first + 1 and not target.straight, bool(end.h))
 
     def _fit(self, sheet: Sheet, bottom: float) -> None:
         """Move everything to the right of 0, and find the size of the whole."""
         xs = [x for line in sheet.lines for x, _ in line.points]
-        left, right = min([self.left, *xs]), max([self.right, *xs])
-        least = head(self.owner) if self.owner is not None else 0
-        sheet.w = max(right - left + 2 * PAD, least)
+        left, right = min([*self.left, *xs]), max([*self.right, *xs])
+        sheet.w = right - left + 2 * PAD
+        if self.owner is not None:
+            sheet.w = max(sheet.w, least_width(self.owner))
         move = (sheet.w - (right - left)) / 2 - left
         for box in sheet.boxes:
             box.x += move
         for line in sheet.lines:
             line.points = [(x + move, y) for x, y in line.points]
         sheet.labels = [(number, x + move, y) for number, x, y in sheet.labels]
-        open_below = self.owner is not None and any(
-            not box.h for box in sheet.boxes[len(self.body.inputs) + len(self.body.nodes) :]
-        )
-        sheet.h = bottom + (0 if open_below else 10 if self.owner is not None else PAD)
+        sheet.h = bottom
+        if self.owner is None:
+            sheet.h += PAD
+        elif all(box.h for box in sheet.boxes[self.body.first_output :]):
+            sheet.h += 10
 
 
-def labelled(body: Body, net: Net, top: bool) -> bool:
-    """Whether a line bears its shape: not where the line around the body bears it already."""
-    if not net.shape or (not top and net.source < len(body.inputs)):
-        return False
-    first_output = len(body.inputs) + len(body.nodes)
-    return top or any(target.vertex < first_output for target in net.targets)
+def _bends(way: Point) -> bool:
+    return abs(way[0] - way[1]) >= 0.5
 
 
-def _above(upper: list[Point], lower: list[Point]) -> bool:
+def _pick_net(ways: dict[int, list[Point]], rest: list[int]) -> int:
+    """The first net of the rest above which no other must run; the first of all in a cycle."""
+    for number in rest:
+        if not any(_is_above(ways[other], ways[number]) for other in rest if other != number):
+            return number
+    return rest[0]
+
+
+def _is_above(upper: Ways, lower: Ways) -> bool:
     """Whether a line begins in the column in which another ends: it must turn away before the other
     comes.
     """
     return any(abs(a - b) < NEAR for a, _ in upper for _, b in lower)
 
 
-def _overlap(one: list[Point], other: list[Point]) -> bool:
-    low = max(min(min(way) for way in one), min(min(way) for way in other))
-    high = min(max(max(way) for way in one), max(max(way) for way in other))
+def _overlap(one: Ways, other: Ways) -> bool:
+    """Whether two horizontal lines meet."""
+    low = max(min(map(min, one)), min(map(min, other)))
+    high = min(max(map(max, one)), max(map(max, other)))
     return low - NEAR < high

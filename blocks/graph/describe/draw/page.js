@@ -31,7 +31,7 @@ function drawBody(body, sheet, parent) {
     const box = sheet.boxes[place];
     if (!v.id) { if (v.h) element("g", { class: "io", transform: `translate(${box.x} ${box.y})`, "aria-hidden": "true" }, parent).innerHTML = v.face; return; }
     const g = element("g", { class: `node ${v.kind}`, transform: `translate(${box.x} ${box.y})`, role: "treeitem", tabindex: v === current ? 0 : -1,
-      "data-id": v.id, "aria-level": v.level, "aria-label": v.told }, parent);
+      "data-id": v.id, "aria-level": v.level, "aria-label": v.label }, parent);
     v.element = g;
     if (v.body) g.setAttribute("aria-expanded", String(v.open));
     if (!box.inside) { g.innerHTML = v.face; return; }

@@ -1,157 +1,152 @@
-"""From a model on the meta device to its picture: rows of equal repeats become one node."""
+"""From the record of a model to its drawing: equal repeats become one node."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
-
 from blocks.catalog import FORMULAS
-from blocks.graph.describe.draw.fold import merged, span, structure
+from blocks.graph.describe.draw.fold import join_names, merge_arguments, structure_of
 from blocks.graph.describe.draw.kinds import kind_of, kind_of_body
-from blocks.graph.describe.draw.picture import Body, DrawnNode, Picture, size_text
-from blocks.graph.describe.draw.wires import (
-    calls,
-    edges_of,
-    input_shapes,
-    outputs_of,
-    owners_of,
-    submodule,
-)
+from blocks.graph.describe.draw.picture import Body, DrawnNode, Picture, show_sizes
+from blocks.graph.describe.draw.wires import Inside, edges_of, inside_of
 from blocks.graph.language.docstring import read_docstring
 from blocks.graph.language.signature import signature_of
-from blocks.graph.record.module import Graph, Scan
+from blocks.graph.record.module import Scan
 from blocks.graph.record.record import Built, Node, count_parameters, fold
 
+UNKNOWN = "nothing, or what the data gives"
 
-def picture(plan: Built, title: str = "model") -> Picture:
-    """The picture of a model on the meta device."""
-    return _Painter(plan).paint(title)
+
+def picture(built: Built, title: str = "model") -> Picture:
+    """The drawing of a model on the meta device."""
+    painter = _Painter(built)
+    inside = inside_of(built)
+    assert inside is not None
+    body = painter.draw_body([inside])
+    for edge in body.edges:
+        node = body.node(edge.source)
+        if edge.target >= body.first_output and node is not None and node.kind in ("mlp", "conv"):
+            node.kind = "head"
+    seen: set[Any] = set()
+    for node in body.nodes:
+        _open_once(node, seen)
+    return Picture(title, painter.total, body)
+
+
+def _open_once(node: DrawnNode, seen: set[Any]) -> None:
+    """Unfold each structure where it stands first; the next of its kind looks like that one."""
+    if node.body is None or node.structure in seen:
+        return
+    seen.add(node.structure)
+    node.opened = True
+    for child in node.body.nodes:
+        _open_once(child, seen)
 
 
 class _Painter:
-    def __init__(self, plan: Built):
-        self.plan, self.model = plan, plan.model
-        self.total = count_parameters(plan.model)
-        self.catalog: Mapping[str, Any] = plan.catalog
+    def __init__(self, built: Built):
+        self.built = built
+        self.total = count_parameters(built.model)
 
-    def paint(self, title: str) -> Picture:
-        body = self.body([self.plan.nodes], [self.model])
-        first = len(body.inputs) + len(body.nodes)
+    def draw_body(self, insides: list[Inside]) -> Body:
+        """A body that may stand for several equal ones, wired as the one with most calls."""
+        busiest = insides[0]
+        for inside in insides:
+            if len(inside.working) >= len(busiest.working):
+                busiest = inside
+        places = {id(node): place for place, node in enumerate(busiest.nodes)}
+        body = Body(list(busiest.module.input_names), [], list(busiest.outputs))
+        vertices = {}
+        for group in fold(busiest.working):
+            vertices.update(dict.fromkeys([node.name for node in group], body.first_output))
+            runs = []
+            for inside in insides:
+                runs.append([inside.nodes[places[id(node)]] for node in group])
+            body.nodes.append(self.draw_node(runs))
+        for node in busiest.nodes:
+            if node.name not in vertices:
+                body.left_out.append(f"{node.name} ({node.label})")
+        body.edges = edges_of(busiest, body, vertices)
         for edge in body.edges:
-            node = body.node(edge.source)
-            if edge.target >= first and node is not None and node.kind in ("mlp", "conv"):
-                node.kind = "head"
-        seen: set[Any] = set()
-        for node in body.nodes:
-            _open_once(node, seen)
-        return Picture(title, self.total, body)
-
-    def body(self, instances: list[list[Node]], graphs: list[Graph]) -> Body:
-        """A body that may stand for several equal ones; wired as the one in which most nodes are at
-        work.
-        """
-        busiest = max(range(len(graphs)), key=lambda i: (len(list(calls(graphs[i]))), i))
-        graph, rows = graphs[busiest], instances[busiest]
-        owners = owners_of(graph, rows)
-        live = {id(row) for row in owners.values()}
-        places = [number for number, row in enumerate(rows) if id(row) in live]
-        groups = fold([rows[number] for number in places])
-        index = {id(row): number for number, group in enumerate(groups) for row in group}
-        nodes, rest = [], iter(places)
-        for group in groups:
-            columns = [next(rest) for _ in group]
-            nodes.append(
-                self.node([[instance[column] for column in columns] for instance in instances])
-            )
-        body = Body(list(graph.input_names), nodes, outputs_of(graph), [])
-        body.left_out = [f"{row.name} ({row.label})" for row in rows if id(row) not in live]
-        shapes = {name: size_text(shape) for name, shape in input_shapes(graph, rows).items()}
-        body.edges = list(
-            edges_of(
-                graph, body, {name: (index[id(row)], row) for name, row in owners.items()}, shapes
-            )
-        )
-        for place, node in enumerate(nodes, len(body.inputs)):
-            into = [
-                edge.shape or "nothing, or what the data gives"
-                for edge in body.edges
-                if edge.target == place
-            ]
-            node.takes = list(dict.fromkeys(into))
+            target = body.node(edge.target)
+            shape = edge.shape or UNKNOWN
+            if target is not None and shape not in target.takes:
+                target.takes.append(shape)
         return body
 
-    def node(self, instances: list[list[Node]]) -> DrawnNode:
-        """One node for a run of equal rows, in each of the equal bodies around it."""
-        run, rows = instances[0], [row for run in instances for row in run]
-        first, times, paths = rows[0], len(run), [row.path for row in rows]
-        parameters = sum(self.parameters(path) for path in paths)
+    def draw_node(self, runs: list[list[Node]]) -> DrawnNode:
+        """One node for a run of equal repeats, in each of the equal bodies around it."""
+        run = runs[0]
+        nodes = [node for each in runs for node in each]
+        first, times, paths = run[0], len(run), [node.path for node in nodes]
         name = first.name
         if name.isdigit() and "." in first.path:
-            name = f"{first.path.split('.')[-2]} {span([row.name for row in run])}"
-        if (
-            first.repeat and len(fold(first.children)) == 1
-        ):  # all repeats are equal: draw the inside of one
-            times, rows = first.repeat, [child for row in rows for child in row.children]
-            paths += [row.path for row in rows]
-        node = DrawnNode(
+            outer = first.path.split(".")[-2]
+            name = f"{outer} {join_names([node.name for node in run])}"
+        parameters = sum(node.parameters for node in nodes)
+        if first.repeat and len(fold(first.children)) == 1:
+            # all repeats are equal: draw the inside of one
+            times = first.repeat
+            nodes = [child for node in nodes for child in node.children]
+            paths += [node.path for node in nodes]
+        drawn = DrawnNode(
             id=first.path,
             name=name,
-            block="" if rows[0].label == "body" else rows[0].label,
+            block=nodes[0].label,
             paths=paths,
             where=first.origin,
             times=times,
             parameters=parameters,
             share=parameters / self.total if self.total else 0.0,
-            gives={port: size_text(shape) for port, shape in run[-1].shapes.items()},
-            arguments=merged([row.values for row in rows]),
-            structure=structure(rows[0]),
+            gives={port: show_sizes(shape) for port, shape in run[-1].shapes.items()},
+            arguments=merge_arguments(nodes),
+            structure=structure_of(nodes[0]),
         )
-        self.fill(node, rows)
-        return node
+        if drawn.block == "body":
+            drawn.block = ""
+        self.fill(drawn, nodes)
+        return drawn
 
-    def fill(self, node: DrawnNode, rows: list[Node]) -> None:
-        """Give a node its inside, or, where it has none, what its block says of itself."""
-        inner = [
-            (row.children, graph)
-            for row in rows
-            if isinstance(graph := self.module(row.path), Graph)
-        ]
-        if not rows[0].children or not inner:
-            self.describe(node)
+    def fill(self, drawn: DrawnNode, nodes: Sequence[Node]) -> None:
+        """Give a node its body or, where it has none, the description of its block."""
+        insides = list(filter(None, map(inside_of, nodes)))
+        if not insides:
+            self.describe(drawn, nodes[0])
             return
-        node.body = self.body([children for children, _ in inner], [graph for _, graph in inner])
-        node.kind = kind_of_body(child.kind for child in node.body.nodes)
-        scan = inner[0][1]
+        drawn.body = self.draw_body(insides)
+        drawn.kind = kind_of_body(child.kind for child in drawn.body.nodes)
+        scan = insides[0].module
         if isinstance(scan, Scan):
-            node.kind = "recurrence"
-            node.body.states, node.body.sequence = tuple(scan.meta["states"]), scan.meta["sequence"]
+            drawn.kind = "recurrence"
+            drawn.body.states = tuple(scan.meta["states"])
+            drawn.body.sequence = scan.meta["sequence"]
 
-    def describe(self, node: DrawnNode) -> None:
-        """Kind, first line and source of an atom, or of the module that a shared node calls."""
-        block, _, shared = node.block.partition("share: ")
+    def describe(self, drawn: DrawnNode, node: Node) -> None:
+        """Kind and description of a block, or of the module that a shared node calls."""
+        block, _, shared = node.label.partition("share: ")
         if shared:
-            beside = f"{node.id.rpartition('.')[0]}.{shared}".lstrip(".")
-            places = (self.module(path) for path in (node.id, beside, shared))
-            node.kind = kind_of(
-                type(next((module for module in places if module is not None), None))
-            )
-            node.summary = f"The module of {shared} again, weights and all."
-        elif block in self.catalog:
-            signature = signature_of(block, self.catalog[block])
-            node.kind = kind_of(signature.factory)
+            drawn.kind = kind_of(type(self._find_shared(node, shared)))
+            drawn.summary = f"The module of {shared} again, weights and all."
+        elif block in self.built.catalog:
+            signature = signature_of(block, self.built.catalog[block])
+            drawn.kind = kind_of(signature.factory)
             read = read_docstring(signature.documentation)
-            # without Sphinx's roles
-            node.summary = _plain(re.sub(r":\w+:`~?([^`<]*?)\s*(?:<[^`]*>)?`", r"\1", read.summary))
-            node.source = _first_sentence(_plain(read.sections.get("Source", "")))
-            node.formula = _plain(read.sections.get("Formula", FORMULAS.get(block, "")))
+            drawn.summary = _plain(_without_roles(read.summary))
+            drawn.source = _first_sentence(_plain(read.sections.get("Source", "")))
+            drawn.formula = _plain(read.sections.get("Formula", FORMULAS.get(block, "")))
 
-    def module(self, path: str) -> nn.Module | None:
-        return submodule(self.model, path)
+    def _find_shared(self, node: Node, shared: str) -> Any:
+        """The module that `share` names, beside the node or from the top of the model."""
+        if node.module is not None:
+            return node.module
+        beside = f"{node.path.rpartition('.')[0]}.{shared}".lstrip(".")
+        found = self.built.find(beside) or self.built.find(shared)
+        return found.module if found is not None else None
 
-    def parameters(self, path: str) -> int:
-        module = self.module(path)
-        return count_parameters(module) if module is not None else 0
+
+def _without_roles(text: str) -> str:
+    """reStructuredText without the roles of Sphinx."""
+    return re.sub(r":\w+:`~?([^`<]*?)\s*(?:<[^`]*>)?`", r"\1", text)
 
 
 def _plain(text: str) -> str:
@@ -161,13 +156,3 @@ def _plain(text: str) -> str:
 def _first_sentence(text: str) -> str:
     first = re.split(r"(?<=[a-z0-9)])\. (?=[A-Z])", text)[0].rstrip(".")
     return f"{first}." if first else ""
-
-
-def _open_once(node: DrawnNode, seen: set[Any]) -> None:
-    """Unfold each structure where it stands first: the next of its kind is read from that one."""
-    if node.body is None or node.structure in seen:
-        return
-    seen.add(node.structure)
-    node.opened = True
-    for child in node.body.nodes:
-        _open_once(child, seen)

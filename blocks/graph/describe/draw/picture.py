@@ -1,19 +1,22 @@
-"""What is drawn: a composed model as nested bodies of nodes and edges, with equal repeats drawn
-once.
-"""
+"""The data of a drawing: nested bodies of nodes and edges, with equal repeats drawn once."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from blocks.graph.describe.draw.fold import pattern
+from blocks.graph.describe.draw.fold import join_paths
 from blocks.graph.record.value import BATCH, show_size
 
 
 @dataclass(frozen=True)
 class Edge:
-    """From an output of a vertex to an input of another, with what flows. Vertices are inputs,
-    nodes, outputs.
+    """An edge from an output of a vertex to an input of another.
+
+    Args:
+        source, target: vertices of the body, numbered through its inputs, nodes and outputs.
+        port: the output of the source.
+        into: the input of the target.
+        shape: what flows, as text.
     """
 
     source: int
@@ -25,45 +28,75 @@ class Edge:
 
 @dataclass
 class Body:
-    """What stands inside a node: inputs by name, nodes, outputs by name, and the edges between
-    them.
+    """The inside of a node.
+
+    Args:
+        inputs, outputs: by name.
+        left_out: nodes that do nothing and are therefore not drawn.
+        states: what a scan carries from step to step.
+        sequence: the output of a step that makes the sequence of a scan.
     """
 
     inputs: list[str]
     nodes: list["DrawnNode"]
     outputs: list[str]
-    edges: list[Edge]
-    left_out: list[str] = field(
-        default_factory=list
-    )  # nodes that do nothing and are not in the code
-    states: tuple[str, ...] = ()  # what a scan carries from step to step
-    sequence: str = ""  # the output of a step that makes the sequence of a scan
+    edges: list[Edge] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    states: tuple[str, ...] = ()
+    sequence: str = ""
 
     @property
     def size(self) -> int:
-        return len(self.inputs) + len(self.nodes) + len(self.outputs)
+        """The number of vertices."""
+        return self.first_output + len(self.outputs)
+
+    @property
+    def first_output(self) -> int:
+        """The first vertex that is an output."""
+        return len(self.inputs) + len(self.nodes)
 
     def node(self, vertex: int) -> "DrawnNode | None":
-        place = vertex - len(self.inputs)
-        return self.nodes[place] if 0 <= place < len(self.nodes) else None
+        """The node at a vertex; None where an input or an output stands."""
+        if len(self.inputs) <= vertex < self.first_output:
+            return self.nodes[vertex - len(self.inputs)]
+        return None
+
+    def edges_into(self, vertex: int) -> list[Edge]:
+        """The edges that end in a vertex."""
+        return [edge for edge in self.edges if edge.target == vertex]
+
+    def edges_from(self, vertex: int) -> list[Edge]:
+        """The edges that begin in a vertex."""
+        return [edge for edge in self.edges if edge.source == vertex]
 
     def entry(self, name: str) -> int:
-        """The vertex at which what flows into a port comes in."""
+        """The vertex of an input, by the port that it enters."""
         return self.inputs.index(name) if name in self.inputs else 0
 
     def exit(self, port: str) -> int:
-        """The vertex at which what an output gives goes out."""
-        name = self.sequence if self.sequence and port not in self.states else port
-        return (
-            len(self.inputs)
-            + len(self.nodes)
-            + (self.outputs.index(name) if name in self.outputs else 0)
-        )
+        """The vertex of an output, by the port of the node around the body."""
+        name = port
+        if self.sequence and port not in self.states:
+            name = self.sequence
+        if name not in self.outputs:
+            return self.first_output
+        return self.first_output + self.outputs.index(name)
 
 
 @dataclass
 class DrawnNode:
-    """One node of the picture; it may stand for several equal nodes of the model (`paths`)."""
+    """One node of the drawing; it may stand for several equal nodes of the model (`paths`).
+
+    Args:
+        id: the path of the first of them.
+        where: where it was written.
+        times: how often it is repeated.
+        share: its part of the model's parameters.
+        gives, takes: shapes of its outputs by name, and of its inputs.
+        structure: equal for nodes that are made of the same parts.
+        kind: decides its colour.
+        opened: whether its body is unfolded.
+    """
 
     id: str
     name: str
@@ -86,7 +119,8 @@ class DrawnNode:
 
     @property
     def display(self) -> str:
-        return pattern(self.paths)
+        """Its paths as one text."""
+        return join_paths(self.paths)
 
 
 @dataclass
@@ -99,32 +133,34 @@ class Picture:
 
     def nodes(self) -> Iterator[DrawnNode]:
         """Every node, outer before inner."""
-        return walk(self.body)
+        return _walk(self.body)
 
 
-def walk(body: Body) -> Iterator[DrawnNode]:
+def _walk(body: Body) -> Iterator[DrawnNode]:
     for node in body.nodes:
         yield node
         if node.body is not None:
-            yield from walk(node.body)
+            yield from _walk(node.body)
 
 
-def size_text(shape: tuple[int, ...]) -> str:
-    """(7919, 197, 768) -> "197 × 768": the batch comes first everywhere and goes without saying."""
+def show_sizes(shape: tuple[int, ...]) -> str:
+    """(7919, 197, 768) -> "197 × 768"; the batch comes first everywhere and is left out."""
     if not shape:
         return ""
-    parts = [show_size(size) for size in (shape[1:] if shape[0] == BATCH else shape)]
-    return " × ".join(parts) if parts else "scalar"
+    sizes = shape
+    if shape[0] == BATCH:
+        sizes = shape[1:]
+    return " × ".join(map(show_size, sizes)) or "scalar"
 
 
-def unfold(drawn: Picture, depth: int) -> Picture:
-    """Open every body down to a depth, and close those below: 0 shows the top level alone."""
+def unfold(picture: Picture, depth: int) -> Picture:
+    """Open every body down to a depth and close those below; 0 shows the top level alone."""
+    _unfold_body(picture.body, depth)
+    return picture
 
-    def down(body: Body, left: int) -> None:
-        for node in body.nodes:
-            if node.body is not None:
-                node.opened = left > 0
-                down(node.body, left - 1)
 
-    down(drawn.body, depth)
-    return drawn
+def _unfold_body(body: Body, depth: int) -> None:
+    for node in body.nodes:
+        if node.body is not None:
+            node.opened = depth > 0
+            _unfold_body(node.body, depth - 1)

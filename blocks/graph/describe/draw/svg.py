@@ -1,4 +1,4 @@
-"""A picture as SVG: readable alone and in a README, on light and on dark, with no script and no
+"""A drawing as SVG: readable alone and in a README, on light and on dark, without a script or the
 network.
 """
 
@@ -6,18 +6,21 @@ from html import escape
 from itertools import pairwise
 
 from blocks.graph.describe.draw.faces import (
+    BOLD,
+    MIDDLE,
+    SOFT,
     count_text,
     face_svg,
-    head_svg,
+    header_svg,
     pill_svg,
     shell_svg,
     tail_svg,
-    text,
+    text_svg,
     text_width,
 )
 from blocks.graph.describe.draw.kinds import NAMES, rules
-from blocks.graph.describe.draw.layout import Line, Point, Sheet, lay
-from blocks.graph.describe.draw.order import Net, order
+from blocks.graph.describe.draw.layout import Line, Point, Sheet, lay_out
+from blocks.graph.describe.draw.order import Net, order_body
 from blocks.graph.describe.draw.picture import Body, DrawnNode, Picture
 
 SCOPE = ".dougong"
@@ -32,127 +35,108 @@ SHAPES = f"""{SCOPE} text{{font-family:{FONT};font-variant-numeric:tabular-nums}
 RADIUS = 7
 
 
-def style() -> str:
-    """The colours: light, or dark where the reader prefers it."""
-    return (
-        f"{SHAPES}\n{rules('light', SCOPE)}\n@media "
-        f"(prefers-color-scheme:dark){{\n{rules('dark', SCOPE)}\n}}"
-    )
-
-
-def svg(picture: Picture) -> str:
-    """The whole picture as a document of its own."""
-    sheet = lay(picture.body)
+def write_svg(picture: Picture) -> str:
+    """The drawing as a document of its own."""
+    sheet = lay_out(picture.body)
     caption = f"{picture.title}  ·  {picture.parameters:,} parameters"
-    legend, least = _legend(picture)
+    legend, least = _write_legend(picture)
     width, height = max(sheet.w, text_width(caption, 14) + 40, least), sheet.h + 74
-    return (
-        "\n".join(
-            [
-                '<svg xmlns="http://www.w3.org/2000/svg" class="dougong" viewBox="0 0 '
-                f'{width:.0f} {height:.0f}" '
-                f'width="{width:.0f}" height="{height:.0f}" role="img" '
-                f'aria-label="{escape(caption)}">',
-                f"<title>{escape(caption)}</title>",
-                f"<style>{style()}</style>",
-                f'<rect class="paper" width="{width:.0f}" height="{height:.0f}" rx="12"/>',
-                text(width / 2, 30, caption, 14, ' text-anchor="middle" font-weight="600"'),
-                f'<g transform="translate({(width - sheet.w) / 2:.1f} 34)">',
-                _sheet(picture.body, sheet, top=True),
-                "</g>",
-                f'<g transform="translate({(width - least) / 2 + 20:.1f} '
-                f'{height - 18:.1f})">{legend}</g>',
-                "</svg>",
-            ]
-        )
-        + "\n"
-    )
+    x, bottom = (width - least) / 2 + 20, height - 18
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="dougong" '
+        f'viewBox="0 0 {width:.0f} {height:.0f}" '
+        f'width="{width:.0f}" height="{height:.0f}" role="img" aria-label="{escape(caption)}">',
+        f"<title>{escape(caption)}</title>",
+        f"<style>{_write_style()}</style>",
+        f'<rect class="paper" width="{width:.0f}" height="{height:.0f}" rx="12"/>',
+        text_svg(width / 2, 30, caption, 14, MIDDLE + BOLD),
+        f'<g transform="translate({(width - sheet.w) / 2:.1f} 34)">',
+        _write_sheet(picture.body, sheet, top=True),
+        "</g>",
+        f'<g transform="translate({x:.1f} {bottom:.1f})">{legend}</g>',
+        "</svg>",
+    ]
+    return "\n".join(lines) + "\n"
 
 
-def _legend(picture: Picture) -> tuple[str, float]:
+def _write_style() -> str:
+    """The colours: light, or dark where the reader prefers it."""
+    dark = f"@media (prefers-color-scheme:dark){{\n{rules('dark', SCOPE)}\n}}"
+    return f"{SHAPES}\n{rules('light', SCOPE)}\n{dark}"
+
+
+def _write_legend(picture: Picture) -> tuple[str, float]:
+    """The kinds that occur, and the width they take."""
     used = {node.kind for node in picture.nodes()}
     parts, x = [], 0.0
     for kind, name in NAMES.items():
         if kind in used and kind != "body":
-            parts.append(
-                f'<g class="{kind}"><rect class="accent" x="{x:g}" y="-9" width="10" '
-                'height="10" rx="3"/></g>'
-            )
-            parts.append(text(x + 15, 0, name, 10.5, ' class="soft"'))
+            box = f'x="{x:g}" y="-9" width="10" height="10" rx="3"'
+            parts.append(f'<g class="{kind}"><rect class="accent" {box}/></g>')
+            parts.append(text_svg(x + 15, 0, name, 10.5, SOFT))
             x += text_width(name, 10.5) + 32
     return "".join(parts), x + 24
 
 
-def _sheet(body: Body, sheet: Sheet, top: bool = False) -> str:
+def _write_sheet(body: Body, sheet: Sheet, top: bool = False) -> str:
     """A body: first the nodes, then the lines between them, which cross none."""
     parts = []
     for vertex, box in enumerate(sheet.boxes):
         node = body.node(vertex)
-        inner = pill_svg(body, vertex, top) if node is None else _node(node, box.inside)
+        if node is None:
+            kind, inner = "io", pill_svg(body, vertex, top)
+        else:
+            kind, inner = node.kind, _write_tooltip(node) + _write_node(node, box.inside)
         if inner:
-            kind = "io" if node is None else node.kind
-            parts.append(
-                f'<g class="{kind}" transform="translate({box.x:.1f} '
-                f'{box.y:.1f})">{_told(node)}{inner}</g>'
-            )
-    nets = order(body, top).nets
-    parts += [
-        line_svg(line, nets[line.net])
-        for line in sorted(sheet.lines, key=lambda line: not line.skip)
-    ]
-    parts += [
-        text(round(x, 1), round(y, 1), nets[net].shape, 10, ' class="soft"')
-        for net, x, y in sheet.labels
-    ]
+            move = f"translate({box.x:.1f} {box.y:.1f})"
+            parts.append(f'<g class="{kind}" transform="{move}">{inner}</g>')
+    nets = order_body(body, top).nets
+    for line in sorted(sheet.lines, key=lambda line: not line.skip):
+        parts.append(_write_line(line, nets[line.net]))
+    for net, x, y in sheet.labels:
+        parts.append(text_svg(round(x, 1), round(y, 1), nets[net].shape, 10, SOFT))
     return "\n".join(parts)
 
 
-def _node(node: DrawnNode, inside: Sheet | None) -> str:
+def _write_node(node: DrawnNode, inside: Sheet | None) -> str:
     if inside is None or node.body is None:
         return face_svg(node)
     tail = f'<g transform="translate({inside.w:.1f} 0)">{tail_svg(node)}</g>'
-    return (
-        shell_svg(node, inside.w, inside.h)
-        + head_svg(node)
-        + tail
-        + "\n"
-        + _sheet(node.body, inside)
-    )
+    header = shell_svg(node, inside.w, inside.h) + header_svg(node) + tail
+    return f"{header}\n{_write_sheet(node.body, inside)}"
 
 
-def _told(node: DrawnNode | None) -> str:
-    """What a browser shows when the pointer rests: a tooltip without a script."""
-    if node is None:
-        return ""
-    given = "; ".join(f"{key}={value}" for key, value in node.arguments.items())
-    lines = [
-        f"{node.display}  {node.block}".strip(),
-        given,
-        f"{count_text(node.parameters)} parameters" if node.parameters else "",
-        node.summary,
-    ]
-    return f"<title>{escape(chr(10).join(line for line in lines if line))}</title>"
+def _write_tooltip(node: DrawnNode) -> str:
+    """What a browser shows when the pointer rests, without a script."""
+    lines = [f"{node.display}  {node.block}".strip()]
+    lines.append("; ".join(f"{name}={value}" for name, value in node.arguments.items()))
+    if node.parameters:
+        lines.append(f"{count_text(node.parameters)} parameters")
+    lines.append(node.summary)
+    return f"<title>{escape(chr(10).join(filter(None, lines)))}</title>"
 
 
-def line_svg(line: Line, net: Net) -> str:
+def _write_line(line: Line, net: Net) -> str:
     """An edge and its arrow."""
-    kinds = " skip" * line.skip
+    skip = " skip" if line.skip else ""
+    maybe = "" if net.shape else " maybe"
     x, y = line.points[-1]
-    tip = f'<path class="tip{kinds}" d="M{x:.1f} {y:.1f}l-3.6 -6.5h7.2z"/>' if line.tip else ""
-    end = (x, y - 4) if line.tip else (x, y)
-    return (
-        f'<path class="edge{kinds}{"" if net.shape else " maybe"}" '
-        f'd="{curve([*line.points[:-1], end])}"/>{tip}'
-    )
+    tip = ""
+    if line.tip:
+        tip = f'<path class="tip{skip}" d="M{x:.1f} {y:.1f}l-3.6 -6.5h7.2z"/>'
+        y -= 4
+    path = curve([*line.points[:-1], (x, y)])
+    return f'<path class="edge{skip}{maybe}" d="{path}"/>{tip}'
 
 
 def curve(points: list[Point]) -> str:
-    """A path through corners, rounded."""
+    """A path through rounded corners; a corner on a straight line is left out."""
     clean = [points[0]]
-    for before, here, after in zip(points, points[1:], [*points[2:], points[-1]], strict=False):
+    for before, here, after in zip(points, points[1:], points[2:], strict=False):
         straight = abs(before[0] - here[0]) < 0.05 and abs(here[0] - after[0]) < 0.05
-        if here is points[-1] or not straight:
+        if not straight:
             clean.append(here)
+    clean.append(points[-1])
     parts = [f"M{clean[0][0]:.1f} {clean[0][1]:.1f}"]
     lengths = [abs(a[0] - b[0]) + abs(a[1] - b[1]) for a, b in pairwise(clean)]
     for number in range(1, len(clean) - 1):

@@ -1,6 +1,4 @@
-"""A picture as text: Mermaid for a README, DOT for those who have Graphviz. What is folded is one
-node.
-"""
+"""A drawing as text: Mermaid for a README, DOT for Graphviz. A folded body is one node."""
 
 import re
 from collections.abc import Iterator
@@ -8,196 +6,222 @@ from dataclasses import dataclass, field
 
 from blocks.graph.describe.draw.faces import badge, count_text, pill_text, subtitle
 from blocks.graph.describe.draw.kinds import ACCENTS, mix
-from blocks.graph.describe.draw.picture import Body, DrawnNode, Picture
+from blocks.graph.describe.draw.picture import Body, DrawnNode, Edge, Picture
 from blocks.support.palette import THEMES
+
+PAPER, INK = THEMES["light"]["paper"], THEMES["light"]["ink"]
+
+
+@dataclass(frozen=True)
+class FlatEdge:
+    """An edge between two vertices, through all bodies; `back` for a state of a scan."""
+
+    source: str
+    target: str
+    shape: str = ""
+    back: bool = False
 
 
 @dataclass
-class Flat:
-    """Leaves and the edges between them, through all bodies; `names` gives every drawn vertex its
-    id.
+class FlatGraph:
+    """All bodies as one graph.
+
+    Args:
+        names: body and vertex -> the id of a vertex that is drawn.
+        edges: from leaf to leaf; an edge to a body is an edge to what reads it inside.
     """
 
     names: dict[tuple[int, int], str] = field(default_factory=dict)
-    edges: list[tuple[str, str, str, bool]] = field(
-        default_factory=list
-    )  # from, to, shape, goes back
+    edges: list[FlatEdge] = field(default_factory=list)
+
+    def name_of(self, body: Body, vertex: int) -> str | None:
+        return self.names.get((id(body), vertex))
 
 
-def flat(picture: Picture) -> Flat:
-    """Edges from leaf to leaf: an edge to a body is an edge to what reads it inside."""
-    found = Flat()
-    _name(found, picture.body, top=True)
-    _wire(found, picture.body, {})
+def flatten(picture: Picture) -> FlatGraph:
+    """The vertices and edges of a drawing through all bodies."""
+    found = FlatGraph()
+    _name_vertices(found, picture.body, top=True)
+    _connect(found, picture.body, {})
     return found
 
 
-def _name(found: Flat, body: Body, top: bool = False) -> None:
+def _name_vertices(found: FlatGraph, body: Body, top: bool = False) -> None:
     for vertex in range(body.size):
         node = body.node(vertex)
         if node is not None or top or body.states:
             found.names[id(body), vertex] = f"n{len(found.names)}"
         if node is not None and node.body is not None and node.opened:
-            _name(found, node.body)
+            _name_vertices(found, node.body)
 
 
-def _wire(found: Flat, body: Body, outer: dict[int, str]) -> dict[int, str]:
-    """Edges inside a body, given the leaves that feed its inputs; the leaves that feed its
-    outputs.
+def _connect(found: FlatGraph, body: Body, outer: dict[int, str]) -> dict[int, str]:
+    """Add the edges inside a body.
+
+    Args:
+        outer: input -> the leaf that feeds it.
+
+    Returns the leaves that feed its outputs.
     """
-    gives: dict[tuple[int, str], str] = {}
-    for vertex in range(len(body.inputs)):
-        own = found.names.get((id(body), vertex))
-        if own is not None and vertex in outer:
-            found.edges.append((outer[vertex], own, "", False))
-        source = own or outer.get(vertex)
-        if source is not None:
-            gives[vertex, "out"] = source
+    gives = _connect_inputs(found, body, outer)
     ends: dict[int, str] = {}
     for vertex in range(len(body.inputs), body.size):
-        node, name = body.node(vertex), found.names.get((id(body), vertex))
-        into = [
-            edge
-            for edge in body.edges
-            if edge.target == vertex and (edge.source, edge.port) in gives
-        ]
-        ports = {edge.port for edge in body.edges if edge.source == vertex}
+        node, name = body.node(vertex), found.name_of(body, vertex)
+        entering = _find_entering(body, vertex, gives)
         if node is not None and node.body is not None and node.opened:
-            inside = _wire(
-                found,
-                node.body,
-                {node.body.entry(edge.into): gives[edge.source, edge.port] for edge in into},
-            )
-            gives |= {
-                (vertex, port): inside[node.body.exit(port)]
-                for port in ports
-                if node.body.exit(port) in inside
-            }
+            inputs = {node.body.entry(edge.into): leaf for edge, leaf in entering}
+            inside = _connect(found, node.body, inputs)
+            for edge in body.edges_from(vertex):
+                if node.body.exit(edge.port) in inside:
+                    gives[vertex, edge.port] = inside[node.body.exit(edge.port)]
             continue
-        if name is None:
-            ends.update((vertex, gives[edge.source, edge.port]) for edge in into)
-            continue
-        found.edges += [(gives[edge.source, edge.port], name, edge.shape, False) for edge in into]
-        gives |= {(vertex, port): name for port in ports}
-        if node is None:
-            ends[vertex] = name
-    for state in body.states:
-        if state in body.inputs and state in body.outputs:
-            back = (
-                found.names[id(body), body.exit(state)],
-                found.names[id(body), body.inputs.index(state)],
-            )
-            found.edges.append((*back, "", True))
+        for edge, leaf in entering:
+            ends[vertex] = name or leaf
+            if name is not None:
+                found.edges.append(FlatEdge(leaf, name, edge.shape))
+        if name is not None:
+            for edge in body.edges_from(vertex):
+                gives[vertex, edge.port] = name
+    _connect_states(found, body)
     return ends
 
 
-# ---------------------------------------------------------------- Mermaid
+def _connect_inputs(
+    found: FlatGraph, body: Body, outer: dict[int, str]
+) -> dict[tuple[int, str], str]:
+    """Add the edges to the inputs that are drawn; input and port -> the leaf that gives it."""
+    gives = {}
+    for vertex in range(len(body.inputs)):
+        leaf, name = outer.get(vertex), found.name_of(body, vertex)
+        if name is not None and leaf is not None:
+            found.edges.append(FlatEdge(leaf, name))
+        source = name or leaf
+        if source is not None:
+            gives[vertex, "out"] = source
+    return gives
 
 
-def mermaid(picture: Picture) -> str:
+def _find_entering(
+    body: Body, vertex: int, gives: dict[tuple[int, str], str]
+) -> list[tuple[Edge, str]]:
+    """The edges into a vertex, each with the leaf that feeds it."""
+    found = []
+    for edge in body.edges_into(vertex):
+        if (edge.source, edge.port) in gives:
+            found.append((edge, gives[edge.source, edge.port]))
+    return found
+
+
+def _connect_states(found: FlatGraph, body: Body) -> None:
+    """Add the edges from each state of a scan to the next step."""
+    for state in body.states:
+        if state in body.inputs and state in body.outputs:
+            source = found.names[id(body), body.exit(state)]
+            target = found.names[id(body), body.entry(state)]
+            found.edges.append(FlatEdge(source, target, back=True))
+
+
+# Mermaid ------------------------------------------------------------------------------------------
+
+
+def write_mermaid(picture: Picture) -> str:
     """A flowchart that GitHub and many editors show as it is."""
-    found = flat(picture)
+    found = flatten(picture)
     lines = ["flowchart TB", *_mermaid_body(found, picture.body, "  ", top=True)]
-    for source, target, shape, back in found.edges:
-        arrow = "-.->" if back else "-->"
-        lines.append(f"  {source} {arrow}" + (f'|"{shape}"| ' if shape else " ") + target)
+    for edge in found.edges:
+        arrow = "-.->" if edge.back else "-->"
+        if edge.shape:
+            arrow += f'|"{edge.shape}"|'
+        lines.append(f"  {edge.source} {arrow} {edge.target}")
     return "\n".join([*lines, *_mermaid_classes(picture)]) + "\n"
 
 
-def _mermaid_body(found: Flat, body: Body, indent: str, top: bool = False) -> Iterator[str]:
+def _mermaid_body(found: FlatGraph, body: Body, indent: str, top: bool = False) -> Iterator[str]:
     for vertex in range(body.size):
-        name, node = found.names.get((id(body), vertex)), body.node(vertex)
+        name, node = found.name_of(body, vertex), body.node(vertex)
         if name is None:
             continue
         if node is None:
-            yield f'{indent}{name}(["{_entities(pill_text(body, vertex, top))}"])'
+            yield f'{indent}{name}(["{_escape_mermaid(pill_text(body, vertex, top))}"])'
         elif node.body is not None and node.opened:
-            yield f'{indent}subgraph {name}["{_entities(", ".join(words(node)))}"]'
+            yield f'{indent}subgraph {name}["{_escape_mermaid(", ".join(_label(node)))}"]'
             yield from _mermaid_body(found, node.body, indent + "  ")
             yield f"{indent}end"
             yield f"{indent}class {name} body"
         else:
-            yield f'{indent}{name}["{"<br>".join(map(_entities, words(node)))}"]:::{node.kind}'
+            label = "<br>".join(map(_escape_mermaid, _label(node)))
+            yield f'{indent}{name}["{label}"]:::{node.kind}'
 
 
 def _mermaid_classes(picture: Picture) -> Iterator[str]:
-    """Colours that read on light and on dark: light boxes with dark words."""
-    paper, ink = THEMES["light"]["paper"], THEMES["light"]["ink"]
+    """Colours that read on light and on dark: light boxes with dark text."""
     for kind in sorted({node.kind for node in picture.nodes()} | {"body"}):
-        fill = "#8791A114" if kind == "body" else mix(ACCENTS[kind], paper, 0.18)
-        yield f"  classDef {kind} fill:{fill},stroke:{ACCENTS[kind]}" + (
-            f",color:{ink}" if kind != "body" else ""
-        )
+        if kind == "body":
+            colours = f"fill:#8791A114,stroke:{ACCENTS[kind]}"
+        else:
+            fill = mix(ACCENTS[kind], PAPER, 0.18)
+            colours = f"fill:{fill},stroke:{ACCENTS[kind]},color:{INK}"
+        yield f"  classDef {kind} {colours}"
 
 
-def _entities(text: str) -> str:
-    """What Mermaid would read as its own signs, as entities."""
+def _escape_mermaid(text: str) -> str:
+    """Characters that Mermaid would read as its own, as entities."""
     return re.sub(r"[#\"<>&{}`|;\\]", lambda found: f"#{ord(found[0])};", text)
 
 
-# ---------------------------------------------------------------- DOT
+# DOT ----------------------------------------------------------------------------------------------
 
 
-def dot(picture: Picture) -> str:
+def write_dot(picture: Picture) -> str:
     """A digraph for Graphviz."""
-    found = flat(picture)
+    found = flatten(picture)
     lines = [
-        f"digraph {_quoted(picture.title)} {{",
+        f"digraph {_quote(picture.title)} {{",
         '  graph [fontname="Helvetica", fontsize=11, rankdir=TB, compound=true];',
         '  node [shape=box, style="rounded,filled", fontname="Helvetica", fontsize=11];',
         '  edge [fontname="Helvetica", fontsize=9, color="#8791A1"];',
         *_dot_body(found, picture.body, "  ", top=True),
     ]
-    for source, target, shape, back in found.edges:
-        marks = [f"label={_quoted(shape)}"] * bool(shape) + [
-            "style=dashed",
-            "constraint=false",
-        ] * back
-        lines.append(f"  {source} -> {target}" + (f" [{', '.join(marks)}]" if marks else "") + ";")
+    for edge in found.edges:
+        attributes = []
+        if edge.shape:
+            attributes.append(f"label={_quote(edge.shape)}")
+        if edge.back:
+            attributes += ["style=dashed", "constraint=false"]
+        listed = f" [{', '.join(attributes)}]" if attributes else ""
+        lines.append(f"  {edge.source} -> {edge.target}{listed};")
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def _dot_body(found: Flat, body: Body, indent: str, top: bool = False) -> Iterator[str]:
-    paper = THEMES["light"]["paper"]
+def _dot_body(found: FlatGraph, body: Body, indent: str, top: bool = False) -> Iterator[str]:
     for vertex in range(body.size):
-        name, node = found.names.get((id(body), vertex)), body.node(vertex)
+        name, node = found.name_of(body, vertex), body.node(vertex)
         if name is None:
             continue
         if node is None:
-            label = _quoted(pill_text(body, vertex, top))
-            yield (
-                f'{indent}{name} [label={label}, shape=oval, fillcolor="#E8ECF2", color="#8791A1"];'
-            )
+            label = _quote(pill_text(body, vertex, top))
+            colours = 'shape=oval, fillcolor="#E8ECF2", color="#8791A1"'
+            yield f"{indent}{name} [label={label}, {colours}];"
         elif node.body is not None and node.opened:
+            label, colour = _quote(", ".join(_label(node))), ACCENTS[node.kind]
             yield f"{indent}subgraph cluster_{name} {{"
-            yield (
-                f"{indent}  label={_quoted(', '.join(words(node)))}; style=rounded; "
-                f'color="{ACCENTS[node.kind]}";'
-            )
+            yield f'{indent}  label={label}; style=rounded; color="{colour}";'
             yield from _dot_body(found, node.body, indent + "  ")
             yield f"{indent}}}"
         else:
-            fill = mix(ACCENTS[node.kind], paper, 0.18)
-            label = _quoted("\n".join(words(node)))
-            yield (
-                f'{indent}{name} [label={label}, fillcolor="{fill}", color="{ACCENTS[node.kind]}"];'
-            )
+            label, colour = _quote("\n".join(_label(node))), ACCENTS[node.kind]
+            fill = mix(colour, PAPER, 0.18)
+            yield f'{indent}{name} [label={label}, fillcolor="{fill}", color="{colour}"];'
 
 
-def words(node: DrawnNode) -> list[str]:
-    """What a node says of itself in text."""
-    count = count_text(node.parameters)
-    name = f"{node.name} {badge(node)}".strip()
-    return [
-        part
-        for part in (
-            name,
-            subtitle(node) if not node.opened else node.block,
-            f"{count} parameters" if count else "",
-        )
-        if part
-    ]
+def _label(node: DrawnNode) -> list[str]:
+    """The lines of a node's label."""
+    lines = [f"{node.name} {badge(node)}".strip()]
+    lines.append(node.block if node.opened else subtitle(node))
+    if count := count_text(node.parameters):
+        lines.append(f"{count} parameters")
+    return list(filter(None, lines))
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'

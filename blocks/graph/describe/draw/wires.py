@@ -1,118 +1,106 @@
-"""The edges of a body, read from its generated code."""
+"""The edges of a body, read from the record: each value names the node that made it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
-from torch import fx, nn
-
-from blocks.graph.describe.draw.picture import Body, Edge, size_text
+from blocks.graph.describe.draw.picture import Body, Edge, show_sizes
 from blocks.graph.record.module import Graph, Scan
-from blocks.graph.record.record import Node
+from blocks.graph.record.record import Built, Node
+from blocks.graph.record.value import Value
 
 
-def submodule(module: nn.Module | None, path: str) -> nn.Module | None:
-    """The module below a path, None where there is none; a method of the same name (`step`) does
-    not hide it.
+@dataclass(frozen=True)
+class Inside:
+    """The body of a node or of the model.
+
+    Args:
+        module: its module.
+        nodes: all its nodes.
+        working: those that are called.
+        outputs: what flows out, by name.
     """
-    for name in path.split("."):
-        module = module._modules.get(name) if module is not None else None
-    return module
+
+    module: Graph
+    nodes: Sequence[Node]
+    working: Sequence[Node]
+    outputs: Mapping[str, Value]
 
 
-def calls(graph: Graph) -> Iterator[fx.Node]:
-    return (node for node in graph.graph.nodes if node.op == "call_module")
+def inside_of(owner: Node | Built) -> Inside | None:
+    """The body of a node or of the model; None where it has none."""
+    if isinstance(owner, Built):
+        return Inside(owner.model, owner.nodes, _working(owner.nodes), owner.outputs)
+    if not owner.children or not isinstance(owner.module, Graph):
+        return None
+    outputs = owner.outputs
+    if isinstance(owner.module, Scan):
+        outputs = _outputs_of_step(owner, owner.module)
+    return Inside(owner.module, owner.children, _working(owner.children), outputs)
 
 
-def owners_of(graph: Graph, nodes: Sequence[Node]) -> dict[str, Node]:
-    """fx call -> its node. With `share: true` beside `repeat` one node has several calls."""
-    by_name = {node.name: node for node in nodes}
-    owners = {}
-    for call in calls(graph):
-        name = str(call.meta["node"])
-        owners[call.name] = by_name.get(name) or by_name[str(call.target)]
-    return owners
+def _working(nodes: Sequence[Node]) -> list[Node]:
+    """Nodes that are called; one without a module does nothing, or calls that of a sibling."""
+    return [node for node in nodes if node.module is not None or node.label.startswith("share: ")]
 
 
-def outputs_of(graph: Graph) -> list[str]:
-    return list(graph.meta["step_outputs"] if isinstance(graph, Scan) else graph.output_names)
-
-
-def edges_of(
-    graph: Graph, body: Body, owners: Mapping[str, tuple[int, Node]], shapes: Mapping[str, str]
-) -> Iterator[Edge]:
-    """The edges of the generated code, each once; `owners` says which node of the body a call
-    belongs to.
-    """
-    sources: dict[str, tuple[int, str, str]] = {}  # fx value -> vertex, output, shape
-    seen: set[tuple[int, str, int, str]] = set()
-    first = len(body.inputs)
-    for call in graph.graph.nodes:
-        targets: list[tuple[int, str, fx.Node]] = []
-        if call.op == "placeholder":
-            sources[call.name] = (
-                body.inputs.index(str(call.target)),
-                "out",
-                shapes.get(str(call.target), ""),
-            )
-        elif call.op == "call_function":  # one of several outputs
-            place, row = owners[call.args[0].name]
-            port = list(row.outputs)[call.args[1]]
-            sources[call.name] = (first + place, port, size_text(row.shapes[port]))
-        elif call.op == "output":
-            targets = [
-                (first + len(body.nodes) + place, "", item)
-                for place, item in enumerate(_given(call.args[0]))
-            ]
-        else:
-            place, row = owners[call.name]
-            port, sizes = next(iter(row.shapes.items()), ("out", ()))
-            sources[call.name] = (first + place, port, size_text(sizes))
-            targets = [(first + place, into, item) for into, item in arguments_by_port(call, graph)]
-        for target, into, item in targets:
-            source, port, shape = sources[item.name]
-            if source != target and (source, port, target, into) not in seen:
-                seen.add((source, port, target, into))
-                yield Edge(source, port, target, into, shape)
-
-
-def _given(value: Any) -> list[fx.Node]:
-    """What a body gives: a dictionary, a tuple or one value."""
-    if isinstance(value, dict):
-        return list(value.values())
-    return list(value) if isinstance(value, tuple | list) else [value]
-
-
-def arguments_by_port(call: fx.Node, graph: Graph) -> Iterator[tuple[str, fx.Node]]:
-    """What flows into a call, by the name that a body inside gives it; an atom's ports are
-    numbered.
-    """
-    module = submodule(graph, str(call.target))
-    names = list(module.input_names) if isinstance(module, Graph) else []
-    for number, item in enumerate(call.args):
-        if isinstance(item, fx.Node):
-            yield (names[number] if number < len(names) else str(number)), item
-    for name, item in call.kwargs.items():
-        if isinstance(item, fx.Node):
-            yield name, item
-
-
-def input_shapes(graph: Graph, nodes: Sequence[Node]) -> dict[str, tuple[int, ...]]:
-    """Shapes of the inputs of a body, as the first atom that reads each was given it."""
-    found: dict[str, tuple[int, ...]] = {}
-    owners = owners_of(graph, nodes)
-    for call in calls(graph):
-        row, module = owners[call.name], submodule(graph, str(call.target))
-        inner = (
-            input_shapes(module, row.children)
-            if isinstance(module, Graph) and row.children
-            else None
-        )
-        for number, (port, item) in enumerate(arguments_by_port(call, graph)):
-            shape = (
-                row.input_shapes[number]
-                if inner is None and number < len(row.input_shapes)
-                else (inner or {}).get(port)
-            )
-            if item.op == "placeholder" and shape:
-                found.setdefault(str(item.target), shape)
+def _outputs_of_step(owner: Node, scan: Scan) -> dict[str, Value]:
+    """What a step of a scan gives, by its names inside the body."""
+    found = {}
+    for name in scan.meta["step_outputs"]:
+        if name in owner.outputs:
+            found[name] = owner.outputs[name]
+        elif name == scan.meta["sequence"]:
+            found[name] = owner.outputs["out"]
     return found
+
+
+def edges_of(inside: Inside, body: Body, vertices: Mapping[str, int]) -> list[Edge]:
+    """The edges of a body, each once.
+
+    Args:
+        vertices: name of a node -> its vertex; equal repeats share one.
+    """
+    found = _Edges(inside, body, vertices)
+    for node in inside.working:
+        for into, value in _inputs_of(node):
+            found.connect(value, vertices[node.name], into)
+    for number, value in enumerate(inside.outputs.values()):
+        found.connect(value, body.first_output + number, "")
+    return list(found.edges)
+
+
+class _Edges:
+    def __init__(self, inside: Inside, body: Body, vertices: Mapping[str, int]):
+        self.body, self.vertices = body, vertices
+        self.makers = {node.name: node for node in inside.nodes}
+        self.edges: dict[Edge, None] = {}
+
+    def connect(self, value: Value, target: int, into: str) -> None:
+        """Add the edge along which a value flows, unless it stays in one vertex."""
+        if value.node is not None and value.node.op == "placeholder":
+            source, port = self.body.entry(str(value.node.target)), "out"
+            shape = value.shape
+        else:
+            maker, port = self._find_maker(value)
+            source, shape = self.vertices[maker.name], maker.shapes[port]
+        if source != target:
+            self.edges[Edge(source, port, target, into, show_sizes(shape))] = None
+
+    def _find_maker(self, value: Value) -> tuple[Node, str]:
+        """The node that made a value, and by which output."""
+        name, _, port = value.made_by.partition(".")
+        if name not in self.makers:
+            # with `share: true` beside `repeat`, one node stands for all repeats
+            name = next(iter(self.makers))
+        maker = self.makers[name]
+        return maker, port or next(iter(maker.outputs))
+
+
+def _inputs_of(node: Node) -> Iterator[tuple[str, Value]]:
+    """What flows into a node, by input; a body may leave some of it unread."""
+    if not isinstance(node.module, Graph) or node.label.startswith("share: "):
+        yield from node.flow.items()
+        return
+    for name in node.module.input_names:
+        if name in node.flow:
+            yield name, node.flow[name]
