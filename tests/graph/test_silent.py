@@ -83,6 +83,16 @@ def test_depth_counts_the_repeats_of_a_shared_module():
     assert [net.get_submodule(f"a.after.{index}").factor for index in range(2)] == [86, 87]
 
 
+def test_depth_counts_the_repeats_inside_a_slot():
+    """Stages of 1, 2 and 3 repeats, each inside the template that the stage uses."""
+    gain = {"block": "Gain", "factor": "depth.index + 10 * depth.count"}
+    stage = {"params": {"layers": 1}, "body": {"l": {"repeat": "layers", **gain}}}
+    stages = {"repeat": {"n": [1, 2, 3]}, "use": "stage", "layers": "n"}
+    net = model({"a": stages}, stage=stage)
+    factors = [module.factor for module in net.modules() if hasattr(module, "factor")]
+    assert factors == [60, 61, 62, 63, 64, 65]
+
+
 MASK = {"x": TOKENS, "m": {"shape": "data.padding_msk", "optional": True, "dtype": "bool"}}
 ATTENTION = {"a": {"block": "SelfAttention", "heads": 2, "in": {"x": "x", "padding_mask": "m"}}}
 
