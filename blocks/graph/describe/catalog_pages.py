@@ -57,38 +57,42 @@ def entries(catalog: Mapping[str, Any], models: Path) -> list[Entry]:
 
 
 def _entry(signature: Signature, item: Any, models: tuple[str, ...]) -> Entry:
-    layer = isinstance(item, Layer)
-    family = "torch.nn" if layer else signature.factory.__module__.split(".")[1]
-    text = signature.documentation
-    read = read_docstring(text)
-    summary = read.summary
-    if layer:
-        summary = f"torch.nn.{signature.factory.__name__}"
+    read = read_docstring(signature.documentation)
+    family, summary = signature.factory.__module__.split(".")[1], read.summary
+    if isinstance(item, Layer):
+        family, summary = "torch.nn", f"torch.nn.{signature.factory.__name__}"
+    takes = tuple(_port(port, signature.variadic) for port in signature.ports)
     return Entry(
         signature.name,
         family,
         summary,
-        tuple(_port(port, signature.variadic) for port in signature.ports) or ("nothing",),
+        takes or ("nothing",),
         tuple(_port(port, False) for port in signature.gives),
         tuple(_argument(parameter, signature) for parameter in signature.parameters.values()),
         read.sections.get("Source", ""),
         models,
-        text,
+        signature.documentation,
     )
 
 
 def _port(port: Port, many: bool) -> str:
-    shape = "any shape" if port.axes is None else f"({', '.join(port.axes)})"
-    optional = ", optional" if port.optional and not many else ""
-    return f"{port.name}{', any number' if many else ''}: {shape}{optional}"
+    shape = "any shape"
+    if port.axes is not None:
+        shape = f"({', '.join(port.axes)})"
+    if many:
+        return f"{port.name}, any number: {shape}"
+    if port.optional:
+        return f"{port.name}: {shape}, optional"
+    return f"{port.name}: {shape}"
 
 
 def _argument(parameter: Parameter, signature: Signature) -> str:
-    kind = describe(parameter.annotation)
+    text = f"{parameter.word}: {describe(parameter.annotation)}"
     if parameter.word in signature.infer:
-        return f"{parameter.word}: {kind}, inferred"
-    default = "" if parameter.required else f" = {parameter.default}"
-    return f"{parameter.word}: {kind}{default}"
+        return f"{text}, inferred"
+    if parameter.required:
+        return text
+    return f"{text} = {parameter.default}"
 
 
 def _used(models: Path) -> dict[str, tuple[str, ...]]:
@@ -116,23 +120,23 @@ def markdown(found: list[Entry]) -> str:
             family = entry.family
             parts += [f"## {family}", ""]
         if family == "torch.nn":
-            parts.append(
-                f"- **{entry.name}** takes {'; '.join(entry.takes)}. {_bullets(entry.arguments)}"
-            )
-            continue
-        parts += [
-            f"### {entry.name}",
-            "",
-            entry.summary,
-            "",
-            f"- takes {'; '.join(entry.takes)}",
-            f"- gives {'; '.join(entry.gives)}",
-            f"- arguments: {_bullets(entry.arguments) or 'none'}",
-            *([f"- source: {entry.source}"] if entry.source else []),
-            *([f"- used by: {', '.join(entry.models)}"] if entry.models else []),
-            "",
-        ]
+            takes = "; ".join(entry.takes)
+            parts.append(f"- **{entry.name}** takes {takes}. {_bullets(entry.arguments)}")
+        else:
+            parts += _markdown_of(entry)
     return "\n".join(parts).replace("*", "\\*").replace("\\*\\*", "**").rstrip() + "\n"
+
+
+def _markdown_of(entry: Entry) -> list[str]:
+    lines = [f"### {entry.name}", "", entry.summary, ""]
+    lines.append(f"- takes {'; '.join(entry.takes)}")
+    lines.append(f"- gives {'; '.join(entry.gives)}")
+    lines.append(f"- arguments: {_bullets(entry.arguments) or 'none'}")
+    if entry.source:
+        lines.append(f"- source: {entry.source}")
+    if entry.models:
+        lines.append(f"- used by: {', '.join(entry.models)}")
+    return [*lines, ""]
 
 
 def _bullets(arguments: tuple[str, ...]) -> str:

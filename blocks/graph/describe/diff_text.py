@@ -20,19 +20,21 @@ MARKS = {
 
 
 def heading(old: Side, new: Side) -> list[tuple[str, str, str, str]]:
-    """The two models as a whole: a word, old, new, change."""
-    rows = [("", old.label, new.label, "")]
-    for word, a, b, texts in (
-        (
-            "parameters",
-            old.parameters,
-            new.parameters,
-            (f"{old.parameters:,}", f"{new.parameters:,}"),
-        ),
-        ("multiply-adds", old.macs, new.macs, (short(old.macs) or "0", short(new.macs) or "0")),
-    ):
-        rows.append((word, *texts, f"{b / a - 1:+.1%}" if a and a != b else ""))
-    return [*rows, ("outputs", old.outputs, new.outputs, "")]
+    """The two models as a whole: a name, old, new, change."""
+    parameters = f"{old.parameters:,}", f"{new.parameters:,}"
+    macs = short(old.macs) or "0", short(new.macs) or "0"
+    return [
+        ("", old.label, new.label, ""),
+        ("parameters", *parameters, _change(old.parameters, new.parameters)),
+        ("multiply-adds", *macs, _change(old.macs, new.macs)),
+        ("outputs", old.outputs, new.outputs, ""),
+    ]
+
+
+def _change(old: int, new: int) -> str:
+    if not old or old == new:
+        return ""
+    return f"{new / old - 1:+.1%}"
 
 
 def text(old: Side, new: Side) -> str:
@@ -43,22 +45,29 @@ def text(old: Side, new: Side) -> str:
     lines = align_columns(rows)
     if max(map(len, lines)) > WIDTH:
         lines = [f"old  {old.label}", f"new  {new.label}", "", *align_columns(rows[1:])]
+    lines.append("")
     found = difference(old, new)
-    lines += ["", *(each for line in found for each in _wrapped(line))]
-    legend = "  ".join(f"{mark} {kind}" for kind, mark in MARKS.items() if mark != " ")
-    return "\n".join([*lines, "", legend] if found else [*lines, "the graphs are the same"])
+    if not found:
+        return "\n".join([*lines, "the graphs are the same"])
+    for line in found:
+        lines += _wrap(line)
+    legend = [f"{mark} {kind}" for kind, mark in MARKS.items() if mark != " "]
+    return "\n".join([*lines, "", "  ".join(legend)])
 
 
-def _wrapped(line: Line) -> list[str]:
+def _wrap(line: Line) -> list[str]:
     head = f"{MARKS[line.kind]} {'  ' * line.depth}{line.name}  {line.details[0]}"
     rest = "; ".join(line.details[1:])
     if len(head) + len(rest) + 2 <= WIDTH:
         return [f"{head}  {rest}".rstrip()]
     lines, indent = [head], " " * (2 * line.depth + 6)
-    for index, detail in enumerate(line.details[1:]):
-        piece = detail + ";" * (index + 2 < len(line.details))
-        fits = index and len(lines[-1]) + len(piece) + 1 <= WIDTH
-        lines[-1:] = [f"{lines[-1]} {piece}"] if fits else [lines[-1], indent + piece]
+    details = "; ".join(line.details[1:]).split("; ")
+    pieces = [f"{detail};" for detail in details[:-1]] + details[-1:]
+    for piece in pieces:
+        if lines[-1] is not head and len(lines[-1]) + len(piece) + 1 <= WIDTH:
+            lines[-1] += f" {piece}"
+        else:
+            lines.append(indent + piece)
     return lines
 
 
@@ -74,33 +83,39 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; overflow-wrap
 .mark { font: 600 1rem/1.5 ui-monospace, monospace; width: 1.5rem; }
 .name { font-family: ui-monospace, monospace; white-space: nowrap; }
 .details { color: var(--soft); font-variant-numeric: tabular-nums; }
-""" + "\n".join(
-    f".{kind} .mark, .{kind} .name {{ color: var(--{kind}); }}"
-    for kind in MARKS
-    if kind != "follows"
-)
+"""
+COLOR = ".{kind} .mark, .{kind} .name {{ color: var(--{kind}); }}\n"
+LEGEND = '<span class="{0}"><span class="mark">{1}</span> <span class="name">{0}</span></span>'
 
 
 def page(old: Side, new: Side) -> str:
     """The difference as HTML that needs no other file."""
     title = f"{escape(old.label)} → {escape(new.label)}"
-    whole = "".join(_row(row) for row in heading(old, new))
-    lines = "".join(_line(line) for line in difference(old, new))
-    legend = " &nbsp; ".join(
-        f'<span class="{kind}"><span class="mark">{escape(mark)}</span> <span '
-        f'class="name">{kind}</span></span>'
-        for kind, mark in MARKS.items()
-        if mark != " "
-    )
-    body = (
-        f"<table>{lines}</table>\n<p>{legend}</p>" if lines else "<p>The graphs are the same.</p>"
-    )
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta '
-        f'charset="utf-8">\n<title>{title}</title>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<style>{STYLE}{RULES}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<table>{whole}</table>\n{body}\n</body>\n</html>\n"
-    )
+    whole = "".join(map(_row, heading(old, new)))
+    lines = "".join(map(_line, difference(old, new)))
+    rules, legend = RULES, []
+    for kind, mark in MARKS.items():
+        if kind != "follows":
+            rules += COLOR.format(kind=kind)
+            legend.append(LEGEND.format(kind, escape(mark)))
+    body = "<p>The graphs are the same.</p>"
+    if lines:
+        body = f"<table>{lines}</table>\n<p>{' &nbsp; '.join(legend)}</p>"
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{title}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>{STYLE}{rules}</style>
+</head>
+<body>
+<h1>{title}</h1>
+<table>{whole}</table>
+{body}
+</body>
+</html>
+"""
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ ends it, and so does what moves places into channels.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ KEPT = (
     "pixel_shuffle",
 )
 PRODUCTS = {"mm": 0, "addmm": 1}
+POOLS = ("max_pool2d_with_indices", "max_pool3d_with_indices", "avg_pool2d", "avg_pool3d")
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,12 @@ class Fields:
         first = out[0] if isinstance(out, tuple | list) and out else out
         if not isinstance(first, Tensor) or not self.known:
             return None
-        window = _window(name, arguments)
+        window = _read_window(name, arguments)
         if window is not None:
             field = self.known.get(_storage(arguments[0]))
             if field is None or field.places != tuple(arguments[0].shape[2:]):
                 return None
-            field = _through(field, *window, places=tuple(first.shape[2:]))
+            field = _see_through(field, window, tuple(first.shape[2:]))
             self._set(first, field)
             return field
         if (
@@ -101,13 +103,11 @@ class Fields:
         field = max(found, key=lambda field: sum(field.size))
         if name.startswith("upsample"):
             places = tuple(out.shape[2:])
-            jump = tuple(
-                j * old / new for j, old, new in zip(field.jump, field.places, places, strict=True)
-            )
-            field = Field(field.size, jump, places)
-        rows = BATCH
-        for places_on_axis in field.places:
-            rows *= places_on_axis
+            jump = []
+            for before, old, new in zip(field.jump, field.places, places, strict=True):
+                jump.append(before * old / new)
+            field = Field(field.size, tuple(jump), places)
+        rows = BATCH * prod(field.places)
         if name not in PRODUCTS or out.shape[0] == rows:
             self._set(out, field)
 
@@ -116,46 +116,57 @@ class Fields:
         self.alive.append(tensor)
 
 
-def _window(name: str, arguments: tuple[Any, ...]) -> tuple[Any, Any, Any, bool] | None:
-    """Kernel, stride, dilation of a convolution or pool, and whether it widens instead."""
+@dataclass(frozen=True)
+class _Window:
+    """What a convolution or a pool sees, for each axis; a transposed convolution widens."""
+
+    kernel: Any
+    stride: Any
+    dilation: Any = (1,)
+    widens: bool = False
+
+
+def _read_window(name: str, arguments: tuple[Any, ...]) -> _Window | None:
     if name == "convolution":
-        return arguments[1].shape[2:], arguments[3], arguments[5], arguments[6]
-    if name in ("max_pool2d_with_indices", "max_pool3d_with_indices", "avg_pool2d", "avg_pool3d"):
-        kernel = arguments[1]
-        stride = arguments[2] if len(arguments) > 2 and arguments[2] else kernel
-        dilation = arguments[4] if name.startswith("max") and len(arguments) > 4 else (1,)
-        return kernel, stride, dilation, False
-    return None
+        return _Window(arguments[1].shape[2:], arguments[3], arguments[5], arguments[6])
+    if name not in POOLS:
+        return None
+    kernel = stride = arguments[1]
+    if len(arguments) > 2 and arguments[2]:
+        stride = arguments[2]
+    if name.startswith("max") and len(arguments) > 4:
+        return _Window(kernel, stride, arguments[4])
+    return _Window(kernel, stride)
 
 
-def _through(
-    field: Field, kernel: Any, stride: Any, dilation: Any, widens: bool, places: tuple[int, ...]
-) -> Field:
-    count = len(field.size)
-    kernel, stride, dilation = (
-        tuple(each) * count if len(each) == 1 else tuple(each)
-        for each in (kernel, stride, dilation)
-    )
-    if widens:
-        jump = tuple(j / s for j, s in zip(field.jump, stride, strict=True))
-        size = tuple(
-            f + (-(-k // s) - 1) * j
-            for f, k, s, j in zip(field.size, kernel, stride, field.jump, strict=True)
-        )
-    else:
-        jump = tuple(j * s for j, s in zip(field.jump, stride, strict=True))
-        size = tuple(
-            f + (k - 1) * d * j
-            for f, k, d, j in zip(field.size, kernel, dilation, field.jump, strict=True)
-        )
-    return Field(size, jump, places)
+def _see_through(field: Field, window: _Window, places: tuple[int, ...]) -> Field:
+    """The field behind a window."""
+    sizes, jumps = [], []
+    for axis, (size, jump) in enumerate(zip(field.size, field.jump, strict=True)):
+        kernel, stride = _at(window.kernel, axis), _at(window.stride, axis)
+        if window.widens:
+            sizes.append(size + (-(-kernel // stride) - 1) * jump)
+            jumps.append(jump / stride)
+        else:
+            sizes.append(size + (kernel - 1) * _at(window.dilation, axis) * jump)
+            jumps.append(jump * stride)
+    return Field(tuple(sizes), tuple(jumps), places)
+
+
+def _at(values: Any, axis: int) -> int:
+    """The value of an axis; one value stands for all."""
+    if len(values) == 1:
+        return values[0]
+    return values[axis]
 
 
 def _tensors(arguments: Any) -> list[Tensor]:
-    flat = [
-        item for each in arguments for item in (each if isinstance(each, tuple | list) else [each])
-    ]
-    return [item for item in flat if isinstance(item, Tensor)]
+    found = []
+    for each in arguments:
+        for item in each if isinstance(each, tuple | list) else [each]:
+            if isinstance(item, Tensor):
+                found.append(item)
+    return found
 
 
 def _storage(tensor: Tensor) -> int:
