@@ -99,11 +99,11 @@ def by_hand(composed: Any) -> Callable[[int], None]:
 
 def taking_turns(composed: Any) -> Times:
     """Seconds of each epoch, by either loop."""
-    with tempfile.TemporaryDirectory() as folder, SignalGuard(), explain_out_of_memory():
+    with tempfile.TemporaryDirectory() as folder, SignalGuard() as guard, explain_out_of_memory():
         write_policy.move(composed, Path(folder))
         turns = Turns(by_hand(composed))
         task, data = parts(composed)
-        trainer = make_trainer(composed, Path(folder))
+        trainer = make_trainer(composed, Path(folder), guard)
         trainer.callbacks.insert(0, turns)  # type: ignore[attr-defined]
         run_trainer(trainer.fit, task, datamodule=data)
     return Times(turns.seconds, turns.seconds)

@@ -1,5 +1,6 @@
-"""Metrics as a table: one row for each epoch, written anew after each, so that a killed run keeps
-what it had.
+"""Metrics as a table with one row for each epoch.
+
+The file is written again after each epoch, so that a killed run keeps what it had.
 """
 
 import csv
@@ -13,21 +14,23 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from blocks.support.files import replace_file
 
-FIRST = ("epoch", "step", "seconds")
+FIRST_COLUMNS = ("epoch", "step", "seconds")
+
+Row = dict[str, float]
 
 
 class CsvLogger(Logger):
     """Writes `metrics.csv` into the run folder.
 
     Args:
-        folder: where the file stands.
-        name: the name of the file.
+        folder: of the file.
+        name: of the file.
     """
 
     def __init__(self, folder: str = ".", name: str = "metrics.csv"):
         super().__init__()
         self.path = Path(folder) / name
-        self.rows: dict[int, dict[str, float]] = {}
+        self.rows: dict[int, Row] = {}
         self.started = time.monotonic()
 
     @property
@@ -46,63 +49,64 @@ class CsvLogger(Logger):
     def log_hyperparams(
         self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any
     ) -> None:
-        """The run folder has the configuration already."""
+        """Do nothing: the run folder has the configuration already."""
 
     @rank_zero_only
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        self.add(self.rows, metrics, step)
+    def log_metrics(self, metrics: Row, step: int | None = None) -> None:
+        self.add_metrics(self.rows, metrics, step)
 
-    def add(
-        self, rows: dict[int, dict[str, float]], metrics: dict[str, float], step: int | None
-    ) -> None:
-        """Put what was measured into its row."""
-        epoch = int(metrics.get("epoch", 0)) + 1  # counted from one, as the terminal does
+    def add_metrics(self, rows: dict[int, Row], metrics: Row, step: int | None) -> None:
+        """Add metrics to the row of their epoch; those of the test to the last row.
+
+        Args:
+            rows: by epoch, counted from one.
+            metrics: by name; "epoch" is counted from zero.
+            step: of the optimizer, counted from zero.
+        """
+        epoch = int(metrics.get("epoch", 0)) + 1
         if rows and all(name.startswith(("epoch", "test/")) for name in metrics):
-            epoch = max(rows)  # the test comes after the last epoch and is no epoch of its own
+            epoch = max(rows)
         else:
             step = (step or 0) + 1
+        seconds = round(time.monotonic() - self.started, 2)
         row = rows.setdefault(epoch, {})
-        row.update(
-            metrics, epoch=epoch, step=step or 0, seconds=round(time.monotonic() - self.started, 2)
-        )
+        row.update(metrics, epoch=epoch, step=step or 0, seconds=seconds)
 
-    def table(
-        self, metrics: dict[str, float] | None = None, step: int | None = None
-    ) -> list[dict[str, float]]:
-        """All rows, for a checkpoint; with what is about to be logged, where it is known
-        already.
-        """
+    def copy_rows(self, metrics: Row | None = None, step: int | None = None) -> list[Row]:
+        """Return a copy of all rows for a checkpoint, with metrics that will be logged after it."""
         rows = {epoch: dict(row) for epoch, row in self.rows.items()}
         if metrics:
-            self.add(rows, metrics, step)
+            self.add_metrics(rows, metrics, step)
         return list(rows.values())
 
-    def restore(self, rows: list[dict[str, float]]) -> None:
-        """Go on behind the rows of a checkpoint; the clock goes on, too."""
+    def restore(self, rows: list[Row]) -> None:
+        """Continue after the rows of a checkpoint, and the clock after its seconds."""
         self.rows = {int(row["epoch"]): dict(row) for row in rows}
-        self.started = time.monotonic() - max((row["seconds"] for row in rows), default=0.0)
+        seconds = max((row["seconds"] for row in rows), default=0.0)
+        self.started = time.monotonic() - seconds
 
     @rank_zero_only
     def save(self) -> None:
         if not self.rows:
             return
-        found = dict.fromkeys(name for row in self.rows.values() for name in row)
-        columns = [*FIRST, *sorted(name for name in found if name not in FIRST)]
+        names: set[str] = set().union(*self.rows.values())
+        columns = [*FIRST_COLUMNS, *sorted(names.difference(FIRST_COLUMNS))]
         with (
             replace_file(self.path) as draft,
             draft.open("w", newline="", encoding="utf-8") as file,
         ):
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
-            writer.writerows(
-                {name: shown(value) for name, value in row.items()} for row in self.rows.values()
-            )
+            for row in self.rows.values():
+                writer.writerow({name: format_value(value) for name, value in row.items()})
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
         self.save()
 
 
-def shown(value: float) -> str:
-    """A number with the digits it is worth."""
-    return str(value) if isinstance(value, int) else f"{value:.6g}"
+def format_value(value: float) -> str:
+    """Format a number with its significant digits."""
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.6g}"

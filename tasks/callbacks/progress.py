@@ -1,4 +1,4 @@
-"""How a run tells where it stands: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a training: a bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -16,17 +16,19 @@ SHOWN = ("train/loss", "val/loss", "val/accuracy")
 
 
 class Progress(Callback):
-    """Tells the progress of training.
+    """Shows the progress of training.
 
     Args:
         style: "bar", "lines", "none", or "auto" for a bar on a terminal and lines elsewhere.
-        lines: at most so many plain lines for one run.
+        lines: largest number of plain lines for one run.
     """
 
     def __init__(self, style: str = "auto", lines: int = 20):
         must_be_one_of("style", style, ("auto", "bar", "lines", "none"))
         self.console = Console(file=sys.stdout)
-        self.style = ("bar" if self.console.is_terminal else "lines") if style == "auto" else style
+        if style == "auto":
+            style = "bar" if self.console.is_terminal else "lines"
+        self.style = style
         self.lines = lines
         self.bar: Bar | None = None
         self.task: Any = None
@@ -36,25 +38,27 @@ class Progress(Callback):
         self.started = time.monotonic()
         if self.style != "bar" or not trainer.is_global_zero:
             return
-        text = (
+        columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.fields[told]}"),
+            TextColumn("{task.fields[metrics]}"),
             TimeRemainingColumn(),
         )
-        self.bar = Bar(*text, console=self.console, refresh_per_second=4)
-        total = trainer.estimated_stepping_batches
-        self.task = self.bar.add_task("", total=total if total != float("inf") else None, told="")
+        self.bar = Bar(*columns, console=self.console, refresh_per_second=4)
+        total: float | None = trainer.estimated_stepping_batches
+        if total == float("inf"):
+            total = None
+        self.task = self.bar.add_task("", total=total, metrics="")
         self.bar.start()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *rest: Any) -> None:
         if self.bar is not None and time.monotonic() - self.last > 0.2:
             self.last = time.monotonic()
-            self._show(trainer)
+            self._update(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.bar is not None and not trainer.sanity_checking:
-            self._show(trainer)
+            self._update(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.style != "lines" or not trainer.is_global_zero:
@@ -62,8 +66,9 @@ class Progress(Callback):
         epoch, total = trainer.current_epoch + 1, trainer.max_epochs or -1
         every = max(1, -(-total // self.lines))
         if epoch == 1 or epoch % every == 0 or epoch == total:
-            spent = time.monotonic() - self.started
-            print(f"{self._epoch(trainer)}  {told(trainer)}  {spent:.0f} s", flush=True)
+            seconds = time.monotonic() - self.started
+            metrics = format_metrics(trainer)
+            print(f"{format_epoch(trainer)}  {metrics}  {seconds:.0f} s", flush=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._close(trainer)
@@ -73,29 +78,35 @@ class Progress(Callback):
     ) -> None:
         self._close(trainer)
 
-    def _epoch(self, trainer: pl.Trainer) -> str:
-        current, total = trainer.current_epoch + 1, trainer.max_epochs
-        if not total or total < 0:
-            return f"epoch {current}/?"
-        return f"epoch {min(current, total)}/{total}"
-
-    def _show(self, trainer: pl.Trainer) -> None:
+    def _update(self, trainer: pl.Trainer) -> None:
         assert self.bar is not None
-        step = trainer.global_step
         self.bar.update(
-            self.task, completed=step, description=self._epoch(trainer), told=told(trainer)
+            self.task,
+            completed=trainer.global_step,
+            description=format_epoch(trainer),
+            metrics=format_metrics(trainer),
         )
 
     def _close(self, trainer: pl.Trainer) -> None:
         if self.bar is not None:
-            self._show(trainer)
+            self._update(trainer)
             self.bar.stop()
             self.bar = None
 
 
-def told(trainer: pl.Trainer) -> str:
-    """The newest metrics in a few words."""
+def format_epoch(trainer: pl.Trainer) -> str:
+    """Format the current epoch, counted from one, and their number."""
+    current, total = trainer.current_epoch + 1, trainer.max_epochs
+    if not total or total < 0:
+        return f"epoch {current}/?"
+    return f"epoch {min(current, total)}/{total}"
+
+
+def format_metrics(trainer: pl.Trainer) -> str:
+    """Format the newest values of the most important metrics."""
     values = trainer.callback_metrics
-    return "  ".join(
-        f"{name.replace('/', ' ')} {float(values[name]):.4f}" for name in SHOWN if name in values
-    )
+    parts = []
+    for name in SHOWN:
+        if name in values:
+            parts.append(f"{name.replace('/', ' ')} {float(values[name]):.4f}")
+    return "  ".join(parts)

@@ -1,4 +1,4 @@
-"""How long a step of training takes."""
+"""Duration of a training step."""
 
 import math
 import statistics
@@ -10,10 +10,9 @@ from pytorch_lightning.callbacks import Callback
 
 
 class StepTime(Callback):
-    """Times every step: forward, backward and the optimiser, without the reading of the batch.
+    """Measures every step: forward, backward and the optimizer, without reading the batch.
 
-    On a GPU the clock sees how fast steps are handed over, which is how fast they are done once its
-    queue is full.
+    On a GPU this is the time to queue a step, which equals its duration once the queue is full.
     """
 
     def __init__(self) -> None:
@@ -32,7 +31,7 @@ class StepTime(Callback):
 
     @property
     def median(self) -> float:
-        """The step in the middle, in seconds: neither a slow first one nor an interrupted one
-        counts.
-        """
-        return statistics.median(self.seconds) if self.seconds else math.nan
+        """Median duration of a step in seconds; a slow first step does not count."""
+        if not self.seconds:
+            return math.nan
+        return statistics.median(self.seconds)

@@ -22,6 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     from tasks.decode import translate_lines
+    from tasks.decode.translate_lines import SourceLine
     from tasks.errors import ArgumentError
     from tasks.learn.translate import Translate
     from tasks.run.load_run import open_run
@@ -39,16 +40,16 @@ def run(arguments: argparse.Namespace) -> int:
         beams=arguments.beams,
         length_penalty=arguments.length_penalty,
     ).eval()
-    batches = [arguments.text] if arguments.text else translate_lines.ready(sys.stdin)
+    batches = [arguments.text] if arguments.text else translate_lines.read_ready_lines(sys.stdin)
     length = run.facts["source"]["tokens"]
     status = OK
     for texts in batches:
-        questions = [translate_lines.Question.of(text, run.tokenizer, length) for text in texts]
-        answers = translate_lines.answers(task, run.tokenizer, questions)
-        for question, answer in zip(questions, answers, strict=True):
-            if question.bad:
+        lines = [SourceLine.encode(text, run.tokenizer, length) for text in texts]
+        translations = translate_lines.translate_lines(task, run.tokenizer, lines)
+        for line, translation in zip(lines, translations, strict=True):
+            if line.note:
                 status = FAILED
-                print(question.bad, file=sys.stderr)
-            # an empty line for a bad text: the answers stay beside their questions
-            print(answer, flush=True)
+                print(line.note, file=sys.stderr)
+            # an empty line for a bad text: the translations keep their line numbers
+            print(translation, flush=True)
     return status

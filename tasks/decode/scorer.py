@@ -1,6 +1,4 @@
-"""What decoding asks of a network: logits of the next token, with a cache where that is proved to
-change nothing.
-"""
+"""Scores of the next token from a network, with a cache where it provably changes nothing."""
 
 import logging
 from collections.abc import Mapping
@@ -15,19 +13,20 @@ log = logging.getLogger(__name__)
 
 
 class NextTokenScorer:
-    """A network that says its `tokens` or `target` token by token.
+    """A network as a source of next-token logits.
 
-    Before its cache is trusted, the network is asked with it and without, for random tokens as many
-    as are going to be said; where the two differ, or a block cannot go on token by token, it is
-    asked whole at every step, and a note says why, once.
+    Before its cache is used, the network is run with it and without, on as many random tokens as
+    will be decoded. Where the results differ, or a block does not support incremental decoding,
+    decoding runs without a cache, and a warning states why, once.
 
     Args:
         network: gives logits (rows, tokens, vocab), or a mapping with "logits".
-        facts: what the data said of the input that grows: its "vocab".
-        grows: that input; its mask is `grows` + "_mask", "padding_mask" for tokens.
-        window: how many tokens the network can look at; beyond, it is asked for the last ones, with
-            places from 0 on. None for any number.
-        cache: whether to try.
+        facts: facts of the data; the entry of the growing input has its "vocab".
+        grows: name of that input, "tokens" or "target"; its mask is `grows` + "_mask", or
+            "padding_mask" for tokens.
+        window: number of tokens that the network takes; longer prefixes are cut to their last
+            tokens, with positions from 0 on. None for any number.
+        cache: whether to try a cache.
     """
 
     def __init__(
@@ -39,73 +38,72 @@ class NextTokenScorer:
         window: int | None = None,
         cache: bool = True,
     ):
-        self.network, self.grows, self.window, self.cache = network, grows, window, cache
+        self.network = network
+        self.grows = grows
+        self.window = window
+        self.cache = cache
         self.vocab = int(facts[grows]["vocab"])
         self.mask = "padding_mask" if grows == "tokens" else f"{grows}_mask"
-        self.masked = isinstance(network, Graph) and any(
-            node.op == "placeholder" and node.target == self.mask and not node.args  # no default
-            for node in network.graph.nodes
-        )
-        self.proved = 0  # up to how many tokens
+        self.needs_mask = requires_input(network, self.mask)
+        self.verified = 0  # number of tokens up to which the cache is verified
         self.stepper: IncrementalModel | None = None
 
     def score(self, fixed: Mapping[str, Tensor], limit: int) -> "ScoringSession":
-        """A score for prefixes of up to `limit` tokens, several rows of them to each row of
-        `fixed`, side by side.
-        """
-        limit = limit if self.window is None else min(limit, self.window)
-        return ScoringSession(self, fixed, limit, self._trusted(fixed, limit))
+        """Return a function that scores prefixes.
 
-    def growing(self, tokens: Tensor) -> dict[str, Tensor]:
-        """The inputs that grow. Nothing of what is said is padding: a mask is given only where
-        there must be one.
+        Args:
+            fixed: the inputs that do not grow; each row may have several prefixes, side by side.
+            limit: largest number of tokens of a prefix.
         """
-        if not self.masked:
-            return {self.grows: tokens}
-        return {self.grows: tokens, self.mask: torch.ones_like(tokens, dtype=torch.bool)}
+        if self.window is not None:
+            limit = min(limit, self.window)
+        return ScoringSession(self, fixed, limit, self._verified_stepper(fixed, limit))
 
-    def _trusted(self, fixed: Mapping[str, Tensor], limit: int) -> IncrementalModel | None:
-        """The network in steps, if so many tokens are proved."""
-        if (
-            not self.cache or limit < 2 or self.network.training
-        ):  # training draws chance at every step
+    def growing_inputs(self, tokens: Tensor) -> dict[str, Tensor]:
+        """Return the inputs that grow; no decoded token is padding, so a mask is all true."""
+        inputs = {self.grows: tokens}
+        if self.needs_mask:
+            inputs[self.mask] = torch.ones_like(tokens, dtype=torch.bool)
+        return inputs
+
+    def _verified_stepper(self, fixed: Mapping[str, Tensor], limit: int) -> IncrementalModel | None:
+        """Return the incremental network if it is verified for `limit` tokens."""
+        if not self.cache or limit < 2 or self.network.training:  # training is random
             return None
-        if limit > self.proved:
+        if limit > self.verified:
             try:
-                self._prove(fixed, limit)
+                self._verify(fixed, limit)
             except StepError as error:
                 self.cache, self.stepper = False, None
-                log.warning(
-                    "note: the network is asked whole at every step, for a cache would not do: %s",
-                    error,
-                )
+                log.warning("note: decoding without a cache, which is slower: %s", error)
         return self.stepper
 
-    def _prove(self, fixed: Mapping[str, Tensor], limit: int) -> None:
+    def _verify(self, fixed: Mapping[str, Tensor], limit: int) -> None:
         if not isinstance(self.network, Graph):
             raise StepError(
-                "only a network out of YAML is known by its parts", got=type(self.network).__name__
+                "only a network built from YAML can be decoded incrementally",
+                got=type(self.network).__name__,
             )
         stepper = self.stepper or IncrementalModel(self.network, (self.grows, self.mask))
         device = next(self.network.parameters()).device
-        two = {name: tensor[[0, -1]] for name, tensor in fixed.items()}
-        shape = (4 if fixed else 2, limit)
-        tokens = torch.randint(self.vocab, shape, generator=torch.Generator().manual_seed(0)).to(
-            device
-        )
-        verify_incremental(stepper, two, self.growing(tokens))
-        self.stepper, self.proved = stepper, limit
+        two_rows = {name: tensor[[0, -1]] for name, tensor in fixed.items()}
+        rows = 4 if fixed else 2
+        generator = torch.Generator().manual_seed(0)
+        tokens = torch.randint(self.vocab, (rows, limit), generator=generator).to(device)
+        verify_incremental(stepper, two_rows, self.growing_inputs(tokens))
+        self.stepper, self.verified = stepper, limit
 
 
 class ScoringSession:
-    """Logits of the next token, (rows, vocab), for prefixes (rows, tokens); see
-    `tasks.decode.search`.
+    """Logits of the next token, (rows, vocab), for prefixes (rows, tokens).
+
+    See `tasks.decode.search` for the contract.
 
     Args:
-        scorer: the network.
+        scorer: of the network.
         fixed: the inputs that do not grow.
-        limit: up to how many tokens the steps go.
-        stepper: the network in steps, None to ask it whole.
+        limit: largest number of tokens for incremental decoding.
+        stepper: the incremental network; None to decode without a cache.
     """
 
     def __init__(
@@ -115,47 +113,60 @@ class ScoringSession:
         limit: int,
         stepper: IncrementalModel | None,
     ):
-        self.scorer, self.fixed, self.limit, self.stepper = scorer, fixed, limit, stepper
-        self.heard: Tensor | None = None
+        self.scorer = scorer
+        self.fixed = fixed
+        self.limit = limit
+        self.stepper = stepper
+        self.prefix: Tensor | None = None  # the last one that the cache has seen
 
     def __call__(self, prefix: Tensor) -> Tensor:
         if self.stepper is None or prefix.shape[1] > self.limit:
-            return self._whole(prefix)
-        if not self._goes_on(prefix):
-            self.steps = self.stepper.start(self.limit, self.fixed, self._several(prefix))
-            self.heard = prefix[:, :0]
-        assert self.heard is not None
-        logits = self.steps.step(**self.scorer.growing(prefix[:, self.heard.shape[1] :]))
-        self.heard = prefix
-        return _logits(logits)[:, -1]
+            return self._score_whole(prefix)
+        if self.prefix is None or not continues(prefix, self.prefix):
+            self.steps = self.stepper.start(self.limit, self.fixed, self._prefixes_per_row(prefix))
+            self.prefix = prefix[:, :0]
+        new = prefix[:, self.prefix.shape[1] :]
+        logits = self.steps.step(**self.scorer.growing_inputs(new))
+        self.prefix = prefix
+        return select_logits(logits)[:, -1]
 
     def reorder(self, rows: Tensor) -> None:
-        """Row number i of the next prefixes goes on from row number `rows[i]` of the last ones."""
-        if self.heard is not None:
+        """Let row i of the next prefixes continue row `rows[i]` of the last ones."""
+        if self.prefix is not None:
             self.steps.reorder(rows)
-            self.heard = self.heard[rows]
+            self.prefix = self.prefix[rows]
 
-    def _goes_on(self, prefix: Tensor) -> bool:
-        """Whether these prefixes are those of the last time and something behind; any others begin
-        anew.
-        """
-        if (
-            self.heard is None
-            or len(prefix) != len(self.heard)
-            or prefix.shape[1] <= self.heard.shape[1]
-        ):
-            return False
-        return torch.equal(prefix[:, : self.heard.shape[1]], self.heard)
+    def _prefixes_per_row(self, prefix: Tensor) -> int:
+        if not self.fixed:
+            return 1
+        return len(prefix) // len(next(iter(self.fixed.values())))
 
-    def _several(self, prefix: Tensor) -> int:
-        return len(prefix) // len(next(iter(self.fixed.values()))) if self.fixed else 1
-
-    def _whole(self, prefix: Tensor) -> Tensor:
-        several = self._several(prefix)
-        fixed = {name: tensor.repeat_interleave(several, 0) for name, tensor in self.fixed.items()}
-        shown = prefix if self.scorer.window is None else prefix[:, -self.scorer.window :]
-        return _logits(self.scorer.network(**fixed, **self.scorer.growing(shown)))[:, -1]
+    def _score_whole(self, prefix: Tensor) -> Tensor:
+        repeats = self._prefixes_per_row(prefix)
+        fixed = {name: tensor.repeat_interleave(repeats, 0) for name, tensor in self.fixed.items()}
+        if self.scorer.window is not None:
+            prefix = prefix[:, -self.scorer.window :]
+        result = self.scorer.network(**fixed, **self.scorer.growing_inputs(prefix))
+        return select_logits(result)[:, -1]
 
 
-def _logits(result: Any) -> Tensor:
-    return result["logits"] if isinstance(result, Mapping) else result
+def requires_input(network: nn.Module, name: str) -> bool:
+    """Return whether a graph has an input of this name without a default."""
+    if not isinstance(network, Graph):
+        return False
+    inputs = network.graph.find_nodes(op="placeholder", target=name)
+    return any(not node.args for node in inputs)
+
+
+def continues(prefix: Tensor, before: Tensor) -> bool:
+    """Return whether prefixes are longer than those before and begin with them."""
+    if len(prefix) != len(before) or prefix.shape[1] <= before.shape[1]:
+        return False
+    return torch.equal(prefix[:, : before.shape[1]], before)
+
+
+def select_logits(result: Any) -> Tensor:
+    """Return the logits of what a network returned."""
+    if isinstance(result, Mapping):
+        return result["logits"]
+    return result

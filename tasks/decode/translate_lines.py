@@ -1,6 +1,4 @@
-"""Texts that come as lines, many at once where they are there already, and their translations in
-the same order.
-"""
+"""Translation of a stream of lines, in batches of those that have arrived, in the same order."""
 
 import codecs
 from collections.abc import Iterator, Sequence
@@ -12,85 +10,89 @@ import torch
 
 from tasks.data.text.tokenizer import PAD, UNKNOWN
 
-BATCH = 64  # so many texts are translated at once
-PIECE = 1 << 16  # bytes read at once
+BATCH = 64  # lines that are translated together
+CHUNK = 1 << 16  # bytes read at once
+SHOWN = 60  # characters of a line in a note
 
 
-def ready(stream: Any) -> Iterator[list[str]]:
-    """Lines without what is blank at their end, as many at a time as have come; the next are waited
-    for only then.
+def read_ready_lines(stream: Any) -> Iterator[list[str]]:
+    """Yield the lines that have arrived, without blanks at their end, before waiting for more.
 
-    So a person, or a program that waits for an answer, gets it at once, and a file is read in large
-    pieces.
+    A person, or a program that waits for an answer, gets it at once, and a file is read in large
+    chunks.
     """
-    if not isinstance(stream, TextIOWrapper):  # no bytes beneath: line by line
-        yield from ([line.rstrip()] for line in stream)
+    if not isinstance(stream, TextIOWrapper):  # not over bytes: line by line
+        for line in stream:
+            yield [line.rstrip()]
         return
     decoder = codecs.getincrementaldecoder(stream.encoding)(stream.errors or "strict")
     rest = ""
-    while piece := stream.buffer.read1(PIECE):
-        *whole, rest = (rest + decoder.decode(piece)).split("\n")
-        if whole:
-            yield [line.rstrip() for line in whole]
+    while chunk := stream.buffer.read1(CHUNK):
+        *lines, rest = (rest + decoder.decode(chunk)).split("\n")
+        if lines:
+            yield [line.rstrip() for line in lines]
     rest += decoder.decode(b"", True)
     if rest:
         yield [rest.rstrip()]
 
 
 @dataclass(frozen=True)
-class Question:
-    """A text, its tokens where it can be translated, and what is bad about it."""
+class SourceLine:
+    """A line to translate.
+
+    Args:
+        text: of the line.
+        ids: its tokens; none where it cannot be translated.
+        note: what is wrong with it, None if nothing.
+    """
 
     text: str
     ids: tuple[int, ...]
-    bad: str | None
+    note: str | None
 
     @classmethod
-    def of(cls, text: str, tokenizer: Any, longest: int) -> "Question":
-        """A text as the network reads it, if it is not empty nor longer than `longest` tokens."""
+    def encode(cls, text: str, tokenizer: Any, longest: int) -> "SourceLine":
+        """Tokenize a line; it has no tokens if it is empty or longer than `longest` tokens."""
         ids = tuple(tokenizer.encode(text))
-        if not ids or len(ids) > longest:
-            why = (
-                f"{len(ids)} tokens, the longest in training had {longest}"
-                if ids
-                else "nothing to translate"
-            )
-            return cls(text, (), f"{text[:60]!r}: {why}")
+        shown = repr(text[:SHOWN])
+        if not ids:
+            return cls(text, (), f"{shown}: nothing to translate")
+        if len(ids) > longest:
+            note = f"{shown}: {len(ids)} tokens, the longest in training had {longest}"
+            return cls(text, (), note)
         if UNKNOWN not in ids:
             return cls(text, ids, None)
-        what = "some of it"
+        unknown = "some of it"
         if len(ids) == len(text):  # one token a character
-            what = " ".join(
-                sorted({sign for sign, number in zip(text, ids, strict=True) if number == UNKNOWN})
-            )
-        return cls(text, ids, f"{text[:60]!r}: training never saw {what}")
+            pairs = zip(text, ids, strict=True)
+            unknown = " ".join(sorted({sign for sign, number in pairs if number == UNKNOWN}))
+        return cls(text, ids, f"{shown}: training never saw {unknown}")
 
 
-def answers(task: Any, tokenizer: Any, questions: Sequence[Question]) -> Iterator[str]:
-    """The translation of each question, in their order; an empty text for those without tokens.
+def translate_lines(task: Any, tokenizer: Any, lines: Sequence[SourceLine]) -> Iterator[str]:
+    """Yield the translation of each line, in their order; "" for those without tokens.
 
     Args:
         task: `tasks.learn.translate.Translate`.
+        tokenizer: of the run.
+        lines: any number.
     """
     together = BATCH if "source_mask" in task.input_names else 1  # padding needs a mask
-    for begin in range(0, len(questions), BATCH):
-        asked = questions[begin : begin + BATCH]
-        known = [question.ids for question in asked if question.ids]
-        said = [
-            text
-            for place in range(0, len(known), together)
-            for text in translations(task, tokenizer, known[place : place + together])
-        ]
-        told = iter(said)
-        yield from (next(told) if question.ids else "" for question in asked)
+    for start in range(0, len(lines), BATCH):
+        batch = lines[start : start + BATCH]
+        known = [line.ids for line in batch if line.ids]
+        texts: list[str] = []
+        for first in range(0, len(known), together):
+            texts += translate_batch(task, tokenizer, known[first : first + together])
+        remaining = iter(texts)
+        for line in batch:
+            yield next(remaining) if line.ids else ""
 
 
 @torch.no_grad()
-def translations(task: Any, tokenizer: Any, rows: Sequence[Sequence[int]]) -> list[str]:
-    """What the network says to sources of different lengths, padded behind and masked."""
+def translate_batch(task: Any, tokenizer: Any, rows: Sequence[Sequence[int]]) -> list[str]:
+    """Return the translations of sources of different lengths, which are padded and masked."""
     longest = max(map(len, rows))
     source = torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in rows])
-    return [
-        tokenizer.decode(row)
-        for row in task.translate({"source": source, "source_mask": source != PAD}).tolist()
-    ]
+    target = task.translate({"source": source, "source_mask": source != PAD})
+    return [tokenizer.decode(row) for row in target.tolist()]

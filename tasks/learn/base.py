@@ -15,6 +15,7 @@ from torchmetrics import Metric
 
 from tasks import lightning
 from tasks.errors import ArgumentError
+from tasks.learn.metrics import metric_states, set_metric_states
 from tasks.learn.nonfinite import FiniteMonitor, NotFiniteError, find_nonfinite
 from tasks.learn.optimizer import Cosine, build_optimizer
 from tasks.learn.padding import find_mixing, origin_of
@@ -28,7 +29,6 @@ from tasks.parallel.strategy import (
 )
 from tasks.parallel.target_share import TargetShare
 from tasks.report.samples import SAMPLES, Sample
-from tasks.resume.state import metric_states, set_metric_states
 
 
 class Task(pl.LightningModule):
@@ -220,7 +220,7 @@ class Task(pl.LightningModule):
         """Backpropagate the loss of one of several batches of a step with the weight of its
         targets.
         """
-        if self.share.alone(self.trainer):
+        if self.share.is_single(self.trainer):
             loss.backward(*args, **kwargs)
         else:
             loss.backward(self.share.weight(loss, self.trainer), *args, **kwargs)
@@ -232,7 +232,7 @@ class Task(pl.LightningModule):
         self.steps_here += 1
 
     def on_after_backward(self) -> None:
-        if not self.share.alone(self.trainer) and not lightning.is_accumulating(self.trainer):
+        if not self.share.is_single(self.trainer) and not lightning.is_accumulating(self.trainer):
             self.share.divide(self.parameters(), self.trainer)
         if not is_sharded(
             self.trainer

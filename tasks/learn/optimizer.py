@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tasks.errors import ArgumentError, must_be_share
-from tasks.parallel.optimizer_state import go_one_by_one, kind_of
+from tasks.parallel.optimizer_state import disable_grouped_kernels, mesh_of
 
 # The last word of the name of a parameter that does not decay, whatever its shape.
 UNDECAYED = ("bias", "gain", "scale", "table", "token", "tokens", "position", "positions")
@@ -77,7 +77,7 @@ def build_optimizer(
     """
     given = getattr(make, "keywords", {})
     fused = fused and not any(
-        map(kind_of, network.parameters())
+        map(mesh_of, network.parameters())
     )  # torch has no fused SGD for weights in shards
     known = inspect.signature(getattr(make, "func", make)).parameters
     defaults = {name: known[name].default for name in ("weight_decay", "lr") if name in known}
@@ -95,7 +95,7 @@ def build_optimizer(
         group_parameters(network, chosen.get("weight_decay", 0.0), chosen.get("lr"), rates),
         **options,
     )
-    go_one_by_one(optimizer)
+    disable_grouped_kernels(optimizer)
     return optimizer
 
 

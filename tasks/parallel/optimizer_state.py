@@ -1,83 +1,91 @@
-"""The state of an optimiser of a network that is cut among devices, as one device has it, and back.
+"""Optimizer states of a sharded network, converted to those of a single device and back.
 
-So one checkpoint goes on among any number of devices. One device numbers parameters, group by
-group; here they are known by name, and each has its rows in the order of the devices.
+A checkpoint can therefore be resumed on any number of devices. A single device numbers the
+parameters group by group; the sharded state is keyed by their names, with rows in the order of
+the devices.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DeviceMesh, DTensor
 from torch.optim import Optimizer
 
-WAYS = ("foreach", "fused")  # how an optimiser goes about it, which hangs on how the network is cut
+KERNELS = ("foreach", "fused")  # options that depend on how the network is sharded
 
-Names = Mapping[int, str]  # identity of a parameter -> its name
+Names = Mapping[int, str]  # id() of a parameter -> its name
 Orders = Mapping[str, Tensor]  # name of a parameter -> the order that its rows are to have
 
 
-def kind_of(parameter: Tensor) -> Any:
-    """Parameters of one kind can be worked on in one stroke: whole ones, and those cut over the
-    same devices.
+def mesh_of(parameter: Tensor) -> DeviceMesh | None:
+    """Return the device mesh of a sharded parameter, None for a whole one.
+
+    One kernel can update several parameters only where all of them have the same mesh.
     """
-    return parameter.device_mesh if isinstance(parameter, DTensor) else None
+    if isinstance(parameter, DTensor):
+        return parameter.device_mesh
+    return None
 
 
-def go_one_by_one(optimizer: Optimizer) -> None:
-    """Let an optimiser update each parameter by itself where those of a group are cut in different
-    ways.
-    """
+def disable_grouped_kernels(optimizer: Optimizer) -> None:
+    """Update parameters one by one in groups whose parameters have different meshes."""
     for group in optimizer.param_groups:
-        if len({kind_of(parameter) for parameter in group["params"]}) > 1:
-            group.update({"foreach": False, **({"fused": None} if "fused" in group else {})})
+        if len(set(map(mesh_of, group["params"]))) > 1:
+            group["foreach"] = False
+            if "fused" in group:
+                group["fused"] = None
 
 
-def as_one(
+def to_single_device(
     state: Mapping[str, Any], optimizer: Optimizer, names: Names, orders: Orders
 ) -> dict[str, Any]:
-    """The state as one device would have it, from one by name."""
-    groups = [
-        [names[id(parameter)] for parameter in group["params"]] for group in optimizer.param_groups
-    ]
-    place = {name: number for number, name in enumerate(name for group in groups for name in group)}
-    values = {
-        place[name]: ordered(found, orders.get(name)) for name, found in state["state"].items()
-    }
-    usual = {way: optimizer.defaults[way] for way in WAYS if way in optimizer.defaults}
-    told = [
-        {**group, **usual, "params": [place[name] for name in members]}
-        for group, members in zip(optimizer.param_groups, groups, strict=True)
-    ]
-    return {"state": values, "param_groups": told}
+    """Return the state dictionary of a single device for one that is keyed by names."""
+    defaults = {name: optimizer.defaults[name] for name in KERNELS if name in optimizer.defaults}
+    number_of: dict[str, int] = {}
+    groups = []
+    for group in optimizer.param_groups:
+        numbers = []
+        for name in parameter_names(group, names):
+            number_of[name] = len(number_of)
+            numbers.append(number_of[name])
+        groups.append({**group, **defaults, "params": numbers})
+    values = {}
+    for name, entry in state["state"].items():
+        values[number_of[name]] = reorder_rows(entry, orders.get(name))
+    return {"state": values, "param_groups": groups}
 
 
-def by_name(
+def to_named(
     state: Mapping[str, Any], optimizer: Optimizer, names: Names, orders: Orders
 ) -> dict[str, Any]:
-    """What `as_one` gave, by name again."""
-    groups = [
-        [names[id(parameter)] for parameter in group["params"]] for group in optimizer.param_groups
-    ]
-    order = [name for group in groups for name in group]
-    values = {
-        order[number]: ordered(found, orders.get(order[number]))
-        for number, found in state["state"].items()
-    }
-    told = [
-        {**saved, **{way: group[way] for way in WAYS if way in group}, "params": members}
-        for saved, group, members in zip(
-            state["param_groups"], optimizer.param_groups, groups, strict=True
-        )
-    ]
-    return {"state": values, "param_groups": told}
+    """Return the state dictionary keyed by names for that of a single device."""
+    ordered: list[str] = []
+    groups = []
+    for saved, group in zip(state["param_groups"], optimizer.param_groups, strict=True):
+        members = parameter_names(group, names)
+        ordered += members
+        kernels = {name: group[name] for name in KERNELS if name in group}
+        groups.append({**saved, **kernels, "params": members})
+    values = {}
+    for number, entry in state["state"].items():
+        name = ordered[number]
+        values[name] = reorder_rows(entry, orders.get(name))
+    return {"state": values, "param_groups": groups}
 
 
-def ordered(values: Mapping[str, Any], order: Tensor | None) -> dict[str, Any]:
-    """What an optimiser keeps of one parameter, its rows in another order."""
+def parameter_names(group: Mapping[str, Any], names: Names) -> list[str]:
+    """Return the names of the parameters of a group."""
+    return [names[id(parameter)] for parameter in group["params"]]
+
+
+def reorder_rows(entry: Mapping[str, Any], order: Tensor | None) -> dict[str, Any]:
+    """Return the state of one parameter with its rows in another order; scalars stay."""
     if order is None:
-        return dict(values)
-    return {
-        name: value[order] if isinstance(value, Tensor) and value.dim() else value
-        for name, value in values.items()
-    }
+        return dict(entry)
+    reordered = {}
+    for name, value in entry.items():
+        if isinstance(value, Tensor) and value.dim():
+            value = value[order]
+        reordered[name] = value
+    return reordered

@@ -1,12 +1,12 @@
-"""One network on several devices: `trainer=fsdp` cuts its weights into shards,
-`trainer=tensor_parallel` its layers.
+"""One network on several devices: `trainer=fsdp` shards its weights, `trainer=tensor_parallel`
+splits its layers.
 
 Both are Lightning's ModelParallelStrategy; what is cut where is read from the graph. A shard holds
-a part of every weight, gradient and optimiser state; the weights of one repeat of the graph at a
+a part of every weight, gradient and optimizer state; the weights of one repeat of the graph at a
 time are gathered to compute with it (FSDP: Zhao et al. 2023, arXiv:2304.11277; ZeRO stage 3:
-Rajbhandari et al. 2020, arXiv:1910.02054). Dividing layers leaves each device a share of the heads
-and of the width of the MLPs (Shoeybi et al. 2019, arXiv:1909.08053). The two go together: groups of
-devices divide each layer, and shards are cut between the groups.
+Rajbhandari et al. 2020, arXiv:1910.02054). Tensor parallelism leaves each device a share of the
+heads and of the width of the MLPs (Shoeybi et al. 2019, arXiv:1909.08053). Both can be combined:
+the devices of a group split each layer, and the weights are sharded between the groups.
 """
 
 import logging
@@ -24,7 +24,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DeviceMesh, DTensor
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from torch.nn.parallel import DistributedDataParallel
 
@@ -36,160 +36,167 @@ from blocks.graph import (
     find_repeats,
     plan_tensor_parallel,
 )
-from tasks.parallel.optimizer_state import as_one, by_name, kind_of
+from tasks.parallel.optimizer_state import Orders, mesh_of, to_named, to_single_device
 
 KINDS = ("fsdp", "tensor_parallel")
 FULL = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
-COMPUTED_IN = {"bf16-mixed": torch.bfloat16}
+GATHERED_DTYPE = {"bf16-mixed": torch.bfloat16}
 
 
 class ParallelStrategy(ModelParallelStrategy):
-    """Lightning's strategy with a network that says itself how it is cut. Checkpoints are those
-    of one process.
+    """Lightning's strategy for a network whose graph determines how it is cut.
+
+    Its checkpoints are those of a single process.
 
     Args:
         kind: "fsdp" or "tensor_parallel".
-        tensor_parallel_size: how many devices divide each layer; None is all of a machine, and one
-            for "fsdp".
+        tensor_parallel_size: number of devices that split each layer; None is all devices of a
+            machine for "tensor_parallel" and one for "fsdp".
     """
 
     def __init__(self, kind: str, tensor_parallel_size: int | None = None):
         super().__init__(save_distributed_checkpoint=False)
-        self.kind, self.divided = kind, TensorParallelPlan()
-        self.together = tensor_parallel_size or (1 if kind == "fsdp" else None)
+        if tensor_parallel_size is None and kind == "fsdp":
+            tensor_parallel_size = 1
+        self.kind = kind
+        self.divided = TensorParallelPlan()
+        self.size_asked = tensor_parallel_size
 
     def sizes(self) -> tuple[int, int]:
-        """How many groups of devices there are, and how many devices divide a layer in each."""
-        together = self.together or self.num_processes
-        return self.num_nodes * self.num_processes // together, together
+        """Return the number of groups of devices, and the devices of a group that split layers."""
+        size = self.size_asked or self.num_processes
+        return self.num_nodes * self.num_processes // size, size
 
     def setup_environment(self) -> None:
         self._data_parallel_size, self._tensor_parallel_size = self.sizes()
         super().setup_environment()
 
     def distribute(self, network: nn.Module) -> None:
-        """Cut the network, once: `configure_model` of a task calls this before every fit and
+        """Cut the network once; `configure_model` of a task calls this before every fit and
         test.
         """
         if any(isinstance(parameter, DTensor) for parameter in network.parameters()):
             return
-        groups, together = self.sizes()
-        if (
-            groups > 1 and together > 1
-        ):  # torch wonders why sums over both are not one: nothing a user could do
+        groups, size = self.sizes()
+        if groups > 1 and size > 1:
+            # torch warns that sums over both meshes are not fused; no user could change that
             logging.getLogger("torch.distributed.tensor._redistribute").setLevel(logging.ERROR)
-        if together > 1:
-            self.divided = plan_tensor_parallel(network, together)  # type: ignore[arg-type]
-            share_out(network, self.divided, self.device_mesh["tensor_parallel"])
-        if groups > 1 or together == 1:
-            cut(
-                network,
-                self.device_mesh["data_parallel"],
-                COMPUTED_IN.get(str(self.precision_plugin.precision)),
-            )
+        if size > 1:
+            self.divided = plan_tensor_parallel(network, size)  # type: ignore[arg-type]
+            split_layers(network, self.divided, self.device_mesh["tensor_parallel"])
+        if groups > 1 or size == 1:
+            dtype = GATHERED_DTYPE.get(str(self.precision_plugin.precision))
+            shard_weights(network, self.device_mesh["data_parallel"], dtype)
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
-        """All weights on the first process, in the order of one device."""
-        back = self._orders(back=True)
-        found = super().lightning_module_state_dict()
-        return {name: value[back[name]] if name in back else value for name, value in found.items()}
+        """Return all weights on the first process, with rows in the order of a single device."""
+        return reorder(super().lightning_module_state_dict(), self._row_orders(inverse=True))
 
     def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-        """All states of the optimiser on the first process, as one device would have them."""
+        """Return the whole state of the optimizer on the first process, as of a single device."""
         optimizer, module = getattr(optimizer, "optimizer", optimizer), self.model
         assert module is not None
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-        found = get_optimizer_state_dict(module, optimizer, options=options)
-        return (
-            as_one(found, optimizer, self._names(), self._orders(back=True))
-            if self.global_rank == 0
-            else {}
-        )
+        state = get_optimizer_state_dict(module, optimizer, options=options)
+        names, orders = self._parameter_names(), self._row_orders(inverse=True)
+        if self.global_rank != 0:
+            return {}
+        return to_single_device(state, optimizer, names, orders)
 
     def load_checkpoint(
         self, checkpoint_path: Any, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """Read a checkpoint on the first process, and give each process its part."""
-        path, first, module = self.broadcast(checkpoint_path), self.global_rank == 0, self.model
+        path, is_first, module = self.broadcast(checkpoint_path), self.global_rank == 0, self.model
         assert module is not None
         checkpoint: dict[str, Any] = {}
-        if first:
+        if is_first:
             checkpoint = self.checkpoint_io.load_checkpoint(
                 path, map_location="cpu", weights_only=weights_only
             )
-        state, kept = checkpoint.pop("state_dict", {}), checkpoint.pop("optimizer_states", ())
+        weights = checkpoint.pop("state_dict", {})
+        optimizer_states = checkpoint.pop("optimizer_states", ())
         checkpoint = self.broadcast(checkpoint)
-        orders = self._orders()
-        state = {
-            name: value[orders[name]] if name in orders else value for name, value in state.items()
-        }
-        set_model_state_dict(module, state, options=FULL)
+        orders = self._row_orders()
+        weights = reorder(weights, orders)
+        set_model_state_dict(module, weights, options=FULL)
         for number, optimizer in enumerate(self.optimizers):
-            named = by_name(kept[number], optimizer, self._names(), orders) if first else {}
+            named: dict[str, Any] = {}
+            if is_first:
+                state = optimizer_states[number]
+                named = to_named(state, optimizer, self._parameter_names(), orders)
             set_optimizer_state_dict(module, optimizer, named, options=FULL)
-        return checkpoint | {"state_dict": state, "optimizer_states": list(kept)}
+        return checkpoint | {"state_dict": weights, "optimizer_states": list(optimizer_states)}
 
-    def _names(self) -> dict[int, str]:
+    def _parameter_names(self) -> dict[int, str]:
         assert self.lightning_module is not None
         return {id(parameter): name for name, parameter in self.lightning_module.named_parameters()}
 
-    def _orders(self, back: bool = False) -> dict[str, Tensor]:
-        """For each weight of which a device has several pieces: its rows in the order of the
-        devices, or back.
+    def _row_orders(self, inverse: bool = False) -> dict[str, Tensor]:
+        """Return the order of rows among the devices of each weight of which a device has several
+        pieces, or the inverse order.
         """
-        names, found = self._names(), {}
+        names = self._parameter_names()
         network: Any = self.lightning_module.network  # type: ignore[union-attr]
+        orders = {}
         for path, share in self.divided.layers.items():
             if isinstance(share, Columns) and len(share.parts) > 1:
                 order = share.order(self.sizes()[1])
-                layer = network.get_submodule(path)
-                found.update(
-                    {
-                        names[id(each)]: order.argsort() if back else order
-                        for each in layer.parameters()
-                    }
-                )
-        return found
+                if inverse:
+                    order = order.argsort()
+                for parameter in network.get_submodule(path).parameters():
+                    orders[names[id(parameter)]] = order
+        return orders
 
 
-def cut(network: nn.Module, mesh: Any, computed_in: torch.dtype | None) -> None:
-    """Cut every weight into shards; each repeat of the graph is gathered by itself, and the rest as
-    one.
+def reorder(weights: Mapping[str, Any], orders: Orders) -> dict[str, Any]:
+    """Return the weights with rows in another order where `orders` has one."""
+    reordered = dict(weights)
+    for name in orders:
+        if name in reordered:
+            reordered[name] = reordered[name][orders[name]]
+    return reordered
+
+
+def shard_weights(network: nn.Module, mesh: DeviceMesh, dtype: torch.dtype | None) -> None:
+    """Shard every weight; each repeat of the graph is gathered by itself, and the rest as one.
 
     Args:
-        computed_in: the type of what is gathered; the shards and the sums of gradients stay as they
-            are.
+        network: sharded in place.
+        mesh: the devices.
+        dtype: type of the gathered weights; shards and sums of gradients keep theirs.
     """
-    policy = MixedPrecisionPolicy(computed_in, torch.float32 if computed_in else None)
-    for part in (*find_repeats(network).values(), network):
-        fully_shard(part, mesh=mesh, mp_policy=policy)
+    policy = MixedPrecisionPolicy()
+    if dtype is not None:
+        policy = MixedPrecisionPolicy(dtype, torch.float32)
+    for module in (*find_repeats(network).values(), network):
+        fully_shard(module, mesh=mesh, mp_policy=policy)
 
 
-def share_out(network: nn.Module, divided: TensorParallelPlan, mesh: Any) -> None:
+def split_layers(network: nn.Module, divided: TensorParallelPlan, mesh: DeviceMesh) -> None:
     """Leave each device its share of the layers in `divided`."""
     for path, share in divided.layers.items():
         layer = network.get_submodule(path)
-        if isinstance(share, Columns) and len(share.parts) > 1:
+        if not isinstance(share, Columns):
+            parallelize_module(layer, mesh, RowwiseParallel())
+            continue
+        if len(share.parts) > 1:
             order = share.order(mesh.size())
             for parameter in layer.parameters():
                 parameter.data = parameter.data[order.to(parameter.device)]
-        parallelize_module(
-            layer, mesh, ColwiseParallel() if isinstance(share, Columns) else RowwiseParallel()
-        )
+        parallelize_module(layer, mesh, ColwiseParallel())
     for path, names in divided.counts.items():
         block = network.get_submodule(path)
         for name in names:
             setattr(block, name, getattr(block, name) // mesh.size())
 
 
-def strategy_options(values: Mapping[str, Any]) -> dict[str, ParallelStrategy]:
-    """The strategy that a section `trainer` names, where it is one of ours."""
-    kind = values.get("strategy")
-    return (
-        {"strategy": ParallelStrategy(kind, values.get("tensor_parallel_size"))}
-        if kind in KINDS
-        else {}
-    )
+def strategy_options(section: Mapping[str, Any]) -> dict[str, ParallelStrategy]:
+    """Return the argument `strategy` of a trainer whose section names one of ours, else {}."""
+    kind = section.get("strategy")
+    if kind not in KINDS:
+        return {}
+    return {"strategy": ParallelStrategy(kind, section.get("tensor_parallel_size"))}
 
 
 def is_sharded(trainer: pl.Trainer) -> bool:
@@ -198,37 +205,42 @@ def is_sharded(trainer: pl.Trainer) -> bool:
 
 
 def group_size(trainer: pl.Trainer) -> int:
-    """How many processes in a row see the same data, because they divide each layer among them."""
-    return trainer.strategy.sizes()[1] if isinstance(trainer.strategy, ParallelStrategy) else 1
+    """Return how many successive processes read the same data because they split each layer."""
+    if isinstance(trainer.strategy, ParallelStrategy):
+        return trainer.strategy.sizes()[1]
+    return 1
 
 
 def check_strategy(network: Any, trainer: pl.Trainer) -> None:
-    """Raise a ConfigError, before any process is started, where the network cannot be cut as
-    asked.
+    """Check, before any process is started, that the network can be cut as asked.
+
+    Raises:
+        ConfigError: `tensor_parallel_size` divides neither the devices nor the layers.
     """
-    found = trainer.strategy
-    if not isinstance(found, ParallelStrategy):
+    strategy = trainer.strategy
+    if not isinstance(strategy, ParallelStrategy):
         return
-    world, together = found.num_nodes * found.num_processes, found.sizes()[1]
-    if world % together:
-        fits = ", ".join(str(count) for count in range(1, world + 1) if world % count == 0)
-        text, got = (
+    devices, size = strategy.num_nodes * strategy.num_processes, strategy.sizes()[1]
+    if devices % size:
+        divisors = [str(count) for count in range(1, devices + 1) if devices % count == 0]
+        problem = Problem(
             "tensor_parallel_size must divide the number of devices",
-            f"{together} of {world}",
+            path="trainer.tensor_parallel_size",
+            got=f"{size} of {devices}",
+            fits=", ".join(divisors),
         )
-        raise ConfigError([Problem(text, path="trainer.tensor_parallel_size", got=got, fits=fits)])
-    if together > 1:
-        plan_tensor_parallel(network, together)
+        raise ConfigError([problem])
+    if size > 1:
+        plan_tensor_parallel(network, size)
 
 
 def start_evaluation(trainer: pl.Trainer) -> None:
-    """Give all processes the buffers of the first one, e.g. the statistics of batch norm, before a
-    validation or test.
+    """Give all processes the buffers of the first one, e.g. the statistics of batch norm.
 
-    `DistributedDataParallel` would do so in every forward pass, and wait for a process that has one
-    batch less.
+    `DistributedDataParallel` would do so in every forward pass, and wait for a process that has
+    one batch less.
     """
-    if trainer.world_size == 1 or isinstance(trainer.strategy, ParallelStrategy):
+    if trainer.world_size == 1 or is_sharded(trainer):
         return
     for buffer in trainer.lightning_module.buffers():
         torch.distributed.broadcast(buffer, 0)
@@ -243,19 +255,23 @@ def end_evaluation(trainer: pl.Trainer) -> None:
 
 
 def clip_grad_norm(parameters: Iterable[nn.Parameter], most: float) -> Tensor:
-    """As `torch.nn.utils.clip_grad_norm_`, where some gradients are cut in one way and some in
-    another; the norm.
+    """Clip gradients as `torch.nn.utils.clip_grad_norm_` does, also where they are sharded
+    differently.
+
+    Returns:
+        The norm of all gradients before clipping, a scalar.
     """
-    together: dict[Any, list[nn.Parameter]] = {}
+    groups: dict[DeviceMesh | None, list[nn.Parameter]] = {}
     for parameter in parameters:
         if parameter.grad is not None:
-            together.setdefault(kind_of(parameter), []).append(parameter)
-    norms = [
-        nn.utils.get_total_norm([p.grad for p in group if p.grad is not None])
-        for group in together.values()
-    ]
-    whole = [norm.full_tensor() if isinstance(norm, DTensor) else norm for norm in norms]
-    total = torch.stack(whole).norm()
-    for group in together.values():
+            groups.setdefault(mesh_of(parameter), []).append(parameter)
+    norms = []
+    for group in groups.values():
+        norm = nn.utils.get_total_norm([p.grad for p in group if p.grad is not None])
+        if isinstance(norm, DTensor):
+            norm = norm.full_tensor()
+        norms.append(norm)
+    total = torch.stack(norms).norm()
+    for group in groups.values():
         nn.utils.clip_grads_with_norm_(group, most, total)
     return total

@@ -1,6 +1,6 @@
-"""Processes that end with the one that started them.
+"""Processes that end when their parent ends.
 
-Needs no torch: the first process of a sweep asks for it, too.
+Does not import torch: the first process of a sweep uses it too.
 """
 
 import ctypes
@@ -11,34 +11,33 @@ import threading
 import time
 
 PR_SET_PDEATHSIG = 1  # of prctl, in linux/prctl.h
-PAUSE = 0.5  # seconds between two looks at the parent where the kernel does not tell
+PAUSE = 0.5  # seconds between two checks of the parent where the kernel sends no signal
 
 
-def die_with_parent(how: int = getattr(signal, "SIGKILL", signal.SIGTERM)) -> None:
-    """Let this process get a signal when its parent ends, however that ends.
+def die_with_parent(number: int = getattr(signal, "SIGKILL", signal.SIGTERM)) -> None:
+    """Let this process receive a signal when its parent ends, for whatever reason.
 
-    Linux ties it to the thread that started the process, which must be one that lives as long as
-    its process.
+    Linux ties it to the thread that started the process, which must live as long as its process.
 
     Args:
-        how: the signal; SIGKILL ends a process that stands in a collective or was stopped, too.
+        number: the signal; SIGKILL also ends a process that waits in a collective or was stopped.
     """
     parent = os.getppid()
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, how)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
         if os.getppid() != parent:  # it ended in between
-            os.kill(os.getpid(), how)
+            os.kill(os.getpid(), number)
     elif sys.platform != "win32":
-        threading.Thread(target=watch, args=(parent, how), daemon=True).start()
+        threading.Thread(target=poll_parent, args=(parent, number), daemon=True).start()
 
 
-def watch(parent: int, how: int) -> None:
-    """Send this process a signal once it has another parent."""
+def poll_parent(parent: int, number: int) -> None:
+    """Send this process a signal once its parent is another one."""
     while os.getppid() == parent:
         time.sleep(PAUSE)
-    os.kill(os.getpid(), how)
+    os.kill(os.getpid(), number)
 
 
-def end_worker_with_parent(number: int) -> None:
-    """`worker_init_fn` of a loader: a process that reads data ends with the one that trains."""
+def end_worker_with_parent(worker: int) -> None:
+    """End a process that reads data with the training process; `worker_init_fn` of a loader."""
     die_with_parent()

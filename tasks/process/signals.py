@@ -1,10 +1,10 @@
-"""Signals: a run that is told to stop finishes its step, saves and leaves with the status that the
-signal has.
+"""Signal handling: a run that receives a signal finishes its step, saves, and exits with the status
+of the signal.
 
 SIGTERM   finish the step, save, exit 143
 SIGHUP    the same with 129: the terminal was closed; ignored where it was before, as under `nohup`
-SIGINT    the same with 130; a second one leaves at once
-SIGUSR1   save after the step and go on: what SLURM sends ahead of the end (`--signal=USR1@120`)
+SIGINT    the same with 130; a second one exits at once
+SIGUSR1   save after the step and continue: what SLURM sends before the end (`--signal=USR1@120`)
 """
 
 import contextlib
@@ -13,15 +13,20 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any, ClassVar
+from typing import Any
 
 STOPPING = ("SIGTERM", "SIGINT", "SIGHUP")  # Windows has no SIGHUP
 SAVING = "SIGUSR1"  # Windows has none
 
 
 class Interrupted(BaseException):
-    """The run was told to stop, and did. Like KeyboardInterrupt it is no Exception: nothing
-    takes it for a crash.
+    """A signal stopped the run.
+
+    Like KeyboardInterrupt it is no Exception, so that nothing takes it for a crash.
+
+    Args:
+        number: of the signal.
+        saved: path of the checkpoint that was saved before.
     """
 
     def __init__(self, number: int, saved: str | None = None):
@@ -34,91 +39,84 @@ class Interrupted(BaseException):
 
     @property
     def status(self) -> int:
-        """What a shell expects of a program that a signal ended."""
+        """Exit status that a shell expects of a program that a signal ended."""
         return 128 + self.number
 
 
 class SignalGuard:
-    """Within it, signals are noted instead of obeyed at once.
+    """Context in which signals are recorded instead of ending the process at once.
 
-    `patient` is set while training runs, which looks at `stop` after each step; otherwise a signal
-    raises `Interrupted` where the program stands.
+    `patient` is set while training runs, which checks `stop` after each step; otherwise a signal
+    raises `Interrupted` wherever the program is. A guard that was not entered records nothing.
 
     Args:
-        watchdog: ends the process where it cannot end itself; none for what computes nothing.
+        watchdog: `tasks.process.watchdog.Watchdog`, which ends the process where it cannot end
+            itself; None for none.
     """
-
-    current: ClassVar["SignalGuard | None"] = None
 
     def __init__(self, watchdog: Any = None) -> None:
         self.watchdog = watchdog
         self.terminals = [number for number in (1, 2) if os.isatty(number)]
-        self.stop = 0  # the signal that came, 0 while there is none
+        self.stop = 0  # the signal that arrived, 0 while there is none
         self.save = False
         self.patient = False
         self.owner = os.getpid()
         self.before: dict[int, Any] = {}
 
     def __enter__(self) -> "SignalGuard":
-        SignalGuard.current = self
-        if threading.current_thread() is threading.main_thread():
-            for name in (*STOPPING, SAVING):
-                number = getattr(signal, name, None)
-                if number is not None and not (
-                    name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN
-                ):
-                    self.before[number] = signal.signal(number, self.note)
-            if self.watchdog is not None:
-                self.watchdog.start()
-                self.wakes = signal.set_wakeup_fd(
-                    self.watchdog.wake.fileno(), warn_on_full_buffer=False
-                )
+        if threading.current_thread() is not threading.main_thread():
+            return self
+        for name in (*STOPPING, SAVING):
+            number = getattr(signal, name, None)
+            if number is not None and not is_ignored_hangup(number):
+                self.before[number] = signal.signal(number, self.record)
+        if self.watchdog is not None:
+            self.watchdog.start()
+            wake = self.watchdog.wake.fileno()
+            self.wakeup_before = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        cause = (
-            self.watchdog.cause(error) if self.watchdog is not None and error is not None else error
-        )
+        cause = error
+        if self.watchdog is not None and error is not None:
+            cause = self.watchdog.find_cause(error)
         for number, handler in self.before.items():
             signal.signal(number, handler)
-        SignalGuard.current = None
         if self.watchdog is not None and self.before:
-            signal.set_wakeup_fd(self.wakes)
+            signal.set_wakeup_fd(self.wakeup_before)
             self.watchdog.close(cause)
         if cause is not None and cause is not error:
             raise cause from error
 
     def beat(self) -> None:
-        """Note that a step is done."""
+        """Report a completed step to the watchdog."""
         if self.watchdog is not None:
             self.watchdog.beat()
 
     @contextlib.contextmanager
     def saving(self) -> Iterator[None]:
-        """Within it a process that was told to stop has more time."""
+        """Give a process that received a signal more time within this context."""
         if self.watchdog is not None:
-            self.watchdog.busy = True
+            self.watchdog.is_saving = True
         try:
             yield
         finally:
             if self.watchdog is not None:
-                self.watchdog.busy = False
+                self.watchdog.is_saving = False
             self.beat()
 
     def leave_terminals(self) -> None:
-        """Write nothing more to a terminal that was closed: each word would be an error, and the
-        run would crash.
-        """
+        """Redirect the output to a closed terminal, where each write would raise an error."""
         for number in self.terminals:
             if not os.isatty(number):
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, number)
                 os.close(nowhere)
 
-    def note(self, number: int, frame: FrameType | None) -> None:
-        """What happens when a signal comes."""
+    def record(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal."""
         if os.getpid() != self.owner:
-            return  # a process that reads data; the one that trains decides, and ends it
+            return  # a process that reads data; the training process decides, and ends it
         if signal.Signals(number).name == SAVING:
             self.save = True
         elif self.stop and number == signal.SIGINT:
@@ -130,7 +128,12 @@ class SignalGuard:
                 raise Interrupted(number)
 
 
-if hasattr(
-    os, "register_at_fork"
-):  # a worker that gets a signal must not tell the watchdog of its parent
+def is_ignored_hangup(number: int) -> bool:
+    """Return whether a signal is a SIGHUP that is ignored, as under `nohup`."""
+    is_hangup = signal.Signals(number).name == "SIGHUP"
+    return is_hangup and signal.getsignal(number) is signal.SIG_IGN
+
+
+if hasattr(os, "register_at_fork"):
+    # a worker that receives a signal must not wake the watchdog of its parent
     os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))

@@ -1,9 +1,9 @@
-"""Ends a run that cannot end itself: a process of it was lost, or it was told to stop and stands
-still.
+"""A thread that ends a run that cannot end itself: one of its processes was lost, or it received a
+signal and hangs.
 
-The main thread may wait in a collective that nobody will join. There it meets neither signals nor
-errors; this thread does. Of several processes on one machine the first one starts the others, and
-sees how they end.
+The main thread may wait in a collective that no other process will join. There it handles neither
+signals nor errors; this thread does. Of several processes on one machine the first one starts the
+others, and sees how they end.
 """
 
 import contextlib
@@ -29,13 +29,11 @@ from pytorch_lightning.strategies.launchers.subprocess_script import (
 from tasks.process.signals import STOPPING
 
 NUMBERS = tuple(getattr(signal, name) for name in STOPPING if hasattr(signal, name))
-GRACE = 3.0  # seconds in which the main thread may report by itself what it met
-PATIENCE = (
-    10.0  # seconds after a signal without a sign of life, besides three of the longest steps so far
-)
-WRITING = 600.0  # the same while a checkpoint is written
+GRACE = 3.0  # seconds in which the main thread may report its own error
+PATIENCE = 10.0  # seconds after a signal without a step, besides three of the longest steps so far
+SAVING_PATIENCE = 600.0  # the same while a checkpoint is written
 PAUSE = 0.2
-OTHERS = re.compile(
+CONNECTION_ERROR = re.compile(
     r"gloo|nccl|connection (was )?(closed|reset|refused)|broken pipe|store", re.IGNORECASE
 )
 
@@ -45,84 +43,93 @@ class ProcessLostError(RuntimeError):
 
 
 class Watchdog(threading.Thread):
-    """Args:
-    leave: told how the run ends, as (status, text), before this thread ends the process.
+    """Watches the main thread and the other processes of a run.
+
+    Args:
+        leave: called with (status, text) before this thread ends the process.
     """
 
     def __init__(self, leave: Callable[[int, str], Any]):
         super().__init__(daemon=True, name="watchdog")
         self.leave = leave
-        self.heard, self.wake = socket.socketpair()
+        self.receiver, self.wake = socket.socketpair()
         self.wake.setblocking(False)
         self.ranks: list[subprocess.Popen] = []
-        self.told: tuple[int, float] | None = None  # the signal that came, and when
+        self.signal: tuple[int, float] | None = None  # the signal that arrived, and when
         self.lost: ProcessLostError | None = None
         self.status = 1
-        self.at = math.inf  # when this process has to be gone
-        self.sign, self.longest = (
-            0.0,
-            0.0,
-        )  # the last sign of life, and the longest time between two
-        self.busy = False  # a checkpoint is being written, here or in the first process
-        self.over = False
+        self.deadline = math.inf  # when this process must have ended
+        self.last_beat = 0.0
+        self.longest_step = 0.0
+        self.is_saving = False  # a checkpoint is being written, here or in the first process
+        self.is_over = False
 
     def beat(self) -> None:
-        """Note that the main thread is alive: it has done a step."""
+        """Record that the main thread has completed a step."""
         now = time.monotonic()
-        if self.sign:
-            self.longest = max(self.longest, now - self.sign)
-        self.sign = now
+        if self.last_beat:
+            self.longest_step = max(self.longest_step, now - self.last_beat)
+        self.last_beat = now
 
     def poke(self) -> None:
+        """Let this thread check its state."""
         with contextlib.suppress(OSError):
             self.wake.send(b"\0")
 
     def run(self) -> None:
-        while not self.over:
-            waiting = bool(self.ranks) or self.told is not None or self.at < math.inf
-            if select.select([self.heard], [], [], PAUSE if waiting else None)[0]:
-                self.hear(self.heard.recv(64))
-            self.look()
-            if time.monotonic() > self.end() and not self.over:
-                self.finish()
-        self.heard.close()
+        while not self.is_over:
+            pause = None
+            if self.ranks or self.signal is not None or self.deadline < math.inf:
+                pause = PAUSE
+            if select.select([self.receiver], [], [], pause)[0]:
+                self.record_signals(self.receiver.recv(64))
+            self.check_ranks()
+            if time.monotonic() > self.end() and not self.is_over:
+                self.end_process()
+        self.receiver.close()
         self.wake.close()
 
-    def hear(self, numbers: bytes) -> None:
-        """Take note of signals, which Python's own handler in C writes here wherever the main
-        thread stands.
+    def record_signals(self, numbers: bytes) -> None:
+        """Record signals, which Python's own handler in C writes here whatever the main thread
+        does.
         """
         for number in numbers:
-            if number in NUMBERS and self.told is None:
-                self.told = (number, time.monotonic())
-            elif number == signal.SIGINT:
-                self.at = min(self.at, time.monotonic() + GRACE)  # the second Ctrl-C
+            if number in NUMBERS and self.signal is None:
+                self.signal = (number, time.monotonic())
+            elif number == signal.SIGINT:  # the second Ctrl-C
+                self.shorten_deadline()
 
-    def look(self) -> None:
-        """Take note of a process that has ended, and not well."""
+    def check_ranks(self) -> None:
+        """Record the first process that has ended with a status other than 0."""
         for rank, process in enumerate(self.ranks, start=1):
-            if self.lost is None and process.poll():  # with another status than 0
-                self.lost = ProcessLostError(
-                    f"process {rank} of {len(self.ranks) + 1} {how_ended(process.returncode)}"
-                )
+            if self.lost is None and process.poll():
+                ending = describe_status(process.returncode)
+                self.lost = ProcessLostError(f"process {rank} of {len(self.ranks) + 1} {ending}")
                 self.status = max(process.returncode, 1)
-                self.at = min(self.at, time.monotonic() + GRACE)
+                self.shorten_deadline()
+
+    def shorten_deadline(self) -> None:
+        """Let this process end within the grace period."""
+        self.deadline = min(self.deadline, time.monotonic() + GRACE)
 
     def end(self) -> float:
-        """When this process has to be gone."""
-        if self.told is None:
-            return self.at
-        patience = WRITING if self.busy else PATIENCE
-        return min(self.at, max(self.told[1], self.sign) + patience + 3 * self.longest)
+        """Return when this process must have ended, on the monotonic clock."""
+        if self.signal is None:
+            return self.deadline
+        patience = PATIENCE
+        if self.is_saving:
+            patience = SAVING_PATIENCE
+        since = max(self.signal[1], self.last_beat)
+        return min(self.deadline, since + patience + 3 * self.longest_step)
 
-    def finish(self) -> None:
-        """End the process with all that it started."""
+    def end_process(self) -> None:
+        """End this process and those that it started."""
         status, text = self.status, str(self.lost or "")
-        if self.lost is None and self.told is not None:
-            status, name = 128 + self.told[0], signal.Signals(self.told[0]).name
+        if self.lost is None and self.signal is not None:
+            status = 128 + self.signal[0]
             text = (
-                f"stopped by {name}: it stood still and was ended; resume=RUN goes on from "
-                "its last checkpoint"
+                f"stopped by {signal.Signals(self.signal[0]).name}: the run did not respond and "
+                "was ended; resume=RUN continues from its last checkpoint"
             )
         for process in self.ranks:
             process.kill()
@@ -131,63 +138,74 @@ class Watchdog(threading.Thread):
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
-        self.over = True
+        self.is_over = True
         os._exit(status)
 
-    def cause(self, error: BaseException) -> BaseException:
-        """What to report for an error of the main thread: of a broken connection, which process
-        broke it.
+    def find_cause(self, error: BaseException) -> BaseException:
+        """Return the error to report for one of the main thread.
+
+        For a broken connection that is the process that broke it.
         """
-        if not is_of_others(error):
+        if not is_connection_error(error):
             return error
         until = time.monotonic() + GRACE
         while self.ranks and self.lost is None and time.monotonic() < until:
             time.sleep(PAUSE / 2)
-        return self.lost or ProcessLostError(
-            f"another process of this run has ended, or does not answer: {first(error)}"
+        if self.lost is not None:
+            return self.lost
+        return ProcessLostError(
+            f"another process of this run has ended, or does not answer: {first_line(error)}"
         )
 
     def close(self, error: BaseException | None) -> None:
-        """The run is over. After an error in one of several processes nothing may keep this one
-        for long.
-        """
+        """End this thread with the run; after an error, one of several processes may not stay."""
         several = torch.distributed.is_available() and torch.distributed.is_initialized()
         if error is not None and several:
             self.status = getattr(error, "status", 1)
-            self.told, self.leave, self.at = None, lambda *_: None, time.monotonic() + GRACE
+            self.signal = None
+            self.leave = lambda *_: None
+            self.deadline = time.monotonic() + GRACE
         else:
-            self.over = True
+            self.is_over = True
         self.poke()
 
 
-def how_ended(status: int) -> str:
-    """What became of a process, in words."""
+def describe_status(status: int) -> str:
+    """Describe how a process ended."""
     if status >= 0:
         return f"ended with status {status}; its own message stands above"
-    hint = "; the memory may have been used up" if -status == getattr(signal, "SIGKILL", 9) else ""
-    return (
-        f"was killed by {signal.Signals(-status).name}{hint}; resume=RUN goes on from the "
-        "last checkpoint"
-    )
+    hint = ""
+    if -status == getattr(signal, "SIGKILL", 9):
+        hint = "; the memory may have been used up"
+    name = signal.Signals(-status).name
+    return f"was killed by {name}{hint}; resume=RUN continues from the last checkpoint"
 
 
-def is_of_others(error: BaseException) -> bool:
-    """Whether an error says no more than that another process is gone."""
+def is_connection_error(error: BaseException) -> bool:
+    """Return whether an error only states that another process is gone."""
     if isinstance(error, torch.distributed.DistError):
         return True
-    return type(error) is RuntimeError and bool(OTHERS.search(str(error)))
+    return type(error) is RuntimeError and bool(CONNECTION_ERROR.search(str(error)))
 
 
-def first(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+def first_line(error: BaseException) -> str:
+    """Return the first line of a message, at most 200 characters."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0][:200]
 
 
 class Launcher(_SubprocessScriptLauncher):
-    """Lightning's launcher without its observer, which kills this process too, without a word and
-    unsaved.
+    """Lightning's launcher without its observer, which would kill this process too, unsaved and
+    without a message.
+
+    Args:
+        strategy: whose processes are launched.
+        watchdog: watches them.
     """
 
-    watchdog: Watchdog | None = None
+    def __init__(self, strategy: Any, watchdog: Watchdog | None):
+        super().__init__(strategy.cluster_environment, strategy.num_processes, strategy.num_nodes)
+        self.watchdog = watchdog
 
     def launch(
         self, function: Callable, *arguments: Any, trainer: Any = None, **options: Any
@@ -208,7 +226,4 @@ def watch_processes(trainer: Any, watchdog: Watchdog | None) -> None:
     """Let `watchdog` see how the processes end that a trainer starts."""
     strategy = trainer.strategy
     if isinstance(strategy.launcher, _SubprocessScriptLauncher):
-        strategy._launcher = Launcher(
-            strategy.cluster_environment, strategy.num_processes, strategy.num_nodes
-        )
-        strategy._launcher.watchdog = watchdog
+        strategy._launcher = Launcher(strategy, watchdog)

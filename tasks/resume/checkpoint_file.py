@@ -1,5 +1,5 @@
-"""Checkpoint files that are whole or not there: written beside the old one, read back, then put in
-its place.
+"""Checkpoint files that are either whole or absent: written beside the old one, read back, then
+renamed.
 """
 
 import contextlib
@@ -19,28 +19,32 @@ from blocks.support.files import kind_of, open_file
 from tasks.errors import ArgumentError
 
 MARK = b"sha256:"
-COMMENT = (
-    len(MARK) + 64
-)  # characters behind the archive: the mark and the checksum of all before it
-PIECE = 1 << 22
+COMMENT = len(MARK) + 64  # bytes after the archive: the mark and the checksum of all before it
+CHUNK = 1 << 22
 
 
 class SaveError(RuntimeError):
-    """A checkpoint could not be saved. The run ends; the checkpoint before it is still there."""
+    """A checkpoint could not be saved. The run ends; the checkpoint before it is intact."""
 
 
-class Hashed:
-    """A file that is hashed as it is written, so that nothing has to be read for its checksum."""
+class HashingFile:
+    """A file that is hashed while it is written, so that its checksum needs no reading.
+
+    Args:
+        file: open for writing.
+    """
 
     def __init__(self, file: BinaryIO):
-        self.file, self.hash, self.held = file, hashlib.sha256(), b""
+        self.file = file
+        self.hash = hashlib.sha256()
+        self.pending = b""
 
     def write(self, data: Any) -> int:
-        """The last two bytes are held back: the length of the comment, which is zero until there is
-        one.
+        """Write all but the last two bytes: they are the length of the comment, which is zero until
+        there is one.
         """
-        whole = self.held + bytes(data)
-        self.held = whole[-2:]
+        whole = self.pending + bytes(data)
+        self.pending = whole[-2:]
         self.hash.update(whole[:-2])
         self.file.write(whole[:-2])
         return len(data)
@@ -49,72 +53,73 @@ class Hashed:
         self.file.flush()
 
     def close_with_checksum(self) -> None:
-        """Write the checksum as the comment of the archive, where every reader of zip files passes
-        over it.
-        """
-        if self.held != b"\0\0":
+        """Write the checksum as the comment of the archive, which readers of zip files skip."""
+        if self.pending != b"\0\0":
             raise SaveError(
-                "torch wrote an archive with a comment, which leaves no place for the checksum"
+                "torch wrote an archive with a comment, which leaves no room for the checksum"
             )
         length = COMMENT.to_bytes(2, "little")
         self.hash.update(length)
         self.file.write(length + MARK + self.hash.hexdigest().encode())
-        self.held = b""
+        self.pending = b""
 
 
 class SafeCheckpointIO(CheckpointIO):
-    """Saves checkpoints so that neither a kill nor a full disk harms the one before, and loads only
-    what is whole.
+    """Saves checkpoints so that neither a kill nor a full disk damages the one before, and loads
+    only those that are whole.
 
     The new file is written in the folder of the old one, so that both are in one file system; it is
     flushed to the disk and read back before it takes the old one's name, and the folder is flushed
-    after. Its checksum stands in the comment of the zip archive that `torch.save` makes.
+    after. Its checksum is the comment of the zip archive that `torch.save` writes.
 
     Args:
-        places: folders outside of which nothing is written or removed, whatever a name came to;
-            None for anywhere.
+        folders: outside of which nothing is written or removed; None for anywhere.
+
+    Attributes:
+        made: folders that exist; one of them that is missing was removed, and stays so.
     """
 
-    def __init__(self, places: Sequence[Path] | None = None):
-        self.places = places and [place.resolve() for place in places]
-        self.made: set[Path] = (
-            set()
-        )  # folders that are there: one of them that is missing was removed
+    def __init__(self, folders: Sequence[Path] | None = None):
+        self.folders = folders
+        if folders is not None:
+            self.folders = [folder.resolve() for folder in folders]
+        self.made: set[Path] = set()
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
-        """Raises SaveError, whatever the reason; the file that was there before is untouched
-        then.
-        """
-        whole = self._inside(path)
-        if whole.parent not in self.made:
-            with contextlib.suppress(OSError):  # the attempt to save will tell
-                whole.parent.mkdir(parents=True, exist_ok=True)
-            self.made.add(whole.parent)
-        save_checkpoint(checkpoint, whole)
+        """Save a checkpoint, or raise SaveError and leave the file that was there before."""
+        allowed = self._check_path(path)
+        if allowed.parent not in self.made:
+            make_folder(allowed.parent)
+            self.made.add(allowed.parent)
+        save_checkpoint(checkpoint, allowed)
 
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Nothing in the file is executed, whatever is asked. Raises ArgumentError for a damaged
+        """Load a checkpoint without executing anything in it; raise ArgumentError for a damaged
         file.
         """
         return load_checkpoint(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
-        self._inside(path).unlink(missing_ok=True)
+        self._check_path(path).unlink(missing_ok=True)
 
-    def _inside(self, path: Any) -> Path:
-        """A path that lies where the run may write; raises SaveError for any other."""
-        whole = Path(path).parent.resolve() / Path(path).name
-        if self.places is not None and not any(
-            whole.is_relative_to(place) for place in self.places
-        ):
-            raise SaveError(
-                f"the checkpoint {path} lies outside the run folder: nothing was written or removed"
-            )
-        return Path(path)
+    def _check_path(self, path: Any) -> Path:
+        """Return a path where the run may write; raise SaveError for any other."""
+        resolved = Path(path).parent.resolve() / Path(path).name
+        if self.folders is None or any(map(resolved.is_relative_to, self.folders)):
+            return Path(path)
+        raise SaveError(
+            f"the checkpoint {path} lies outside the run folder: nothing was written or removed"
+        )
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder if that is possible; otherwise the attempt to save reports the reason."""
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def save_checkpoint(content: dict[str, Any], path: Path) -> None:
@@ -122,43 +127,51 @@ def save_checkpoint(content: dict[str, Any], path: Path) -> None:
     draft = draft_path(path)
     try:
         with draft.open("wb") as file:
-            hashed = Hashed(file)
-            torch.save(content, hashed)  # type: ignore[arg-type]
-            hashed.close_with_checksum()
+            hashing = HashingFile(file)
+            torch.save(content, hashing)  # type: ignore[arg-type]
+            hashing.close_with_checksum()
             file.flush()
             os.fsync(file.fileno())
         damage = find_damage(draft)
         if damage is not None:
-            raise SaveError(f"{draft} was written, but not as it was meant: {damage}")
+            raise SaveError(f"{draft} was written incorrectly: {damage}")
         replace_with_draft(draft, path)
     except SaveError:
         draft.unlink(missing_ok=True)
         raise
-    except (
-        OSError,
-        RuntimeError,
-    ) as error:  # torch turns what the disk says into a RuntimeError now and then
-        reason = error.__context__ if isinstance(error.__context__, OSError) else error
-        text = getattr(reason, "strerror", None) or str(reason).splitlines()[0]
+    except (OSError, RuntimeError) as error:
         remove_draft(draft)
-        kept = f"; {path.name} is the one before" if exists(path) else ""
-        raise SaveError(f"the checkpoint {path} could not be saved: {text}{kept}") from error
+        text = f"the checkpoint {path} could not be saved: {disk_error(error)}"
+        if exists(path):
+            text += f"; {path.name} is the one before"
+        raise SaveError(text) from error
+
+
+def disk_error(error: BaseException) -> str:
+    """Return the message of the operating system, which torch sometimes hides in a
+    RuntimeError.
+    """
+    if isinstance(error.__context__, OSError):
+        error = error.__context__
+    return getattr(error, "strerror", None) or str(error).splitlines()[0]
 
 
 def draft_path(path: Path) -> Path:
-    """Where a new version of a file is written before it takes its name."""
+    """Return where a new version of a file is written before it is renamed."""
     return path.with_name(f".{path.name}.part")
 
 
 def replace_with_draft(draft: Path, path: Path) -> None:
-    """Give a finished draft the name it is meant for, for good."""
+    """Rename a finished draft, and flush the folder."""
     os.replace(draft, path)
     flush_folder(path.parent)
 
 
 def link_checkpoint(path: Path, name: Path) -> None:
-    """Let `name` be the same file as `path`; a copy where the file system knows no links. Raises
-    SaveError.
+    """Link `name` to `path`, or copy it where the file system has no links.
+
+    Raises:
+        SaveError: neither is possible.
     """
     draft = draft_path(name)
     try:
@@ -176,21 +189,22 @@ def link_checkpoint(path: Path, name: Path) -> None:
 def copy(path: Path, target: Path) -> None:
     """Copy a file and flush it."""
     with path.open("rb") as source, target.open("wb") as file:
-        while data := source.read(PIECE):
+        while data := source.read(CHUNK):
             file.write(data)
         file.flush()
         os.fsync(file.fileno())
 
 
 def remove_draft(draft: Path) -> None:
-    """Remove a draft if that can be done; what stopped it from being written may stop this too."""
+    """Remove a draft if possible; what prevented writing it may prevent this too."""
     try:
         draft.unlink(missing_ok=True)
     except OSError:
-        return  # the error that led here is about to be told
+        return  # the error of the writing is about to be raised
 
 
 def exists(path: Path) -> bool:
+    """Return whether a path exists and can be accessed."""
     try:
         return path.exists()
     except OSError:
@@ -198,9 +212,9 @@ def exists(path: Path) -> bool:
 
 
 def flush_folder(folder: Path) -> None:
-    """Let the names in a folder reach the disk."""
+    """Flush the names in a folder to the disk."""
     if os.name != "posix":
-        return  # Windows has no way to ask for it
+        return  # not possible on Windows
     number = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(number)
@@ -209,8 +223,9 @@ def flush_folder(folder: Path) -> None:
 
 
 def find_damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint file, or None. A file of another program, without a
-    checksum, is read through.
+    """Return what is wrong with a checkpoint file, or None.
+
+    A file without our checksum, e.g. of another program, is read as an archive.
     """
     kind = kind_of(path)
     if kind is not None:
@@ -220,37 +235,39 @@ def find_damage(path: Path) -> str | None:
         file.seek(max(size - COMMENT, 0))
         comment = file.read()
         if not comment.startswith(MARK):
-            return unreadable(path)
-        found, left = hashlib.sha256(), size - COMMENT
+            return find_archive_damage(path)
+        checksum = hashlib.sha256()
+        left = size - COMMENT
         file.seek(0)
         while left:
-            data = file.read(min(PIECE, left))
-            found.update(data)
+            data = file.read(min(CHUNK, left))
+            checksum.update(data)
             left -= len(data)
-    return (
-        None
-        if comment == MARK + found.hexdigest().encode()
-        else "its checksum does not fit its content"
-    )
+    if comment != MARK + checksum.hexdigest().encode():
+        return "its checksum does not fit its content"
+    return None
 
 
-def unreadable(path: Path) -> str | None:
-    """What is wrong with an archive that has no checksum of ours: the CRC of each of its
-    members.
-    """
+def find_archive_damage(path: Path) -> str | None:
+    """Return what is wrong with an archive according to the CRC of each of its members, or None."""
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.comment:
                 return "its checksum is damaged"
-            bad = archive.testzip()
-        return f"its part {bad} is damaged" if bad else None
+            member = archive.testzip()
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
-        return f"it is no whole archive ({error})" if str(error) else "it is no whole archive"
+        detail = f" ({error})" if str(error) else ""
+        return f"it is no whole archive{detail}"
+    if member is not None:
+        return f"its part {member} is damaged"
+    return None
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint; raises ArgumentError where the file is missing, damaged or
-    none.
+    """Return the content of a checkpoint.
+
+    Raises:
+        ArgumentError: the file is missing, damaged or no checkpoint.
     """
     if not path.exists():
         raise ArgumentError("ckpt_path", f"there is no checkpoint {path}", fix="ckpt_path=FILE")
@@ -264,14 +281,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         problem = f"{path} holds more than tensors and plain data, which could run when it is read"
         raise ArgumentError("ckpt_path", problem, fix="take another one") from error
-    except Exception as error:  # torch raises what the content happens to hit
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:  # torch raises whatever the content provokes
+        lines = str(error).splitlines() or [type(error).__name__]
         raise ArgumentError(
-            "ckpt_path", f"{path} is no checkpoint that can be read: {text}"
+            "ckpt_path", f"{path} is no checkpoint that can be read: {lines[0]}"
         ) from error
 
 
 def list_intact(folder: Path) -> list[Path]:
-    """The checkpoints in a folder that are whole, the newest first."""
+    """Return the checkpoints in a folder that are whole, the newest first."""
     files = sorted(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
     return [path for path in files if find_damage(path) is None]

@@ -1,19 +1,18 @@
-"""What is not as it was when a checkpoint was made: the configuration, the machine and its
-packages, the graph.
-"""
+"""Differences from the run that made a checkpoint: configuration, environment, graph."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tasks.config.write_policy import PLACES
 
-STARTS = ("resume", "ckpt_path", "carry_over", "runs")  # words about a start, not about the run
-SHOWN = ("model.example",)  # values that no training reads
-SETTLED = "optimizer."  # values that a checkpoint of the optimiser brings along
+START_OPTIONS = ("resume", "ckpt_path", "carry_over", "runs")  # of a start, not of the run
+NOT_TRAINED = ("model.example",)  # values that no training reads
+RESTORED = "optimizer."  # values that the state of the optimizer replaces
+ABSENT = "not there"
 
 
 def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """(a.b.c, value) for every leaf of nested dictionaries."""
+    """Yield (a.b.c, value) for every leaf of nested dictionaries."""
     if isinstance(value, Mapping) and value:
         for name, item in value.items():
             yield from flatten(item, f"{path}.{name}" if path else str(name))
@@ -22,57 +21,57 @@ def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def compare_config(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What the configuration says now and said before, where that is not the same."""
-    old, new = (
-        {
-            name: value
-            for name, value in flatten(config)
-            if name.partition(".")[0] not in STARTS
-            and name.rpartition(".")[2] not in PLACES
-            and not name.startswith(SHOWN)
-        }
-        for config in (before, now)
-    )
+    """Return the entries of two configurations that differ, one line each."""
+    old, new = trained_entries(before), trained_entries(now)
     lines = []
     for name in sorted({*old, *new}):
-        if old.get(name) != new.get(name) and not (
-            is_empty(old.get(name)) and is_empty(new.get(name))
-        ):
-            void = (
-                " (without effect: the optimiser goes on as it was saved)"
-                if name.startswith(SETTLED)
-                else ""
-            )
-            lines.append(
-                f"{name}: {new.get(name, 'not there')}, before {old.get(name, 'not there')}{void}"
-            )
+        if old.get(name) == new.get(name) or (is_empty(old.get(name)) and is_empty(new.get(name))):
+            continue
+        line = f"{name}: {new.get(name, ABSENT)}, before {old.get(name, ABSENT)}"
+        if name.startswith(RESTORED):
+            line += " (without effect: the optimiser continues as it was saved)"
+        lines.append(line)
     return lines
 
 
+def trained_entries(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of a configuration that belong to the run, by path."""
+    entries = {}
+    for name, value in flatten(config):
+        if name.partition(".")[0] in START_OPTIONS or name.rpartition(".")[2] in PLACES:
+            continue
+        if not name.startswith(NOT_TRAINED):
+            entries[name] = value
+    return entries
+
+
 def is_empty(value: Any) -> bool:
+    """Return whether a value is None, {} or []."""
     return value in ({}, [], None) and not isinstance(value, bool)
 
 
 def compare_environment(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What this machine and its packages have otherwise than those of before. Any of it may
-    change the last bits.
+    """Return the differences of machine and packages, one line each. Any of them may change the
+    last bits.
     """
-    return [
-        f"{name}: {now.get(name)}, before {old}"
-        for name, old in before.items()
-        if now.get(name) != old
-    ]
+    lines = []
+    for name, old in before.items():
+        if now.get(name) != old:
+            lines.append(f"{name}: {now.get(name)}, before {old}")
+    return lines
 
 
 def compare_shapes(
     before: Mapping[str, Sequence[int]], now: Mapping[str, Sequence[int]]
 ) -> list[str]:
-    """Nodes that are new, gone or reshaped, one line each."""
-    lines = [f"new       {name} {tuple(size)}" for name, size in now.items() if name not in before]
-    lines += [f"gone      {name} {tuple(size)}" for name, size in before.items() if name not in now]
-    lines += [
-        f"reshaped  {name} {tuple(now[name])}, before {tuple(size)}"
-        for name, size in before.items()
-        if name in now and list(now[name]) != list(size)
-    ]
-    return lines
+    """Return the tensors that are new, gone or reshaped, one line each."""
+    new, gone, reshaped = [], [], []
+    for name, shape in now.items():
+        if name not in before:
+            new.append(f"new       {name} {tuple(shape)}")
+    for name, shape in before.items():
+        if name not in now:
+            gone.append(f"gone      {name} {tuple(shape)}")
+        elif list(now[name]) != list(shape):
+            reshaped.append(f"reshaped  {name} {tuple(now[name])}, before {tuple(shape)}")
+    return new + gone + reshaped

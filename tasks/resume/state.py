@@ -1,12 +1,12 @@
-"""What a run has besides weights, in plain data: random states, running metrics, where it stood,
-what it ran on.
+"""The state of a run besides its weights, as plain data: random states, environment and
+fingerprints.
 """
 
 import hashlib
 import os
 import platform
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,82 +14,39 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torchmetrics import Metric
 
-KEY = "dougong"  # the part of a checkpoint that is ours
+KEY = "dougong"  # our part of a checkpoint
 
 
 def random_states() -> dict[str, Any]:
-    """The states of all random sources of this process."""
-    version, words, gauss = random.getstate()
+    """Return the states of all random generators of this process."""
+    version, numbers, gauss = random.getstate()
     kind, keys, *rest = np.random.get_state()
-    found: dict[str, Any] = {
-        "python": [version, list(words), gauss],
+    states: dict[str, Any] = {
+        "python": [version, list(numbers), gauss],
         "numpy": [kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest],
         "torch": torch.get_rng_state(),
     }
     if torch.cuda.is_available():
-        found["cuda"] = torch.cuda.get_rng_state_all()
-    return found
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    return states
 
 
 def set_random_states(states: dict[str, Any]) -> None:
-    """Put back what `random_states` gave."""
-    version, words, gauss = states["python"]
-    random.setstate((version, tuple(words), gauss))
+    """Restore what `random_states` returned."""
+    version, numbers, gauss = states["python"]
+    random.setstate((version, tuple(numbers), gauss))
     kind, keys, *rest = states["numpy"]
     np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), *rest))
     torch.set_rng_state(states["torch"].cpu())
-    if (
-        "cuda" in states
-        and torch.cuda.is_available()
-        and len(states["cuda"]) == torch.cuda.device_count()
-    ):
-        torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
+    devices = states.get("cuda", ())
+    if torch.cuda.is_available() and len(devices) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all([device.cpu() for device in devices])
 
 
-def metric_states(metrics: Mapping[str, Metric]) -> dict[str, Any]:
-    """What the metrics of this process have gathered so far, copied."""
-    return {
-        name: {
-            "count": metric._update_count,
-            "states": {key: copied(value) for key, value in states(metric)},
-        }
-        for name, metric in metrics.items()
-    }
-
-
-def states(metric: Metric) -> Iterator[tuple[str, Any]]:
-    yield from ((name, getattr(metric, name)) for name in metric._defaults)
-
-
-def copied(value: Any) -> Any:
-    """A state of a metric, which is a tensor or a list of tensors, on the processor."""
-    return (
-        value.detach().cpu().clone()
-        if isinstance(value, Tensor)
-        else [copied(part) for part in value]
-    )
-
-
-def set_metric_states(metrics: Mapping[str, Metric], kept: dict[str, Any]) -> None:
-    """Put back what `metric_states` gave; metrics that are new start empty."""
-    for name, metric in metrics.items():
-        if name in kept:
-            for key, value in kept[name]["states"].items():
-                setattr(metric, key, moved(value, metric.device))
-            metric._update_count, metric._computed = kept[name]["count"], None
-
-
-def moved(value: Any, device: Any) -> Any:
-    return (
-        value.to(device) if isinstance(value, Tensor) else [moved(part, device) for part in value]
-    )
-
-
-def environment(trainer: pl.Trainer) -> dict[str, Any]:
-    """Whatever changes the last bits of a result, as far as it can be asked for."""
-    found: dict[str, Any] = {
+def describe_environment(trainer: pl.Trainer) -> dict[str, Any]:
+    """Return whatever can change the last bits of a result, as far as it can be queried."""
+    environment: dict[str, Any] = {
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "pytorch-lightning": pl.__version__,
@@ -98,55 +55,54 @@ def environment(trainer: pl.Trainer) -> dict[str, Any]:
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "processes": trainer.world_size,
-        "device": device_name(trainer),
+        "device": device_name(trainer.strategy.root_device),
         "precision": str(trainer.precision),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
     }
     if torch.cuda.is_available():
-        found["cuda"] = torch.version.cuda
-        found["cudnn"] = torch.backends.cudnn.version()
-        found["CUBLAS_WORKSPACE_CONFIG"] = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
-    return found
+        environment["cuda"] = torch.version.cuda
+        environment["cudnn"] = torch.backends.cudnn.version()
+        environment["CUBLAS_WORKSPACE_CONFIG"] = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+    return environment
 
 
-def device_name(trainer: pl.Trainer) -> str:
-    device = trainer.strategy.root_device
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+def device_name(device: torch.device) -> str:
+    """Return the name of a GPU, and the type of another device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return device.type
 
 
 def fingerprint(*parts: Any) -> str:
-    """A checksum over tensors, bytes and whatever else has a plain text."""
-    found = hashlib.sha256()
+    """Return a checksum of tensors, bytes, and whatever else has a plain text."""
+    checksum = hashlib.sha256()
     for part in parts:
         if isinstance(part, Tensor):
-            found.update(str((tuple(part.shape), part.dtype)).encode())
-            part = (
-                part.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
-                if part.numel()
-                else b""
-            )
-        found.update(
-            part
-            if not isinstance(part, (str, int, float))
-            else str(part).encode("utf-8", "backslashreplace")
-        )
-    return found.hexdigest()
+            checksum.update(str((tuple(part.shape), part.dtype)).encode())
+            if part.numel():
+                data = part.detach().cpu().contiguous().view(-1).view(torch.uint8)
+                checksum.update(data.numpy())  # type: ignore[arg-type]
+        elif isinstance(part, (str, int, float)):
+            checksum.update(str(part).encode("utf-8", "backslashreplace"))
+        else:
+            checksum.update(part)
+    return checksum.hexdigest()
 
 
 def data_fingerprint(data: Any) -> str:
-    """A checksum of all samples that are held in memory; of files their names and sizes."""
-    return fingerprint(*contents(getattr(data, "parts", None) or {}))
+    """Return a checksum of all samples in memory, and of the names and sizes of files."""
+    return fingerprint(*iterate_contents(getattr(data, "parts", None) or {}))
 
 
-def contents(value: Any) -> Iterator[Any]:
-    """All tensors and names in what a data module holds, in an order that does not change."""
+def iterate_contents(value: Any) -> Iterator[Any]:
+    """Yield all tensors and names in nested containers, in a fixed order."""
     if isinstance(value, dict):
         for key in value:
             yield str(key)
-            yield from contents(value[key])
+            yield from iterate_contents(value[key])
     elif isinstance(value, (list, tuple)):
         for item in value:
-            yield from contents(item)
+            yield from iterate_contents(item)
     elif isinstance(value, Path):
         yield f"{value.name} {value.stat().st_size if value.is_file() else 0}"
     elif isinstance(value, Tensor):
@@ -156,21 +112,18 @@ def contents(value: Any) -> Iterator[Any]:
 
 
 def graph_fingerprint(network: nn.Module) -> str:
-    """A checksum of what a network computes: the code of its bodies, and the names and shapes of
-    its tensors.
+    """Return a checksum of what a network computes: the code of its bodies, its modules, and the
+    names and shapes of its tensors.
     """
-    code = [
-        f"{path}\n{module.code}"
-        for path, module in network.named_modules()
-        if hasattr(module, "code")
-    ]
-    kinds = [
-        f"{path} {module.extra_repr()} {type(module).__name__}"
-        for path, module in network.named_modules()
-    ]
-    return fingerprint(*code, *kinds, *(f"{name} {size}" for name, size in shapes(network).items()))
+    code, modules = [], []
+    for path, module in network.named_modules():
+        if hasattr(module, "code"):
+            code.append(f"{path}\n{module.code}")
+        modules.append(f"{path} {module.extra_repr()} {type(module).__name__}")
+    tensors = [f"{name} {size}" for name, size in tensor_shapes(network).items()]
+    return fingerprint(*code, *modules, *tensors)
 
 
-def shapes(network: nn.Module) -> dict[str, list[int]]:
-    """The shape of every tensor that a checkpoint of the network has, by name."""
+def tensor_shapes(network: nn.Module) -> dict[str, list[int]]:
+    """Return the shape of every tensor in the state dictionary of a network, by name."""
     return {name: list(tensor.shape) for name, tensor in network.state_dict().items()}

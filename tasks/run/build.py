@@ -16,6 +16,7 @@ from tasks.parallel import strategy
 from tasks.process import runtime
 from tasks.process.signals import SignalGuard
 from tasks.process.watchdog import watch_processes
+from tasks.resume.checkpoint import Checkpoint
 from tasks.resume.checkpoint_file import SafeCheckpointIO
 from tasks.run import contract, run_folder
 from tasks.run.check_training import (
@@ -45,7 +46,7 @@ class Built:
     trainer: pl.Trainer
 
 
-def build_run(prepared: Prepared) -> Built:
+def build_run(prepared: Prepared, guard: SignalGuard) -> Built:
     """Create the network, the task and the trainer, and check that they fit one another.
 
     Raises:
@@ -59,7 +60,7 @@ def build_run(prepared: Prepared) -> Built:
     task = make_task(composed, network, prepared.facts, rates)
     check_task(composed, task, data)
     check_monitors(composed, task)
-    trainer = make_trainer(composed, prepared.folder)
+    trainer = make_trainer(composed, prepared.folder, guard)
     check_schedule(composed, trainer, task.schedule)
     strategy.check_strategy(network, trainer)
     check_samples(prepared, trainer)
@@ -136,8 +137,12 @@ def make_task(
     return instantiate.make(composed, ("task",), given)
 
 
-def make_trainer(composed: Composed, folder: Path) -> pl.Trainer:
-    """Return Lightning's trainer with the callbacks and loggers of the configuration."""
+def make_trainer(composed: Composed, folder: Path, guard: SignalGuard) -> pl.Trainer:
+    """Return Lightning's trainer with the callbacks and loggers of the configuration.
+
+    Args:
+        guard: tells the checkpoint callback which signals have arrived.
+    """
     callbacks = make_each(composed, "callbacks")
     given: dict[str, Any] = {
         "callbacks": [*callbacks, StepTime()],
@@ -153,8 +158,10 @@ def make_trainer(composed: Composed, folder: Path) -> pl.Trainer:
         replaced.append("enable_checkpointing")
     trainer = instantiate.make(composed, ("trainer",), given | ours, without=tuple(replaced))
     lightning.disable_signal_handlers(trainer)
-    guard = SignalGuard.current
-    watch_processes(trainer, None if guard is None else guard.watchdog)
+    for callback in callbacks:
+        if isinstance(callback, Checkpoint):
+            callback.guard = guard
+    watch_processes(trainer, guard.watchdog)
     return trainer
 
 

@@ -40,16 +40,18 @@ def train(composed: Composed, folder: Path, record: run_folder.Record) -> dict[s
         if not record.quiet:
             print(f"\n{secrets.hide_in_message(text)}", file=sys.stderr)
 
-    with SignalGuard(Watchdog(record_end)), explain_out_of_memory():
-        return run_steps(composed, folder, record)
+    with SignalGuard(Watchdog(record_end)) as guard, explain_out_of_memory():
+        return run_steps(composed, folder, record, guard)
 
 
-def run_steps(composed: Composed, folder: Path, record: run_folder.Record) -> dict[str, float]:
+def run_steps(
+    composed: Composed, folder: Path, record: run_folder.Record, guard: SignalGuard
+) -> dict[str, float]:
     """Run the steps of `train`, inside its handling of signals and errors."""
     started = time.monotonic()
     started_cpu = time.process_time()
     prepared = prepare_run(composed, folder, record)
-    built = build_run(prepared)
+    built = build_run(prepared, guard)
     trainer = built.trainer
     is_tuning = bool(composed.config.get("tune"))
     checkpoint = None

@@ -425,23 +425,23 @@ def test_no_gradient_is_kept():
         ),
         (
             {"temperature": float("inf")},
-            "temperature must be finite; got temperature=inf; fits: 1.0, say",
+            "temperature must be finite; got temperature=inf; fits: e.g. 1.0",
         ),
         ({"top_k": 0}, "top_k must be positive; got top_k=0; fits: 1 or more"),
-        ({"top_p": 0.0}, "top_p must be in (0, 1]; got top_p=0.0; fits: 0.9, say"),
-        ({"top_p": 1.5}, "top_p must be in (0, 1]; got top_p=1.5; fits: 0.9, say"),
+        ({"top_p": 0.0}, "top_p must be in (0, 1]; got top_p=0.0; fits: e.g. 0.9"),
+        ({"top_p": 1.5}, "top_p must be in (0, 1]; got top_p=1.5; fits: e.g. 0.9"),
         ({"limit": 0}, "limit must be positive; got limit=0; fits: 1 or more"),
         (
             {"lengths": torch.tensor([2])},
-            "lengths must say how long each row is; got [2]; fits: 1 numbers in 1..1",
+            "lengths must be the number of tokens of each row; got [2]; fits: 1 numbers in 1..1",
         ),
         (
             {"lengths": torch.tensor([0])},
-            "lengths must say how long each row is; got [0]; fits: 1 numbers in 1..1",
+            "lengths must be the number of tokens of each row; got [0]; fits: 1 numbers in 1..1",
         ),
         (
             {"lengths": torch.tensor([1, 1])},
-            "lengths must say how long each row is; got [1, 1]; fits: 1 numbers in 1..1",
+            "lengths must be the number of tokens of each row; got [1, 1]; fits: 1 numbers in 1..1",
         ),
         (
             {"start": torch.tensor([2, 3])},

@@ -25,7 +25,7 @@ def pipe():
 
 def test_lines_that_have_come_are_given_before_the_next_are_waited_for(pipe):
     stream, other = pipe
-    ready = translate_lines.ready(stream)
+    ready = translate_lines.read_ready_lines(stream)
     other.write(b"one\ntwo \r\nthr")
     assert next(ready) == ["one", "two"]  # would wait for ever if it wanted the third
     other.write("ee\n年".encode()[:-1])  # a character in two pieces
@@ -39,8 +39,12 @@ def test_an_empty_line_is_a_line_and_the_end_is_none(pipe):
     stream, other = pipe
     other.write(b"one\n\ntwo\n")
     other.close()
-    assert list(translate_lines.ready(stream)) == [["one", "", "two"]]
-    assert list(translate_lines.ready(io.StringIO("one\n\ntwo"))) == [["one"], [""], ["two"]]
+    assert list(translate_lines.read_ready_lines(stream)) == [["one", "", "two"]]
+    assert list(translate_lines.read_ready_lines(io.StringIO("one\n\ntwo"))) == [
+        ["one"],
+        [""],
+        ["two"],
+    ]
 
 
 class Echo:
@@ -58,9 +62,9 @@ class Echo:
 @pytest.mark.parametrize("masked", [True, False])
 def test_answers_come_in_the_order_of_the_questions(masked):
     texts = [("a", "bc", "", "cab", "cabcab")[number % 5] for number in range(170)]
-    questions = [translate_lines.Question.of(text, LETTERS, longest=3) for text in texts]
+    questions = [translate_lines.SourceLine.encode(text, LETTERS, longest=3) for text in texts]
     task = Echo("source", "source_mask") if masked else Echo("source")
-    said = list(translate_lines.answers(task, LETTERS, questions))
+    said = list(translate_lines.translate_lines(task, LETTERS, questions))
     assert said == ["" if len(text) in (0, 6) else text for text in texts]
     # what can be asked of each 64 at once, padded to the longest; without a mask each alone
     assert task.asked == ([(39, 3), (38, 3), (25, 3)] if masked else [(1, 1), (1, 2), (1, 3)] * 34)
@@ -68,7 +72,7 @@ def test_answers_come_in_the_order_of_the_questions(masked):
 
 def test_what_is_bad_about_a_text_is_told():
     told = [
-        translate_lines.Question.of(text, LETTERS, longest=3).bad
+        translate_lines.SourceLine.encode(text, LETTERS, longest=3).note
         for text in ("", "abca", "axbz", "ab", "xbx")
     ]
     assert told == [

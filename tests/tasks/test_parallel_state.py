@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from tasks.parallel.optimizer_state import as_one, by_name
+from tasks.parallel.optimizer_state import to_named, to_single_device
 
 
 def trained() -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -22,7 +22,7 @@ def test_the_state_of_one_device_and_the_state_by_name_are_each_the_other_with_r
     order = torch.tensor([2, 0, 3, 1])
     optimizer.param_groups[0]["foreach"] = False  # as where parameters are cut in different ways
     whole = optimizer.state_dict()
-    cut = by_name(whole, optimizer, names, {"0.weight": order})
+    cut = to_named(whole, optimizer, names, {"0.weight": order})
     assert [group["params"] for group in cut["param_groups"]] == [
         ["0.weight", "1.weight"],
         ["0.bias", "1.bias"],
@@ -30,7 +30,7 @@ def test_the_state_of_one_device_and_the_state_by_name_are_each_the_other_with_r
     assert torch.equal(cut["state"]["0.weight"]["exp_avg"], whole["state"][0]["exp_avg"][order])
     assert torch.equal(cut["state"]["1.bias"]["exp_avg"], whole["state"][3]["exp_avg"])
     assert cut["param_groups"][0]["foreach"] is False
-    back = as_one(cut, optimizer, names, {"0.weight": order.argsort()})
+    back = to_single_device(cut, optimizer, names, {"0.weight": order.argsort()})
     assert [group["params"] for group in back["param_groups"]] == [[0, 1], [2, 3]]
     assert back["param_groups"][0]["foreach"] is None
     for number, values in whole["state"].items():

@@ -13,7 +13,7 @@ from tasks.callbacks.logger import CsvLogger
 from tasks.data.sampler import Order, Workers
 from tasks.errors import ArgumentError
 from tasks.learn.classify import Classify
-from tasks.process.signals import Interrupted, SignalGuard
+from tasks.process.signals import Interrupted
 from tasks.resume import adopt, checkpoint, checkpoint_file, start
 from tasks.run import run_folder, train
 
@@ -94,7 +94,7 @@ def test_a_run_that_ended_after_any_save_goes_on_as_if_it_had_not(
 
 def test_a_signal_in_a_validation_is_heeded_within_a_batch(whole, tmp_path, monkeypatch):
     def signalled(self, trainer, module, *rest):
-        SignalGuard.current.stop = SignalGuard.current.stop or int(signal.SIGTERM)
+        self.guard.stop = self.guard.stop or int(signal.SIGTERM)
 
     monkeypatch.setattr(
         checkpoint.Checkpoint, "on_validation_batch_start", signalled, raising=False
@@ -119,7 +119,7 @@ def test_a_changed_graph_is_told_and_the_rest_can_be_carried_over(whole, tmp_pat
     assert "  the graph is not the one of " in str(error.value)
     assert "new       layers.1.attention.norm.weight (16,)" in str(error.value)
     assert (
-        "carry_over=true begins a new run with what fits (20 of 20 tensors), or the old model"
+        "carry_over=true starts a new run with what fits (20 of 20 tensors), or the old model"
         in str(error.value)
     )
     # a new run may be shorter than the old one was
@@ -147,15 +147,16 @@ def test_what_differs_is_named(whole, tmp_path):
     environment = {**kept["environment"], "threads": 97}
     now = {**same, "environment": environment, "data": "another"}
     assert start.examine_checkpoint(path, **now).differences == [
-        "optimizer.lr: 0.5, before 0.003 (without effect: the optimiser goes on as it was saved)",
+        "optimizer.lr: 0.5, before 0.003 (without effect: the optimiser continues as it was saved)",
         "trainer.gradient_clip_val: 2.0, before 1.0",
         f"threads: 97, before {kept['environment']['threads']}",
-        "data: the samples are not those of before",
+        "data: the samples differ from those before",
     ]
     config["trainer"]["max_epochs"] = 0
     found = start.examine_checkpoint(path, **same)
     with pytest.raises(
-        ArgumentError, match=r"the run is further than it is to go: .*trainer.max_epochs=0, epoch 2"
+        ArgumentError,
+        match=r"the run is beyond the end that is set: .*trainer.max_epochs=0, epoch 2",
     ):
         start.check_end(found, config["trainer"])
 
@@ -165,7 +166,7 @@ def test_what_cannot_be_learned_any_more_is_refused(whole):
     with pytest.raises(ConfigError) as error:
         learn(whole, f"resume={whole}", "seed=5")
     assert (
-        "the run is over: nothing would be learned with this\n  got       data.seed: 5, before 0"
+        "the run is over: nothing would be trained with this\n  got       data.seed: 5, before 0"
         in str(error.value)
     )
     for name, text in kept.items():
@@ -273,7 +274,7 @@ def test_rows_of_a_checkpoint_replace_those_that_came_after_it(tmp_path):
     logger = CsvLogger(str(tmp_path))
     for epoch in range(3):
         logger.log_metrics({"val/loss": 1 / (epoch + 1), "epoch": epoch}, step=7 * epoch)
-    kept = logger.table()[:2]
+    kept = logger.copy_rows()[:2]
     later = CsvLogger(str(tmp_path))
     later.restore(kept)
     later.log_metrics({"val/loss": 0.25, "epoch": 2}, step=20)

@@ -92,7 +92,7 @@ def test_what_was_written_wrongly_does_not_take_the_name(tmp_path, monkeypatch):
     monkeypatch.setattr(
         checkpoint_file, "find_damage", lambda draft: "its checksum does not fit its content"
     )
-    with pytest.raises(checkpoint_file.SaveError, match="was written, but not as it was meant"):
+    with pytest.raises(checkpoint_file.SaveError, match="was written incorrectly"):
         checkpoint_file.save_checkpoint(content(2), path)
     monkeypatch.undo()
     assert checkpoint_file.load_checkpoint(path)["epoch"] == 1

@@ -284,7 +284,7 @@ def must_be_noticed(made, caplog, expected):
     with caplog.at_level(logging.WARNING, logger="tasks.decode.scorer"):
         scores = [kept.score(fixed, TOKENS) for _ in range(2)]
     assert [score.stepper for score in scores] == [None, None]
-    note = "note: the network is asked whole at every step, for a cache would not do: "
+    note = "note: decoding without a cache, which is slower: "
     assert [line.removeprefix(note) for line in caplog.messages] == [expected]  # said once
     whole, _ = scorer(made, cache=False)
     options = {"end": END, "limit": 5}

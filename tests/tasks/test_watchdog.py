@@ -98,8 +98,8 @@ def test_a_run_that_hangs_is_ended_by_a_signal(ended, number):
     assert told == [
         (
             128 + number,
-            f"stopped by {name}: it stood still and was ended; "
-            "resume=RUN goes on from its last checkpoint",
+            f"stopped by {name}: the run did not respond and was ended; "
+            "resume=RUN continues from its last checkpoint",
         )
     ]
 
@@ -122,7 +122,7 @@ def test_a_run_that_gives_signs_of_life_is_not_ended(ended):
             "import os; os.kill(os.getpid(), 9)",
             1,
             "process 1 of 2 was killed by SIGKILL; the memory may have been used up; "
-            "resume=RUN goes on from the last checkpoint",
+            "resume=RUN continues from the last checkpoint",
         ),
     ],
 )
@@ -198,7 +198,7 @@ def test_a_file_of_a_stranger_starts_no_sixty_four_processes(tmp_path, monkeypat
     with pytest.raises(
         ConfigError, match="this machine has 2 cores for it\n  got       devices=64"
     ):
-        make_trainer(composed, tmp_path)
+        make_trainer(composed, tmp_path, SignalGuard())
     assert not list(instantiate.excess(compose(["trainer.devices=4"]), ("trainer", "devices"), 4))
 
 

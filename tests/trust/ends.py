@@ -97,7 +97,7 @@ SIGNALS = {
     "SIGHUP": Way(send(signal.SIGHUP), 129, r"stopped by SIGHUP\nsaved \S+last.ckpt", saved=True),
     "SIGINT": Way(send(signal.SIGINT), 130, r"stopped by Ctrl-C\nsaved \S+last.ckpt", saved=True),
     "SIGINT twice": Way(send(signal.SIGINT, signal.SIGINT), 130, "stopped by Ctrl-C"),
-    "SIGUSR1": Way(send(signal.SIGUSR1), 0, r"SIGUSR1: saved last.ckpt at step \d+, going on"),
+    "SIGUSR1": Way(send(signal.SIGUSR1), 0, r"SIGUSR1: saved last.ckpt at step \d+, continuing"),
 }
 WAYS = {
     **SIGNALS,

@@ -204,7 +204,7 @@ def die_in_a_save(number: int) -> None:
     """Let this run die before the write, flush or renaming of that number."""
     die = die_at(number)
     for place, name in (
-        (checkpoint_file.Hashed, "write"),
+        (checkpoint_file.HashingFile, "write"),
         (os, "fsync"),
         (os, "replace"),
         (os, "link"),
