@@ -7,7 +7,7 @@ from pathlib import Path
 from blocks.commands import Planner, write
 from blocks.graph import ConfigError, Problem, compose
 from blocks.graph.compose.compose import conf_folder
-from blocks.graph.describe.emit import CannotEmit, emit, header
+from blocks.graph.describe.emit import CannotEmit, emit, read_header
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def run(chosen: argparse.Namespace) -> int:
     title = composed.choices.get("model") or "model"
     folders = [Path(chosen.config_dir)] if chosen.config_dir else []
     files = [folder / "model" / f"{title}.yaml" for folder in (*folders, conf_folder())]
-    about = next((header(file) for file in files if file.is_file()), "")
+    about = next((read_header(file) for file in files if file.is_file()), "")
     command = shlex.join(["python", "-m", "blocks", "emit", *chosen.overrides])
     try:
         text = emit(Planner()(composed), title, command, about)

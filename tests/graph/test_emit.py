@@ -3,15 +3,15 @@ the bit.
 """
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from blocks.__main__ import main
-from blocks.graph import Composed, compose, plan
-from blocks.graph.describe.emit import emit, header
+from blocks.graph import compose, plan
+from blocks.graph.describe.emit import emit, read_header
+from tests.graph.emitted import RUFF, must_be_tidy, run_alone
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "model"
 WORDS = {"tokens": 7, "dtype": "int", "vocab": 53}
@@ -72,85 +72,11 @@ OFTEN = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """The number of threads changes the last bit; the emitted file runs with one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-ALONE = """
-import pathlib, sys, types
-
-class Alone:
-    def find_spec(self, name, path=None, target=None):
-        ours = ("blocks", "tasks", "einops", "jaxtyping", "hydra", "omegaconf")
-        if name.partition(".")[0] in ours:
-            raise ImportError(name + " must not be needed")
-
-sys.meta_path.insert(0, Alone())
-import torch
-
-torch.set_num_threads(1)
-saved = torch.load(sys.argv[2])
-space = types.ModuleType("emitted")
-exec(compile(pathlib.Path(sys.argv[1]).read_text(), sys.argv[1], "exec"), space.__dict__)
-torch.manual_seed(0)
-model = getattr(space, sys.argv[3])().eval()
-differing = set(model.state_dict()) ^ set(saved["weights"])
-assert list(model.state_dict()) == list(saved["weights"]), differing
-model.load_state_dict(saved["weights"], strict=True)
-buffers = dict(model.named_buffers())
-assert list(buffers) == list(saved["buffers"])
-for name, tensor in saved["buffers"].items():
-    assert torch.equal(buffers[name], tensor), name
-with torch.no_grad():
-    found = model(**saved["inputs"])
-found = found if isinstance(found, dict) else {"out": found}
-assert list(found) == list(saved["outputs"])
-for name, tensor in saved["outputs"].items():
-    assert torch.equal(found[name], tensor), (name, (found[name] - tensor).abs().max())
-print(sum(parameter.numel() for parameter in model.parameters()))
-"""
-
-
 def planned(model, *overrides):
     channels, side = SIDES.get(model, (3, 64))
     image = {"channels": channels, "height": side, "width": side}
     words = [f"model.params.{word}" for word in SMALL.get(model, [])]
     return plan(compose([f"model={model}", *words, *overrides]), {**FACTS, "image": image})
-
-
-def run_alone(made, text, folder, title, inputs=None):
-    model = made.materialise().eval()
-    torch.manual_seed(1)
-    inputs = example(made) if inputs is None else inputs
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if not parameter.any():
-                parameter.uniform_(-0.1, 0.1)
-        found = model(**inputs)
-    found = found if isinstance(found, dict) else {"out": found}
-    (folder / "emitted.py").write_text(text)
-    saved = {
-        "weights": model.state_dict(),
-        "buffers": dict(model.named_buffers()),
-        "inputs": inputs,
-        "outputs": found,
-    }
-    torch.save(saved, folder / "saved.pt")
-    (folder / "alone.py").write_text(ALONE)
-    done = subprocess.run(
-        [sys.executable, "-I", "-W", "error", "alone.py", "emitted.py", "saved.pt", title],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) == sum(parameter.numel() for parameter in model.parameters())
 
 
 def example(made):
@@ -172,19 +98,15 @@ def example(made):
     return given
 
 
-def class_of(text):
-    return [
-        line.split()[1].partition("(")[0] for line in text.splitlines() if line.startswith("class ")
-    ][-1]
-
-
 @pytest.mark.parametrize(
     "model", [pytest.param(name, marks=[pytest.mark.slow] * (name not in OFTEN)) for name in MODELS]
 )
 def test_an_emitted_model_runs_alone_and_is_equal_to_the_bit(model, tmp_path):
     made = planned(model)
-    text = emit(made, model, f"python -m blocks emit model={model}", header(CONF / f"{model}.yaml"))
-    run_alone(made, text, tmp_path, class_of(text))
+    about = read_header(CONF / f"{model}.yaml")
+    text = emit(made, model, f"python -m blocks emit model={model}", about)
+    torch.manual_seed(1)
+    run_alone(made, text, tmp_path, example(made))
     must_be_tidy(text)
 
 
@@ -194,22 +116,6 @@ def test_what_decoding_keeps_is_not_written_out(model):
     assert "def forward(" in text
     assert "memory: DecodeCache" not in text
     assert "def step(" not in text
-
-
-RUFF = [sys.executable, "-m", "ruff"]
-
-
-def must_be_tidy(text):
-    pytest.importorskip("ruff")
-    for words in (["check"], ["check", "--select", "E4,E7,E9,F,I"], ["format", "--check"]):
-        done = subprocess.run(
-            [*RUFF, *words, "--isolated", "-"],
-            input=text,
-            text=True,
-            capture_output=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("model", ["lstm", "swin", "seq2seq"])
@@ -256,370 +162,6 @@ def test_tied_parameters_stay_one():
     assert "self.head.weight = self.embedding.weight" in text
 
 
-LIBRARY = """
-import torch
-from jaxtyping import Float
-from torch import Tensor, nn
-
-
-def weighed(x, mask=None):
-    return scaled(x, mask=default(x, mask=mask))
-
-
-def default(x, mask=None):
-    if x.shape[1] > 3:
-        mask = torch.arange(x.shape[1], device=x.device) + 1.0
-    return mask
-
-
-def scaled(x, mask=None):
-    if mask is not None:
-        x = x * mask[:, None]
-    return x.softmax(1), None
-
-
-class Weigh(nn.Module):
-    def __init__(self, dim: int):
-        super().__init__()
-        self.dim, self.width = dim, dim
-        self.project = nn.Linear(self.dim, self.width)
-
-    def forward(
-        self, x: Float[Tensor, "batch tokens dim"], mask: Tensor | None = None
-    ) -> Float[Tensor, "batch tokens dim"]:
-        x = self.project(x)
-        scores, nothing = weighed(x, mask=mask)
-        return scores * x if nothing is None else scores
-"""
-
-
-def test_a_name_that_is_set_on_some_paths_only_keeps_its_first_value(tmp_path):
-    (tmp_path / "library").mkdir()
-    (tmp_path / "library" / "weigh.py").write_text(LIBRARY)
-    body = {"weigh": {"block": "Weigh"}, "again": {"block": "Weigh"}}
-    config = {"inputs": {"x": {"tokens": 5, "dim": 7}}, "graph": body}
-    made = plan(Composed({"model": config}), {}, library=[str(tmp_path / "library")])
-    text = emit(made, "odd", "emit")
-    run_alone(made, text, tmp_path, class_of(text))
-
-
-def check_config(config, tmp_path, library=()):
-    made = plan(Composed({"model": config}), {}, library=library)
-    text = emit(made, "odd", "emit")
-    must_be_tidy(text)
-    inputs = {name: torch.randn(2, *fact.values()) for name, fact in config["inputs"].items()}
-    run_alone(made, text, tmp_path, class_of(text), inputs)
-    return text
-
-
-def test_inputs_and_nodes_may_bear_the_names_of_python_and_torch(tmp_path):
-    tokens = {"tokens": 5, "dim": 7}
-    body = {
-        "nn": {"block": "Concat", "in": ["x", "torch"]},
-        "F": {"block": "Linear", "features": 7},
-    }
-    scan = {
-        "scan": {"axis": "tokens", "state": {"reversed": 7}, "reverse": True},
-        "in": {"x": "nn", "torch": "step"},
-    }
-    scan |= {"body": {"zip": {"block": "Add", "in": ["x", "reversed", "torch"]}}}
-    graph = {
-        "nn": {"repeat": 2, "body": body, "in": {"x": "self_", "torch": "torch"}},
-        "step": {"block": "Flatten", "in": "torch", "start": 2, "end": 2},
-        "last": {"block": "SelectToken", "index": 1},
-        "scan": {**scan, "in": {"x": "nn", "torch": "last"}},
-    }
-    config = {"inputs": {"torch": tokens, "self_": tokens}, "graph": graph}
-    check_config(config, tmp_path)
-
-
-def test_shared_modules_stay_one(tmp_path):
-    linear = {"block": "Linear", "features": 7}
-    graph = {
-        "a": {"body": {"inner": linear, "act": {"block": "GELU"}}},
-        "b": {"share": "a"},
-        "c": {
-            "body": {"again": {"share": "a.inner"}, "sum": {"block": "Add", "in": ["again", "x"]}}
-        },
-        "d": {"repeat": 3, "share": True, **linear},
-        "e": {"repeat": 2, "share": "d.0"},
-        "f": {"body": {"norm": {"block": "LayerNorm"}}, "repeat": 2, "share": True},
-    }
-    text = check_config({"inputs": {"x": {"tokens": 5, "dim": 7}}, "graph": graph}, tmp_path)
-    assert "self.c.again = self.a.inner" in text
-
-
-def test_several_outputs_and_carried_values(tmp_path):
-    body = {
-        "mix": {"block": "Add", "in": ["x", "memory"]},
-        "next": {"block": "Linear", "features": 7},
-        "kept": {"block": "Tanh", "in": "mix"},
-    }
-    graph = {
-        "start": {"block": "GELU"},
-        "layers": {
-            "repeat": 3,
-            "body": body,
-            "outputs": {"out": "next", "memory": "kept"},
-            "in": {"x": "start", "memory": "x"},
-        },
-        "attention": {"block": "SelfAttention", "heads": 1, "return_weights": True},
-        "twice": {"block": "Dropout", "rate": 0.5, "in": "layers.0"},
-        "sum": {"block": "Add", "in": ["twice", "twice"]},
-        "first": {"block": "Linear", "features": 3},
-    }
-    outputs = {
-        "tokens": "attention",
-        "again": "first",
-        "weights": "attention.weights",
-        "memory": "layers.memory",
-        "first": "first",
-    }
-    check_config(
-        {"inputs": {"x": {"tokens": 5, "dim": 7}}, "graph": graph, "outputs": outputs}, tmp_path
-    )
-
-
-HELPERS = """
-from jaxtyping import Float
-from torch import Tensor, nn
-
-SCALE = 3.0
-
-
-def attend(x: Tensor) -> Tensor:
-    return x * SCALE
-
-
-class Tripled(nn.Module):
-    \"\"\"Three times as much.\"\"\"
-
-    def __init__(self, dim: int, *, extra: nn.Module | None = None):
-        super().__init__()
-        self.extra = extra
-
-    def forward(self, x: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
-        x = attend(x)
-        return x if self.extra is None else self.extra(x)
-"""
-
-
-def test_a_helper_of_the_users_may_bear_the_name_of_one_of_ours(tmp_path):
-    (tmp_path / "library").mkdir()
-    (tmp_path / "library" / "tripled.py").write_text(HELPERS)
-    graph = {
-        "attention": {"block": "SelfAttention", "heads": 1},
-        "plain": {"block": "Tripled"},
-        "more": {"block": "Tripled", "extra": {"block": "LayerScale"}},
-    }
-    config = {"inputs": {"x": {"tokens": 5, "dim": 7}}, "graph": graph}
-    text = check_config(config, tmp_path, library=[str(tmp_path / "library")])
-    assert "def attend(" in text
-    assert "def attend_2(" in text
-
-
-TOKENS = {"tokens": 12, "dim": 8}
-GRID = {"height": 8, "width": 8, "dim": 8}
-IMAGE = {"channels": 8, "height": 8, "width": 8}
-
-
-def one(block, given=TOKENS, **arguments):
-    return {"x": given}, {"a": {"block": block, **arguments}, "b": {"block": "Identity"}}
-
-
-BLOCKS = {
-    "moe": one("MixtureOfExperts", experts=4, hidden=16),
-    "moe2": one("MixtureOfExperts", experts=4, hidden=16, activation="swiglu", bias=True, top=1),
-    "alibi": one("SelfAttention", heads=2, position_bias={"block": "ALiBi"}),
-    "rel": one(
-        "SelfAttention",
-        heads=2,
-        causal=True,
-        position_bias={"block": "RelativeBias", "bidirectional": False},
-    ),
-    "rot": one("SelfAttention", heads=2, kv_heads=1, rotary={"block": "Rotary"}),
-    "w": ({"x": TOKENS}, {"a": {"block": "SelfAttention", "heads": 2, "return_weights": True}}),
-    "pool": one("AttentionPool", heads=2),
-    "lin": one("LinearAttention", heads=2, causal=True),
-    "lin2": one("LinearAttention", heads=2),
-    "cc": one("CausalConv1d", features=6, kernel=3),
-    "se": one("SqueezeExcite", IMAGE, reduction=4),
-    "rn": one("ResponseNorm", GRID),
-    "sp2": one("SinusoidalPosition2d", GRID),
-    "sp2b": one("SinusoidalPosition2d", {"tokens": 16, "dim": 8}, first="row"),
-    "max": one("MaxTokens"),
-    "lt": one("LearnedTokens", tokens=3, dim=5),
-    "last": one("LastToken"),
-    "chs": one("ChannelScale", IMAGE),
-    "rz": one("ReZero"),
-    "ls": one("LayerScale"),
-    "un": one("UnitNorm"),
-    "gain": one("Gain", factor=0.3),
-    "sl": one("Slice", start=2, axis=1),
-    "fl": one("Flip"),
-    "part": one("Part", index=1, of=2),
-    "rms": one("RMSNorm"),
-    "win": one("WindowAttention", GRID, heads=2, window=4, shift=2, return_weights=False),
-    "win5": one("WindowAttention", GRID, heads=2, window=5, shift=2, position_bias=False),
-    "winw": (
-        {"x": GRID},
-        {
-            "a": {
-                "block": "WindowAttention",
-                "heads": 2,
-                "window": 4,
-                "shift": 2,
-                "return_weights": True,
-            }
-        },
-    ),
-    "win2": (
-        {"x": GRID},
-        {
-            "a": {"block": "WindowAttention", "heads": 2, "window": 4, "return_weights": True},
-            "b": {"block": "WindowAttention", "heads": 2, "window": 4, "shift": 1},
-        },
-    ),
-    "cp": (
-        {"x": GRID},
-        {"a": {"block": "CrossPatchAttention", "patch": 4, "return_weights": True}},
-    ),
-    "ipa": one("InnerPatchAttention", GRID, heads=2, patch=4),
-    "both": (
-        {"x": GRID},
-        {
-            "a": {"block": "InnerPatchAttention", "heads": 2, "patch": 4},
-            "b": {"block": "WindowAttention", "heads": 2, "window": 4, "shift": 1},
-        },
-    ),
-    "add": (
-        {"x": TOKENS, "y": {"tokens": 5, "dim": 8}},
-        {"a": {"block": "AdditiveAttention", "hidden": 4, "in": {"x": "x", "context": "y"}}},
-    ),
-    "cross": (
-        {"x": TOKENS, "y": {"tokens": 5, "dim": 6}},
-        {
-            "a": {
-                "block": "CrossAttention",
-                "heads": 2,
-                "in": {"x": "x", "context": "y"},
-                "return_weights": True,
-            }
-        },
-    ),
-    "arith": (
-        {"x": TOKENS, "y": TOKENS},
-        {
-            "a": {"block": "Subtract", "in": ["x", "y"]},
-            "b": {"block": "Multiply", "in": ["a", "x", "y"]},
-            "c": {"block": "MatMul", "in": ["a", "b"], "transpose": True},
-            "d": {"block": "Concat", "in": ["a", "b"], "axis": 1},
-            "e": {"block": "MatMul", "in": ["c", "a"]},
-            "f": {"block": "Concat", "in": ["d", "e"], "axis": 1},
-        },
-    ),
-    "bi": one("LSTM", hidden=5, layers=2, bidirectional=True, dropout=0.1, forget_bias=1.0),
-    "gru": one("GRU", hidden=5),
-    "rnn": one("RNN", hidden=5, nonlinearity="relu"),
-    "st": (
-        {"x": TOKENS},
-        {
-            "a": {"block": "LSTM", "hidden": 8},
-            "b": {"block": "GRU", "hidden": 8, "in": {"x": "x", "state": "a.state"}},
-            "c": {
-                "block": "LSTM",
-                "hidden": 8,
-                "in": {"x": "b", "state": "a.state", "cell": "a.cell"},
-            },
-        },
-    ),
-    "rear": (
-        {"x": TOKENS},
-        {
-            "a": {"block": "Rearrange", "pattern": "b ... d -> b (d ...)"},
-            "b": {"block": "Rearrange", "pattern": "b (h d) -> b h d", "sizes": {"h": 4}},
-        },
-    ),
-    "two": (
-        {"x": TOKENS},
-        {
-            "a": {"block": "SelfAttention", "heads": 2},
-            "b": {"block": "SelfAttention", "heads": 4, "causal": True},
-            "c": {"block": "CrossAttention", "heads": 2, "in": ["b", "a"]},
-        },
-    ),
-    "pe": one("PatchEmbedding", IMAGE, dim=6, size=[2, 4]),
-    "ct": one("ClassToken", count=2),
-    "lp": one("LearnedPosition", length=20),
-    "lp2": one("LearnedPosition2d", GRID),
-    "sin": one("SinusoidalPosition"),
-    "mt": one("MeanTokens", skip=2),
-    "cn": one("ChannelNorm", IMAGE),
-    "ht": one("Hardtanh", max_val=float("inf")),
-    "rep": (
-        {"x": TOKENS},
-        {
-            "a": {
-                "repeat": {"rate": [0.0, 0.1, 0.2, 0.3, 0.4], "wide": [8, 16, 8, 24, 8]},
-                "body": {
-                    "l": {"block": "Linear", "features": "wide"},
-                    "d": {"block": "Dropout", "rate": "rate"},
-                    "p": {"block": "Linear", "features": 8},
-                },
-            }
-        },
-    ),
-    "nest": (
-        {"x": TOKENS},
-        {
-            "a": {
-                "repeat": 2,
-                "as": "outer",
-                "body": {
-                    "b": {
-                        "repeat": "1 + outer.index",
-                        "body": {
-                            "l": {"block": "Linear", "features": 8},
-                            "n": {"block": "LayerNorm"},
-                        },
-                    },
-                    "g": {"block": "GELU"},
-                },
-            }
-        },
-    ),
-    "same": (
-        {"x": TOKENS},
-        {
-            "a": {"body": {"l": {"block": "Linear", "features": 8}, "n": {"block": "GELU"}}},
-            "b": {"body": {"l": {"block": "Linear", "features": 8}, "n": {"block": "ReLU"}}},
-        },
-    ),
-}
-
-
-@pytest.mark.parametrize("name", BLOCKS)
-def test_each_block_is_written_as_it_computes(name, monkeypatch):
-    """In evaluation and, with the same random numbers, in training."""
-    monkeypatch.setattr("blocks.graph.describe.emit.file.tidy", lambda text: text)
-    inputs, graph = BLOCKS[name]
-    made = plan(Composed({"model": {"inputs": inputs, "graph": graph}}), {})
-    space = {}
-    exec(compile(emit(made, "odd", "emit"), name, "exec"), space)
-    model, written = made.materialise(), space["Odd"]()
-    assert list(written.state_dict()) == list(model.state_dict())
-    written.load_state_dict(model.state_dict())
-    for key, buffer in model.named_buffers():
-        assert torch.equal(written.get_buffer(key), buffer), key
-    given = {key: torch.randn(2, *fact.values()) for key, fact in inputs.items()}
-    for training in (False, True):
-        results = []
-        for each in (model, written):
-            torch.manual_seed(0)
-            results.append(each.train(training)(**given))
-        torch.testing.assert_close(*results, rtol=0, atol=0)
-
-
 def test_padding_masks_are_taken_and_may_be_left_out(tmp_path):
     made = planned("transformer")
     text = emit(made, "transformer", "emit")
@@ -629,7 +171,6 @@ def test_padding_masks_are_taken_and_may_be_left_out(tmp_path):
         made,
         text,
         tmp_path,
-        class_of(text),
         {**inputs, "source_mask": real, "target_mask": real[:, :5]},
     )
 

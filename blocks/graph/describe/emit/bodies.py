@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from blocks.graph.describe.emit.class_names import suggest_names
 from blocks.graph.record.module import Graph, Scan
 from blocks.graph.record.record import Recipe
 
@@ -26,17 +27,6 @@ NAMES = {
     "num_channels": "channels",
     "out_features": "features",
     "out_channels": "features",
-}
-UPPER = ("bert", "cat", "cnn", "gpt", "gpt2", "gru", "lstm", "mlp", "rnn", "vgg16")
-TITLES = {
-    "vit": "ViT",
-    "unet": "UNet",
-    "resnet": "ResNet",
-    "resnet18": "ResNet18",
-    "resnet50": "ResNet50",
-    "alexnet": "AlexNet",
-    "lenet5": "LeNet5",
-    "convnext": "ConvNeXt",
 }
 
 
@@ -81,7 +71,7 @@ class Bodies:
         recipes: the identity of a module -> how it was made.
         idle: the identities of modules that do nothing.
         names: blocks -> their names in the file.
-        gone: the name of a block -> the arguments that it no longer takes.
+        dropped: name of a block -> arguments that it no longer takes.
         inlined: blocks that are written as an expression where they are called.
         reserved: names that no class, and no variable inside a method, may have.
     """
@@ -92,12 +82,12 @@ class Bodies:
         recipes: Mapping[int, Recipe],
         idle: set[int],
         names: Mapping[type, str],
-        gone: Mapping[str, set[str]],
+        dropped: Mapping[str, set[str]],
         inlined: Container[type],
         reserved: set[str],
     ):
         self.model, self.recipes, self.idle = model, recipes, idle
-        self.names, self.gone, self.inlined, self.reserved = names, gone, inlined, reserved
+        self.names, self.dropped, self.inlined, self.reserved = names, dropped, inlined, reserved
         self.paths: dict[int, str] = {}
         self.aliases: dict[str, str] = {}  # path -> the path at which the same module stands first
         self.aliased: set[tuple[int, str]] = set()
@@ -113,16 +103,16 @@ class Bodies:
         self._group(model)
         self.ordered: list[Group] = []
 
-    def kind(self, module: nn.Module) -> Any:
+    def class_of(self, module: nn.Module) -> Any:
         """The class of a module: what the model's YAML calls a block."""
         recipe = self.recipes.get(id(module))
         return recipe.factory if recipe is not None else type(module)
 
-    def children(self, graph: nn.Module) -> dict[str, nn.Module]:
+    def children_of(self, graph: nn.Module) -> dict[str, nn.Module]:
         """Modules that the class of a body makes itself and keeps."""
         found = {}
         for name, child in graph.named_children():
-            if (id(graph), name) not in self.aliased and self.kind(child) not in self.inlined:
+            if (id(graph), name) not in self.aliased and self.class_of(child) not in self.inlined:
                 found[name] = child
         return found
 
@@ -131,7 +121,7 @@ class Bodies:
         inner = isinstance(module, Graph) and module is not self.model
         return f"{name}_" if inner and name in self.reserved else name
 
-    def container(self, graph: nn.Module) -> str | None:
+    def container_of(self, graph: nn.Module) -> str | None:
         """The container of torch that a repeat can be, "list" for others; None for no repeat."""
         if not isinstance(graph, Graph) or isinstance(graph, Scan):
             return None
@@ -153,7 +143,7 @@ class Bodies:
         if (
             called != list(graph._modules)
             or len(given) != 1
-            or len(self.children(graph)) != len(called)
+            or len(self.children_of(graph)) != len(called)
         ):
             return "list"
         for item in others:
@@ -161,16 +151,16 @@ class Bodies:
                 return "list"
         return "ModuleList" if others else "Sequential"
 
-    # ------------------------------------------------------------------ grouping
+    # Grouping -------------------------------------------------------------------------------------
 
     def _group(self, module: nn.Module) -> Any:
         """Find the group of a body and of all inside it; what stands for its structure."""
         if not isinstance(module, Graph):
-            return self.kind(module)
+            return self.class_of(module)
         parts = {}
-        for name, child in self.children(module).items():
+        for name, child in self.children_of(module).items():
             parts[name] = self._group(child)
-        kind = self.container(module)
+        kind = self.container_of(module)
         if kind in ("Sequential", "ModuleList"):
             return kind, tuple(dict.fromkeys(parts.values()))
         forward = self._forward(module)
@@ -192,63 +182,67 @@ class Bodies:
 
     def _forward(self, graph: Graph) -> Any:
         """What a body does, apart from what its children are."""
-        told: list[Any] = [re.sub(r"\s+", " ", graph.graph.python_code("self").src)]
+        found: list[Any] = [re.sub(r"\s+", " ", graph.graph.python_code("self").src)]
         for name, child in graph.named_children():
             if (id(graph), name) in self.aliased:
-                told.append(id(graph))
-            elif self.kind(child) in self.inlined:
-                told.append((name, self.kind(child), repr(self.recipes[id(child)].arguments)))
+                found.append(id(graph))
+            elif self.class_of(child) in self.inlined:
+                found.append((name, self.class_of(child), repr(self.recipes[id(child)].arguments)))
             elif isinstance(child, Graph):
                 renamed = self.reserved.intersection(child.input_names)
-                if self.container(child) or renamed:
-                    told.append((name, self.container(child), sorted(renamed)))
+                if self.container_of(child) or renamed:
+                    found.append((name, self.container_of(child), sorted(renamed)))
         for key in ("axis", "states", "sequence", "step_outputs", "reverse"):
-            told.append(graph.meta.get(key))
-        return [*map(str, told), *self.children(graph)]
+            found.append(graph.meta.get(key))
+        return [*map(str, found), *self.children_of(graph)]
 
-    # ------------------------------------------------------------------ arguments
+    # Arguments ------------------------------------------------------------------------------------
 
-    def made(self, module: nn.Module) -> Made:
+    def describe_making(self, module: nn.Module) -> Made:
         """How a module is made."""
         if id(module) in self.of:
             group = self.of[id(module)]
-            self.settle(group)
+            self.settle_group(group)
             arguments = {}
             for name, values in group.parameters.items():
                 arguments[name] = values[group.members.index(module)]  # type: ignore[arg-type]
             return Made(group, arguments)
         if isinstance(module, Graph):
-            return Made(f"nn.{self.container(module)}", {}, list(map(self.made, module.children())))
-        return self._made(self.recipes[id(module)])
+            return Made(
+                f"nn.{self.container_of(module)}",
+                {},
+                list(map(self.describe_making, module.children())),
+            )
+        return self._describe_recipe(self.recipes[id(module)])
 
-    def _made(self, recipe: Recipe) -> Made:
+    def _describe_recipe(self, recipe: Recipe) -> Made:
         arguments = dict(recipe.arguments)
         for key, value in arguments.items():
             if isinstance(value, Recipe):
-                arguments[key] = self._made(value)
+                arguments[key] = self._describe_recipe(value)
         return Made(recipe.factory, arguments)
 
-    def settle(self, group: Group) -> None:
+    def settle_group(self, group: Group) -> None:
         """Find the parameters of a class, and the expression that makes each child."""
         if group in self.ordered or group.lines:
             return
-        members = list(map(self.children, group.members))
+        members = list(map(self.children_of, group.members))
         constructor = Constructor(self)
         for name in members[0]:
             column: list[Any] = [children[name] for children in members]
             if set(map(id, column)) <= self.idle:
                 group.silent.add(name)
             elif name in group.holes:
-                group.lines[name] = constructor.parameter(name, "", column)
+                group.lines[name] = constructor.add_parameter(name, "", column)
             else:
-                group.lines[name] = constructor.text(name, "", column)
+                group.lines[name] = constructor.write_value(name, "", column)
         for name, (_, values) in constructor.columns.items():
             group.parameters[name] = values
         self.ordered.append(group)
 
-    # ------------------------------------------------------------------ names
+    # Names ----------------------------------------------------------------------------------------
 
-    def name(self, title: str, labels: Mapping[str, str]) -> None:
+    def name_classes(self, title: str, labels: Mapping[str, str]) -> None:
         """Name the classes: after the model, the slots and the nodes.
 
         Args:
@@ -260,42 +254,15 @@ class Bodies:
             if self.model in group.members:
                 group.name = title
                 continue
-            words = _words([self.paths[id(graph)] for graph in group.members], labels)
-            name, number = words.pop(0), 2
-            while name in taken and words:
-                name = words.pop(0) + name
+            names = suggest_names([self.paths[id(graph)] for graph in group.members], labels)
+            name, number = names.pop(0), 2
+            while name in taken and names:
+                name = names.pop(0) + name
             first = name
             while name in taken:
                 name, number = f"{first}{number}", number + 1
             group.name = name
             taken.add(name)
-
-
-def _words(paths: list[str], labels: Mapping[str, str]) -> list[str]:
-    """Names for a class, the plainest first: its slot or its node, then the nodes around it."""
-    slots = {labels.get(path, "").partition(":")[0] for path in paths}
-    parts = paths[0].split(".")
-    names = [part for part in parts if not part.isdigit() and part != "inner"] or ["part"]
-    word = names.pop()
-    if parts[-1].isdigit():
-        word = f"{word}_layer" if word == word.rstrip("s") else word[:-1]
-    if len(slots) == 1 and ":" in labels.get(paths[0], ""):
-        names.append(word)
-        word = slots.pop()
-    words = [word]
-    for name in reversed(names):
-        if name.rstrip("s") != word.rstrip("s"):
-            words.append(name)
-    return list(map(camel, words))
-
-
-def camel(word: str) -> str:
-    """ "cross_attention" -> "CrossAttention", "mlp" -> "MLP"."""
-    parts = []
-    for part in re.split(r"\W+|_", word):
-        usual = part.upper() if part in UPPER else part[:1].upper() + part[1:]
-        parts.append(TITLES.get(part, usual))
-    return "".join(parts)
 
 
 class Constructor:
@@ -305,26 +272,28 @@ class Constructor:
         self.bodies = bodies
         self.columns: dict[str, tuple[str, list[Any]]] = {}
 
-    def text(self, child: str, argument: str, values: Sequence[Any]) -> str:
+    def write_value(self, child: str, argument: str, values: Sequence[Any]) -> str:
         """The text of a value: as it is where all bodies have the same, else a parameter."""
         found = []
         for value in values:
-            found.append(self.bodies.made(value) if isinstance(value, nn.Module) else value)
+            found.append(
+                self.bodies.describe_making(value) if isinstance(value, nn.Module) else value
+            )
         first = found[0]
         if not isinstance(first, Made):
             if all(map(partial(_is_same, first), found)):
                 return ast.unparse(ast.Constant(first))
-            return self.parameter(child, argument, found)
+            return self.add_parameter(child, argument, found)
         if {getattr(value, "callee", None) for value in found} != {first.callee}:
-            return self.parameter(child, argument, found)
+            return self.add_parameter(child, argument, found)
         if first.elements:
-            return self._container(child, found)
+            return self._write_container(child, found)
         texts = {}
-        for key in self._keys(found):
-            texts[key] = self.text(child, key, _column(found, key))
-        return self._call(first.callee, texts)
+        for key in self._arguments_of(found):
+            texts[key] = self.write_value(child, key, _column(found, key))
+        return self._write_call(first.callee, texts)
 
-    def _call(self, callee: Any, texts: Mapping[str, str]) -> str:
+    def _write_call(self, callee: Any, texts: Mapping[str, str]) -> str:
         """The call that makes a module: what is usual is left out, what is needed stands first."""
         name = callee.name if isinstance(callee, Group) else self.bodies.names.get(callee)
         known = {} if isinstance(callee, Group) else inspect.signature(callee).parameters
@@ -344,71 +313,73 @@ class Constructor:
             shown.append(text if bare else f"{key}={text}")
         return f"{name or f'nn.{callee.__name__}'}({', '.join(shown)})"
 
-    def _keys(self, values: Sequence[Made]) -> list[str]:
+    def _arguments_of(self, values: Sequence[Made]) -> list[str]:
         """Arguments that any of the calls gives, in the order of the constructor."""
         callee, given = values[0].callee, dict[str, None]()
         for made in values:
             given |= dict.fromkeys(made.arguments)
         if isinstance(callee, Group):
             return list(given)
-        gone = self.bodies.gone.get(self.bodies.names.get(callee, ""), set())
+        dropped = self.bodies.dropped.get(self.bodies.names.get(callee, ""), set())
         order = list(inspect.signature(callee).parameters)
         kept = sorted(given, key=lambda key: order.index(key) if key in order else len(order))
-        return [key for key in kept if key not in gone]
+        return [key for key in kept if key not in dropped]
 
-    def _container(self, child: str, values: Sequence[Made]) -> str:
+    def _write_container(self, child: str, values: Sequence[Made]) -> str:
         """A repeat: a loop over what differs where its elements are of one class, else a list."""
         kind, rows = values[0].callee, [made.elements for made in values]
         calls = list(itertools.chain(*rows))
         alike = len(set(map(len, rows))) == 1
         if len({made.callee for made in calls}) == 1 and len(calls) > len(rows):
-            varying = self._varying(rows)
+            varying = self._find_varying(rows)
             if varying is not None and not (varying and alike and len(rows[0]) <= 3):
-                loop = self._loop(child, rows, varying)
+                loop = self._write_loop(child, rows, varying)
                 return f"{kind}(*{loop})" if kind == "nn.Sequential" else f"{kind}{loop}"
         if not alike:
-            return self.parameter(child, "", list(values))
+            return self.add_parameter(child, "", list(values))
         texts = []
         for index, column in enumerate(zip(*rows, strict=True)):
-            texts.append(self.text(f"{child}_{index}", "", column))
+            texts.append(self.write_value(f"{child}_{index}", "", column))
         shown = ", ".join(texts)
         return f"{kind}({shown})" if kind == "nn.Sequential" else f"{kind}([{shown}])"
 
-    def _varying(self, rows: list[list[Made]]) -> list[str] | None:
+    def _find_varying(self, rows: list[list[Made]]) -> list[str] | None:
         """Arguments that differ within a row; None where such a one is a module."""
         found = []
         calls = list(itertools.chain(*rows))
         if calls[0].elements:
             return None
-        for key in self._keys(calls):
+        for key in self._arguments_of(calls):
             trial = Constructor(self.bodies)
             for row in rows:
                 for made in row[1:]:
-                    trial.text("", "", _column([row[0], made], key))
+                    trial.write_value("", "", _column([row[0], made], key))
             if trial.columns:
                 found.append(key)
                 if any(map(partial(_is_module, key=key), calls)):
                     return None
         return found
 
-    def _loop(self, child: str, rows: list[list[Made]], varying: list[str]) -> str:
+    def _write_loop(self, child: str, rows: list[list[Made]], varying: list[str]) -> str:
         texts, loops = {}, {}
-        for key in self._keys(list(itertools.chain(*rows))):
+        for key in self._arguments_of(list(itertools.chain(*rows))):
             if key in varying:
                 texts[key] = f"{key}_" if key in self.columns else key
                 columns = [tuple(_column(row, key)) for row in rows]
-                loops[texts[key]] = self.text(child, f"{key}s", columns)
+                loops[texts[key]] = self.write_value(child, f"{key}s", columns)
             else:
-                texts[key] = self.text(child, key, _column([row[0] for row in rows], key))
-        call = self._call(rows[0][0].callee, texts)
+                texts[key] = self.write_value(child, key, _column([row[0] for row in rows], key))
+        call = self._write_call(rows[0][0].callee, texts)
         if not loops:
-            return f"({call} for _ in range({self.text(child, 'depth', list(map(len, rows)))}))"
+            return (
+                f"({call} for _ in range({self.write_value(child, 'depth', list(map(len, rows)))}))"
+            )
         over = next(iter(loops.values()))
         if len(loops) > 1:
             over = f"zip({', '.join(loops.values())}, strict=True)"
         return f"({call} for {', '.join(loops)} in {over})"
 
-    def parameter(self, child: str, argument: str, values: list[Any]) -> str:
+    def add_parameter(self, child: str, argument: str, values: list[Any]) -> str:
         """A parameter for values that differ: a known one, a multiple of it, or a new one."""
         kind = {"height": "side", "width": "side"}.get(argument, argument)
         if argument in WIDTHS and set(map(type, values)) == {int}:

@@ -31,11 +31,11 @@ class Forward:
         optional: Mapping[int, set[str]],
     ):
         self.bodies, self.inlined, self.graph = bodies, inlined, group.members[0]
-        self.listed = bodies.container(self.graph) == "list"
+        self.listed = bodies.container_of(self.graph) == "list"
         self.optional: set[str] = set()
         for member in group.members:
             self.optional |= optional.get(id(member), set())
-        self.nodes = _busy_nodes(bodies, group)
+        self.nodes = _working_nodes(bodies, group)
         self.last = _last_uses(self.nodes)
         self.texts: dict[fx.Node, str] = {}
         self.names: dict[str, fx.Node] = {}  # variable -> the value that it holds
@@ -46,39 +46,39 @@ class Forward:
         for node in self.nodes:
             getattr(self, f"_{node.op}")(node)
 
-    def methods(self) -> list[str]:
+    def write_methods(self) -> list[str]:
         """The lines of `forward`, and of `step` where the body is a scan."""
         if not isinstance(self.graph, Scan):
-            return _method("forward", self.parameters.values(), self.result, self.lines)
-        step = _method("step", self.parameters.values(), self.result, self.lines)
-        return [*step, "", *self._scan(self.graph.meta)]
+            return _write_method("forward", self.parameters.values(), self.result, self.lines)
+        step = _write_method("step", self.parameters.values(), self.result, self.lines)
+        return [*step, "", *self._write_scan(self.graph.meta)]
 
-    # ------------------------------------------------------------------ variables
+    # Variables ------------------------------------------------------------------------------------
 
     def _is_free(self, name: str, at: fx.Node) -> bool:
         """Whether nothing that is read after a node stands under a name."""
         holder = self.names.get(name)
         return holder is None or self.last.get(holder, -1) <= self.nodes.index(at)
 
-    def _hold(self, node: fx.Node, name: str) -> None:
+    def _name_value(self, node: fx.Node, name: str) -> None:
         self.texts[node] = name
         self.names[name] = node
 
-    def _write(self, name: str = "") -> None:
-        """Give the value that waits a variable: `x` where it only goes on to the next node."""
+    def _write_waiting(self, name: str = "") -> None:
+        """Give the value that waits a variable: `x` where only the next node reads it."""
         node, self.waiting = self.waiting, None
         if node is None:
             return
         name = name or str(node.name)
-        goes_on = len(node.users) == 1 and self.last[node] == self.nodes.index(node) + 1
-        if goes_on and self._is_free("x", node):
+        is_read_next = len(node.users) == 1 and self.last[node] == self.nodes.index(node) + 1
+        if is_read_next and self._is_free("x", node):
             name = "x"
         while name in self.bodies.reserved or not self._is_free(name, node):
             name += "_"
         self.lines.append(f"{name} = {self.texts[node]}")
-        self._hold(node, name)
+        self._name_value(node, name)
 
-    def _settle(self, node: fx.Node, room: int = LONG) -> None:
+    def _place_waiting(self, node: fx.Node, room: int = LONG) -> None:
         """Write the value that waits, unless this node alone reads it and `x` is not free."""
         waiting = self.waiting
         if waiting is None:
@@ -86,10 +86,10 @@ class Forward:
         alone = _count_reads(node, waiting) == 1 == len(waiting.users)
         inner = node.op != "call_module" or not self._is_free("x", waiting)
         if not (alone and inner and len(self.texts[waiting]) <= room):
-            self._write()
+            self._write_waiting()
         self.waiting = None
 
-    # ------------------------------------------------------------------ nodes
+    # Nodes ----------------------------------------------------------------------------------------
 
     def _placeholder(self, node: fx.Node) -> None:
         name = self.bodies.input_name(self.graph, str(node.target))
@@ -98,36 +98,36 @@ class Forward:
             self.parameters[name] += " | None"
         if node.args:
             self.parameters[name] += " = None"
-        self._hold(node, name)
+        self._name_value(node, name)
 
     def _call_module(self, node: fx.Node) -> None:
         module: Any = self.graph.get_submodule(str(node.target))
-        if self.bodies.container(module) == "ModuleList":
-            self._loop(node, module)
+        if self.bodies.container_of(module) == "ModuleList":
+            self._write_loop(node, module)
             return
-        self._settle(node)
-        self.texts[node] = self._call(node, module)
+        self._place_waiting(node)
+        self.texts[node] = self._write_call(node, module)
         self.waiting = node
 
-    def _call(self, node: Any, module: Any) -> str:
+    def _write_call(self, node: Any, module: Any) -> str:
         texts = [self.texts[item] for item in node.args]
-        words = {}
+        named = {}
         for key, value in node.kwargs.items():
-            words[self.bodies.input_name(module, key)] = self.texts[value]
-        kind = self.bodies.kind(module)
+            named[self.bodies.input_name(module, key)] = self.texts[value]
+        kind = self.bodies.class_of(module)
         if kind in self.inlined:
             arguments = self.bodies.recipes[id(module)].arguments
-            return self.inlined[kind].written(texts, words, arguments)
-        texts += map("=".join, words.items())
-        return f"{self._place(node)}({', '.join(texts)})"
+            return self.inlined[kind].write(texts, named, arguments)
+        texts += map("=".join, named.items())
+        return f"{self._attribute_of(node)}({', '.join(texts)})"
 
-    def _place(self, node: fx.Node) -> str:
+    def _attribute_of(self, node: fx.Node) -> str:
         target = str(node.target)
         return f"self[{target}]" if self.listed and target.isdigit() else f"self.{target}"
 
-    def _loop(self, node: Any, module: Graph) -> None:
+    def _write_loop(self, node: Any, module: Graph) -> None:
         """Write a repeat whose elements get the same further inputs."""
-        self._write(node.name)
+        self._write_waiting(node.name)
         given = dict(zip(module.input_names, node.args, strict=False)) | node.kwargs
         call: Any = next(item for item in module.graph.nodes if item.op == "call_module")
         inner: Any = module.get_submodule(call.target)
@@ -137,30 +137,30 @@ class Forward:
         for key, item in call.kwargs.items():
             value = self.texts.get(given.get(item.target), "None")
             others.append(f"{self.bodies.input_name(inner, key)}={value}")
-        word = "layer"
+        element = "layer"
         if node.target.endswith("s") and len(node.target) > 1:
-            word = node.target[:-1]
-        while word in self.names or word in self.bodies.reserved or word == node.name:
-            word += "_"
+            element = node.target[:-1]
+        while element in self.names or element in self.bodies.reserved or element == node.name:
+            element += "_"
         name = source = self.texts[node.args[0]]
         if not (source.isidentifier() and self._is_free(source, node)):
             name = str(node.name)
             self.lines.append(f"{name} = {source}")
-        self.lines.append(f"for {word} in {self._place(node)}:")
-        self.lines.append(f"    {name} = {word}({', '.join([name, *others])})")
-        self._hold(node, name)
+        self.lines.append(f"for {element} in {self._attribute_of(node)}:")
+        self.lines.append(f"    {name} = {element}({', '.join([name, *others])})")
+        self._name_value(node, name)
 
     def _call_function(self, node: fx.Node) -> None:
         """Take one of several outputs."""
         source: Any = node.args[0]
-        self._settle(node)
+        self._place_waiting(node)
         self.texts[node] = f"{self.texts[source]}[{node.args[1]}]"
         if "(" in self.texts[node]:
             self.waiting = node
 
     def _output(self, node: fx.Node) -> None:
         value: Any = node.args[0]
-        self._settle(node, LONG + 20)
+        self._place_waiting(node, LONG + 20)
         if isinstance(value, dict):
             shown = []
             for key, item in value.items():
@@ -173,9 +173,9 @@ class Forward:
             text = self.texts[value]
         self.lines.append(f"return {text}")
 
-    # ------------------------------------------------------------------ scans
+    # Scans ----------------------------------------------------------------------------------------
 
-    def _scan(self, meta: Mapping[str, Any]) -> list[str]:
+    def _write_scan(self, meta: Mapping[str, Any]) -> list[str]:
         """The loop over the steps; states that are not given start at zero."""
         states: dict[str, str] = {}
         required: list[str] = []
@@ -210,10 +210,10 @@ class Forward:
         stacked = f"torch.stack({sequence}, {meta['axis']})"
         lines.append(f"return {', '.join([stacked, *states.values()])}")
         result = f"tuple[{', '.join(['Tensor'] * (1 + len(states)))}]"
-        return _method("forward", [*required, *optional], result, lines)
+        return _write_method("forward", [*required, *optional], result, lines)
 
 
-def _method(name: str, parameters: Iterable[str], result: str, lines: list[str]) -> list[str]:
+def _write_method(name: str, parameters: Iterable[str], result: str, lines: list[str]) -> list[str]:
     head = f"def {name}({', '.join(['self', *parameters])}) -> {result}:"
     return [head, *map("    ".__add__, lines)]
 
@@ -232,14 +232,14 @@ def _count_reads(node: fx.Node, value: fx.Node) -> int:
     return read.count(value)
 
 
-def _busy_nodes(bodies: Bodies, group: Group) -> list[fx.Node]:
+def _working_nodes(bodies: Bodies, group: Group) -> list[fx.Node]:
     """The nodes of a graph without those that do nothing."""
     graph = group.members[0]
     for node in list(graph.graph.nodes):
         if node.op != "call_module":
             continue
         module = graph.get_submodule(node.target)
-        idle = id(module) in bodies.idle and bodies.kind(module) in bodies.inlined
+        idle = id(module) in bodies.idle and bodies.class_of(module) in bodies.inlined
         if idle or node.target in group.silent:
             node.replace_all_uses_with(node.args[0])
             graph.graph.erase_node(node)

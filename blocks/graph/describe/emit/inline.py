@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from blocks.graph.describe.emit.options import defaults_of, pairs_of
+from blocks.graph.describe.emit.syntax import defaults_of, pairs_of
 
 LONG = 60  # letters of an expression that is shorter than the class would be
 OPERATORS = {"torch.add": ast.Add, "torch.mul": ast.Mult}
@@ -35,11 +35,11 @@ class Inlined:
         own = {*self.parameters, self.several, "self"}
         return {item.id for item in ast.walk(self.value) if isinstance(item, ast.Name)} - own
 
-    def written(
-        self, operands: list[str], words: Mapping[str, str], arguments: Mapping[str, Any]
+    def write(
+        self, operands: list[str], named: Mapping[str, str], arguments: Mapping[str, Any]
     ) -> str:
         """The expression for inputs and arguments."""
-        texts = {**dict(zip(self.parameters, operands, strict=False)), **words}
+        texts = {**dict(zip(self.parameters, operands, strict=False)), **named}
         given = {name: ast.parse(text, mode="eval").body for name, text in texts.items()}
         if self.several:
             elements = [ast.parse(text, mode="eval").body for text in operands]
@@ -88,7 +88,7 @@ class _Put(ast.NodeTransformer):
         return node
 
 
-def inlined(node: ast.ClassDef) -> Inlined | None:
+def find_inlined(node: ast.ClassDef) -> Inlined | None:
     """What a block comes down to; None where that is more than one short expression."""
     methods = {item.name: item for item in node.body if isinstance(item, ast.FunctionDef)}
     forward, start = methods.pop("forward", None), methods.pop("__init__", None)
@@ -105,10 +105,10 @@ def inlined(node: ast.ClassDef) -> Inlined | None:
             pairs = pairs_of(statement)
             if not pairs:
                 return None
-            for place, name in pairs:
-                if not (isinstance(place, ast.Attribute) and isinstance(name, ast.Name)):
+            for target, name in pairs:
+                if not (isinstance(target, ast.Attribute) and isinstance(name, ast.Name)):
                     return None
-                attributes[place.attr] = name.id
+                attributes[target.attr] = name.id
     parameters = [item.arg for item in forward.args.args[1:]]
     several = forward.args.vararg.arg if forward.args.vararg else None
     found = Inlined(value, parameters, several, attributes, defaults)

@@ -18,7 +18,7 @@ from blocks.graph.describe.emit.text import is_docstring, shorten
 Key = tuple[str, str]  # of a definition: its module and its name there
 
 
-class CannotEmit(Exception):  # noqa: N818 - it is reported, no program ends with it
+class CannotEmit(Exception):  # noqa: N818 - reported; it does not end a program
     """A block whose source cannot stand alone."""
 
 
@@ -232,7 +232,7 @@ def _defined(node: ast.stmt) -> list[str]:
 
 
 def _parts(node: ast.AST, wanted: set[str]) -> Iterator[ast.AST]:
-    """The parts of a definition that are needed: of a class, those that something asks for."""
+    """The parts of a definition that are needed: of a class, those that something reads."""
     if not isinstance(node, ast.ClassDef):
         yield node
         return
@@ -290,8 +290,8 @@ class _Plainer(ast.NodeTransformer):
         return self.home.space.get(node.id) if isinstance(node, ast.Name) else None
 
     def _is_ours(self, node: ast.expr) -> bool:
-        place = getattr(self._value(node), "__module__", "") or ""
-        return place.partition(".")[0] in ("jaxtyping", *self.source.own)
+        module = getattr(self._value(node), "__module__", "") or ""
+        return module.partition(".")[0] in ("jaxtyping", *self.source.own)
 
     def _is_error(self, node: ast.expr) -> bool:
         value = self._value(node)

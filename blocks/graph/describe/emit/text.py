@@ -19,7 +19,7 @@ def write(node: ast.stmt) -> str:
 
 
 def is_docstring(node: ast.AST) -> bool:
-    """Whether a statement is a lone text."""
+    """Whether a statement is a text alone."""
     value: Any = getattr(node, "value", None)
     return (
         isinstance(node, ast.Expr)
@@ -29,7 +29,7 @@ def is_docstring(node: ast.AST) -> bool:
 
 
 def shorten(node: Any) -> None:
-    """Keep the first paragraph of a documentation."""
+    """Keep the first paragraph of a docstring."""
     first = node.body[0]
     if is_docstring(first):
         first.value.value = "\n".join(docstring(first.value.value.strip().partition("\n\n")[0]))[
@@ -38,7 +38,7 @@ def shorten(node: Any) -> None:
 
 
 def docstring(text: str) -> list[str]:
-    """A docstring of paragraphs, wrapped. The text may come from anybody and must not end it."""
+    """A docstring of paragraphs, wrapped. Quotes in the text do not end it."""
     text = re.sub(r'"{3,}', "'''", text.replace("\\", "\\\\"))
     text = re.sub(r'"\s*$', "'", text)
     lines = []

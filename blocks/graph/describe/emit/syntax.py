@@ -1,0 +1,177 @@
+"""Python syntax trees: what they read and write, and expressions decided by constants."""
+
+import ast
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+
+UNKNOWN = object()  # a value that is no switch
+
+
+def walk_each(body: list[Any], kind: type) -> Iterator[Any]:
+    for node in body:
+        for item in ast.walk(node):
+            if isinstance(item, kind):
+                yield item
+
+
+def names_in(body: list[Any], context: type) -> list[str]:
+    """The variables that statements read (`ast.Load`) or give a value (`ast.Store`)."""
+    return [item.id for item in walk_each(body, ast.Name) if isinstance(item.ctx, context)]
+
+
+def parameters_of(function: ast.FunctionDef) -> list[str]:
+    """The parameters of a function, and of those inside it."""
+    return [item.arg for item in walk_each([function], ast.arg)]
+
+
+def switch_of(node: Any) -> Any:
+    """The value of a constant that can be a switch."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool | str | None.__class__):
+        return node.value
+    return UNKNOWN
+
+
+class Write(ast.NodeTransformer):
+    """Write an expression where a name, an attribute or a call stands."""
+
+    def __init__(
+        self, value: Any, name: str = "", attribute: str = "", call: ast.Call | None = None
+    ):
+        self.value, self.name, self.attribute, self.call = value, name, attribute, call
+
+    def visit_Name(self, node: ast.Name) -> Any:
+        if node.id == self.name and isinstance(node.ctx, ast.Load):
+            return self.value
+        return node
+
+    def visit_Attribute(self, node: ast.Attribute) -> Any:
+        self.generic_visit(node)
+        if node.attr == self.attribute and isinstance(node.ctx, ast.Load):
+            return self.value
+        return node
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        if node is self.call:
+            return self.value
+        return self.generic_visit(node)
+
+
+def pairs_of(node: Any) -> list[tuple[Any, Any]]:
+    """Targets and values of an assignment."""
+    if not isinstance(node, ast.Assign) or len(node.targets) != 1:
+        return []
+    target, value = node.targets[0], node.value
+    if not isinstance(target, ast.Tuple) or not isinstance(value, ast.Tuple):
+        return [(target, value)]
+    if len(target.elts) != len(value.elts):
+        return [(target, value)]
+    return list(zip(target.elts, value.elts, strict=True))
+
+
+def drop_target(body: list[Any], target: ast.expr) -> None:
+    """Leave out one target of an assignment, with its value."""
+    for node in list(body):
+        pairs = pairs_of(node)
+        kept = [pair for pair in pairs if pair[0] is not target]
+        if not kept and pairs:
+            body.remove(node)
+        elif len(kept) == 1:
+            node.targets, node.value = [kept[0][0]], kept[0][1]
+        elif len(kept) < len(pairs):
+            node.targets[0].elts, node.value.elts = map(list, zip(*kept, strict=True))
+
+
+def defaults_of(node: ast.FunctionDef) -> dict[str, Any]:
+    """The parameters of a function with their defaults, `UNKNOWN` where they have none."""
+    arguments = node.args
+    usual = [UNKNOWN] * (len(arguments.args) - len(arguments.defaults)) + arguments.defaults
+    pairs: list[Any] = list(zip(arguments.args, usual, strict=True))
+    pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    found = {}
+    for item, default in pairs:
+        if item.arg != "self":
+            found[item.arg] = default or UNKNOWN
+    return found
+
+
+class Fold(ast.NodeTransformer):
+    """Decide tests of constants, and leave out what then cannot run."""
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> Any:
+        self.generic_visit(node)
+        kept: list[ast.expr] = []
+        for item in node.values:
+            value = switch_of(item)
+            decides = value is not UNKNOWN and bool(value) is isinstance(node.op, ast.Or)
+            if decides or value is UNKNOWN or item is node.values[-1]:
+                kept.append(item)
+            if decides:
+                break
+        return ast.BoolOp(node.op, kept) if len(kept) > 1 else kept[0]
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> Any:
+        self.generic_visit(node)
+        value = switch_of(node.operand)
+        if isinstance(node.op, ast.Not) and value is not UNKNOWN:
+            return ast.Constant(not value)
+        return node
+
+    def visit_Compare(self, node: ast.Compare) -> Any:
+        self.generic_visit(node)
+        left, right = switch_of(node.left), switch_of(node.comparators[0])
+        known = isinstance(node.ops[0], ast.Is | ast.IsNot | ast.Eq | ast.NotEq)
+        if UNKNOWN in (left, right) or not known:
+            return node
+        return ast.Constant((left == right) is isinstance(node.ops[0], ast.Is | ast.Eq))
+
+    def visit_IfExp(self, node: ast.IfExp) -> Any:
+        self.generic_visit(node)
+        value = switch_of(node.test)
+        if value is UNKNOWN:
+            return node
+        return node.body if value else node.orelse
+
+    def visit_If(self, node: ast.If) -> Any:
+        node.test = self.visit(node.test)
+        body, node.orelse = self._body(node.body), self._body(node.orelse)
+        value = switch_of(node.test)
+        if value is not UNKNOWN:
+            return body if value else node.orelse
+        node.body = body or [ast.Pass()]
+        return node
+
+    def visit_For(self, node: ast.For) -> Any:
+        node.body, node.orelse = self._body(node.body) or [ast.Pass()], self._body(node.orelse)
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
+        node.body = self._body(node.body) or [ast.Pass()]
+        return node
+
+    def _body(self, body: list[Any]) -> list[Any]:
+        kept: list[Any] = []
+        for node in body:
+            found = self.visit(node)
+            kept += found if isinstance(found, list) else [found]
+            if kept and isinstance(kept[-1], ast.Return | ast.Raise):
+                break
+        return kept
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        """Leave out arguments of torch that equal their default."""
+        self.generic_visit(node)
+        module, _, name = ast.unparse(node.func).rpartition(".")
+        usual: dict[str, Any] = {}
+        if module == "nn" and hasattr(nn, name):
+            for parameter in inspect.signature(getattr(nn, name)).parameters.values():
+                usual[parameter.name] = parameter.default
+        elif module in ("torch", "F"):
+            usual = dict.fromkeys((str(keyword.arg) for keyword in node.keywords), None)
+            usual |= {"is_causal": False, "enable_gqa": False}
+        for keyword in list(node.keywords):
+            if keyword.arg in usual and switch_of(keyword.value) is usual[keyword.arg]:
+                node.keywords.remove(keyword)
+        return node
