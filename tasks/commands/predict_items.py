@@ -17,7 +17,7 @@ import torch
 from tasks.commands.common import FAILED, OK
 from tasks.data.readers.base import Item
 from tasks.data.tables.wanted import Header
-from tasks.data.walk import shown
+from tasks.data.walk import escape_name
 from tasks.errors import ArgumentError, must_be_positive
 from tasks.run.load_run import Finished, open_run
 
@@ -143,7 +143,7 @@ def csv_writer(file: IO[str], top: int) -> Writer:
             cells += [name, f"{probability:.6f}"]
         if not cells:
             cells = [""] * 2 * top
-        writer.writerow([shown(item.name), *cells, item.error or ""])
+        writer.writerow([escape_name(item.name), *cells, item.error or ""])
         file.flush()
 
     return write
@@ -153,7 +153,7 @@ def json_writer(file: IO[str]) -> Writer:
     """Return a function that writes an answer as a JSON object on a line."""
 
     def write(item: Item, classes: list[Class]) -> None:
-        answer: dict[str, Any] = {"input": shown(item.name)}
+        answer: dict[str, Any] = {"input": escape_name(item.name)}
         if item.error:
             answer["error"] = item.error
         else:
@@ -168,7 +168,7 @@ def json_writer(file: IO[str]) -> Writer:
 
 def report_item(item: Item, text: str) -> None:
     """Print an error or a note about an item to standard error."""
-    name = shown(item.name)
+    name = escape_name(item.name)
     if len(name) > NAME_WIDTH:
         name = f"{name[: NAME_WIDTH - 3]}..."
     lines = textwrap.wrap(

@@ -1,4 +1,4 @@
-"""In which order samples are seen: a pure function of (seed, epoch), shared by every loader."""
+"""The order in which samples are seen: a pure function of (seed, epoch), shared by every loader."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,8 +11,9 @@ from tasks.errors import SampleError
 
 
 def generator(*numbers: int) -> torch.Generator:
-    """A random source that depends on nothing but `numbers`, so that a resumed run sees what an
-    unbroken one sees.
+    """Return a random source that depends on `numbers` only.
+
+    A resumed run thus sees what an uninterrupted one sees.
     """
     mixed = 0
     for number in numbers:
@@ -21,8 +22,7 @@ def generator(*numbers: int) -> torch.Generator:
 
 
 class Order(Sampler[tuple[int, int]]):
-    """Yields (epoch, index) pairs; the epoch travels along so that augmentation needs no state in
-    the workers.
+    """Yield (epoch, index) pairs, so that augmentation needs no state in the workers.
 
     Args:
         size: number of samples.
@@ -35,16 +35,17 @@ class Order(Sampler[tuple[int, int]]):
     def __init__(
         self, size: int, *, shuffle: bool = False, seed: int = 0, rank: int = 0, world: int = 1
     ):
-        self.size, self.shuffle, self.seed, self.rank, self.world = size, shuffle, seed, rank, world
+        self.size, self.shuffle, self.seed = size, shuffle, seed
+        self.rank, self.world = rank, world
         self.epoch = 0
-        self.passed = (0, 0)  # an epoch, and how many of its samples are passed over
+        self.passed = (0, 0)  # an epoch, and how many of its samples are skipped
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
+        """Set the epoch; called by Lightning before each one."""
         self.epoch = epoch
 
     def indices(self) -> Tensor:
-        """This process's samples of this epoch. In training all processes get equally many."""
+        """Return this process's samples of this epoch; in training as many as any other's."""
         if not self.shuffle:
             return torch.arange(self.size)[self.rank :: self.world]
         order = torch.randperm(self.size, generator=generator(self.seed, self.epoch))
@@ -52,10 +53,10 @@ class Order(Sampler[tuple[int, int]]):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         epoch, passed = self.passed
-        return (
-            (self.epoch, index)
-            for index in self.indices()[passed if epoch == self.epoch else 0 :].tolist()
-        )
+        indices = self.indices()
+        if epoch == self.epoch:
+            indices = indices[passed:]
+        return ((self.epoch, index) for index in indices.tolist())
 
     def __len__(self) -> int:
         if self.shuffle:
@@ -66,7 +67,7 @@ class Order(Sampler[tuple[int, int]]):
 
 
 class Resumable:
-    """Base of the loaders: knows how many batches were taken, and can begin behind them.
+    """Base of the loaders: counts the batches that were taken, and can begin after them.
 
     Where it begins is a pure function of the epoch, because Lightning may ask for an iterator more
     than once. A loader has to wait for the first batch before it looks at the epoch: Lightning sets
@@ -74,21 +75,50 @@ class Resumable:
     """
 
     sampler: Order
-    taken = (
-        0  # batches of this epoch that were handed out; those that workers have ready do not count
-    )
+    batch_sampler = None  # Lightning looks for set_epoch in both
+    taken = 0  # batches of this epoch that were handed out; prefetched ones do not count
     resumed = (0, 0)  # an epoch, and how many of its batches an earlier process has seen
 
     def first(self) -> int:
-        """The number of the batch to begin with."""
+        """Return the number of the batch to begin with."""
         epoch, batch = self.resumed
-        return batch if epoch == self.sampler.epoch else 0
+        if epoch == self.sampler.epoch:
+            return batch
+        return 0
 
     def state_dict(self) -> dict[str, int]:
         return {"epoch": self.sampler.epoch, "batch": self.taken}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         self.resumed = (state["epoch"], state["batch"])
+
+
+class IndexBatches(Resumable):
+    """Base of the loaders of samples in memory: batches of indices.
+
+    Args:
+        size: samples in a batch of this process.
+        order: which samples, in which order.
+    """
+
+    def __init__(self, size: int, order: Order):
+        self.size, self.sampler = size, order
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.sampler), self.size)
+        if self.sampler.shuffle and whole:
+            return whole
+        return whole + bool(rest)
+
+    def index_batches(self) -> Iterator[tuple[int, Tensor]]:
+        """Yield the number of each batch and the indices of its samples."""
+        indices = self.sampler.indices()
+        for number in range(self.first(), len(self)):
+            self.taken = number + 1
+            chosen = indices[number * self.size : (number + 1) * self.size]
+            if not len(chosen):
+                return  # this process has no samples
+            yield number, chosen
 
 
 class Workers(Resumable):
@@ -99,12 +129,8 @@ class Workers(Resumable):
     """
 
     def __init__(self, loader: DataLoader):
-        self.loader, self.dataset = loader, loader.dataset
         assert isinstance(loader.sampler, Order)
-        self.sampler, self.batch_sampler = (
-            loader.sampler,
-            None,
-        )  # where Lightning looks for set_epoch
+        self.loader, self.dataset, self.sampler = loader, loader.dataset, loader.sampler
 
     def __len__(self) -> int:
         return len(self.loader)

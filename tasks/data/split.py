@@ -1,6 +1,6 @@
-"""Dividing samples into training, validation and test sets, each class in the same proportion."""
+"""Split samples into training, validation and test sets, each class in the same proportion."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ def check_shares(val: float, test: float) -> None:
 def check_classes(
     classes: list[str], samples: int, noun: str, fits: str = "two classes or more"
 ) -> None:
-    """Raise an ArgumentError where all samples are of one class."""
+    """Raise an ArgumentError if all samples are of one class."""
     if len(classes) == 1:
         got = f"{samples:,} {noun}s of the class {classes[0]}"
         raise ArgumentError("path", "there is one class only", got=got, fits=fits)
@@ -36,24 +36,32 @@ def check_classes(
 def check_parts(
     sizes: Mapping[str, int], shares: Mapping[str, float], classes: list[str], noun: str
 ) -> None:
-    """Raise an ArgumentError where a part with a share of the samples has none of them."""
-    empty = [name for name in PARTS if not sizes[name] and shares.get(name) != 0]
-    if empty:
-        raise ArgumentError(
-            "path",
-            f"too few {noun}s of each class for the part {empty[0]}",
-            got=f"{sum(sizes.values()):,} {noun}s, {len(classes):,} classes",
-            fits=f"three {noun}s of a class, or more: one for each part",
-            fix=f"more {noun}s of each class",
-        )
+    """Raise an ArgumentError if a part with a share of the samples has none of them."""
+    for part in PARTS:
+        if sizes[part] == 0 and shares.get(part) != 0:
+            raise ArgumentError(
+                "path",
+                f"too few {noun}s of each class for the part {part}",
+                got=f"{sum(sizes.values()):,} {noun}s, {len(classes):,} classes",
+                fits=f"three {noun}s of a class, or more: one for each part",
+                fix=f"more {noun}s of each class",
+            )
 
 
-def part(label: Tensor, share: float, seed: int, salt: int = 0) -> tuple[Tensor, Tensor]:
-    """Indices of the samples that stay and of those that are taken: `share` of each class, at least
-    one of two.
+def hold_out(label: Tensor, share: float, seed: int, salt: int = 0) -> tuple[Tensor, Tensor]:
+    """Hold out a share of each class, at least one sample if the class has two.
 
-    The cut depends on `seed` and on the labels only, so runs that differ in their training seed
-    share it.
+    The choice depends on `seed`, `salt` and the labels only, so that runs that differ in their
+    training seed share it.
+
+    Args:
+        label: (samples,), the class of each sample.
+        share: of the samples to hold out.
+        seed: seed of the choice.
+        salt: separates the choices of one seed.
+
+    Returns:
+        The sorted indices of the samples that stay, and of those that are held out.
     """
     stay, take = [], []
     for name in label.unique().tolist():
@@ -68,7 +76,20 @@ def part(label: Tensor, share: float, seed: int, salt: int = 0) -> tuple[Tensor,
 
 
 def split(label: Tensor, val: float, test: float, seed: int) -> dict[str, Tensor]:
-    """Indices of the three parts."""
-    rest, last = part(label, test, seed, salt=1)
-    kept, middle = part(label[rest], val / (1 - test), seed, salt=2)
-    return {"train": rest[kept], "val": rest[middle], "test": last}
+    """Return the indices of the three parts: stratified, by the shares of validation and test."""
+    rest, last = hold_out(label, test, seed, salt=1)
+    train, middle = hold_out(label[rest], val / (1 - test), seed, salt=2)
+    return {"train": rest[train], "val": rest[middle], "test": last}
+
+
+def split_missing(
+    label: Tensor, given: Collection[str], val: float, test: float, seed: int
+) -> dict[str, Tensor]:
+    """Return indices into the training samples for training and for each part that is not given."""
+    if "val" not in given and "test" not in given:
+        return split(label, val, test, seed)
+    for part, share in (("val", val), ("test", test)):
+        if part not in given:
+            stay, take = hold_out(label, share, seed)
+            return {"train": stay, part: take}
+    return {}

@@ -9,7 +9,7 @@ from PIL import Image
 from tasks.data.images import augment, idx
 from tasks.data.images.arrays import Arrays
 from tasks.data.images.digits import Digits
-from tasks.data.images.image_folder import Images, middle
+from tasks.data.images.image_folder import Images, center_crop
 from tasks.data.sampler import Order, generator
 from tasks.data.split import split
 from tasks.errors import ArgumentError, SampleError
@@ -294,7 +294,7 @@ def test_a_wrong_magic_number_is_told(tmp_path):
     file = tmp_path / "train-images-idx3-ubyte"
     file.write_bytes(b"\x89PNG rest")
     with pytest.raises(ArgumentError) as error:
-        idx.read(file)
+        idx.read_idx(file)
     assert str(error.value) == (
         f"{file} is no IDX file: its magic number is wrong; got train-images-idx3-ubyte begins "
         "with 89 50 4e 47; "
@@ -306,7 +306,7 @@ def test_a_cut_off_idx_file_is_told(tmp_path):
     file = tmp_path / "a-idx3-ubyte"
     file.write_bytes(idx_bytes(arrays(3)[0])[:-10])
     with pytest.raises(ArgumentError) as error:
-        idx.read(file)
+        idx.read_idx(file)
     assert str(error.value) == (
         f"{file} is broken: its size is not what its header says; got 111 bytes, the header "
         "says 121; "
@@ -320,7 +320,7 @@ def test_a_cut_off_gzip_file_is_told(tmp_path):
     with pytest.raises(
         ArgumentError, match=r"cannot be read: Compressed file ended.*fix: fetch it again"
     ):
-        idx.read(file)
+        idx.read_idx(file)
 
 
 def test_an_empty_folder_of_arrays_is_told(tmp_path):
@@ -431,7 +431,7 @@ def test_grey_transparent_and_wide_images_become_what_is_asked(tmp_path):
 def test_the_middle_of_an_image_keeps_its_proportions():
     image = Image.new("L", (30, 10))
     image.paste(255, (10, 0, 20, 10))  # the middle third is white
-    assert np.asarray(middle(image, (10, 10))).min() == 255
+    assert np.asarray(center_crop(image, (10, 10))).min() == 255
 
 
 def test_digits_of_another_size_are_the_same_digits_and_labels():

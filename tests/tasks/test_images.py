@@ -7,7 +7,7 @@ from PIL import Image
 
 from blocks.graph import ConfigError, compose
 from tasks.data.images.arrays import Arrays
-from tasks.data.images.decode import as_tensor, opened
+from tasks.data.images.decode import open_image, to_tensor
 from tasks.data.images.image_folder import Images
 from tasks.data.readers.image import ImageReader
 from tasks.errors import ArgumentError, SampleError
@@ -37,7 +37,7 @@ def reader(span=None):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_deep_pixels_are_those_of_eight_bits(tmp_path, name, channels):
     Image.fromarray(DEEP[name]).save(tmp_path / name)
-    seen = as_tensor(opened(tmp_path / name, channels), channels)
+    seen = to_tensor(open_image(tmp_path / name, channels), channels)
     torch.testing.assert_close(seen, torch.tensor(GREY / 255.0).float().expand(channels, -1, -1))
     (item,) = reader().items(str(tmp_path / name))
     torch.testing.assert_close(item.sample, seen[:1])
@@ -48,10 +48,10 @@ def test_big_endian_and_inverted_files_are_scaled(tmp_path):
     big.save(tmp_path / "big.tif")
     Image.fromarray(DEEP["a.tif"]).save(tmp_path / "inverted.tif", tiffinfo={262: 0})
     wanted = torch.tensor(GREY / 255.0).float()[None]
-    torch.testing.assert_close(as_tensor(opened(tmp_path / "big.tif", 1), 1), wanted)
+    torch.testing.assert_close(to_tensor(open_image(tmp_path / "big.tif", 1), 1), wanted)
     with Image.open(tmp_path / "inverted.tif") as file:
         kind = file.tag_v2[262]
-    seen = as_tensor(opened(tmp_path / "inverted.tif", 1), 1)
+    seen = to_tensor(open_image(tmp_path / "inverted.tif", 1), 1)
     torch.testing.assert_close(seen, 1 - wanted if kind == 0 else wanted)
 
 
@@ -105,7 +105,7 @@ def test_photographs_are_turned_upright(tmp_path, kind, orientation):
     exif = Image.Exif()
     exif[274] = orientation
     stored.save(tmp_path / f"a.{kind}", exif=exif, quality=95)
-    seen = np.asarray(opened(tmp_path / f"a.{kind}", 1))
+    seen = np.asarray(open_image(tmp_path / f"a.{kind}", 1))
     assert seen.shape == (48, 32)
     assert np.abs(seen.astype(int) - np.asarray(upright)).mean() < 4
 

@@ -9,7 +9,7 @@ import torch
 
 from blocks.graph import ConfigError, assemble, build, compose
 from tasks.data.sampler import generator
-from tasks.data.sequences.base import narrowed
+from tasks.data.sequences.base import trim_padding
 from tasks.learn.padding import find_mixing
 from tasks.run.build import make_task
 from tasks.run.check_training import check_task
@@ -121,7 +121,7 @@ def test_a_network_that_mixes_padding_in_is_found_with_its_node_and_stays_as_it_
             "logits"
         ]
 
-    found = find_mixing(network, said, batch, lambda part: narrowed(part, groups))
+    found = find_mixing(network, said, batch, lambda part: trim_padding(part, groups))
     if node is None:
         assert found is None
     else:

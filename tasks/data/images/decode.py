@@ -1,7 +1,4 @@
-"""From an image file to a tensor: decoded, cut, scaled.
-
-What training and prediction must do alike.
-"""
+"""Decode image files, crop and scale them, the same way for training and prediction."""
 
 import math
 import re
@@ -16,19 +13,16 @@ from torch import Tensor
 from blocks.support.files import open_file
 from tasks.errors import ArgumentError
 
-WIDE = ("I", "F")  # the modes with more than a byte a pixel begin so; all of them are grey
-BITS, SIGNS, ZERO = (
-    258,
-    339,
-    262,
-)  # tags of a TIFF file: bits a sample, sample format, photometric interpretation
-UNSIGNED, WHITE = 1, 0
+WIDE = ("I", "F")  # first letters of the modes with more than a byte a pixel; all of them are grey
+BITS_PER_SAMPLE, SAMPLE_FORMAT, PHOTOMETRIC = 258, 339, 262  # tags of a TIFF file
+UNSIGNED = 1  # a sample format
+WHITE_IS_ZERO = 0  # a photometric interpretation
 
 Span = list[float]  # the values of black and of white
 
 
 class UnknownSpanError(ArgumentError):
-    """An image whose values lie beyond what its kind of file promises, from `low` to `high`."""
+    """The values of an image, from `low` to `high`, exceed what its kind of file promises."""
 
     def __init__(self, path: Path, low: float, high: float):
         self.low, self.high = low, high
@@ -41,10 +35,10 @@ class UnknownSpanError(ArgumentError):
         )
 
 
-def opened(path: Path, channels: int, span: Span | None = None) -> Image.Image:
-    """An image file, decoded and upright, in colour or grey; what is transparent becomes white.
+def open_image(path: Path, channels: int, span: Span | None = None) -> Image.Image:
+    """Decode an image file, upright, in colour or grey; transparent pixels become white.
 
-    The first frame is taken where there are several. An image with more than a byte a pixel becomes
+    The first frame is taken if there are several. An image with more than a byte a pixel becomes
     grey floating-point numbers from 0 to 255.
 
     Args:
@@ -54,7 +48,7 @@ def opened(path: Path, channels: int, span: Span | None = None) -> Image.Image:
             largest number of their bits, or 0 and 1 for floating-point numbers.
 
     Raises:
-        ArgumentError: the file cannot be read, or the values of black and white are not known.
+        ArgumentError: the file cannot be read, or the values of black and white are unknown.
     """
     try:
         # without a name, as Pillow would map a TIFF that lies on its side into memory with swapped
@@ -62,11 +56,13 @@ def opened(path: Path, channels: int, span: Span | None = None) -> Image.Image:
         with open_file(path) as raw, Image.open(raw) as file:
             image: Image.Image = ImageOps.exif_transpose(file)
             if image.mode.startswith(WIDE):
-                return from_wide(path, file, np.asarray(image), span)
+                return scale_wide(path, file, np.asarray(image), span)
             if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            return image.convert("RGB" if channels == 3 else "L")
+            if channels == 3:
+                return image.convert("RGB")
+            return image.convert("L")
     except ArgumentError:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -74,22 +70,20 @@ def opened(path: Path, channels: int, span: Span | None = None) -> Image.Image:
         raise ArgumentError("path", f"{path} cannot be read: {reason}") from error
 
 
-def from_wide(path: Path, file: Image.Image, values: np.ndarray, span: Span | None) -> Image.Image:
-    """Grey values of more than a byte as floating-point numbers from 0 to 255."""
+def scale_wide(path: Path, file: Image.Image, values: np.ndarray, span: Span | None) -> Image.Image:
+    """Scale grey values of more than a byte to floating-point numbers from 0 to 255."""
     tags: Any = getattr(file, "tag_v2", {})
-    if values.dtype.kind == "i" and tags.get(SIGNS, (UNSIGNED,))[0] == UNSIGNED:
+    if values.dtype.kind == "i" and is_unsigned(tags):
         values = values.view(values.dtype.str.replace("i", "u"))
     if not np.isfinite(values).all():
-        raise ArgumentError(
-            "path",
-            f"{path} has values that are not finite",
-            fits="numbers without NaN and infinity",
-        )
-    low, high = span or known_span(file, values)
-    if low is None or high is None:
+        text, fits = "has values that are not finite", "numbers without NaN and infinity"
+        raise ArgumentError("path", f"{path} {text}", fits=fits)
+    known = span or default_span(file, values)
+    if known is None:
         raise UnknownSpanError(path, float(values.min()), float(values.max()))
+    low, high = known
     share = ((values.astype(np.float64) - low) / (high - low)).clip(0, 1)
-    if tags.get(ZERO) == WHITE:
+    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
         share = 1 - share
     transparent = file.info.get("transparency")
     if isinstance(transparent, int):
@@ -97,23 +91,28 @@ def from_wide(path: Path, file: Image.Image, values: np.ndarray, span: Span | No
     return Image.fromarray((255 * share).astype(np.float32))
 
 
-def known_span(file: Image.Image, values: np.ndarray) -> tuple[float, float] | tuple[None, None]:
-    """The values of black and white that follow from the kind of a file."""
+def is_unsigned(tags: Any) -> bool:
+    """Whether the numbers of a TIFF file have no sign; other files have no tags."""
+    return tags.get(SAMPLE_FORMAT, (UNSIGNED,))[0] == UNSIGNED
+
+
+def default_span(file: Image.Image, values: np.ndarray) -> Span | None:
+    """Return the values of black and white that follow from the kind of a file."""
     if file.mode == "F":
-        return (0, 1) if 0 <= values.min() <= values.max() <= 1 else (None, None)
-    if file.format in ("PNG", "PPM"):  # Pillow brings 16 bits of these to the whole range
-        return 0, 65535
+        if 0 <= values.min() <= values.max() <= 1:
+            return [0, 1]
+        return None
+    if file.format in ("PNG", "PPM"):  # Pillow scales 16 bits of these to the whole range
+        return [0, 65535]
     tags: Any = getattr(file, "tag_v2", {})
-    bits = tags.get(BITS, (32,))[0]
-    if bits <= 16 and tags.get(SIGNS, (UNSIGNED,))[0] == UNSIGNED:
-        return 0, 2**bits - 1
-    return None, None
+    bits = tags.get(BITS_PER_SAMPLE, (32,))[0]
+    if bits <= 16 and is_unsigned(tags):
+        return [0, 2**bits - 1]
+    return None
 
 
-def middle(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The largest part of the wished proportions around the middle, scaled to `size` (height,
-    width).
-    """
+def center_crop(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Scale the largest central part with the proportions of `size` to `size` (height, width)."""
     height, width = size
     scale = min(image.width / width, image.height / height)
     wide, high = width * scale, height * scale
@@ -122,42 +121,45 @@ def middle(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BILINEAR, box=box)
 
 
-def cut(
+def random_crop(
     image: Image.Image, size: tuple[int, int], least: float, source: torch.Generator
 ) -> Image.Image:
-    """A random part of at least `least` of the area, with sides in 3:4 to 4:3 of the wished
-    proportions.
+    """Scale a random part to `size` (height, width).
 
-    Szegedy et al. 2015, arXiv:1409.4842, section 6.
+    The part has at least the share `least` of the area, and sides of 3:4 to 4:3 times the
+    proportions of `size`.
+
+    Source:
+        Szegedy et al. 2015, arXiv:1409.4842, section 6.
     """
     height, width = size
     area, ratio, across, down = torch.rand(4, generator=source).tolist()
     area = (least + (1 - least) * area) * image.width * image.height
     proportion = width / height * math.exp((2 * ratio - 1) * math.log(4 / 3))
-    wide, high = (
-        min(math.sqrt(area * proportion), image.width),
-        min(math.sqrt(area / proportion), image.height),
-    )
+    wide = min(math.sqrt(area * proportion), image.width)
+    high = min(math.sqrt(area / proportion), image.height)
     left, top = across * (image.width - wide), down * (image.height - high)
-    return image.resize(
-        (width, height), Image.Resampling.BILINEAR, box=(left, top, left + wide, top + high)
-    )
+    box = (left, top, left + wide, top + high)
+    return image.resize((width, height), Image.Resampling.BILINEAR, box=box)
 
 
-def as_tensor(image: Image.Image, channels: int) -> Tensor:
-    """An image as float32 in [0, 1], channels first; grey is repeated for each channel."""
+def to_tensor(image: Image.Image, channels: int) -> Tensor:
+    """Return an image as (channels, height, width) in [0, 1]; grey is repeated for each channel."""
     array = np.asarray(image)
-    array = array[:, :, None] if array.ndim == 2 else array
+    if array.ndim == 2:
+        array = array[:, :, None]
     tensor = torch.from_numpy(array.transpose(2, 0, 1).copy()).float() / 255
     return tensor.expand(channels, -1, -1)
 
 
-def as_share(image: Tensor) -> Tensor:
-    """Images as float32 in [0, 1]."""
-    return image.float() / 255 if image.dtype == torch.uint8 else image.float()
+def to_unit_range(image: Tensor) -> Tensor:
+    """Return images as float32 in [0, 1]: bytes are divided by 255."""
+    if image.dtype == torch.uint8:
+        return image.float() / 255
+    return image.float()
 
 
-def on_scale(image: Tensor, scale: list[float]) -> Tensor:
-    """Images whose values lie between the two of `scale`, as float32 in [0, 1]."""
+def rescale(image: Tensor, scale: list[float]) -> Tensor:
+    """Map the values from `scale`, the lowest and the highest, to float32 in [0, 1]."""
     low, high = scale
     return (image.float() - low) / max(high - low, 1e-9)

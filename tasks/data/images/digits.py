@@ -6,19 +6,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tasks.data.images.in_memory import HeldImages
+from tasks.data.images.in_memory import InMemoryImages
 from tasks.data.split import split
 from tasks.errors import must_be_positive
 
 
-class Digits(HeldImages):
+class Digits(InMemoryImages):
     """UCI optical recognition of handwritten digits, the test part, as
     `sklearn.datasets.load_digits` has it.
 
     Args:
-        size: height and width; what is not 8 is interpolated bilinearly, which adds pixels and no
-            detail.
-        options: those of `HeldImages`. The split is stratified and the same for every seed.
+        size: height and width; other sizes than 8 are interpolated bilinearly, which adds pixels
+            and no detail.
+        options: those of `InMemoryImages`. The split is stratified and the same for every seed.
     """
 
     quick = True
@@ -34,9 +34,8 @@ class Digits(HeldImages):
         bunch = load_digits()
         image = torch.from_numpy(bunch.images).float()[:, None] / 16  # pixels are 0..16
         if self.size != image.shape[-1]:
-            image = F.interpolate(
-                image, size=(self.size, self.size), mode="bilinear", antialias=True
-            )
+            size = (self.size, self.size)
+            image = F.interpolate(image, size=size, mode="bilinear", antialias=True)
         label = torch.from_numpy(bunch.target)
         chosen = split(label, self.val, self.test, self.split_seed)
         return {name: (image[index], label[index]) for name, index in chosen.items()}

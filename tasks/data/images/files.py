@@ -1,4 +1,4 @@
-"""Which image files a folder holds, and which of them cannot be used."""
+"""Find the image files of a folder, and those of them that cannot be used."""
 
 import concurrent.futures
 import warnings
@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 from blocks.support.files import kind_of, open_file
-from tasks.data.images.decode import Span, UnknownSpanError, opened
-from tasks.data.walk import Walk, listed, shown, visible
+from tasks.data.images.decode import Span, UnknownSpanError, open_image
+from tasks.data.walk import Walk, escape_name, list_first, visible_children
 from tasks.errors import ArgumentError
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -18,41 +18,60 @@ FOLDERS = {
     "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
+SHOWN = 6  # names in a message
 
 Samples = list[tuple[Path, str]]
 
 
-def scan(folder: Path) -> tuple[dict[str, Samples], list[str]]:
-    """The files of each part with their classes, one part "train" where the folder has no parts;
-    what is left out.
+def scan_folder(folder: Path) -> tuple[dict[str, Samples], list[str]]:
+    """Find the images of a folder.
+
+    Returns:
+        The files of each part with the names of their classes, a single part "train" if the folder
+        has no parts; and what is left out.
+
+    Raises:
+        ArgumentError: no such folder, or no images in it.
     """
     if not folder.exists():
-        raise ArgumentError(
-            "path", f"{folder} does not exist", got=f"path={folder}", fix="data.path=FOLDER"
-        )
+        got, fix = f"path={folder}", "data.path=FOLDER"
+        raise ArgumentError("path", f"{folder} does not exist", got=got, fix=fix)
     if not folder.is_dir():
         kind = kind_of(folder) or "a file"
-        raise ArgumentError(
-            "path", f"{folder} is {kind}, not a folder", fits="FOLDER/CLASS/IMAGE.jpg, say"
-        )
-    below = {child.name.lower(): child for child in visible(folder) if child.is_dir()}
-    parts = {
-        part: below[name] for part, names in FOLDERS.items() for name in names if name in below
-    }
-    if "train" not in parts:
-        parts = {"train": folder}
+        fits = "a folder such as FOLDER/CLASS/IMAGE.jpg"
+        raise ArgumentError("path", f"{folder} is {kind}, not a folder", fits=fits)
+    parts = find_parts(folder)
     left_out: list[str] = []
     if folder not in parts.values():
-        left_out += hidden(folder)
-        unused = [child for child in visible(folder) if child not in parts.values()]
-        known = ", ".join(shown(place.name) for place in parts.values())
-        left_out += [
-            f"{shown(child.name)} (beside {known})"
-            for child in unused
-            if child.is_dir() or is_image(child)
-        ]
-    found = {part: samples(place, folder, left_out) for part, place in parts.items()}
+        left_out += list_beside(folder, list(parts.values()))
+    found = {part: collect_samples(place, folder, left_out) for part, place in parts.items()}
     return found, left_out
+
+
+def find_parts(folder: Path) -> dict[str, Path]:
+    """Return the folder of each part; all of it is "train" if it has no folder of that name."""
+    below = {}
+    for child in visible_children(folder):
+        if child.is_dir():
+            below[child.name.lower()] = child
+    parts = {}
+    for part, names in FOLDERS.items():
+        for name in names:
+            if name in below:
+                parts[part] = below[name]
+    if "train" not in parts:
+        return {"train": folder}
+    return parts
+
+
+def list_beside(folder: Path, parts: list[Path]) -> list[str]:
+    """List what lies beside the folders of the parts, each name with the reason."""
+    names = list_hidden(folder)
+    known = ", ".join(escape_name(part.name) for part in parts)
+    for child in visible_children(folder):
+        if child not in parts and (child.is_dir() or is_image(child)):
+            names.append(f"{escape_name(child.name)} (beside {known})")
+    return names
 
 
 def is_image(path: Path) -> bool:
@@ -60,53 +79,68 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
-def hidden(folder: Path) -> list[str]:
-    """The names in a folder that begin with a dot."""
-    return [
-        f"{shown(path.name)} (hidden)" for path in folder.iterdir() if path.name.startswith(".")
-    ]
+def list_hidden(folder: Path) -> list[str]:
+    """List the names in a folder that begin with a dot, each with the reason."""
+    hidden = filter(lambda path: path.name.startswith("."), folder.iterdir())
+    return [f"{escape_name(path.name)} (hidden)" for path in hidden]
 
 
-def samples(folder: Path, root: Path, left_out: list[str]) -> Samples:
-    """Image files of a folder of class folders, sorted, each with the name of its class.
+def collect_samples(folder: Path, root: Path, left_out: list[str]) -> Samples:
+    """Return the image files of a folder of class folders, sorted, each with its class.
 
-    What is left out is added to `left_out` by its name from `root`.
+    What is left out is added to `left_out`, by its path from `root`.
+
+    Raises:
+        ArgumentError: there are no images, or a class folder has none.
     """
-    left_out += [shown((folder / name).relative_to(root)) for name in hidden(folder)]
-    beside = [child for child in visible(folder) if is_image(child)]
-    left_out += [f"{shown(file.relative_to(root))} (in no class folder)" for file in beside]
-    classes = [child for child in visible(folder) if child.is_dir()]
+
+    def leave_out(path: Path, reason: str = "") -> None:
+        left_out.append(escape_name(path.relative_to(root)) + reason)
+
+    for name in list_hidden(folder):
+        leave_out(folder / name)
+    children = visible_children(folder)
+    for child in filter(is_image, children):
+        leave_out(child, " (in no class folder)")
     found: Samples = []
     empty = []
-    for place in classes:
-        walk = Walk(place)
-        images = [file for file in walk.files if is_image(file)]
-        others = [file for file in walk.files if not is_image(file)]
-        left_out += [f"{shown(file.relative_to(root))} (no image)" for file in others]
-        found += [(file, shown(place.name)) for file in images]
-        left_out += [shown((place / name).relative_to(root)) for name in walk.left_out]
+    for child in children:
+        if not child.is_dir():
+            continue
+        walk = Walk(child)
+        images = list(filter(is_image, walk.files))
+        found += [(file, escape_name(child.name)) for file in images]
+        for file in walk.files:
+            if not is_image(file):
+                leave_out(file, " (no image)")
+        for name in walk.left_out:
+            leave_out(child / name)
         if not images:
-            empty.append(place.name)
+            empty.append(child.name)
     if not found:
-        held = ", ".join(child.name for child in visible(folder)[:6]) or "nothing"
-        held += f"; left out: {listed(left_out)}" if left_out else ""
-        fits = f"{folder.name}/CLASS/IMAGE with one of {' '.join(SUFFIXES)}"
-        raise ArgumentError("path", f"no images in {folder}", got=f"it holds {held}", fits=fits)
+        raise no_images(folder, children, left_out)
     if empty:
-        got = ", ".join(empty[:6])
-        raise ArgumentError(
-            "path", f"class folders of {folder} have no images", got=got, fix="fill or delete them"
-        )
+        text, fix = f"class folders of {folder} have no images", "fill or delete them"
+        raise ArgumentError("path", text, got=", ".join(empty[:SHOWN]), fix=fix)
     return found
 
 
+def no_images(folder: Path, children: list[Path], left_out: list[str]) -> ArgumentError:
+    """Return an error that says what a folder without images holds."""
+    got = f"it holds {', '.join(child.name for child in children[:SHOWN]) or 'nothing'}"
+    if left_out:
+        got += f"; left out: {list_first(left_out)}"
+    fits = f"{folder.name}/CLASS/IMAGE with one of {' '.join(SUFFIXES)}"
+    return ArgumentError("path", f"no images in {folder}", got=got, fits=fits)
+
+
 @dataclass(frozen=True)
-class Looked:
-    """What decoding a file once has shown.
+class Inspection:
+    """What decoding a file has shown.
 
     Args:
         broken: why it cannot be used, or None.
-        unknown: that its values of black and white are not known.
+        unknown: the error if its values of black and white are unknown.
         frames: how many images it holds.
     """
 
@@ -115,26 +149,28 @@ class Looked:
     frames: int = 1
 
 
-def look_at(parts: dict[str, Samples], channels: int, span: Span | None) -> dict[Path, Looked]:
+def inspect_files(
+    parts: dict[str, Samples], channels: int, span: Span | None
+) -> dict[Path, Inspection]:
     """Decode every file once."""
     files = [file for found in parts.values() for file, _ in found]
     with warnings.catch_warnings(), concurrent.futures.ThreadPoolExecutor(4) as pool:
         warnings.simplefilter("ignore")
-        return dict(
-            zip(files, pool.map(lambda file: looked(file, channels, span), files), strict=True)
-        )
+        found = pool.map(lambda file: inspect_file(file, channels, span), files)
+        return dict(zip(files, found, strict=True))
 
 
-def looked(file: Path, channels: int, span: Span | None) -> Looked:
+def inspect_file(file: Path, channels: int, span: Span | None) -> Inspection:
     """Decode a file once."""
     try:
         if not file.stat().st_size and kind_of(file) is None:
-            return Looked("empty file")
-        opened(file, channels, span)
+            return Inspection("empty file")
+        open_image(file, channels, span)
         with open_file(file) as raw, Image.open(raw) as image:
-            return Looked(frames=getattr(image, "n_frames", 1))
+            return Inspection(frames=getattr(image, "n_frames", 1))
     except UnknownSpanError as error:
-        return Looked(unknown=error)
-    except (ArgumentError, OSError, SyntaxError, ValueError) as error:
-        problem = error.problem if isinstance(error, ArgumentError) else str(error)
-        return Looked(problem.replace(f"{file} ", ""))
+        return Inspection(unknown=error)
+    except ArgumentError as error:
+        return Inspection(error.problem.replace(f"{file} ", ""))
+    except (OSError, SyntaxError, ValueError) as error:
+        return Inspection(str(error).replace(f"{file} ", ""))

@@ -1,4 +1,4 @@
-"""Reading IDX files, the format of MNIST and its kin, plain or packed with gzip."""
+"""Read IDX files, the format of MNIST and its relatives, plain or compressed with gzip."""
 
 import gzip
 import math
@@ -21,33 +21,30 @@ def is_idx_name(path: Path) -> bool:
     return "idx" in path.name.lower() or "ubyte" in path.name.lower()
 
 
-def read(path: Path) -> np.ndarray:
-    """The array in an IDX file.
+def read_idx(path: Path) -> np.ndarray:
+    """Return the array in an IDX file.
 
     The header is two zero bytes, a byte for the type, a byte for the number of axes, then the size
     of each axis as four bytes, highest first (http://yann.lecun.com/exdb/mnist).
 
     Raises:
-        ArgumentError: the file is not IDX, or is cut off.
+        ArgumentError: the file is not IDX, or is truncated.
     """
-    content = unpacked(path)
+    content = unpack(path)
     if not is_idx(content):
-        got = f"{path.name} begins with {content[:4].hex(' ') or 'nothing'}"
-        fits = "00 00 08 03 for images, 00 00 08 01 for labels"
-        raise ArgumentError(
-            "path", f"{path} is no IDX file: its magic number is wrong", got=got, fits=fits
-        )
-    kind, shape, expected = layout(content)
-    if len(shape) != content[3] or len(content) != expected:
-        got = f"{len(content):,} bytes" + (
-            f", the header says {expected:,}" if len(shape) == content[3] else ""
-        )
         raise ArgumentError(
             "path",
-            f"{path} is broken: its size is not what its header says",
-            got=got,
-            fix="fetch it again",
+            f"{path} is no IDX file: its magic number is wrong",
+            got=f"{path.name} begins with {content[:4].hex(' ') or 'nothing'}",
+            fits="00 00 08 03 for images, 00 00 08 01 for labels",
         )
+    kind, shape, expected = parse_header(content)
+    if len(content) != expected or shape is None:
+        got = f"{len(content):,} bytes"
+        if shape is not None:
+            got += f", the header says {expected:,}"
+        text = f"{path} is broken: its size is not what its header says"
+        raise ArgumentError("path", text, got=got, fix="fetch it again")
     start = 4 + 4 * len(shape)
     return np.frombuffer(content, kind, offset=start).reshape(shape).astype(kind.newbyteorder("="))
 
@@ -57,19 +54,19 @@ def is_idx(content: bytes) -> bool:
     return len(content) >= 4 and content[:2] == b"\0\0" and content[2] in TYPES and content[3] > 0
 
 
-def layout(content: bytes) -> tuple[np.dtype, tuple[int, ...], int]:
-    """The type, the shape (empty where the header is cut off) and the bytes of the whole file, by
-    its header.
-    """
+def parse_header(content: bytes) -> tuple[np.dtype, tuple[int, ...] | None, int]:
+    """Return the type, the shape (None if the header is truncated) and the bytes of the file."""
     kind, start = np.dtype(TYPES[content[2]]), 4 + 4 * content[3]
-    shape = tuple(np.frombuffer(content[4:start], ">u4").tolist()) if len(content) >= start else ()
+    if len(content) < start:
+        return kind, None, start
+    shape = tuple(np.frombuffer(content[4:start], ">u4").tolist())
     return kind, shape, start + math.prod(shape) * kind.itemsize
 
 
-def unpacked(path: Path) -> bytes:
-    """The bytes of a file, unpacked if they are packed with gzip, whatever the file is called.
+def unpack(path: Path) -> bytes:
+    """Return the bytes of a file, decompressed if they are gzip, whatever the file is called.
 
-    Of a packed file, no more than its header says and one byte are unpacked.
+    Of a compressed file, no more than its header says and one byte are read.
     """
     try:
         with open_file(path) as file:
@@ -79,10 +76,11 @@ def unpacked(path: Path) -> bytes:
                 return file.read()
             with gzip.open(file) as packed:
                 start = packed.read(HEADER)
-                expected = layout(start)[2] if is_idx(start) else 0
+                expected = 0
+                if is_idx(start):
+                    expected = parse_header(start)[2]
                 check_growth(path, expected, size)
                 return start + packed.read(max(expected + 1 - len(start), 0))
     except (OSError, EOFError, zlib.error) as error:
-        raise ArgumentError(
-            "path", f"{path} cannot be read: {error}", fix="fetch it again"
-        ) from error
+        text = f"{path} cannot be read: {error}"
+        raise ArgumentError("path", text, fix="fetch it again") from error

@@ -1,6 +1,4 @@
-"""How raw input becomes what a trained network takes: what `python -m tasks predict` asks of each
-kind of data.
-"""
+"""Turn raw input into batches of a trained network, for `python -m tasks predict`."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -11,18 +9,18 @@ from typing import Any
 from torch import Tensor
 
 from tasks.data.tables.wanted import Header
-from tasks.data.walk import Walk, listed
+from tasks.data.walk import Walk, list_first
 from tasks.errors import ArgumentError
 
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to judge.
+    """One input of a prediction.
 
     Args:
         name: what people call it: a path, a text, `FILE.npz:x_test[12]`.
-        sample: what `Reader.batch` takes; None where there is an error.
-        error: why it cannot be judged.
+        sample: what `Reader.batch` takes; None if there is an error.
+        error: why it cannot be read.
         note: what was decided about it, for standard error.
     """
 
@@ -33,80 +31,83 @@ class Item:
 
 
 class Reader:
-    """Base of the readers. A data module names its own in `reader`, and in `kept` the arguments
-    to make it again.
+    """Base of the readers.
+
+    A data module names its reader class in `reader`, and gives its arguments in `kept`; they are
+    plain values, which the run folder keeps as JSON.
 
     A subclass says what an argument of the command line stands for (`items`) and how samples become
-    a batch (`batch`), just as in the test part of training. Nothing else knows about kinds of
-    input: a new data module brings a new reader and changes no command. `items` raises nothing for
-    bad input: it gives an `Item` with an error, and goes on.
-
-    Args: plain values, as JSON has them; they are kept in the run folder.
+    a batch (`batch`), as in the test part of training. Nothing else knows about kinds of input: a
+    new data module brings a new reader and changes no command. `items` does not raise for bad
+    input: it yields an `Item` with an error, and continues.
     """
 
     @classmethod
     def open(cls, place: Path, kept: dict[str, Any]) -> "Reader":
-        """The reader of a finished run: its folder, and what its data module kept."""
+        """Return the reader of a finished run.
+
+        Args:
+            place: the run folder.
+            kept: the arguments from its data module.
+        """
         return cls(**kept)
 
-    def below(self, folder: Path) -> list[Path]:
-        """The files below a folder; what is hidden is left out, with a line on standard error."""
+    def files_below(self, folder: Path) -> list[Path]:
+        """Return the files below a folder; hidden ones are reported on standard error."""
         walk = Walk(folder)
         if walk.left_out:
-            print(
-                f"{folder}: left out {len(walk.left_out)}: {listed(walk.left_out)}", file=sys.stderr
-            )
+            text = f"{folder}: left out {len(walk.left_out)}: {list_first(walk.left_out)}"
+            print(text, file=sys.stderr)
         return walk.files
 
     def ask(self, question: str) -> None:
-        """Take the question that goes with every item; raises ArgumentError where the data have
-        none.
-        """
+        """Set the question of every item; raises ArgumentError if the data have no questions."""
         raise ArgumentError(
             "question", "this run answers no questions", fits="a run of task=answer"
         )
 
     def choose(self, text: str | None, header: Header) -> None:
-        """Take the column of the texts and whether tables have a header; raises ArgumentError where
-        there are none.
+        """Set the column of the texts, and whether tables have a header.
+
+        Raises:
+            ArgumentError: the reader reads no tables of texts.
         """
         raise ArgumentError(
             "text", "this run reads no tables of texts", fits="a run of data=labelled"
         )
 
     def items(self, given: str) -> Iterator[Item]:
-        """What an argument stands for: a file, a folder with many, a text. In an order that does
-        not change.
-        """
+        """Yield what an argument stands for, in a fixed order: a file, a folder's files, a text."""
         raise NotImplementedError
 
     def lines(self, lines: Iterable[str]) -> Iterator[Item]:
-        """What the lines of standard input stand for: arguments, one a line."""
+        """Yield what the lines of standard input stand for; each is an argument."""
         for line in lines:
             yield from self.items(line.rstrip("\r\n"))
 
     def batch(self, samples: list[Any]) -> dict[str, Tensor]:
-        """The inputs of the network by name, the first axis the samples."""
+        """Return the inputs of the network by name; the first axis is the samples."""
         raise NotImplementedError
 
 
-def existing(given: str) -> Path | None:
-    """The file or folder of a name; None where there is none, as for a text that is no name at
-    all.
-    """
+def existing_path(given: str) -> Path | None:
+    """Return the file or folder of a name; None if there is none, as for a text."""
     try:
         path = Path(given).expanduser()
-        fit = (
-            given.strip() and not is_root(path) and path.exists()
-        )  # nothing would be the folder where we stand
-        return path if fit else None
+        # an empty name would be the working directory
+        if given.strip() and not is_root(path) and path.exists():
+            return path
     except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, no such user
-        return None
+        pass
+    return None
 
 
 def is_root(path: Path) -> bool:
-    """Whether a path is the root of a file system or a drive, below which nobody means to read
-    everything.
-    """
+    """Whether a path is the root of a file system or a drive, which nobody means to read whole."""
     full = path.resolve()
     return full == full.parent
+
+
+def without_path(text: str, path: Path) -> str:
+    """Return a message without the path that it begins with, as the item has it as its name."""
+    return text.replace(f"{path} ", "").replace(f"{path}: ", "")

@@ -1,30 +1,28 @@
-"""Sequences that fit in memory: tensors whose first axis is the samples, cut into batches by
-index.
-"""
+"""Sequences in memory: tensors whose first axis is the samples, cut into batches by index."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from tasks.data.base import DataModule
-from tasks.data.sampler import Order, Resumable
+from tasks.data.sampler import IndexBatches, Order
 from tasks.data.split import PARTS
 from tasks.errors import must_be_positive
 
 Part = dict[str, Tensor]
-IGNORED = -100  # a label at a place that nobody asks about; what torch's cross-entropy leaves out
+IGNORED = -100  # the label of a token that is not judged; torch's cross-entropy ignores it
 
 
-class Batches(Resumable):
-    """Iterates over tensors that share their first axis; may be iterated any number of times.
+class Batches(IndexBatches):
+    """Iterate over tensors that share their first axis, any number of times.
 
     Args:
-        part: the samples by name, or what makes those of an epoch: data without end.
+        part: the samples by name, or a function that makes those of an epoch.
         size: samples in a batch of this process.
         order: which samples, in which order.
-        narrow: takes away what all rows of a batch have in vain: padding.
+        narrow: removes the padding that a batch does not need.
     """
 
     def __init__(
@@ -34,41 +32,35 @@ class Batches(Resumable):
         order: Order,
         narrow: Callable[[Part], Part] = dict,
     ):
-        self.part, self.size, self.narrow = part, size, narrow
-        self.sampler, self.batch_sampler = order, None  # where Lightning looks for set_epoch
-
-    def __len__(self) -> int:
-        whole, rest = divmod(len(self.sampler), self.size)
-        return whole if self.sampler.shuffle and whole else whole + bool(rest)
+        super().__init__(size, order)
+        self.part, self.narrow = part, narrow
 
     def __iter__(self) -> Iterator[Part]:
-        part = self.part(self.sampler.epoch) if callable(self.part) else self.part
-        indices = self.sampler.indices()
-        for number in range(self.first(), len(self)):
-            self.taken = number + 1
-            chosen = indices[number * self.size : (number + 1) * self.size]
-            if not len(chosen):
-                return  # this process has no samples
-            batch = self.narrow(
-                {name: tensor.index_select(0, chosen) for name, tensor in part.items()}
-            )
-            yield batch | {"index": chosen}
+        part = self.part
+        if callable(part):
+            part = part(self.sampler.epoch)
+        for _, chosen in self.index_batches():
+            yield self.narrow(take_rows(part, chosen)) | {"index": chosen}
 
 
-class HeldSequences(DataModule):
-    """Base of the data modules whose sequences fit in memory: a subclass reads, this one batches.
+class InMemorySequences(DataModule):
+    """Base of the data modules whose sequences fit in memory.
+
+    A subclass reads them; this class makes batches.
 
     Args:
         batch_size: samples in a batch, of each process.
         seed: seed of the order.
-        split_seed: seed of the split; kept apart so that runs with several seeds are judged on the
+        split_seed: seed of the split; separate, so that runs with several seeds are judged on the
             same samples.
         facts: what the YAML declares about the data; checked against what is read.
 
-    `direction` says from which tokens of the input `said` a label may be foreseen: forward: those
-    up to its own place; both: all of them; None: it does not matter. `remedy` is what to write
-    where the network does otherwise. `padding` names the entries of a batch that are as long as a
-    mask, by the mask.
+    Attributes:
+        direction: on which tokens of the input `said` the prediction of a label may depend.
+            "forward": those up to its own position; "both": all of them; None: not checked.
+        said: the input that holds the tokens that are predicted.
+        remedy: what to change in the YAML if the network depends on other tokens.
+        padding: the names of the tensors that are as long as a mask, by the mask.
     """
 
     padding: ClassVar[Mapping[str, tuple[str, ...]]] = {}
@@ -82,29 +74,26 @@ class HeldSequences(DataModule):
     ):
         super().__init__()
         must_be_positive("batch_size", batch_size)
-        self.batch_size, self.seed, self.split_seed, self.declared = (
-            batch_size,
-            seed,
-            split_seed,
-            facts,
-        )
+        self.batch_size, self.declared = batch_size, facts
+        self.seed, self.split_seed = seed, split_seed
         self.parts: dict[str, Part] = {}
 
     def load(self) -> dict[str, Part]:
-        """The parts "train", "val" and "test"."""
+        """Return the parts "train", "val" and "test"."""
         raise NotImplementedError
 
     def fresh(self, epoch: int) -> Part:
-        """The training samples of an epoch; new ones where data have no end."""
+        """Return the training samples of an epoch; generated data are new in each one."""
         return self.parts["train"]
 
     def narrow(self, batch: Part) -> Part:
-        """The batch without columns that are padding in every row."""
-        return narrowed(batch, self.padding)
+        """Return the batch without the columns that are padding in every row."""
+        return trim_padding(batch, self.padding)
 
     def padded_batch(self, count: int = 4) -> Part | None:
-        """A batch of a few training samples from the shortest to the longest; None where nothing is
-        padded.
+        """Return a batch of training samples from the shortest to the longest.
+
+        None if nothing is padded.
         """
         part, rows = self.parts["train"], set[int]()
         for mask in self.padding:
@@ -112,34 +101,32 @@ class HeldSequences(DataModule):
             order = length.argsort(stable=True)
             order = order[length[order] > 0]
             if len(order) and length[order[0]] < length[order[-1]]:
-                places = torch.linspace(0, len(order) - 1, count).long()
-                rows.update(order[places].tolist())
+                evenly = torch.linspace(0, len(order) - 1, count).long()
+                rows.update(order[evenly].tolist())
         if not rows:
             return None
-        chosen = torch.tensor(sorted(rows))
-        return self.narrow({name: tensor.index_select(0, chosen) for name, tensor in part.items()})
+        return self.narrow(take_rows(part, torch.tensor(sorted(rows))))
 
     def shown(self, ids: list[int]) -> str:
-        """Tokens as people read them."""
+        """Return tokens as text for people."""
         raise NotImplementedError
 
     def answers(self, ids: list[int]) -> str:
-        """The tokens at the places that ask, as people read them."""
+        """Return the predicted tokens of one sample as text for people."""
         return self.shown(ids)
 
     def token_names(self, ids: list[int]) -> list[str]:
-        """Each token by itself as people read it."""
-        return [
-            self.shown([token]) if self.tokenizer is None else self.tokenizer.name(token)
-            for token in ids
-        ]
+        """Return each token by itself as text for people."""
+        if self.tokenizer is not None:
+            return list(map(self.tokenizer.name, ids))
+        return [self.shown([token]) for token in ids]
 
     def read(self) -> None:
         """Read the data, once."""
-        self.parts = self.parts or self.load()
+        if not self.parts:
+            self.parts = self.load()
 
     def sizes(self) -> dict[str, int]:
-        """Number of samples in each part."""
         return {name: len(next(iter(self.parts[name].values()))) for name in PARTS}
 
     def train_dataloader(self) -> Batches:
@@ -156,15 +143,26 @@ class HeldSequences(DataModule):
         return Order(self.sizes()[part], shuffle=shuffle, seed=self.seed, rank=rank, world=world)
 
 
-def padded(rows: list[list[int]], length: int, filler: int) -> Tensor:
-    """(rows, length), filled up behind."""
+def take_rows(part: Part, index: Tensor) -> Part:
+    """Return the samples of an index, from each tensor."""
+    return {name: tensor.index_select(0, index) for name, tensor in part.items()}
+
+
+def pad_rows(rows: Sequence[Sequence[int]], length: int, filler: int) -> Tensor:
+    """Return rows of tokens as (rows, length), padded at the end with `filler`."""
     return torch.tensor([[*row, *[filler] * (length - len(row))] for row in rows])
 
 
-def narrowed(batch: Part, groups: Mapping[str, tuple[str, ...]]) -> Part:
-    """The batch without the columns that are padding in every row."""
-    found = dict(batch)
-    for mask, names in groups.items():
+def trim_padding(batch: Part, padding: Mapping[str, tuple[str, ...]]) -> Part:
+    """Return the batch without the columns that are padding in every row.
+
+    Args:
+        batch: tensors by name.
+        padding: the names of the tensors that are as long as a mask, by the mask.
+    """
+    trimmed = dict(batch)
+    for mask, names in padding.items():
         length = max(int(batch[mask].sum(1).max()), 1)
-        found.update({name: batch[name][:, :length] for name in names})
-    return found
+        for name in names:
+            trimmed[name] = batch[name][:, :length]
+    return trimmed

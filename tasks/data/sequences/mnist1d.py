@@ -11,27 +11,26 @@ import torch
 
 from tasks.data.base import RawSample
 from tasks.data.readers.signal import SignalReader
-from tasks.data.sequences.base import HeldSequences, Part
-from tasks.data.split import part
+from tasks.data.sequences.base import InMemorySequences, Part
+from tasks.data.split import hold_out
 from tasks.errors import must_be_share
 
 DIGITS = 10
 
 
-class Mnist1d(HeldSequences):
-    """The 4,000 training and 1,000 test signals of MNIST-1D, each 40 samples long, made by the
-    authors' own package.
+class Mnist1d(InMemorySequences):
+    """The 4,000 training and 1,000 test signals of MNIST-1D, each 40 samples long.
 
-    Made with its default arguments they are the published file to 1e-15. A batch has "signal"
-    (batch, tokens=40, dim=1), "label" and "index".
+    The authors' own package generates them; with its default arguments they are the published file
+    to 1e-15. A batch has "signal" (batch, tokens=40, dim=1), "label" and "index".
 
     Args:
         val: share of the training signals kept for validation, of each class.
-        options: those of `HeldSequences`.
+        options: those of `InMemorySequences`.
 
     Raises:
         ModuleNotFoundError: the package `mnist1d` is not installed; `tasks.config.instantiate`
-            tells how.
+            reports the command that installs it.
 
     Source:
         Greydanus and Kobak 2020, arXiv:2011.14439.
@@ -42,7 +41,7 @@ class Mnist1d(HeldSequences):
     reader = SignalReader
 
     def __init__(self, *, val: float = 0.1, **options: Any):
-        import mnist1d.data  # noqa: F401 - told at once where it is missing
+        import mnist1d.data  # noqa: F401 - fails early if it is missing
 
         super().__init__(**options)
         must_be_share("val", val)
@@ -52,8 +51,8 @@ class Mnist1d(HeldSequences):
         made = make()
         label = torch.from_numpy(made["y"]).long()
         signal = torch.from_numpy(made["x"]).float()[:, :, None]
-        stay, take = part(label, self.val, self.split_seed)
-        self.classes = [str(number) for number in range(DIGITS)]
+        stay, take = hold_out(label, self.val, self.split_seed)
+        self.classes = list(map(str, range(DIGITS)))
         return {
             "train": {"signal": signal[stay], "label": label[stay]},
             "val": {"signal": signal[take], "label": label[take]},
@@ -76,8 +75,9 @@ class Mnist1d(HeldSequences):
 
 
 def make() -> dict[str, np.ndarray]:
-    """The arrays x, y, x_test, y_test. The package seeds the random sources of the process; they
-    are put back.
+    """Return the arrays x, y, x_test, y_test.
+
+    The package seeds the random sources of the process; their state is restored.
     """
     from mnist1d.data import make_dataset
 

@@ -6,7 +6,7 @@ from typing import Any
 from blocks.support.files import open_file
 from tasks.data.tables.rows import read_text
 from tasks.data.text.text import HeldText
-from tasks.data.walk import Walk, listed, shown
+from tasks.data.walk import Walk, escape_name, list_first
 from tasks.errors import ArgumentError
 
 PEEK = 8192  # bytes that tell a binary file
@@ -41,14 +41,14 @@ class Documents(HeldText):
                 found.append(document(file))
             except ArgumentError as error:
                 why = f"{error.problem}".replace(f"{file} ", "")
-                bad.append(f"{shown(file.relative_to(self.path))} ({why})")
+                bad.append(f"{escape_name(file.relative_to(self.path))} ({why})")
         if bad:
-            self.notes.append(f"{len(bad)} of the files are left out: {listed(bad)}")
+            self.notes.append(f"{len(bad)} of the files are left out: {list_first(bad)}")
         if not found:
             raise ArgumentError(
                 "path",
                 f"no texts in {self.path}",
-                got=listed(bad) or "nothing",
+                got=list_first(bad) or "nothing",
                 fits="files of text",
             )
         self.notes.append(

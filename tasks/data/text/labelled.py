@@ -10,7 +10,7 @@ import torch
 
 from tasks.data.base import RawSample
 from tasks.data.readers.text import TextReader
-from tasks.data.sequences.base import HeldSequences, Part, padded
+from tasks.data.sequences.base import InMemorySequences, Part, pad_rows
 from tasks.data.split import PARTS, check_classes, check_shares, split
 from tasks.data.tables.rows import read_rows
 from tasks.data.tables.wanted import Given, Header, wanted_labelled
@@ -23,7 +23,7 @@ TOLD = 5  # classes by name in a note
 WHOLE = re.compile(r"-?\d{1,100}")
 
 
-class HeldLabelled(HeldSequences):
+class HeldLabelled(InMemorySequences):
     """Base of the data modules of texts with labels: a subclass brings the texts, this one splits
     and cuts them.
 
@@ -36,7 +36,7 @@ class HeldLabelled(HeldSequences):
         length: the most tokens of a text; longer texts are cut, and told.
         val: share of the texts for validation.
         test: share of the texts for the test.
-        options: those of `HeldSequences`.
+        options: those of `InMemorySequences`.
     """
 
     reader = TextReader
@@ -103,7 +103,7 @@ class HeldLabelled(HeldSequences):
 
     def _tensors(self, ids: list[list[int]], rows: list[Row], width: int) -> Part:
         number = {name: place for place, name in enumerate(self.classes)}
-        tokens = padded([row[:width] for row in ids], width, PAD)
+        tokens = pad_rows([row[:width] for row in ids], width, PAD)
         label = torch.tensor([number[label] for _, label in rows])
         return {"tokens": tokens, "padding_mask": tokens != PAD, "label": label}
 

@@ -12,7 +12,7 @@ from tasks.data.base import RawSample
 from tasks.data.images import augment
 from tasks.data.readers.question import QuestionReader
 from tasks.data.sampler import generator
-from tasks.data.sequences.base import HeldSequences, Part, padded
+from tasks.data.sequences.base import InMemorySequences, Part, pad_rows
 from tasks.data.split import PARTS, split
 from tasks.data.text.phrasings import ANSWERS, DIGITS, KINDS, PLACES, answer, questions
 from tasks.data.text.tokenizer import PAD, Tokenizer
@@ -21,7 +21,7 @@ from tasks.errors import must_be_positive, must_be_share, must_not_be_negative
 DIGIT_SHARES = {"val": 0.1, "test": 0.2}  # of the handwritten digits, as in `data=digits`
 
 
-class Questions(HeldSequences):
+class Questions(InMemorySequences):
     """Four of the digits that come with scikit-learn in one image of 16x16 pixels, and a question
     about them.
 
@@ -38,7 +38,7 @@ class Questions(HeldSequences):
         shift: move each digit of training by up to so many pixels.
         rotate: turn it by up to so many degrees.
         scale: make it larger or smaller by up to this share.
-        options: those of `HeldSequences`.
+        options: those of `InMemorySequences`.
 
     Source:
         The task is visual question answering, Antol et al. 2015, arXiv:1505.00468; made questions
@@ -80,7 +80,7 @@ class Questions(HeldSequences):
         self.tokenizer = self.tokenizer or Tokenizer.train(texts, "words")
         encoded = [self.tokenizer.encode(text) for text in texts]
         self.length = max(map(len, encoded))
-        self.encoded = padded(encoded, self.length, PAD)
+        self.encoded = pad_rows(encoded, self.length, PAD)
         self.pools = pools(self.split_seed)
         # validation and test have sources of their own, which no epoch of training can meet
         return {

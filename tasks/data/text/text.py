@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tasks.data.sampler import generator
-from tasks.data.sequences.base import IGNORED, HeldSequences, Part
+from tasks.data.sequences.base import IGNORED, InMemorySequences, Part
 from tasks.data.split import PARTS, check_shares
 from tasks.data.text.compressed import compressed
 from tasks.data.text.mask import by_frequency, by_neighbours, masked
@@ -17,7 +17,7 @@ GAPS = "model/attention=causal, or data.mask=0.15 to fill gaps"
 UNMASK = "model/attention=full, or data.mask=0 to foresee the next token"
 
 
-class HeldText(HeldSequences):
+class HeldText(InMemorySequences):
     """Base of the data modules of running text: a subclass reads documents, this one splits and
     cuts them.
 
@@ -32,7 +32,7 @@ class HeldText(HeldSequences):
         vocab: at most so many different tokens, for bpe and words.
         val: share of the text for validation.
         test: share of the text for the test.
-        options: those of `HeldSequences`.
+        options: those of `InMemorySequences`.
     """
 
     def __init__(

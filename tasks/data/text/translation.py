@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from tasks.data.sampler import generator
-from tasks.data.sequences.base import IGNORED, HeldSequences, Part, padded
+from tasks.data.sequences.base import IGNORED, InMemorySequences, Part, pad_rows
 from tasks.data.split import PARTS, check_shares
 from tasks.data.tables.rows import read_rows
 from tasks.data.tables.wanted import Given, Header, wanted_pair
@@ -16,7 +16,7 @@ from tasks.data.text.tokenizer import END, PAD, START, Tokenizer
 from tasks.errors import ArgumentError, must_be_one_of, must_be_positive
 
 
-class Translation(HeldSequences):
+class Translation(InMemorySequences):
     """Base of the data modules of text pairs: a subclass brings the pairs, this one makes tokens of
     them.
 
@@ -28,7 +28,7 @@ class Translation(HeldSequences):
         vocab: at most so many different tokens, for words and bpe.
         length: the most tokens of a text, marks included; longer pairs are left out and told. None:
             the longest.
-        options: those of `HeldSequences`.
+        options: those of `InMemorySequences`.
     """
 
     languages: tuple[str | None, str | None] = (None, None)
@@ -95,9 +95,9 @@ class Translation(HeldSequences):
         return short
 
     def _tensors(self, rows: list[tuple[list[int], list[int]]]) -> Part:
-        source = padded([source for source, _ in rows], self.source_length, PAD)
-        target = padded([[START, *target] for _, target in rows], self.target_length, PAD)
-        label = padded([[*target, END] for _, target in rows], self.target_length, IGNORED)
+        source = pad_rows([source for source, _ in rows], self.source_length, PAD)
+        target = pad_rows([[START, *target] for _, target in rows], self.target_length, PAD)
+        label = pad_rows([[*target, END] for _, target in rows], self.target_length, IGNORED)
         return {
             "source": source,
             "source_mask": source != PAD,
