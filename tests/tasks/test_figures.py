@@ -5,7 +5,7 @@ import math
 import pytest
 from torchmetrics.functional.text import chrf_score
 
-from tasks.data.text.text import HeldText
+from tasks.data.text.text import RunningText
 from tasks.data.text.tokenizer import UNKNOWN, Tokenizer
 from tasks.learn.translate import scores
 
@@ -23,7 +23,7 @@ def test_the_bytes_behind_unknown_tokens_are_counted(kind):
 
 
 def test_a_text_of_unknown_words_costs_its_bytes():
-    class Text(HeldText):
+    class Text(RunningText):
         def documents(self):
             return ["abc " * 540 + "xyz " * 60]
 

@@ -7,7 +7,7 @@ import torch
 
 from tasks.data.readers.text import TextReader
 from tasks.data.tables.rows import read_labelled
-from tasks.data.text.labelled import Labelled, in_order
+from tasks.data.text.labelled import Labelled, sort_classes
 from tasks.data.text.naive_bayes import naive_bayes
 from tasks.data.text.names import Names
 from tasks.data.text.tokenizer import PAD, Tokenizer
@@ -73,8 +73,8 @@ def test_a_batch_is_what_the_file_says(tmp_path):
 
 
 def test_classes_are_in_the_order_people_expect():
-    assert in_order({"10", "9", "-1"}) == ["-1", "9", "10"]
-    assert in_order({"10", "9", "x"}) == ["10", "9", "x"]
+    assert sort_classes({"10", "9", "-1"}) == ["-1", "9", "10"]
+    assert sort_classes({"10", "9", "x"}) == ["10", "9", "x"]
 
 
 def test_rare_classes_and_contradictions_are_told(tmp_path):
@@ -82,7 +82,7 @@ def test_rare_classes_and_contradictions_are_told(tmp_path):
     data = read(table(tmp_path, rows))
     assert data.notes[1:4] == [
         "1 rows repeat a text; each text stays in one part",
-        "1 texts bear several labels",
+        "1 texts have several labels",
         "classes with too few texts to be in every part: c (1), d (2)",
     ]
     assert "alone" in data.names("train")
@@ -258,7 +258,7 @@ def test_the_column_of_the_texts_is_found_or_told(tmp_path, content, column, fou
 
 
 def test_classes_that_look_like_numbers_are_sorted_all_the_same():
-    assert in_order({"--1", "2", "-1"}) == ["--1", "-1", "2"]
-    assert in_order({"10", "-2", "9"}) == ["-2", "9", "10"]
-    assert in_order({"9" * 5000, "10"}) == ["10", "9" * 5000]
-    assert in_order({"-", "1"}) == ["-", "1"]
+    assert sort_classes({"--1", "2", "-1"}) == ["--1", "-1", "2"]
+    assert sort_classes({"10", "-2", "9"}) == ["-2", "9", "10"]
+    assert sort_classes({"9" * 5000, "10"}) == ["10", "9" * 5000]
+    assert sort_classes({"-", "1"}) == ["-", "1"]

@@ -11,7 +11,7 @@ from blocks.graph import ConfigError, assemble, build, compose
 from tasks.data.sampler import generator
 from tasks.data.sequences.base import IGNORED
 from tasks.data.text.mask import by_frequency, by_neighbours, masked
-from tasks.data.text.text import HeldText, Topics
+from tasks.data.text.text import RunningText, Topics
 from tasks.data.text.tokenizer import MASK
 from tasks.learn.causality import looks_ahead
 from tasks.run.build import make_task
@@ -53,7 +53,7 @@ def test_a_row_with_one_token_to_ask_for_is_asked():
     ]
 
 
-class Pages(HeldText):
+class Pages(RunningText):
     def documents(self):
         return [
             f"page {number} says {'abcdefghijklmnop'[number % 16] * 20}. " * 3
@@ -170,7 +170,7 @@ def short(monkeypatch):
             "  the network sees one side of a gap only\n"
             "  got       another token in tokens, at place 63 and later, does not change the "
             "logits before it\n"
-            "  fix       model/attention=full, or data.mask=0 to foresee the next token; "
+            "  fix       model/attention=full, or data.mask=0 to predict the next token; "
             "task.check_causal=false trains it all the same",
         ),
         (

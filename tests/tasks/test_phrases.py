@@ -78,8 +78,8 @@ def test_one_source_text_has_one_target_where_two_formats_coincide():
     ("locale", "message"),
     [
         ("german", "no locale 'german'; got source=german; fits: de"),
-        ("zz", "no locale 'zz'; got source=zz; fits: en, zh, de, pt_BR, say"),
-        ("", "no locale ''; got source=; fits: en, zh, de, pt_BR, say"),
+        ("zz", "no locale 'zz'; got source=zz; fits: for example en, zh, de, pt_BR"),
+        ("", "no locale ''; got source=; fits: for example en, zh, de, pt_BR"),
     ],
 )
 def test_an_unknown_locale_is_told(locale, message):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tasks.data.sequences.base import IGNORED
 from tasks.data.tables.rows import read_labelled, read_pairs
 from tasks.data.text.phrases import phrases
-from tasks.data.text.text import HeldText
+from tasks.data.text.text import RunningText
 from tasks.data.text.tokenizer import END, PAD, START, UNKNOWN, Tokenizer
 from tasks.data.text.translation import Pairs, Phrases
 from tasks.errors import ArgumentError
@@ -222,7 +222,7 @@ def test_one_source_text_stays_in_one_part(tmp_path):
     assert sum(map(len, parts.values())) == 60
 
 
-class Numbers(HeldText):
+class Numbers(RunningText):
     def documents(self):
         return [f"{number:02d}0123456789" * 4 for number in range(30)]
 

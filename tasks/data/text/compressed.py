@@ -1,34 +1,35 @@
-"""What general compressors make of a text: a yardstick for language models that costs no
-training.
-"""
+"""What general compressors reach on a text: a baseline for language models without training."""
 
 import bz2
 import gzip
 import lzma
-from typing import Any
+from collections.abc import Callable
 
 ENOUGH = 1_000_000  # characters; more of them change the last digit, and take long
+COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+}
 
 
 def compressed(known: str, text: str) -> str:
-    """What general compressors need for `text`, in bits per character: alone, and after they have
-    read `known`.
+    """Describe how many bits per character general compressors need for a text.
 
-    Of longer texts the first million characters are compressed, after the last million of what is
-    known.
+    Args:
+        known: what they may read before; of a longer text the last million characters.
+        text: what is compressed; of a longer text the first million characters.
+
+    Returns:
+        The bits of each compressor, alone and after `known`.
     """
-    known, text = known[-ENOUGH:], text[:ENOUGH]
-    told = []
-    compressors: dict[str, Any] = {
-        "gzip": gzip.compress,
-        "bzip2": bz2.compress,
-        "xz": lzma.compress,
-    }
-    for name, compress in compressors.items():
-        alone = len(compress(text.encode()))
-        after = len(compress((known + text).encode())) - len(compress(known.encode()))
-        told.append(
-            f"{name} {8 * alone / len(text):.3f} (after the training text "
-            f"{8 * after / len(text):.3f})"
+    before, content = known[-ENOUGH:].encode(), text[:ENOUGH].encode()
+    length = len(text[:ENOUGH])
+    found = []
+    for name, compress in COMPRESSORS.items():
+        alone = len(compress(content))
+        after = len(compress(before + content)) - len(compress(before))
+        found.append(
+            f"{name} {8 * alone / length:.3f} (after the training text {8 * after / length:.3f})"
         )
-    return ", ".join(told) + " bits per character"
+    return f"{', '.join(found)} bits per character"

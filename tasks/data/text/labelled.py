@@ -1,4 +1,4 @@
-"""Texts with labels: what a classifier of sequences learns from."""
+"""Texts with labels, for classifiers of sequences."""
 
 import re
 from collections import Counter
@@ -19,21 +19,20 @@ from tasks.data.text.tokenizer import PAD, Tokenizer
 from tasks.errors import ArgumentError, must_be_one_of, must_be_positive
 
 Row = tuple[str, str]  # a text and its label
-TOLD = 5  # classes by name in a note
+SHOWN = 5  # classes in a note
 WHOLE = re.compile(r"-?\d{1,100}")
 
 
-class HeldLabelled(InMemorySequences):
-    """Base of the data modules of texts with labels: a subclass brings the texts, this one splits
-    and cuts them.
+class LabelledTexts(InMemorySequences):
+    """Base of the data modules of texts with labels.
 
-    Each class goes to the parts in the same proportion, and a text that occurs several times stays
-    in one part.
+    A subclass reads the texts; this class splits and encodes them. Each class goes to the parts in
+    the same proportion, and a text that occurs several times stays in one part.
 
     Args:
         tokenizer: characters, words or bpe; trained on the training part alone.
-        vocab: at most so many different tokens, for words and bpe.
-        length: the most tokens of a text; longer texts are cut, and told.
+        vocab: the most different tokens, for words and bpe.
+        length: the most tokens of a text; longer texts are cut, with a note.
         val: share of the texts for validation.
         test: share of the texts for the test.
         options: those of `InMemorySequences`.
@@ -58,96 +57,91 @@ class HeldLabelled(InMemorySequences):
         must_be_positive("vocab", vocab)
         must_be_positive("length", length)
         check_shares(val, test)
-        self.kind, self.vocab, self.length, self.val, self.test = (
-            tokenizer,
-            vocab,
-            length,
-            val,
-            test,
-        )
+        self.kind, self.vocab, self.length = tokenizer, vocab, length
+        self.val, self.test = val, test
         self.rows: dict[str, list[Row]] = {}
-        self.column: str | int | None = (
-            None  # of the texts in a file: its name, or its number from 1
-        )
+        # the column of the texts in a file: its name, or its number from 1
+        self.column: str | int | None = None
 
     def labelled(self) -> list[Row]:
-        """All texts with their labels, in an order that does not change."""
+        """Return all texts with their labels, in a fixed order."""
         raise NotImplementedError
 
     def load(self) -> dict[str, Part]:
         self.rows = self.divide(self.labelled())
-        self.tokenizer = self.tokenizer or Tokenizer.train(
-            (text for text, _ in self.rows["train"]), self.kind, self.vocab
-        )
-        ids = {
-            part: [self.tokenizer.encode(text) for text, _ in rows]
-            for part, rows in self.rows.items()
-        }
-        sizes = [len(row) for found in ids.values() for row in found]
+        if self.tokenizer is None:
+            texts = (text for text, _ in self.rows["train"])
+            self.tokenizer = Tokenizer.train(texts, self.kind, self.vocab)
+        ids = {}
+        sizes: list[int] = []
+        for part in PARTS:
+            ids[part] = list(map(self.tokenizer.encode, self.names(part)))
+            sizes += map(len, ids[part])
         cut = sum(size > self.length for size in sizes)
         if cut:
-            self.notes.append(
-                f"{cut:,} of {len(sizes):,} texts are longer than {self.length} tokens, and cut"
-            )
+            total = f"{cut:,} of {len(sizes):,} texts"
+            self.notes.append(f"{total} are longer than {self.length} tokens, and cut")
         width = min(self.length, max(sizes))
-        parts = {part: self._tensors(found, self.rows[part], width) for part, found in ids.items()}
-        commonest = parts["train"]["label"].mode().values
-        share = float((parts["test"]["label"] == commonest).float().mean())
-        counting = naive_bayes(self.rows["train"], self.rows["test"], self.split_seed)
-        self.notes.append(
-            f"of the test, always the commonest class ({self.classes[commonest]}) names "
-            f"{share:.2%}, "
-            f"naive Bayes over pieces of up to three characters {counting:.2%}"
-        )
+        parts = {part: self._tensors(ids[part], self.rows[part], width) for part in PARTS}
+        self._note_baselines(parts)
         return parts
 
     def _tensors(self, ids: list[list[int]], rows: list[Row], width: int) -> Part:
-        number = {name: place for place, name in enumerate(self.classes)}
+        number = {name: index for index, name in enumerate(self.classes)}
         tokens = pad_rows([row[:width] for row in ids], width, PAD)
         label = torch.tensor([number[label] for _, label in rows])
         return {"tokens": tokens, "padding_mask": tokens != PAD, "label": label}
 
+    def _note_baselines(self, parts: dict[str, Part]) -> None:
+        commonest = parts["train"]["label"].mode().values
+        share = float((parts["test"]["label"] == commonest).float().mean())
+        accuracy = naive_bayes(self.rows["train"], self.rows["test"], self.split_seed)
+        self.notes.append(
+            f"of the test, always the commonest class ({self.classes[commonest]}) names "
+            f"{share:.2%}, naive Bayes over pieces of up to three characters {accuracy:.2%}"
+        )
+
     def divide(self, rows: list[Row]) -> dict[str, list[Row]]:
-        """The rows of each part; names the classes."""
+        """Return the rows of each part, and name the classes; raises ArgumentError."""
         groups: dict[str, list[Row]] = {}
         for row in rows:
             groups.setdefault(row[0], []).append(row)
-        self.classes = in_order({label for _, label in rows})
+        self.classes = sort_classes({label for _, label in rows})
         check_classes(self.classes, len(rows), "text")
+        names = list(map(commonest_label, groups.values()))
+        self._note_surprises(groups, Counter(names))
+        label = torch.tensor(list(map(self.classes.index, names)))
+        chosen = split(label, self.val, self.test, self.split_seed)
         texts = list(groups)
-        names = [Counter(label for _, label in groups[text]).most_common(1)[0][0] for text in texts]
-        self._tell(groups, Counter(names))
-        label = torch.tensor([self.classes.index(name) for name in names])
-        found = split(label, self.val, self.test, self.split_seed)
-        empty = [part for part in PARTS if not len(found[part])]
-        if empty:
-            got = f"{len(texts):,} different texts, {len(self.classes):,} classes"
-            fix = (
-                "name the columns (data.text=..., data.label=...), or give more texts of each class"
-            )
-            raise ArgumentError(
-                "path", f"too few texts of each class for the part {empty[0]}", got=got, fix=fix
-            )
-        return {
-            part: [row for index in found[part].tolist() for row in groups[texts[index]]]
-            for part in PARTS
-        }
+        found: dict[str, list[Row]] = {}
+        for part in PARTS:
+            found[part] = []
+            for index in chosen[part].tolist():
+                found[part] += groups[texts[index]]
+            if not found[part]:
+                raise ArgumentError(
+                    "path",
+                    f"too few texts of each class for the part {part}",
+                    got=f"{len(texts):,} different texts, {len(self.classes):,} classes",
+                    fix="name the columns (data.text=..., data.label=...), or give more texts of "
+                    "each class",
+                )
+        return found
 
-    def _tell(self, groups: dict[str, list[Row]], counts: Counter[str]) -> None:
-        """Notes on what a user may not expect: texts that come again, contradictions, rare
-        classes.
-        """
-        again = sum(len(found) - 1 for found in groups.values())
-        torn = sum(len({label for _, label in found}) > 1 for found in groups.values())
+    def _note_surprises(self, groups: dict[str, list[Row]], counts: Counter[str]) -> None:
+        """Note what a user may not expect: repeated texts, contradictions, rare classes."""
+        repeated = sum(map(len, groups.values())) - len(groups)
+        ambiguous = sum(len(set(rows)) > 1 for rows in groups.values())
         rare = [f"{name} ({counts[name]})" for name in self.classes if counts[name] < len(PARTS)]
-        if again:
-            self.notes.append(f"{again:,} rows repeat a text; each text stays in one part")
-        if torn:
-            self.notes.append(f"{torn:,} texts bear several labels")
+        if repeated:
+            self.notes.append(f"{repeated:,} rows repeat a text; each text stays in one part")
+        if ambiguous:
+            self.notes.append(f"{ambiguous:,} texts have several labels")
         if rare:
-            more = f" and {len(rare) - TOLD} more" if len(rare) > TOLD else ""
-            shown = ", ".join(rare[:TOLD])
-            self.notes.append(f"classes with too few texts to be in every part: {shown}{more}")
+            shown = ", ".join(rare[:SHOWN])
+            if len(rare) > SHOWN:
+                shown += f" and {len(rare) - SHOWN} more"
+            self.notes.append(f"classes with too few texts to be in every part: {shown}")
 
     def facts(self) -> dict[str, Any]:
         self.read()
@@ -169,7 +163,7 @@ class HeldLabelled(InMemorySequences):
         return {"length": self.length, "column": self.column}
 
 
-class Labelled(HeldLabelled):
+class Labelled(LabelledTexts):
     """Texts with labels from a file with one text a row: .tsv, .csv or .jsonl.
 
     Args:
@@ -177,12 +171,11 @@ class Labelled(HeldLabelled):
         text: the column, or key, of the texts, by name or by number from 1; None: the one called
             text, sentence, review or content, else the one with the longest texts.
         label: the column of the labels; None: the one called label, class, category, target or
-            sentiment, else the one with the fewest different values, each of which occurs again and
-            again.
-        header: whether the first row names the columns; "auto" looks at it, and a note says what
-            was decided.
+            sentiment, else the one with the fewest different values that repeat.
+        header: whether the first row names the columns; "auto" looks at it, with a note on the
+            decision.
         delimiter: comma, tab, semicolon or pipe; "auto" looks at the rows.
-        options: those of `HeldLabelled`.
+        options: those of `LabelledTexts`.
     """
 
     def __init__(
@@ -203,14 +196,19 @@ class Labelled(HeldLabelled):
         rows, notes, layout = read_rows(self.path, self.wanted, self.header, self.delimiter)
         self.decided = layout.note
         self.notes += [layout.note, *notes]
-        self.column = (
-            layout.indices[0] + 1 if layout.names is None else layout.names[layout.indices[0]]
-        )
-        return [(row[0], row[1].strip()) for row in rows]
+        self.column = layout.indices[0] + 1
+        if layout.names is not None:
+            self.column = layout.names[layout.indices[0]]
+        return [(text, label.strip()) for text, label in rows]
 
 
-def in_order(names: set[str]) -> list[str]:
-    """Names of classes as people sort them: numbers by value, all else by letter."""
+def commonest_label(rows: list[Row]) -> str:
+    """Return the label that most rows have."""
+    return Counter(label for _, label in rows).most_common(1)[0][0]
+
+
+def sort_classes(names: set[str]) -> list[str]:
+    """Sort the names of classes: numbers by value, all else by letter."""
     if all(map(WHOLE.fullmatch, names)):
         return sorted(names, key=lambda name: (int(name), name))
     return sorted(names)

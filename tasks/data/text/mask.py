@@ -1,6 +1,4 @@
-"""Masked language modelling: some tokens of a text are hidden, and are to be named from both
-sides.
-"""
+"""Masked language modelling: hidden tokens are predicted from both sides."""
 
 import math
 
@@ -16,12 +14,12 @@ HIDDEN, OTHER = 0.8, 0.1  # shares of the chosen tokens; the rest stays as it is
 def masked(part: Part, share: float, vocab: int, source: torch.Generator) -> Part:
     """Choose tokens of each row and hide them; only they keep their label.
 
-    Of the chosen, 80 % become the mask, 10 % another token, 10 % stay: what is not hidden must be
-    understood as well, as a network that is used later sees no masks.
+    Of the chosen, 80 % become the mask, 10 % another token, 10 % stay: a network must represent
+    visible tokens as well, as there are no masks when it is used.
 
     Args:
-        part: "tokens" and "label", (rows, tokens); a place without a label is never chosen.
-        share: how many of the labelled tokens of each row are chosen; at least one.
+        part: "tokens" and "label", (rows, tokens); a token without a label is never chosen.
+        share: of the labelled tokens of each row that are chosen; at least one.
         vocab: number of tokens, the special ones included.
         source: the random source; the same one gives the same masks.
 
@@ -31,10 +29,8 @@ def masked(part: Part, share: float, vocab: int, source: torch.Generator) -> Par
     tokens, label = part["tokens"], part["label"]
     allowed = label != IGNORED
     count = (share * allowed.sum(1, keepdim=True)).round().clamp_min(1)
-    order = (
-        torch.rand(tokens.shape, generator=source).masked_fill(~allowed, 2).argsort(1).argsort(1)
-    )
-    chosen = (order < count) & allowed
+    rank = torch.rand(tokens.shape, generator=source).masked_fill(~allowed, 2)
+    chosen = (rank.argsort(1).argsort(1) < count) & allowed
     kind = torch.rand(tokens.shape, generator=source)
     other = torch.randint(min(len(SPECIAL), vocab - 1), vocab, tokens.shape, generator=source)
     changed = torch.where(kind < HIDDEN, MASK, torch.where(kind < HIDDEN + OTHER, other, tokens))
@@ -45,32 +41,35 @@ def masked(part: Part, share: float, vocab: int, source: torch.Generator) -> Par
 
 
 def by_frequency(known: Tensor, asked: Tensor, vocab: int) -> tuple[float, float]:
-    """How far frequency alone goes: the accuracy of always the commonest token, and the perplexity
-    of the unigrams.
+    """Return what frequencies alone reach.
 
     Args:
         known: the tokens of the training part.
-        asked: the tokens that are asked for.
+        asked: the tokens to predict.
         vocab: number of tokens; each is counted once more than it occurs, so that none is
             impossible.
+
+    Returns:
+        The accuracy of always the commonest token, and the perplexity of the unigrams.
     """
     counts = torch.bincount(known.flatten(), minlength=vocab).double()
     chance = (counts + 1) / (counts + 1).sum()
-    return float((asked == counts.argmax()).double().mean()), math.exp(
-        -float(chance[asked].log().mean())
-    )
+    accuracy = (asked == counts.argmax()).double().mean()
+    return float(accuracy), math.exp(-float(chance[asked].log().mean()))
 
 
 def by_neighbours(known: Tensor, part: Part, vocab: int) -> tuple[float, float]:
-    """How far counting goes: the accuracy of the commonest token behind the one before, and between
-    both neighbours.
+    """Return what counts of neighbours reach.
 
-    What was never seen between two neighbours is guessed by the one before, then by frequency.
+    A pair of neighbours that never occurs is predicted by the token before, then by frequency.
 
     Args:
         known: the tokens of the training part, (rows, tokens).
-        part: "tokens" and "label" of what is asked, as `masked` gives them.
+        part: "tokens" and "label" of the test, as `masked` returns them.
         vocab: number of tokens.
+
+    Returns:
+        The accuracy of the commonest token after the one before, and between both neighbours.
     """
     asked = part["label"] != IGNORED
     before, both = neighbours(part["tokens"], vocab)
@@ -78,24 +77,25 @@ def by_neighbours(known: Tensor, part: Part, vocab: int) -> tuple[float, float]:
     guess = known.flatten().mode().values.expand(part["label"].shape)
     right = []
     for context, where in ((known_before, before), (known_both, both)):
-        keys, tokens = commonest(context.flatten(), known.flatten(), vocab)
-        place = torch.searchsorted(keys, where).clamp_max(len(keys) - 1)
-        guess = torch.where(keys[place] == where, tokens[place], guess)
+        keys, tokens = commonest_tokens(context.flatten(), known.flatten(), vocab)
+        index = torch.searchsorted(keys, where).clamp_max(len(keys) - 1)
+        guess = torch.where(keys[index] == where, tokens[index], guess)
         right.append(float((guess == part["label"])[asked].double().mean()))
     return right[0], right[1]
 
 
 def neighbours(tokens: Tensor, vocab: int) -> tuple[Tensor, Tensor]:
-    """A number for the token before each one, and one for the pair of both; beyond the edge is a
-    token of its own.
+    """Return a number for the token before each one, and one for the pair of both neighbours.
+
+    The edges of a row are a token of their own.
     """
     edge = torch.full_like(tokens[:, :1], vocab)
     before, after = torch.cat([edge, tokens[:, :-1]], 1), torch.cat([tokens[:, 1:], edge], 1)
     return before, before * (vocab + 1) + after
 
 
-def commonest(key: Tensor, token: Tensor, vocab: int) -> tuple[Tensor, Tensor]:
-    """The different keys, sorted, and the token that goes most often with each."""
+def commonest_tokens(key: Tensor, token: Tensor, vocab: int) -> tuple[Tensor, Tensor]:
+    """Return the different keys, sorted, and the token that occurs most often with each."""
     pairs, counts = (key * vocab + token).unique(return_counts=True)
     pairs = pairs[counts.argsort(stable=True)]
     pairs = pairs[(pairs // vocab).argsort(stable=True)]

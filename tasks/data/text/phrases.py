@@ -1,12 +1,10 @@
-"""Dates, times, numbers and money in two languages, as Unicode's CLDR writes them: phrases without
-end, offline.
-"""
+"""Generate dates, times, numbers and money in two languages, as Unicode's CLDR writes them."""
 
 import datetime
-import difflib
 import hashlib
 import random
 from collections.abc import Callable
+from difflib import get_close_matches
 from functools import partial
 from typing import Any, cast
 
@@ -18,15 +16,15 @@ from tasks.errors import ArgumentError
 FIRST, LAST = datetime.date(1950, 1, 1), datetime.date(2050, 12, 31)
 CURRENCIES = ("USD", "EUR", "CNY", "JPY", "GBP")
 UNITS = {"second": 60, "minute": 60, "hour": 24, "day": 7, "week": 4, "month": 12, "year": 50}
+MOST_VAIN = 1000  # repeated phrases in a row, after which there are no new ones
 
 Pair = tuple[str, str]
 Write = Callable[[Locale], str]
-Draw = Callable[
-    [random.Random, datetime.date], tuple[str, list[Write]]
-]  # the value, and ways to write it, best first
+Drawn = tuple[str, list[Write]]  # a value, and ways to write it, the best first
+Draw = Callable[[random.Random, datetime.date], Drawn]
 
 
-def date(source: random.Random, day: datetime.date) -> tuple[str, list[Write]]:
+def date(source: random.Random, day: datetime.date) -> Drawn:
     styles = ["full", "long", "medium"]
     ways: list[Write] = [partial(_date, day, style) for style in styles]
     first = source.randrange(len(ways))
@@ -37,39 +35,36 @@ def _date(day: datetime.date, style: Any, locale: Locale) -> str:
     return dates.format_date(day, style, locale)
 
 
-def moment(source: random.Random, day: datetime.date) -> tuple[str, list[Write]]:
+def moment(source: random.Random, day: datetime.date) -> Drawn:
     at = datetime.datetime.combine(day, datetime.time(source.randrange(24), source.randrange(60)))
-    return "", [
-        lambda locale: (
-            f"{_date(day, 'long', locale)} {dates.format_time(at, 'short', locale=locale)}"
-        )
-    ]
+
+    def write(locale: Locale) -> str:
+        return f"{_date(day, 'long', locale)} {dates.format_time(at, 'short', locale=locale)}"
+
+    return "", [write]
 
 
-def time(source: random.Random, _: datetime.date) -> tuple[str, list[Write]]:
+def time(source: random.Random, _: datetime.date) -> Drawn:
     at = datetime.time(source.randrange(24), source.randrange(60), source.randrange(60))
     return at.isoformat(), [lambda locale: dates.format_time(at, "medium", locale=locale)]
 
 
-def number(source: random.Random, _: datetime.date) -> tuple[str, list[Write]]:
+def number(source: random.Random, _: datetime.date) -> Drawn:
     value = source.randrange(10 ** source.randint(3, 8)) / 100
     return f"{value:.2f}", [lambda locale: numbers.format_decimal(value, locale=locale)]
 
 
-def money(source: random.Random, _: datetime.date) -> tuple[str, list[Write]]:
+def money(source: random.Random, _: datetime.date) -> Drawn:
     kind = source.choice(CURRENCIES)
-    value = round(
-        source.randrange(10 ** source.randint(3, 7)) / 100, numbers.get_currency_precision(kind)
-    )
+    value = source.randrange(10 ** source.randint(3, 7)) / 100
+    value = round(value, numbers.get_currency_precision(kind))
     return f"{value:.2f}", [lambda locale: numbers.format_currency(value, kind, locale=locale)]
 
 
-def span(source: random.Random, _: datetime.date) -> tuple[str, list[Write]]:
+def span(source: random.Random, _: datetime.date) -> Drawn:
     unit = source.choice(tuple(UNITS))
     count = source.choice((-1, 1)) * source.randrange(1, UNITS[unit])
-    seconds = (
-        count * dates.TIMEDELTA_UNITS[[name for name, _ in dates.TIMEDELTA_UNITS].index(unit)][1]
-    )
+    seconds = count * dict(dates.TIMEDELTA_UNITS)[unit]
     write: Callable[..., str] = partial(
         dates.format_timedelta,
         seconds,
@@ -83,28 +78,29 @@ def span(source: random.Random, _: datetime.date) -> tuple[str, list[Write]]:
 KINDS: tuple[Draw, ...] = (date, date, date, moment, moment, time, number, money, money, span)
 
 
-def known(argument: str, name: str) -> Locale:
-    """The locale of a name; raises ArgumentError with the nearest there are."""
+def find_locale(argument: str, name: str) -> Locale:
+    """Return the locale of a name; raises ArgumentError with the nearest ones."""
     try:
         return Locale.parse(name.replace("-", "_"))
     except (UnknownLocaleError, ValueError, TypeError) as error:
-        languages = {
-            word.lower(): code
-            for code, word in Locale("en").languages.items()
-            if localedata.exists(code)
-        }
-        near = [languages[word] for word in difflib.get_close_matches(name.lower(), languages, 3)]
-        near += difflib.get_close_matches(name, localedata.locale_identifiers(), 6)
-        fits = ", ".join(dict.fromkeys(near)) or "en, zh, de, pt_BR, say"
-        raise ArgumentError(
-            argument, f"no locale {name!r}", got=f"{argument}={name}", fits=fits
-        ) from error
+        fits = ", ".join(near_locales(name)) or "for example en, zh, de, pt_BR"
+        text, got = f"no locale {name!r}", f"{argument}={name}"
+        raise ArgumentError(argument, text, got=got, fits=fits) from error
+
+
+def near_locales(name: str) -> list[str]:
+    """Return the locales that are nearest to a name, by the English names of languages too."""
+    languages = {}
+    for code, word in Locale("en").languages.items():
+        if localedata.exists(code):
+            languages[word.lower()] = code
+    near = list(map(languages.__getitem__, get_close_matches(name.lower(), languages, 3)))
+    near += get_close_matches(name, localedata.locale_identifiers(), 6)
+    return list(dict.fromkeys(near))
 
 
 def part_of(value: str, seed: int) -> str:
-    """To which part a time, an amount or a span belongs; a tenth goes to test and to val each,
-    whatever their sizes.
-    """
+    """Return the part of a date, a time, an amount or a span; a tenth is test, a tenth is val."""
     digest = hashlib.blake2b(f"{seed} {value}".encode(), digest_size=2).digest()
     return {0: "test", 1: "val"}.get(int.from_bytes(digest, "big") % 10, "train")
 
@@ -112,53 +108,73 @@ def part_of(value: str, seed: int) -> str:
 def phrases(
     source: str, target: str, *, train: int, val: int, test: int, seed: int
 ) -> dict[str, list[Pair]]:
-    """Pairs of texts that say the same, by part: a function of its arguments alone.
+    """Return pairs of texts with the same meaning, by part: a function of its arguments alone.
 
     Args:
         source: a locale, e.g. "en".
         target: another one, e.g. "zh" or "pt_BR".
-        train: how many pairs; no source text comes twice, in one part or in two.
+        train: number of pairs; no source text occurs twice, in one part or in two.
         val: the same for validation.
         test: the same for the test. No date of validation or test is in training.
-        seed: what chance depends on.
+        seed: seed of the choice.
 
     Raises:
         ArgumentError: an unknown locale; more pairs than there are phrases.
     """
-    here, there = known("source", source), known("target", target)
+    here, there = find_locale("source", source), find_locale("target", target)
+    days = split_days(seed)
+    seen: set[str] = set()
+    found: dict[str, list[Pair]] = {}
+    for part, count in (("test", test), ("val", val), ("train", train)):
+        found[part] = []
+        chance, vain = random.Random(f"{seed} {part}"), 0
+        while len(found[part]) < count:
+            ways = draw_in_part(chance, part, days[part], seed)
+            text = with_plain_blanks(ways[0](here))
+            if text not in seen:
+                seen.add(text)
+                found[part].append((text, translate(text, ways, here, there)))
+                vain = 0
+                continue
+            vain += 1
+            if vain > MOST_VAIN:
+                problem, got = "there are not enough different phrases", f"{part}={count}"
+                fits = f"{len(found[part])} or fewer"
+                raise ArgumentError(part, problem, got=got, fits=fits)
+    return {part: found[part] for part in PARTS}
+
+
+def split_days(seed: int) -> dict[str, list[datetime.date]]:
+    """Return the days of each part."""
     days: dict[str, list[datetime.date]] = {part: [] for part in PARTS}
     for number in range((LAST - FIRST).days + 1):
         day = FIRST + datetime.timedelta(number)
         days[part_of(day.isoformat(), seed)].append(day)
-    targets: dict[str, str] = {}
-    found: dict[str, list[Pair]] = {}
-    for part, count in (("test", test), ("val", val), ("train", train)):
-        chance, found[part], vain = random.Random(f"{seed} {part}"), [], 0
-        while len(found[part]) < count:
-            draw = chance.choice(KINDS)
-            value, (write, *better) = draw(chance, chance.choice(days[part]))
-            while (
-                value and part_of(value, seed) != part
-            ):  # the same kind again, so that all parts are mixed alike
-                value, (write, *better) = draw(chance, chance.choice(days[part]))
-            text = readable(write(here))
-            if text in targets:
-                vain += 1
-                if vain > 1000:
-                    fits = f"{len(found[part])} or fewer"
-                    raise ArgumentError(
-                        part, "there are not so many phrases", got=f"{part}={count}", fits=fits
-                    )
-                continue
-            vain = 0
-            write = next(
-                (way for way in better if readable(way(here)) == text), write
-            )  # one source text, one target
-            targets[text] = readable(write(there))
-            found[part].append((text, targets[text]))
-    return {part: found[part] for part in PARTS}
+    return days
 
 
-def readable(text: str) -> str:
-    """A phrase with plain blanks: CLDR has narrow and unbreakable ones that nobody types."""
+def draw_in_part(
+    chance: random.Random, part: str, days: list[datetime.date], seed: int
+) -> list[Write]:
+    """Draw a phrase of a random kind whose value belongs to the part; return how to write it."""
+    draw = chance.choice(KINDS)
+    while True:  # the same kind again, so that all parts have the same mix of kinds
+        value, ways = draw(chance, chance.choice(days))
+        if not value or part_of(value, seed) == part:
+            return ways
+
+
+def translate(text: str, ways: list[Write], source: Locale, target: Locale) -> str:
+    """Write a phrase in the other language, so that each source text has one target.
+
+    The first way is the one that was drawn; the others are tried before it.
+    """
+    for way in (*ways[1:], ways[0]):
+        if with_plain_blanks(way(source)) == text:
+            return with_plain_blanks(way(target))
+    raise AssertionError(f"{text!r} is not what its first way writes")
+
+
+def with_plain_blanks(text: str) -> str:
+    """Return a phrase with plain blanks: CLDR has narrow and unbreakable ones that nobody types."""
     return text.replace("\u202f", " ").replace("\xa0", " ")

@@ -1,12 +1,13 @@
-"""Questions in words about four digits in a square, and their answers."""
+"""Questions in English about four digits in a square, and their answers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 PLACES = ("top left", "top right", "bottom left", "bottom right")
 LINES = {"upper row": (0, 1), "lower row": (2, 3), "left column": (0, 2), "right column": (1, 3)}
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-PLURALS = tuple(f"{digit}es" if digit == "six" else f"{digit}s" for digit in DIGITS)
+ONES = tuple(f"a {digit}".replace("a eight", "an eight") for digit in DIGITS)
+PLURALS = tuple(f"{digit}s".replace("sixs", "sixes") for digit in DIGITS)
 LARGEST_SUM = 18
 ANSWERS = (*map(str, range(LARGEST_SUM + 1)), "no", "yes")
 
@@ -41,7 +42,7 @@ KINDS = tuple(PHRASINGS)
 
 @dataclass(frozen=True)
 class Question:
-    """One question in words.
+    """One question in English.
 
     Args:
         text: lower case, words with blanks between them.
@@ -56,40 +57,35 @@ class Question:
 
 
 def questions() -> list[Question]:
-    """Every question there is, in an order that does not change."""
-    return [
-        Question(phrase.format(**words), kind, about)
-        for kind in KINDS
-        for about, words in subjects(kind)
-        for phrase in PHRASINGS[kind]
-    ]
+    """Return all questions, in a fixed order."""
+    found = []
+    for kind, phrasings in PHRASINGS.items():
+        for about, words in subjects(kind):
+            found += [Question(phrase.format(**words), kind, about) for phrase in phrasings]
+    return found
 
 
-def subjects(kind: str) -> list[tuple[tuple[int, ...], dict[str, str]]]:
-    """What a question of this kind can be about, and the words for it."""
+def subjects(kind: str) -> Iterator[tuple[tuple[int, ...], dict[str, str]]]:
+    """Yield what a question of this kind can be about, and the words for it."""
     if kind in ("count", "presence"):
-        articles = ["an" if digit == "eight" else "a" for digit in DIGITS]
-        return [
-            ((number,), {"plural": PLURALS[number], "one": f"{articles[number]} {DIGITS[number]}"})
-            for number in range(len(DIGITS))
-        ]
-    if kind == "place":
-        return [((number,), {"place": place}) for number, place in enumerate(PLACES)]
-    if kind in ("sum", "difference"):
-        return [(places, {"line": line}) for line, places in LINES.items()]
-    if kind == "comparison":
-        pairs = [
-            (place, number) for place in range(len(PLACES)) for number in range(1, len(DIGITS) - 1)
-        ]
-        return [
-            ((place, number), {"place": PLACES[place], "digit": DIGITS[number]})
-            for place, number in pairs
-        ]
-    return [((0, 1, 2, 3), {})]
+        for number, (one, plural) in enumerate(zip(ONES, PLURALS, strict=True)):
+            yield (number,), {"plural": plural, "one": one}
+    elif kind == "place":
+        for number, place in enumerate(PLACES):
+            yield (number,), {"place": place}
+    elif kind in ("sum", "difference"):
+        for line, numbers in LINES.items():
+            yield numbers, {"line": line}
+    elif kind == "comparison":
+        for number, place in enumerate(PLACES):
+            for digit in range(1, len(DIGITS) - 1):
+                yield (number, digit), {"place": place, "digit": DIGITS[digit]}
+    else:
+        yield (0, 1, 2, 3), {}
 
 
 def answer(question: Question, digits: list[int]) -> str:
-    """The right answer, one of ANSWERS, for the digits at PLACES."""
+    """Return the right answer, one of ANSWERS, for the digits at PLACES."""
     first, last = question.about[0], question.about[-1]
     ways: dict[str, Callable[[], int | bool]] = {
         "place": lambda: digits[first],
@@ -102,4 +98,6 @@ def answer(question: Question, digits: list[int]) -> str:
         "comparison": lambda: digits[first] > last,
     }
     found = ways[question.kind]()
-    return ("no", "yes")[found] if isinstance(found, bool) else str(found)
+    if isinstance(found, bool):
+        return ("no", "yes")[found]
+    return str(found)

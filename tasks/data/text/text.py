@@ -1,4 +1,4 @@
-"""Running text, cut into windows: what a language model learns from."""
+"""Running text, cut into windows, for language models."""
 
 from typing import Any, Literal
 
@@ -14,22 +14,23 @@ from tasks.data.text.tokenizer import MASK, START, Tokenizer
 from tasks.errors import ArgumentError, must_be_one_of, must_be_positive, must_be_share
 
 GAPS = "model/attention=causal, or data.mask=0.15 to fill gaps"
-UNMASK = "model/attention=full, or data.mask=0 to foresee the next token"
+UNMASK = "model/attention=full, or data.mask=0 to predict the next token"
 
 
-class HeldText(InMemorySequences):
-    """Base of the data modules of running text: a subclass reads documents, this one splits and
-    cuts them.
+class RunningText(InMemorySequences):
+    """Base of the data modules of running text.
 
-    Whole documents go to one part, unless they are too uneven. Windows do not overlap, and every
-    token of a part is foreseen once, or hidden at most once.
+    A subclass reads documents; this class splits them and cuts windows. Whole documents go to one
+    part, unless they are too uneven. Windows do not overlap, and every token of a part is predicted
+    once, or hidden at most once.
 
     Args:
         length: tokens in a window.
-        mask: share of the tokens that are hidden and asked for, in [0, 1); 0: the next token is,
-            everywhere. Masks of training are new in each epoch, those of validation and test stay.
+        mask: share of the tokens that are hidden and predicted, in [0, 1); 0: the next token is
+            predicted everywhere. Masks of training are new in each epoch, those of validation and
+            test stay.
         tokenizer: characters, words or bpe; trained on the training part alone.
-        vocab: at most so many different tokens, for bpe and words.
+        vocab: the most different tokens, for bpe and words.
         val: share of the text for validation.
         test: share of the text for the test.
         options: those of `InMemorySequences`.
@@ -53,11 +54,13 @@ class HeldText(InMemorySequences):
         must_be_one_of("tokenizer", tokenizer, ("characters", "words", "bpe"))
         check_shares(val, test)
         self.length, self.mask, self.kind, self.vocab = length, mask, tokenizer, vocab
-        self.direction, self.remedy = ("both", UNMASK) if mask else ("forward", GAPS)
+        self.direction, self.remedy = "forward", GAPS
+        if mask:
+            self.direction, self.remedy = "both", UNMASK
         self.shares = {"train": 1 - val - test, "val": val, "test": test}
 
     def documents(self) -> list[str]:
-        """All documents, in an order that does not change."""
+        """Return all documents, in a fixed order."""
         raise NotImplementedError
 
     def load(self) -> dict[str, Part]:
@@ -67,71 +70,71 @@ class HeldText(InMemorySequences):
         for part, found in ids.items():
             if len(found) <= self.length:
                 got = f"{len(found)} tokens in the part {part}, windows of {self.length}"
-                raise ArgumentError(
-                    "length",
-                    "the text is shorter than a window",
-                    got=got,
-                    fix="a smaller data.length",
-                )
-        self.tokens_per_character = len(ids["test"]) / len(texts["test"])
-        unknown = self.tokenizer.unknown_bytes(texts["test"])
-        self.unknown_bits_per_character = 8 * unknown / len(texts["test"])
-        if unknown and not self.mask:
-            share = unknown / len(texts["test"].encode())
-            more = f"{self.unknown_bits_per_character:.3f} bits per character"
-            self.notes.append(
-                f"unknown tokens hide {share:.1%} of the test text: 8 bits a byte, {more}, are "
-                "added"
-            )
+                text, fix = "the text is shorter than a window", "a smaller data.length"
+                raise ArgumentError("length", text, got=got, fix=fix)
+        self._measure_test(texts["test"], len(ids["test"]))
         if self.mask:
             return self._with_masks({part: self.stretches(found) for part, found in ids.items()})
         self.notes.append(f"the test text compressed: {compressed(texts['train'], texts['test'])}")
         return {part: self.windows(found) for part, found in ids.items()}
 
+    def _measure_test(self, text: str, tokens: int) -> None:
+        """Measure what converts a loss per token of the test into bits per character."""
+        self.tokens_per_character = tokens / len(text)
+        unknown = self.tokenizer.unknown_bytes(text)
+        self.unknown_bits_per_character = 8 * unknown / len(text)
+        if unknown and not self.mask:
+            share = unknown / len(text.encode())
+            bits = f"{self.unknown_bits_per_character:.3f} bits per character"
+            self.notes.append(
+                f"unknown tokens hide {share:.1%} of the test text: 8 bits a byte, {bits}, "
+                "are added"
+            )
+
     def _with_masks(self, parts: dict[str, Part]) -> dict[str, Part]:
-        """Masks for validation and test, from sources of their own, which no epoch of training can
-        meet.
-        """
+        """Mask validation and test, from random sources that no epoch of training uses."""
         vocab = self.tokenizer.vocab
         for salt, part in enumerate(PARTS[1:]):
-            parts[part] = masked(
-                parts[part], self.mask, vocab, generator(self.split_seed, -1 - salt)
-            )
+            source = generator(self.split_seed, -1 - salt)
+            parts[part] = masked(parts[part], self.mask, vocab, source)
         known, asked = parts["train"]["tokens"], parts["test"]["label"]
         common, perplexity = by_frequency(known, asked[asked != IGNORED], vocab)
         before, both = by_neighbours(known, parts["test"], vocab)
-        told = (
-            f"always the commonest {common:.2%}, the commonest after the token before {before:.2%}"
+        self.notes.append(
+            f"what counting reaches on the masked test tokens: always the commonest {common:.2%}, "
+            f"the commonest after the token before {before:.2%}, "
+            f"between both neighbours {both:.2%}; perplexity by frequency {perplexity:.1f}"
         )
-        more = f"between both neighbours {both:.2%}; perplexity by frequency {perplexity:.1f}"
-        self.notes.append(f"what counting reaches on the masked test tokens: {told}, {more}")
         return parts
 
     def fresh(self, epoch: int) -> Part:
         part = self.parts["train"]
-        return (
-            masked(part, self.mask, self.tokenizer.vocab, generator(self.seed, epoch))
-            if self.mask
-            else part
-        )
+        if not self.mask:
+            return part
+        return masked(part, self.mask, self.tokenizer.vocab, generator(self.seed, epoch))
 
     def divide(self, documents: list[str]) -> dict[str, str]:
-        """The text of each part: documents dealt out by size, or cut where the shares say, if few
-        or very uneven.
+        """Return the text of each part.
+
+        Each document goes to the part that lacks most of its share. If they are few or very uneven,
+        their text is cut by the shares instead.
         """
         total = sum(map(len, documents))
         found: dict[str, list[str]] = {part: [] for part in PARTS}
-        held = dict.fromkeys(PARTS, 0)
+        taken = dict.fromkeys(PARTS, 0)
+
+        def missing_share(part: str) -> float:
+            return self.shares[part] - taken[part] / total
+
         for number in torch.randperm(len(documents), generator=generator(self.split_seed)).tolist():
-            poorest = max(PARTS, key=lambda part: self.shares[part] - held[part] / total)
-            found[poorest].append(documents[number])
-            held[poorest] += len(documents[number])
-        if all(held[part] >= self.shares[part] * total / 3 for part in PARTS):
+            part = max(PARTS, key=missing_share)
+            found[part].append(documents[number])
+            taken[part] += len(documents[number])
+        if all(taken[part] >= self.shares[part] * total / 3 for part in PARTS):
             return {part: "\n".join(texts) for part, texts in found.items()}
         text = "\n".join(documents)
-        first, second = (
-            round(len(text) * share) for share in (self.shares["train"], 1 - self.shares["test"])
-        )
+        first = round(len(text) * self.shares["train"])
+        second = round(len(text) * (1 - self.shares["test"]))
         if len(documents) > 1:
             self.notes.append(
                 "the documents are too few or too uneven to stay whole: their text is cut in three"
@@ -139,53 +142,59 @@ class HeldText(InMemorySequences):
         return {"train": text[:first], "val": text[first:second], "test": text[second:]}
 
     def windows(self, ids: list[int]) -> Part:
-        """Tokens and the ones that follow, (windows, length)."""
+        """Return tokens and the ones that follow as labels, each (windows, length)."""
         cut, seen = self._cut(torch.tensor([START, *ids]), self.length + 1)
         label = cut[:, 1:].clone()
         label[-1, :seen] = IGNORED
         return {"tokens": cut[:, :-1].contiguous(), "label": label}
 
     def stretches(self, ids: list[int]) -> Part:
-        """Tokens, (windows, length), each its own label: what masks are laid over."""
+        """Return tokens, each its own label, to be masked, each (windows, length)."""
         tokens, seen = self._cut(torch.tensor(ids), self.length)
         label = tokens.clone()
         label[-1, :seen] = IGNORED
         return {"tokens": tokens, "label": label}
 
     def _cut(self, ids: Tensor, width: int) -> tuple[Tensor, int]:
-        """Windows of `width`, one each `length`, and how many labels of the last, which reaches
-        back, came before.
+        """Return windows of `width`, one each `length`.
+
+        The last one overlaps the one before; the second result is how many labels it repeats.
         """
         last = len(ids) - width
         starts = torch.tensor([*range(0, last, self.length), last])
-        seen = int(starts[-2]) + self.length - last if len(starts) > 1 else 0
+        seen = 0
+        if len(starts) > 1:
+            seen = int(starts[-2]) + self.length - last
         return ids[starts[:, None] + torch.arange(width)], seen
 
     def facts(self) -> dict[str, Any]:
         self.read()
         vocab = self.tokenizer.vocab
-        found = {"tokens": {"tokens": self.length, "dtype": "int", "vocab": vocab}, "vocab": vocab}
-        return {**found, "mask": self.mask} if self.mask else found
+        tokens = {"tokens": self.length, "dtype": "int", "vocab": vocab}
+        found: dict[str, Any] = {"tokens": tokens, "vocab": vocab}
+        if self.mask:
+            found["mask"] = self.mask
+        return found
 
     def shown(self, ids: list[int]) -> str:
         pieces: list[list[int]] = [[]]
         for number in ids:
-            pieces.append([]) if number == MASK else pieces[-1].append(number)
-        return "▢".join(self.tokenizer.decode(piece) for piece in pieces)
+            if number == MASK:
+                pieces.append([])
+            else:
+                pieces[-1].append(number)
+        return "▢".join(map(self.tokenizer.decode, pieces))
 
     def answers(self, ids: list[int]) -> str:
-        return (
-            " · ".join(self.tokenizer.name(number) for number in ids)
-            if self.mask
-            else self.shown(ids)
-        )
+        if self.mask:
+            return " · ".join(map(self.tokenizer.name, ids))
+        return self.shown(ids)
 
 
-class Topics(HeldText):
-    """The help pages of Python itself, `pydoc_data.topics`: some 465,000 characters of English
-    prose and grammar.
+class Topics(RunningText):
+    """The help pages of Python, `pydoc_data.topics`: 465,000 characters of prose and grammar.
 
-    Args: those of `HeldText`. Its text differs a little from one version of Python to the next.
+    Args: those of `RunningText`. The text differs a little from one version of Python to the next.
     """
 
     quick = True

@@ -1,6 +1,7 @@
-"""Pairs of texts as tokens: a source, a target to be said, and masks that tell padding."""
+"""Pairs of texts as tokens: a source, a target to predict, and masks of their padding."""
 
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -15,19 +16,22 @@ from tasks.data.text.phrases import phrases
 from tasks.data.text.tokenizer import END, PAD, START, Tokenizer
 from tasks.errors import ArgumentError, must_be_one_of, must_be_positive
 
+Pair = tuple[str, str]
+Encoded = tuple[list[int], list[int]]  # the tokens of a source and of its target
+
 
 class Translation(InMemorySequences):
-    """Base of the data modules of text pairs: a subclass brings the pairs, this one makes tokens of
-    them.
+    """Base of the data modules of text pairs.
 
-    Both sides share one vocabulary, trained on the training part alone. A target is read by the
-    network from its start mark and labelled up to its end mark: teacher forcing, shifted by one.
+    A subclass reads the pairs; this class encodes them. Both sides share one vocabulary, trained on
+    the training part alone. The network reads a target from its start mark and predicts it up to
+    its end mark: teacher forcing, shifted by one.
 
     Args:
         tokenizer: characters, words or bpe.
-        vocab: at most so many different tokens, for words and bpe.
-        length: the most tokens of a text, marks included; longer pairs are left out and told. None:
-            the longest.
+        vocab: the most different tokens, for words and bpe.
+        length: the most tokens of a text, marks included; longer pairs are left out, with a note.
+            None: the longest.
         options: those of `InMemorySequences`.
     """
 
@@ -51,50 +55,42 @@ class Translation(InMemorySequences):
         super().__init__(**options)
         must_be_one_of("tokenizer", tokenizer, ("characters", "words", "bpe"))
         must_be_positive("vocab", vocab)
-        must_be_positive("length", 1 if length is None else length)
+        if length is not None:
+            must_be_positive("length", length)
         self.kind, self.vocab, self.length = tokenizer, vocab, length
         self.references: list[str] = []  # the targets of the test, as they are written
 
-    def pairs(self) -> dict[str, list[tuple[str, str]]]:
-        """The pairs of each part."""
+    def pairs(self) -> dict[str, list[Pair]]:
+        """Return the pairs of each part."""
         raise NotImplementedError
 
     def load(self) -> dict[str, Part]:
         pairs = self.pairs()
-        texts = (text for pair in pairs["train"] for text in pair)
+        texts = chain.from_iterable(pairs["train"])
         self.tokenizer = self.tokenizer or Tokenizer.train(texts, self.kind, self.vocab)
-        encoded = {part: self._encoded(part, pairs[part]) for part in PARTS}
-        rows = [pair for found in encoded.values() for pair in found]
-        self.source_length = max(len(source) for source, _ in rows)
-        self.target_length = max(len(target) for _, target in rows) + 1  # and the end mark
+        encoded = {part: self._encode(part, pairs[part]) for part in PARTS}
+        sources, targets = zip(*chain.from_iterable(encoded.values()), strict=True)
+        self.source_length = max(map(len, sources))
+        self.target_length = max(map(len, targets)) + 1  # and the end mark
         self.references = [self.tokenizer.decode(target) for _, target in encoded["test"]]
         return {part: self._tensors(found) for part, found in encoded.items()}
 
-    def _encoded(
-        self, part: str, pairs: list[tuple[str, str]]
-    ) -> list[tuple[list[int], list[int]]]:
-        rows = [
-            (self.tokenizer.encode(source), self.tokenizer.encode(target))
-            for source, target in pairs
-        ]
-        short = [
-            pair
-            for pair in rows
-            if self.length is None or max(len(pair[0]), len(pair[1]) + 1) <= self.length
-        ]
+    def _encode(self, part: str, pairs: list[Pair]) -> list[Encoded]:
+        """Return the tokens of the pairs that are short enough; raises ArgumentError."""
+        short: list[Encoded] = []
+        for texts in pairs:
+            source, target = map(self.tokenizer.encode, texts)
+            if self.length is None or max(len(source), len(target) + 1) <= self.length:
+                short.append((source, target))
         if not short:
-            fix = "a larger data.length"
-            raise ArgumentError(
-                "length", f"no pair of the part {part} is short enough", got=f"{len(rows)}", fix=fix
-            )
-        if len(short) < len(rows):
-            self.notes.append(
-                f"{len(rows) - len(short)} of {len(rows)} {part} pairs are longer than "
-                f"{self.length}"
-            )
+            text, got = f"no pair of the part {part} is short enough", f"{len(pairs)}"
+            raise ArgumentError("length", text, got=got, fix="a larger data.length")
+        if len(short) < len(pairs):
+            share = f"{len(pairs) - len(short)} of {len(pairs)} {part} pairs"
+            self.notes.append(f"{share} are longer than {self.length}")
         return short
 
-    def _tensors(self, rows: list[tuple[list[int], list[int]]]) -> Part:
+    def _tensors(self, rows: list[Encoded]) -> Part:
         source = pad_rows([source for source, _ in rows], self.source_length, PAD)
         target = pad_rows([[START, *target] for _, target in rows], self.target_length, PAD)
         label = pad_rows([[*target, END] for _, target in rows], self.target_length, IGNORED)
@@ -122,8 +118,7 @@ class Translation(InMemorySequences):
 
 
 class Phrases(Translation):
-    """Dates, times, numbers, amounts of money and spans of time in two languages, as Unicode's CLDR
-    writes them.
+    """Dates, times, numbers, money and time spans in two languages, as Unicode's CLDR writes them.
 
     Args:
         source: a locale as Babel names it: en, de, zh, pt_BR.
@@ -151,7 +146,7 @@ class Phrases(Translation):
         for name, value in self.counts.items():
             must_be_positive(name, value)
 
-    def pairs(self) -> dict[str, list[tuple[str, str]]]:
+    def pairs(self) -> dict[str, list[Pair]]:
         source, target = self.languages
         assert source is not None
         assert target is not None
@@ -166,8 +161,8 @@ class Pairs(Translation):
         source: the column, or key, of the texts to translate, by name or by number from 1; None:
             the one of that name, else the first with texts.
         target: the column of the translations.
-        header: whether the first row names the columns; "auto" looks at it, and a note says what
-            was decided.
+        header: whether the first row names the columns; "auto" looks at it, with a note on the
+            decision.
         delimiter: comma, tab, semicolon or pipe; "auto" looks at the rows.
         language: the language of the translations, for BLEU: zh, ja, ko have their own tokenizers.
         val: share of the pairs for validation.
@@ -194,24 +189,23 @@ class Pairs(Translation):
         self.wanted, self.header, self.delimiter = wanted_pair(source, target), header, delimiter
         self.shares = {"val": val, "test": test}
 
-    def pairs(self) -> dict[str, list[tuple[str, str]]]:
+    def pairs(self) -> dict[str, list[Pair]]:
         found, notes, layout = read_rows(self.path, self.wanted, self.header, self.delimiter)
         self.decided = layout.note
         self.notes += [layout.note, *notes]
-        groups: dict[str, list[tuple[str, str]]] = {}
+        groups: dict[str, list[Pair]] = {}  # by the source text, which stays in one part
         for source, target in found:
-            groups.setdefault(source, []).append(
-                (source, target)
-            )  # one source text stays in one part
-        texts = list(groups)
-        if len(texts) < 3:
-            got = f"{len(texts)} different source texts"
-            raise ArgumentError(
-                "path", f"{self.path} has too few pairs to train, validate and test", got=got
-            )
-        order = torch.randperm(len(texts), generator=generator(self.split_seed)).tolist()
-        val, test = (max(1, round(share * len(texts))) for share in self.shares.values())
-        cut = {"test": order[:test], "val": order[test : test + val], "train": order[test + val :]}
+            groups.setdefault(source, []).append((source, target))
+        total = len(groups)
+        if total < 3:
+            text = f"{self.path} has too few pairs to train, validate and test"
+            raise ArgumentError("path", text, got=f"{total} different source texts")
+        order = torch.randperm(total, generator=generator(self.split_seed)).tolist()
+        same_source = list(groups.values())
+        shuffled = [same_source[number] for number in order]
+        val, test = (max(1, round(share * total)) for share in self.shares.values())
         return {
-            part: [pair for number in cut[part] for pair in groups[texts[number]]] for part in PARTS
+            "train": list(chain.from_iterable(shuffled[test + val :])),
+            "val": list(chain.from_iterable(shuffled[test : test + val])),
+            "test": list(chain.from_iterable(shuffled[:test])),
         }
