@@ -27,6 +27,10 @@ BOMBS = {
     "lists": (doubled(lambda p: [p, p]), "len(p40)"),
     "sums": (doubled(lambda p: f"{p} + {p}"), "p40"),
     "conditions": (doubled(lambda p: f"{p} if {p} else {p}"), "p40"),
+    "defaults": (
+        doubled(lambda p: f"default(params.{p}, 1) + default(params.{p}, 1)"),
+        "params.p40",
+    ),
     "comparisons": (doubled(lambda p: f"{p} == {p}"), "p40"),
     "squares": ({**doubled(lambda p: f"{p} * {p}"), "p0": 3}, "p40"),
     "a chain": ({"p0": 1, **{f"p{n}": f"p{n - 1} + 1" for n in range(1, 3000)}}, "p2999"),
