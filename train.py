@@ -1,4 +1,4 @@
-"""The front door: compose the YAML, build, train, test, write the run folder.
+"""Train a model: compose the YAML, build, train, test, and write the run folder.
 
 python train.py                                   the default model on the default data
 python train.py model=vit model.params.depth=4    another depth
@@ -6,10 +6,13 @@ python train.py -m model.params.depth=2,4 seed=1,2,3
 python train.py --help
 """
 
+import argparse
 import contextlib
 import datetime
 import os
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +21,280 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 
 ROOT = Path(__file__).resolve().parent
-FINE, CRASH, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+OK, CRASH, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+COMMAND_LINE = "the command line"
 
 
-class Door:
-    """What one start of the program knows: the composed configuration of a single run, and how it
-    ended.
+def main() -> None:
+    """Run the command line, and exit.
+
+    The status is 0; 2 after a mistake of the user's; 1 after a crash; 128 + n after signal n.
+    """
+    from blocks.support.streams import spare_streams
+    from tasks.process.parent import die_with_parent
+    from tasks.run import run_folder
+
+    spare_streams()
+    if run_folder.is_rank():
+        die_with_parent()
+    session = Session()
+    try:
+        session.start(sys.argv[1:])
+    except SystemExit:
+        raise
+    except KeyboardInterrupt:
+        session.status = INTERRUPTED
+        print("\nstopped by Ctrl-C", file=sys.stderr)
+    except BaseException as error:
+        session.report_error(error)
+    if session.status and run_folder.is_rank():
+        # the regular exit of Python may wait for a process that is lost
+        flush_streams()
+        os._exit(session.status)
+    sys.exit(session.status)
+
+
+# Command line -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """A command line, parsed by Hydra's parser.
+
+    Args:
+        arguments: the overrides and the value of each option.
+        options: the options as they were typed.
     """
 
-    composed: Any = None
-    claimed: Path | None = None
-    status: int = FINE
+    arguments: argparse.Namespace
+    options: list[str]
+
+    @property
+    def asks_hydra(self) -> bool:
+        """Whether Hydra prints something, e.g. the help, instead of running a job."""
+        arguments = self.arguments
+        return any(
+            (
+                arguments.help,
+                arguments.hydra_help,
+                arguments.cfg,
+                arguments.info,
+                arguments.shell_completion,
+            )
+        )
+
+    def words(self, before: Sequence[str] = ()) -> list[str]:
+        """Return the command line in the order that Hydra's own parser needs: all overrides, then
+        the options.
+
+        Args:
+            before: overrides that come before those of the command line.
+        """
+        return [*before, *self.arguments.overrides, *self.options]
 
 
-def explain(error: BaseException) -> str:
-    """What a person needs to know about an error; `DOUGONG_DEBUG=1` shows where it came from as
-    well.
+def parse_command_line(words: list[str]) -> CommandLine:
+    """Parse a command line, in which options and overrides may stand in any order.
+
+    Raises:
+        ConfigError: an unknown option.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+    arguments, unknown = parser.parse_known_intermixed_args(words)
+    if unknown:
+        from blocks.graph.compose.flags import refuse_flags
+
+        raise refuse_flags(words, unknown, parser.format_usage())
+    options = [word for word in words if word not in arguments.overrides]
+    return CommandLine(arguments, options)
+
+
+def run_hydra(job: Callable[[Any], Any], words: list[str]) -> None:
+    """Let Hydra read a command line and run `job` once, or once for each combination of a sweep.
+
+    `hydra.main` reads `sys.argv`, and so does Lightning where it starts this program again for the
+    other processes of a run. No other function sets it.
+    """
+    sys.argv[1:] = words
+    hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="train")(job)()
+
+
+# Session ------------------------------------------------------------------------------------------
+
+
+class Session:
+    """One start of the program: what was composed before Hydra runs, and the exit status."""
+
+    def __init__(self) -> None:
+        self.composed: Any = None  # the configuration of a single run
+        self.created: Path | None = None  # the folder that was created for it
+        self.status = OK
+
+    def start(self, words: list[str]) -> None:
+        """Check a command line, and run it.
+
+        Raises:
+            ConfigError: nothing of it can run.
+        """
+        command = parse_command_line(words)
+        refuse_unsafe_options(command.arguments)
+        if command.asks_hydra:
+            from blocks.support.environment import unread_environment
+
+            with unread_environment():
+                run_hydra(self.run_job, command.words())
+            sys.exit(OK)
+        quote_overrides(command.arguments)
+        added: list[str] = []
+        if command.arguments.multirun:
+            check_sweep(command.arguments)
+        else:
+            added = self.prepare_run(command.arguments)
+        run_hydra(self.run_job, command.words(added))
+
+    def prepare_run(self, arguments: argparse.Namespace) -> list[str]:
+        """Check a single run before Hydra starts it, and create its folder.
+
+        Returns:
+            Overrides to add: the run folder, and the overrides of the run that is resumed.
+        """
+        from blocks.graph import compose
+        from tasks.resume import adopt
+        from tasks.run import run_folder
+
+        overrides = arguments.overrides
+        check_resume(overrides)
+        adopted = adopt_overrides(overrides)
+        self.composed = compose(
+            overrides,
+            config_name=arguments.config_name or "train",
+            config_dir=arguments.config_dir,
+            adopted=adopted,
+        )
+        if any(text.partition("=")[0] == "hydra.run.dir" for text in overrides):
+            run_folder.check_writable(overrides)
+            return adopted
+        folder = adopt.requested_folder(overrides)
+        if folder is None or self.composed.config.get("carry_over"):
+            check_runs(self.composed)
+            check_folder_is_named(run_folder.started_together())
+            time = datetime.datetime.now().strftime("%Y-%m-%d/%H-%M-%S")
+            runs = Path(self.composed.config.get("runs", "runs"))
+            folder = self.created = run_folder.claim_folder(runs.absolute() / time)
+        return [f"hydra.run.dir='{folder}'", *adopted]
+
+    def run_job(self, _: Any) -> dict[str, Any]:
+        """Run one job of Hydra; record and print its errors, so that a sweep continues.
+
+        Raises:
+            BaseException: an interrupt, which ends a sweep as well.
+        """
+        from blocks.graph import compose
+        from tasks.resume import adopt
+        from tasks.run import run_folder
+
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        overrides = typed_overrides()
+        is_first = run_folder.is_first()
+        record = None
+        try:
+            is_resumed = adopt.requested_folder(overrides) == folder
+            if is_first and not is_resumed:
+                run_folder.check_unused(folder)
+            composed = self.composed or compose(
+                overrides, config_name=HydraConfig.get().job.config_name or "train"
+            )
+            known = run_folder.describe_start(composed.config, adopt.run_overrides(overrides), ROOT)
+            record = run_folder.Record(folder, quiet=not is_first, resumed=is_resumed, **known)
+            from tasks.run.train import train
+
+            metrics = train(composed, folder, record)
+            if is_first and metrics:
+                print(run_folder.summary_lines(folder, metrics))
+            self.status = OK
+        except BaseException as error:
+            self.status = record_failure(error, record)
+            if not isinstance(error, (Exception, SystemExit)):
+                raise
+            if self.status == MISTAKE and folder == self.created:
+                run_folder.remove_folder(folder)  # nothing has run
+            elif self.status == MISTAKE and record is not None:
+                record.take_back()
+        return {"status": self.status, "folder": str(folder)}
+
+    def report_error(self, error: BaseException) -> None:
+        """Print the error that ended the program, and set the exit status."""
+        from tasks.process.signals import Interrupted
+
+        if not isinstance(error, Interrupted):
+            print(explain_error(error), file=sys.stderr)
+            self.status = MISTAKE if is_mistake(error) else CRASH
+        elif self.status:  # set by the job, and OK in all processes of a run but the first
+            name = "Ctrl-C" if error.name == "SIGINT" else error.name
+            print(f"\nstopped by {name}", file=sys.stderr)
+            if error.saved:
+                print(f"saved {error.saved}; resume=RUN continues from it", file=sys.stderr)
+
+
+def typed_overrides() -> list[str]:
+    """Return the overrides as they were typed; iterating over Hydra's list would resolve
+    `${oc.env:NAME}` in them.
+    """
+    from omegaconf import OmegaConf
+
+    words = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    assert isinstance(words, list)
+    return [str(word) for word in words]
+
+
+def flush_streams() -> None:
+    """Flush the standard streams, unless they are closed."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+
+
+# Errors -------------------------------------------------------------------------------------------
+
+
+def record_failure(error: BaseException, record: Any) -> int:
+    """Print an error of a run, and write it into the record.
+
+    Returns:
+        The exit status.
+    """
+    from tasks.process.signals import Interrupted
+    from tasks.process.watchdog import ProcessLostError
+    from tasks.run import run_folder
+
+    is_interrupt = isinstance(error, (KeyboardInterrupt, Interrupted))
+    ending = {"status": "interrupted"}
+    if not is_interrupt:
+        ending = {"status": "failed", "error": explain_error(error)}
+    if record is not None:
+        try:
+            if record.entries["status"] == "finished":  # its report failed
+                record.add(report=ending)
+            else:
+                record.add(**ending, ended=run_folder.current_time())
+        except OSError as problem:  # e.g. a full disk; the run ends with its own error
+            print(f"run.json could not be written: {problem}", file=sys.stderr)
+    if isinstance(error, Interrupted):
+        is_other_process = record is not None and record.quiet
+        return OK if is_other_process else error.status
+    if is_interrupt:
+        return INTERRUPTED
+    # the first process reports which one was lost
+    if run_folder.is_first() or not isinstance(error, ProcessLostError):
+        print(ending["error"], file=sys.stderr, flush=True)
+    return MISTAKE if is_mistake(error) else CRASH
+
+
+def explain_error(error: BaseException) -> str:
+    """Return the message of an error without secrets; print the traceback with
+    `DOUGONG_DEBUG=1`.
     """
     from tasks.config.secrets import hide_in_message
 
@@ -41,157 +302,71 @@ def explain(error: BaseException) -> str:
         import traceback
 
         print(hide_in_message("".join(traceback.format_exception(error))), file=sys.stderr)
-    return hide_in_message(describe(error))
+    return hide_in_message(describe_error(error))
 
 
-def describe(error: BaseException) -> str:
-    """An error as a mistake of the user's, with a place and a fix, or as a crash, with the node
-    where it began.
-    """
+def describe_error(error: BaseException) -> str:
+    """Describe a mistake of the user's with its fix, or a crash with the node where it began."""
     if isinstance(error, HydraException):
-        return (
-            f"the command line\n  this cannot be read: {str(error).splitlines()[0]}\n  fix   "
-            "    quote it: 'key=[1,2]'"
-        )
+        return f"{COMMAND_LINE}\n  {str(error).splitlines()[0]}"
     if is_mistake(error):
         return str(error)
     from blocks.graph import locate
 
-    where = locate(error)
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return "\n".join([*([where] if where else []), text, "DOUGONG_DEBUG=1 shows the traceback"])
+    lines = [type(error).__name__]
+    if str(error):
+        lines = [f"{type(error).__name__}: {error}"]
+    node = locate(error)
+    if node:
+        lines.insert(0, node)
+    return "\n".join([*lines, "DOUGONG_DEBUG=1 shows the traceback"])
 
 
 def is_mistake(error: BaseException) -> bool:
-    """Whether the user can mend it in the YAML or on the command line."""
+    """Return whether the user can correct an error in the YAML or on the command line."""
     from blocks.graph import ConfigError
 
     return isinstance(error, (ConfigError, HydraException))
 
 
-def job(_: Any) -> dict[str, Any]:
-    """One run inside Hydra.
+# Checks before Hydra runs -------------------------------------------------------------------------
 
-    Never raises but for Ctrl-C, so that a sweep goes on; the record tells how it ended.
+
+def quote_overrides(arguments: argparse.Namespace) -> None:
+    """Quote the values that Hydra cannot read otherwise, e.g. paths with spaces, brackets or
+    Chinese characters.
     """
-    from blocks.graph import compose
-    from tasks.resume import adopt
-    from tasks.run import run_folder
-
-    place, overrides = Path(HydraConfig.get().runtime.output_dir), typed()
-    first = run_folder.is_first()
-    record = None
-    try:
-        resumed = adopt.requested_folder(overrides) == place
-        run_folder.check_unused(place) if first and not resumed else None
-        composed = Door.composed or compose(
-            overrides, config_name=HydraConfig.get().job.config_name or "train"
-        )
-        known = run_folder.identity(composed.config, adopt.run_overrides(overrides), ROOT)
-        record = run_folder.Record(place, quiet=not first, resumed=resumed, **known)
-        from tasks.run.train import train
-
-        metrics = train(composed, place, record)
-        if first and metrics:
-            print(run_folder.farewell(place, metrics))
-        Door.status = FINE
-    except BaseException as error:
-        Door.status = ended(error, record)
-        if not isinstance(error, (Exception, SystemExit)):
-            raise  # Ctrl-C and other signals end a sweep, too
-        if Door.status == MISTAKE and place == Door.claimed:
-            run_folder.remove(place)  # nothing has run
-        elif Door.status == MISTAKE and record is not None:
-            record.take_back()
-    return {"status": Door.status, "folder": str(place)}
-
-
-def typed() -> list[str]:
-    """The command line as it was typed: to walk through Hydra's list would put the environment into
-    it.
-    """
-    from omegaconf import OmegaConf
-
-    words = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
-    return [str(word) for word in words] if isinstance(words, list) else []
-
-
-def ended(error: BaseException, record: Any) -> int:
-    """Tell and record how a run failed; returns the exit status."""
-    from tasks.process.signals import Interrupted
-    from tasks.process.watchdog import ProcessLostError
-    from tasks.run import run_folder
-
-    interrupted = isinstance(error, (KeyboardInterrupt, Interrupted))
-    silent = isinstance(error, ProcessLostError) and not run_folder.is_first()
-    done = (
-        record is not None and record.entries["status"] == "finished"
-    )  # what failed is the report of it
-    told = (
-        {"status": "interrupted"} if interrupted else {"status": "failed", "error": explain(error)}
-    )
-    if record is not None:
-        try:
-            record.add(**({"report": told} if done else {**told, "ended": run_folder.now()}))
-        except OSError as problem:  # a full disk, say; the run ends with its own error all the same
-            print(f"run.json could not be written: {problem}", file=sys.stderr)
-    if isinstance(error, Interrupted):
-        return (
-            FINE if record is not None and record.quiet else error.status
-        )  # the first process speaks for all
-    if interrupted:
-        return INTERRUPTED
-    if not silent:  # the first process reports which one was lost
-        print(told["error"], file=sys.stderr, flush=True)
-    return MISTAKE if is_mistake(error) else CRASH
-
-
-def quote_what_hydra_cannot_read(arguments: Any) -> None:
-    """A path with spaces, brackets or Chinese characters is a value like any other."""
     from blocks.graph.compose.overrides import readable
 
-    quoted = {text: readable(text) for text in arguments.overrides}
-    arguments.overrides = list(quoted.values())
-    sys.argv[1:] = [quoted.get(text, text) for text in sys.argv[1:]]
+    arguments.overrides = [readable(text) for text in arguments.overrides]
 
 
-def parse_command_line() -> Any:
-    """Hydra's arguments; options may stand anywhere.
-
-    `sys.argv` is put in order, as Hydra reads it again.
-    """
-    from hydra._internal.utils import get_args_parser
-
-    parser = get_args_parser()
-    arguments, unknown = parser.parse_known_intermixed_args()
-    if unknown:
-        from blocks.graph.compose.flags import refuse_flags
-
-        raise refuse_flags(sys.argv[1:], unknown, parser.format_usage())
-    options = [word for word in sys.argv[1:] if word not in arguments.overrides]
-    sys.argv[1:] = [*arguments.overrides, *options]
-    return arguments
-
-
-def refuse_pickles(arguments: Any) -> None:
-    """Hydra can run a job again from a pickle, which runs whatever is in it, and read another
-    `conf/` than ours.
-    """
-    if arguments.experimental_rerun is None and arguments.config_path is None:
+def refuse_unsafe_options(arguments: argparse.Namespace) -> None:
+    """Raise a ConfigError for options of Hydra that run a pickle or read another `conf/`."""
+    rerun, config_path = arguments.experimental_rerun, arguments.config_path
+    if rerun is None and config_path is None:
         return
     from blocks.graph import ConfigError, Problem
 
     problems = []
-    if arguments.experimental_rerun is not None:
-        text, fix = "a pickle runs whatever is in it", "the command in run.json runs the same again"
-        problems.append(Problem(text, "the command line: --experimental-rerun", fix=fix))
-    if arguments.config_path is not None:
-        text, fix = "the configuration lies in conf/", "--config-dir FOLDER lays yours beside it"
+    if rerun is not None:
         problems.append(
-            Problem(text, "the command line: --config-path", got=arguments.config_path, fix=fix)
+            Problem(
+                "a pickle can run any code",
+                f"{COMMAND_LINE}: --experimental-rerun",
+                fix="the command in run.json runs the same again",
+            )
         )
-    if problems:
-        raise ConfigError(problems)
+    if config_path is not None:
+        problems.append(
+            Problem(
+                "the configuration is in conf/",
+                f"{COMMAND_LINE}: --config-path",
+                got=config_path,
+                fix="--config-dir FOLDER adds yours",
+            )
+        )
+    raise ConfigError(problems)
 
 
 def check_runs(composed: Any) -> None:
@@ -211,73 +386,50 @@ def check_runs(composed: Any) -> None:
 
 
 def check_folder_is_named(together: bool) -> None:
-    """Raise a ConfigError where processes that were started together would each take a folder of
-    its own.
+    """Raise a ConfigError where processes of one run would each create a folder of their own.
+
+    Args:
+        together: several processes were started with one command.
     """
     from blocks.graph import ConfigError, Problem
 
     if together:
-        text, got = (
-            "processes that were started together need one run folder",
-            "several processes, and no folder",
+        raise ConfigError(
+            [
+                Problem(
+                    "processes that were started together need one run folder",
+                    COMMAND_LINE,
+                    "hydra.run.dir",
+                    got="several processes, and no folder",
+                    fix="hydra.run.dir=runs/NAME, the same for all of them",
+                )
+            ]
         )
-        fix = "hydra.run.dir=runs/NAME, the same for all of them"
-        raise ConfigError([Problem(text, "the command line", "hydra.run.dir", got=got, fix=fix)])
-
-
-def prepare(arguments: Any) -> None:
-    """Check a single run before Hydra starts it, and give it a folder of its own."""
-    from blocks.graph import compose
-    from tasks.resume import adopt
-    from tasks.run import run_folder
-
-    check_resume(arguments.overrides)
-    of_the_run = adopted(arguments.overrides)
-    name, own = arguments.config_name or "train", arguments.config_dir
-    Door.composed = compose(
-        arguments.overrides, config_name=name, config_dir=own, adopted=of_the_run
-    )
-    sys.argv[1:] = [*of_the_run, *sys.argv[1:]]  # found harmless; Hydra composes them once more
-    chosen = [text.partition("=")[0] for text in arguments.overrides]
-    place = adopt.requested_folder(arguments.overrides)
-    if "hydra.run.dir" in chosen:
-        run_folder.must_be_writable(arguments.overrides)
-        return
-    if place is not None and not Door.composed.config.get("carry_over"):
-        sys.argv.insert(1, f"hydra.run.dir='{place}'")
-    else:
-        check_runs(Door.composed)
-        check_folder_is_named(run_folder.started_together())
-        stamp = datetime.datetime.now().strftime("%Y-%m-%d/%H-%M-%S")
-        Door.claimed = run_folder.claim(
-            Path(str(Door.composed.config.get("runs", "runs"))).absolute() / stamp
-        )
-        sys.argv.insert(1, f"hydra.run.dir='{Door.claimed}'")
 
 
 def check_resume(overrides: list[str], *, sweeps: bool = False) -> None:
-    """Raise a ConfigError where `resume` says what means nothing here: a sweep knows `true` alone,
-    a run a folder.
+    """Raise a ConfigError for a value of `resume` that is neither `true` in a sweep nor a folder in
+    a run.
     """
     from blocks.graph import ConfigError, Problem
     from tasks.resume import adopt
 
-    text = "a sweep goes on as a whole" if sweeps else "resume names the folder of a run"
-    fix = "resume=true with the same command; one run by itself without -m: resume=SWEEP/3"
-    fix = fix if sweeps else "resume=RUN, the folder that train.py named in its first line"
-    for word in overrides:
-        value = word.partition("=")[2]
-        fits = (
-            value in ("true", "null")
-            if sweeps
-            else value == "null" or adopt.requested_folder([word]) is not None
-        )
-        if adopt.override_key(word) == "resume" and not fits:
-            raise ConfigError([Problem(text, "the command line", "resume", got=word, fix=fix)])
+    problem = "resume names the folder of a run"
+    fix = "resume=RUN, the folder that train.py named in its first line"
+    if sweeps:
+        problem = "a sweep is resumed as a whole"
+        fix = "resume=true with the same command; one run by itself without -m: resume=SWEEP/3"
+    for text in overrides:
+        value = text.partition("=")[2]
+        if adopt.override_key(text) != "resume" or value == "null":
+            continue
+        fits = value == "true" if sweeps else adopt.requested_folder([text]) is not None
+        if not fits:
+            raise ConfigError([Problem(problem, COMMAND_LINE, "resume", got=text, fix=fix)])
 
 
-def adopted(overrides: list[str]) -> list[str]:
-    """The overrides that a run which is resumed had, as far as they are not said anew."""
+def adopt_overrides(overrides: list[str]) -> list[str]:
+    """Return the overrides of the run that is resumed, except those that are given again."""
     from blocks.graph import ConfigError, Problem
     from tasks.errors import ArgumentError
     from tasks.resume import adopt
@@ -286,112 +438,47 @@ def adopted(overrides: list[str]) -> list[str]:
         return adopt.read_overrides(overrides)
     except ArgumentError as error:
         raise ConfigError(
-            [Problem(error.problem, "the command line", "resume", fix=error.fix)]
+            [Problem(error.problem, COMMAND_LINE, "resume", fix=error.fix)]
         ) from error
 
 
-def check_sweep(arguments: Any) -> None:
-    """Raise the error of the first run if none of a sweep can be composed; single ones become rows
-    of its table.
+def check_sweep(arguments: argparse.Namespace) -> None:
+    """Raise the error of the first run if no run of a sweep can be composed; otherwise a run that
+    cannot be composed becomes a row of its table.
     """
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.override_parser.overrides_parser import OverridesParser
 
     from blocks.graph import ConfigError, compose
-    from blocks.graph.compose.combinations import check_count, check_swept_once, swept_by_files
+    from blocks.graph.compose.combinations import (
+        check_count,
+        check_swept_once,
+        parse_sweep,
+        swept_by_files,
+    )
     from hydra_plugins.dougong import RESUME
 
     check_resume(arguments.overrides, sweeps=True)
     name = arguments.config_name or "train"
+    folder = arguments.config_dir
     given = [text for text in arguments.overrides if text != RESUME]
     bare = [text for text in given if "=" not in text and not text.startswith("~")]
     if bare:
-        compose(bare, config_name=name, config_dir=arguments.config_dir)  # raises
+        compose(bare, config_name=name, config_dir=folder)  # raises
     check_swept_once(given)
-    words = [*swept_by_files(given, name, arguments.config_dir), *given]
-    overrides = OverridesParser.create().parse_overrides(words)
+    overrides = parse_sweep([*swept_by_files(given, name, folder), *given])
     if any(override.key_or_group == "hydra/sweeper" for override in overrides):
-        return  # another sweeper has its own idea of what there is to run
+        return  # another sweeper chooses its own runs
     check_count(overrides)
     first = None
     for combination in BasicSweeper.split_arguments(overrides, None)[0]:
         try:
-            compose(combination, config_name=name, config_dir=arguments.config_dir)
+            compose(combination, config_name=name, config_dir=folder)
             return
         except ConfigError as error:
             first = first or error
     if first is not None:
         raise first
 
-
-def main() -> None:
-    """Run, and leave with 0, 2 for a mistake in the configuration, 1 for a crash, 128 + n after
-    signal n.
-    """
-    from blocks.support.streams import spare_streams
-    from tasks.process.parent import die_with_parent
-    from tasks.run import run_folder
-
-    spare_streams()
-    if run_folder.is_rank():
-        die_with_parent()
-    try:
-        arguments = parse_command_line()
-        asks = (
-            arguments.help,
-            arguments.hydra_help,
-            arguments.cfg,
-            arguments.info,
-            arguments.shell_completion,
-        )
-        refuse_pickles(arguments)
-        if any(asks):
-            from blocks.support.environment import unread_environment
-
-            with unread_environment():
-                enter()
-            sys.exit(FINE)
-        quote_what_hydra_cannot_read(arguments)
-        (check_sweep if arguments.multirun else prepare)(arguments)
-        enter()
-    except KeyboardInterrupt:
-        Door.status = INTERRUPTED
-        print("\nstopped by Ctrl-C", file=sys.stderr)
-    except BaseException as error:
-        if isinstance(error, SystemExit):
-            raise
-        Door.status = told_at_the_door(error)
-    if (
-        Door.status and run_folder.is_rank()
-    ):  # the way out of Python may wait for a process that is lost
-        flush()
-        os._exit(Door.status)
-    sys.exit(Door.status)
-
-
-def flush() -> None:
-    """Write out what was printed, where somebody still reads it."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-
-
-def told_at_the_door(error: BaseException) -> int:
-    """Tell what ended the program; returns the exit status."""
-    from tasks.process.signals import Interrupted
-
-    if isinstance(error, Interrupted):
-        if Door.status:  # set by the job, which knows whether this process is the first
-            name = "Ctrl-C" if error.name == "SIGINT" else error.name
-            print(f"\nstopped by {name}", file=sys.stderr)
-            if error.saved:
-                print(f"saved {error.saved}; resume=RUN goes on from there", file=sys.stderr)
-        return Door.status
-    print(explain(error), file=sys.stderr)
-    return MISTAKE if is_mistake(error) else CRASH
-
-
-enter = hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="train")(job)
 
 if __name__ == "__main__":
     main()

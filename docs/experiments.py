@@ -40,7 +40,7 @@ def place_of(name: str) -> Path:
 
 def arguments(name: str, place: Path) -> list[str]:
     """The command line of a sweep, which goes on where an earlier one was stopped."""
-    from tasks.sweep.results import PLAN
+    from tasks.sweep.plan import PLAN
 
     again = ["resume=true"] if (place / PLAN).is_file() else []
     return [
@@ -64,17 +64,17 @@ def run(name: str) -> int:
 def record(name: str) -> bool:
     """Keep the figures and the picture of a sweep in docs/; whether it was run to its end."""
     from tasks.run import run_folder
-    from tasks.sweep import figure, results
+    from tasks.sweep import figure, plan, results
 
     place = place_of(name)
-    rows = results.read(place) if (place / results.PLAN).is_file() else []
+    rows = plan.read_rows(place) if (place / plan.PLAN).is_file() else []
     may_fail = next(claim.may_fail for claim in CLAIMS if claim.name == name)
     ended = ("finished", "failed") if may_fail else ("finished",)
     if not any(row["status"] == "finished" for row in rows) or any(
         row["status"] not in ended for row in rows
     ):
         return False
-    keys = results.settings(rows)
+    keys = results.list_settings(rows)
     kept = [
         {
             "settings": {key: results.value_of(row, key) for key in keys},
@@ -86,7 +86,11 @@ def record(name: str) -> bool:
     one: dict[str, Any] = next(
         filter(
             None,
-            (run_folder.read(place / row["folder"]) for row in rows if row["status"] == "finished"),
+            (
+                run_folder.read_record(place / row["folder"])
+                for row in rows
+                if row["status"] == "finished"
+            ),
         ),
         {},
     )

@@ -1,6 +1,6 @@
-"""Hydra's way to a sweep that survives its runs.
+"""The sweeper of Hydra that continues when a run fails.
 
-Hydra looks for plugins under this name and nowhere else.
+Hydra looks for plugins in the package `hydra_plugins` only.
 """
 
 import shutil
@@ -13,12 +13,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-RESUME = "resume=true"  # goes on with the newest sweep of the same command
+RESUME = "resume=true"  # continues the newest sweep of the same command
 
 
-def unread(words: Any) -> list[str]:
-    """Words of the command line as they were typed: to walk through Hydra's list puts the
-    environment into them.
+def typed_overrides(words: Any) -> list[str]:
+    """Return overrides as they were typed; iterating over Hydra's list would resolve
+    `${oc.env:NAME}` in them.
     """
     given = OmegaConf.to_container(words, resolve=False)
     assert isinstance(given, list)
@@ -28,8 +28,8 @@ def unread(words: Any) -> list[str]:
 class TableSweeper(BasicSweeper):
     """Runs every combination that can be composed, and ends with a table of all of them.
 
-    A combination that cannot be composed, a run that fails, and a run that leaves the program are
-    rows of the table. The exit status is 0 if every run finished, 1 otherwise, 130 after Ctrl-C.
+    A combination that cannot be composed, a run that fails, and a run that exits are rows of the
+    table. The exit status is 0 if every run finished, 1 otherwise, 130 after Ctrl-C.
     """
 
     def __init__(self, max_batch_size: int | None = None, params: Any = None):
@@ -38,78 +38,83 @@ class TableSweeper(BasicSweeper):
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
         from blocks.graph import ConfigError
         from tasks.run import run_folder
-        from tasks.sweep import results
 
         self.picture: Any = None
         self.config_name = config.hydra.job.config_name
-        self.command = [text for text in unread(config.hydra.overrides.task) if text != RESUME]
+        overrides = typed_overrides(config.hydra.overrides.task)
+        self.command = [text for text in overrides if text != RESUME]
         wanted = Path(str(config.hydra.sweep.dir))
         self.earlier = None
-        if RESUME in config.hydra.overrides.task:
-            runs = Path(str(config.get("runs", "runs")))
-            self.earlier = (
-                wanted if (wanted / results.PLAN).is_file() else results.latest(runs, self.command)
-            )
+        if RESUME in overrides:
+            self.earlier = self._find_earlier(wanted, Path(str(config.get("runs", "runs"))))
         try:
-            self.place = self.earlier or run_folder.claim(wanted)
+            self.folder = self.earlier or run_folder.claim_folder(wanted)
         except ConfigError as error:
             print(error, file=sys.stderr)
             sys.exit(2)
         with open_dict(config):
-            config.hydra.sweep.dir = str(self.place)
-            config.hydra.overrides.hydra.append(
-                f"hydra.sweep.dir='{self.place}'"
-            )  # each job composes anew
+            config.hydra.sweep.dir = str(self.folder)
+            # each job is composed again
+            config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{self.folder}'")
         try:
             super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
-        except InstantiationException as error:  # a launcher refuses what it is given
+        except InstantiationException as error:  # the launcher refuses its arguments
             if self.earlier is None:
-                run_folder.remove(self.place)
+                run_folder.remove_folder(self.folder)
             if not isinstance(error.__cause__, ValueError):
                 raise
             print(f"the command line  hydra.launcher\n  {error.__cause__}", file=sys.stderr)
             sys.exit(2)
 
+    def _find_earlier(self, wanted: Path, runs: Path) -> Path | None:
+        """Return the folder of the sweep to resume: the one that is named, or the newest."""
+        from tasks.sweep import plan, table
+
+        if (wanted / plan.PLAN).is_file():
+            return wanted
+        return plan.find_latest(runs, self.command)
+
     def sweep(self, arguments: list[str]) -> Any:
         from blocks.graph import ConfigError
         from tasks.run import run_folder
-        from tasks.sweep import results
+        from tasks.sweep import plan, table
 
         try:
-            jobs, configs = self._composable(self._combinations(arguments))
+            jobs, configs = self._compose_jobs(self._combinations(arguments))
             if self.earlier is None:
-                results.write_plan(self.place, jobs, self.command)
-            numbers = results.missing(self.place, jobs, configs)
+                plan.write_plan(self.folder, jobs, self.command)
+            numbers = plan.find_missing(self.folder, jobs, configs)
         except ConfigError as error:
             print(error, file=sys.stderr)
             sys.exit(2)
-        done = f", {len(jobs) - len(numbers)} are done" if self.earlier else ""
-        print(f"{len(jobs)} runs{done}, sweep folder {run_folder.near(self.place)}", flush=True)
+        counts = f"{len(jobs)} runs"
+        if self.earlier:
+            counts += f", {len(jobs) - len(numbers)} are done"
+        print(f"{counts}, sweep folder {run_folder.shorten_path(self.folder)}", flush=True)
         status = 0
+        overrides = {int(job["folder"]): job["overrides"] for job in jobs if "folder" in job}
         try:
-            self._launch(
-                {int(job["folder"]): job["overrides"] for job in jobs if "folder" in job}, numbers
-            )
+            self._launch(overrides, numbers)
         except KeyboardInterrupt:
             status = 130
         self._finish(status)
 
-    def _launch(self, jobs: dict[int, list[str]], numbers: list[int]) -> None:
-        """Run the jobs of these numbers; what an earlier try left in their folders goes."""
-        from tasks.sweep import results
+    def _launch(self, overrides: dict[int, list[str]], numbers: list[int]) -> None:
+        """Run the jobs of these numbers; their folders of an earlier attempt are removed."""
+        from tasks.sweep import plan, table
 
         for number in numbers:
-            shutil.rmtree(self.place / str(number), ignore_errors=True)
+            shutil.rmtree(self.folder / str(number), ignore_errors=True)
         assert self.launcher is not None
-        for stretch in results.stretches(numbers):
-            first = stretch[0]
-            for batch in self.split_overrides_to_chunks(
-                [jobs[number] for number in stretch], self.max_batch_size
-            ):
+        for group in plan.group_consecutive(numbers):
+            first = group[0]
+            jobs = [overrides[number] for number in group]
+            for batch in self.split_overrides_to_chunks(jobs, self.max_batch_size):
                 self.launcher.launch(batch, initial_job_idx=first)
                 first += len(batch)
 
     def _combinations(self, arguments: list[str]) -> list[list[str]]:
+        """Return the overrides of each run."""
         from blocks.graph.compose.combinations import check_count
 
         assert self.hydra_context is not None
@@ -117,53 +122,60 @@ class TableSweeper(BasicSweeper):
         given = [text for text in arguments if text != RESUME]
         overrides = parser.parse_overrides([*self._parse_config(), *given])
         check_count(overrides)
-        return [
-            combination for batch in self.split_arguments(overrides, None) for combination in batch
-        ]
+        combinations: list[list[str]] = []
+        for batch in self.split_arguments(overrides, None):
+            combinations += batch
+        return combinations
 
-    def _composable(
+    def _compose_jobs(
         self, combinations: list[list[str]]
     ) -> tuple[list[dict[str, Any]], dict[int, dict[str, Any]]]:
-        """The plan: each combination with its folder, or why it cannot be composed; and what they
-        are composed to.
+        """Compose each combination.
+
+        Returns:
+            The plan, each combination with its folder or its error; and the configuration of each
+            job that can be composed, by number.
         """
         from blocks.graph import ConfigError, compose
         from tasks.run.sections import check_sections
-        from tasks.sweep import figure
+        from tasks.sweep import figure, plan, table
 
         jobs: list[dict[str, Any]] = []
         configs = {}
         for number, overrides in enumerate(combinations):
             try:
                 words = [text for text in overrides if not text.startswith("hydra")]
-                found = compose(words, config_name=self.config_name)
-                check_sections(found)
-                configs[number], self.picture = found.config, self.picture or figure.read(found)
-                jobs.append({"overrides": overrides, "folder": str(number)})
+                composed = compose(words, config_name=self.config_name)
+                check_sections(composed)
             except ConfigError as error:
                 jobs.append({"overrides": overrides, "error": str(error)})
+                continue
+            configs[number] = composed.config
+            self.picture = self.picture or figure.read_picture(composed)
+            jobs.append({"overrides": overrides, "folder": str(number)})
         return jobs, configs
 
     def _finish(self, status: int) -> None:
-        from tasks.run import run_folder
-        from tasks.sweep import figure, results
-        from tasks.sweep.page import write
+        """Write the tables, the picture and the page of the sweep, and exit."""
+        from tasks.run.run_folder import shorten_path
+        from tasks.sweep import figure, plan, table
+        from tasks.sweep.page import write_page
 
-        rows = results.read(self.place)
-        results.write_csv(self.place, rows)
-        print(
-            f"\n{results.table(rows)}\n\nsweep {run_folder.near(self.place / 'sweep.csv')}",
-            flush=True,
-        )
-        drawn = figure.draw(self.picture, rows, self.place) if self.picture is not None else ""
-        if drawn:
-            shown = self.place / figure.NAME
-            shown.write_text(drawn, encoding="utf-8")
-            print(f"picture {run_folder.near(shown)}", flush=True)
-        written = write(self.place, rows, picture=drawn, **self._found())
-        print(f"page {run_folder.near(written)}", flush=True)
+        rows = plan.read_rows(self.folder)
+        table.write_csv(self.folder, rows)
+        csv_file = self.folder / "sweep.csv"
+        print(f"\n{table.format_table(rows)}\n\nsweep {shorten_path(csv_file)}", flush=True)
+        svg = ""
+        if self.picture is not None:
+            svg = figure.draw_picture(self.picture, rows, self.folder)
+        if svg:
+            path = self.folder / figure.NAME
+            path.write_text(svg, encoding="utf-8")
+            print(f"picture {shorten_path(path)}", flush=True)
+        page = write_page(self.folder, rows, picture=svg, **self._page_options())
+        print(f"page {shorten_path(page)}", flush=True)
         sys.exit(status or int(any(row["status"] != "finished" for row in rows)))
 
-    def _found(self) -> dict[str, Any]:
-        """What the page shall know besides the runs."""
+    def _page_options(self) -> dict[str, Any]:
+        """Return what the page shows besides the runs."""
         return {}

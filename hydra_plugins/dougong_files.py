@@ -1,6 +1,4 @@
-"""How Hydra reads files here: only those that keep the rules of `blocks.support.yaml_rules`,
-whoever asks for them.
-"""
+"""How Hydra reads files: only those that follow the rules of `blocks.support.yaml_rules`."""
 
 from pathlib import Path
 
@@ -11,14 +9,16 @@ from hydra.plugins.config_source import ConfigResult
 
 
 class FileConfigSource(file_config_source.FileConfigSource):
-    """Hydra's reader of files, which refuses what could act or blow up before anything is made of
-    it.
+    """Hydra's reader of files; it refuses a file that could run code or exhaust the memory before
+    it is parsed.
     """
 
     checks = True
 
     def is_config(self, config_path: str) -> bool:
-        """Also what has the name of a file and is none, so that `load_config` tells what it is."""
+        """Return True also for what is no regular file, so that `load_config` reports what it
+        is.
+        """
         return (Path(self.path) / self._normalize_file_name(config_path)).exists()
 
     def load_config(self, config_path: str) -> ConfigResult:
@@ -33,6 +33,5 @@ class FileConfigSource(file_config_source.FileConfigSource):
         return super().load_config(config_path)
 
 
-# The first reader of that name keeps its place, and Hydra registers its own after it has read this
-# file.
+# The first reader of a scheme stays: Hydra registers its own only after it has imported this file.
 SourcesRegistry.instance().register(FileConfigSource)

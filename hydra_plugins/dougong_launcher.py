@@ -1,4 +1,4 @@
-"""Each run of a sweep in a process of its own: whatever becomes of one, the others go on."""
+"""A launcher of Hydra that runs each job of a sweep in a process of its own."""
 
 import contextlib
 import logging
@@ -10,32 +10,21 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.utils import get_args_parser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
 from tasks.process.parent import die_with_parent
 
-OURS = (
-    "hydra/launcher",
-    "hydra.launcher",
-    "hydra/sweeper",
-    "hydra.sweeper",
-    "hydra.sweep",
-)  # what no single run reads
-PRELOADED = [
-    "torch",
-    "pytorch_lightning",
-    "torchmetrics",
-    "blocks.graph",
-    "tasks.run.train",
-]  # once for all runs
+# overrides of the sweep, which a single run does not read
+SWEEP_KEYS = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper", "hydra.sweep")
+PRELOADED = ["torch", "pytorch_lightning", "torchmetrics", "blocks.graph", "tasks.run.train"]
 CRASH = 1
+MAIN_LOCK = threading.Lock()
 
 
 class JobLauncher(Launcher):
@@ -44,56 +33,59 @@ class JobLauncher(Launcher):
     """
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
-        self.place = Path(str(config.hydra.sweep.dir)).absolute()
-        flags = get_args_parser().parse_args()
-        named = {
-            "--config-dir": flags.config_dir,
-            "--config-name": flags.config_name,
-            "--config-path": flags.config_path,
-        }
-        self.flags = [part for name, value in named.items() if value for part in (name, value)]
+        self.folder = Path(str(config.hydra.sweep.dir)).absolute()
+        self.flags = ["--config-name", str(config.hydra.job.config_name)]
+        for source in config.hydra.runtime.config_sources:
+            if source.provider == "command-line":
+                self.flags += ["--config-dir", str(source.path)]
         main = getattr(sys.modules["__main__"], "__file__", None)
         self.script = str(Path(main or "train.py").absolute())
 
-    def arguments(self, overrides: Sequence[str], number: int) -> list[str]:
-        """The words behind `train.py` of one job, whose folder is its number."""
-        return [*self.flags, *typed(overrides), f"hydra.run.dir='{self.place / str(number)}'"]
+    def job_folder(self, number: int) -> Path:
+        """Return the run folder of a job."""
+        return self.folder / str(number)
 
-    def ended(
+    def arguments(self, overrides: Sequence[str], number: int) -> list[str]:
+        """Return the arguments of `train.py` for a job."""
+        folder = f"hydra.run.dir='{self.job_folder(number)}'"
+        return [*self.flags, *run_overrides(overrides), folder]
+
+    def finish_job(
         self, overrides: Sequence[str], number: int, status: int | None, *, quiet: bool = False
     ) -> JobReturn:
-        """Note how a job ended where it could not do so itself, and tell it; None: nobody knows
-        how.
+        """Record how a job ended if it did not do so itself, and print it.
+
+        Args:
+            status: the exit status; None where it is unknown.
+            quiet: print nothing.
         """
         from tasks.sweep import results
 
-        folder = self.place / str(number)
-        results.note_end(folder, status)
+        folder = self.job_folder(number)
+        results.record_end(folder, status)
         if not quiet:
-            print(results.one_line(number, folder, typed(overrides), status), flush=True)
-        result = JobReturn(
-            overrides=list(overrides),
-            status=JobStatus.COMPLETED if status == 0 else JobStatus.FAILED,
-        )
-        result.return_value = {"status": 0, "folder": str(folder)} if status == 0 else None
+            line = results.format_job(number, folder, run_overrides(overrides), status)
+            print(line, flush=True)
+        result = JobReturn(overrides=list(overrides), status=JobStatus.FAILED)
+        if status == 0:
+            result.status = JobStatus.COMPLETED
+            result.return_value = {"status": 0, "folder": str(folder)}
         return result
 
 
-def typed(overrides: Sequence[str]) -> list[str]:
-    """What a single run reads of the words of a sweep."""
-    return [text for text in overrides if not text.lstrip("+~").startswith(OURS)]
+def run_overrides(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides of a sweep that a single run reads."""
+    return [text for text in overrides if not text.lstrip("+~").startswith(SWEEP_KEYS)]
 
 
 class ProcessLauncher(JobLauncher):
-    """Runs `python train.py OVERRIDES` for each job, as if it had been typed.
+    """Runs `python train.py OVERRIDES` for each job.
 
-    A job may raise, leave the program, be killed or use up the memory: it is told, and the next one
-    starts. Processes are forked from one that has imported torch and Lightning already, where the
-    system can do that.
+    A job may raise, exit, be killed or run out of memory: it is reported, and the next one starts.
+    Where the system allows it, processes are forked from one that has imported torch and Lightning.
 
     Args:
-        n_jobs: how many run at once. The cores are shared out among them, unless OMP_NUM_THREADS
-            says otherwise.
+        n_jobs: how many jobs run at once. They share the cores, unless OMP_NUM_THREADS is set.
     """
 
     def __init__(self, n_jobs: int = 1):
@@ -109,82 +101,97 @@ class ProcessLauncher(JobLauncher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        method = (
-            "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-        )
+        method = "spawn"
+        if "forkserver" in multiprocessing.get_all_start_methods():
+            method = "forkserver"
         processes = multiprocessing.get_context(method)
         running: list[Any] = []
-        with shared_out(self.n_jobs), without_main(), ThreadPoolExecutor(self.n_jobs) as pool:
+        with share_cores(self.n_jobs), without_main(), ThreadPoolExecutor(self.n_jobs) as pool:
             if method == "forkserver":
                 processes.set_forkserver_preload(PRELOADED)
-            jobs = {
-                pool.submit(
-                    self._run, processes, list(overrides), initial_job_idx + number, running
-                ): number
-                for number, overrides in enumerate(job_overrides)
-            }
+            jobs: dict[Future[JobReturn], int] = {}
+            for number, overrides in enumerate(job_overrides, initial_job_idx):
+                jobs[pool.submit(self._run, processes, list(overrides), number, running)] = number
             try:
                 found = {jobs[job]: job.result() for job in as_completed(jobs)}
             except BaseException:
-                for job in jobs:
-                    job.cancel()
-                for process in list(running):  # Ctrl-C at a terminal has reached them as well
-                    if process.is_alive():
-                        os.kill(process.pid, signal.SIGINT)
+                interrupt_jobs(jobs, running)
                 raise
         return [found[number] for number in sorted(found)]
 
     def _run(
         self, processes: Any, overrides: list[str], number: int, running: list[Any]
     ) -> JobReturn:
-        told = None if self.n_jobs == 1 else self.place / str(number) / "job.log"
-        words = self.arguments(overrides, number)
+        log = None
+        if self.n_jobs > 1:
+            log = self.job_folder(number) / "job.log"
+        arguments = self.arguments(overrides, number)
         process = processes.Process(
-            target=run_alone, args=(self.script, words, str(Path.cwd()), told)
+            target=run_script, args=(self.script, arguments, str(Path.cwd()), log)
         )
         process.start()
         running.append(process)
         process.join()
         running.remove(process)
-        return self.ended(overrides, number, process.exitcode, quiet=told is None)
+        return self.finish_job(overrides, number, process.exitcode, quiet=log is None)
 
 
-def run_alone(script: str, arguments: list[str], place: str, told: Path | None) -> None:
-    """Be `python SCRIPT ARGUMENTS` in the folder `place`, and leave with its exit status."""
-    die_with_parent(signal.SIGTERM)  # it saves, and `resume=true` goes on with it
-    os.chdir(place)
+def interrupt_jobs(jobs: dict[Future[JobReturn], int], running: list[Any]) -> None:
+    """Cancel the jobs that wait and interrupt those that run."""
+    for job in jobs:
+        job.cancel()
+    for process in list(running):  # Ctrl-C at a terminal has reached them as well
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGINT)
+
+
+def run_script(script: str, arguments: list[str], directory: str, log: Path | None) -> None:
+    """Turn this process into `python SCRIPT ARGUMENTS`, and exit with its status.
+
+    Args:
+        directory: the working directory.
+        log: a file for the output; None leaves it where it goes.
+    """
+    die_with_parent(signal.SIGTERM)  # the run saves, and `resume=true` continues from there
+    os.chdir(directory)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.path.insert(0, str(Path(script).parent))
     sys.argv = [script, *arguments]
-    if told is not None:
-        told.parent.mkdir(parents=True, exist_ok=True)
-        output = told.open("w", buffering=1, encoding="utf-8", errors="backslashreplace")
-        os.dup2(output.fileno(), 1)
-        os.dup2(output.fileno(), 2)
-    lightning = logging.getLogger(
-        "pytorch_lightning"
-    )  # imported before anybody set up a log, it speaks by itself
+    if log is not None:
+        redirect_output(log)
+    # imported before a log was set up, Lightning would print its messages itself
+    lightning = logging.getLogger("pytorch_lightning")
     lightning.handlers.clear()
     lightning.propagate = True
-    status: Any = 0
+    status = 0
     try:
         runpy.run_path(script, run_name="__main__")
-    except SystemExit as leaving:
-        status = leaving.code if isinstance(leaving.code, int) else CRASH if leaving.code else 0
+    except SystemExit as error:
+        if isinstance(error.code, int):
+            status = error.code
+        elif error.code:
+            status = CRASH
     except BaseException:
         traceback.print_exc()
         status = CRASH
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    os._exit(
-        status
-    )  # what a run left behind, threads of loaders say, does not keep the sweep waiting
+    # threads that the run left behind, e.g. of data loaders, must not delay the sweep
+    os._exit(status)
+
+
+def redirect_output(log: Path) -> None:
+    """Write the standard output and errors of this process to a file."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    output = log.open("w", buffering=1, encoding="utf-8", errors="backslashreplace")
+    os.dup2(output.fileno(), 1)
+    os.dup2(output.fileno(), 2)
 
 
 @contextlib.contextmanager
-def shared_out(jobs: int) -> Iterator[None]:
-    """Let each of several jobs compute with its share of the cores."""
+def share_cores(jobs: int) -> Iterator[None]:
+    """Give each of several jobs its share of the cores."""
     if jobs == 1 or "OMP_NUM_THREADS" in os.environ:
         yield
         return
@@ -197,10 +204,10 @@ def shared_out(jobs: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_main() -> Iterator[None]:
-    """Let new processes not run the main module on their way: each runs the script itself, once."""
+    """Keep new processes from running the main module; each runs the script itself, once."""
     main = sys.modules["__main__"]
     kept = {name: getattr(main, name) for name in ("__file__", "__spec__") if hasattr(main, name)}
-    with LOCK:
+    with MAIN_LOCK:
         main.__spec__ = None
         if "__file__" in kept:
             del main.__file__
@@ -209,6 +216,3 @@ def without_main() -> Iterator[None]:
         finally:
             for name, value in kept.items():
                 setattr(main, name, value)
-
-
-LOCK = threading.Lock()

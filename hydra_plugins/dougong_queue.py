@@ -1,7 +1,4 @@
-"""Jobs that somebody else starts: a queue of a cluster, say.
-
-Whatever becomes of one, the others go on.
-"""
+"""Base of the launchers that hand jobs to another program, e.g. the queue of a cluster."""
 
 import importlib.util
 import os
@@ -16,18 +13,18 @@ from typing import Any
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
 
-from hydra_plugins.dougong_launcher import JobLauncher, shared_out
+from hydra_plugins.dougong_launcher import JobLauncher, share_cores
 
 
 class QueueLauncher(JobLauncher):
-    """Base of the launchers that hand their jobs to another program, and ask it how they are.
+    """Hands jobs to another program and polls them; a job that fails does not end the others.
 
     Args:
-        n_jobs: how many run at once.
+        n_jobs: how many jobs run at once.
     """
 
-    extra = package = ""  # what pip installs, and what Python imports
-    pause = 1.0  # seconds between two questions
+    extra = package = ""  # the extra that pip installs, and the package that Python imports
+    pause = 1.0  # seconds between two polls
 
     def __init__(self, n_jobs: int):
         if not isinstance(n_jobs, int) or n_jobs < 1:
@@ -37,49 +34,43 @@ class QueueLauncher(JobLauncher):
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
         if importlib.util.find_spec(self.package) is None:
-            self.leave(config.hydra.runtime.choices.get("hydra/launcher", "this launcher"))
+            name = config.hydra.runtime.choices.get("hydra/launcher", "this launcher")
+            self.exit_without_package(name)
 
-    def leave(self, chosen: str) -> None:
-        """Say which package is missing, and end the program as a mistake of the command line
-        does.
-        """
-        told = f"{chosen} needs the package {self.package}, which is not installed"
-        fix = f"pip install -c constraints.txt -e '.[{self.extra}]'"
+    def exit_without_package(self, launcher: str) -> None:
+        """Print which package is missing, and exit as after a mistake on the command line."""
         print(
-            f"the command line  hydra/launcher\n  {told}\n  fix       {fix}",
+            "the command line  hydra/launcher\n"
+            f"  {launcher} needs the package {self.package}, which is not installed\n"
+            f"  fix       pip install -c constraints.txt -e '.[{self.extra}]'",
             file=sys.stderr,
             flush=True,
         )
-        if self.place.is_dir() and not any(self.place.iterdir()):
-            self.place.rmdir()
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
         sys.exit(2)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         overrides = dict(enumerate(job_overrides, initial_job_idx))
-        found: dict[int, JobReturn] = {}
+        waiting = list(overrides)
         running: dict[int, Any] = {}
-        with shared_out(self.n_jobs):
+        found: dict[int, JobReturn] = {}
+        with share_cores(self.n_jobs):
             self.open()
             try:
-                while len(found) < len(overrides):
-                    waiting = [
-                        number
-                        for number in overrides
-                        if number not in found and number not in running
-                    ]
-                    chosen = waiting[: self.n_jobs - len(running)]
+                while waiting or running:
+                    free = self.n_jobs - len(running)
+                    chosen, waiting = waiting[:free], waiting[free:]
                     running |= self.submit(
                         {number: self.job(overrides[number], number) for number in chosen}
                     )
                     time.sleep(self.pause)
-                    for number in [
-                        number for number, handle in running.items() if self.is_done(handle)
-                    ]:
-                        found[number] = self.ended(
-                            overrides[number], number, self.status(running.pop(number))
-                        )
+                    for number, handle in list(running.items()):
+                        if self.is_done(handle):
+                            status = self.status(running.pop(number))
+                            found[number] = self.finish_job(overrides[number], number, status)
             finally:
                 for handle in running.values():  # after Ctrl-C
                     self.cancel(handle)
@@ -87,43 +78,42 @@ class QueueLauncher(JobLauncher):
         return [found[number] for number in overrides]
 
     def job(self, overrides: Sequence[str], number: int) -> Callable[[], int]:
-        """What runs elsewhere: it needs nothing of this project to be there but its files, and
+        """Return the function that runs elsewhere; it needs only the files of this project, and
         never raises.
         """
-        command, place = (
-            [sys.executable, self.script, *self.arguments(overrides, number)],
-            str(Path.cwd()),
-        )
-        told = str(self.place / str(number) / "job")
+        command = [sys.executable, self.script, *self.arguments(overrides, number)]
+        directory = str(Path.cwd())
+        log_name = str(self.job_folder(number) / "job")
 
         def run() -> int:
-            part = os.environ.get("SLURM_PROCID", "0")
-            log = f"{told}.log" if part == "0" else f"{told}.{part}.log"
+            rank = os.environ.get("SLURM_PROCID", "0")
+            log = f"{log_name}.log" if rank == "0" else f"{log_name}.{rank}.log"
             os.makedirs(os.path.dirname(log), exist_ok=True)
             with open(log, "w", encoding="utf-8", errors="backslashreplace") as output:
-                return subprocess.run(
-                    command, cwd=place, stdout=output, stderr=subprocess.STDOUT
-                ).returncode
+                done = subprocess.run(
+                    command, cwd=directory, stdout=output, stderr=subprocess.STDOUT
+                )
+            return done.returncode
 
         return run
 
     def open(self) -> None:
-        """Called before the first job."""
+        """Connect to the other program, before the first job."""
 
     def close(self) -> None:
-        """Called after the last."""
+        """Disconnect, after the last job."""
 
     @abstractmethod
     def submit(self, jobs: dict[int, Callable[[], int]]) -> dict[int, Any]:
-        """Hand over some jobs; a handle for each."""
+        """Submit jobs, and return a handle for each."""
 
     @abstractmethod
     def is_done(self, handle: Any) -> bool:
-        """Whether a job has ended, in whatever way."""
+        """Return whether a job has ended, in whatever way."""
 
     @abstractmethod
     def status(self, handle: Any) -> int | None:
-        """With what status a job ended; None where nobody knows."""
+        """Return the exit status of a job; None where it is unknown."""
 
     @abstractmethod
     def cancel(self, handle: Any) -> None:

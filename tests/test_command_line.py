@@ -2,7 +2,10 @@
 three programs.
 """
 
+import ast
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -143,10 +146,9 @@ FLAGS = {
 
 
 @pytest.mark.parametrize("words", FLAGS)
-def test_an_option_that_is_none_is_answered_with_the_override(words, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["train.py", "seed=1", *words.split(), "trainer=debug"])
+def test_an_option_that_is_none_is_answered_with_the_override(words):
     with pytest.raises(ConfigError) as caught:
-        train.parse_command_line()
+        train.parse_command_line(["seed=1", *words.split(), "trainer=debug"])
     assert str(caught.value) == FLAG.format(words, FLAGS[words])
 
 
@@ -178,15 +180,39 @@ def test_a_mistake_in_an_option_ends_train_with_status_2(monkeypatch, capsys):
         ("seed=1 --info", "seed=1 --info"),
     ],
 )
-def test_options_of_train_stand_anywhere(words, read, monkeypatch):
+def test_options_of_train_stand_anywhere(words, read):
     from hydra._internal.utils import get_args_parser
 
-    monkeypatch.setattr(sys, "argv", ["train.py", *words.split()])
-    arguments = train.parse_command_line()
-    assert sys.argv[1:] == read.split()
-    assert vars(arguments) == vars(get_args_parser().parse_args())
-    sys.argv.insert(1, "hydra.run.dir='x'")  # as `prepare` does
-    assert get_args_parser().parse_args().overrides == ["hydra.run.dir='x'", *arguments.overrides]
+    command = train.parse_command_line(words.split())
+    assert command.words() == read.split()
+    assert vars(command.arguments) == vars(get_args_parser().parse_args(read.split()))
+    folder = "hydra.run.dir='x'"
+    found = get_args_parser().parse_args(command.words([folder]))
+    assert found.overrides == [folder, *command.arguments.overrides]
+
+
+def test_one_function_sets_the_arguments_that_hydra_reads():
+    root = Path(train.__file__).parent
+    found = []
+    for path in (root / "train.py", *sorted((root / "hydra_plugins").glob("*.py"))):
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef):
+                text = ast.unparse(function)
+                if re.search(r"sys\.argv(\[1:\])? = |sys\.argv\.\w+\(", text):
+                    found.append(f"{path.name}:{function.name}")
+    # the second runs a job of a sweep as `python train.py` in a process of its own
+    assert found == ["train.py:run_hydra", "dougong_launcher.py:run_script"]
+
+
+@pytest.mark.parametrize("word", ["optimizer.lr=[1,", "a={b", "optimizer.lr=1,2,(3"])
+def test_an_override_of_a_sweep_that_cannot_be_read_is_named(word):
+    command = train.parse_command_line(["-m", "seed=1,2", word])
+    with pytest.raises(ConfigError) as caught:
+        train.check_sweep(command.arguments)
+    assert str(caught.value).startswith(
+        f"the command line: {word}\n  this override cannot be read\n  fits      key=value, key=1,2"
+    )
+    assert ("quote it" in str(caught.value)) == word.endswith("(3")
 
 
 def test_options_of_blocks_stand_behind_overrides(tmp_path, capsys):

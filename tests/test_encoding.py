@@ -76,7 +76,7 @@ def test_a_stream_shows_what_it_can_and_escapes_the_rest(monkeypatch, encoding, 
 
 
 def test_a_name_that_is_not_utf8_is_escaped_in_every_file(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_folder, "git", lambda place: None)
+    monkeypatch.setattr(run_folder, "describe_git", lambda place: None)
     data = Images(str(images), size=8, channels=1)
     data.read()
     assert data.classes == ["caf\\xe9", "花"]
@@ -98,7 +98,7 @@ def test_a_name_that_is_not_utf8_is_escaped_in_every_file(images, tmp_path, monk
     record.save()
     (found,) = place.glob("*.json")
     assert json.loads(found.read_bytes().decode("utf-8"))["command"].endswith(STRANGE)
-    assert run_folder.read(place)["command"].endswith(STRANGE)
+    assert run_folder.read_record(place)["command"].endswith(STRANGE)
     kept = yaml.safe_dump({"path": str(images / STRANGE)}, allow_unicode=True)
     assert yaml.safe_load(kept.encode("utf-8"))["path"].endswith(STRANGE)
     assert "&#x27;" in page.code(f"'{STRANGE}'")

@@ -15,7 +15,7 @@ from blocks.graph.compose.compose import opened_hydra
 from blocks.graph.read.loader import Remembering
 from tasks.run import run_folder
 from tasks.run.sections import check_sections
-from tasks.sweep import figure, results
+from tasks.sweep import figure, plan, results
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
@@ -36,7 +36,7 @@ def test_every_run_of_a_claim_composes_and_has_a_picture(name):
     assert len(found) > 1
     for composed in found:
         check_sections(composed)
-    assert figure.read(found[0]) is not None
+    assert figure.read_picture(found[0]) is not None
     assert not compose([f"experiment={name}"]).config.get("hydra")  # alone it is one run
 
 
@@ -114,7 +114,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "FIGURES", tmp_path / "results")
     monkeypatch.setattr(experiments, "PICTURES", tmp_path / "results")
     place = experiments.place_of("shift")
-    results.write_plan(place, [{"overrides": [f"seed={n}"], "folder": str(n)} for n in range(2)])
+    plan.write_plan(place, [{"overrides": [f"seed={n}"], "folder": str(n)} for n in range(2)])
     (place / figure.NAME).write_text("<svg/>")
     return place
 

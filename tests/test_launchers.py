@@ -26,7 +26,7 @@ class Here(QueueLauncher):
 
     def __init__(self, place: Path, script: Path, n_jobs: int = 2):
         super().__init__(n_jobs)
-        self.place, self.flags, self.script = place, ["--config-name", "train"], str(script)
+        self.folder, self.flags, self.script = place, ["--config-name", "train"], str(script)
         self.waves, self.cancelled, self.closed = [], [], False
 
     def submit(self, jobs):
@@ -59,7 +59,7 @@ def here(tmp_path):
 
 
 def test_whatever_a_job_does_the_others_finish_and_a_lost_one_is_noted(here, capsys):
-    run_folder.Record(here.place / "6", started="now")
+    run_folder.Record(here.folder / "6", started="now")
     words = [
         ["status=0", "hydra/launcher=ray", "+hydra.launcher.n_jobs=2"],
         ["status=3"],
@@ -75,15 +75,15 @@ def test_whatever_a_job_does_the_others_finish_and_a_lost_one_is_noted(here, cap
     ]
     assert here.waves == [[4, 5], [6, 7]]
     assert here.closed
-    assert run_folder.read(here.place / "6")["status"] == "died"
-    assert run_folder.read(here.place / "6")["error"] == (
-        "it went without a word: its time or memory was up, its machine failed, or the queue "
+    assert run_folder.read_record(here.folder / "6")["status"] == "died"
+    assert run_folder.read_record(here.folder / "6")["error"] == (
+        "it ended without a message: its time or memory was up, its machine failed, or the queue "
         "ended it"
     )
-    assert (here.place / "4" / "job.log").read_text() == (
-        f"--config-name train status=0 hydra.run.dir='{here.place / '4'}' {Path.cwd()}\n"
+    assert (here.folder / "4" / "job.log").read_text() == (
+        f"--config-name train status=0 hydra.run.dir='{here.folder / '4'}' {Path.cwd()}\n"
     )
-    assert "job 5 failed: status=3  it left with status 3" in capsys.readouterr().out
+    assert "job 5 failed: status=3  it exited with status 3" in capsys.readouterr().out
 
 
 def test_control_c_cancels_what_runs(here):

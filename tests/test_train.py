@@ -99,9 +99,8 @@ def test_a_mistake_fits_on_a_screen_leaves_no_folder_and_exits_2(tmp_path, overr
     [("resume=", False), ("resume=true", False), ("resume=RUN", True), ("resume=", True)],
 )
 def test_a_wish_to_resume_that_means_nothing_here_is_told(word, sweeps):
-    with pytest.raises(
-        ConfigError, match="a sweep goes on as a whole" if sweeps else "names the folder of a run"
-    ):
+    text = "a sweep is resumed as a whole" if sweeps else "names the folder of a run"
+    with pytest.raises(ConfigError, match=text):
         train.check_resume(["seed=1", word], sweeps=sweeps)
     train.check_resume(["seed=1", "resume=true" if sweeps else "resume=RUN"], sweeps=sweeps)
 
@@ -156,10 +155,8 @@ def test_a_job_that_leaves_or_is_killed_does_not_end_the_sweep_and_runs_again_wh
     status, out, _ = finish(start(tmp_path, *command))
     assert status == 1
     assert "job 0 died" in out
-    assert "it left with status 0" in out
-    assert (
-        "the process was ended by SIGKILL; where nobody did it, the system was out of memory" in out
-    )
+    assert "it exited with status 0" in out
+    assert "the process was ended by SIGKILL; if nobody did so, the system was out of memory" in out
     (tmp_path / "broken").unlink()
     kept = json.loads(next(tmp_path.rglob("2/run.json")).read_text())["started"]
     status, out, _ = finish(start(tmp_path, *command, "resume=true"))
@@ -207,7 +204,7 @@ def test_control_c_is_recorded_and_exits_130(tmp_path):
     status, _, err = finish(process)
     assert status == 130
     assert re.fullmatch(
-        r"stopped by Ctrl-C\nsaved \S+/checkpoints/last\.ckpt; resume=RUN goes on from there",
+        r"stopped by Ctrl-C\nsaved \S+/checkpoints/last\.ckpt; resume=RUN continues from it",
         err.strip(),
     )
     (record,) = tmp_path.rglob("run.json")

@@ -1,98 +1,119 @@
-"""What a run leaves of its classes: confusion matrix, predictions, and the mistakes it was surest
-of.
+"""What a run writes about its classes: confusion matrix, predictions, and the most confident
+mistakes.
 """
 
 import csv
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from tasks.report import matrices, overlays, page
 
 MISTAKES = 12  # on the page
-SHARES = 20  # with more classes the predictions list no share for each
+SHARES = 20  # classes up to which the predictions list the probability of each
 
 
 def sections(
-    place: Path, data: Any, counts: list[list[int]], index: Any, label: Any, share: Any
+    folder: Path,
+    data: Any,
+    counts: list[list[int]],
+    index: Tensor,
+    label: Tensor,
+    probabilities: Tensor,
 ) -> list[tuple[str, str]]:
-    """Write confusion.svg and predictions.csv into the run folder; the sections of the report."""
+    """Write confusion.svg and predictions.csv into the run folder, and return the sections of the
+    report.
+
+    Args:
+        folder: of the run.
+        data: the data module.
+        counts: the confusion matrix, a row for each true class.
+        index: (samples,), the number of each test sample.
+        label: (samples,), its true class.
+        probabilities: (samples, classes).
+    """
     matrix = matrices.draw_confusion(counts, data.classes)
-    (place / "confusion.svg").write_text(matrix, encoding="utf-8", errors="backslashreplace")
-    write_predictions(place / "predictions.csv", index, label, share, data)
+    path = folder / "confusion.svg"
+    path.write_text(matrix, encoding="utf-8", errors="backslashreplace")
+    write_predictions(folder / "predictions.csv", index, label, probabilities, data)
     return [
         ("Confusion matrix", page.fit(matrix)),
         ("Classes", page.table(*class_table(counts, data.classes))),
-        ("Mistakes", mistakes(index, label, share, data)),
+        ("Mistakes", draw_mistakes(index, label, probabilities, data)),
     ]
 
 
-def write_predictions(path: Path, index: Any, label: Any, share: Any, data: Any) -> None:
-    """One line for each test sample: what it is, what it was taken for, and how surely."""
-    names, classes = data.names("test"), data.classes
-    few = len(classes) <= SHARES
+def write_predictions(
+    path: Path, index: Tensor, label: Tensor, probabilities: Tensor, data: Any
+) -> None:
+    """Write one line for each test sample: true class, prediction and probability.
+
+    Args: as for `sections`.
+    """
+    names = data.names("test")
+    classes = data.classes
+    lists_all = len(classes) <= SHARES
+    header = ["index", "label", "prediction", "correct", "share"]
+    if names:
+        header.insert(1, data.noun)
+    if lists_all:
+        header += [f"p({name})" for name in classes]
     with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
-        name_column, share_columns = (
-            [data.noun] if names else [],
-            [f"p({name})" for name in classes] if few else [],
-        )
-        writer.writerow(
-            ["index", *name_column, "label", "prediction", "correct", "share", *share_columns]
-        )
-        for number, true, row in zip(index.tolist(), label.tolist(), share, strict=True):
-            taken = int(row.argmax())
-            shares = [f"{value:.4f}" for value in row.tolist()] if few else []
-            name = [names[number]] if names else []
-            right = int(taken == true)
-            writer.writerow(
-                [
-                    number,
-                    *name,
-                    classes[true],
-                    classes[taken],
-                    right,
-                    f"{float(row[taken]):.4f}",
-                    *shares,
-                ]
-            )
+        writer.writerow(header)
+        for number, true, row in zip(index.tolist(), label.tolist(), probabilities, strict=True):
+            predicted = int(row.argmax())
+            share = f"{float(row[predicted]):.4f}"
+            cells = [number, classes[true], classes[predicted], int(predicted == true), share]
+            if names:
+                cells.insert(1, names[number])
+            if lists_all:
+                cells += [f"{value:.4f}" for value in row.tolist()]
+            writer.writerow(cells)
 
 
 def class_table(counts: list[list[int]], classes: list[str]) -> tuple[list[str], list[list[str]]]:
-    """Precision and recall of each class, and what it was most often mistaken for."""
+    """Return header and rows of the table of classes: precision, recall, and the class that each is
+    most often mistaken for.
+    """
     rows = []
-    columns = [sum(column) for column in zip(*counts, strict=True)]
+    predicted = [sum(column) for column in zip(*counts, strict=True)]
     for number, line in enumerate(counts):
-        hit, total = line[number], sum(line)
-        wrong = [
-            (count, name)
-            for count, name in zip(line, classes, strict=True)
-            if count and name != classes[number]
-        ]
-        most = max(wrong, default=None)
+        correct, total = line[number], sum(line)
+        wrong = [pair for pair in zip(line, classes, strict=True) if pair[1] != classes[number]]
+        count, name = max(wrong, default=(0, ""))
         rows.append(
             [
                 classes[number],
                 str(total),
-                f"{hit / columns[number]:.3f}" if columns[number] else "-",
-                f"{hit / total:.3f}" if total else "-",
-                f"{most[1]} ({most[0]})" if most else "",
+                format_ratio(correct, predicted[number]),
+                format_ratio(correct, total),
+                f"{name} ({count})" if count else "",
             ]
         )
     return ["class", "samples", "precision", "recall", "mistaken for"], rows
 
 
-def mistakes(index: Any, label: Any, share: Any, data: Any) -> str:
-    """The test samples that were taken for something else most surely."""
-    taken = share.argmax(1)
-    wrong = (taken != label).nonzero()[:, 0]
+def format_ratio(part: int, whole: int) -> str:
+    """Return a ratio with three decimals; a dash where the whole is zero."""
+    return f"{part / whole:.3f}" if whole else "-"
+
+
+def draw_mistakes(index: Tensor, label: Tensor, probabilities: Tensor, data: Any) -> str:
+    """Return the wrong predictions with the highest probability."""
+    predicted = probabilities.argmax(1)
+    wrong = (predicted != label).nonzero()[:, 0]
     if not len(wrong):
         return "<p>None.</p>"
-    worst = wrong[share[wrong].max(1).values.argsort(descending=True)][:MISTAKES].tolist()
+    order = probabilities[wrong].max(1).values.argsort(descending=True)
+    worst = wrong[order][:MISTAKES].tolist()
     figures = []
     for number in worst:
-        true, guess = data.classes[int(label[number])], data.classes[int(taken[number])]
-        words = f"{true} taken for {guess}, {float(share[number].max()):.0%}"
+        true = data.classes[int(label[number])]
+        guess = data.classes[int(predicted[number])]
+        caption = f"{true} taken for {guess}, {float(probabilities[number].max()):.0%}"
         sample = data.raw_sample("test", int(index[number]))
-        figures.append(overlays.draw_sample(sample, words))
-    more = f"<p>The {len(worst)} surest of {len(wrong)}, of {len(label)} test samples.</p>"
-    return more + f'<div class="pictures">{"".join(figures)}</div>'
+        figures.append(overlays.draw_sample(sample, caption))
+    counts = f"The {len(worst)} most confident of {len(wrong)}, of {len(label)} test samples."
+    return f'<p>{counts}</p><div class="pictures">{"".join(figures)}</div>'

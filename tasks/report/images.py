@@ -1,6 +1,4 @@
-"""Attention laid over images, and what the channels of a network answer to, as sections of the
-report.
-"""
+"""Attention over images, and the feature maps of a network, as sections of the report."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -12,62 +10,101 @@ from blocks.graph.run.inspect import Attention, record_activations, record_atten
 from tasks.report import overlays, page
 from tasks.report.samples import HEADS, LAYERS, Sample, evenly, without_common_end
 
-MAPPED, STAGES, CHANNELS = 3, 6, 9  # the most images, stages and channels of feature maps
-EXTRA = 4  # tokens that may stand before the patches of an image: a class token, registers
+MAP_SAMPLES, STAGES, CHANNELS = 3, 6, 9  # the most images, stages and channels of feature maps
+EXTRA_TOKENS = 4  # that may precede the patches of an image: a class token, registers
 
 Section = tuple[str, str]
+Maps = Mapping[str, Attention]  # the attention of a sample by path of the node
+AxisNames = Mapping[str, Sequence[str | None]]
+
+ABOUT_ATTENTION = (
+    "Mean of the heads. The more orange a place, the more it is looked at; the number is the ratio "
+    "of the largest weight to the mean."
+)
+ABOUT_CHANNELS = (
+    "Channels from dark to bright, each on its own scale; the strongest on these images come first."
+)
 
 
 def over_images(network: nn.Module, samples: Sequence[Sample]) -> list[Section]:
-    """What each layer looks at, laid over the images."""
-    seen = [record_attention(network, sample.batch) for sample in samples]
-    size = tuple(samples[0].image.shape[1:])  # type: ignore[union-attr]
-    over_image = {
-        path: found for path, found in seen[0].items() if found.cross or not samples[0].cross
-    }
-    paths = [path for path, found in over_image.items() if spread(found, size) is not None]
-    if not paths:
+    """Return the section on what each layer looks at, drawn over the images; none where no
+    attention is over the image.
+    """
+    maps = [record_attention(network, sample.batch) for sample in samples]
+    size = image_size(samples[0])
+    lookers = {}
+    for path, found in maps[0].items():
+        seen = spread(found, size) if found.cross or not samples[0].cross else None
+        if seen is not None:
+            lookers[path] = seen[0]
+    if not lookers:
         return []
-    chosen, short = evenly(paths, LAYERS), without_common_end(paths)
-    words = {path: spread(seen[0][path], size)[0] for path in chosen}  # type: ignore[index]
-    groups = by_value(words)
-    told = "; ".join(
-        what if len(groups) == 1 else f"{', '.join(short[path] for path in group)}: {what}"
-        for what, group in groups.items()
-    )
-    about = (
-        "Mean of the heads. The more orange a place, the more it is looked at; the number says "
-        "how many times as much "
-        "the most orange one is as a place is on average."
-    )
-    parts = [f'<p class="soft">{about} Who looks: {escape(told)}.</p>']
-    for sample, found in zip(samples, seen, strict=True):
-        parts.append(f"<h3>{escape(sample.title)}</h3>")
-        figures = [page.figure(overlays.plain(sample.image), "input")]
-        for path in chosen:
-            _, heads = spread(found[path], size)  # type: ignore[misc]
-            figures.append(over(sample, heads.mean(0), short[path]))
-        parts.append(page.pictures(figures))
-    parts += from_one_cell(samples[0], {path: seen[0][path] for path in chosen}, short)
-    parts.append(
-        page.folded(
-            "Each head", each_head(samples[0], {path: seen[0][path] for path in chosen}, short)
-        )
-    )
+    paths = list(lookers)
+    names = without_common_end(paths)
+    chosen = evenly(paths, LAYERS)
+    lookers = {path: lookers[path] for path in chosen}
+    about = f"{ABOUT_ATTENTION} Who looks: {escape(describe_lookers(lookers, names))}."
+    parts = [f'<p class="soft">{about}</p>']
+    for sample, found in zip(samples, maps, strict=True):
+        parts.append(draw_layers(sample, found, chosen, names))
+    shown = {path: maps[0][path] for path in chosen}
+    parts.append(draw_from_cell(samples[0], shown, names))
+    parts.append(page.folded("Each head", draw_heads(samples[0], shown, names)))
     return [("What attention looks at", "".join(parts))]
 
 
-def over(sample: Sample, weights: Tensor, words: str, mark: tuple[int, int] | None = None) -> str:
-    """One attention over its image, with how far its largest weight is above the average."""
-    above = float(weights.max() / weights.mean()) if weights.any() else 0.0
-    return page.figure(
-        overlays.overlay(sample.image, weights.numpy(), mark), f"{breakable(words)}, {above:.1f}×"
-    )
+def image_size(sample: Sample) -> tuple[int, int]:
+    """Return height and width of the image of a sample."""
+    assert sample.image is not None
+    height, width = sample.image.shape[1:]
+    return height, width
+
+
+def describe_lookers(lookers: Mapping[str, str], names: Mapping[str, str]) -> str:
+    """Return who looks in which layers: "all places", or "layers.0: all places; head: the query".
+
+    Args:
+        lookers: by path of the layer.
+        names: the short name of each path.
+    """
+    groups: dict[str, list[str]] = {}
+    for path, looker in lookers.items():
+        groups.setdefault(looker, []).append(names[path])
+    if len(groups) == 1:
+        return next(iter(groups))
+    return "; ".join(f"{', '.join(layers)}: {looker}" for looker, layers in groups.items())
+
+
+def draw_layers(sample: Sample, maps: Maps, paths: Sequence[str], names: Mapping[str, str]) -> str:
+    """Return one image and the attention of each layer over it."""
+    size = image_size(sample)
+    figures = [page.figure(overlays.plain(sample.image), "input")]
+    for path in paths:
+        seen = spread(maps[path], size)
+        assert seen is not None
+        figures.append(draw_weights(sample, seen[1].mean(0), names[path]))
+    return f"<h3>{escape(sample.title)}</h3>{page.pictures(figures)}"
+
+
+def draw_weights(
+    sample: Sample, weights: Tensor, caption: str, mark: tuple[int, int] | None = None
+) -> str:
+    """Return attention weights over their image, with the ratio of the largest to the mean.
+
+    Args:
+        weights: (rows, columns).
+        mark: the cell to frame.
+    """
+    ratio = float(weights.max() / weights.mean()) if weights.any() else 0.0
+    drawn = overlays.overlay(sample.image, weights.numpy(), mark)
+    return page.figure(drawn, f"{allow_breaks(caption)}, {ratio:.1f}×")
 
 
 def spread(found: Attention, size: tuple[int, ...]) -> tuple[str, Tensor] | None:
-    """Who looks, and how much each head looks at each place of the image, (heads, rows, columns),
-    if it lies on it.
+    """Spread the weights of each head over the image.
+
+    Returns:
+        Who looks, and the weights (heads, rows, columns); None where the keys are no image.
     """
     if len(found.tokens) == 2 and not found.cross:
         return "all places", found.received()[0]
@@ -76,105 +113,108 @@ def spread(found: Attention, size: tuple[int, ...]) -> tuple[str, Tensor] | None
     if shape is None:
         return None
     extra = weights.shape[-1] - shape[0] * shape[1]
+    patches = weights[:, :, extra:]
     if weights.shape[1] == 1:
-        return "the query", weights[:, 0, extra:].unflatten(-1, shape)
+        return "the query", patches[:, 0].unflatten(-1, shape)
     if extra and not found.cross:
-        return "the class token", weights[:, 0, extra:].unflatten(-1, shape)
-    return "all places", weights[:, :, extra:].mean(1).unflatten(-1, shape)
+        return "the class token", patches[:, 0].unflatten(-1, shape)
+    return "all places", patches.mean(1).unflatten(-1, shape)
 
 
 def patch_grid(tokens: int, size: tuple[int, ...]) -> tuple[int, int] | None:
-    """How so many tokens lie over an image as square patches, a few others before them; None where
-    they cannot.
+    """Return rows and columns of the square patches that give an image this many tokens, with as
+    few extra tokens as possible; None where no patches do.
     """
     height, width = size
-    sides = [side for side in range(1, min(size) + 1) if height % side == 0 and width % side == 0]
-    grids = [(height // side, width // side) for side in sides]
-    fit = [
-        (tokens - rows * columns, rows, columns)
-        for rows, columns in grids
-        if 0 <= tokens - rows * columns <= EXTRA
-    ]
-    return min(fit)[1:] if fit else None
+    best = None
+    for side in range(1, min(size) + 1):
+        if height % side or width % side:
+            continue
+        rows, columns = height // side, width // side
+        extra = tokens - rows * columns
+        if 0 <= extra <= EXTRA_TOKENS and (best is None or extra < best[0]):
+            best = (extra, rows, columns)
+    return best[1:] if best else None
 
 
-def from_one_cell(
-    sample: Sample, found: Mapping[str, Attention], short: Mapping[str, str]
-) -> list[str]:
-    """Where one cell in the middle looks, of attention on a grid."""
+def draw_from_cell(sample: Sample, maps: Maps, names: Mapping[str, str]) -> str:
+    """Return where the cell in the middle looks, for attention on a grid; empty without such."""
     figures = []
-    for path, attention in found.items():
-        if len(attention.tokens) == 2 and not attention.cross:
-            high, wide = attention.tokens
-            row, column = high // 2, wide // 2
-            seen = attention.sent_from(row * wide + column)[0].mean(0)
-            figures.append(over(sample, seen, short[path], (row, column)))
+    for path, found in maps.items():
+        if len(found.tokens) != 2 or found.cross:
+            continue
+        rows, columns = found.tokens
+        row, column = rows // 2, columns // 2
+        weights = found.sent_from(row * columns + column)[0].mean(0)
+        figures.append(draw_weights(sample, weights, names[path], (row, column)))
+    if not figures:
+        return ""
     title = f"<h3>{escape(sample.title)}: where the framed cell looks</h3>"
-    return [title, page.pictures(figures)] if figures else []
+    return title + page.pictures(figures)
 
 
-def each_head(sample: Sample, found: Mapping[str, Attention], short: Mapping[str, str]) -> str:
-    """The heads of each layer by themselves."""
-    size = tuple(sample.image.shape[1:])  # type: ignore[union-attr]
+def draw_heads(sample: Sample, maps: Maps, names: Mapping[str, str]) -> str:
+    """Return the heads of each layer, one by one."""
+    size = image_size(sample)
     parts = []
-    for path, attention in found.items():
-        _, heads = spread(attention, size)  # type: ignore[misc]
-        more = f", the first {HEADS} of {len(heads)}" if len(heads) > HEADS else ""
-        figures = [
-            over(sample, head, f"head {number}") for number, head in enumerate(heads[:HEADS])
-        ]
-        parts.append(f"<h3>{escape(short[path])}{more}</h3>{page.pictures(figures)}")
+    for path, found in maps.items():
+        seen = spread(found, size)
+        assert seen is not None
+        heads = seen[1]
+        title = escape(names[path])
+        if len(heads) > HEADS:
+            title += f", the first {HEADS} of {len(heads)}"
+        figures = []
+        for number, head in enumerate(heads[:HEADS]):
+            figures.append(draw_weights(sample, head, f"head {number}"))
+        parts.append(f"<h3>{title}</h3>{page.pictures(figures)}")
     return "".join(parts)
 
 
-def feature_maps(
-    network: nn.Module, samples: Sequence[Sample], names: Mapping[str, Sequence[str | None]]
-) -> list[Section]:
-    """The strongest channels at the end of each stage: of each run of nodes of one height and width
-    the last.
+def feature_maps(network: nn.Module, samples: Sequence[Sample], names: AxisNames) -> list[Section]:
+    """Return the section with the strongest channels at the end of each stage: consecutive nodes
+    whose outputs have the same height and width.
+
+    Args:
+        names: the names of the axes of each node's output, by path.
     """
-    samples = samples[:MAPPED]
-    keys = samples[0].batch
-    batch = {name: torch.cat([sample.batch[name] for sample in samples]) for name in keys}
+    samples = samples[:MAP_SAMPLES]
+    batch = {}
+    for name in samples[0].batch:
+        batch[name] = torch.cat([sample.batch[name] for sample in samples])
     stages: list[tuple[str, Tensor]] = []
     for path, value in record_activations(network, batch).items():
-        if value.dim() != 4 or not value.is_floating_point():
-            continue
-        axes = names.get(path, ())
-        maps = (
-            value.float().movedim(axes.index("dim"), 1)
-            if "dim" in axes and "channels" not in axes
-            else value.float()
-        )
-        if min(maps.shape[2:]) < 2:
+        maps = channels_first(value, names.get(path, ()))
+        if maps is None:
             continue
         if stages and stages[-1][1].shape[2:] == maps.shape[2:]:
             stages.pop()
         stages.append((path, maps))
-    parts = [stage(path, maps, samples) for path, maps in evenly(stages, STAGES)]
-    told = (
-        "Channels from dark to bright, each on its own scale; the strongest on these images "
-        "come first."
-    )
-    return [("Feature maps", f'<p class="soft">{told}</p>' + "".join(parts))] if parts else []
+    if not stages:
+        return []
+    drawn = [draw_stage(path, maps, samples) for path, maps in evenly(stages, STAGES)]
+    return [("Feature maps", f'<p class="soft">{ABOUT_CHANNELS}</p>{"".join(drawn)}')]
 
 
-def stage(path: str, maps: Tensor, samples: Sequence[Sample]) -> str:
-    """The strongest channels of one node."""
+def channels_first(value: Tensor, axes: Sequence[str | None]) -> Tensor | None:
+    """Return an output as (batch, channels, height, width); None where it is no image."""
+    if value.dim() != 4 or not value.is_floating_point():
+        return None
+    maps = value.float()
+    if "dim" in axes and "channels" not in axes:
+        maps = maps.movedim(axes.index("dim"), 1)
+    return maps if min(maps.shape[2:]) >= 2 else None
+
+
+def draw_stage(path: str, maps: Tensor, samples: Sequence[Sample]) -> str:
+    """Return the strongest channels of one node."""
     strongest = maps.abs().mean((0, 2, 3)).argsort(descending=True)[:CHANNELS].tolist()
-    picture = overlays.tiles([sample.image for sample in samples], maps[:, strongest].numpy())
-    high, wide = maps.shape[2:]
-    words = f"{path}: channels {', '.join(map(str, strongest))} of {maps.shape[1]}, {high} × {wide}"
-    return page.sheet(picture, words)
+    drawn = overlays.tiles([sample.image for sample in samples], maps[:, strongest].numpy())
+    height, width = maps.shape[2:]
+    channels = f"channels {', '.join(map(str, strongest))} of {maps.shape[1]}"
+    return page.sheet(drawn, f"{path}: {channels}, {height} × {width}")
 
 
-def breakable(path: str) -> str:
-    """A path that may go on in the next line behind each point."""
+def allow_breaks(path: str) -> str:
+    """Return a path that may be broken into lines after each point."""
     return path.replace(".", ".\u200b")
-
-
-def by_value(words: Mapping[str, str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for key, value in words.items():
-        found.setdefault(value, []).append(key)
-    return found

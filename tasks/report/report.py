@@ -1,14 +1,15 @@
-"""What a run leaves for people: learning curves, and one page with all there is to see."""
+"""The report of a run: curves.svg, and report.html with everything there is to see."""
 
 import csv
 import logging
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from blocks.graph import Built, plan
+from blocks.graph import Built, Composed, plan
 from blocks.graph.describe.draw import draw_svg
 from blocks.graph.describe.table import lines
 from blocks.graph.record.record import count_parameters
@@ -18,70 +19,80 @@ from tasks.report import gradients, inspection, page, plots
 
 log = logging.getLogger(__name__)
 
-MISTAKES = 12  # pictures of mistakes on the page
-SHARES = 20  # with more classes the predictions list no share for each
+Section = tuple[str, str]  # title and content
+
+TABLE_ROWS = 60  # a longer table is folded
+SHARES = ("accuracy", "exact", "exact_match")  # metrics that are shown in per cent
 
 
-def write(place: Path, composed: Any, record: dict[str, Any], data: Any, task: Any) -> None:
-    """Write curves.svg, report.html and what the task shows of itself into the run folder.
+def write(folder: Path, composed: Composed, record: dict[str, Any], data: Any, task: Any) -> None:
+    """Write curves.svg, report.html and the files of the task's own sections into the run folder.
 
-    The page is whole before anybody looks inside the network, and is written again with what was
-    seen there.
+    The page is complete before the network is inspected, and is written again with the results of
+    the inspection.
+
+    Args:
+        folder: of the run.
+        record: the entries of `run.json`.
     """
-    curves = plots.draw_curves(read_metrics(place / "metrics.csv"), record.get("best epoch"))
-    (place / "curves.svg").write_text(curves, encoding="utf-8")
-    planned = plan(composed, record["facts"])
-    kept = yaml.safe_dump(secrets.hidden(composed.config), sort_keys=False, allow_unicode=True)
+    curves = plots.draw_curves(read_metrics(folder / "metrics.csv"), record.get("best epoch"))
+    (folder / "curves.svg").write_text(curves, encoding="utf-8")
+    built = plan(composed, record["facts"])
+    config = yaml.safe_dump(secrets.hidden(composed.config), sort_keys=False, allow_unicode=True)
     before = [("Learning curves", page.fit(curves))]
     if record["test"]:
-        before += task.sections(place, data)
+        before += task.sections(folder, data)
     after = [
-        ("Architecture", architecture(planned, composed.choices.get("model", "model"))),
-        ("Run it again", page.code(record["command"]) + page.pairs(provenance(record))),
-        (
-            "Configuration",
-            page.folded("config.yaml", page.code(kept)),
-        ),
+        ("Architecture", describe_architecture(built, composed.choices.get("model", "model"))),
+        ("Run it again", page.code(record["command"]) + page.pairs(list_provenance(record))),
+        ("Configuration", page.folded("config.yaml", page.code(config))),
     ]
     title = " on ".join(composed.choices.get(part, part) for part in ("model", "data"))
-    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in record["notes"])
-    head = page.headline(title, score(record["test"], task.headline), summary(record)) + notes
-    for seen in ([], look_inside(place, task, data, planned)):
-        found = [section for section in (*before, *seen, *after) if section[1]]
-        shown = secrets.hide(page.html(title, head, found))
-        (place / "report.html").write_text(shown, encoding="utf-8", errors="backslashreplace")
+    head = page.headline(title, headline_score(record["test"], task.headline), list_facts(record))
+    for note in record["notes"]:
+        head += f'<p class="note">{escape(note)}</p>'
+    write_page(folder, title, head, [*before, *after])
+    inspected = inspect_network(folder, task, data, built)
+    write_page(folder, title, head, [*before, *inspected, *after])
 
 
-def look_inside(place: Path, task: Any, data: Any, planned: Built) -> list[tuple[str, str]]:
-    """Attention, feature maps and how the nodes learned. What fails is told in its place: the
-    run is what counts.
+def write_page(folder: Path, title: str, head: str, sections: Sequence[Section]) -> None:
+    """Write report.html, without empty sections and without secrets."""
+    shown = [section for section in sections if section[1]]
+    content = secrets.hide(page.html(title, head, shown))
+    path = folder / "report.html"
+    path.write_text(content, encoding="utf-8", errors="backslashreplace")
+
+
+def inspect_network(folder: Path, task: Any, data: Any, built: Built) -> list[Section]:
+    """Return the sections on attention, feature maps and gradients; an error is reported in its
+    section and does not end the run.
     """
 
-    def seen() -> list[tuple[str, str]]:
+    def inspect_samples() -> list[Section]:
         if strategy.is_sharded(task.trainer):
             return []
-        return inspection.sections(task.network, task.samples(data), axes(planned))
+        return inspection.sections(task.network, task.samples(data), name_axes(built))
 
-    found = []
-    for title, part in (
-        ("Inside the network", seen),
-        ("Gradients and updates", lambda: gradients.sections(place)),
-    ):
+    parts: dict[str, Callable[[], list[Section]]] = {
+        "Inside the network": inspect_samples,
+        "Gradients and updates": lambda: gradients.sections(folder),
+    }
+    sections: list[Section] = []
+    for title, make_sections in parts.items():
         try:
-            found += part()
-        except Exception as error:  # a block of the user's own may do anything when it is looked at
-            log.exception("no picture: %s", title)
-            told = (
-                f"This could not be drawn: {type(error).__name__}: {error}. train.log has "
-                "the traceback."
-            )
-            print(f"note: {title}: {told}", flush=True)
-            found.append((title, f'<p class="note">{escape(told)}</p>'))
-    return found
+            sections += make_sections()
+        except Exception as error:  # a block of the user's own may raise anything
+            log.exception("not drawn: %s", title)
+            text = f"This could not be drawn: {type(error).__name__}: {error}."
+            text += " train.log has the traceback."
+            print(f"note: {title}: {text}", flush=True)
+            sections.append((title, f'<p class="note">{escape(text)}</p>'))
+    return sections
 
 
-def axes(built: Built) -> dict[str, tuple[str | None, ...]]:
-    """The names of the axes of what each node gives first, by path."""
+def name_axes(built: Built) -> dict[str, tuple[str | None, ...]]:
+    """Return the names of the axes of each node's first output, by path."""
     found = {}
     for node in built.walk():
         for value in list(node.outputs.values())[:1]:
@@ -90,75 +101,83 @@ def axes(built: Built) -> dict[str, tuple[str | None, ...]]:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The rows of metrics.csv, without empty entries."""
+    """Return the rows of metrics.csv, without empty entries."""
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [
-            {name: float(value) for name, value in row.items() if value}
-            for row in csv.DictReader(file)
-        ]
-
-
-def architecture(planned: Built, name: str) -> str:
-    """The network as a picture, and the table of nodes: what stands there, what comes out, how
-    heavy it is.
-    """
-    total = count_parameters(planned.model)
-    found = list(lines(planned.nodes))
     rows = []
-    for line in found:
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            rows.append({name: float(value) for name, value in row.items() if value})
+    return rows
+
+
+def describe_architecture(built: Built, name: str) -> str:
+    """Return the drawing of the network, and the table of its nodes."""
+    total = count_parameters(built.model)
+    rows = []
+    indents = []
+    for line in lines(built.nodes):
         cells = [line.name, line.label, line.output, "", ""]
         if line.parameters:
             cells[3:] = [f"{line.parameters:,}", f"{line.parameters / total:.1%}"]
         rows.append(cells)
-    table = page.table(
-        ["node", "block", "output", "parameters", "share"],
-        rows,
-        indents=[line.depth for line in found],
-    )
-    drawn = page.wide(draw_svg(planned, name))
-    return drawn + (table if len(rows) <= 60 else page.folded(f"{len(rows)} nodes", table))
+        indents.append(line.depth)
+    header = ["node", "block", "output", "parameters", "share"]
+    table = page.table(header, rows, indents=indents)
+    if len(rows) > TABLE_ROWS:
+        table = page.folded(f"{len(rows)} nodes", table)
+    return page.wide(draw_svg(built, name)) + table
 
 
-def score(metrics: dict[str, float], headline: str) -> tuple[str, str]:
-    """The number to show largest, and its name."""
-    if f"test/{headline}" not in metrics:
+def headline_score(metrics: dict[str, float], headline: str) -> tuple[str, str]:
+    """Return the number to show largest, and its name.
+
+    Args:
+        metrics: of the test.
+        headline: the name of the task's main metric.
+    """
+    value = metrics.get(f"test/{headline}")
+    if value is None:
         return "-", "not tested"
-    value = metrics[f"test/{headline}"]
-    share = headline in ("accuracy", "exact", "exact_match")
-    return f"{value:.2%}" if share else f"{value:.4f}", f"test {headline.replace('_', ' ')}"
+    shown = f"{value:.2%}" if headline in SHARES else f"{value:.4f}"
+    return shown, f"test {headline.replace('_', ' ')}"
 
 
-def summary(record: dict[str, Any]) -> list[tuple[str, str]]:
-    """The facts at the top of the page."""
-    image, samples = record["facts"].get("image", {}), record["samples"]
-    size = (
-        f"{image.get('channels')} × {image.get('height')} × {image.get('width')}" if image else ""
-    )
-    told = {
-        "parameters": f"{record['parameters']:,}",
-        "samples": ", ".join(f"{count:,} {part}" for part, count in samples.items()),
-        "image": size,
-        "classes": f"{record['facts'].get('classes', '')}",
-        "vocabulary": f"{record['facts'].get('vocab', '')}",
-        "test loss": f"{record['test']['test/loss']:.4f}" if "test/loss" in record["test"] else "",
-        "time": f"{record['seconds']:.0f} s",
-        "seed": str(record["seed"]),
-    }
-    return [(name, value) for name, value in told.items() if value]
+def list_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the facts at the top of the page."""
+    data = record["facts"]
+    sizes = [f"{count:,} {part}" for part, count in record["samples"].items()]
+    facts = [("parameters", f"{record['parameters']:,}"), ("samples", ", ".join(sizes))]
+    image = data.get("image", {})
+    if image:
+        axes = [str(image.get(axis)) for axis in ("channels", "height", "width")]
+        facts.append(("image", " × ".join(axes)))
+    for name, fact in (("classes", "classes"), ("vocabulary", "vocab")):
+        if fact in data:
+            facts.append((name, str(data[fact])))
+    if "test/loss" in record["test"]:
+        facts.append(("test loss", f"{record['test']['test/loss']:.4f}"))
+    return [*facts, ("time", f"{record['seconds']:.0f} s"), ("seed", str(record["seed"]))]
 
 
-def provenance(record: dict[str, Any]) -> list[tuple[str, str]]:
-    """Where a run comes from."""
-    git = record.get("git") or {}
-    changed = f", {len(git['changed'])} files changed" if git.get("changed") else ""
-    machine = record.get("machine", {})
+def list_provenance(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return where a run comes from: commit, directory, machine, versions, checkpoint."""
+    commit = "not in a git checkout"
+    git = record.get("git")
+    if git:
+        commit = git["commit"]
+        if git.get("changed"):
+            commit += f", {len(git['changed'])} files changed"
     return [
         ("started", record["started"]),
-        ("git commit", f"{git['commit']}{changed}" if git else "not in a git checkout"),
+        ("git commit", commit),
         ("directory", record["directory"]),
-        ("machine", ", ".join(f"{name} {value}" for name, value in machine.items())),
-        ("versions", ", ".join(f"{name} {value}" for name, value in record["versions"].items())),
+        ("machine", join_items(record.get("machine", {}))),
+        ("versions", join_items(record["versions"])),
         ("checkpoint", str(record.get("checkpoint"))),
     ]
+
+
+def join_items(values: dict[str, Any]) -> str:
+    """Return names and values in one line: "torch 2.13, numpy 2.3"."""
+    return ", ".join(f"{name} {value}" for name, value in values.items())

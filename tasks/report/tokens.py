@@ -4,7 +4,6 @@ report.
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -14,144 +13,165 @@ from tasks.report import matrices, page
 from tasks.report.samples import HEADS, LAYERS, Sample, evenly, without_common_end
 
 Section = tuple[str, str]
+Maps = Mapping[str, Attention]  # the attention of a sample by path of the node
+
+ABOUT_TOKENS = (
+    '<p class="soft">A row for each token that looks, a column for each that is looked at; mean of '
+    "the heads.</p>"
+)
+ABOUT_ALIGNMENT = (
+    "A row for each token of the translation, a column for each token of the source; mean of the "
+    "heads."
+)
 
 
 def over_tokens(network: nn.Module, samples: Sequence[Sample]) -> list[Section]:
-    """Who looks where among tokens: the alignment with a source, where there is one, else the
-    tokens themselves.
+    """Return the sections on attention among tokens: the alignment with a source, where there is
+    one, and the attention of the tokens of one side.
     """
-    seen = [record_attention(network, sample.batch) for sample in samples]
-    short = without_common_end(list(seen[0]))
-    cross = [path for path, found in seen[0].items() if found.cross]
-    own = [path for path in seen[0] if path not in cross]
-    found = []
+    maps = [record_attention(network, sample.batch) for sample in samples]
+    names = without_common_end(list(maps[0]))
+    cross = [path for path, found in maps[0].items() if found.cross]
+    own = [path for path in maps[0] if path not in cross]
+    sections = []
     if cross:
-        found.append(("Alignment", alignment(samples, seen, cross, short)))
+        sections.append(("Alignment", draw_alignment(samples, maps, cross, names)))
     if own:
         shown = samples[:1] if cross else samples[:2]
-        parts = "".join(
-            itself(sample, maps, own, short) for sample, maps in zip(shown, seen, strict=False)
-        )
-        told = (
-            "A row for each token that looks, a column for each that is looked at; mean of "
-            "the heads."
-        )
-        told = f'<p class="soft">{told}</p>'
-        found.append(
-            (
-                "Attention",
-                told + (page.folded("Among the tokens of one side", parts) if cross else parts),
-            )
-        )
-    return found
+        content = ""
+        for sample, found in zip(shown, maps, strict=False):
+            content += draw_self_attention(sample, found, own, names)
+        if cross:
+            content = page.folded("Among the tokens of one side", content)
+        sections.append(("Attention", ABOUT_TOKENS + content))
+    return sections
 
 
-def alignment(
-    samples: Sequence[Sample], seen: Sequence[Any], cross: Sequence[str], short: Mapping[str, str]
+def draw_alignment(
+    samples: Sequence[Sample], maps: Sequence[Maps], cross: Sequence[str], names: Mapping[str, str]
 ) -> str:
-    """For each phrase the layer whose attention is sharpest; all layers and heads of the first one
-    folded.
+    """Return, for each sample, the cross-attention of the sharpest layer; all layers and heads of
+    the first sample are folded.
+
+    Args:
+        cross: paths of the layers with cross-attention.
+        names: the short name of each path.
     """
-    sharp = {
-        path: np.mean([float(found[path].weights.amax(-1).mean()) for found in seen])
-        for path in cross
-    }
-    best = max(cross, key=lambda path: sharp[path])
-    among = (
-        f" {escape(short[best])}, the sharpest of {len(cross)} layers." if len(cross) > 1 else ""
-    )
-    parts = [
-        '<p class="soft">A row for each token that was said, a column for each token of the '
-        "source; "
-        f"mean of the heads.{among}</p>"
-    ]
-    maps = [
-        matrix(sample, found[best], sample.title)
-        for sample, found in zip(samples, seen, strict=True)
-    ]
-    parts.append(page.beside(maps))
-    chosen = evenly(cross, LAYERS)
-    layers = (
-        [matrix(samples[0], seen[0][path], short[path]) for path in chosen]
-        if len(cross) > 1
-        else []
-    )
+    sharpness = {}
+    for path in cross:
+        highest = [float(found[path].weights.amax(-1).mean()) for found in maps]
+        sharpness[path] = np.mean(highest)
+    best = max(cross, key=sharpness.__getitem__)
+    about = ABOUT_ALIGNMENT
+    layers: list[str] = []
+    if len(cross) > 1:
+        about += f" {escape(names[best])}, the sharpest of {len(cross)} layers."
+        for path in evenly(cross, LAYERS):
+            layers.append(draw_attention(samples[0], maps[0][path], names[path]))
+    drawn = []
+    for sample, found in zip(samples, maps, strict=True):
+        drawn.append(draw_attention(sample, found[best], sample.title))
+    heads = draw_heads(samples[0], maps[0][best], names[best])
     return "".join(
         [
-            *parts,
-            folded("Each layer", layers),
-            folded("Each head", heads(samples[0], seen[0][best], short[best])),
+            f'<p class="soft">{about}</p>',
+            page.beside(drawn),
+            fold_drawings("Each layer", layers),
+            fold_drawings("Each head", heads),
         ]
     )
 
 
-def itself(
-    sample: Sample, found: Mapping[str, Attention], own: Sequence[str], short: Mapping[str, str]
+def draw_self_attention(
+    sample: Sample, maps: Maps, own: Sequence[str], names: Mapping[str, str]
 ) -> str:
-    """The attention of tokens to each other in each layer, and the heads of the sharpest one
-    folded.
+    """Return the attention of tokens to each other in each layer; the heads of the sharpest layer
+    are folded.
+
+    Args:
+        own: paths of the layers with self-attention.
+        names: the short name of each path.
     """
     chosen = evenly(own, LAYERS)
-    maps = [matrix(sample, found[path], short[path]) for path in chosen]
-    looking = slice(None) if sample.rows is None else list(sample.rows)
-    best = max(chosen, key=lambda path: float(found[path].weights[:, :, looking].amax(-1).mean()))
-    single = folded(
-        f"Each head of {short[best]}, the sharpest", heads(sample, found[best], short[best])
-    )
-    return f"<h3>{escape(sample.title)}</h3>{page.beside(maps)}{single}"
+    rows = slice(None) if sample.rows is None else list(sample.rows)
+    drawn = []
+    sharpness = {}
+    for path in chosen:
+        drawn.append(draw_attention(sample, maps[path], names[path]))
+        sharpness[path] = float(maps[path].weights[:, :, rows].amax(-1).mean())
+    best = max(chosen, key=sharpness.__getitem__)
+    heads = draw_heads(sample, maps[best], names[best])
+    folded = fold_drawings(f"Each head of {names[best]}, the sharpest", heads)
+    return f"<h3>{escape(sample.title)}</h3>{page.beside(drawn)}{folded}"
 
 
-def heads(sample: Sample, found: Attention, name: str) -> list[str]:
-    """The heads of one layer by themselves; none where there is but one."""
+def draw_heads(sample: Sample, found: Attention, name: str) -> list[str]:
+    """Return a drawing of each head of a layer; none where there is only one."""
     count = min(found.weights.shape[1], HEADS)
-    return (
-        [matrix(sample, found, f"{name}, head {n}", slice(n, n + 1)) for n in range(count)]
-        if count > 1
-        else []
-    )
+    if count == 1:
+        return []
+    return [
+        draw_attention(sample, found, f"{name}, head {number}", slice(number, number + 1))
+        for number in range(count)
+    ]
 
 
-def matrix(sample: Sample, found: Attention, title: str, which: slice = slice(None)) -> str:
-    """One attention over tokens, with their names where they are known."""
-    weights = found.weights[0, which].mean(0)
+def draw_attention(sample: Sample, found: Attention, title: str, heads: slice = slice(None)) -> str:
+    """Return the mean attention of some heads, with the names of the tokens where known."""
+    weights = found.weights[0, heads].mean(0)
     if weights.dim() > 2:  # windows, whose cells have no names
         weights = weights.mean(0)
-    if found.cross:
-        rows, columns = sample.said, sample.source
-    else:
-        rows = columns = side(sample, weights)
-    across, down = (
-        range(count) if wanted is None or found.cross or len(wanted) > count else wanted
-        for wanted, count in ((sample.columns, weights.shape[1]), (sample.rows, weights.shape[0]))
-    )
-    if not found.cross and sample.rows is not None and sample.said is not None:
-        rows = sample.said
+    row_names, column_names = token_names(sample, found, weights)
+    rows = select_tokens(sample.rows, weights.shape[0], found.cross)
+    columns = select_tokens(sample.columns, weights.shape[1], found.cross)
     return matrices.draw_attention(
-        weights[list(down)][:, list(across)].numpy(),
-        named(rows, down),
-        named(columns, across),
+        weights[rows][:, columns].numpy(),
+        pick_names(row_names, rows),
+        pick_names(column_names, columns),
         title,
     )
 
 
-def side(sample: Sample, weights: Tensor) -> Sequence[str] | None:
-    """The names of the tokens that look at each other: of the source, unless only the past is
-    looked at.
+def token_names(
+    sample: Sample, found: Attention, weights: Tensor
+) -> tuple[Sequence[str] | None, Sequence[str] | None]:
+    """Return the names of the tokens that look, and of those that are looked at."""
+    if found.cross:
+        return sample.said, sample.source
+    names = own_names(sample, weights)
+    if sample.rows is not None and sample.said is not None:
+        return sample.said, names
+    return names, names
+
+
+def own_names(sample: Sample, weights: Tensor) -> Sequence[str] | None:
+    """Return the names of the tokens that look at each other: those of the source, unless the
+    attention is causal.
     """
-    blind = not weights.triu(1).any()
-    order = (sample.tokens, sample.source) if blind else (sample.source, sample.tokens)
-    return next(
-        (names for names in order if names is not None and len(names) == weights.shape[-1]), None
-    )
+    order = [sample.source, sample.tokens]
+    is_causal = not weights.triu(1).any()
+    if is_causal:
+        order.reverse()
+    for names in order:
+        if names is not None and len(names) == weights.shape[-1]:
+            return names
+    return None
 
 
-def named(names: Sequence[str] | None, places: Sequence[int]) -> list[str] | None:
-    return (
-        [names[place] if place < len(names) else "" for place in places]
-        if names is not None
-        else None
-    )
+def select_tokens(wanted: Sequence[int] | None, count: int, cross: bool) -> list[int]:
+    """Return the numbers of the tokens to show; all where the sample names none that fit."""
+    if wanted is None or cross or len(wanted) > count:
+        return list(range(count))
+    return list(wanted)
 
 
-def folded(title: str, pictures: list[str]) -> str:
-    return page.folded(title, page.beside(pictures)) if pictures else ""
+def pick_names(names: Sequence[str] | None, tokens: Sequence[int]) -> list[str] | None:
+    """Return the names of some tokens; None where they have none."""
+    if names is None:
+        return None
+    return [names[token] if token < len(names) else "" for token in tokens]
+
+
+def fold_drawings(title: str, drawings: list[str]) -> str:
+    """Return drawings side by side, folded; empty if there are none."""
+    return page.folded(title, page.beside(drawings)) if drawings else ""

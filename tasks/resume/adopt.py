@@ -43,11 +43,11 @@ def read_overrides(overrides: Sequence[str]) -> list[str]:
     if folder is None:
         return []
     check_folder_content(folder)
-    record = run_folder.read(folder)
+    record = run_folder.read_record(folder)
     if record is None:
         raise ArgumentError(
             "resume",
-            f"{run_folder.near(folder)} holds no run that can be resumed",
+            f"{run_folder.shorten_path(folder)} holds no run that can be resumed",
             fix="resume=RUN, the folder that train.py named in its first line",
         )
     recorded = record.get("overrides")
@@ -82,12 +82,12 @@ def check_folder_content(folder: Path) -> None:
         kind = kind_of(path)
         if kind not in (None, "a folder"):
             raise ArgumentError(
-                "resume", f"{run_folder.near(path)} is {kind}, not a regular file", fix="remove it"
+                "resume", f"{run_folder.shorten_path(path)} is {kind}, not a regular file", fix="remove it"
             )
         if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
             raise ArgumentError(
                 "resume",
-                f"{run_folder.near(path)} is a link that leads out of the run folder",
+                f"{run_folder.shorten_path(path)} is a link that leads out of the run folder",
                 got=str(path.readlink()),
                 fix="put a copy in its place",
             )

@@ -83,7 +83,7 @@ def find_start(
     if found.changed:
         lines = [carry_over_weights(found, network)]
     else:
-        lines = [f"continues from {run_folder.near(path)}: {found.position}"]
+        lines = [f"continues from {run_folder.shorten_path(path)}: {found.position}"]
     lines += [f"differs   {line}" for line in found.differences]
     record.add_session(checkpoint=str(path), differences=found.differences)
     if trainer.is_global_zero:
@@ -132,7 +132,7 @@ def find_checkpoint(folder: Path | None, choice: str | None) -> Path | None:
     if damage is not None:
         raise ArgumentError(
             "ckpt_path",
-            f"the checkpoint {run_folder.near(path)} cannot be used: {damage}",
+            f"the checkpoint {run_folder.shorten_path(path)} cannot be used: {damage}",
             **suggest_others(path, folder),
         )
     return path
@@ -142,7 +142,7 @@ def newest_intact(folder: Path) -> Path:
     """Return the newest checkpoint of a run that is whole; raise ArgumentError without one."""
     intact = checkpoint_file.list_intact(folder / "checkpoints")
     if not intact:
-        text = f"{run_folder.near(folder)} has no checkpoint that is whole"
+        text = f"{run_folder.shorten_path(folder)} has no checkpoint that is whole"
         raise ArgumentError("ckpt_path", text, fix="start a new run")
     return intact[0]
 
@@ -234,7 +234,7 @@ def changed_graph(found: Found) -> ArgumentError:
     total = len(found.weights)
     return ArgumentError(
         "ckpt_path",
-        f"the graph is not the one of {run_folder.near(found.path)}",
+        f"the graph is not the one of {run_folder.shorten_path(found.path)}",
         got="\n            ".join(lines),
         fix=(
             f"carry_over=true starts a new run with what fits ({total - lost} of {total} "
@@ -256,7 +256,7 @@ def check_end(found: Found, trainer: Mapping[str, Any]) -> None:
     if isinstance(limit, int) and 0 <= limit < found.epoch:
         raise ArgumentError(
             "ckpt_path",
-            f"the run is beyond the end that is set: {run_folder.near(found.path)}",
+            f"the run is beyond the end that is set: {run_folder.shorten_path(found.path)}",
             got=f"trainer.max_epochs={limit}, epoch {found.epoch + 1} reached",
             fix=fix,
         )
@@ -284,5 +284,5 @@ def carry_over_weights(found: Found, network: Any) -> str:
             rest.append(f"{count} {word}")
     return (
         f"{len(fitting)} of {len(own)} tensors carried over from "
-        f"{run_folder.near(found.path)}; {', '.join(rest)}"
+        f"{run_folder.shorten_path(found.path)}; {', '.join(rest)}"
     )

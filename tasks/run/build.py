@@ -71,7 +71,7 @@ def build_run(prepared: Prepared, guard: SignalGuard) -> Built:
         samples=data.sizes(),
         notes=data.notes,
         parameters=parameters,
-        machine=run_folder.machine(),
+        machine=run_folder.describe_machine(),
     )
     if trainer.is_global_zero:
         print_summary(prepared, parameters, data.reading(trainer))
@@ -118,11 +118,11 @@ def make_task(
     schedule = None
     if composed.config.get("schedule"):
         schedule = instantiate.make(composed, ("schedule",))
-    contract.check_facts_of(composed, instantiate.find(composed, ("task",)), facts)
+    contract.check_facts_of(composed, instantiate.find_class(composed, ("task",)), facts)
     try:
         optimizer([torch.zeros(1, requires_grad=True)])
     except (TypeError, ValueError) as error:
-        argument = instantiate.named_in(str(error).lower(), composed.config["optimizer"])
+        argument = instantiate.find_argument(str(error).lower(), composed.config["optimizer"])
         path = ("optimizer", *argument)
         fix = f"another value of {'.'.join(path)}"
         raise ConfigError([instantiate.problem(composed, path, str(error), fix=fix)]) from error
@@ -197,7 +197,7 @@ def print_summary(prepared: Prepared, parameters: int, reading: str) -> None:
     if reading:
         parts.append(reading)
     seed = prepared.composed.config["seed"]
-    print(f"seed {seed}, run folder {run_folder.near(prepared.folder)}")
+    print(f"seed {seed}, run folder {run_folder.shorten_path(prepared.folder)}")
     print(f"data {', '.join(parts)}; network {parameters:,} parameters", flush=True)
     for note in data.notes:
         print(f"note: {secrets.hide_in_message(note)}", flush=True)

@@ -29,7 +29,7 @@ def check_task(composed: Composed, task: Any, data: Any) -> None:
         if not is_resumed:  # a resumed run continues as it began
             task.check_alone(data)
     except ArgumentError as error:
-        raise ConfigError([instantiate.told(composed, ("task",), error)]) from error
+        raise ConfigError([instantiate.argument_problem(composed, ("task",), error)]) from error
 
 
 def check_processes(composed: Composed, trainer: pl.Trainer, samples: int) -> None:

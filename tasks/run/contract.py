@@ -76,7 +76,7 @@ def check_contract(composed: Any, planned: Built, facts: Facts) -> None:
         planned: the model on the meta device, before it is made.
         facts: what the data say of themselves.
     """
-    kind = instantiate.find(composed, ("task",))
+    kind = instantiate.find_class(composed, ("task",))
     check_facts_of(composed, kind, facts)
     problems = [*check_inputs(composed, planned, facts)]
     if not problems:

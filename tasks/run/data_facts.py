@@ -26,7 +26,7 @@ def read_data(composed: Composed) -> Any:
     try:
         data.read()
     except ArgumentError as error:
-        raise ConfigError([instantiate.told(composed, ("data",), error)]) from error
+        raise ConfigError([instantiate.argument_problem(composed, ("data",), error)]) from error
     check_facts(composed, data.facts())
     return data
 
@@ -41,14 +41,14 @@ def read_facts(composed: Composed) -> dict[str, Any] | None:
     section = composed.config.get("data")
     if not isinstance(section, Mapping):
         return None
-    if not getattr(instantiate.find(composed, ("data",)), "quick", False):
+    if not getattr(instantiate.find_class(composed, ("data",)), "quick", False):
         return None
     if any(isinstance(value, int) and value > QUICK_LIMIT for value in section.values()):
         return None
     try:
         facts: dict[str, Any] = instantiate.make(composed, ("data",)).facts()
     except ArgumentError as error:
-        raise ConfigError([instantiate.told(composed, ("data",), error)]) from error
+        raise ConfigError([instantiate.argument_problem(composed, ("data",), error)]) from error
     check_facts(composed, facts)
     return facts
 

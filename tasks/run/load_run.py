@@ -121,4 +121,4 @@ def open_run(place: Path, library: tuple[str, ...] = (), trust: tuple[str, ...] 
 
 def find_data(values: dict[str, Any]) -> Any:
     """The class of the data module that a configuration names."""
-    return instantiate.find(Composed(values), ("data",))
+    return instantiate.find_class(Composed(values), ("data",))

@@ -46,7 +46,7 @@ def check_sections(composed: Composed) -> None:
         *check_trainer_options(composed),
         *find_missing_sections(composed),
         *check_tune(composed),
-        *figure.check(composed),
+        *figure.check_picture(composed),
     ]
     if problems:
         raise ConfigError(problems)
@@ -110,7 +110,7 @@ def check_trainer_options(composed: Composed) -> Iterator[Problem]:
             text = f"{option} {bound.must}"
             got = f"{option}={value!r}"
             yield instantiate.problem(composed, path, text, got=got, fits=bound.fits)
-        yield from instantiate.excess(composed, path, value)
+        yield from instantiate.check_excess(composed, path, value)
 
 
 def find_missing_sections(composed: Composed) -> Iterator[Problem]:

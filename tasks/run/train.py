@@ -36,7 +36,7 @@ def train(composed: Composed, folder: Path, record: run_folder.Record) -> dict[s
             ending = {"status": "interrupted"}
         else:
             ending = {"status": "failed", "error": text}
-        record.add(**ending, ended=run_folder.now())
+        record.add(**ending, ended=run_folder.current_time())
         if not record.quiet:
             print(f"\n{secrets.hide_in_message(text)}", file=sys.stderr)
 
@@ -60,7 +60,7 @@ def run_steps(
     runtime.prepare_network(built.network, composed.config["trainer"])
     if is_tuning:
         tried = tune_batch_size(composed, built.task, prepared.data)
-        record.add(status="finished", tune=tried, ended=run_folder.now())
+        record.add(status="finished", tune=tried, ended=run_folder.current_time())
         return {}
     record.add(**fit_run(prepared, built, checkpoint))
     tested = test_run(prepared, built)
@@ -68,7 +68,7 @@ def run_steps(
         "seconds": round(time.monotonic() - started, 1),
         "cpu seconds": round(time.process_time() - started_cpu, 1),
     }
-    record.add(status="finished", test=tested.metrics, **times, ended=run_folder.now())
+    record.add(status="finished", test=tested.metrics, **times, ended=run_folder.current_time())
     best = {"best epoch": tested.epoch}
     record.add(checkpoint=relative_to_run(tested.checkpoint, folder), **best)
     if trainer.is_global_zero:

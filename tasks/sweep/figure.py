@@ -1,8 +1,5 @@
-"""The picture of a sweep, as the section `picture` describes it: which setting goes where, which
-measure is shown.
-"""
+"""The picture of a sweep, described by the section `picture`: its axes, series and measures."""
 
-import functools
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,17 +9,18 @@ from typing import Any, Literal
 
 import yaml
 
-from blocks.graph import Problem
+from blocks.graph import Composed, Problem
 from blocks.graph.errors import guess
 from tasks.config import instantiate
 from tasks.report import matrices, plots
 from tasks.run import run_folder
-from tasks.sweep import results
+from tasks.sweep.results import MEASURES, Row, is_measure, value_of
 
 NAME = "sweep.svg"
+TICKED_VALUES = 9  # values of x up to which each gets a tick
+BAR_WIDTH, BAR_GAP, LABEL_GAP = 14, 12, 10  # pixels
 
 Names = str | list[str]
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,17 +32,17 @@ class Picture:
 
     Args:
         kind: lines, bars, or heat, a table of shaded cells.
-        x: what lies along the horizontal axis: a setting (`data.lag`, `model/position`), several
-            joined, or, for lines, a measure.
-        y: the measure that is the height, a panel for each of several (`test/accuracy`,
+        x: the horizontal axis: a setting (`data.lag`, `model/position`), several joined, or, for
+            lines, a measure.
+        y: the measure on the vertical axis, a panel for each of several (`test/accuracy`,
             `train/loss`, `train/step seconds`, `parameters`, `macs`, `seconds`). For heat: the
-            setting that goes down.
+            setting on the vertical axis.
         series: the setting, or several joined, that makes a line or a colour.
         value: for heat: the measure that is the shade.
-        log: the axes, of x and y, on which equal factors are equally far apart.
-        marks: lines across, by their name: `{chance: 0.125}`.
-        names: what to write for a setting, a value or a measure.
-        title: the line above.
+        log: the axes, of x and y, with a logarithmic scale.
+        marks: horizontal lines, by their name: `{chance: 0.125}`.
+        names: labels to write for settings, values or measures.
+        title: the title.
     """
 
     kind: Literal["lines", "bars", "heat"]
@@ -58,250 +56,292 @@ class Picture:
     title: str | None = None
 
 
-def listed(names: Names | None) -> list[str]:
-    return [] if names is None else [names] if isinstance(names, str) else list(names)
+def as_list(names: Names | None) -> list[str]:
+    """Return one name, several or none as a list."""
+    if names is None:
+        return []
+    if isinstance(names, str):
+        return [names]
+    return list(names)
 
 
-def read(composed: Any) -> Picture | None:
-    """The picture that a configuration wants, checked already; None if it wants none."""
-    found = composed.config.get("picture")
-    return Picture(**found) if found else None
+def read_picture(composed: Composed) -> Picture | None:
+    """Return the picture of a checked configuration; None if it has none."""
+    section = composed.config.get("picture")
+    return Picture(**section) if section else None
 
 
-def check(composed: Any) -> list[Problem]:
-    """What is wrong with the section `picture`."""
+# Checks -------------------------------------------------------------------------------------------
+
+
+def check_picture(composed: Composed) -> list[Problem]:
+    """Return the problems of the section `picture`."""
     section = composed.config.get("picture")
     if section is None:
         return []
     if not isinstance(section, dict):
-        return [
-            instantiate.problem(
-                composed, ("picture",), "picture must be a mapping", got=f"picture={section!r}"
-            )
-        ]
+        text = "picture must be a mapping"
+        return [instantiate.problem(composed, ("picture",), text, got=f"picture={section!r}")]
     problems = list(instantiate.check(composed, ("picture",), Picture, section, set()))
-    return problems or [
-        *names_of(composed, Picture(**section)),
-        *the_rest(composed, Picture(**section)),
-    ]
+    if problems:
+        return problems
+    picture = Picture(**section)
+    return [*check_names(composed, picture), *check_keys(composed, picture)]
 
 
-def names_of(composed: Any, wanted: Picture) -> Iterator[Problem]:
-    """Problems with names that are neither a setting nor a measure, or stand where the other
-    belongs.
-    """
-    heat = wanted.kind == "heat"
-    fits = {
-        "x": "either" if wanted.kind == "lines" else "setting",
-        "y": "setting" if heat else "measure",
-        "series": "setting",
-        "value": "measure",
-    }
-    for key, kind in fits.items():
-        for name in listed(getattr(wanted, key)):
-            is_one = {"measure": results.is_measure(name), "setting": is_setting(composed, name)}
-            if (kind in is_one and not is_one[kind]) or not any(is_one.values()):
-                known = results.MEASURES if kind == "measure" else settings_of(composed)
-                what = "measure of a run" if kind == "measure" else "setting"
-                fix = guess(name, known)
-                shown = None
-                if fix is None and kind == "measure":
-                    shown = ", ".join([*results.MEASURES, "test/..."])
-                yield instantiate.problem(
-                    composed, ("picture", key), f"{name} is no {what}", fits=shown, fix=fix
-                )
+def check_names(composed: Composed, picture: Picture) -> Iterator[Problem]:
+    """Yield problems with names that are no setting or no measure, where one is needed."""
+    kinds = {"x": "setting", "y": "measure", "series": "setting", "value": "measure"}
+    if picture.kind == "lines":
+        kinds["x"] = "either"
+    if picture.kind == "heat":
+        kinds["y"] = "setting"
+    for key, kind in kinds.items():
+        for name in as_list(getattr(picture, key)):
+            fits_measure = kind != "setting" and is_measure(name)
+            fits_setting = kind != "measure" and is_setting(composed, name)
+            if not fits_measure and not fits_setting:
+                yield name_problem(composed, key, name, kind)
 
 
-def the_rest(composed: Any, wanted: Picture) -> Iterator[Problem]:
-    """Problems of one key with another."""
-    heat = wanted.kind == "heat"
-    if heat and wanted.value is None:
-        yield instantiate.problem(
-            composed, ("picture",), "picture.value is missing", fits="the measure that is the shade"
+def name_problem(composed: Composed, key: str, name: str, kind: str) -> Problem:
+    """Return the problem of a name that is no setting or no measure."""
+    path = ("picture", key)
+    if kind == "measure":
+        fix = guess(name, MEASURES)
+        fits = None
+        if fix is None:
+            fits = ", ".join([*MEASURES, "test/..."])
+        return instantiate.problem(
+            composed, path, f"{name} is no measure of a run", fits=fits, fix=fix
         )
-    if heat and wanted.series is not None:
-        fix = f"y: [{', '.join([*listed(wanted.y), *listed(wanted.series)])}]"
+    fix = guess(name, list_settings(composed))
+    return instantiate.problem(composed, path, f"{name} is no setting", fix=fix)
+
+
+def check_keys(composed: Composed, picture: Picture) -> Iterator[Problem]:
+    """Yield problems with keys that contradict each other."""
+    is_heat = picture.kind == "heat"
+    if is_heat and picture.value is None:
+        fits = "the measure that is the shade"
+        yield instantiate.problem(composed, ("picture",), "picture.value is missing", fits=fits)
+    if is_heat and picture.series is not None:
+        names = [*as_list(picture.y), *as_list(picture.series)]
+        fix = f"y: [{', '.join(names)}]"
         yield instantiate.problem(composed, ("picture", "series"), "heat has no series", fix=fix)
-    if not heat and wanted.value is not None:
-        text = f"value belongs to heat; {wanted.kind} show their measure as y"
-        yield instantiate.problem(composed, ("picture", "value"), text, fix=f"y: {wanted.value}")
-    if bad := [name for name in wanted.log if name not in ("x", "y")]:
+    if not is_heat and picture.value is not None:
+        text = f"value belongs to heat; {picture.kind} show their measure as y"
+        fix = f"y: {picture.value}"
+        yield instantiate.problem(composed, ("picture", "value"), text, fix=fix)
+    unknown = [name for name in picture.log if name not in ("x", "y")]
+    if unknown:
         yield instantiate.problem(
             composed,
             ("picture", "log"),
             "log names axes",
-            got=f"log={bad}",
+            got=f"log={unknown}",
             fits="[x], [y] or [x, y]",
         )
 
 
-def settings_of(composed: Any) -> list[str]:
-    """Every setting by name: choices of files, and paths of values."""
-
-    def paths(section: Mapping[str, Any], prefix: str) -> Iterator[str]:
-        for key, value in section.items():
-            yield f"{prefix}{key}"
-            if isinstance(value, dict):
-                yield from paths(value, f"{prefix}{key}.")
-
-    return [*composed.choices, *paths(composed.config, "")]
+def list_settings(composed: Composed) -> list[str]:
+    """Return the name of every setting: choices of files, and paths of values."""
+    return [*composed.choices, *walk_paths(composed.config, "")]
 
 
-def is_setting(composed: Any, name: str) -> bool:
-    return name in composed.choices or look(composed.config, name) is not None
+def walk_paths(section: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    """Yield the path of every value."""
+    for key, value in section.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from walk_paths(value, f"{prefix}{key}.")
 
 
-def look(values: Any, path: str) -> Any:
-    """The value at a path, None where there is none."""
-    step = lambda found, key: found.get(key) if isinstance(found, dict) else None  # noqa: E731
-    return functools.reduce(step, path.split("."), values)
+def is_setting(composed: Composed, name: str) -> bool:
+    """Return whether a name is a choice of a file or the path of a value."""
+    return name in composed.choices or find_value(composed.config, name) is not None
 
 
-# --------------------------------------------------------------------------------------------------
-# drawing
+def find_value(config: Any, path: str) -> Any:
+    """Return the value at a path; None where there is none."""
+    for key in path.split("."):
+        if not isinstance(config, dict):
+            return None
+        config = config.get(key)
+    return config
 
 
-class Table:
-    """Rows of a sweep, asked for settings and measures.
+# Drawing ------------------------------------------------------------------------------------------
+
+
+class SettingsTable:
+    """The finished runs of a sweep, with their settings as labels.
 
     Args:
-        rows: as `results.read` gives them.
-        place: the folder of the sweep, where runs keep their configuration.
-        names: what to write instead of a name or a value.
+        rows: the rows of the sweep, from `tasks.sweep.plan.read_rows`.
+        folder: of the sweep, where the runs keep their configuration.
+        names: labels to write instead of names and values.
     """
 
-    def __init__(self, rows: Sequence[Row], place: Path, names: Mapping[str, str]):
-        self.rows, self.place, self.names = (
-            [row for row in rows if row["status"] == "finished"],
-            place,
-            names,
-        )
+    def __init__(self, rows: Sequence[Row], folder: Path, names: Mapping[str, str]):
+        self.rows = [row for row in rows if row["status"] == "finished"]
+        self.folder = folder
+        self.names = names
 
-    def shown(self, word: str) -> str:
-        return self.names.get(
-            word, self.names.get(word.lower(), word)
-        )  # Hydra writes True for true
+    def rename(self, value: str) -> str:
+        """Return the label of a value; Hydra writes True for true."""
+        return self.names.get(value, self.names.get(value.lower(), value))
 
     def title(self, names: Names | None) -> str:
-        """What an axis is called."""
-        return ", ".join(
-            self.names.get(name) or name.rpartition("/" if "/" in name else ".")[2]
-            for name in listed(names)
-        )
+        """Return the label of an axis."""
+        titles = []
+        for name in as_list(names):
+            separator = "/" if "/" in name else "."
+            titles.append(self.names.get(name) or name.rpartition(separator)[2])
+        return ", ".join(titles)
 
     def setting(self, row: Row, name: str) -> str:
-        """What a run had there: from its overrides, else from what it kept."""
-        found = results.value_of(row, name)
-        if found:
-            return found
-        kept = run_folder.read(self.place / row["folder"]) or {}
-        if name in kept.get("choices", {}):
-            return kept["choices"][name]
-        file = self.place / row["folder"] / "config.yaml"
-        return (
-            str(look(yaml.safe_load(file.read_text(encoding="utf-8")), name))
-            if file.is_file()
-            else ""
-        )
+        """Return a setting of a run, from its overrides or from what it wrote."""
+        value = value_of(row, name)
+        if value:
+            return value
+        folder = self.folder / row["folder"]
+        choices = (run_folder.read_record(folder) or {}).get("choices", {})
+        if name in choices:
+            return choices[name]
+        file = folder / run_folder.CONFIG
+        if not file.is_file():
+            return ""
+        return str(find_value(yaml.safe_load(file.read_text(encoding="utf-8")), name))
 
     def label(self, row: Row, names: Names | None) -> str:
-        """The settings of a run in words."""
-        return ", ".join(self.shown(self.setting(row, name)) for name in listed(names))
+        """Return the settings of a run as a label."""
+        return ", ".join(self.rename(self.setting(row, name)) for name in as_list(names))
 
-    def across(self, row: Row, names: Names) -> float | str:
-        """Where a run lies on the horizontal axis: a number if it is one."""
-        if results.is_measure(str(names)):
+    def position(self, row: Row, names: Names) -> float | str:
+        """Return where a run is on the horizontal axis: a number if it is one."""
+        if is_measure(str(names)):
             return float(row[str(names)])
-        try:
-            return (
-                float(self.setting(row, names))
-                if isinstance(names, str)
-                else self.label(row, names)
-            )
-        except ValueError:
-            return self.label(row, names)
+        if isinstance(names, str):
+            try:
+                return float(self.setting(row, names))
+            except ValueError:
+                pass
+        return self.label(row, names)
 
 
-def draw(wanted: Picture, rows: Sequence[Row], place: Path) -> str:
-    """The picture as SVG; where no run has a measure, the words that say so."""
-    table = Table(rows, place, wanted.names)
-    title = wanted.title or ""
-    measures = [wanted.value] if wanted.kind == "heat" else listed(wanted.y)
-    missing = [str(name) for name in measures if not any(name in row for row in table.rows)]
+def draw_picture(picture: Picture, rows: Sequence[Row], folder: Path) -> str:
+    """Return the picture as SVG, or an SVG that says which measure no run has.
+
+    Args:
+        rows: the rows of the sweep.
+        folder: of the sweep.
+    """
+    table = SettingsTable(rows, folder, picture.names)
+    measures = as_list(picture.value if picture.kind == "heat" else picture.y)
+    present = {name: None for row in table.rows for name in row if is_measure(name)}
+    missing = [name for name in measures if name not in present]
+    title = picture.title or ""
     if missing:
-        known = dict.fromkeys(
-            name for row in table.rows for name in row if results.is_measure(name)
-        )
-        found = f"; they have {', '.join(known)}" if known else ": none finished"
-        return plots.draw_panels([], f"{title} no run has {', '.join(missing)}{found}".strip())
-    if wanted.kind == "heat":
-        return draw_heat(wanted, table)
-    labels = list(dict.fromkeys(table.label(row, wanted.series) for row in table.rows))
-    legend = labels if wanted.kind == "bars" and len(labels) > 1 else ()
-    return plots.draw_panels([panel(wanted, table, str(name)) for name in measures], title, legend)
+        others = f"; they have {', '.join(present)}" if present else ": none finished"
+        text = f"{title} no run has {', '.join(missing)}{others}"
+        return plots.draw_panels([], text.strip())
+    if picture.kind == "heat":
+        return draw_heat(picture, table)
+    labels = list(dict.fromkeys(table.label(row, picture.series) for row in table.rows))
+    legend: Sequence[str] = ()
+    if picture.kind == "bars" and len(labels) > 1:
+        legend = labels
+    panels = [make_panel(picture, table, name) for name in measures]
+    return plots.draw_panels(panels, title, legend)
 
 
-def panel(wanted: Picture, table: Table, measure: str) -> plots.Panel:
-    """The axes of one measure."""
-    places = [table.across(row, wanted.x) for row in table.rows]
-    measured = results.is_measure(str(wanted.x))
-    categories: list[str] = []
-    if wanted.kind == "bars" or any(isinstance(x, str) for x in places):
-        places = [table.label(row, wanted.x) for row in table.rows]
-        categories = list(dict.fromkeys(map(str, places)))
-    found: dict[str, dict[Any, list[tuple[float, float]]]] = {}
-    for row, x in zip(table.rows, places, strict=True):
-        if measure in row:
-            at = float(categories.index(str(x))) if categories else float(x)
-            # where x is measured, runs that differ in their seed alone are one point
-            key = settings_without_seed(row) if measured else at
-            line = found.setdefault(table.label(row, wanted.series), {})
-            line.setdefault(key, []).append((at, float(row[measure])))
-    series = {
-        name: sorted(map(mean_of, line.values()), key=lambda point: point.x)
-        for name, line in found.items()
-    }
+def make_panel(picture: Picture, table: SettingsTable, measure: str) -> plots.Panel:
+    """Return the panel of one measure."""
+    positions, categories = place_runs(picture, table)
+    series = collect_series(picture, table, positions, measure)
     ticks = {float(number): name for number, name in enumerate(categories)}
     values = {point.x for line in series.values() for point in line}
-    if not categories and not measured and len(values) <= 9:
+    is_measured = is_measure(str(picture.x))
+    if not categories and not is_measured and len(values) <= TICKED_VALUES:
         ticks = {value: f"{value:g}" for value in values}
-    widths = [max(14 * len(series) + 12, 10 + plots.text_width(name)) for name in categories]
+    wide: float = plots.WIDE
+    if picture.kind == "bars":
+        bars = BAR_WIDTH * len(series) + BAR_GAP
+        for name in categories:
+            group = max(bars, LABEL_GAP + plots.text_width(name))
+            wide = max(wide, len(categories) * group)
     return plots.Panel(
-        kind=wanted.kind,
+        kind=picture.kind,
         series=series,
-        x=table.title(wanted.x),
+        x=table.title(picture.x),
         y=table.title(measure),
-        log=wanted.log,
-        marks=wanted.marks,
+        log=picture.log,
+        marks=picture.marks,
         ticks=ticks,
         ends=list(series) if len(series) > 1 else [],
-        wide=max([plots.WIDE, *(len(widths) * wide for wide in widths if wanted.kind == "bars")]),
+        wide=wide,
     )
 
 
+def place_runs(picture: Picture, table: SettingsTable) -> tuple[list[float], list[str]]:
+    """Return the position of each run on the horizontal axis, and the names of the categories, none
+    on an axis of numbers.
+    """
+    positions = [table.position(row, picture.x) for row in table.rows]
+    if picture.kind != "bars" and not any(isinstance(x, str) for x in positions):
+        return [float(x) for x in positions], []
+    labels = [table.label(row, picture.x) for row in table.rows]
+    categories = list(dict.fromkeys(labels))
+    return [float(categories.index(label)) for label in labels], categories
+
+
+def collect_series(
+    picture: Picture, table: SettingsTable, positions: Sequence[float], measure: str
+) -> dict[str, list[plots.Point]]:
+    """Return the points of each series; runs that differ only in their seed are one point."""
+    is_measured = is_measure(str(picture.x))
+    runs: dict[str, dict[Any, list[tuple[float, float]]]] = {}
+    for row, x in zip(table.rows, positions, strict=True):
+        if measure not in row:
+            continue
+        # where x is measured, it differs between seeds
+        key = settings_without_seed(row) if is_measured else x
+        line = runs.setdefault(table.label(row, picture.series), {})
+        line.setdefault(key, []).append((x, float(row[measure])))
+    series = {}
+    for name, line in runs.items():
+        series[name] = sorted(map(average_runs, line.values()), key=lambda point: point.x)
+    return series
+
+
 def settings_without_seed(row: Row) -> tuple[str, ...]:
+    """Return the overrides of a run but the seed."""
     return tuple(text for text in row["overrides"] if text.partition("=")[0] != "seed")
 
 
-def mean_of(runs: Sequence[tuple[float, float]]) -> plots.Point:
-    """One point of several runs."""
-    x, heights = statistics.fmean(x for x, _ in runs), [y for _, y in runs]
+def average_runs(runs: Sequence[tuple[float, float]]) -> plots.Point:
+    """Return one point for several runs, with the range of their heights."""
+    positions, heights = zip(*runs, strict=True)
+    x = statistics.fmean(positions)
     if len(runs) == 1:
         return plots.Point(x, heights[0])
     return plots.Point(x, statistics.fmean(heights), min(heights), max(heights))
 
 
-def draw_heat(wanted: Picture, table: Table) -> str:
-    """The cells: the mean over what is not on an axis."""
+def draw_heat(picture: Picture, table: SettingsTable) -> str:
+    """Return the table of shaded cells; each is the mean over the settings on no axis."""
     cells: dict[tuple[str, str], list[float]] = {}
-    measure = str(wanted.value)
+    measure = str(picture.value)
     for row in table.rows:
         if measure in row:
-            key = (table.label(row, wanted.x), table.label(row, wanted.y))
+            key = (table.label(row, picture.x), table.label(row, picture.y))
             cells.setdefault(key, []).append(float(row[measure]))
-    columns, downs = (dict.fromkeys(key[part] for key in cells) for part in (0, 1))
-    means = {
-        (x, y): statistics.fmean(cells.get((x, y), [math.nan])) for y in downs for x in columns
-    }
-    title = ": ".join(filter(None, (wanted.title, table.title(measure))))
-    return matrices.draw_heat(means, table.title(wanted.x), table.title(wanted.y), title)
+    means = {}
+    for y in dict.fromkeys(y for _, y in cells):
+        for x in dict.fromkeys(x for x, _ in cells):
+            means[x, y] = statistics.fmean(cells.get((x, y), [math.nan]))
+    title = table.title(measure)
+    if picture.title:
+        title = f"{picture.title}: {title}"
+    return matrices.draw_heat(means, table.title(picture.x), table.title(picture.y), title)

@@ -14,7 +14,7 @@ import numpy as np
 
 from tasks.report import page, plots
 from tasks.report.report import read_metrics
-from tasks.sweep import results
+from tasks.sweep import plan, results
 
 NAME = "sweep.html"
 SMALL_IS_GOOD = (
@@ -67,14 +67,14 @@ class View:
     """The runs of a sweep, with what they set, what they reached, and which of them is better.
 
     Args:
-        rows: as `results.read` gives them.
+        rows: as `plan.read_rows` gives them.
         goal: figure -> max or min, as a search has it; else the first figure of the validation.
     """
 
     def __init__(self, rows: Sequence[Row], goal: Mapping[str, str] | None = None):
         self.rows = list(rows)
         self.finished = [row for row in rows if row["status"] == "finished"]
-        self.settings = list(filter(self.values, results.settings(rows)))
+        self.settings = list(filter(self.values, results.list_settings(rows)))
         names = dict.fromkeys(itertools.chain.from_iterable(self.finished))
         self.figures = list(filter(results.is_measure, names))
         self.goal = dict(goal or {})
@@ -121,7 +121,7 @@ def plain(name: str) -> str:
     return name.replace("/", " ").replace("_", " ")
 
 
-def write(
+def write_page(
     place: Path,
     rows: Sequence[Row],
     goal: Mapping[str, str] | None = None,
@@ -131,7 +131,7 @@ def write(
     """Write the page of the sweep in `place`; returns its path.
 
     Args:
-        rows: as `results.read` gives them.
+        rows: as `plan.read_rows` gives them.
         goal: figure -> max or min, of a search.
         importance: setting -> share, of a search; else the page works it out.
         picture: the SVG that the section `picture` asked for.

@@ -1,4 +1,4 @@
-"""A run that tells its search how it gets on, and ends when others were better by then."""
+"""A callback that reports the validation to a search, which may stop the run."""
 
 from pathlib import Path
 from typing import Any
@@ -7,17 +7,17 @@ import pytorch_lightning as pl
 
 
 class Prune(pl.Callback):
-    """Reports a figure of the validation after each epoch; training ends where the search has seen
-    enough.
+    """Reports a figure of the validation after each epoch, and stops a training that is behind
+    others.
 
-    What has been learned by then is kept and tested as ever. The sweep `hydra/sweeper=search` adds
-    this callback.
+    The best weights until then are kept and tested. The sweep `hydra/sweeper=search` adds this
+    callback.
 
     Args:
         folder: the folder of the sweep, with its study.
         trial: the number of the trial.
-        monitor: the figure, val/loss say.
-        pruner: as `tasks.sweep.search.open_study` takes it.
+        monitor: the figure, e.g. val/loss.
+        pruner: one of `tasks.sweep.search.PRUNERS`.
         goal: max or min.
     """
 

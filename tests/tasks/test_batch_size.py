@@ -49,7 +49,8 @@ def test_a_full_gpu_is_told_not_raised():
 def test_the_word_tune_tells_the_batch_size_and_trains_nothing(tmp_path, capsys):
     words = ["tune=true", "model.params.depth=1", "model.params.dim=16", "data.batch_size=700"]
     composed = compose(words)
-    record = run_folder.Record(tmp_path, **run_folder.identity(composed.config, words, tmp_path))
+    known = run_folder.describe_start(composed.config, words, tmp_path)
+    record = run_folder.Record(tmp_path, **known)
     assert train.train(composed, tmp_path, record) == {}
     kept = json.loads((tmp_path / "run.json").read_text())
     assert kept["status"] == "finished"

@@ -46,7 +46,7 @@ def test_what_is_left_out_can_be_given_later():
 def test_only_listed_targets_stand_in_a_section(name):
     assert told(("data",), {"_target_": name}) == (
         "conf/data.yaml:7:1  data._target_\n"
-        "  _target_ names what may not stand in the section data\n"
+        "  this _target_ is not allowed in the section data\n"
         f"  got       {name}\n"
         "  fits      tasks.data.images.digits.Digits, tasks.data.images.image_folder.Images, "
         "tasks.data.images.arrays.Arrays, tasks.data.sequences.mnist1d.Mnist1d, "
@@ -75,7 +75,7 @@ def test_nothing_is_imported_for_a_target_that_is_not_listed(monkeypatch):
 def test_a_section_without_target_says_what_fits():
     assert told(("schedule",), {"warmup": 0.1}) == (
         "conf/schedule.yaml:7:1  schedule\n"
-        "  schedule has no _target_: it does not say what it is\n"
+        "  schedule has no _target_: it does not state its class\n"
         "  fits      tasks.learn.optimizer.Cosine, tasks.learn.optimizer.Constant, "
         "tasks.learn.optimizer.InverseSquareRoot\n"
         "  fix       schedule._target_=tasks.learn.optimizer.Cosine"

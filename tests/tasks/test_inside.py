@@ -170,7 +170,7 @@ SHOWN = {
 def test_a_network_shows_what_it_has(model):
     network, sample = digit(model)
     planned = plan(compose([f"model={model}"]), {"image": [1, 8, 8], "classes": 10})
-    found = inspection.sections(network, [sample, sample], report.axes(planned))
+    found = inspection.sections(network, [sample, sample], report.name_axes(planned))
     assert titles(found) == SHOWN[model]
     page = "".join(content for _, content in found)
     assert "<script>" not in page
@@ -271,7 +271,7 @@ def test_what_cannot_be_drawn_is_told_and_the_rest_is_drawn(tmp_path, capsys):
     (tmp_path / "nodes.csv").write_text(
         "step,epoch,node,gradient,update\n1,1,head,0.5,0.001\n2,1,head,,0.002\n"
     )
-    found = report.look_inside(tmp_path, task, None, types.SimpleNamespace(rows=[]))
+    found = report.inspect_network(tmp_path, task, None, types.SimpleNamespace(rows=[]))
     assert titles(found) == ["Inside the network", "Gradients and updates"]
     assert "This could not be drawn: RuntimeError: &lt;script&gt;" in found[0][1]
     assert "note: Inside the network: This could not be drawn" in capsys.readouterr().out
@@ -290,8 +290,8 @@ def test_a_finished_run_stays_finished_when_its_report_fails(tmp_path, monkeypat
 
     record = run_folder.Record(tmp_path)
     record.add(status=status)
-    assert train.ended(RuntimeError("no room left"), record) == train.CRASH
-    kept = run_folder.read(tmp_path)
+    assert train.record_failure(RuntimeError("no room left"), record) == train.CRASH
+    kept = run_folder.read_record(tmp_path)
     assert kept["status"] == ("finished" if status == "finished" else "failed")
     assert "no room left" in (kept["report"]["error"] if status == "finished" else kept["error"])
     assert "no room left" in capsys.readouterr().err

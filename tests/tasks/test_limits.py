@@ -26,7 +26,7 @@ def learn(place, *words):
     return train.train(
         composed,
         place,
-        run_folder.Record(place, **run_folder.identity(composed.config, words, place)),
+        run_folder.Record(place, **run_folder.describe_start(composed.config, words, place)),
     )
 
 

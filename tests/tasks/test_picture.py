@@ -11,7 +11,7 @@ from blocks.graph import ConfigError, compose
 from tasks.report import plots
 from tasks.run import run_folder
 from tasks.run.sections import check_sections
-from tasks.sweep import figure, results
+from tasks.sweep import figure, plan
 from tasks.sweep.figure import Picture
 
 
@@ -79,7 +79,7 @@ def place(tmp_path):
         for lag in (5, 20)
         for s in (0, 1)
     ]
-    results.write_plan(tmp_path, jobs)
+    plan.write_plan(tmp_path, jobs)
     for number, job in enumerate(jobs):
         record = run_folder.Record(tmp_path / job["folder"])
         if job["folder"].startswith("gpt20"):
@@ -91,7 +91,7 @@ def place(tmp_path):
 
 
 def drawn(place, **spec):
-    return figure.draw(Picture(**spec), results.read(place), place)
+    return figure.draw_picture(Picture(**spec), plan.read_rows(place), place)
 
 
 def panels(place, monkeypatch, **spec):

@@ -36,7 +36,7 @@ def trained(place, *overrides):
     """Train in `place`; the folder and the metrics of the test."""
     composed = compose([*TINY, *overrides])
     record = run_folder.Record(
-        place, **run_folder.identity(composed.config, list(overrides), place)
+        place, **run_folder.describe_start(composed.config, list(overrides), place)
     )
     return place, train.train(composed, place, record)
 
@@ -280,7 +280,7 @@ def write_table(path, content, mark=","):
 
 def test_a_table_of_the_test_gets_the_answers_of_the_test(texts, monkeypatch, capsys):
     place, told = texts
-    metrics = run_folder.read(place / "run")["test"]
+    metrics = run_folder.read_record(place / "run")["test"]
     status, out, err = asked(
         monkeypatch, capsys, place / "run", place / "test.tsv", "--batch-size", "5", "--top", "2"
     )

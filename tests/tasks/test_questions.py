@@ -221,7 +221,7 @@ def test_a_run_answers_and_says_how_well_for_each_kind(tmp_path, monkeypatch, ca
     ]
     composed = compose(words)
     record = run_folder.Record(
-        tmp_path / "run", **run_folder.identity(composed.config, words, tmp_path)
+        tmp_path / "run", **run_folder.describe_start(composed.config, words, tmp_path)
     )
     metrics = train.train(composed, tmp_path / "run", record)
     with (tmp_path / "run" / "predictions.csv").open() as file:

@@ -41,7 +41,7 @@ SMALL = [
 def learn(place, *words, small=SMALL):
     words = [*small, *words]
     composed = compose(words)
-    known = run_folder.identity(composed.config, adopt.run_overrides(words), place)
+    known = run_folder.describe_start(composed.config, adopt.run_overrides(words), place)
     train.train(
         composed,
         place,

@@ -28,7 +28,7 @@ def done(tmp_path_factory):
     """One small run: its folder, its configuration and its metrics."""
     place = tmp_path_factory.mktemp("run")
     composed = compose(SMALL)
-    record = run_folder.Record(place, **run_folder.identity(composed.config, SMALL, place))
+    record = run_folder.Record(place, **run_folder.describe_start(composed.config, SMALL, place))
     return place, composed, train.train(composed, place, record)
 
 
@@ -63,7 +63,7 @@ def test_a_run_leaves_everything_worth_keeping(done):
 
 def test_the_record_says_what_ran_and_how_it_ended(done):
     place, _, metrics = done
-    record = run_folder.read(place)
+    record = run_folder.read_record(place)
     assert record["status"] == "finished"
     assert record["test"] == metrics
     assert set(metrics) == {"test/accuracy", "test/loss"}
@@ -137,7 +137,8 @@ def test_the_report_needs_no_network_and_holds_all(done):
 
 def test_the_same_seed_gives_the_same_numbers(done, tmp_path):
     composed = compose(SMALL)
-    record = run_folder.Record(tmp_path, **run_folder.identity(composed.config, SMALL, tmp_path))
+    known = run_folder.describe_start(composed.config, SMALL, tmp_path)
+    record = run_folder.Record(tmp_path, **known)
     assert train.train(composed, tmp_path, record) == done[2]
     other = compose([*SMALL, "seed=1"])
     assert (
@@ -150,8 +151,9 @@ def test_the_same_seed_gives_the_same_numbers(done, tmp_path):
 
 def test_folders_are_unique_even_for_fifty_starts_at_once(tmp_path):
     found = []
+    wanted = tmp_path / "12-00-00"
     threads = [
-        threading.Thread(target=lambda: found.append(run_folder.claim(tmp_path / "12-00-00")))
+        threading.Thread(target=lambda: found.append(run_folder.claim_folder(wanted)))
         for _ in range(50)
     ]
     [thread.start() for thread in threads]
@@ -167,7 +169,7 @@ def test_a_record_is_replaced_as_a_whole(tmp_path):
     record = run_folder.Record(tmp_path, seed=3)
     assert json.loads((tmp_path / "run.json").read_text()) == {"status": "running", "seed": 3}
     record.add(status="failed", error="x")
-    assert run_folder.read(tmp_path) == {"status": "failed", "seed": 3, "error": "x"}
+    assert run_folder.read_record(tmp_path) == {"status": "failed", "seed": 3, "error": "x"}
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
@@ -184,7 +186,7 @@ def test_a_folder_with_a_run_is_not_used_again(tmp_path, monkeypatch):
 
 
 def test_a_command_survives_the_shell():
-    assert run_folder.command(["model=vit", "model.params.name=a b", "data.path='x,y'"]) == (
+    assert run_folder.format_command(["model=vit", "model.params.name=a b", "data.path='x,y'"]) == (
         "python train.py model=vit 'model.params.name=a b' 'data.path='\"'\"'x,y'\"'\"''"
     )
 

@@ -16,7 +16,7 @@ from optuna.trial import TrialState  # noqa: E402
 
 from tasks.errors import ArgumentError  # noqa: E402
 from tasks.run import run_folder  # noqa: E402
-from tasks.sweep import search  # noqa: E402
+from tasks.sweep import search  # noqa: E402, table
 
 ROOT = Path(__file__).resolve().parents[2]
 GOAL = {"val/accuracy": "max"}
@@ -38,25 +38,25 @@ def finished(place, number, **epochs):
 
 def asked(study, place, value):
     trial = study.ask(SPACE)
-    search.mine(trial, [f"lr={trial.params['lr']}"])
+    search.record_owner(trial, [f"lr={trial.params['lr']}"])
     finished(place, trial.number, **{"val/accuracy": (0.1, value, 0.9)})
     return trial
 
 
 def test_what_the_command_line_says_becomes_a_distribution():
-    assert search.between(1, 9) == IntDistribution(1, 9)
-    assert search.between(1e-4, 1e-2, log=True) == FloatDistribution(1e-4, 1e-2, log=True)
-    assert search.steps(1, 9, 3) == IntDistribution(1, 7, step=3)  # range leaves its end out
-    assert search.steps(0.0, 0.5, 0.25) == FloatDistribution(0.0, 0.25, step=0.25)
-    assert search.choices(["a", "[1,2]"]) == CategoricalDistribution(["a", "[1,2]"])
+    assert search.interval(1, 9) == IntDistribution(1, 9)
+    assert search.interval(1e-4, 1e-2, log=True) == FloatDistribution(1e-4, 1e-2, log=True)
+    assert search.stepped_range(1, 9, 3) == IntDistribution(1, 7, step=3)  # without its end
+    assert search.stepped_range(0.0, 0.5, 0.25) == FloatDistribution(0.0, 0.25, step=0.25)
+    assert search.categories(["a", "[1,2]"]) == CategoricalDistribution(["a", "[1,2]"])
 
 
 def test_the_figure_is_that_of_the_epoch_that_was_kept(tmp_path):
     study = search.open_study(tmp_path, GOAL, SPACE)
-    search.tell(study, asked(study, tmp_path, 0.4).number, tmp_path / "0", GOAL)
-    search.tell(study, asked(study, tmp_path, 0.7).number, tmp_path / "1", GOAL)
+    search.report_trial(study, asked(study, tmp_path, 0.4).number, tmp_path / "0", GOAL)
+    search.report_trial(study, asked(study, tmp_path, 0.7).number, tmp_path / "1", GOAL)
     assert [trial.value for trial in study.trials] == [0.4, 0.7]
-    (best,) = search.best(study)
+    (best,) = search.find_best(study)
     assert best.number == 1
 
 
@@ -65,8 +65,8 @@ def test_several_goals_make_a_front(tmp_path):
     study = search.open_study(tmp_path, goal, SPACE, "nsga2")
     for value in (0.5, 0.4, 0.8):  # the second is larger and worse than the first
         trial = asked(study, tmp_path, value)
-        search.tell(study, trial.number, tmp_path / str(trial.number), goal)
-    assert {trial.number for trial in search.best(study)} == {0, 2}
+        search.report_trial(study, trial.number, tmp_path / str(trial.number), goal)
+    assert {trial.number for trial in search.find_best(study)} == {0, 2}
 
 
 def test_a_run_that_failed_counts_for_nothing_and_one_that_was_pruned_is_done(tmp_path):
@@ -75,21 +75,21 @@ def test_a_run_that_failed_counts_for_nothing_and_one_that_was_pruned_is_done(tm
     run_folder.Record(tmp_path / "0").add(status="failed", error="no way")
     pruned.set_user_attr("pruned", 3)
     for number in (failed.number, pruned.number):
-        search.tell(study, number, tmp_path / str(number), GOAL)
+        search.report_trial(study, number, tmp_path / str(number), GOAL)
     assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.PRUNED]
-    assert search.done(study) == 1
+    assert search.count_started(study) == 1
 
 
 def test_trials_of_a_process_that_is_gone_are_tried_again(tmp_path):
     study = search.open_study(tmp_path, GOAL, SPACE)
     mine, gone = study.ask(SPACE), study.ask(SPACE)
-    search.mine(mine, [])
-    search.mine(gone, [])
+    search.record_owner(mine, [])
+    search.record_owner(gone, [])
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     gone.set_user_attr("process", ended.pid)
     again = search.open_study(tmp_path, GOAL, SPACE)  # another process opens it
-    assert (search.reap(again), search.reap(again)) == (1, 0)
+    assert (search.fail_abandoned(again), search.fail_abandoned(again)) == (1, 0)
     assert [trial.state for trial in again.trials] == [
         TrialState.RUNNING,
         TrialState.FAIL,
@@ -103,8 +103,8 @@ def test_trials_of_a_process_that_is_gone_are_tried_again(tmp_path):
     [
         (
             {"goal": {"test/accuracy": "max"}},
-            "the test judges what was found; it must not choose; got test/accuracy; fits: "
-            "val/accuracy",
+            "the test evaluates the result of a search and must not guide it; got test/accuracy; "
+            "fits: val/accuracy",
         ),
         ({"goal": {}}, "a search needs a goal; fits: maximize=[val/accuracy]"),
         (
@@ -129,7 +129,7 @@ def test_what_cannot_be_searched_is_told(tmp_path, words, told):
 def test_a_figure_that_the_runs_do_not_have_is_told(tmp_path):
     finished(tmp_path, 0, **{"val/loss": (3, 2, 1)})
     with pytest.raises(ArgumentError, match="the runs do not have this figure; got val/bleu"):
-        search.figure("val/bleu", run_folder.read(tmp_path / "0"), tmp_path / "0")
+        search.read_figure("val/bleu", run_folder.read_record(tmp_path / "0"), tmp_path / "0")
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ def weights(place, *words):
     """The weights after a training."""
     words = [*TRANSLATE, *words]
     composed = compose(words)
-    known = run_folder.identity(composed.config, adopt.run_overrides(words), place)
+    known = run_folder.describe_start(composed.config, adopt.run_overrides(words), place)
     train.train(composed, place, run_folder.Record(place, **known))
     return read(place)
 

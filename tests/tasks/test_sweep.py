@@ -5,7 +5,7 @@ import pytest
 
 from blocks.graph import ConfigError
 from tasks.run import run_folder
-from tasks.sweep import results
+from tasks.sweep import plan, results, table
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def place(tmp_path):
     jobs += [
         {"overrides": ["model=c", "seed=1", "trainer=debug"], "error": "no option c\n  fits a, b"}
     ]
-    results.write_plan(tmp_path, jobs)
+    plan.write_plan(tmp_path, jobs)
     for number, job in enumerate(jobs[:4]):
         record = run_folder.Record(tmp_path / job["folder"])
         record.add(
@@ -35,7 +35,7 @@ def place(tmp_path):
 
 
 def test_the_table_has_every_run_the_means_and_the_reasons(place):
-    assert results.table(results.read(place)) == (
+    assert table.format_table(plan.read_rows(place)) == (
         "job  model  seed  status    test accuracy  test loss  seconds\n"
         "---  -----  ----  --------  -------------  ---------  -------\n"
         "  0  a         1  finished         0.9000     0.5000        3\n"
@@ -61,7 +61,7 @@ def test_the_table_has_every_run_the_means_and_the_reasons(place):
 
 
 def test_the_same_as_csv(place):
-    results.write_csv(place, results.read(place))
+    table.write_csv(place, plan.read_rows(place))
     with (place / "sweep.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["status"] for row in rows] == ["finished"] * 4 + ["died", "failed"]
@@ -78,56 +78,56 @@ def test_the_same_as_csv(place):
 
 
 def test_one_seed_has_no_spread(tmp_path):
-    results.write_plan(tmp_path, [{"overrides": ["seed=1"], "folder": "0"}])
+    plan.write_plan(tmp_path, [{"overrides": ["seed=1"], "folder": "0"}])
     run_folder.Record(tmp_path / "0").add(status="finished", seconds=1, test={"test/accuracy": 0.5})
-    (mean,) = results.groups(results.read(tmp_path))
+    (mean,) = results.group_by_seed(plan.read_rows(tmp_path))
     assert mean["test/accuracy std"] != mean["test/accuracy std"]  # not a number
 
 
 def test_a_job_that_never_started_is_not_run(tmp_path):
-    results.write_plan(tmp_path, [{"overrides": ["seed=1"], "folder": "0"}])
-    assert results.read(tmp_path)[0]["status"] == "not run"
+    plan.write_plan(tmp_path, [{"overrides": ["seed=1"], "folder": "0"}])
+    assert plan.read_rows(tmp_path)[0]["status"] == "not run"
 
 
 def test_the_newest_sweep_of_the_same_command_is_found(tmp_path):
     for number, command in enumerate((["seed=1,2"], ["seed=1,2"], ["seed=3"])):
-        results.write_plan(tmp_path / str(number), [], command)
-        os.utime(tmp_path / str(number) / results.PLAN, (number, number))
-    assert results.latest(tmp_path, ["seed=1,2"]) == tmp_path / "1"
-    assert results.latest(tmp_path, ["seed=4"]) is None
+        plan.write_plan(tmp_path / str(number), [], command)
+        os.utime(tmp_path / str(number) / plan.PLAN, (number, number))
+    assert plan.find_latest(tmp_path, ["seed=1,2"]) == tmp_path / "1"
+    assert plan.find_latest(tmp_path, ["seed=4"]) is None
 
 
 def test_what_did_not_finish_or_was_composed_to_other_values_runs_again(place):
-    jobs = results.planned(place)["jobs"]
+    jobs = plan.read_plan(place)["jobs"]
     configs = {number: {"seed": number} for number in range(5)}
     for number in range(4):
         (place / jobs[number]["folder"] / "config.yaml").write_text(
             f"seed: {number if number != 2 else 99}\n"
         )
-    assert results.missing(place, jobs, configs) == [2, 4]  # the sixth cannot be composed
+    assert plan.find_missing(place, jobs, configs) == [2, 4]  # the sixth cannot be composed
     with pytest.raises(ConfigError, match="holds a sweep with other jobs"):
-        results.missing(place, jobs[:3], configs)
+        plan.find_missing(place, jobs[:3], configs)
 
 
 def test_numbers_that_follow_each_other_stand_together():
-    assert results.stretches([1, 2, 5, 7, 8]) == [[1, 2], [5], [7, 8]]
-    assert results.stretches([]) == []
+    assert plan.group_consecutive([1, 2, 5, 7, 8]) == [[1, 2], [5], [7, 8]]
+    assert plan.group_consecutive([]) == []
 
 
 @pytest.mark.parametrize(
     ("status", "told"),
     [
         (-15, "the process was ended by SIGTERM"),
-        (-9, "the process was ended by SIGKILL; where nobody did it, the system was out of memory"),
-        (3, "it left with status 3"),
+        (-9, "the process was ended by SIGKILL; if nobody did so, the system was out of memory"),
+        (3, "it exited with status 3"),
     ],
 )
 def test_how_a_process_ended_is_written_into_a_record_that_could_not_say_it(tmp_path, status, told):
     run_folder.Record(tmp_path / "0")
-    results.note_end(tmp_path / "0", status)
-    record = run_folder.read(tmp_path / "0")
+    results.record_end(tmp_path / "0", status)
+    record = run_folder.read_record(tmp_path / "0")
     assert (record["status"], record["error"]) == ("died", told)
     finished = run_folder.Record(tmp_path / "1")
     finished.add(status="finished")
-    results.note_end(tmp_path / "1", status)
-    assert run_folder.read(tmp_path / "1") == {"status": "finished"}
+    results.record_end(tmp_path / "1", status)
+    assert run_folder.read_record(tmp_path / "1") == {"status": "finished"}

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from tasks.run import run_folder
-from tasks.sweep import page, results
+from tasks.sweep import page, plan
 from tasks.sweep.page import View, direction_of
 
 CHROMIUM = (
@@ -33,7 +33,7 @@ def place(tmp_path):
         for r, rate in enumerate((0.001, 0.1))
         for seed in (0, 1)
     ]
-    results.write_plan(tmp_path, jobs)
+    plan.write_plan(tmp_path, jobs)
     for number, job in enumerate(jobs):
         record = run_folder.Record(tmp_path / job["folder"])
         if number == 3:
@@ -59,7 +59,7 @@ def place(tmp_path):
 
 @pytest.fixture
 def view(place):
-    return View(results.read(place))
+    return View(plan.read_rows(place))
 
 
 def test_the_validation_ranks_the_runs_and_not_the_test(view):
@@ -69,7 +69,7 @@ def test_the_validation_ranks_the_runs_and_not_the_test(view):
 
 
 def test_the_goal_of_a_search_ranks_them_otherwise(place):
-    view = View(results.read(place), {"parameters": "min", "val/accuracy": "max"})
+    view = View(plan.read_rows(place), {"parameters": "min", "val/accuracy": "max"})
     assert [row["job"] for row in view.ranked] == [4, 5, 6, 7, 0, 1, 2]
 
 
@@ -94,7 +94,7 @@ def test_shares_are_those_of_an_analysis_of_variance(view):
 
 
 def test_a_setting_with_a_value_of_its_own_for_each_run_explains_nothing(place):
-    rows = results.read(place)
+    rows = plan.read_rows(place)
     for row in rows:
         row["overrides"] = [f"optimizer.lr={row['job']}"]
     assert page.explained(View(rows)) == {}
@@ -108,7 +108,7 @@ def test_the_front_is_what_no_run_beats():
 
 
 def test_a_run_without_a_number_is_not_on_the_front(place):
-    rows = [row for row in results.read(place) if row["status"] == "finished"][:4]
+    rows = [row for row in plan.read_rows(place) if row["status"] == "finished"][:4]
     for number, row in enumerate(rows):
         row.update(
             {
@@ -173,7 +173,7 @@ def test_the_best_run_lies_on_top(view, place):
 
 
 def test_the_page_has_its_sections_and_every_run_in_its_table(place):
-    text = page.write(place, results.read(place)).read_text()
+    text = page.write_page(place, plan.read_rows(place)).read_text()
     assert re.findall("<h2>(.*?)</h2>", text) == [
         "Runs",
         "What val accuracy depends on",
@@ -200,14 +200,14 @@ def test_the_page_has_its_sections_and_every_run_in_its_table(place):
 
 
 def test_runs_whose_figures_are_equal_or_alone_have_no_chart(place):
-    rows = [row for row in results.read(place) if row["status"] == "finished"][:1]
+    rows = [row for row in plan.read_rows(place) if row["status"] == "finished"][:1]
     view = View(rows)
     assert page.settings_panels(view, {}) == page.front_panels(view) == []
 
 
 def test_a_sweep_in_which_nothing_finished_has_a_page_too(tmp_path):
-    results.write_plan(tmp_path, [{"overrides": ["model=x"], "error": "no option x"}])
-    text = page.write(tmp_path, results.read(tmp_path)).read_text()
+    plan.write_plan(tmp_path, [{"overrides": ["model=x"], "error": "no option x"}])
+    text = page.write_page(tmp_path, plan.read_rows(tmp_path)).read_text()
     assert "0 of 1 runs" in text
     assert "no option x" in text
 
@@ -229,7 +229,7 @@ document.body.dataset.told = tell.join("|");
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 def test_the_table_sorts_in_a_browser(place, tmp_path):
-    written = page.write(place, results.read(place))
+    written = page.write_page(place, plan.read_rows(place))
     written.write_text(written.read_text().replace("</body>", TRIED))
     offline = ["quic", "gpu", "background-networking", "component-update", "sync"]
     options = [

@@ -171,7 +171,6 @@ def call(command: list[str], here: Path) -> tuple[int, str, str]:
 
 def _train(words: list[str]) -> int:
     train = importlib.import_module("train")
-    train.Door.composed, train.Door.claimed, train.Door.status = None, None, 0
     sys.argv = ["train.py", *words]
     train.main()
     return 0

@@ -27,7 +27,7 @@ NAMES = (
     "torch.hub.load",
     "numpy.load",
     "pathlib.Path.write_text",
-    "tasks.config.instantiate.find",
+    "tasks.config.instantiate.find_class",
     "pytorch_lightning.Trainer.__init__",
 )
 SECTIONS = ("data", "task", "optimizer", "schedule", "trainer", "callbacks.evil", "logger.evil")

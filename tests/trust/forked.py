@@ -113,7 +113,7 @@ def dougong(place: Path, overrides: list[str]) -> int:
     ):
         overrides = [f"resume='{place}'", *overrides]
     composed = compose(overrides, adopted=adopt.read_overrides(overrides))
-    known = run_folder.identity(composed.config, adopt.run_overrides(overrides), place)
+    known = run_folder.describe_start(composed.config, adopt.run_overrides(overrides), place)
     quiet = os.environ.get("LOCAL_RANK", "0") != "0"
     record = run_folder.Record(
         place, quiet=quiet, resumed=(place / run_folder.RECORD).is_file(), **known

@@ -18,7 +18,7 @@ def _claim(place: str, gate: object, told: object) -> None:
     from tasks.run import run_folder
 
     gate.wait()  # type: ignore[attr-defined]
-    told.put(str(run_folder.claim(Path(place))))  # type: ignore[attr-defined]
+    told.put(str(run_folder.claim_folder(Path(place))))  # type: ignore[attr-defined]
 
 
 def claims(count: int, place: Path) -> list[str]:

@@ -98,6 +98,25 @@ def combinations(arguments: Sequence[str], config_dir: str | None = None) -> lis
     return list(product(*([files] if files else []), *choices))
 
 
+def parse_sweep(words: Sequence[str]) -> list[Override]:
+    """Parse the overrides of a sweep.
+
+    Raises:
+        ConfigError: every override that cannot be read.
+    """
+    parser = OverridesParser.create()
+    overrides: list[Override] = []
+    problems: list[Problem] = []
+    for text in words:
+        try:
+            overrides += parser.parse_overrides([text])
+        except (HydraException, RecursionError):
+            problems.append(_unreadable(text))
+    if problems:
+        raise ConfigError(problems)
+    return overrides
+
+
 def check_count(overrides: Sequence[Override]) -> None:
     """Raise ConfigError for a sweep of too many runs, before any of them is made."""
     counts = {override.get_key_element(): count_values(override) for override in overrides}
@@ -144,16 +163,22 @@ def _override(parser: OverridesParser, text: str, problems: list[Problem]) -> Ov
             0
         ]  # which, unlike its singular, knows the folders
     except (HydraException, RecursionError):
-        fits, fix = "key=value, key=1,2 or key=range(1,5)", mend_override(text)
-        problems.append(
-            Problem("this override cannot be read", f"the command line: {text}", fits=fits, fix=fix)
-        )
+        problems.append(_unreadable(text))
         return None
     if override.is_sweep_override() and not override.is_discrete_sweep():
         fits = "key=1,2,3, key=range(1,5), key=choice(a,b) or group=glob(*)"
         problem = "an interval has no end of values"
         problems.append(Problem(problem, f"the command line: {text}", fits=fits))
     return override
+
+
+def _unreadable(text: str) -> Problem:
+    return Problem(
+        "this override cannot be read",
+        f"the command line: {text}",
+        fits="key=value, key=1,2 or key=range(1,5)",
+        fix=mend_override(text),
+    )
 
 
 def _values(text: str, override: Override | None) -> list[str]:
