@@ -68,7 +68,7 @@ class TableSweeper(BasicSweeper):
 
     def _find_earlier(self, wanted: Path, runs: Path) -> Path | None:
         """Return the folder of the sweep to resume: the one that is named, or the newest."""
-        from tasks.sweep import plan, table
+        from tasks.sweep import plan
 
         if (wanted / plan.PLAN).is_file():
             return wanted
@@ -77,7 +77,7 @@ class TableSweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> Any:
         from blocks.graph import ConfigError
         from tasks.run import run_folder
-        from tasks.sweep import plan, table
+        from tasks.sweep import plan
 
         try:
             jobs, configs = self._compose_jobs(self._combinations(arguments))
@@ -101,7 +101,7 @@ class TableSweeper(BasicSweeper):
 
     def _launch(self, overrides: dict[int, list[str]], numbers: list[int]) -> None:
         """Run the jobs of these numbers; their folders of an earlier attempt are removed."""
-        from tasks.sweep import plan, table
+        from tasks.sweep import plan
 
         for number in numbers:
             shutil.rmtree(self.folder / str(number), ignore_errors=True)
@@ -138,7 +138,7 @@ class TableSweeper(BasicSweeper):
         """
         from blocks.graph import ConfigError, compose
         from tasks.run.sections import check_sections
-        from tasks.sweep import figure, plan, table
+        from tasks.sweep import figure
 
         jobs: list[dict[str, Any]] = []
         configs = {}

@@ -65,7 +65,7 @@ class SearchSweeper(TableSweeper):
     def _search(self, arguments: list[str]) -> int:
         """Run trials until there are enough; return the exit status."""
         from tasks.run import run_folder
-        from tasks.sweep import plan, search
+        from tasks.sweep import search
 
         assert self.config is not None
         fixed, space = self._parse_space(arguments)
@@ -162,12 +162,16 @@ def parse_distribution(override: Override) -> Any:
     """Return the distribution of one key: `a,b`, `range(1,9)`, `interval(1e-4,1e-2)`,
     `tag(log,interval(1e-4,1e-2))`; `int(interval(1,9))` has whole numbers.
     """
-    from tasks.sweep import plan, search
+    from tasks.sweep import search
 
     value = override.value()
     if isinstance(value, IntervalSweep):
+        assert value.start is not None
+        assert value.end is not None
         return search.interval(value.start, value.end, "log" in value.tags)
     if isinstance(value, RangeSweep):
+        assert value.start is not None
+        assert value.stop is not None
         return search.stepped_range(value.start, value.stop, value.step)
     assert isinstance(value, ChoiceSweep)
     return search.categories(list(override.sweep_string_iterator()))

@@ -15,7 +15,7 @@ from blocks.graph.compose.compose import opened_hydra
 from blocks.graph.read.loader import Remembering
 from tasks.run import run_folder
 from tasks.run.sections import check_sections
-from tasks.sweep import figure, plan, results
+from tasks.sweep import figure, plan
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))

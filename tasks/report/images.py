@@ -45,8 +45,8 @@ def over_images(network: nn.Module, samples: Sequence[Sample]) -> list[Section]:
     lookers = {path: lookers[path] for path in chosen}
     about = f"{ABOUT_ATTENTION} Who looks: {escape(describe_lookers(lookers, names))}."
     parts = [f'<p class="soft">{about}</p>']
-    for sample, found in zip(samples, maps, strict=True):
-        parts.append(draw_layers(sample, found, chosen, names))
+    for sample, layers in zip(samples, maps, strict=True):
+        parts.append(draw_layers(sample, layers, chosen, names))
     shown = {path: maps[0][path] for path in chosen}
     parts.append(draw_from_cell(samples[0], shown, names))
     parts.append(page.folded("Each head", draw_heads(samples[0], shown, names)))

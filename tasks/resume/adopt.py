@@ -82,7 +82,9 @@ def check_folder_content(folder: Path) -> None:
         kind = kind_of(path)
         if kind not in (None, "a folder"):
             raise ArgumentError(
-                "resume", f"{run_folder.shorten_path(path)} is {kind}, not a regular file", fix="remove it"
+                "resume",
+                f"{run_folder.shorten_path(path)} is {kind}, not a regular file",
+                fix="remove it",
             )
         if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
             raise ArgumentError(

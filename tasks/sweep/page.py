@@ -14,7 +14,7 @@ import numpy as np
 
 from tasks.report import page, plots
 from tasks.report.report import read_metrics
-from tasks.sweep import plan, results
+from tasks.sweep import results
 
 NAME = "sweep.html"
 SMALL_IS_GOOD = (

@@ -199,7 +199,9 @@ def test_a_file_of_a_stranger_starts_no_sixty_four_processes(tmp_path, monkeypat
         ConfigError, match="this machine has 2 cores for it\n  got       devices=64"
     ):
         make_trainer(composed, tmp_path, SignalGuard())
-    assert not list(instantiate.check_excess(compose(["trainer.devices=4"]), ("trainer", "devices"), 4))
+    assert not list(
+        instantiate.check_excess(compose(["trainer.devices=4"]), ("trainer", "devices"), 4)
+    )
 
 
 def test_a_sweep_runs_no_more_jobs_at_once_than_is_sensible(monkeypatch):
