@@ -7,7 +7,7 @@ from blocks.catalog import catalog
 from blocks.commands import write
 from blocks.errors import BlockError
 from blocks.graph import ConfigError, Problem, conf_folder
-from blocks.graph.describe.schema import schemas, text
+from blocks.graph.describe.schema import format_schema, schemas
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +44,6 @@ def run(chosen: argparse.Namespace) -> int:
             [Problem("the folder cannot be made", "the command line", got=got)]
         ) from error
     for name, schema in schemas(blocks, folders).items():
-        write(target / name, text(schema), "-o")
+        write(target / name, format_schema(schema), "-o")
         print(target / name)
     return 0

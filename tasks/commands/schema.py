@@ -19,12 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write a file for each section, as `python -m blocks schema` does for models."""
-    from blocks.graph.describe.schema import text
+    from blocks.graph.describe.schema import format_schema
     from tasks.config.schema import schemas
 
     arguments.output.mkdir(parents=True, exist_ok=True)
     for name, content in schemas().items():
         path = arguments.output / name
-        path.write_text(text(content), encoding="utf-8")
+        path.write_text(format_schema(content), encoding="utf-8")
         print(path)
     return OK

@@ -1,84 +1,112 @@
-"""The arguments of a constructor: what each takes, and what its docstring says of it."""
+"""The arguments of a constructor: what each takes, and how its docstring describes it."""
 
 import re
 import typing
 from types import NoneType
 from typing import Any, Literal
 
-from blocks.graph.describe.schema.parts import Schema, any_of, mapping, ref
+from blocks.graph.describe.schema.parts import STRING, Schema, any_of, array, mapping, ref
 from blocks.graph.language.arguments import choices, describe
 from blocks.graph.language.docstring import read_docstring
 from blocks.graph.language.signature import Parameter, Signature, is_module
 from blocks.graph.language.words import KINDS
 
+SCALARS = {int: ref("whole"), float: ref("number"), bool: ref("truth"), str: STRING}
 
-def typed(hint: Any) -> Schema:
+
+def describe_type(hint: Any) -> Schema:
     """What YAML may give to a parameter of a type."""
     found: list[Schema] = []
     for kind in choices(hint):
-        origin, inner = typing.get_origin(kind) or kind, typing.get_args(kind)
-        if kind is NoneType or kind is None:
-            found.append({"type": "null"})
-        elif origin is Literal:
-            found += [{"enum": list(inner)}, ref("name")]  # a name: of a param that says which
-        elif origin in (tuple, list):
-            items = [item for item in inner if item is not Ellipsis]
-            length = len(items) if items and origin is tuple and Ellipsis not in inner else None
-            fixed = {} if length is None else {"minItems": length, "maxItems": length}
-            each = {"items": typed(items[0])} if items else {}
-            found += [{"type": "array", **each, **fixed}, {"type": "string"}]
-        elif origin is dict:
-            found.append(mapping(typed(inner[-1]) if inner else ref("value")))
-        elif is_module(kind):
-            found.append(ref("part"))
-        elif kind in SCALARS:
-            found.append(ref(SCALARS[kind]) if kind is not str else {"type": "string"})
-        elif not isinstance(kind, type):
+        schemas = _describe_kind(kind)
+        if schemas is None:
             return ref("value")
-    unique = [item for index, item in enumerate(found) if item not in found[:index]]
-    return unique[0] if len(unique) == 1 else any_of(*unique) if unique else ref("value")
+        for schema in schemas:
+            if schema not in found:
+                found.append(schema)
+    if not found:
+        return ref("value")
+    return found[0] if len(found) == 1 else any_of(*found)
 
 
-SCALARS = {int: "whole", float: "number", bool: "truth", str: "text"}
+def _describe_kind(kind: Any) -> list[Schema] | None:
+    """What fits one of the types of a union; None where anything may."""
+    origin, inner = typing.get_origin(kind) or kind, typing.get_args(kind)
+    if kind is NoneType or kind is None:
+        return [{"type": "null"}]
+    if origin is Literal:
+        return [{"enum": list(inner)}, ref("name")]  # a name: of a param that holds the choice
+    if origin in (tuple, list):
+        return [_describe_sequence(origin, inner), STRING]
+    if origin is dict:
+        return [mapping(describe_type(inner[-1]) if inner else ref("value"))]
+    if is_module(kind):
+        return [ref("part")]
+    if kind in SCALARS:
+        return [SCALARS[kind]]
+    return [] if isinstance(kind, type) else None
 
 
-def arguments_of(signature: Signature, layer: bool) -> dict[str, Schema]:
-    """Word -> what it takes, with the words of the docstring."""
-    said = read_docstring(signature.documentation).arguments
+def _describe_sequence(origin: Any, inner: tuple[Any, ...]) -> Schema:
+    """A list; a tuple of a fixed length has that length."""
+    items = [item for item in inner if item is not Ellipsis]
+    if not items:
+        return {"type": "array"}
+    schema = array(describe_type(items[0]))
+    if origin is tuple and Ellipsis not in inner:
+        schema |= {"minItems": len(items), "maxItems": len(items)}
+    return schema
+
+
+def arguments_of(signature: Signature, is_layer: bool) -> dict[str, Schema]:
+    """Key in YAML -> what it takes, with the text of the docstring.
+
+    Args:
+        is_layer: whether torch wrote the docstring, in reStructuredText and at length: its first
+            sentence is taken.
+    """
+    texts = read_docstring(signature.documentation).arguments
     found = {}
-    for word, parameter in signature.parameters.items():
-        if word == "in" or word in KINDS:
+    for key, parameter in signature.parameters.items():
+        if key == "in" or key in KINDS:
             continue
-        text = said.get(parameter.name, "")
-        if layer:  # torch writes reStructuredText, at length: its first sentence, plainly
-            text = re.sub(r":\w+:`([^`]*)`", r"`\1`", text).replace("``", "`")
-            text = re.split(r"(?<=[.!?]) | Default:", text)[0]
-        found[word] = {
-            "description": told(text, parameter, signature),
-            **around(typed(parameter.annotation)),
-        }
+        text = texts.get(parameter.name, "")
+        if is_layer:
+            text = re.split(r"(?<=[.!?]) | Default:", _without_roles(text))[0]
+        description = _describe_argument(text, parameter, signature)
+        found[key] = {"description": description, **wrap(describe_type(parameter.annotation))}
     return found
 
 
-def around(schema: Schema) -> Schema:
+def _without_roles(text: str) -> str:
+    """reStructuredText without the roles of Sphinx."""
+    return re.sub(r":\w+:`([^`]*)`", r"`\1`", text).replace("``", "`")
+
+
+def wrap(schema: Schema) -> Schema:
+    """A schema beside which others may stand: draft 7 ignores what stands beside a reference."""
     return {"allOf": [schema]} if "$ref" in schema else schema
 
 
-def told(text: str, parameter: Parameter, signature: Signature) -> str:
+def _describe_argument(text: str, parameter: Parameter, signature: Signature) -> str:
     kind = describe(parameter.annotation)
-    text = text[:1].upper() + text[1:].rstrip(".") + ". " if text else ""
-    if parameter.word in signature.infer:
-        known = "" if "inferred" in text else "; inferred from the input"
-        return f"{text}{kind[:1].upper()}{kind[1:]}{known}."
-    default = "must be given" if parameter.required else f"{shown(parameter.default)} when left out"
-    return f"{text}{kind[:1].upper()}{kind[1:]}; {default}."
+    if text:
+        text = f"{text[:1].upper()}{text[1:].rstrip('.')}. "
+    text += kind[:1].upper() + kind[1:]
+    if parameter.word not in signature.infer:
+        if parameter.required:
+            return f"{text}; must be given."
+        return f"{text}; {show_default(parameter.default)} when left out."
+    if "inferred" in text:
+        return f"{text}."
+    return f"{text}; inferred from the input."
 
 
-def shown(value: Any) -> str:
+def show_default(value: Any) -> str:
     """A default as YAML writes it."""
     return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
 
 
-def summary(signature: Signature) -> str:
-    text = read_docstring(signature.documentation).summary
-    return re.sub(r":\w+:`([^`]*)`", r"`\1`", text).replace("``", "`") or signature.name
+def summary_of(signature: Signature) -> str:
+    """The first paragraph of a block's docstring."""
+    return _without_roles(read_docstring(signature.documentation).summary) or signature.name

@@ -1,16 +1,17 @@
 """Names of nodes behind `in`, `outputs`, `after` and `share`, as an editor can offer them.
 
-A schema cannot ask what else stands in a file, but it can say: where a graph has a node `patch`,
-`patch` is one of the names. So there is a rule for each name that any model uses; which of them are
-offered follows from what is written in the body at hand. Any other name passes too.
+A schema cannot ask what else a file contains, but it can state: where a graph has a node `patch`,
+`patch` is one of the names. So there is a rule for each name that any model uses; the body at hand
+decides which of them are offered. Any other name passes too.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from blocks.graph.describe.schema.parts import Schema, any_of, ref
+from blocks.graph.describe.schema.parts import Schema, any_of, array, has, if_then, mapping, ref
 
 PLACES = ("in", "after", "share")
 
@@ -34,146 +35,129 @@ class Names:
     dotted: dict[str, set[str]] = field(default_factory=dict)
 
     def all(self) -> list[str]:
-        return sorted(
-            name for name in {"x", *self.nodes, *self.inputs, *self.ports} if name.isidentifier()
-        )
+        return _identifiers({"x", *self.nodes, *self.inputs, *self.ports})
 
 
-def names_of(files: Iterable[Any]) -> Names:
+def _identifiers(names: Iterable[str]) -> list[str]:
+    return sorted(filter(str.isidentifier, names))
+
+
+def collect_names(files: Iterable[Any]) -> Names:
     """The names in all of these files."""
     found = Names()
     for file in files:
-        _take(file, found, "")
+        _add_names(file, found, "")
     return found
 
 
-def _take(value: Any, names: Names, section: str) -> None:
+def _add_names(value: Any, names: Names, section: str) -> None:
     if not isinstance(value, Mapping):
         return
-    kept = {
-        "graph": names.nodes,
-        "body": names.nodes,
-        "inputs": names.inputs,
-        "state": names.ports,
-    }.get(section)
-    if kept is not None:
-        kept.update(map(str, value))
+    if section in ("graph", "body"):
+        names.nodes.update(map(str, value))
     if section == "graph":
         names.top.update(map(str, value))
+    elif section == "inputs":
+        names.inputs.update(map(str, value))
+    elif section == "state":
+        names.ports.update(map(str, value))
     for key, inner in value.items():
         if key != "in":
-            _take(inner, names, str(key))
+            _add_names(inner, names, str(key))
             continue
         if isinstance(inner, Mapping) and "body" in value:
             names.ports.update(map(str, inner))
-        for name in _references(inner):
+        for name in _dotted_references(inner):
             names.dotted.setdefault(name.partition(".")[0], set()).add(name)
 
 
-def _references(flow: Any) -> Iterator[str]:
-    listed = (
-        flow.values() if isinstance(flow, Mapping) else flow if isinstance(flow, list) else [flow]
-    )
-    yield from (
-        name for name in listed if isinstance(name, str) and re.fullmatch(r"\w+\.[\w.]+", name)
-    )
+def _dotted_references(flow: Any) -> Iterator[str]:
+    listed = flow if isinstance(flow, list) else [flow]
+    if isinstance(flow, Mapping):
+        listed = list(flow.values())
+    for name in listed:
+        if isinstance(name, str) and re.fullmatch(r"\w+\.[\w.]+", name):
+            yield name
 
 
-def rules(names: Names, models: Mapping[str, Any]) -> dict[str, Schema]:
+def define_names(names: Names, models: Mapping[str, Any]) -> dict[str, Schema]:
     """What a graph, a node with a body and a model add to the names that are offered.
 
     Args:
-        names: as `names_of` gives them.
+        names: as `collect_names` gives them.
         models: name -> its file, for those that start from another.
     """
-    known = names.all()
     found: dict[str, Schema] = {}
-    for name in known:
-        found |= _offered(name, [name, *sorted(names.dotted.get(name, ()))])
-
-    def inside(word: str, name: str) -> Schema:
-        return {"properties": {word: {"additionalProperties": ref(f"from_{name}")}}}
-
-    def gives(word: str, name: str) -> Schema:
-        return _if(_has(word, name), {"properties": {"outputs": ref(f"to_{name}")}})
-
-    ports, nodes = sorted(names.ports & {*known}), sorted(names.nodes & {*known})
-    carried = [
-        (any_of(_has("in", name), _has("scan", "state", name)), inside("body", name))
-        for name in ports
-    ]
-    entered = [
-        (_has("inputs", name), inside("graph", name)) for name in sorted(names.inputs & {*known})
-    ]
-    siblings = [
-        _if({"required": [name]}, {"additionalProperties": ref(f"from_{name}")}) for name in nodes
-    ]
-    inner = [*(gives("body", name) for name in nodes), *(_if(*rule) for rule in carried)]
-    outer = [
-        *(gives("graph", name) for name in sorted(names.top & {*known})),
-        *(_if(*rule) for rule in entered),
-    ]
-    inherited = []
-    for listed, bases in _grouped(
-        models
-    ).items():  # a file that starts from one of these reads its nodes
-        starts = {
-            "properties": {"defaults": {"contains": {"enum": bases}}},
-            "required": ["defaults"],
-        }
-        inherited.append(_if(starts, inside("graph", f"graph_of_{bases[0]}")))
-        found |= _offered(f"graph_of_{bases[0]}", listed)
+    for name in names.all():
+        found |= _define_offer(name, [name, *sorted(names.dotted.get(name, ()))])
+    nodes = _identifiers(names.nodes)
+    inner = list(map(partial(_offer_as_output, "body"), nodes))
+    for name in _identifiers(names.ports):
+        carried = any_of(_has("in", name), _has("scan", "state", name))
+        inner.append(if_then(carried, _offer_inside("body", name)))
+    outer = list(map(partial(_offer_as_output, "graph"), _identifiers(names.top)))
+    for name in _identifiers(names.inputs):
+        outer.append(if_then(_has("inputs", name), _offer_inside("graph", name)))
+    for listed, bases in _group_models(models).items():
+        # a file that starts from one of these reads its nodes
+        key = f"graph_of_{bases[0]}"
+        starts = {"properties": {"defaults": {"contains": {"enum": bases}}}, **has("defaults")}
+        outer.append(if_then(starts, _offer_inside("graph", key)))
+        found |= _define_offer(key, listed)
     return {
         **found,
-        "siblings": {"allOf": siblings},
-        "inner": {**inside("body", "x"), "allOf": inner},
-        "outer": {"allOf": [*outer, *inherited]},
+        "siblings": {"allOf": list(map(_offer_to_siblings, nodes))},
+        "inner": {**_offer_inside("body", "x"), "allOf": inner},
+        "outer": {"allOf": outer},
     }
 
 
-def _if(condition: Schema, then: Schema) -> Schema:
-    return {"if": condition, "then": then}
+def _offer_to_siblings(name: str) -> Schema:
+    """A node of a graph may be read by all nodes of it."""
+    return if_then(has(name), {"additionalProperties": ref(f"from_{name}")})
 
 
-def _has(word: str, *rest: str) -> Schema:
-    """That a mapping has this path."""
-    return {
-        "required": [word],
-        **({"properties": {word: {"type": "object", **_has(*rest)}}} if rest else {}),
-    }
+def _offer_inside(section: str, name: str) -> Schema:
+    """All nodes of a graph or body may read a name."""
+    return {"properties": {section: {"additionalProperties": ref(f"from_{name}")}}}
 
 
-def _offered(key: str, names: Iterable[str]) -> dict[str, Schema]:
-    """Definitions: what may be read, one or several or in ports, and a node that may read it; all
-    else passes too.
+def _offer_as_output(section: str, name: str) -> Schema:
+    """A node of a graph or body may be an output of it."""
+    return if_then(_has(section, name), {"properties": {"outputs": ref(f"to_{name}")}})
+
+
+def _has(key: str, *rest: str) -> Schema:
+    """A mapping that has this path."""
+    if not rest:
+        return has(key)
+    return {**has(key), "properties": {key: {"type": "object", **_has(*rest)}}}
+
+
+def _define_offer(key: str, names: Iterable[str]) -> dict[str, Schema]:
+    """Two definitions: what may be read, one name or several or in ports; and a node that may read
+    it. Anything else passes too.
     """
     here = ref(f"to_{key}")
-    several: list[Schema] = [
-        {"type": "array", "items": here},
-        {"type": "object", "additionalProperties": here},
-        {},
-    ]
     return {
-        f"to_{key}": any_of({"enum": [*names]}, *several),
+        f"to_{key}": any_of({"enum": [*names]}, array(here), mapping(here), {}),
         f"from_{key}": {"properties": dict.fromkeys(PLACES, here)},
     }
 
 
-def _grouped(models: Mapping[str, Any]) -> dict[tuple[str, ...], list[str]]:
-    """Names at the top of a graph -> the models that have them, their own and those they start
-    from.
-    """
+def _group_models(models: Mapping[str, Any]) -> dict[tuple[str, ...], list[str]]:
+    """Names at the top of a graph, inherited ones included -> the models that have them."""
     found: dict[tuple[str, ...], list[str]] = {}
     for model in models:
-        names = sorted(set(_inherits(model, models)))
+        names = sorted(set(_names_at_top(model, models)))
         found.setdefault(tuple(names), []).append(model)
     return found
 
 
-def _inherits(model: str, models: Mapping[str, Any]) -> Iterator[str]:
+def _names_at_top(model: str, models: Mapping[str, Any]) -> Iterator[str]:
     raw = models.get(model) or {}
     for base in raw.get("defaults") or ():
         if isinstance(base, str) and base != model:
-            yield from _inherits(base, models)
+            yield from _names_at_top(base, models)
     for section in ("inputs", "graph"):
         yield from map(str, raw.get(section) or ())

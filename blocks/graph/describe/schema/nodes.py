@@ -1,299 +1,305 @@
-"""Nodes, graphs, slots and files, and what may stand beside what."""
+"""Nodes, graphs, slots and files, and which keys may stand beside which."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from blocks.graph.describe.schema.arguments import around, shown, summary
-from blocks.graph.describe.schema.parts import NAME, Schema, any_of, mapping, ref, when
+from blocks.graph.describe.schema.arguments import show_default, summary_of, wrap
+from blocks.graph.describe.schema.parts import (
+    NAME,
+    STRING,
+    Schema,
+    any_of,
+    array,
+    closed,
+    has,
+    if_then,
+    mapping,
+    ref,
+    when,
+)
 from blocks.graph.describe.schema.values import ABOUT, WORDS
 from blocks.graph.language.scope import MISSING
 from blocks.graph.language.signature import Signature
 from blocks.graph.language.words import KINDS, MODEL_WORDS, PLACES
 
+Options = Mapping[str, Mapping[str, Any]]  # name of an option -> its file
+Arguments = Mapping[str, Mapping[str, Schema]]  # name of a block -> key -> what it takes
+SECTIONS = {"graph": "section", "expect": "claim"}
+NULLABLE = {"type": ["string", "null"]}
+FILLING = {"not": {"anyOf": [has(key) for key in PLACES]}}  # what has no place of its own
+STARTS = {
+    "properties": {"defaults": {"contains": {"type": "string", "not": {"const": "_self_"}}}},
+    **has("defaults"),
+}
 
-def words(**more: Schema) -> dict[str, Schema]:
-    """The words that stand beside any kind of node, and some more."""
+
+def _beside(**more: Schema) -> dict[str, Schema]:
+    """The keys that stand beside any kind of node, and some more."""
     assert set(WORDS) == set(PLACES)
-    places = {word: ref(word) for word in (*WORDS, "share")}
-    return {
-        **{word: {"allOf": [schema], "description": ABOUT[word]} for word, schema in more.items()},
-        **places,
-    }
+    found = {}
+    for key, schema in more.items():
+        found[key] = {"allOf": [schema], "description": ABOUT[key]}
+    for key in (*WORDS, "share"):
+        found[key] = ref(key)
+    return found
 
 
-def blocks(
-    signatures: Mapping[str, Signature], arguments: Mapping[str, Mapping[str, Schema]]
-) -> dict[str, Schema]:
-    """A definition a block; the choice between them; and what a node of a graph cannot leave
-    out.
-    """
-    summaries = [summary(signature) for signature in signatures.values()]
-    needed = {
-        name: [
-            p.word
-            for p in signature.parameters.values()
-            if p.required and p.word not in signature.infer
-        ]
-        for name, signature in signatures.items()
-    }
-    return {
+# Blocks and slots ---------------------------------------------------------------------------------
+
+
+def define_blocks(signatures: Mapping[str, Signature], arguments: Arguments) -> dict[str, Schema]:
+    """A definition a block; the choice between them; and what a node of a graph must state."""
+    summaries = list(map(summary_of, signatures.values()))
+    found: dict[str, Schema] = {
         "block": {"enum": [*signatures], "enumDescriptions": summaries},
-        **{
-            f"block_{name}": {
-                "title": name,
-                "description": summary,
-                "type": "object",
-                "properties": {**arguments[name], **words(block=ref("block"))},
-                "additionalProperties": False,
-            }
-            for (name, signature), summary in zip(signatures.items(), summaries, strict=True)
-        },
-        "blocks": {
-            "properties": {"block": {"allOf": [ref("block")], "description": ABOUT["block"]}},
-            "allOf": [when("block", name, ref(f"block_{name}")) for name in signatures],
-        },
-        "complete": {
-            "allOf": [
-                when("block", name, {"required": words}) for name, words in needed.items() if words
-            ]
-        },
     }
+    complete = []
+    for (name, signature), summary in zip(signatures.items(), summaries, strict=True):
+        properties = {**arguments[name], **_beside(block=ref("block"))}
+        found[f"block_{name}"] = {"title": name, "description": summary, **closed(properties)}
+        if needed := _needed_keys(signature):
+            complete.append(when("block", name, has(*needed)))
+    found["blocks"] = {
+        "properties": {"block": {"allOf": [ref("block")], "description": ABOUT["block"]}},
+        "allOf": [when("block", name, ref(f"block_{name}")) for name in signatures],
+    }
+    found["complete"] = {"allOf": complete}
+    return found
 
 
-def slots_of(
-    slots: Mapping[str, Mapping[str, Mapping[str, Any]]],
-    arguments: Mapping[str, Mapping[str, Schema]],
-) -> dict[str, Schema]:
-    """A definition a slot: what any of its options takes. A slot whose options lead on takes
-    anything.
+def _needed_keys(signature: Signature) -> list[str]:
+    """Arguments that are neither inferred nor have a default."""
+    needed = []
+    for parameter in signature.parameters.values():
+        if parameter.required and parameter.word not in signature.infer:
+            needed.append(parameter.word)
+    return needed
+
+
+def define_slots(slots: Mapping[str, Options], arguments: Arguments) -> dict[str, Schema]:
+    """A definition a slot: what any of its options takes. A slot with an option that only leads to
+    others takes anything.
     """
     found: dict[str, Schema] = {}
     for slot, options in slots.items():
         taken: dict[str, list[Schema]] = {}
-        closed = slot not in MODEL_WORDS
+        is_closed = slot not in MODEL_WORDS
         for option, raw in options.items():
-            given = _taken_by(raw, slot, arguments)
-            closed = closed and given is not None
-            for word, schema in (given or {}).items():
+            given = _keys_of_option(raw, slot, arguments)
+            if given is None:
+                is_closed = False
+                continue
+            for key, schema in given.items():
                 described = {**schema, "description": f"{option}: {schema['description']}"}
-                taken.setdefault(word, []).append(described)
-        properties = {word: _merged(schemas) for word, schemas in taken.items()}
-        text = f"The slot {slot}: {', '.join(options)}."
+                taken.setdefault(key, []).append(described)
+        properties = {key: _merge(schemas) for key, schemas in taken.items()}
         found[f"slot_{slot}"] = {
-            "description": text,
+            "description": f"The slot {slot}: {', '.join(options)}.",
             "type": "object",
-            "properties": {**properties, **words(use={"type": "string"})},
-            "additionalProperties": not closed,
+            "properties": {**properties, **_beside(use=STRING)},
+            "additionalProperties": not is_closed,
         }
     return found
 
 
-def _taken_by(
-    raw: Mapping[str, Any], slot: str, arguments: Mapping[str, Mapping[str, Schema]]
+def _keys_of_option(
+    raw: Mapping[str, Any], slot: str, arguments: Arguments
 ) -> Mapping[str, Schema] | None:
-    """What an option takes; None where that cannot be told."""
-    if not set(KINDS) & set(raw):  # an option for several places: what it says of this one
+    """What an option takes; None where that is unknown."""
+    if raw.keys().isdisjoint(KINDS):  # an option for several slots: its part for this one
         raw = raw.get(slot) or {}
     if "block" in raw:
         return arguments.get(str(raw["block"]))
     if "body" not in raw:
         return None
-    params, holes = raw.get("params") or {}, raw.get("holes") or ()
-    return {
-        **{
-            name: {"description": _param(value), **around(ref("value"))}
-            for name, value in params.items()
-        },
-        **{
-            name: {"description": "A hole, filled with a node.", **around(ref("part"))}
-            for name in holes
-        },
-    }
+    found = {}
+    for name, value in (raw.get("params") or {}).items():
+        found[name] = {"description": _describe_param(value), **wrap(ref("value"))}
+    for name in raw.get("holes") or ():
+        found[name] = {"description": "A hole, filled with a node.", **wrap(ref("part"))}
+    return found
 
 
-def _param(value: Any) -> str:
-    return (
-        "A param; must be given." if value == MISSING else f"A param; {shown(value)} when left out."
-    )
+def _describe_param(value: Any) -> str:
+    if value == MISSING:
+        return "A param; must be given."
+    return f"A param; {show_default(value)} when left out."
 
 
-def _merged(schemas: list[Schema]) -> Schema:
-    """One argument of several options: any of what they take, and what each says."""
-    kinds = [
-        {key: value for key, value in schema.items() if key != "description"} for schema in schemas
-    ]
-    unique = [kind for index, kind in enumerate(kinds) if kind not in kinds[:index]]
-    text = "\n".join(dict.fromkeys(schema["description"] for schema in schemas))
-    return {"description": text, **(unique[0] if len(unique) == 1 else any_of(*unique))}
+def _merge(schemas: list[Schema]) -> Schema:
+    """One argument of several options: any of what they take, and the text of each."""
+    kinds: list[Schema] = []
+    texts = []
+    for schema in schemas:
+        kind = dict(schema)
+        texts.append(kind.pop("description"))
+        if kind not in kinds:
+            kinds.append(kind)
+    merged = kinds[0] if len(kinds) == 1 else any_of(*kinds)
+    return {"description": "\n".join(dict.fromkeys(texts)), **merged}
 
 
-def nodes(slots: list[str]) -> dict[str, Schema]:
+# Nodes and files ----------------------------------------------------------------------------------
+
+
+def define_nodes(slots: list[str]) -> dict[str, Schema]:
     """Nodes, graphs and files. A `change` is a node or slot of a file that starts from another:
     what differs.
     """
-    one = [{"required": [kind]} for kind in KINDS if kind != "share"]
-    shared = {"properties": {"share": {"type": "string"}}, "required": ["share"]}
-    use = {
-        "properties": {
-            "use": {**any_of({"enum": slots}, ref("name")), "description": ABOUT["use"]}
-        },
-        "allOf": [when("use", slot, ref(f"slot_{slot}")) for slot in slots],
-    }
-    shared_as = {"share": {"type": "string", "description": ABOUT["share"]}}
-    share = {"properties": {**words(), **shared_as}, "additionalProperties": False}
-
-    def body(graph: str, **more: Schema) -> Schema:
-        properties = words(
-            body=ref(graph),
-            outputs=ref("outputs"),
-            params=ref("params"),
-            initialise=ref("initialise"),
-            **more,
-        )
-        return {"properties": properties, "additionalProperties": False}
-
-    def kinds(graph: str, **more: Schema) -> list[Schema]:
-        return [
-            {"if": {"required": ["block"]}, "then": ref("blocks")},
-            {"if": {"required": ["use"]}, "then": ref("use")},
-            {"if": {"required": ["body"]}, "then": body(graph, **more)},
-        ]
-
-    node = {"type": "object", "properties": _completed(slots), "oneOf": [*one, shared]}
-    change_words = words(
-        body=ref("changes"),
-        outputs=ref("outputs"),
-        params=ref("params"),
-        initialise=ref("initialise"),
-    )
-    holes = any_of(
-        {"type": "array", "items": ref("name")}, mapping(any_of(ref("part"), {"type": "null"}))
-    )
-    filling = {"not": {"anyOf": [{"required": [word]} for word in PLACES]}}
-    option = {
-        "type": "object",
-        "oneOf": one,
-        "allOf": [*kinds("graph", holes=holes), filling, ref("inner")],
-    }
+    one = [has(kind) for kind in KINDS if kind != "share"]
     graph = {
         "type": "object",
         "propertyNames": {"pattern": NAME},
         "minProperties": 1,
         "allOf": [ref("siblings")],
     }
-    sections = {
-        "defaults": ref("defaults"),
-        **{word: ref(SECTIONS.get(word, word), ABOUT[word]) for word in MODEL_WORDS},
-        **{
-            slot: ref("change", f"The slot {slot}: what this file says of its option.")
-            for slot in slots
-        },
+    holes = any_of(array(ref("name")), mapping(any_of(ref("part"), {"type": "null"})))
+    use = {
+        "properties": {"use": _describe_use(slots)},
+        "allOf": [when("use", slot, ref(f"slot_{slot}")) for slot in slots],
     }
-    starts = {
-        "properties": {"defaults": {"contains": {"type": "string", "not": {"const": "_self_"}}}},
-        "required": ["defaults"],
+    part = {
+        "type": "object",
+        "properties": _offer_kinds(slots),
+        "oneOf": one,
+        "allOf": [*_kinds_of("graph"), FILLING],
+    }
+    option = {
+        "type": "object",
+        "oneOf": one,
+        "allOf": [*_kinds_of("graph", holes=holes), FILLING, ref("inner")],
     }
     return {
         "use": use,
-        "node": {
-            **node,
-            "allOf": [
-                *kinds("graph"),
-                {"if": shared, "then": share},
-                ref("complete"),
-                ref("inner"),
-            ],
-        },
-        "part": {
-            "type": "object",
-            "properties": _completed(slots),
-            "oneOf": one,
-            "allOf": [*kinds("graph"), filling],
-        },
-        "change": {
-            "type": ["object", "null"],
-            "allOf": [
-                {"if": {"required": ["block"]}, "then": ref("blocks")},
-                {"if": {"required": ["use"]}, "then": ref("use")},
-                {
-                    "if": {"not": {"anyOf": [{"required": ["block"]}, {"required": ["use"]}]}},
-                    "then": {
-                        "properties": {**change_words, "share": {"type": ["string", "boolean"]}}
-                    },
-                },
-                ref("inner"),
-            ],
-        },
+        "node": _define_node(slots, one),
+        "part": part,
+        "change": _define_change(),
         "graph": {**graph, "additionalProperties": ref("node")},
         "changes": {**graph, "additionalProperties": ref("change")},
         "option": option,
-        "model": {
-            "type": "object",
-            "properties": sections,
-            "additionalProperties": ref("option"),
-            "allOf": [ref("outer")],
-            "if": starts,
-            "then": {"properties": {"graph": ref("changes")}},
-            "else": {"properties": {"graph": ref("graph")}, "required": ["graph"]},
-        },
-        # an option, one for several places (`# @package model`), or lines of `initialise`
-        "file": {
-            "properties": _completed(slots),
-            "if": {"type": "object", "anyOf": one},
-            "then": ref("option"),
-            "else": {
-                "type": ["object", "null"],
-                "properties": {**sections, "graph": ref("changes")},
-                "patternProperties": {r"[.*?\[]": ref("distribution")},
-                "additionalProperties": ref("option"),
-            },
-        },
+        "model": _define_model(slots),
+        "file": _define_file(slots, one),
     }
 
 
-SECTIONS = {"graph": "section", "expect": "claim"}
+def _kinds_of(graph: str, **more: Schema) -> list[Schema]:
+    """What each kind of node takes."""
+    properties = _beside(**_body_keys(graph), **more)
+    body = {"properties": properties, "additionalProperties": False}
+    return [
+        if_then(has("block"), ref("blocks")),
+        if_then(has("use"), ref("use")),
+        if_then(has("body"), body),
+    ]
 
 
-def _completed(slots: list[str]) -> dict[str, Schema]:
+def _body_keys(graph: str) -> dict[str, Schema]:
+    keys = ("outputs", "params", "initialise")
+    return {"body": ref(graph), **{key: ref(key) for key in keys}}
+
+
+def _define_node(slots: list[str], one: list[Schema]) -> Schema:
+    shared = {"properties": {"share": STRING}, **has("share")}
+    share = {"type": "string", "description": ABOUT["share"]}
+    shares = {"properties": {**_beside(), "share": share}, "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": _offer_kinds(slots),
+        "oneOf": [*one, shared],
+        "allOf": [*_kinds_of("graph"), if_then(shared, shares), ref("complete"), ref("inner")],
+    }
+
+
+def _define_change() -> Schema:
+    properties = {**_beside(**_body_keys("changes")), "share": {"type": ["string", "boolean"]}}
+    neither = {"not": {"anyOf": [has("block"), has("use")]}}
+    return {
+        "type": ["object", "null"],
+        "allOf": [
+            if_then(has("block"), ref("blocks")),
+            if_then(has("use"), ref("use")),
+            if_then(neither, {"properties": properties}),
+            ref("inner"),
+        ],
+    }
+
+
+def _sections_of(slots: list[str]) -> dict[str, Schema]:
+    """The sections of a model, and its slots."""
+    found = {"defaults": ref("defaults")}
+    for key in MODEL_WORDS:
+        found[key] = ref(SECTIONS.get(key, key), ABOUT[key])
+    for slot in slots:
+        found[slot] = ref("change", f"The slot {slot}: what this file changes in its option.")
+    return found
+
+
+def _define_model(slots: list[str]) -> Schema:
+    return {
+        "type": "object",
+        "properties": _sections_of(slots),
+        "additionalProperties": ref("option"),
+        "allOf": [ref("outer")],
+        **if_then(STARTS, {"properties": {"graph": ref("changes")}}),
+        "else": {"properties": {"graph": ref("graph")}, **has("graph")},
+    }
+
+
+def _define_file(slots: list[str], one: list[Schema]) -> Schema:
+    """An option, one for several slots (`# @package model`), or lines of `initialise`."""
+    sections = {
+        "type": ["object", "null"],
+        "properties": {**_sections_of(slots), "graph": ref("changes")},
+        "patternProperties": {r"[.*?\[]": ref("distribution")},
+        "additionalProperties": ref("option"),
+    }
+    return {
+        "properties": _offer_kinds(slots),
+        **if_then({"type": "object", "anyOf": one}, ref("option")),
+        "else": sections,
+    }
+
+
+def _offer_kinds(slots: list[str]) -> dict[str, Schema]:
     """The kinds, so that an editor offers them in an empty node."""
     return {
         "block": {"allOf": [ref("block")], "description": ABOUT["block"]},
-        "use": {**any_of({"enum": slots}, ref("name")), "description": ABOUT["use"]},
+        "use": _describe_use(slots),
         "body": {"type": "object", "description": ABOUT["body"]},
     }
 
 
-def defaults(slots: Mapping[str, Mapping[str, Any]], models: list[str]) -> dict[str, Schema]:
-    """Hydra's list: models to start from, and an option for each slot; an option of one's own is a
-    name too.
+def _describe_use(slots: list[str]) -> Schema:
+    return {**any_of({"enum": slots}, ref("name")), "description": ABOUT["use"]}
+
+
+def define_defaults(slots: Mapping[str, Options], models: list[str]) -> dict[str, Schema]:
+    """Hydra's list: models to start from, and an option for each slot; an option of the user's own
+    is a name too.
     """
-    text = any_of({"enum": [*models, "_self_"]}, {"type": "string"})
-    option = {
-        slot: any_of({"enum": [*options]}, {"type": ["string", "null"]})
-        for slot, options in slots.items()
-    }
-    told = {
-        slot: {**schema, "description": f"Fills the slot {slot}."}
-        for slot, schema in option.items()
-    }
-    words = {
-        f"{word} {slot}": schema
-        for word in ("override", "optional")
-        for slot, schema in told.items()
-    }
+    properties = {}
+    for slot, options in slots.items():
+        described = {**any_of(_enum(options), NULLABLE), "description": f"Fills the slot {slot}."}
+        properties[slot] = described
+    for key in ("override", "optional"):
+        for slot in slots:
+            properties[f"{key} {slot}"] = properties[slot]
     entry = {
         "type": "object",
-        "properties": {**told, **words},
+        "properties": properties,
         "minProperties": 1,
         "maxProperties": 1,
+        "additionalProperties": NULLABLE,
     }
-    patterns = {"additionalProperties": {"type": ["string", "null"]}}
     return {
         "section": {"type": "object"},
         "defaults": {
             "description": "Which option fills each slot; another model's name to start from "
             "it; _self_ last.",
-            "type": "array",
-            "items": any_of(text, {**entry, **patterns}),
+            **array(any_of(any_of(_enum([*models, "_self_"]), STRING), entry)),
         },
     }
+
+
+def _enum(names: Iterable[str]) -> Schema:
+    return {"enum": [*names]}

@@ -9,6 +9,9 @@ NAME = r"^[A-Za-z_]\w*$"
 REFERENCE = r"^[A-Za-z_][\w.]*$|\$\{|^\?\?\?$"
 
 
+STRING: Schema = {"type": "string"}
+
+
 def head(title: str) -> Schema:
     """What every file begins with."""
     return {"$schema": DRAFT, "$comment": "Made by `make schema`.", "title": title}
@@ -21,53 +24,82 @@ def ref(name: str, description: str | None = None) -> Schema:
 
 
 def mapping(of: Schema, **more: Any) -> Schema:
+    """A mapping whose values all fit one schema."""
     return {"type": "object", "additionalProperties": of, **more}
 
 
+def array(of: Schema) -> Schema:
+    """A list whose items all fit one schema."""
+    return {"type": "array", "items": of}
+
+
+def closed(properties: Schema, **more: Any) -> Schema:
+    """A mapping that takes these keys alone."""
+    return {"type": "object", "properties": properties, **more, "additionalProperties": False}
+
+
 def any_of(*of: Schema) -> Schema:
+    """What fits any of several schemas."""
     return {"anyOf": [*of]}
 
 
-def when(word: str, value: str, then: Schema) -> Schema:
-    return {"if": {"properties": {word: {"const": value}}, "required": [word]}, "then": then}
+def has(*keys: str) -> Schema:
+    """A mapping that has these keys."""
+    return {"required": [*keys]}
 
 
-def text(schema: Any, width: int = 200) -> str:
-    """A schema as a file: an argument a line, however much is said of it, so that a change reads
+def if_then(condition: Schema, then: Schema) -> Schema:
+    """What must fit where a condition fits."""
+    return {"if": condition, "then": then}
+
+
+def when(key: str, value: str, then: Schema) -> Schema:
+    """What must fit where a key has a value."""
+    return if_then({"properties": {key: {"const": value}}, **has(key)}, then)
+
+
+# As text ------------------------------------------------------------------------------------------
+
+
+def format_schema(schema: Any, width: int = 200) -> str:
+    """A schema as a file: one argument a line, however long its description, so that a change reads
     well.
     """
-    return "\n".join(_laid(schema, 0, width)) + "\n"
+    return "\n".join(_format(schema, 0, width)) + "\n"
 
 
-def _laid(value: Any, depth: int, width: int, before: str = "", behind: str = "") -> list[str]:
+def _format(value: Any, depth: int, width: int, before: str = "", behind: str = "") -> list[str]:
+    """The lines of a value, with what stands before and behind it."""
     whole = before + json.dumps(value, ensure_ascii=False) + behind
-    said = (
-        sum(len(text) for text in value.values() if isinstance(text, str))
-        if isinstance(value, dict)
-        else 0
-    )
-    if depth + len(whole) - said <= width or not isinstance(value, dict | list) or not value:
+    if not value or not isinstance(value, dict | list):
         return [" " * depth + whole]
-    listed = isinstance(value, list)
-    pairs = [("", item) for item in value] if isinstance(value, list) else value.items()
-    items = [(f"{json.dumps(name)}: " if name else "", item) for name, item in pairs]
-    inner = [
-        _laid(item, depth + 1, width, name, "," if index < len(items) - 1 else "")
-        for index, (name, item) in enumerate(items)
-    ]
-    words = listed and all(isinstance(item, str) for item in value)
-    lines = _filled(inner, width) if words else [line for item in inner for line in item]
-    return [
-        " " * depth + before + ("[" if listed else "{"),
-        *lines,
-        " " * depth + ("]" if listed else "}") + behind,
-    ]
-
-
-def _filled(items: list[list[str]], width: int) -> list[str]:
-    """As many words in a line as fit."""
+    if depth + len(whole) - _description_length(value) <= width:
+        return [" " * depth + whole]
+    pairs: list[tuple[str, Any]] = []
+    if isinstance(value, list):
+        begin, end = "[", "]"
+        pairs += [("", item) for item in value]
+    else:
+        begin, end = "{", "}"
+        pairs += [(f"{json.dumps(name)}: ", item) for name, item in value.items()]
     lines: list[str] = []
-    for (item,) in items:
+    for index, (name, item) in enumerate(pairs, 1):
+        lines += _format(item, depth + 1, width, name, "," if index < len(pairs) else "")
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        lines = _fill_lines(lines, width)
+    return [" " * depth + before + begin, *lines, " " * depth + end + behind]
+
+
+def _description_length(value: dict[str, Any] | list[Any]) -> int:
+    if isinstance(value, list):
+        return 0
+    return sum(len(text) for text in value.values() if isinstance(text, str))
+
+
+def _fill_lines(items: list[str], width: int) -> list[str]:
+    """As many items in a line as fit."""
+    lines: list[str] = []
+    for item in items:
         if lines and len(lines[-1]) + len(item.strip()) < width:
             lines[-1] += " " + item.strip()
         else:

@@ -1,33 +1,30 @@
-"""The schema of a weight map, `conf/weights/*.yaml`: for each of our tensors, which of theirs fill
-it.
-"""
+"""The schema of a weight map, `conf/weights/*.yaml`: which tensors of a file fill each of ours."""
 
-from blocks.graph.describe.schema.parts import Schema, any_of, head, mapping
+from blocks.graph.describe.schema.parts import STRING, Schema, any_of, array, closed, head, mapping
 from blocks.graph.weights.interpolate import FITS
 from blocks.graph.weights.line import WORDS
 from blocks.graph.weights.names import LISTS, SECTIONS
 
-TEXT: Schema = {"type": "string"}
 WHOLE: Schema = {
     "type": ["integer", "string"],
     "description": "A whole number, or an expression of the pieces.",
 }
 ABOUT = {
-    "map": "Ours: theirs, or ours: {from: theirs, ...}. {i} stands for one stretch of a name, "
-    "{p*} for any.",
-    "rename": "Names in older files: those of today.",
-    "tie": "A tensor that the file leaves out: the one that it is.",
+    "map": "Our tensor: theirs, or our tensor: {from: theirs, ...}. {i} matches text without a "
+    "dot, {p*} any text.",
+    "rename": "Names in older files: the names of today.",
+    "tie": "A tensor that the file leaves out: the one it shares.",
     "drop": "Patterns of theirs that are left out on purpose.",
-    "keep": "Patterns of ours that stay as they start.",
+    "keep": "Patterns of ours that keep their initial values.",
     "head": "Patterns of ours that a head with other classes replaces.",
 }
 LINE: dict[str, Schema] = {
     "from": {
-        **any_of(TEXT, {"type": "array", "items": TEXT}),
+        **any_of(STRING, array(STRING)),
         "description": "Theirs; several are joined.",
     },
     "parts": {
-        **any_of(WHOLE, {"type": "array", "items": WHOLE}),
+        **any_of(WHOLE, array(WHOLE)),
         "description": "Which of `of` equal parts.",
     },
     "of": {**WHOLE, "description": "Into how many equal parts it is cut."},
@@ -41,7 +38,7 @@ LINE: dict[str, Schema] = {
     "flip": {
         "type": "array",
         "items": {"type": "integer"},
-        "description": "Axes to be turned round.",
+        "description": "Axes to reverse.",
     },
     "reshape": {"type": "boolean", "description": "The same numbers in our shape."},
     "fit": {
@@ -57,32 +54,23 @@ LINE: dict[str, Schema] = {
     },
     "prefix": {
         **WHOLE,
-        "description": "Rows in front of a table that stand nowhere: class tokens.",
+        "description": "Rows in front of a table that have no position: class tokens.",
     },
 }
 
 
 def weights() -> Schema:
-    """Of a map."""
+    """The schema of a weight map."""
     assert set(LINE) == set(WORDS)
     assert set(ABOUT) == set(SECTIONS)
-    line = {
-        "type": "object",
-        "properties": LINE,
-        "required": ["from"],
-        "additionalProperties": False,
-    }
-    names = {"type": "array", "items": TEXT}
-    of = {**{word: mapping(TEXT) for word in SECTIONS}, **dict.fromkeys(LISTS, names)}
-    of["map"] = mapping(any_of(TEXT, names, line), minProperties=1)
-    sections = {
-        word: {**schema, "type": [schema["type"], "null"], "description": ABOUT[word]}
-        for word, schema in of.items()
-    }
-    return {
-        **head("A map of weights of Dougong"),
-        "type": "object",
-        "properties": sections,
-        "required": ["map"],
-        "additionalProperties": False,
-    }
+    properties = {}
+    for section in SECTIONS:
+        schema = mapping(STRING)
+        if section in LISTS:
+            schema = array(STRING)
+        elif section == "map":
+            line = closed(LINE, required=["from"])
+            schema = mapping(any_of(STRING, array(STRING), line), minProperties=1)
+        schema["type"] = [schema["type"], "null"]
+        properties[section] = {**schema, "description": ABOUT[section]}
+    return {**head("A map of weights of Dougong"), **closed(properties, required=["map"])}
