@@ -93,28 +93,15 @@ def collect_samples(folder: Path, root: Path, left_out: list[str]) -> Samples:
     Raises:
         ArgumentError: there are no images, or a class folder has none.
     """
-
-    def leave_out(path: Path, reason: str = "") -> None:
-        left_out.append(escape_name(path.relative_to(root)) + reason)
-
-    for name in list_hidden(folder):
-        leave_out(folder / name)
+    left_out += [escape_name((folder / name).relative_to(root)) for name in list_hidden(folder)]
     children = visible_children(folder)
     for child in filter(is_image, children):
-        leave_out(child, " (in no class folder)")
+        left_out.append(f"{escape_name(child.relative_to(root))} (in no class folder)")
     found: Samples = []
     empty = []
-    for child in children:
-        if not child.is_dir():
-            continue
-        walk = Walk(child)
-        images = list(filter(is_image, walk.files))
+    for child in filter(Path.is_dir, children):
+        images = collect_images(child, root, left_out)
         found += [(file, escape_name(child.name)) for file in images]
-        for file in walk.files:
-            if not is_image(file):
-                leave_out(file, " (no image)")
-        for name in walk.left_out:
-            leave_out(child / name)
         if not images:
             empty.append(child.name)
     if not found:
@@ -123,6 +110,19 @@ def collect_samples(folder: Path, root: Path, left_out: list[str]) -> Samples:
         text, fix = f"class folders of {folder} have no images", "fill or delete them"
         raise ArgumentError("path", text, got=", ".join(empty[:SHOWN]), fix=fix)
     return found
+
+
+def collect_images(folder: Path, root: Path, left_out: list[str]) -> list[Path]:
+    """Return the image files below a class folder; add the rest to `left_out`."""
+    walk = Walk(folder)
+    images = []
+    for file in walk.files:
+        if is_image(file):
+            images.append(file)
+        else:
+            left_out.append(f"{escape_name(file.relative_to(root))} (no image)")
+    left_out += [escape_name((folder / name).relative_to(root)) for name in walk.left_out]
+    return images
 
 
 def no_images(folder: Path, children: list[Path], left_out: list[str]) -> ArgumentError:
