@@ -1,16 +1,15 @@
-"""Learning to answer questions about images."""
+"""Answers to questions about images."""
 
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from tasks.learn.base import Batch
 from tasks.learn.classify import Classify
-from tasks.report import overlays, page
-from tasks.report.samples import Sample
+from tasks.report.samples import Gallery, Result, Sample, Table
 
-EXAMPLES = 12  # questions on the page, right or wrong
+EXAMPLES = 12  # questions that the report shows, right or wrong
 
 
 class Answer(Classify):
@@ -27,7 +26,7 @@ class Answer(Classify):
         super().__init__(network, **options)
         self.by_kind: Any = nn.ModuleList(MeanMetric() for _ in range(self.facts["kinds"]))
 
-    def test_step(self, batch: dict[str, Tensor], number: int) -> None:
+    def test_step(self, batch: Batch, number: int) -> None:
         super().test_step(batch, number)
         _, label, share = self.predictions[-1]
         right = (share.argmax(1) == label).float().to(batch["kind"].device)
@@ -40,63 +39,55 @@ class Answer(Classify):
         for name, metric in zip(names, self.by_kind, strict=True):
             self.log(f"test/accuracy_{name}", metric)
 
-    def sections(self, place: Path, data: Any) -> list[tuple[str, str]]:
-        index, label, share = self.predicted()
-        kinds = page.table(*kind_table(data, index, label, share))
+    def results(self, data: Any) -> list[Result]:
+        index, label, share = self.sorted_predictions()
+        prediction = share.argmax(1)
         return [
-            ("Kinds of question", kinds),
-            ("Examples", examples(data, index, label, share)),
-            *super().sections(place, data),
+            tabulate_kinds(data, index, label, prediction),
+            select_examples(data, index, label, prediction),
+            *super().results(data),
         ]
 
     def samples(self, data: Any) -> list[Sample]:
-        if "index" not in self.kept:
+        if "index" not in self.first_samples:
             return []
-        names = data.names("test")
-        rows = zip(
-            self.kept_inputs(),
-            self.kept["index"].tolist(),
-            self.kept["label"].tolist(),
-            strict=True,
-        )
-        return [
-            Sample(
-                f"{names[place]}? {data.classes[wanted]}",
-                inputs,
-                image=data.raw_sample("test", place).image,
-                cross=True,
-            )
-            for inputs, place, wanted in rows
-        ]
+        questions = data.names("test")
+        found = []
+        for inputs, index, label in self.first_rows():
+            title = f"{questions[index]}? {data.classes[label]}"
+            image = data.raw_sample("test", index).image
+            found.append(Sample(title, inputs, image=image, cross=True))
+        return found
 
 
-def kind_table(
-    data: Any, index: Tensor, label: Tensor, share: Tensor
-) -> tuple[list[str], list[list[str]]]:
-    """How many test questions there are of each kind, how many answers are right, and how many the
-    commonest makes.
+def tabulate_kinds(data: Any, index: Tensor, label: Tensor, prediction: Tensor) -> Table:
+    """Count the test questions of each kind, the right answers, and those that the most common
+    answer would give.
     """
-    kind, right = data.parts["test"]["kind"][index], share.argmax(1) == label
+    kind = data.parts["test"]["kind"][index]
     rows = []
     for number, name in enumerate(data.kinds):
-        here = kind == number
-        if here.any():
-            commonest = int(label[here].mode().values)
-            guess = (
-                f"{data.classes[commonest]} "
-                f"({float((label[here] == commonest).float().mean()):.1%})"
-            )
-            rows.append(
-                [name, f"{int(here.sum())}", f"{float(right[here].float().mean()):.2%}", guess]
-            )
-    return ["kind", "questions", "right", "commonest answer"], rows
+        wanted = label[kind == number]
+        if not len(wanted):
+            continue
+        right = share_of(prediction[kind == number] == wanted)
+        commonest = int(wanted.mode().values)
+        baseline = f"{data.classes[commonest]} ({share_of(wanted == commonest):.1%})"
+        rows.append([name, f"{len(wanted)}", f"{right:.2%}", baseline])
+    columns = ["kind", "questions", "right", "commonest answer"]
+    return Table("Kinds of question", columns, rows)
 
 
-def examples(data: Any, index: Tensor, label: Tensor, share: Tensor) -> str:
-    """Questions as they come, with the answer that was wanted and what was said."""
-    figures = []
+def share_of(mask: Tensor) -> float:
+    """Return the share of entries that are true."""
+    return float(mask.float().mean())
+
+
+def select_examples(data: Any, index: Tensor, label: Tensor, prediction: Tensor) -> Gallery:
+    """Return the first questions with the expected answer and the one that was given."""
+    samples = []
     for number in range(min(EXAMPLES, len(index))):
-        wanted, said = data.classes[int(label[number])], data.classes[int(share[number].argmax())]
-        sample = data.raw_sample("test", int(index[number]))
-        figures.append(overlays.draw_sample(sample, f"wanted {wanted}, said {said}"))
-    return f'<div class="pictures">{"".join(figures)}</div>'
+        wanted = data.classes[int(label[number])]
+        given = data.classes[int(prediction[number])]
+        samples.append((int(index[number]), f"wanted {wanted}, said {given}"))
+    return Gallery("Examples", samples)

@@ -1,7 +1,6 @@
-"""Learning to name the class of a sample."""
+"""Classification."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -12,10 +11,9 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionM
 
 from tasks.data.split import PARTS
 from tasks.errors import must_be_one_of, must_be_share
-from tasks.learn.base import Task
+from tasks.learn.base import Batch, Task
 from tasks.learn.metrics import Mean
-from tasks.report import classes
-from tasks.report.samples import TEXT, Sample
+from tasks.report.samples import TEXT, Predictions, Result, Sample
 
 LOSSES = ("cross_entropy", "squared_error")
 
@@ -26,8 +24,8 @@ class Classify(Task):
     Args:
         network: gives logits (batch, classes).
         label_smoothing: share of the target that is spread over all classes, in [0, 1).
-        loss: cross_entropy, or squared_error: of the probabilities, summed over the classes, as
-            Brier 1950 has it. `val/loss` and `test/loss` are the cross-entropy always.
+        loss: cross_entropy, or squared_error: of the probabilities, summed over the classes, as in
+            Brier 1950. `val/loss` and `test/loss` are always the cross-entropy.
         options: those of `Task`; `facts` has "classes", their number.
     """
 
@@ -45,51 +43,58 @@ class Classify(Task):
         super().__init__(network, **options)
         must_be_share("label_smoothing", label_smoothing)
         must_be_one_of("loss", loss, LOSSES)
-        self.label_smoothing, self.kind = label_smoothing, loss
+        self.label_smoothing = label_smoothing
+        self.loss_name = loss
         classes = self.facts["classes"]
-        self.accuracy = nn.ModuleDict(
-            {f"{name}_part": MulticlassAccuracy(classes, average="micro") for name in PARTS}
-        )
-        self.mean_loss = nn.ModuleDict({f"{name}_part": Mean() for name in PARTS})
+        self.accuracy = nn.ModuleDict()
+        self.mean_loss = nn.ModuleDict()
+        for part in PARTS:
+            self.accuracy[f"{part}_part"] = MulticlassAccuracy(classes, average="micro")
+            self.mean_loss[f"{part}_part"] = Mean()
         self.confusion = MulticlassConfusionMatrix(classes)
         self.counts: list[list[int]] = []  # of the test: true class, predicted class
+        # of the test: index, label and probabilities of each batch
         self.predictions: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def train_metrics(self) -> dict[str, Metric]:
-        return self.judged("train")
+        return self.part_metrics("train")
 
-    def judged(self, part: str) -> dict[str, Metric]:
-        measured: Any = {"loss": self.mean_loss, "accuracy": self.accuracy}
-        return {name: by_part[f"{part}_part"] for name, by_part in measured.items()}
+    def part_metrics(self, part: str) -> dict[str, Metric]:
+        metrics: Any = {"loss": self.mean_loss, "accuracy": self.accuracy}
+        return {name: by_part[f"{part}_part"] for name, by_part in metrics.items()}
 
-    def training_step(self, batch: dict[str, Tensor], number: int) -> Tensor:
-        logits = self(batch)
-        loss = self.watch(self.loss(logits, batch["label"]), len(batch["label"]))
-        self._judge("train", logits, batch["label"], loss)
+    def compute_loss(self, batch: Batch) -> Tensor:
+        return self.loss(self(batch), batch["label"])
+
+    def training_step(self, batch: Batch, number: int) -> Tensor:
+        logits, label = self(batch), batch["label"]
+        loss = self.total_loss(self.loss(logits, label), len(label))
+        self._update_metrics("train", logits, label, loss)
         return loss
 
     def loss(self, logits: Tensor, label: Tensor) -> Tensor:
-        """What training makes small."""
-        if self.kind == "cross_entropy":
+        """Return the loss that training minimises.
+
+        Args:
+            logits: (batch, classes).
+            label: (batch,).
+        """
+        if self.loss_name == "cross_entropy":
             return F.cross_entropy(logits, label, label_smoothing=self.label_smoothing)
-        wanted = (
-            F.one_hot(label, logits.shape[1]) * (1 - self.label_smoothing)
-            + self.label_smoothing / logits.shape[1]
-        )
-        return (logits.softmax(1) - wanted).square().sum(1).mean()
+        classes = logits.shape[1]
+        target = F.one_hot(label, classes) * (1 - self.label_smoothing)
+        target = target + self.label_smoothing / classes
+        return (logits.softmax(1) - target).square().sum(1).mean()
 
-    def validation_step(self, batch: dict[str, Tensor], number: int) -> None:
-        logits = self(batch)
-        self._judge("val", logits, batch["label"], F.cross_entropy(logits, batch["label"]))
+    def validation_step(self, batch: Batch, number: int) -> None:
+        self._evaluate("val", batch)
 
-    def test_step(self, batch: dict[str, Tensor], number: int) -> None:
-        self.keep(batch, number)
-        logits = self(batch)
-        self._judge("test", logits, batch["label"], F.cross_entropy(logits, batch["label"]))
+    def test_step(self, batch: Batch, number: int) -> None:
+        self.keep_first_samples(batch, number)
+        logits = self._evaluate("test", batch)
         self.confusion.update(logits, batch["label"])
-        self.predictions.append(
-            (batch["index"].cpu(), batch["label"].cpu(), logits.float().softmax(1).cpu())
-        )
+        probabilities = logits.float().softmax(1)
+        self.predictions.append((batch["index"].cpu(), batch["label"].cpu(), probabilities.cpu()))
 
     def on_test_start(self) -> None:
         super().on_test_start()
@@ -99,55 +104,56 @@ class Classify(Task):
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()
         self.counts = self.confusion.compute().int().tolist()  # every process takes part in the sum
-        self.predictions = self.gathered(self.predictions)
+        self.predictions = self.gather(self.predictions)
 
-    def predicted(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Index, label and probabilities of the test samples, in the order of the data."""
-        index, label, share = (torch.cat(column) for column in zip(*self.predictions, strict=True))
+    def sorted_predictions(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return index, label and probabilities of the test samples, in the order of the data."""
+        index, label, share = map(torch.cat, zip(*self.predictions, strict=True))
         order = index.argsort()
         return index[order], label[order], share[order]
 
-    def sections(self, place: Path, data: Any) -> list[tuple[str, str]]:
-        return classes.sections(place, data, self.counts, *self.predicted())
+    def results(self, data: Any) -> list[Result]:
+        index, label, share = self.sorted_predictions()
+        return [Predictions(self.counts, index, label, share)]
 
     def samples(self, data: Any) -> list[Sample]:
-        if "index" not in self.kept:
+        if "index" not in self.first_samples:
             return []
-        rows = zip(
-            self.kept_inputs(),
-            self.kept["index"].tolist(),
-            self.kept["label"].tolist(),
-            strict=True,
-        )
-        if "image" in self.facts:
-            return [
-                Sample(
-                    f"{data.classes[true]}, test image {place}",
-                    inputs,
-                    image=data.raw_sample("test", place).image,
-                )
-                for inputs, place, true in rows
-            ]
-        if "tokens" not in self.kept:
-            return []
-        return [
-            text_sample(inputs, data, f"{data.classes[true]}, test sample {place}")
-            for inputs, place, true in rows
-        ]
+        found = []
+        for inputs, index, label in self.first_rows():
+            name = data.classes[label]
+            if "image" in self.facts:
+                image = data.raw_sample("test", index).image
+                found.append(Sample(f"{name}, test image {index}", inputs, image=image))
+            elif "tokens" in self.first_samples:
+                found.append(text_sample(inputs, data, f"{name}, test sample {index}"))
+        return found
 
-    def _judge(self, part: str, logits: Tensor, label: Tensor, loss: Tensor) -> None:
-        measured = self.judged(part)
-        measured["accuracy"].update(logits, label)
-        measured["loss"].update(loss.detach(), len(label))
+    def first_rows(self) -> list[tuple[Batch, int, int]]:
+        """Return inputs, index and label of the first samples of the test."""
+        index = self.first_samples["index"].tolist()
+        label = self.first_samples["label"].tolist()
+        return list(zip(self.first_inputs(), index, label, strict=True))
+
+    def _evaluate(self, part: str, batch: Batch) -> Tensor:
+        """Add a batch to the metrics of a part; return its logits."""
+        logits = self(batch)
+        loss = F.cross_entropy(logits, batch["label"])
+        self._update_metrics(part, logits, batch["label"], loss)
+        return logits
+
+    def _update_metrics(self, part: str, logits: Tensor, label: Tensor, loss: Tensor) -> None:
+        metrics = self.part_metrics(part)
+        metrics["accuracy"].update(logits, label)
+        metrics["loss"].update(loss.detach(), len(label))
 
 
-def text_sample(inputs: dict[str, Tensor], data: Any, title: str) -> Sample:
-    """A text without its padding, and the first of its tokens to look at."""
-    real = (
-        int(inputs["padding_mask"].sum()) if "padding_mask" in inputs else inputs["tokens"].shape[1]
-    )
-    cut = {name: value[:, :real] for name, value in inputs.items()}
-    shown = range(min(real, TEXT))
-    return Sample(
-        title, cut, tokens=data.token_names(cut["tokens"][0].tolist()), rows=shown, columns=shown
-    )
+def text_sample(inputs: Batch, data: Any, title: str) -> Sample:
+    """Return a text without its padding, of which the first tokens are shown."""
+    length = inputs["tokens"].shape[1]
+    if "padding_mask" in inputs:
+        length = int(inputs["padding_mask"].sum())
+    inputs = {name: value[:, :length] for name, value in inputs.items()}
+    names = data.token_names(inputs["tokens"][0].tolist())
+    shown = range(min(length, TEXT))
+    return Sample(title, inputs, tokens=names, rows=shown, columns=shown)

@@ -1,6 +1,4 @@
-"""Numbers that must stay finite: noticed within one step, and traced to the node where they first
-went wrong.
-"""
+"""Detection of infinite and NaN values within one step, and the node where they first appear."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,55 +12,67 @@ class NotFiniteError(RuntimeError):
 
 
 class FiniteMonitor:
-    """Whether everything was finite so far, without keeping the device waiting.
+    """Records whether all values so far were finite, without waiting for the device.
 
-    On the processor a tensor is known when it is made. On a GPU each step's answer is copied to the
-    host beside the work and read in the step after, when it has arrived; only a save waits for it.
+    On the CPU the value of a tensor is available at once. On a GPU the answer of each step is
+    copied to the host asynchronously and read in a later step, when it has arrived; only a save
+    waits for it.
     """
 
     def __init__(self) -> None:
         self.finite: Tensor | None = None
-        self.copied: tuple[Tensor, Any] | None = (
-            None  # the answer on the host, and what says that it is there
-        )
+        # the answer on the host, and the event that it has arrived
+        self.copied: tuple[Tensor, torch.cuda.Event] | None = None
 
     def add(self, value: Tensor) -> None:
-        """Take a number into account, of any shape, on any device."""
+        """Take a tensor into account, of any shape, on any device."""
         finite = value.detach().isfinite().all()
-        self.finite = finite if self.finite is None else self.finite & finite
+        if self.finite is not None:
+            finite = self.finite & finite
+        self.finite = finite
 
-    def bad(self, *, wait: bool = False) -> bool:
-        """Whether something is known not to be finite. `wait` also for what the device has not
-        computed yet.
+    def has_failed(self, *, wait: bool = False) -> bool:
+        """Return whether a value is known not to be finite.
+
+        Args:
+            wait: for the device, to know it of all values so far.
         """
         if self.finite is None:
             return False
         if wait or not self.finite.is_cuda:
             return not bool(self.finite)
-        known = self.copied is not None and self.copied[1].query() and not bool(self.copied[0])
-        if self.copied is None or self.copied[1].query():
-            host = torch.empty((), dtype=torch.bool, pin_memory=True)
-            host.copy_(self.finite, non_blocking=True)
-            arrived = torch.cuda.Event()
-            arrived.record()
-            self.copied = (host, arrived)
-        return known
+        failed = False
+        if self.copied is not None:
+            host, arrived = self.copied
+            if not arrived.query():
+                return False
+            failed = not bool(host)
+        host = torch.empty((), dtype=torch.bool, pin_memory=True)
+        host.copy_(self.finite, non_blocking=True)
+        arrived = torch.cuda.Event()
+        arrived.record()
+        self.copied = (host, arrived)
+        return failed
 
 
 def find_nonfinite(network: nn.Module, loss: Callable[[], Tensor]) -> str | None:
-    """The node of `network` where numbers first go wrong when `loss` is computed again, and how.
+    """Return where values first stop being finite when the loss is computed again, as a phrase.
 
-    Looks at the parameters, then at the output of each module as it runs, then at gradients as they
-    flow back.
+    Checks the parameters, then the output of each module as it runs, then the gradients as they
+    are backpropagated.
+
+    Args:
+        network: whose modules are checked.
+        loss: computes the loss.
     """
     for name, parameter in network.named_parameters():
         if not bool(parameter.isfinite().all()):
             return f"the parameter {name} is not finite any more"
     found: list[str] = []
-    names = {module: name for name, module in network.named_modules()}
-    handles = [
-        module.register_forward_hook(noting(name, found)) for module, name in names.items() if name
-    ]
+    handles = []
+    for name, module in network.named_modules():
+        if name:
+            handles.append(module.register_forward_hook(make_hook(name, found)))
     try:
         with torch.enable_grad():
             result = loss()
@@ -73,51 +83,54 @@ def find_nonfinite(network: nn.Module, loss: Callable[[], Tensor]) -> str | None
         for handle in handles:
             handle.remove()
         network.zero_grad()
-    return found[0] if found else None
+    if not found:
+        return None
+    return found[0]
 
 
-def noting(name: str, found: list[str]) -> Callable[..., None]:
-    """A forward hook that notes the first output, and the first gradient of an output, that is not
-    finite.
+def make_hook(name: str, found: list[str]) -> Callable[..., None]:
+    """Return a forward hook that records outputs, and gradients of outputs, that are not finite.
+
+    Args:
+        name: of the module.
+        found: receives a phrase for each.
     """
 
-    def forward(module: nn.Module, given: Any, output: Any) -> None:
+    def forward(module: nn.Module, inputs: Any, output: Any) -> None:
         if any(True for _ in module.children()):
-            return  # the nodes inside it say more
-        for tensor in tensors(output):
+            return  # the modules inside are more specific
+        for tensor in iterate_tensors(output):
             if not bool(tensor.isfinite().all()):
-                found.append(
-                    f"first in what {name} ({type(module).__name__}) gives: {kinds(tensor)}"
-                )
+                kind = type(module).__name__
+                found.append(f"first in the output of {name} ({kind}): {count_nonfinite(tensor)}")
             elif tensor.requires_grad:
                 tensor.register_hook(backward)
 
     def backward(gradient: Tensor) -> None:
         if not bool(gradient.isfinite().all()):
-            found.append(f"first in the gradient that flows back into {name}: {kinds(gradient)}")
+            found.append(f"first in the gradient of {name}: {count_nonfinite(gradient)}")
 
     return forward
 
 
-def kinds(tensor: Tensor) -> str:
-    """How many of the values are not numbers, how many infinite."""
-    nan, infinite = int(tensor.isnan().sum()), int(tensor.isinf().sum())
-    told = [
-        f"{count:,} {word}"
-        for count, word in ((nan, "not a number"), (infinite, "infinite"))
-        if count
-    ]
-    return f"{' and '.join(told)} of {tensor.numel():,}"
+def count_nonfinite(tensor: Tensor) -> str:
+    """Return how many of the values are NaN and how many infinite, as a phrase."""
+    parts = []
+    if nan := int(tensor.isnan().sum()):
+        parts.append(f"{nan:,} not a number")
+    if infinite := int(tensor.isinf().sum()):
+        parts.append(f"{infinite:,} infinite")
+    return f"{' and '.join(parts)} of {tensor.numel():,}"
 
 
-def tensors(value: Any) -> Iterator[Tensor]:
-    """All floating-point tensors in what a module gives."""
+def iterate_tensors(value: Any) -> Iterator[Tensor]:
+    """Yield all floating-point tensors in the output of a module."""
     if isinstance(value, Tensor):
         if value.is_floating_point():
             yield value
     elif isinstance(value, dict):
         for item in value.values():
-            yield from tensors(item)
+            yield from iterate_tensors(item)
     elif isinstance(value, (tuple, list)):
         for item in value:
-            yield from tensors(item)
+            yield from iterate_tensors(item)

@@ -1,5 +1,5 @@
-"""Whether padding changes what a network says: each sequence of a padded batch is compared with
-itself alone.
+"""Whether padding changes the logits of a network, measured: each sequence of a padded batch is
+compared with itself alone.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from blocks.graph import Graph
 from blocks.graph.record.module import Scan
 from blocks.graph.run.inspect import evaluation_mode
-from tasks.learn.causality import FELT, opened
+from tasks.learn.causality import TOLERANCE, open_branches
 
 Batch = dict[str, Tensor]
-Found = list[tuple[str, Tensor]]  # what nodes gave, by path, in the order of computation
+Outputs = list[tuple[str, Tensor]]  # of nodes by path, in the order of computation
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Mixing:
     """A sequence whose logits depend on the padding behind it.
 
     Args:
-        row: its number in the batch.
+        row: of the batch.
         difference: the largest difference, as a share of the largest logit.
-        node: path of the first node that gives something else at the real tokens; None where no
-            single node does.
+        node: path of the first node whose output at the real tokens differs; None where no single
+            node does.
     """
 
     row: int
@@ -38,73 +38,77 @@ class Mixing:
 
 def find_mixing(
     network: nn.Module,
-    said: Callable[[Batch], Tensor],
+    logits_of: Callable[[Batch], Tensor],
     batch: Batch,
     narrow: Callable[[Batch], Batch],
 ) -> Mixing | None:
-    """The first sequence of a batch that is answered differently alone.
+    """Return the first sequence of a batch whose logits differ alone.
 
-    The network, its modes and the state of random numbers are then as before.
+    The network, its modes and the random state are then as before.
 
     Args:
-        network: the one that `said` runs.
-        said: logits of a batch, (rows, ...).
+        network: the one that `logits_of` runs.
+        logits_of: gives logits of a batch, (rows, ...).
         batch: sequences of several lengths, padded behind.
-        narrow: takes away padding that all rows of a batch have.
+        narrow: removes padding that all rows of a batch have.
     """
     rows = len(next(iter(batch.values())))
-    with torch.random.fork_rng(devices=[]), evaluation_mode(network), opened(network):
-        beside = observe(network, said, batch)
+    with torch.random.fork_rng(devices=[]), evaluation_mode(network), open_branches(network):
+        padded = record_outputs(network, logits_of, batch)
         for row in range(rows):
-            alone = observe(
-                network, said, narrow({name: value[row : row + 1] for name, value in batch.items()})
-            )
-            difference = compare(beside[-1][1][row : row + 1], alone[-1][1])
-            if difference > FELT:
-                return Mixing(row, difference, first_to_differ(beside[:-1], alone[:-1], row, rows))
+            single = {name: value[row : row + 1] for name, value in batch.items()}
+            alone = record_outputs(network, logits_of, narrow(single))
+            difference = relative_difference(padded[-1][1][row : row + 1], alone[-1][1])
+            if difference > TOLERANCE:
+                node = find_first_difference(padded[:-1], alone[:-1], row, rows)
+                return Mixing(row, difference, node)
     return None
 
 
-def observe(network: nn.Module, said: Callable[[Batch], Tensor], batch: Batch) -> Found:
-    """What each node gives to a batch, and at the end the logits."""
-    found: Found = []
+def record_outputs(
+    network: nn.Module, logits_of: Callable[[Batch], Tensor], batch: Batch
+) -> Outputs:
+    """Return the output of each node for a batch, and at the end the logits."""
+    outputs: Outputs = []
 
-    def keep(path: str, module: nn.Module, given: tuple, result: Any) -> None:
-        value = result[0] if isinstance(result, tuple) else result
-        if isinstance(value, Tensor):
-            found.append((path, value))
+    def record(path: str, module: nn.Module, inputs: tuple, output: Any) -> None:
+        if isinstance(output, tuple):
+            output = output[0]
+        if isinstance(output, Tensor):
+            outputs.append((path, output))
 
     with ExitStack() as stack:
-        for path, module in nodes_of(network):
-            stack.callback(module.register_forward_hook(partial(keep, path)).remove)
-        logits = said(batch)
-    return [*found, ("logits", logits)]
+        for path, module in iterate_nodes(network):
+            stack.callback(module.register_forward_hook(partial(record, path)).remove)
+        logits = logits_of(batch)
+    return [*outputs, ("logits", logits)]
 
 
-def nodes_of(network: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Every node of a graph and of the bodies in it; a `scan` is one node, as its steps differ in
-    number.
+def iterate_nodes(network: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Yield every node of a graph and of its bodies, by path; a `scan` is one node, as the number
+    of its steps differs.
     """
     if isinstance(network, Graph) and not isinstance(network, Scan):
         for name, child in network.named_children():
-            below = f"{path}.{name}" if path else name
-            yield below, child
-            yield from nodes_of(child, below)
+            child_path = f"{path}.{name}" if path else name
+            yield child_path, child
+            yield from iterate_nodes(child, child_path)
 
 
-def first_to_differ(beside: Found, alone: Found, row: int, rows: int) -> str | None:
-    """Path of the first node whose result at the real tokens of a row is another."""
-    for (path, padded), (_, single) in zip(beside, alone, strict=False):
-        if len(padded) == rows and compare(padded[row : row + 1], single) > FELT:
+def find_first_difference(padded: Outputs, alone: Outputs, row: int, rows: int) -> str | None:
+    """Return the path of the first node whose output at the real tokens of a row differs."""
+    for (path, batched), (_, single) in zip(padded, alone, strict=False):
+        if len(batched) != rows:
+            continue
+        if relative_difference(batched[row : row + 1], single) > TOLERANCE:
             return path
     return None
 
 
-def compare(padded: Tensor, alone: Tensor) -> float:
-    """The largest difference where both have entries, as a share of the largest: padding stands
-    behind.
+def relative_difference(padded: Tensor, alone: Tensor) -> float:
+    """Return the largest difference where both have entries, as a share of the largest entry.
 
-    What is not finite without padding tells nothing of it: 0.
+    Padding follows the entries. Where `alone` is not finite nothing can be said: 0.
     """
     if padded.dim() != alone.dim() or not alone.is_floating_point() or not alone.numel():
         return 0.0
@@ -114,11 +118,13 @@ def compare(padded: Tensor, alone: Tensor) -> float:
         return 0.0
     largest = float(alone.abs().max())
     difference = float((padded - alone).abs().nan_to_num(torch.inf).max())
-    return difference / largest if largest else difference
+    if not largest:
+        return difference
+    return difference / largest
 
 
-def origin_of(network: nn.Module, path: str) -> str:
-    """Where the node at a path is written in YAML."""
+def find_origin(network: nn.Module, path: str) -> str:
+    """Return where the node at a path is written in YAML."""
     module, origin = network, ""
     for name in path.split("."):
         meta: Mapping[str, Any] = getattr(module, "meta", {})

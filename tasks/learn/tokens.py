@@ -1,8 +1,7 @@
-"""Learning to name tokens: the next one, a hidden one, one of long ago."""
+"""Prediction of tokens: the next one, a masked one, one from long before."""
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -11,30 +10,29 @@ from torchmetrics import Metric
 from tasks.data.sequences.base import IGNORED
 from tasks.data.split import PARTS
 from tasks.errors import ArgumentError, must_be_share
-from tasks.learn.base import Task
+from tasks.learn.base import Batch, Task
 from tasks.learn.causality import looks_ahead
 from tasks.learn.chunked_loss import VocabularyLoss
 from tasks.learn.metrics import Mean
-from tasks.report import page
-from tasks.report.samples import TEXT, Sample
+from tasks.report.samples import TEXT, Result, Sample, Table
 
-EXAMPLES = 12
+EXAMPLES = 12  # samples that the report shows
+METRICS = ("loss", "accuracy", "exact")
 
 
 class Tokens(Task):
-    """Cross-entropy over a vocabulary at the places that have a label.
+    """Cross-entropy over a vocabulary at the positions that have a label.
+
+    Judged by `accuracy`, the share of the labelled tokens that are right, and `exact`, the share of
+    samples in which all are.
 
     Args:
         network: gives logits (batch, tokens, vocab); batches have a "label" (batch, tokens),
             `IGNORED` where there is none.
         label_smoothing: share of the target that is spread over the vocabulary, in [0, 1).
-        check_causal: ask the network, before it is trained, whether it looks at later tokens, and
-            refuse one that sees what it is to foresee, or that sees one side of a gap only.
+        check_causal: check, before training, whether the network sees later tokens, and refuse one
+            that sees the tokens it is to predict, or that sees one side of a gap only.
         options: those of `Task`; `facts` has "vocab".
-
-    Judged by: `accuracy`, the share of the labelled tokens that are right; `exact`, the share of
-    samples in which all
-        are.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("vocab",)
@@ -50,150 +48,157 @@ class Tokens(Task):
     ):
         super().__init__(network, **options)
         must_be_share("label_smoothing", label_smoothing)
-        self.label_smoothing, self.check_causal = label_smoothing, check_causal
+        self.label_smoothing = label_smoothing
+        self.check_causal = check_causal
         self.vocabulary = VocabularyLoss(network)
-        for measure in ("loss", "accuracy", "exact"):
-            self.add_module(measure, nn.ModuleDict({f"{part}_part": Mean() for part in PARTS}))
+        for name in METRICS:
+            self.add_module(name, nn.ModuleDict({f"{part}_part": Mean() for part in PARTS}))
         self.examples: list[dict[str, list[int]]] = []
 
     def check(self, data: Any) -> None:
-        """Raise an ArgumentError where the network looks at tokens that it must not see, or not at
-        those it needs.
+        """Raise an ArgumentError where the network sees tokens that it must not see, or does not
+        see those it needs.
         """
         if not self.check_causal or data.direction is None or data.said not in self.input_names:
             return
         batch = next(iter(data.val_dataloader()))
-        last = (
-            (batch["label"] != IGNORED).long().cumsum(1).argmax(1)
-        )  # the place of the last label of each row
+        # position of the last label of each row
+        last = (batch["label"] != IGNORED).long().cumsum(1).argmax(1)
         row = int(last.argmax())
-        batch = {name: batch[name][row : row + 1] for name in self.input_names if name in batch}
-        place = (int(last[row]) + 1) // 2
-        if not place:
+        inputs = {name: value[row : row + 1] for name, value in self.inputs(batch).items()}
+        position = (int(last[row]) + 1) // 2
+        if not position:
             return
 
-        def said(tokens: Tensor) -> Tensor:
-            return self({**batch, data.said: tokens})
+        def logits_of(tokens: Tensor) -> Tensor:
+            return self({**inputs, data.said: tokens})
 
-        ahead = looks_ahead(self.network, said, batch[data.said], place, self.facts["vocab"])
-        does = "changes" if ahead else "does not change"
-        got = (
-            f"another token in {data.said}, at place {place} and later, {does} the logits before it"
+        tokens, vocab = inputs[data.said], self.facts["vocab"]
+        ahead = looks_ahead(self.network, logits_of, tokens, position, vocab)
+        if ahead and data.direction == "forward":
+            problem, effect = "the network sees the tokens that it is to predict", "changes"
+        elif not ahead and data.direction == "both":
+            problem, effect = "the network sees one side of a gap only", "does not change"
+        else:
+            return
+        raise ArgumentError(
+            "check_causal",
+            problem,
+            got=(
+                f"another token in {data.said}, at position {position} and later, {effect} the "
+                "logits before it"
+            ),
+            fix=f"{data.remedy}; task.check_causal=false trains it all the same",
         )
-        problem = {
-            (True, "forward"): "the network sees the tokens that it is to foresee",
-            (False, "both"): "the network sees one side of a gap only",
-        }.get((ahead, data.direction))
-        if problem:
-            fix = f"{data.remedy}; task.check_causal=false trains it all the same"
-            raise ArgumentError("check_causal", problem, got=got, fix=fix)
 
     def train_metrics(self) -> dict[str, Metric]:
-        return self.judged("train")
+        return self.part_metrics("train")
 
-    def judged(self, part: str) -> dict[str, Metric]:
-        return {name: self.metric(name, part) for name in ("loss", "accuracy", "exact")}
+    def part_metrics(self, part: str) -> dict[str, Metric]:
+        return {name: self.metric(name, part) for name in METRICS}
 
-    def training_step(self, batch: dict[str, Tensor], number: int) -> Tensor:
-        judged = self.vocabulary(self.inputs(batch), batch["label"], self.label_smoothing)
-        loss = self.watch(judged.loss, (batch["label"] != IGNORED).sum())
-        self.judge("train", judged.right, batch["label"], loss.detach())
+    def metric(self, name: str, part: str) -> Any:
+        """Return one of `loss`, `accuracy`, `exact` for a part."""
+        by_part: Any = self.get_submodule(name)
+        return by_part[f"{part}_part"]
+
+    def compute_loss(self, batch: Batch) -> Tensor:
+        return self.vocabulary(self.inputs(batch), batch["label"], self.label_smoothing).loss
+
+    def training_step(self, batch: Batch, number: int) -> Tensor:
+        label = batch["label"]
+        result = self.vocabulary(self.inputs(batch), label, self.label_smoothing)
+        loss = self.total_loss(result.loss, (label != IGNORED).sum())
+        self.update_metrics("train", result.right, label, loss.detach())
         return loss
 
-    def validation_step(self, batch: dict[str, Tensor], number: int) -> None:
-        self._look("val", batch)
+    def validation_step(self, batch: Batch, number: int) -> None:
+        self._evaluate("val", batch)
 
-    def test_step(self, batch: dict[str, Tensor], number: int) -> None:
-        self.keep(batch, number)
-        self._look("test", batch)
+    def test_step(self, batch: Batch, number: int) -> None:
+        self.keep_first_samples(batch, number)
+        self._evaluate("test", batch)
         rows = EXAMPLES - len(self.examples)
         if rows > 0:
-            self._remember({name: value[:rows] for name, value in batch.items()})
+            self._add_examples({name: value[:rows] for name, value in batch.items()})
 
-    def _look(self, part: str, batch: dict[str, Tensor]) -> None:
-        judged = self.vocabulary(self.inputs(batch), batch["label"])
-        self.judge(part, judged.right, batch["label"], judged.loss)
+    def _evaluate(self, part: str, batch: Batch) -> None:
+        result = self.vocabulary(self.inputs(batch), batch["label"])
+        self.update_metrics(part, result.right, batch["label"], result.loss)
 
-    def _remember(self, batch: dict[str, Tensor]) -> None:
-        """Keep what the network says to these samples, as examples."""
-        said = self(batch).argmax(-1)
+    def _add_examples(self, batch: Batch) -> None:
+        """Store samples with the predictions of the network."""
+        predicted = self(batch).argmax(-1)
         for row, label in enumerate(batch["label"]):
-            asked = label != IGNORED
-            found = {
-                "given": batch[self.input_names[0]][row],
-                "wanted": label[asked],
-                "said": said[row][asked],
-            }
-            self.examples.append({name: tokens.tolist() for name, tokens in found.items()})
+            labelled = label != IGNORED
+            self.examples.append(
+                {
+                    "given": batch[self.input_names[0]][row].tolist(),
+                    "wanted": label[labelled].tolist(),
+                    "said": predicted[row][labelled].tolist(),
+                }
+            )
 
-    def judge(self, part: str, right: Tensor, label: Tensor, loss: Tensor) -> None:
+    def update_metrics(self, part: str, right: Tensor, label: Tensor, loss: Tensor) -> None:
         """Add a batch to the metrics of a part; each token counts once, whatever batch it is in.
 
         Args:
-            right: (batch, tokens), where the label is what `argmax` of the logits gives.
+            part: "train", "val" or "test".
+            right: (batch, tokens), whether `argmax` of the logits is the label.
+            label: (batch, tokens).
+            loss: mean over the labelled tokens, a scalar.
         """
-        asked = label != IGNORED
-        right, count = right & asked, asked.sum()
-        measured = {
-            "loss": (loss, count),
-            "accuracy": (right.sum() / count.clamp_min(1), count),
-            "exact": ((right | ~asked).all(1).float().mean(), len(label)),
-        }
-        for name, (value, weight) in measured.items():
-            self.metric(name, part).update(value, weight)
-
-    def metric(self, name: str, part: str) -> Any:
-        """One of `loss`, `accuracy`, `exact` for a part."""
-        measures: Any = self.get_submodule(name)
-        return measures[f"{part}_part"]
+        labelled = label != IGNORED
+        right = right & labelled
+        count = labelled.sum()
+        exact = (right | ~labelled).all(1).float().mean()
+        self.metric("loss", part).update(loss, count)
+        self.metric("accuracy", part).update(right.sum() / count.clamp_min(1), count)
+        self.metric("exact", part).update(exact, len(label))
 
     def on_test_start(self) -> None:
         super().on_test_start()
         self.examples.clear()
 
-    def sections(self, place: Path, data: Any) -> list[tuple[str, str]]:
+    def results(self, data: Any) -> list[Result]:
         columns = {"given": data.shown, "wanted": data.answers, "said": data.answers}
-        rows = [
-            [show(example[column]) for column, show in columns.items()] for example in self.examples
-        ]
-        return [("Samples of the test", page.table(list(columns), rows))]
+        rows = []
+        for example in self.examples:
+            rows.append([show(example[column]) for column, show in columns.items()])
+        return [Table("Samples of the test", list(columns), rows)]
 
     def samples(self, data: Any) -> list[Sample]:
         found = []
-        for number, inputs in enumerate(self.kept_inputs()):
-            given, asked = inputs[self.input_names[0]][0], self.kept["label"][number] != IGNORED
-            names = data.token_names(given.tolist())
-            if asked.all():  # a text: its beginning
-                places = range(min(len(names), TEXT))
-                found.append(
-                    Sample(
-                        f"the beginning of sample {number}",
-                        inputs,
-                        tokens=names,
-                        rows=places,
-                        columns=places,
-                    )
-                )
-                continue
-            wanted = data.token_names(self.kept["label"][number].clamp_min(0).tolist())
-            rows = asked.nonzero()[:, 0].tolist()[:TEXT]
-            title = f"sample {number}: where the answers come from"
-            found.append(Sample(title, inputs, tokens=names, said=wanted, rows=rows))
+        for number, inputs in enumerate(self.first_inputs()):
+            label = self.first_samples["label"][number]
+            found.append(self._sample(data, number, inputs, label))
         return found
+
+    def _sample(self, data: Any, number: int, inputs: Batch, label: Tensor) -> Sample:
+        """Return a sample: the beginning of a text, or where the answers in it come from."""
+        names = data.token_names(inputs[self.input_names[0]][0].tolist())
+        labelled = label != IGNORED
+        if labelled.all():
+            shown = range(min(len(names), TEXT))
+            title = f"the beginning of sample {number}"
+            return Sample(title, inputs, tokens=names, rows=shown, columns=shown)
+        wanted = data.token_names(label.clamp_min(0).tolist())
+        rows = labelled.nonzero()[:, 0].tolist()[:TEXT]
+        title = f"sample {number}: where the answers come from"
+        return Sample(title, inputs, tokens=names, said=wanted, rows=rows)
 
 
 class Language(Tokens):
-    """Language modelling: how well the text that follows is foreseen, or how well gaps in it are
-    filled.
+    """Language modelling: how well the text that follows is predicted, or gaps in it are filled.
 
     Judged by, besides `Tokens`: `perplexity`, and `bits_per_character`, which does not depend on
     the tokenizer: what unknown tokens hide costs 8 bits a byte. With masks (`facts` has "mask") by
     the accuracy and `masked_perplexity`, both over the masked tokens alone; bits per character
-    would mean nothing, as each token is guessed with its neighbours at hand.
+    would mean nothing, as each token is predicted from both of its neighbours.
 
     Source:
         Bits per character as in Graves 2013, arXiv:1308.0850, section 3; masks: Devlin et al. 2019,
-            arXiv:1810.04805.
+        arXiv:1810.04805.
     """
 
     def __init__(self, network: nn.Module, **options: Any):
@@ -210,5 +215,5 @@ class Language(Tokens):
             return
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         self.log("test/perplexity", perplexity)
-        told = loss / math.log(2) * data.tokens_per_character
-        self.log("test/bits_per_character", told + data.unknown_bits_per_character)
+        bits = loss / math.log(2) * data.tokens_per_character
+        self.log("test/bits_per_character", bits + data.unknown_bits_per_character)

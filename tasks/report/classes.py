@@ -9,30 +9,44 @@ from typing import Any
 from torch import Tensor
 
 from tasks.report import matrices, overlays, page
+from tasks.report.samples import Gallery, Predictions, Result, Table
 
 MISTAKES = 12  # on the page
 SHARES = 20  # classes up to which the predictions list the probability of each
 
 
-def sections(
-    folder: Path,
-    data: Any,
-    counts: list[list[int]],
-    index: Tensor,
-    label: Tensor,
-    probabilities: Tensor,
-) -> list[tuple[str, str]]:
-    """Write confusion.svg and predictions.csv into the run folder, and return the sections of the
-    report.
+def draw_results(folder: Path, data: Any, results: list[Result]) -> list[tuple[str, str]]:
+    """Return the results of a test as sections of the report: (title, HTML)."""
+    sections = []
+    for result in results:
+        if isinstance(result, Predictions):
+            sections += draw_predictions(folder, data, result)
+        elif isinstance(result, Gallery):
+            sections.append((result.title, draw_gallery(data, result)))
+        else:
+            sections.append((result.title, draw_table(result)))
+    return sections
 
-    Args:
-        folder: of the run.
-        data: the data module.
-        counts: the confusion matrix, a row for each true class.
-        index: (samples,), the number of each test sample.
-        label: (samples,), its true class.
-        probabilities: (samples, classes).
-    """
+
+def draw_table(table: Table) -> str:
+    """Return a table as HTML."""
+    if not table.rows:
+        return "<p>None.</p>"
+    return page.table(list(table.columns), [list(row) for row in table.rows])
+
+
+def draw_gallery(data: Any, gallery: Gallery) -> str:
+    """Return samples of the test with their captions as HTML."""
+    figures = []
+    for index, caption in gallery.samples:
+        figures.append(overlays.draw_sample(data.raw_sample("test", index), caption))
+    return f'<div class="pictures">{"".join(figures)}</div>'
+
+
+def draw_predictions(folder: Path, data: Any, result: Predictions) -> list[tuple[str, str]]:
+    """Write confusion.svg and predictions.csv into the run folder; return their sections."""
+    counts = [list(row) for row in result.counts]
+    index, label, probabilities = result.index, result.label, result.probabilities
     matrix = matrices.draw_confusion(counts, data.classes)
     path = folder / "confusion.svg"
     path.write_text(matrix, encoding="utf-8", errors="backslashreplace")
@@ -108,12 +122,11 @@ def draw_mistakes(index: Tensor, label: Tensor, probabilities: Tensor, data: Any
         return "<p>None.</p>"
     order = probabilities[wrong].max(1).values.argsort(descending=True)
     worst = wrong[order][:MISTAKES].tolist()
-    figures = []
+    samples = []
     for number in worst:
         true = data.classes[int(label[number])]
         guess = data.classes[int(predicted[number])]
         caption = f"{true} taken for {guess}, {float(probabilities[number].max()):.0%}"
-        sample = data.raw_sample("test", int(index[number]))
-        figures.append(overlays.draw_sample(sample, caption))
+        samples.append((int(index[number]), caption))
     counts = f"The {len(worst)} most confident of {len(wrong)}, of {len(label)} test samples."
-    return f'<p>{counts}</p><div class="pictures">{"".join(figures)}</div>'
+    return f"<p>{counts}</p>" + draw_gallery(data, Gallery("Mistakes", samples))

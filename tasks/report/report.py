@@ -15,7 +15,7 @@ from blocks.graph.describe.table import lines
 from blocks.graph.record.record import count_parameters
 from tasks.config import secrets
 from tasks.parallel import strategy
-from tasks.report import gradients, inspection, page, plots
+from tasks.report import classes, gradients, inspection, page, plots
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def write(folder: Path, composed: Composed, record: dict[str, Any], data: Any, t
     config = yaml.safe_dump(secrets.hidden(composed.config), sort_keys=False, allow_unicode=True)
     before = [("Learning curves", page.fit(curves))]
     if record["test"]:
-        before += task.sections(folder, data)
+        before += classes.draw_results(folder, data, task.results(data))
     after = [
         ("Architecture", describe_architecture(built, composed.choices.get("model", "model"))),
         ("Run it again", page.code(record["command"]) + page.pairs(list_provenance(record))),

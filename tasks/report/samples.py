@@ -38,6 +38,43 @@ class Sample:
     cross: bool = False
 
 
+@dataclass(frozen=True)
+class Table:
+    """Results of the test as a table of texts."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Samples of the test by index, each with a caption."""
+
+    title: str
+    samples: Sequence[tuple[int, str]]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predicted classes of the test samples, in the order of the data.
+
+    Args:
+        counts: number of samples by true class and predicted class.
+        index: (samples,).
+        label: (samples,).
+        probabilities: (samples, classes).
+    """
+
+    counts: Sequence[Sequence[int]]
+    index: Tensor
+    label: Tensor
+    probabilities: Tensor
+
+
+Result = Table | Gallery | Predictions
+
+
 def evenly(items: Sequence[Any], most: int) -> list[Any]:
     """At most so many of them, the first and the last included."""
     if len(items) <= most:

@@ -74,7 +74,7 @@ def check_monitors(composed: Composed, task: Any) -> None:
     """
     if not type(task).__module__.startswith("tasks."):
         return
-    problems = list(find_unlogged_metrics(composed, task.measured()))
+    problems = list(find_unlogged_metrics(composed, task.metric_names()))
     if problems:
         raise ConfigError(problems)
 

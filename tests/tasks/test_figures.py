@@ -7,7 +7,7 @@ from torchmetrics.functional.text import chrf_score
 
 from tasks.data.text.text import RunningText
 from tasks.data.text.tokenizer import UNKNOWN, Tokenizer
-from tasks.learn.translate import scores
+from tasks.learn.translate import score_translations
 
 
 @pytest.mark.parametrize("kind", ["characters", "words", "bpe"])
@@ -36,7 +36,7 @@ def test_a_text_of_unknown_words_costs_its_bytes():
 def test_chrf_is_chrf_without_words():
     pairs = [("the cat sat on the mat", "the cat on the mat"), ("a dog", "the dog")]
     said, wanted = [pair[1] for pair in pairs], [[pair[0]] for pair in pairs]
-    found = scores(pairs, None)["chrf"]
+    found = score_translations(pairs, None)["chrf"]
     assert found == pytest.approx(
         float(chrf_score(said, wanted, n_char_order=6, n_word_order=0, beta=2.0))
     )

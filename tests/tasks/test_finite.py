@@ -11,14 +11,14 @@ def network():
 
 def test_a_number_that_is_not_finite_is_noticed_and_stays_noticed():
     watch = FiniteMonitor()
-    assert not watch.bad(wait=True)
+    assert not watch.has_failed(wait=True)
     for value, bad in (
         (torch.tensor(3.0), False),
         (torch.tensor([1.0, float("inf")]), True),
         (torch.tensor(2.0), True),
     ):
         watch.add(value)
-        assert watch.bad() is bad
+        assert watch.has_failed() is bad
 
 
 def test_the_first_output_that_goes_wrong_is_named():
@@ -28,7 +28,7 @@ def test_the_first_output_that_goes_wrong_is_named():
     x = torch.full((7, 3), 10.0)
     assert (
         find_nonfinite(made, lambda: made(x).sum())
-        == "first in what 0 (Linear) gives: 35 infinite of 35"
+        == "first in the output of 0 (Linear): 35 infinite of 35"
     )
 
 
@@ -43,10 +43,7 @@ def test_the_first_gradient_that_goes_wrong_is_named():
         )  # the slope of a root at zero
 
     assert torch.isfinite(loss())
-    assert (
-        find_nonfinite(made, loss)
-        == "first in the gradient that flows back into 1: 35 not a number of 35"
-    )
+    assert find_nonfinite(made, loss) == "first in the gradient of 1: 35 not a number of 35"
     assert all(parameter.grad is None for parameter in made.parameters())
 
 

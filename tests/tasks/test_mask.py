@@ -159,8 +159,8 @@ def short(monkeypatch):
     [
         (
             ["model=bert", "data=topics", "task=language"],
-            "  the network sees the tokens that it is to foresee\n"
-            "  got       another token in tokens, at place 64 and later, changes the logits "
+            "  the network sees the tokens that it is to predict\n"
+            "  got       another token in tokens, at position 64 and later, changes the logits "
             "before it\n"
             "  fix       model/attention=causal, or data.mask=0.15 to fill gaps; "
             "task.check_causal=false trains it all the same",
@@ -168,15 +168,15 @@ def short(monkeypatch):
         (
             ["model=gpt", "data=topics", "task=language", "data.mask=0.15"],
             "  the network sees one side of a gap only\n"
-            "  got       another token in tokens, at place 63 and later, does not change the "
+            "  got       another token in tokens, at position 63 and later, does not change the "
             "logits before it\n"
             "  fix       model/attention=full, or data.mask=0 to predict the next token; "
             "task.check_causal=false trains it all the same",
         ),
         (
             ["model=bert", "data=recall", "task=recall", "data.kind=copy", "data.lag=20"],
-            "  the network sees the tokens that it is to foresee\n"
-            "  got       another token in tokens, at place 20 and later, changes the logits "
+            "  the network sees the tokens that it is to predict\n"
+            "  got       another token in tokens, at position 20 and later, changes the logits "
             "before it\n"
             "  fix       model/attention=causal; task.check_causal=false trains it all the same",
         ),
@@ -192,8 +192,8 @@ def short(monkeypatch):
                 ),
                 "model.graph.decoder.body.attention.inner.causal=false",
             ],
-            "  the network sees the tokens that it is to foresee\n"
-            "  got       another token in target, at place 5 and later, changes the logits "
+            "  the network sees the tokens that it is to predict\n"
+            "  got       another token in target, at position 5 and later, changes the logits "
             "before it\n"
             "  fix       a decoder whose self-attention is causal, as that of model=transformer; "
             "task.check_causal=false trains it all the same",

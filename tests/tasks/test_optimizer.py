@@ -112,7 +112,7 @@ def further(schedule, before, after):
             made.step()
             scheduler.step()
         kept = [made.state_dict(), scheduler.state_dict()]
-    return rates, scheduler.told
+    return rates, scheduler.note
 
 
 def test_a_run_that_goes_further_follows_the_curve_of_all_steps_from_its_first_step_on():
@@ -164,7 +164,7 @@ def test_a_constant_schedule_stays():
     ("options", "text"),
     [
         ({"warmup": 1.0}, "warmup must be in [0, 1); got warmup=1.0; fits: 0.1, say"),
-        ({"final": -0.1}, "final must be in [0, 1]; got final=-0.1; fits: 0.01, say"),
+        ({"final": -0.1}, "final must be in [0, 1]; got final=-0.1; fits: e.g. 0.01"),
     ],
 )
 def test_impossible_schedules_are_told(options, text):

@@ -159,7 +159,7 @@ def test_a_run_whose_network_mixes_padding_in_is_refused(tmp_path):
         checked(*given)
     lines = str(error.value).splitlines()
     assert lines[0].endswith("task.check_padding")
-    assert lines[1] == "  padding changes what the network says of a text"
+    assert lines[1] == "  padding changes the logits of a text"
     assert re.fullmatch(
         r"  got       real tokens: tokens 5; the logits alone differ by \d+% of the largest",
         lines[2],

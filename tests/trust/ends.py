@@ -102,12 +102,14 @@ SIGNALS = {
 WAYS = {
     **SIGNALS,
     "not a number": Way(
-        spoil, 1, r"not a number in epoch \d, step \d+.*\n +where +first in what patch.project"
+        spoil,
+        1,
+        r"not a number in epoch \d, step \d+.*\n +where +first in the output of patch.project",
     ),
     "infinite": Way(
         overflow,
         1,
-        r"infinite or not a number in epoch \d, step \d+.*\n +where +first in what head",
+        r"infinite or not a number in epoch \d, step \d+.*\n +where +first in the output of head",
     ),
     "no memory": Way(
         lambda *_: torch.empty(1 << 50), 1, r"out of memory: .*\n +fix +half of data.batch_size"
