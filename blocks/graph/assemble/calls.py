@@ -63,9 +63,8 @@ def call_body(
 ) -> Outputs:
     """Put the module of a body into the body around it."""
     add_module(assembly, context, graph, outputs)
-    names = graph.input_names
-    first = [given[name] for name in names[:1]]
-    rest = {name: given[name] for name in names[1:]}
+    rest = {name: given[name] for name in graph.input_names}
+    first = [rest.pop(name) for name in graph.input_names[:1]]
     return emit_call(context, context.name, first, rest, outputs)
 
 
@@ -78,8 +77,13 @@ def call_again(
         NodeError: the module does not take them.
     """
     module = module or context.builder.root.get_submodule(target)
-    positional = [item.value for item in context.inputs if item.port is None]
-    named = {item.port: item.value for item in context.inputs if item.port is not None}
+    positional: list[Value] = []
+    named: dict[str, Value] = {}
+    for item in context.inputs:
+        if item.port is None:
+            positional.append(item.value)
+        else:
+            named[item.port] = item.value
     if named and not positional and "x" not in named and context.previous is not None:
         positional = [context.previous]
     if any(value.broken for value in (*positional, *named.values())):
@@ -97,10 +101,11 @@ def call_again(
 def _run(
     module: nn.Module, positional: list[Value], named: Mapping[Any, Value]
 ) -> tuple[torch.Tensor, ...]:
+    tensors = [value.tensor for value in positional]
     keywords = {name: value.tensor for name, value in named.items()}
     try:
         with torch.no_grad():
-            result = module(*(value.tensor for value in positional), **keywords)
+            result = module(*tensors, **keywords)
     except Exception as error:  # a block may raise anything; the user needs it with its place
         message = (str(error).splitlines() or [type(error).__name__])[0]
         problem = Problem(

@@ -38,8 +38,13 @@ def assign_ports(
     Raises:
         NodeError: a port that is unknown, given twice, or empty.
     """
-    positional = [item.value for item in inputs if item.port is None]
-    named = {item.port: item.value for item in inputs if item.port is not None}
+    positional: list[Value] = []
+    named: dict[str, Value] = {}
+    for item in inputs:
+        if item.port is None:
+            positional.append(item.value)
+        else:
+            named[item.port] = item.value
     if signature.variadic:
         if named:
             problem = f"{signature.name} takes a list of inputs"
@@ -62,7 +67,9 @@ def _check_names(signature: Signature, named: dict[str, Value]) -> None:
     known = [port.name for port in signature.ports]
     for name in named:
         if name not in known:
-            fits = did_you_mean(name, known) if known else "in: [] (it takes no input)"
+            fits = "in: [] (it takes no input)"
+            if known:
+                fits = did_you_mean(name, known)
             problem = f"{signature.name} has no input {name!r}"
             raise NodeError(Problem(problem, got=f"in: {{{name}: ...}}", fits=fits))
 

@@ -44,30 +44,10 @@ def read_arguments(
     Raises:
         NodeError: every argument that is unknown, wrong, contradicting or missing.
     """
-    values: dict[str, Any] = {}
-    problems: list[Problem] = []
-    parts = {}
-    for word, text in around.texts.items():
-        parameter = signature.parameters.get(word)
-        if parameter is None:
-            problems.append(unknown_argument(signature, word, text))
-        elif is_module(parameter.annotation) and isinstance(text.raw, Mapping):
-            parts[word] = text
-        else:
-            try:
-                values[word] = _read_argument(signature, word, text, around)
-            except NodeError as error:
-                problems += error.problems
-    problems = _unknown_first(problems, signature, around)
+    values, problems = _read_written(signature, around)
     problems += _infer_arguments(signature, values, around)
     inner = replace(around, known={**around.known, **values})
-    for word, text in parts.items():
-        try:
-            values[word] = _read_part(assembly, text, inner)
-        except NodeError as error:
-            for problem in error.problems:
-                named = f"{signature.name}.{word}: {problem.problem}"
-                problems.append(replace(problem, problem=named))
+    problems += _read_parts(assembly, signature, values, inner)
     for word, parameter in signature.parameters.items():
         if parameter.required and word not in values and word not in around.texts:
             problems.append(missing_argument(signature, parameter, around.values))
@@ -77,12 +57,46 @@ def read_arguments(
     return values, Recipe(signature.factory, renamed)
 
 
-def _unknown_first(
-    problems: list[Problem], signature: Signature, around: Surroundings
+def _read_written(
+    signature: Signature, around: Surroundings
+) -> tuple[dict[str, Any], list[Problem]]:
+    """The values of what is written but for parts; unknown names first, then wrong values."""
+    values: dict[str, Any] = {}
+    unknown, wrong = [], list[Problem]()
+    for word, text in around.texts.items():
+        if word not in signature.parameters:
+            unknown.append(unknown_argument(signature, word, text))
+        elif not _is_part(signature, word, text):
+            try:
+                values[word] = _read_argument(signature, word, text, around)
+            except NodeError as error:
+                wrong += error.problems
+    return values, unknown + wrong
+
+
+def _is_part(signature: Signature, word: str, text: Text) -> bool:
+    """Whether an argument is a block inside the block."""
+    parameter = signature.parameters.get(word)
+    if parameter is None or not isinstance(text.raw, Mapping):
+        return False
+    return is_module(parameter.annotation)
+
+
+def _read_parts(
+    assembly: Assembly, signature: Signature, values: dict[str, Any], around: Surroundings
 ) -> list[Problem]:
-    """Unknown arguments before wrong ones: a misspelt name is the likelier cause."""
-    unknown = f"{signature.name} has no argument"
-    return sorted(problems, key=lambda problem: not problem.problem.startswith(unknown))
+    """Add the blocks inside the block; the problems with them."""
+    problems = []
+    for word, text in around.texts.items():
+        if not _is_part(signature, word, text):
+            continue
+        try:
+            values[word] = _read_part(assembly, text, around)
+        except NodeError as error:
+            for problem in error.problems:
+                named = f"{signature.name}.{word}: {problem.problem}"
+                problems.append(replace(problem, problem=named))
+    return problems
 
 
 def _read_argument(signature: Signature, word: str, text: Text, around: Surroundings) -> Any:
