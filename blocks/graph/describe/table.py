@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from blocks.graph.describe.cost import Cost
@@ -51,8 +51,12 @@ def describe(built: Built, costs: Costs | None = None) -> dict[str, Any]:
     """
     total = count_parameters(built.model)
     outputs = {name: _sizes(value.shape) for name, value in built.outputs.items()}
-    nodes = [_describe_node(node, total, costs) for node in built.nodes]
+    nodes = _describe_nodes(built.nodes, total, costs)
     return {"parameters": total, **_totals(costs), "outputs": outputs, "nodes": nodes}
+
+
+def _describe_nodes(nodes: Sequence[Node], total: int, costs: Costs | None) -> list[dict[str, Any]]:
+    return [_describe_node(node, total, costs) for node in nodes]
 
 
 def _totals(costs: Costs | None) -> dict[str, Any]:
@@ -67,7 +71,7 @@ def _describe_node(node: Node, total: int, costs: Costs | None) -> dict[str, Any
         "name": node.name,
         "path": node.path,
         "block": node.label,
-        "inputs": [_sizes(shape) for shape in node.input_shapes],
+        "inputs": list(map(_sizes, node.input_shapes)),
         "outputs": {name: _sizes(shape) for name, shape in node.shapes.items()},
         "parameters": parameters,
         "share": parameters / total if total else 0.0,
@@ -80,7 +84,7 @@ def _describe_node(node: Node, total: int, costs: Costs | None) -> dict[str, Any
     found["where"] = node.origin
     if node.repeat:
         found["repeat"] = node.repeat
-    found["children"] = [_describe_node(child, total, costs) for child in node.children]
+    found["children"] = _describe_nodes(node.children, total, costs)
     return found
 
 
@@ -91,8 +95,10 @@ def _plain(value: Any) -> Any:
 
 
 def _sizes(shape: tuple[int, ...]) -> list[int | str]:
-    texts = map(show_size, shape)
-    return [int(text) if text.isdigit() else text for text in texts]
+    sizes: list[int | str] = []
+    for text in map(show_size, shape):
+        sizes.append(int(text) if text.isdigit() else text)
+    return sizes
 
 
 def comma_separated(built: Built, costs: Costs) -> str:
@@ -136,25 +142,31 @@ def _line(group: Sequence[Node], costs: Costs | None, depth: int) -> Line:
     name, label = first.name, first.label
     if len(group) > 1:
         name, label = f"{name}-{last.name}", f"{label} x{len(group)}"
-    macs = memory = None
-    field = ""
-    if costs is not None:
-        each = [costs.get(node.path, Cost()) for node in group]
-        macs = sum(cost.macs for cost in each)
-        memory = sum(cost.memory for cost in each)
-        field = str(each[-1].field or "")
-    return Line(
+    line = Line(
         depth,
         name,
         label,
         ", ".join(map(show_shape, last.shapes.values())),
         sum(node.parameters for node in group),
-        macs,
-        memory,
-        field,
-        ", ".join(map(show_shape, first.input_shapes)),
-        first.origin,
+        input=", ".join(map(show_shape, first.input_shapes)),
+        where=first.origin,
     )
+    if costs is None:
+        return line
+    cost = _total_cost(group, costs)
+    field = str(cost.field or "")
+    return replace(line, macs=cost.macs, memory=cost.memory, field=field)
+
+
+def _total_cost(group: Sequence[Node], costs: Costs) -> Cost:
+    """The cost of equal repeats together; the field is that of the last."""
+    total = Cost()
+    for node in group:
+        cost = costs.get(node.path, Cost())
+        total.macs += cost.macs
+        total.memory += cost.memory
+        total.field = cost.field
+    return total
 
 
 def short(number: float | None, unit: str = "") -> str:
