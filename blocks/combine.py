@@ -1,4 +1,4 @@
-"""How streams meet, are weighed and dropped: the joints between blocks."""
+"""Combine, scale and drop values: the connections between blocks."""
 
 from functools import reduce
 
@@ -13,7 +13,7 @@ from blocks.errors import BlockError, must_be_positive, must_be_share, must_divi
 def _must_agree(inputs: tuple[Tensor, ...], purpose: str) -> None:
     """Raise a BlockError unless all inputs have as many axes and each size is the same, or 1.
 
-    Stricter than torch, which lines shapes up from the right: (batch, dim) added to (batch, tokens,
+    Stricter than torch, which aligns shapes from the right: (batch, dim) added to (batch, tokens,
     dim) is a mistake that would pass whenever batch and tokens happen to be equal.
     """
     if not inputs:
@@ -29,10 +29,12 @@ def _must_agree(inputs: tuple[Tensor, ...], purpose: str) -> None:
         if len(shape) != len(so_far) or any(
             a not in (b, 1) and b != 1 for a, b in zip(so_far, shape, strict=True)
         ):
+            before = "input 1"
+            if number > 2:
+                before = f"inputs 1 to {number - 1}"
             raise BlockError(
                 f"shapes to {purpose} must agree",
-                got=f"{'input 1' if number == 2 else f'inputs 1 to {number - 1}'} {so_far}, "
-                f"input {number} {shape}",
+                got=f"{before} {so_far}, input {number} {shape}",
                 fits="as many axes, on each the same size or 1",
             )
         so_far = tuple(b if a == 1 else a for a, b in zip(so_far, shape, strict=True))
@@ -77,9 +79,8 @@ class Add(nn.Module):
     """
 
     pointwise = True
-    keeps_output = (
-        False  # the backward pass does not need the sum: what comes after may overwrite it
-    )
+    # the backward pass does not need the sum: what comes after may overwrite it
+    keeps_output = False
 
     def forward(self, *inputs: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         _must_agree(inputs, "add")
@@ -105,7 +106,7 @@ class Subtract(nn.Module):
     def forward(self, *inputs: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         if len(inputs) != 2:
             raise BlockError(
-                "one input is taken from another",
+                "subtraction takes two inputs",
                 got=f"{len(inputs)} inputs",
                 fits="in: [a, b] for a - b",
             )
@@ -223,8 +224,8 @@ class Part(nn.Module):
         BlockError: there is no such part or axis; `of` does not divide the axis.
 
     Source:
-        `torch.chunk`, one output a node: the halves of Dauphin et al. 2017, arXiv:1612.08083 (GLU),
-        say.
+        `torch.chunk`, one output a node; e.g. the halves of Dauphin et al. 2017, arXiv:1612.08083
+        (GLU).
     """
 
     def __init__(self, index: int, of: int, *, axis: int = -1):
@@ -289,7 +290,7 @@ class Slice(nn.Module):
 
 
 class Flip(nn.Module):
-    """Turn an axis around: the last comes first.
+    """Reverse an axis: the last comes first.
 
     Args:
         axis: index of the axis, counted from the end where negative; 1 are the tokens.
@@ -310,7 +311,7 @@ class Flip(nn.Module):
 
 
 class UnitNorm(nn.Module):
-    """Divide by the Euclidean length along the last axis: what is left is a direction.
+    """Divide by the Euclidean length along the last axis, so that only the direction is left.
 
     Formula:
         x / max(‖x‖, ε)

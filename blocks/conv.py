@@ -1,4 +1,4 @@
-"""Convolutions and channel gates that `torch.nn` and YAML cannot say together.
+"""Convolutions and channel gates that `torch.nn` does not have.
 
 What they can is not here: a depthwise convolution a `Conv2d` with `groups: channels`, a pointwise
 one has kernel 1.
@@ -16,7 +16,7 @@ from blocks.support.decode_cache import DecodeCache
 
 
 class SqueezeExcite(nn.Module):
-    """Weigh each channel of an image by what the means of all channels say.
+    """Scale each channel of an image by a gate computed from the means of all channels.
 
     Args:
         channels: number of channels; inferred from the input.
@@ -110,8 +110,8 @@ class CausalConv1d(nn.Module):
 
     def step(self, memory: DecodeCache, x: Tensor) -> Tensor:
         before = memory.get("before")
-        x = torch.cat(
-            (x.new_zeros(len(x), self.past, x.shape[2]) if before is None else before, x), dim=1
-        )
+        if before is None:
+            before = x.new_zeros(len(x), self.past, x.shape[2])
+        x = torch.cat((before, x), dim=1)
         memory.keep("before", x[:, x.shape[1] - self.past :])
         return self.project(x.transpose(1, 2)).transpose(1, 2)

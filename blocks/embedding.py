@@ -165,8 +165,7 @@ class TokenEmbedding(nn.Module):
 
 
 class LearnedTokens(nn.Module):
-    """Tokens that are learned outright, the same for every example: latents, object queries,
-    pooling queries.
+    """Learned tokens, the same for every example: latents, object queries, pooling queries.
 
     Args:
         tokens: how many.

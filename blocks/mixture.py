@@ -1,4 +1,4 @@
-"""Mixtures of experts: more weights, each token uses a few of them."""
+"""Mixtures of experts: many weights, of which each token uses a few."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -21,8 +21,8 @@ _ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
 
 
 class MixtureOfExperts(nn.Module):
-    """A router sends each token to the `top` of several MLPs and adds up what they answer, weighed
-    by their chances.
+    """A router sends each token to the `top` of several MLPs and sums their outputs, weighted by
+    their probabilities.
 
     No token is dropped and none depends on the others in its batch. The work is done in blocks of
     tokens that belong to one expert: shapes depend on the number of tokens only, so it runs on
@@ -111,8 +111,7 @@ class MixtureOfExperts(nn.Module):
         return {"up_weight": up, "down_weight": [expert.mT for expert in self.down_weight]}
 
     def __getstate__(self) -> dict[str, Any]:
-        # The loss hangs on the graph of one step: copies and pickles of the module have no use for
-        # it.
+        # The loss belongs to the autograd graph of one step: copies and pickles leave it out.
         return {**self.__dict__, "auxiliary_loss": None}
 
     def forward(
@@ -123,16 +122,15 @@ class MixtureOfExperts(nn.Module):
         shape = x.shape
         x = x.reshape(-1, shape[-1])
         exact = torch.promote_types(x.dtype, torch.float32)
-        with (
-            nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
-        ):  # there is none for meta
+        # `meta` has no autocast
+        with nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False):
             chances = F.linear(x.to(exact), self.router.weight.to(exact)).softmax(dim=-1)
         weights, chosen = chances.topk(self.top, dim=-1)
         if self.top > 1:
             weights = weights / weights.sum(dim=-1, keepdim=True)
-        self.auxiliary_loss = (
-            self._imbalance(chances, chosen, padding_mask) if self.training else None
-        )
+        self.auxiliary_loss = None
+        if self.training:
+            self.auxiliary_loss = self._imbalance(chances, chosen, padding_mask)
         answers = self._answers(x, chosen)
         return (weights.to(answers.dtype).unsqueeze(1) @ answers).view(shape)
 
@@ -150,14 +148,14 @@ class MixtureOfExperts(nn.Module):
         return self.balance * self.experts * (shares * means).sum()
 
     def _answers(self, x: Tensor, chosen: Tensor) -> Tensor:
-        """What the chosen experts answer: (tokens, top, dim)."""
+        """The outputs of the chosen experts: (tokens, top, dim)."""
         orders = chosen.numel()  # one order a token and chosen expert
-        # Small blocks waste few rows on filling up each expert's last one, but every block copies
+        # Small blocks waste few rows of padding in each expert's last one, but every block copies
         # the weights of its expert: two blocks an expert were fastest for training (8 and 32
         # experts, CPU).
         size = (orders + 2 * self.experts - 1) // (2 * self.experts)
-        # Enough however the orders fall; tracing a changing batch size needs a bound that does not
-        # change with it.
+        # Enough for any distribution; tracing a changing batch size needs a bound that does not
+        # depend on it.
         tracing = torch.compiler.is_compiling()
         blocks = 3 * self.experts - 1 if tracing else (orders + self.experts * (size - 1)) // size
 
@@ -165,20 +163,17 @@ class MixtureOfExperts(nn.Module):
         counts = expert.new_zeros(self.experts).scatter_add(0, expert, torch.ones_like(expert))
         filled = (counts + size - 1) // size  # blocks of each expert
         ends = filled.cumsum(0)
-        shift = (ends - filled) * size - (
-            counts.cumsum(0) - counts
-        )  # from a place among the sorted orders to its row
+        # from an index among the sorted orders to its row
+        shift = (ends - filled) * size - (counts.cumsum(0) - counts)
         rows = torch.arange(orders, device=x.device) + shift[expert]
-        token = order.new_zeros(blocks * size).scatter(
-            0, rows, order // self.top
-        )  # rows that stay free compute token 0
-        owner = torch.searchsorted(ends, torch.arange(blocks, device=x.device), right=True).clamp(
-            max=self.experts - 1
-        )
+        # unused rows compute token 0
+        token = order.new_zeros(blocks * size).scatter(0, rows, order // self.top)
+        owner = torch.searchsorted(ends, torch.arange(blocks, device=x.device), right=True)
+        owner = owner.clamp(max=self.experts - 1)
 
         tokens = x.index_select(0, token).view(blocks, size, x.shape[1])
         rows = torch.empty_like(rows).scatter(0, order, rows).view(chosen.shape)
-        # Two indices, for an export of a flat view would forbid blocks of one row.
+        # Two indices, because an export of a flat view would forbid blocks of one row.
         return self._experts(tokens, owner)[rows // size, rows % size]
 
     def _experts(self, tokens: Tensor, owner: Tensor) -> Tensor:
@@ -192,8 +187,6 @@ class MixtureOfExperts(nn.Module):
         else:
             inner = _ACTIVATIONS[self.activation](inner)
         outer = inner @ self.down_weight.index_select(0, owner)
-        return (
-            outer
-            if self.down_bias is None
-            else outer + self.down_bias.index_select(0, owner).unsqueeze(1)
-        )
+        if self.down_bias is None:
+            return outer
+        return outer + self.down_bias.index_select(0, owner).unsqueeze(1)

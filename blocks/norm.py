@@ -1,4 +1,4 @@
-"""Normalisation that `torch.nn` does not have ready for the layouts used here."""
+"""Normalisation that `torch.nn` does not have for the layouts used here."""
 
 import torch
 import torch.nn.functional as F
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class RMSNorm(nn.Module):
-    """Divide each token by the root of its mean square and weigh its channels.
+    """Divide each token by the root of its mean square and scale its channels.
 
     Formula:
         x / √(mean(x²) + ε) · γ
@@ -60,7 +60,7 @@ class ChannelNorm(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch channels height width"]:
-        # The kernel wants channels last, which is how convolutions like their images anyway.
+        # The kernel needs channels last, which convolutions prefer, too.
         pixels = F.layer_norm(
             x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, self.epsilon
         )

@@ -125,7 +125,9 @@ def _row_of_tokens(
             fits=f"skip in 0..{tokens - 1}",
         )
     x = x[:, skip:]
-    return x, None if padding_mask is None else padding_mask.flatten(1)[:, skip:, None]
+    if padding_mask is None:
+        return x, None
+    return x, padding_mask.flatten(1)[:, skip:, None]
 
 
 class LastToken(nn.Module):
@@ -168,7 +170,7 @@ class GlobalAverage(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """One learned query attends to all tokens; what it gathers stands for the example.
+    """One learned query attends to all tokens; its output represents the example.
 
     Args:
         dim: width of a token; inferred from the input.

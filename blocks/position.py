@@ -26,7 +26,7 @@ def must_be_multiple(name: str, value: int, parts: int = 2) -> None:
         raise BlockError(
             f"{name} must be a multiple of {parts}",
             got=f"{name}={value}",
-            fits=f"{name}={nearest}, say",
+            fits=f"e.g. {name}={nearest}",
         )
 
 
@@ -170,7 +170,7 @@ class SinusoidalPosition(nn.Module):
         return x + self.waves(x.shape[1], like=x)
 
     def waves(self, tokens: int, like: Tensor) -> Float[Tensor, "tokens dim"]:
-        """The table for so many tokens."""
+        """The table for a number of tokens."""
         turn = angles(tokens, self.dim, self.base, like=like)
         return torch.stack((turn.sin(), turn.cos()), dim=-1).flatten(-2).to(like.dtype)
 
@@ -293,7 +293,7 @@ class Rotary(nn.Module):
         return self.rotate(q, cosine, sine), self.rotate(k, cosine, sine)
 
     def turns(self, tokens: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosine and sine of the angles of so many tokens, each (tokens, head_dim / 2)."""
+        """Cosine and sine of the angles of each token, both (tokens, head_dim / 2)."""
         turn = angles(tokens, self.head_dim, self.base, like=like)
         return turn.cos().to(like.dtype), turn.sin().to(like.dtype)
 
@@ -395,7 +395,7 @@ class RelativeBias(nn.Module):
         return after + torch.where(distance < exact, distance, far)
 
     def forward(self, queries: int, keys: int) -> Float[Tensor, "heads queries keys"]:
-        # A row of the matrix is a stretch of one line over all distances, so buckets are counted
+        # A row of the matrix is a section of one line over all distances, so buckets are computed
         # once per distance.
         distance = torch.arange(1 - keys, queries, device=self.table.device)
         line = F.embedding(self.bucket(distance), self.table).t()

@@ -51,7 +51,7 @@ class Rearrange(nn.Module):
 
     @property
     def axis_names(self) -> tuple[str | None, ...]:
-        """Names of the axes that leave, for expressions in YAML: words of the pattern, or what a
+        """Names of the axes that leave, for expressions in YAML: names in the pattern, or what a
         letter stands for.
         """
         right = self.pattern.split("->")[1]

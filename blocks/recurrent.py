@@ -1,9 +1,9 @@
 """Recurrent networks on torch's fused kernels, with padding that changes nothing.
 
 Parameters have the names, shapes and start of `torch.nn.RNN`, `GRU` and `LSTM`, whose weights load
-as they are. A padding mask is True where a token is real; padding stands behind the tokens. It
-needs no packed sequence (whose LSTM is slow on a CPU, and for whose lengths a GPU must be waited
-for) and no loop over the steps.
+as they are. A padding mask is True where a token is real; padding comes after the tokens. It
+needs no packed sequence (whose LSTM is slow on a CPU, and whose lengths make the host wait for the
+GPU) and no loop over the steps.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from blocks.support.decode_cache import DecodeCache, StepError
 
 
 class _Recurrence(nn.Module):
-    """What the three have in common. `states` are the hidden state and, of an LSTM, the cell."""
+    """The common part of all three. `states` are the hidden state and, for an LSTM, the cell."""
 
     gates: ClassVar[int] = 1
     outputs: ClassVar[tuple[str, ...]]
@@ -53,7 +53,7 @@ class _Recurrence(nn.Module):
         return self
 
     def _flatten(self) -> None:
-        """Lay all weights into one piece of memory, which cuDNN would otherwise do at every
+        """Put all weights into one block of memory, which cuDNN would otherwise do at every
         call.
         """
         weights: list[Tensor] = list(self.parameters())

@@ -1,7 +1,8 @@
-"""Attention: scaled dot product, additive, of patches, in windows, and its masks."""
+"""Attention: scaled dot product, linear, additive, of patches, in windows, and its masks."""
 
 from blocks.attention.additive import AdditiveAttention
-from blocks.attention.dot_product import CrossAttention, LinearAttention, SelfAttention
+from blocks.attention.dot_product import CrossAttention, SelfAttention
+from blocks.attention.linear_attention import LinearAttention
 from blocks.attention.mask import Mask
 from blocks.attention.patch import CrossPatchAttention, InnerPatchAttention
 from blocks.attention.window import Heads, PatchMerging, Size, WindowAttention

@@ -1,6 +1,6 @@
-"""Attention whose score is a small network: what recurrent networks looked at their source with.
+"""Attention whose score is a small network, as in recurrent encoder-decoders.
 
-Ports, masks and queries that may look at nothing are as in `blocks.attention.dot_product`.
+Ports, masks and queries that may attend to nothing are as in `blocks.attention.dot_product`.
 """
 
 import torch

@@ -1,7 +1,6 @@
-"""What keeps a query from a key: padding, the future, a mask of the user's own, as one mask of the
-scores.
+"""Masks of attention: padding, causality and the user's own, merged into one mask of the scores.
 
-True in a boolean mask means "takes part".
+True in a boolean mask means that the position takes part.
 """
 
 import torch
@@ -15,7 +14,7 @@ Mask = Bool[Tensor, "..."] | Float[Tensor, "..."]
 
 
 def causal_mask(queries: int, keys: int, device: torch.device) -> Bool[Tensor, "queries keys"]:
-    """True where a query may look: at its own place and before."""
+    """True where a query may attend: to its own position and before."""
     return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
 
 
@@ -39,15 +38,14 @@ def merge_masks(
     causal: bool = False,
     bias: Tensor | None = None,
 ) -> Tensor | None:
-    """All that keeps a query from a key, as one tensor: boolean, unless something is added to the
-    scores.
+    """All masks and biases as one tensor: boolean, unless something is added to the scores.
 
     Args:
         scores: (heads, queries, keys).
         like: gives device and dtype.
         padding_mask: (batch, *keys), True for a real token.
         mask: broadcastable to (batch, heads, queries, keys), boolean or added.
-        causal: query i looks at keys 0..i only.
+        causal: query i attends to keys 0..i only.
         bias: (heads, queries, keys), added.
     """
     allowed = None
@@ -73,7 +71,7 @@ def merge_masks(
         return allowed
     bias = bias.to(like.dtype)
     if bias.dim() == 3:
-        bias = bias[None]  # three axes would keep the fused kernels away
+        bias = bias[None]  # with three axes no fused kernel is chosen
     return bias if allowed is None else bias.masked_fill(~allowed, -torch.inf)
 
 

@@ -156,7 +156,7 @@ class CrossPatchAttention(nn.Module):
         rows, columns = grid[0] // high, grid[1] // wide
         x = x.view(batch, rows, high, columns, wide, dim).permute(0, 5, 1, 3, 2, 4)
         q, k, v = self.qkv(x.reshape(batch, dim, rows * columns, high * wide)).chunk(3, dim=-1)
-        # The channels stand where a kernel expects heads.
+        # Channels take the axis on which a kernel expects heads.
         out, weights = attend(
             q, k, v, dropout=self.dropout if self.training else 0.0, weights=self.return_weights
         )

@@ -89,7 +89,7 @@ class WindowAttention(nn.Module):
     """
 
     index: Tensor | None
-    mask: Tensor  # None where nothing is shifted, and then not read
+    mask: Tensor  # None, and not read, where nothing is shifted
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class WindowAttention(nn.Module):
             raise BlockError(
                 "shift must be in [0, window)",
                 got=f"shift={shift}, window={window}",
-                fits=f"shift={window // 2}, say",
+                fits=f"e.g. shift={window // 2}",
             )
         must_be_share("dropout", dropout)
         must_be_share("projection_dropout", projection_dropout)
@@ -183,13 +183,11 @@ class WindowAttention(nn.Module):
         return cut(torch.roll(number, (-shift[0], -shift[1]), dims=(0, 1)), self.window)
 
     def attend(self, q: Heads, k: Heads, v: Heads, bias: Tensor | None) -> Heads:
-        # On a CPU no fused kernel gives the bias a gradient, and by hand is faster than what stands
-        # in for one.
-        return (
-            self.attend_by_hand(q, k, v, bias)
-            if q.device.type == "cpu"
-            else self.attend_fused(q, k, v, bias)
-        )
+        # On a CPU no fused kernel gives the bias a gradient, and separate steps are faster than the
+        # fallback of torch.
+        if q.device.type == "cpu":
+            return self.attend_by_hand(q, k, v, bias)
+        return self.attend_fused(q, k, v, bias)
 
     def attend_by_hand(self, q: Heads, k: Heads, v: Heads, bias: Tensor | None) -> Heads:
         return F.dropout(self.weigh(q, k, bias), self.dropout, self.training) @ v
@@ -201,8 +199,8 @@ class WindowAttention(nn.Module):
         return (scores if bias is None else scores.add_(bias)).softmax(-1)
 
     def attend_fused(self, q: Heads, k: Heads, v: Heads, bias: Tensor | None) -> Heads:
-        # Fused kernels take four axes. Windows that differ in their bias stand beside the heads,
-        # else beside the batch, so that the bias is not copied per sample.
+        # Fused kernels take four axes. Windows that differ in their bias are merged with the heads,
+        # others with the batch, so that the bias is not copied per sample.
         shape, beside = q.shape, 0
         if bias is not None:
             if bias.dim() == 4:
@@ -210,9 +208,8 @@ class WindowAttention(nn.Module):
             bias = bias.to(q.dtype)[None]
         q, k, v = (part.flatten(beside, beside + 1) for part in (q, k, v))
         dropout = self.dropout if self.training else 0.0
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout).view(
-            shape
-        )
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
+        return out.view(shape)
 
     def forward(
         self, x: Float[Tensor, "batch height width dim"]
@@ -231,8 +228,8 @@ class WindowAttention(nn.Module):
             x = F.pad(x, (0, 0, 0, grid[1] - width, 0, grid[0] - height))
         if any(shift):
             x = torch.roll(x, (-shift[0], -shift[1]), dims=(1, 2))
-        # Projections are per cell and do not mind the order: one copy takes q, k and v into windows
-        # and heads.
+        # Projections are per cell, whatever the order: one copy takes q, k and v into windows and
+        # heads.
         rows, columns = grid[0] // high, grid[1] // wide
         qkv = self.qkv(x).view(batch, rows, high, columns, wide, 3, self.heads, self.head_dim)
         q, k, v = qkv.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(2, 3).flatten(4, 5)

@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from blocks.attention import CrossAttention, LinearAttention, SelfAttention
 from blocks.attention.additive import AdditiveAttention
-from blocks.attention.dot_product import CrossAttention, LinearAttention, SelfAttention, attend
+from blocks.attention.dot_product import attend
 from blocks.errors import BlockError
 
 B, N, H, K = 2, 7, 3, 5  # batch, tokens, heads, width of a head: every axis its own prime

@@ -287,10 +287,10 @@ def test_parts_build_and_run_on_meta():
             "learned positions know one grid only; got 7 x 3, built for 3 x 7; fix: "
             "SinusoidalPosition2d fits any grid",
         ),
-        (lambda: SinusoidalPosition(7), "dim must be a multiple of 2; got dim=7; fits: dim=8, say"),
+        (lambda: SinusoidalPosition(7), "dim must be a multiple of 2; got dim=7; fits: e.g. dim=8"),
         (
             lambda: SinusoidalPosition2d(10),
-            "dim must be a multiple of 4; got dim=10; fits: dim=8, say",
+            "dim must be a multiple of 4; got dim=10; fits: e.g. dim=8",
         ),
         (
             lambda: SinusoidalPosition2d(12, class_tokens=1)(torch.zeros(B, 9, 12)),
@@ -304,12 +304,12 @@ def test_parts_build_and_run_on_meta():
         ),
         (
             lambda: Rotary(5),
-            "head_dim must be a multiple of 2; got head_dim=5; fits: head_dim=4, say",
+            "head_dim must be a multiple of 2; got head_dim=5; fits: e.g. head_dim=4",
         ),
         (lambda: ALiBi(0), "heads must be positive; got heads=0; fits: heads=1 or more"),
         (
             lambda: RelativeBias(H, buckets=6),
-            "buckets must be a multiple of 4; got buckets=6; fits: buckets=8, say",
+            "buckets must be a multiple of 4; got buckets=6; fits: e.g. buckets=8",
         ),
         (
             lambda: RelativeBias(H, max_distance=8),

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from blocks.attention import CrossAttention, LinearAttention, SelfAttention
 from blocks.attention.additive import AdditiveAttention
-from blocks.attention.dot_product import CrossAttention, LinearAttention, SelfAttention
 from blocks.catalog import own
 from blocks.conv import CausalConv1d
 from blocks.position import ALiBi, LearnedPosition, RelativeBias, SinusoidalPosition
@@ -185,7 +185,7 @@ X = torch.zeros(B, 1, D)
             lambda: LinearAttention(D, heads=H, causal=True, return_weights=True).step(
                 DecodeCache(N), X
             ),
-            "weights over all pairs are no sum that goes on; got return_weights=true",
+            "weights over all pairs cannot be updated step by step; got return_weights=true",
         ),
         (
             lambda: SelfAttention(D, heads=H, causal=True).step(

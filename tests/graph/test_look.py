@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from blocks.attention import CrossAttention, LinearAttention, SelfAttention
 from blocks.attention.additive import AdditiveAttention
-from blocks.attention.dot_product import CrossAttention, LinearAttention, SelfAttention
 from blocks.attention.patch import CrossPatchAttention, InnerPatchAttention
 from blocks.attention.window import WindowAttention
 from blocks.graph import build, inspect_attention

@@ -10,6 +10,7 @@ from blocks.support.palette import THEMES
 
 FAMILIES = {  # the last part of the module that defines a block
     "dot_product": "attention",
+    "linear_attention": "attention",
     "window": "attention",
     "patch": "attention",
     "linear": "mlp",

@@ -123,7 +123,7 @@ class Fold(ast.NodeTransformer):
         self.generic_visit(node)
         left, right = switch_of(node.left), switch_of(node.comparators[0])
         known = isinstance(node.ops[0], ast.Is | ast.IsNot | ast.Eq | ast.NotEq)
-        if UNKNOWN in (left, right) or not known:
+        if UNKNOWN in (left, right) or not known or len(node.ops) > 1:
             return node
         return ast.Constant((left == right) is isinstance(node.ops[0], ast.Is | ast.Eq))
 
