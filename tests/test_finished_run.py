@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from tasks.config.targets import RENAMED, TARGETS, update_targets
 from tasks.run.load_run import open_run
@@ -35,6 +36,23 @@ def test_it_names_modules_of_that_release():
     text = (RUN / "config.yaml").read_text(encoding="utf-8")
     assert "tasks.data.digits.Digits" in text
     assert "tasks.classify.Classify" in text
+
+
+def test_every_name_in_it_is_found_today():
+    config = yaml.safe_load((RUN / "config.yaml").read_text(encoding="utf-8"))
+    update_targets(config)
+    for section, names in TARGETS.items():
+        for name in names_in(config.get(section)):
+            assert name in names, section
+
+
+def names_in(section):
+    if not isinstance(section, dict):
+        return
+    if "_target_" in section:
+        yield section["_target_"]
+    for value in section.values():
+        yield from names_in(value)
 
 
 def test_every_earlier_name_leads_to_one_of_today():

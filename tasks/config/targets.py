@@ -72,7 +72,7 @@ RENAMED = {
     "tasks.data.text.Topics": "tasks.data.text.text.Topics",
     "tasks.data.translation.Pairs": "tasks.data.text.translation.Pairs",
     "tasks.data.translation.Phrases": "tasks.data.text.translation.Phrases",
-    "tasks.logger.CsvLogger": "tasks.callbacks.logger.CsvLogger",
+    "tasks.logger.Csv": "tasks.callbacks.logger.CsvLogger",
     "tasks.nodes.Nodes": "tasks.callbacks.gradient_stats.GradientStats",
     "tasks.optimizer.Constant": "tasks.learn.optimizer.Constant",
     "tasks.optimizer.Cosine": "tasks.learn.optimizer.Cosine",
