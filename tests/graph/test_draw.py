@@ -1,4 +1,4 @@
-"""Pictures of every shipped model: nothing is missing, nothing overlaps, every format is well
+"""Drawings of every shipped model: nothing is missing, nothing overlaps, every format is well
 formed.
 """
 
@@ -238,7 +238,7 @@ def test_a_folded_picture_shows_the_top_level_alone():
     assert "SelfAttention" not in words
 
 
-def test_what_does_nothing_is_told_and_not_drawn():
+def test_what_does_nothing_is_listed_and_not_drawn():
     drawn = picture(
         small(
             {
@@ -298,7 +298,7 @@ def test_the_command_draws_by_the_ending_and_says_where(tmp_path, capsys, monkey
         check(Path(f"picture{ending}").read_text(encoding="utf-8"))
 
 
-def test_an_unknown_ending_is_told_with_those_there_are(capsys):
+def test_an_unknown_ending_is_reported_with_those_that_fit(capsys):
     assert main(["draw", "model=mlp", "-o", "picture.png"]) == 2
     assert (
         capsys.readouterr().err
@@ -347,7 +347,7 @@ def test_the_page_works_in_a_browser(model, tmp_path):
     assert "CONSOLE" not in done.stderr
 
 
-def test_a_node_tells_its_formula():
+def test_a_node_has_its_formula():
     nodes = {node.id: node for node in picture(planned("vit_b16")).nodes()}
     assert nodes["layers.0.attention.inner"].formula == (
         "softmax(Q Kᵀ / √head_dim + bias) V, then the output projection; Q, K, V = x W"

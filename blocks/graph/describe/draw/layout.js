@@ -10,7 +10,7 @@ function lay(body, owner) {
     return { x: 0, y: 0, w: inside ? inside.w : v.w, h: inside ? inside.h : v.h, inside };
   });
   const home = [];
-  lanes.forEach((lane, place) => lane.vertices.forEach((v) => { home[v] = place; }));
+  lanes.forEach((lane, index) => lane.vertices.forEach((v) => { home[v] = index; }));
   const portX = (box, port) => box.x + box.inside.boxes[port].x + box.inside.boxes[port].w / 2;
   const inX = (t) => { const b = boxes[t.vertex]; return b.inside ? portX(b, t.entry) : b.x + b.w / 2 + t.slot * SLOT; };
   const outX = (n) => { const b = boxes[n.source]; return b.inside ? portX(b, n.exit) : b.x + b.w / 2 + n.slot * OUT_SLOT; };
@@ -22,7 +22,7 @@ function lay(body, owner) {
 
   // across: the lanes beside each other
   const left = Array(depth).fill(0), right = Array(depth).fill(0), laneX = [];
-  lanes.forEach((lane, place) => {
+  lanes.forEach((lane, index) => {
     const near = Array(depth).fill(0), far = Array(depth).fill(0), here = [];
     for (const v of lane.vertices) {
       const a = anchor(v);
@@ -35,9 +35,9 @@ function lay(body, owner) {
     if (lane.side > 0) x = Math.max(...here.map((l) => right[l] + gap + near[l]));
     else if (lane.side < 0) x = Math.min(...here.map((l) => left[l] - gap - far[l]));
     if (!lane.vertices.length) {
-      const net = nets.find((n) => n.lane === place);
+      const net = nets.find((n) => n.lane === index);
       const ends = [[net.source, () => outX(net)], ...net.targets.map((t) => [t.vertex, () => inX(t)])];
-      const placed = ends.filter(([v]) => home[v] < place).map(([, where]) => where());
+      const placed = ends.filter(([v]) => home[v] < index).map(([, where]) => where());
       const further = placed.find((end) => (end - x) * lane.side > 0);
       if (further !== undefined) x = further;
     }

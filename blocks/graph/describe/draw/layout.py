@@ -151,15 +151,15 @@ class _Layout:
             self.boxes[vertex].x = x - self._anchor(vertex)
         self.lane_x.append(x)
 
-    def _straighten(self, place: int, side: int, x: float) -> float:
+    def _straighten(self, index: int, side: int, x: float) -> float:
         """Move a channel out to where its line begins or ends, if that is further out: one bend
         fewer.
         """
-        net = next(net for net in self.nets if net.lane == place)
-        if self.home[net.source] < place and (self._out_x(net) - x) * side > 0:
+        net = next(net for net in self.nets if net.lane == index)
+        if self.home[net.source] < index and (self._out_x(net) - x) * side > 0:
             return self._out_x(net)
         for target in net.targets:
-            if self.home[target.vertex] < place and (self._in_x(target) - x) * side > 0:
+            if self.home[target.vertex] < index and (self._in_x(target) - x) * side > 0:
                 return self._in_x(target)
         return x
 

@@ -19,7 +19,7 @@ class Target:
     Args:
         vertex: where it ends.
         into: the input of that vertex.
-        slot: its place at the top of the vertex, counted from the middle.
+        slot: its position at the top of the vertex, counted from the middle.
         entry: the input inside the vertex, if that is unfolded.
         straight: whether the edge follows its chain.
     """
@@ -76,7 +76,7 @@ class Order:
 
     def lane_of(self, vertex: int) -> int:
         """The number of the lane of a vertex."""
-        return next(place for place, lane in enumerate(self.lanes) if vertex in lane.vertices)
+        return next(index for index, lane in enumerate(self.lanes) if vertex in lane.vertices)
 
 
 def order_body(body: Body, top: bool = False) -> Order:
@@ -85,8 +85,8 @@ def order_body(body: Body, top: bool = False) -> Order:
     before = _main_predecessors(body, layers)
     chains = _find_chains(body, layers, before)
     home = {}
-    for place, chain in enumerate(chains):
-        home.update(dict.fromkeys(chain, place))
+    for index, chain in enumerate(chains):
+        home.update(dict.fromkeys(chain, index))
     lanes = [_make_lane(body, chain, layers, chain is chains[0]) for chain in chains]
     for chain, lane in list(zip(chains, lanes, strict=True))[1:]:
         if len(chain) == 1 and chain[0] < len(body.inputs):
@@ -101,7 +101,7 @@ def order_body(body: Body, top: bool = False) -> Order:
     beside.sort(key=lambda lane: (lane.last - lane.first, bool(lane.vertices)))
     placed = [lanes[0], *beside]
     for lane, net in channels:
-        net.lane = next(place for place, other in enumerate(placed) if other is lane)
+        net.lane = next(index for index, other in enumerate(placed) if other is lane)
     found = Order(layers, placed, nets)
     _assign_slots(body, found, before)
     return found
@@ -226,8 +226,8 @@ def _assign_slots(body: Body, found: Order, before: dict[int, Edge]) -> None:
     from or go to.
     """
     across = {}  # vertex -> how far to the side it stands: later lanes are further out
-    for place, lane in enumerate(found.lanes):
-        across.update(dict.fromkeys(lane.vertices, lane.side * place))
+    for index, lane in enumerate(found.lanes):
+        across.update(dict.fromkeys(lane.vertices, lane.side * index))
     taken: dict[tuple[int, int], int] = {}
     outputs: dict[int, int] = {}
     for net in found.nets:

@@ -27,8 +27,8 @@ function draw() {
 }
 
 function drawBody(body, sheet, parent) {
-  body.vertices.forEach((v, place) => {
-    const box = sheet.boxes[place];
+  body.vertices.forEach((v, index) => {
+    const box = sheet.boxes[index];
     if (!v.id) { if (v.h) element("g", { class: "io", transform: `translate(${box.x} ${box.y})`, "aria-hidden": "true" }, parent).innerHTML = v.face; return; }
     const g = element("g", { class: `node ${v.kind}`, transform: `translate(${box.x} ${box.y})`, role: "treeitem", tabindex: v === current ? 0 : -1,
       "data-id": v.id, "aria-level": v.level, "aria-label": v.label }, parent);

@@ -54,14 +54,14 @@ class _Painter:
         for inside in insides:
             if len(inside.working) >= len(busiest.working):
                 busiest = inside
-        places = {id(node): place for place, node in enumerate(busiest.nodes)}
+        indices = {id(node): index for index, node in enumerate(busiest.nodes)}
         body = Body(list(busiest.module.input_names), [], list(busiest.outputs))
         vertices = {}
         for group in fold(busiest.working):
             vertices.update(dict.fromkeys([node.name for node in group], body.first_output))
             runs = []
             for inside in insides:
-                runs.append([inside.nodes[places[id(node)]] for node in group])
+                runs.append([inside.nodes[indices[id(node)]] for node in group])
             body.nodes.append(self.draw_node(runs))
         for node in busiest.nodes:
             if node.name not in vertices:
