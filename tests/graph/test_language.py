@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from blocks.graph import ConfigError, build
+from blocks.graph import ConfigError, Graph, build
+from blocks.graph.language.words import RESERVED
 
 B, N, D = 2, 7, 6
 TOKENS = {"tokens": N, "dim": D}
@@ -375,3 +376,7 @@ def test_tie_makes_one_parameter_of_two():
     net(torch.randint(11, (B, N))).sum().backward()
     assert net.embed.weight.grad is net.head.weight.grad
     assert sum(p.numel() for p in net.parameters()) == 11 * D + 2 * D
+
+
+def test_no_node_hides_an_attribute_of_its_module():
+    assert set(dir(Graph)) <= RESERVED

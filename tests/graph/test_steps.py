@@ -10,7 +10,7 @@ import pytest
 from blocks.graph import ConfigError, build, compose, freeze, learning_rates, plan
 from blocks.graph.compose.combinations import combinations
 from blocks.graph.language.expression import ExpressionError, evaluate, limited
-from blocks.graph.language.patterns import match
+from blocks.graph.language.patterns import match_name
 from blocks.graph.steps import STEPS, budget
 
 INPUTS = {"x": {"tokens": 7, "dim": 6}}
@@ -57,7 +57,7 @@ def test_no_expression_takes_long(name):
 )
 def test_no_pattern_takes_long(pattern):
     begun = time.process_time()
-    assert match(pattern, "a" * 1000) is None
+    assert match_name(pattern, "a" * 1000) is None
     assert time.process_time() - begun < 1
 
 
@@ -65,7 +65,7 @@ def test_a_piece_that_stands_twice_has_a_bounded_search():
     name = "".join(random.Random(0).choices("abcdefgh", k=300))
     begun = time.process_time()
     with pytest.raises(ConfigError, match="too many steps"):
-        match("{a*}{b*}{c*}{d*}{a*}{b*}{c*}{d*}", name)
+        match_name("{a*}{b*}{c*}{d*}{a*}{b*}{c*}{d*}", name)
     assert time.process_time() - begun < 2
 
 
@@ -76,7 +76,7 @@ def test_patterns_match_what_regular_expressions_match():
         pattern = "".join(source.choices(NAMES, k=source.randint(1, 6)))
         name = "".join(source.choices("ab.", k=source.randint(0, 9)))
         found = backtracking(pattern).fullmatch(name)
-        assert match(pattern, name) == (found and found.groupdict()), (pattern, name)
+        assert match_name(pattern, name) == (found and found.groupdict()), (pattern, name)
 
 
 def backtracking(pattern):

@@ -13,7 +13,7 @@ from blocks.graph.assemble.counting import count_innermost
 from blocks.graph.assemble.references import read_value
 from blocks.graph.errors import NodeError, Problem, did_you_mean, show
 from blocks.graph.language.scope import Scope
-from blocks.graph.language.words import check_name, check_node, check_words, is_outputs, order
+from blocks.graph.language.words import check_name, check_node, check_words, is_outputs, order_nodes
 from blocks.graph.record.module import Graph
 
 FITS = "outputs: NODE, outputs: [a, b] or outputs: {name: NODE}"
@@ -36,7 +36,7 @@ def build_body(
         assembly.report(problem, path, builder.path)
         return {"out": broken("")}
     scope = replace(scope, nodes=builder.view, node_names=lambda: tuple(builder.results))
-    names, lost = order(nodes)
+    names, lost = order_nodes(nodes)
     for name, anchor in lost:
         problem = _explain_lost(name, anchor, names)
         assembly.report(problem, (*path, name, "after"), builder.below(name))

@@ -6,7 +6,7 @@ from typing import Any
 
 from blocks.graph.assemble.body_builder import BodyBuilder, Input
 from blocks.graph.errors import NodeError, Problem
-from blocks.graph.language.scope import Scope, Text, number
+from blocks.graph.language.scope import Scope, Text, read_number
 from blocks.graph.language.words import check_words
 from blocks.graph.record.value import Value
 
@@ -125,7 +125,7 @@ class Later:
         self.text = text
 
     def __call__(self) -> Any:
-        return number(self.text)
+        return read_number(self.text)
 
 
 def broken(name: str) -> Value:

@@ -8,9 +8,9 @@ from blocks.graph.assemble.assembly import Assembly
 from blocks.graph.assemble.context import NodeSpec, Path
 from blocks.graph.assemble.kinds.template import open_body, resolve
 from blocks.graph.errors import NodeError, Problem, show
-from blocks.graph.language.arguments import coerce
 from blocks.graph.language.expression import ExpressionError
-from blocks.graph.language.scope import Scope, Text, number
+from blocks.graph.language.scope import Scope, Text, read_number
+from blocks.graph.language.values import read_argument
 from blocks.graph.language.words import check_params
 
 DEEPEST = 32  # slots within slots
@@ -27,7 +27,7 @@ def count_repeats(
     text = Text(raw, assembly.origin(path), scope)
     if not isinstance(raw, Mapping):
         try:
-            count = coerce(int, text, "repeat")
+            count = read_argument(int, text, "repeat")
         except ExpressionError as error:
             raise NodeError(_explain(error, text)) from None
         _check_count(count, text, assembly.most)
@@ -37,7 +37,7 @@ def count_repeats(
     lists = {}
     for name, value in raw.items():
         try:
-            lists[name] = number(Text(value, assembly.origin((*path, name)), scope))
+            lists[name] = read_number(Text(value, assembly.origin((*path, name)), scope))
         except ExpressionError as error:
             raise NodeError(_explain(error, text)) from None
     return _check_lists(assembly, lists, text, path), lists

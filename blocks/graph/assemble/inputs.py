@@ -7,8 +7,8 @@ from typing import Any
 from blocks.graph.assemble.body_builder import BodyBuilder
 from blocks.graph.assemble.context import broken
 from blocks.graph.errors import NodeError, Problem, did_you_mean, show
-from blocks.graph.language.expression import ExpressionError, whole
-from blocks.graph.language.scope import MISSING, Scope, Text, number
+from blocks.graph.language.expression import ExpressionError, to_whole
+from blocks.graph.language.scope import MISSING, Scope, Text, read_number
 from blocks.graph.language.words import check_words
 from blocks.graph.record.value import BATCH, DTYPES, Value, meta_tensor, must_be_shape
 
@@ -97,13 +97,13 @@ def misspelt_fact(name: str, stated: Collection[str]) -> str | None:
 def _fact(text: Text) -> Any:
     """The shape: the value of an expression, or a mapping of axes with sizes by expressions."""
     if not isinstance(text.raw, Mapping):
-        return number(text)
+        return read_number(text)
     fact = {}
     for key, value in text.raw.items():
         if key == "dtype":
             fact[key] = value
         elif key != "optional":
-            fact[key] = number(replace(text, raw=value))
+            fact[key] = read_number(replace(text, raw=value))
     return fact
 
 
@@ -134,7 +134,7 @@ def _make_value(name: str, fact: Any, dtype: Any) -> Value:
     sizes, names = _sizes_of(fact)
     stated, vocab = "float", None
     if isinstance(fact, Mapping):
-        stated, vocab = fact.get("dtype", stated), whole(fact.get("vocab"))
+        stated, vocab = fact.get("dtype", stated), to_whole(fact.get("vocab"))
     if dtype is not None:
         stated = dtype
     kind = str(stated)
@@ -161,7 +161,7 @@ def _sizes_of(fact: Any) -> tuple[tuple[Any, ...], tuple[str | None, ...]]:
     """Sizes and names of the axes."""
     if isinstance(fact, Mapping):
         axes = {axis: size for axis, size in fact.items() if axis not in ("dtype", "vocab")}
-        return tuple(map(whole, axes.values())), tuple(axes)
+        return tuple(map(to_whole, axes.values())), tuple(axes)
     if isinstance(fact, list | tuple):
-        return tuple(map(whole, fact)), (None,) * len(fact)
-    return (whole(fact),), (None,)
+        return tuple(map(to_whole, fact)), (None,) * len(fact)
+    return (to_whole(fact),), (None,)

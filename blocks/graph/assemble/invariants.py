@@ -12,7 +12,7 @@ from blocks.graph.assemble.assembly import Assembly
 from blocks.graph.assemble.context import Path
 from blocks.graph.assemble.inputs import misspelt_fact
 from blocks.graph.errors import ConfigError, NodeError, Problem, did_you_mean, show
-from blocks.graph.language.expression import ExpressionError, evaluate, whole
+from blocks.graph.language.expression import ExpressionError, evaluate, to_whole
 from blocks.graph.language.scope import MISSING
 from blocks.graph.language.words import MODEL_WORDS
 from blocks.graph.record.initialise import Reader, Section
@@ -112,7 +112,7 @@ def expect(assembly: Assembly, model: nn.Module, claims: Mapping[str, Any]) -> N
 def _compare(
     assembly: Assembly, model: nn.Module, claims: Mapping[str, Any], claimed: bool
 ) -> None:
-    wanted = whole(claims.get("parameters"))
+    wanted = to_whole(claims.get("parameters"))
     if wanted is not None and (not isinstance(wanted, int) or isinstance(wanted, bool)):
         got, fits = f"parameters: {show(wanted)}", "a whole number"
         problem = Problem("the number of parameters is none", got=got, fits=fits)

@@ -13,7 +13,7 @@ from blocks.graph.assemble.kinds.scan import build_scan
 from blocks.graph.assemble.kinds.share import build_shared
 from blocks.graph.assemble.references import read_inputs
 from blocks.graph.errors import NodeError, Problem, show
-from blocks.graph.language.expression import ExpressionError, evaluate, whole
+from blocks.graph.language.expression import ExpressionError, evaluate, to_whole
 from blocks.graph.language.scope import Scope, Text
 from blocks.graph.record.value import Value, axes_of, show_shape
 
@@ -128,7 +128,10 @@ def _check_shape(assembly: Assembly, context: NodeContext, value: Value) -> None
         raise NodeError(
             Problem("`expect` of a node states its shape", got=f"expect: {show(raw)}", fits=fits)
         )
-    got, expected = show_shape(value.shape), f"({', '.join(show(whole(size)) for size in shape)})"
+    got, expected = (
+        show_shape(value.shape),
+        f"({', '.join(show(to_whole(size)) for size in shape)})",
+    )
     if got != expected:
         problem = Problem("the shape is not the one expected", got=got, fits=expected)
         assembly.report(problem, (*context.path, "expect"), context.display)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from blocks.catalog import Layer
-from blocks.graph.language.arguments import describe
+from blocks.graph.language.types import describe_type
 from blocks.graph.language.docstring import read_docstring
 from blocks.graph.language.signature import Parameter, Port, Signature, signature_of
 
@@ -87,7 +87,7 @@ def _port(port: Port, many: bool) -> str:
 
 
 def _argument(parameter: Parameter, signature: Signature) -> str:
-    text = f"{parameter.word}: {describe(parameter.annotation)}"
+    text = f"{parameter.word}: {describe_type(parameter.annotation)}"
     if parameter.word in signature.infer:
         return f"{text}, inferred"
     if parameter.required:

@@ -7,7 +7,7 @@ from typing import Any
 
 from blocks.graph.errors import ConfigError, Problem, did_you_mean, show
 from blocks.graph.language.expression import ExpressionError
-from blocks.graph.language.scope import Text, number, word
+from blocks.graph.language.scope import Text, read_number, read_word
 from blocks.graph.language.signature import signature_of
 from blocks.graph.record.record import Built, Node
 from blocks.graph.record.value import Value, axes_of
@@ -204,7 +204,7 @@ def _trace(text: Text) -> list[str]:
     """Each declared name that the text leads to, "dim=96  conf/model/swin_t.yaml:3:10"."""
     text.scope.trace.clear()
     try:
-        number(text)
+        read_number(text)
     except (ExpressionError, RecursionError):
         return []
     return list(dict.fromkeys(text.scope.trace))
@@ -212,9 +212,9 @@ def _trace(text: Text) -> list[str]:
 
 def _value(text: Text) -> str:
     try:
-        return show(number(text))
+        return show(read_number(text))
     except ExpressionError:
-        return show(word(text))
+        return show(read_word(text))
 
 
 def _written(text: Text) -> list[str]:

@@ -1,4 +1,4 @@
-"""The sections of a docstring, read once for whoever shows them."""
+"""The sections of a docstring."""
 
 import re
 from collections.abc import Mapping
@@ -8,11 +8,11 @@ from functools import cache
 
 @dataclass(frozen=True)
 class Docstring:
-    """A docstring as `inspect.getdoc` gives it, in pieces.
+    """A docstring, split into its sections.
 
     Args:
         summary: the first paragraph in one line.
-        arguments: name -> what the section Args says of it, in one line.
+        arguments: name -> its description in the section Args, in one line.
         sections: name of any other section -> its first paragraph in one line.
     """
 
@@ -23,7 +23,7 @@ class Docstring:
 
 @cache
 def read_docstring(text: str) -> Docstring:
-    """Split a docstring into its sections."""
+    """Split a docstring, as `inspect.getdoc` returns it, into its sections."""
     found = dict(re.findall(r"^(\w+):\n(.*?)(?=^\S|\Z)", text, re.DOTALL | re.MULTILINE))
     arguments: dict[str, str] = {}
     name = ""
@@ -31,16 +31,20 @@ def read_docstring(text: str) -> Docstring:
         begun = re.match(r"    \\?\*{0,2}(\w+)(?: \([^)]*\))?:\s*(.*)", line)
         if begun and begun[1] not in arguments:
             name, arguments[begun[1]] = begun[1], begun[2]
-        elif begun or not line.strip():  # behind an empty line stand examples and warnings
+        elif begun or not line.strip():  # examples and warnings follow an empty line
             name = ""
         elif name:
             arguments[name] += " " + line.strip()
-    return Docstring(
-        one_line(text.partition("\n\n")[0]),
-        {name: one_line(words) for name, words in arguments.items()},
-        {name: one_line(body.partition("\n\n")[0]) for name, body in found.items()},
-    )
+    sections = {name: _first_paragraph(body) for name, body in found.items()}
+    for name, description in arguments.items():
+        arguments[name] = one_line(description)
+    return Docstring(_first_paragraph(text), arguments, sections)
+
+
+def _first_paragraph(text: str) -> str:
+    return one_line(text.partition("\n\n")[0])
 
 
 def one_line(text: str) -> str:
+    """Join the words of a text in one line."""
     return " ".join(text.split())

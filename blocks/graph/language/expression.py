@@ -1,5 +1,5 @@
-"""Expressions such as `4 * dim` or `0.1 * layer.fraction`: parsed with `ast` against a white list,
-never `eval`.
+"""Expressions such as `4 * dim` or `0.1 * layer.fraction`: parsed by `ast`, and evaluated node by
+node; only the nodes listed here are allowed.
 """
 
 import ast
@@ -12,10 +12,10 @@ from typing import Any, Protocol
 from blocks.graph.errors import ConfigError, Origin, Problem, show
 from blocks.graph.steps import STEPS, Budget, OutOfSteps, budget, spend
 
-LONGEST = 500  # characters; no honest expression is longer
-LARGEST = 2**63  # no dimension is larger, and `9**9**9` must not hang the build
-WIDEST = 10_000  # values in a list, with those of the lists inside it
-DIGITS = 30  # to which `round` may round
+LONGEST = 500  # characters of an expression
+LARGEST = 2**63  # no dimension is larger; `9**9**9` would never end
+WIDEST = 10_000  # values in a list, including those of lists inside it
+DIGITS = 30  # that `round` accepts
 
 BINARY: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -42,7 +42,7 @@ UNARY: dict[type, Callable[[Any], Any]] = {
 
 
 class ExpressionError(ValueError):
-    """An expression that cannot be read or has no value here. `fits` and `fix` say what to do."""
+    """An expression cannot be read, or has no value; `fits` and `fix` say what to write."""
 
     def __init__(self, problem: str, fits: str | None = None, fix: str | None = None):
         super().__init__(problem)
@@ -50,7 +50,9 @@ class ExpressionError(ValueError):
 
 
 def round_to(value: float, digits: int | None = None) -> float:
-    """Python's `round`, which reckons 10 ** -digits for a whole number and would never end."""
+    """Round like Python's `round`, which computes 10 ** -digits for a whole number and could take
+    forever.
+    """
     if isinstance(digits, int) and abs(digits) > DIGITS:
         raise ExpressionError(f"round cannot round to {show(digits)} digits", f"at most {DIGITS}")
     return round(value, digits)
@@ -62,11 +64,10 @@ CALLABLE = ", ".join([*FUNCTIONS, "default"])  # `default` is lazy, so it is no 
 
 @contextmanager
 def limited(steps: int = STEPS, where: Origin | None = None) -> Iterator[None]:
-    """Share a number of steps among all expressions, patterns and guesses inside, or those of who
-    asked already.
+    """Limit the steps of all expressions, patterns and guesses inside; an outer limit stays valid.
 
     Raises:
-        ConfigError: they need more.
+        ConfigError: they need more steps.
     """
     if budget.get() is not None:
         yield
@@ -75,17 +76,19 @@ def limited(steps: int = STEPS, where: Origin | None = None) -> Iterator[None]:
     try:
         yield
     except OutOfSteps:
-        problem = "the expressions and patterns take too many steps"
-        fix = "refer to fewer values, each of them less often"
-        raise ConfigError(
-            [Problem(problem, where, fits=f"{steps:,} steps in all", fix=fix)]
-        ) from None
+        problem = Problem(
+            "the expressions and patterns take too many steps",
+            where,
+            fits=f"{steps:,} steps in all",
+            fix="refer to fewer values, each of them less often",
+        )
+        raise ConfigError([problem]) from None
     finally:
         budget.reset(token)
 
 
 def measure(value: Any) -> int:
-    """How many steps it takes to walk through a value."""
+    """Count the steps of a walk through a value."""
     if isinstance(value, str):
         return 1 + len(value) // 100
     if isinstance(value, Mapping):
@@ -96,7 +99,7 @@ def measure(value: Any) -> int:
 
 
 def check_size(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The same values; raises ExpressionError where lists inside lists hold too many."""
+    """Return the values; raise ExpressionError where nested lists contain too many."""
     if measure(values) > WIDEST:
         raise ExpressionError(
             "a list holds too many values", f"{WIDEST:,} with those of the lists inside it"
@@ -105,27 +108,31 @@ def check_size(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 class Names(Protocol):
-    """What an expression may refer to."""
+    """The names that an expression may refer to."""
 
     def value(self, name: str) -> Any:
-        """The value of a bare name; raises ExpressionError."""
+        """Return the value of a bare name; raise ExpressionError."""
 
     def attribute(self, name: str, attribute: str) -> Any:
-        """The value of `name.attribute`; raises ExpressionError."""
+        """Return the value of `name.attribute`; raise ExpressionError."""
 
     def has(self, name: str, attribute: str) -> bool:
-        """Whether `name.attribute` has a value; raises ExpressionError where `name` is unknown."""
+        """Return whether `name.attribute` has a value; an unknown name is an ExpressionError."""
 
 
-def whole(value: Any) -> Any:
-    """A number such as 64.0 as the whole number that it is; any other value unchanged."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def to_whole(value: Any) -> Any:
+    """Convert a number such as 64.0 to the int that it equals; return any other value unchanged."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
 
 
 @lru_cache(maxsize=4096)
 def parse(text: str) -> ast.expr:
-    """The syntax tree of an expression; raises ExpressionError. A body that is repeated is read
-    once.
+    """Parse an expression; that of a repeated body is parsed once.
+
+    Raises:
+        ExpressionError: the text is no expression, or too long.
     """
     if len(text) > LONGEST:
         raise ExpressionError(
@@ -141,14 +148,17 @@ def parse(text: str) -> ast.expr:
 
 
 def evaluate(text: str, names: Names) -> Any:
-    """The value of `text`, with `names` in scope; raises ExpressionError, and ConfigError beyond
-    the budget.
+    """Evaluate an expression.
+
+    Raises:
+        ExpressionError: it cannot be read, or has no value.
+        ConfigError: it takes too many steps.
     """
     if budget.get() is None:
         with limited():
             return evaluate(text, names)
     try:
-        return _value(parse(text), names)
+        return _evaluate(parse(text), names)
     except RecursionError:
         raise ExpressionError(
             "the names refer to each other too deep, or in a circle", "a shorter chain"
@@ -161,9 +171,11 @@ def evaluate(text: str, names: Names) -> Any:
         ) from None
 
 
-def _value(node: ast.expr, names: Names) -> Any:
-    """The value of a part of an expression, counted by its size."""
-    value = _read(node, names)
+def _evaluate(node: ast.expr, names: Names) -> Any:
+    """Evaluate a part of an expression, and count steps by the size of its value."""
+    if type(node) not in EVALUATORS:
+        raise _not_allowed(node)
+    value = EVALUATORS[type(node)](node, names)
     if isinstance(value, str | tuple | list | Mapping):
         spend(measure(value))
     elif isinstance(value, int) and abs(value) > LARGEST:
@@ -173,90 +185,141 @@ def _value(node: ast.expr, names: Names) -> Any:
     return value
 
 
-def _read(node: ast.expr, names: Names) -> Any:
-    match node:
-        case ast.Constant(value=int() | float() | str() | bool() | None as constant):
-            return constant
-        case ast.Name(id=name):
-            return names.value(name)
-        case ast.Attribute(value=ast.Name(id=name), attr=attribute):
-            return names.attribute(name, attribute)
-        case ast.Attribute(value=inner, attr=attribute):
-            return member(_value(inner, names), ast.unparse(inner), attribute)
-        case ast.Subscript(value=inner, slice=ast.Slice(lower=lower, upper=upper, step=step)):
-            bounds = (bound and whole(_value(bound, names)) for bound in (lower, upper, step))
-            return _value(inner, names)[slice(*bounds)]
-        case ast.Subscript(value=inner, slice=index):
-            return _value(inner, names)[whole(_value(index, names))]
-        case ast.UnaryOp(op=op, operand=operand) if type(op) in UNARY:
-            return UNARY[type(op)](_value(operand, names))
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in BINARY:
-            return _bounded(type(op), _value(left, names), _value(right, names))
-        case ast.BoolOp(op=op, values=values):
-            return _boolean(op, values, names)
-        case ast.Compare(left=left, ops=ops, comparators=rights) if all(
-            type(op) in BINARY for op in ops
-        ):
-            operands = [_value(operand, names) for operand in (left, *rights)]
-            return all(
-                BINARY[type(op)](a, b)
-                for op, a, b in zip(ops, operands, operands[1:], strict=False)
-            )
-        case ast.IfExp(test=test, body=body, orelse=orelse):
-            return _value(body if _value(test, names) else orelse, names)
-        case ast.List(elts=elements) | ast.Tuple(elts=elements):
-            return check_size(tuple(_value(element, names) for element in elements))
-        case ast.Call(func=ast.Name(id=function), args=arguments, keywords=[]) if (
-            function in FUNCTIONS
-        ):
-            return FUNCTIONS[function](*(_value(argument, names) for argument in arguments))
-        case ast.Call(func=ast.Name(id="default"), args=arguments, keywords=[]):
-            return _value(_choose_default(arguments, names), names)
-        case ast.Call(func=function):
-            raise ExpressionError(f"an expression cannot call {ast.unparse(function)}", CALLABLE)
-    raise ExpressionError(
+def _not_allowed(node: ast.expr) -> ExpressionError:
+    return ExpressionError(
         f"{ast.unparse(node)!r} is not allowed in an expression", "arithmetic, comparison, if else"
     )
 
 
+def _evaluate_constant(node: ast.Constant, names: Names) -> Any:
+    if not isinstance(node.value, int | float | str | None):
+        raise _not_allowed(node)
+    return node.value
+
+
+def _evaluate_name(node: ast.Name, names: Names) -> Any:
+    return names.value(node.id)
+
+
+def _evaluate_attribute(node: ast.Attribute, names: Names) -> Any:
+    if isinstance(node.value, ast.Name):
+        return names.attribute(node.value.id, node.attr)
+    return get_member(_evaluate(node.value, names), ast.unparse(node.value), node.attr)
+
+
+def _evaluate_subscript(node: ast.Subscript, names: Names) -> Any:
+    if not isinstance(node.slice, ast.Slice):
+        return _evaluate(node.value, names)[to_whole(_evaluate(node.slice, names))]
+    bounds = []
+    for bound in (node.slice.lower, node.slice.upper, node.slice.step):
+        bounds.append(bound and to_whole(_evaluate(bound, names)))
+    return _evaluate(node.value, names)[slice(*bounds)]
+
+
+def _evaluate_unary(node: ast.UnaryOp, names: Names) -> Any:
+    if type(node.op) not in UNARY:
+        raise _not_allowed(node)
+    return UNARY[type(node.op)](_evaluate(node.operand, names))
+
+
+def _evaluate_binary(node: ast.BinOp, names: Names) -> Any:
+    if type(node.op) not in BINARY:
+        raise _not_allowed(node)
+    left, right = _evaluate(node.left, names), _evaluate(node.right, names)
+    _check_operands(type(node.op), left, right)
+    return BINARY[type(node.op)](left, right)
+
+
+def _evaluate_boolean(node: ast.BoolOp, names: Names) -> Any:
+    """Stop early, so that guards such as `a.exists and a.shape` work."""
+    result: Any = None
+    for value in node.values:
+        result = _evaluate(value, names)
+        if bool(result) is isinstance(node.op, ast.Or):
+            break
+    return result
+
+
+def _evaluate_comparison(node: ast.Compare, names: Names) -> bool:
+    if not BINARY.keys() >= set(map(type, node.ops)):
+        raise _not_allowed(node)
+    left, *rights = (_evaluate(operand, names) for operand in (node.left, *node.comparators))
+    for op, right in zip(node.ops, rights, strict=True):
+        if not BINARY[type(op)](left, right):
+            return False
+        left = right
+    return True
+
+
+def _evaluate_conditional(node: ast.IfExp, names: Names) -> Any:
+    if _evaluate(node.test, names):
+        return _evaluate(node.body, names)
+    return _evaluate(node.orelse, names)
+
+
+def _evaluate_list(node: ast.List | ast.Tuple, names: Names) -> tuple[Any, ...]:
+    return check_size(tuple(_evaluate(element, names) for element in node.elts))
+
+
+def _evaluate_call(node: ast.Call, names: Names) -> Any:
+    function = getattr(node.func, "id", None)
+    if not node.keywords and function == "default":
+        return _evaluate(_choose_default(node.args, names), names)
+    if node.keywords or function not in FUNCTIONS:
+        raise ExpressionError(f"an expression cannot call {ast.unparse(node.func)}", CALLABLE)
+    return FUNCTIONS[function](*(_evaluate(argument, names) for argument in node.args))
+
+
 def _choose_default(arguments: list[ast.expr], names: Names) -> ast.expr:
-    """Of `default(params.heads, 4)`, the name where it has a value, else the second argument.
+    """Return, for `default(params.heads, 4)`, the name where it has a value, else the second
+    argument.
 
     Raises:
         ExpressionError: the first argument is no dotted name, or there are not two of them.
     """
     match arguments:
         case [ast.Attribute(value=ast.Name(id=name), attr=attribute) as dotted, fallback]:
-            return dotted if names.has(name, attribute) else fallback
+            if names.has(name, attribute):
+                return dotted
+            return fallback
     raise ExpressionError(
         "default takes a dotted name and the value to use where that name is absent",
         "default(params.heads, 4)",
     )
 
 
-def _boolean(op: ast.boolop, values: list[ast.expr], names: Names) -> Any:
-    """`and` and `or` stop early, so that `a.exists and a.shape` style guards work."""
-    result: Any = None
-    for value in values:
-        result = _value(value, names)
-        if bool(result) is isinstance(op, ast.Or):
-            break
-    return result
+EVALUATORS: dict[type, Callable[[Any, Names], Any]] = {
+    ast.Constant: _evaluate_constant,
+    ast.Name: _evaluate_name,
+    ast.Attribute: _evaluate_attribute,
+    ast.Subscript: _evaluate_subscript,
+    ast.UnaryOp: _evaluate_unary,
+    ast.BinOp: _evaluate_binary,
+    ast.BoolOp: _evaluate_boolean,
+    ast.Compare: _evaluate_comparison,
+    ast.IfExp: _evaluate_conditional,
+    ast.List: _evaluate_list,
+    ast.Tuple: _evaluate_list,
+    ast.Call: _evaluate_call,
+}
 
 
-def _bounded(op: type, left: Any, right: Any) -> Any:
+def _check_operands(op: type, left: Any, right: Any) -> None:
+    """Raise ExpressionError for a power that is too large, and for anything but numbers to add,
+    multiply or divide with remainder.
+    """
     if op is ast.Pow and (abs(right) > 64 or (abs(left) > 1 and abs(left) ** abs(right) > LARGEST)):
         raise ExpressionError(f"{left} ** {right} is too large", f"values up to {LARGEST:.0e}")
-    if op in (ast.Mult, ast.Mod, ast.Add) and not all(
-        isinstance(side, int | float) for side in (left, right)
-    ):
+    numeric = isinstance(left, int | float) and isinstance(right, int | float)
+    if op in (ast.Mult, ast.Mod, ast.Add) and not numeric:
         raise ExpressionError(f"{left!r} and {right!r} cannot be combined", "numbers")
-    return BINARY[op](left, right)
 
 
-def member(value: Any, name: str, attribute: str) -> Any:
-    """`value.attribute` for the mappings that a scope hands out."""
-    if isinstance(value, Mapping) and attribute in value:
-        return value[attribute]
-    known = ", ".join(map(str, value)) if isinstance(value, Mapping) else "nothing"
+def get_member(value: Any, name: str, attribute: str) -> Any:
+    """Return `value.attribute` for the mappings that a scope returns; raise ExpressionError."""
+    known = "nothing"
+    if isinstance(value, Mapping):
+        if attribute in value:
+            return value[attribute]
+        known = ", ".join(map(str, value))
     raise ExpressionError(f"{name} has no {attribute!r}", f"{name} has {known}")

@@ -1,13 +1,12 @@
-"""Patterns over names of parameters: one small language for initialising, freezing, learning rates
-and weight maps.
+"""Patterns over names of parameters, for initialisation, freezing, learning rates and weight maps.
 
-`*`, `?` and `[abc]` are those of a shell, and `*` crosses dots. `{i}` stands for one stretch
-without a dot and hands it to the other side; `{rest*}` crosses dots.
+`*`, `?` and `[abc]` are those of a shell, and `*` matches dots. `{i}` matches text without a dot,
+and the other side of a weight map refers to it; `{rest*}` matches dots, too.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -19,18 +18,18 @@ from blocks.graph.language.expression import ExpressionError, evaluate, limited
 from blocks.graph.steps import spend
 
 LONGEST = 300  # characters of a pattern
-COMPILED = 10  # steps that it takes to read a part of a pattern
+COMPILED = 10  # steps to read a part of a pattern
 TOKEN = re.compile(r"\{([^{}]*)\}|(\*)|(\?)|(\[!?\]?[^\]]*\])|([^{}*?\[]+|.)", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Part:
     """A part of a pattern.
 
     Args:
-        kind: "star", "piece" (a stretch without a dot), "pieces" (across dots), or "fixed".
-        text: the name of a piece, or what is fixed as a regular expression of a fixed length.
-        length: characters that the part takes; 0 where it takes any number.
+        kind: "star", "piece" (text without a dot), "pieces" (any text), or "fixed".
+        text: the name of a piece, or a regular expression of a fixed length.
+        length: number of characters that a fixed part matches.
     """
 
     kind: str
@@ -39,52 +38,52 @@ class Stretch:
 
 
 @lru_cache(maxsize=4096)
-def parts_of(pattern: str) -> tuple[Stretch, ...]:
-    """The parts of a pattern; raises ExpressionError."""
+def parse_pattern(pattern: str) -> tuple[Part, ...]:
+    """Split a pattern into its parts; raise ExpressionError."""
     if len(pattern) > LONGEST:
         fits = f"at most {LONGEST}"
         raise ExpressionError(f"a pattern of {len(pattern)} characters is too long", fits)
     parts = []
     for piece, star, question, group, plain in TOKEN.findall(pattern):
         if star:
-            parts.append(Stretch("star"))
+            parts.append(Part("star"))
         elif question:
-            parts.append(Stretch("fixed", ".", 1))
+            parts.append(Part("fixed", ".", 1))
         elif group:
-            inside = group[1:-1].replace("\\", r"\\").replace("[", r"\[")
-            parts.append(
-                Stretch(
-                    "fixed", f"[{inside.replace('!', '^', 1) if inside[0] == '!' else inside}]", 1
-                )
-            )
+            characters = group[1:-1].replace("\\", r"\\").replace("[", r"\[")
+            if characters[0] == "!":
+                characters = f"^{characters[1:]}"
+            parts.append(Part("fixed", f"[{characters}]", 1))
         elif plain:
-            parts.append(Stretch("fixed", re.escape(plain), len(plain)))
+            parts.append(Part("fixed", re.escape(plain), len(plain)))
+        elif not piece.removesuffix("*").isidentifier():
+            raise ExpressionError(
+                f"{pattern!r}: {{{piece}}} is no name",
+                "{i} for text without dots, {rest*} with dots",
+            )
+        elif piece.endswith("*"):
+            parts.append(Part("pieces", piece.removesuffix("*")))
         else:
-            name = piece.removesuffix("*")
-            if not name.isidentifier():
-                raise ExpressionError(
-                    f"{pattern!r}: {{{piece}}} is no name",
-                    "{i} for one stretch, {rest*} across dots",
-                )
-            parts.append(Stretch("pieces" if piece.endswith("*") else "piece", name))
+            parts.append(Part("piece", piece))
     return tuple(parts)
 
 
 @lru_cache(maxsize=4096)
-def shape_of(pattern: str) -> re.Pattern[str]:
-    """A regular expression for the names that may fit, with any text for a piece; raises
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """Compile a regular expression for the names that may match, with any text for a piece; raise
     ExpressionError.
 
-    It takes linear time: what stands between two stars is looked for once, as far to the left as it
-    goes.
+    It runs in linear time: the text between two stars is searched for once, from the left.
     """
-    runs, parts = [""], parts_of(pattern)
+    runs, parts = [""], parse_pattern(pattern)
     spend(COMPILED * len(parts))
     for part in parts:
         if part.kind == "fixed":
             runs[-1] += part.text
+        elif part.kind == "star":
+            runs.append("")
         else:
-            runs.append("" if part.kind == "star" else ".")
+            runs.append(".")
     first, *others = runs
     last = f".*{others.pop()}" if others else ""
     found = [f"(?=(?P<run{number}>.*?{run}))(?P=run{number})" for number, run in enumerate(others)]
@@ -96,88 +95,104 @@ def shape_of(pattern: str) -> re.Pattern[str]:
         ) from None
 
 
-def match(pattern: str, name: str) -> dict[str, str] | None:
-    """What the pieces of a pattern stand for in a name; None where it does not fit."""
+def match_name(pattern: str, name: str) -> dict[str, str] | None:
+    """Return what the pieces of a pattern match in a name; None where the pattern does not
+    match.
+    """
     spend(1 + len(pattern) * len(name) // 10_000)
-    if shape_of(pattern).fullmatch(name) is None:
+    if compile_pattern(pattern).fullmatch(name) is None:
         return None
-    parts = parts_of(pattern)
+    parts = parse_pattern(pattern)
     if not any(part.kind.startswith("piece") for part in parts):
         return {}
     with limited():
         spend(1 + len(parts) * len(name) // 10)
-        return _take(parts, name, _fitting(parts, name), 0, {})
+        return _match_parts(parts, name, _find_starts(parts, name), 0, {})
 
 
-def _fitting(parts: Sequence[Stretch], name: str) -> list[set[int]]:
-    """For each part the places of a name from which it and all after it may fit; the last entry is
-    the end.
+def _find_starts(parts: Sequence[Part], name: str) -> list[set[int]]:
+    """Return, for each part, the positions of a name from which it and all parts after it may
+    match; the last entry is the end.
     """
-    places = [{len(name)}]
+    starts = [{len(name)}]
     for part in reversed(parts):
-        after = places[0]
-        fits: set[int] = set()
-        nearest = -1  # the nearest place behind from which the rest fits
-        for place in range(len(name), -1, -1):
-            if part.kind == "fixed":
-                if place + part.length in after and re.compile(part.text, re.DOTALL).match(
-                    name, place
-                ):
-                    fits.add(place)
-                continue
-            if part.kind == "star" and place in after:
-                nearest = place
-            if part.kind == "piece" and place < len(name) and name[place] == ".":
-                nearest = -1
-            if nearest >= 0:
-                fits.add(place)
-            if place in after:
-                nearest = place
-        places.insert(0, fits)
-    return places
+        if part.kind == "fixed":
+            starts.insert(0, _find_fixed_starts(part, name, starts[0]))
+        else:
+            starts.insert(0, _find_free_starts(part, name, starts[0]))
+    return starts
 
 
-def _take(
-    parts: Sequence[Stretch],
+def _find_fixed_starts(part: Part, name: str, ends: set[int]) -> set[int]:
+    regex = re.compile(part.text, re.DOTALL)
+    starts = set()
+    for end in ends:
+        start = end - part.length
+        if start >= 0 and regex.match(name, start):
+            starts.add(start)
+    return starts
+
+
+def _find_free_starts(part: Part, name: str, ends: set[int]) -> set[int]:
+    starts = set()
+    reachable = False  # whether an end is reachable from here
+    for position in range(len(name), -1, -1):
+        if part.kind == "star" and position in ends:
+            reachable = True
+        if part.kind == "piece" and name[position : position + 1] == ".":
+            reachable = False
+        if reachable:
+            starts.add(position)
+        if position in ends:
+            reachable = True
+    return starts
+
+
+def _match_parts(
+    parts: Sequence[Part],
     name: str,
-    fitting: list[set[int]],
-    place: int,
+    starts: list[set[int]],
+    start: int,
     found: dict[str, str],
 ) -> dict[str, str] | None:
-    """The pieces from a place on, each as long as can be; one that stands twice is the same text
-    twice.
+    """Match the parts from a position on, each as long as possible; a piece that occurs twice
+    matches the same text twice.
     """
-    number = len(fitting) - 1 - len(parts)
     if not parts:
         return found
     part, rest = parts[0], parts[1:]
-    for end in _ends(part, name, place, found):
-        if end not in fitting[number + 1]:
+    next_starts = starts[len(starts) - len(parts)]
+    for end in _find_ends(part, name, start, found):
+        if end not in next_starts:
             continue
         spend(1)
-        new = {**found, part.text: name[place:end]} if part.kind.startswith("piece") else found
-        taken = _take(rest, name, fitting, end, new)
-        if taken is not None:
-            return taken
+        pieces = found
+        if part.kind.startswith("piece"):
+            pieces = {**found, part.text: name[start:end]}
+        matched = _match_parts(rest, name, starts, end, pieces)
+        if matched is not None:
+            return matched
     return None
 
 
-def _ends(part: Stretch, name: str, place: int, found: Mapping[str, str]) -> Iterator[int]:
-    """Where a part that begins at a place may end, the farthest first."""
+def _find_ends(part: Part, name: str, start: int, found: Mapping[str, str]) -> Iterator[int]:
+    """Yield where a part that begins at a position may end, the farthest first."""
     if part.kind == "fixed":
-        yield place + part.length
+        yield start + part.length
     elif part.text in found:
-        end = place + len(found[part.text])
-        if name[place:end] == found[part.text]:
+        end = start + len(found[part.text])
+        if name[start:end] == found[part.text]:
             yield end
     else:
-        dot = name.find(".", place)
-        end = dot if part.kind == "piece" and dot >= 0 else len(name)
-        yield from range(end, place - (part.kind == "star"), -1)
+        farthest = len(name)
+        if part.kind == "piece" and "." in name[start:]:
+            farthest = name.index(".", start)
+        nearest = start if part.kind == "star" else start + 1
+        yield from range(farthest, nearest - 1, -1)
 
 
 class Pieces:
-    """What `{i}` stands for, as names of an expression; digits are numbers."""
+    """The matched pieces as names of an expression; digits are numbers."""
 
     def __init__(self, pieces: Mapping[str, str]):
         self.pieces = pieces
@@ -188,7 +203,9 @@ class Pieces:
                 f"no piece {{{name}}} on the other side", did_you_mean(name, self.pieces)
             )
         text = self.pieces[name]
-        return int(text) if text.isdecimal() and len(text) < 20 else text
+        if text.isdecimal() and len(text) < 20:
+            return int(text)
+        return text
 
     def attribute(self, name: str, attribute: str) -> Any:
         raise ExpressionError(f"{name}.{attribute} means nothing here", "{i}, {i + 1}, {rest*}")
@@ -198,26 +215,31 @@ class Pieces:
         return bool(self.attribute(name, attribute))
 
 
-def fill(template: str, pieces: Mapping[str, str]) -> str:
-    """A name from a template: `{i}` and `{rest*}` as matched, `{i + 1}` reckoned; raises
+def fill_template(template: str, pieces: Mapping[str, str]) -> str:
+    """Return a template with `{i}` and `{rest*}` as matched, and `{i + 1}` evaluated; raise
     ExpressionError.
     """
 
-    def put(found: re.Match[str]) -> str:
+    def fill(found: re.Match[str]) -> str:
         text = found[1].removesuffix("*").strip()
-        return pieces[text] if text in pieces else str(evaluate(text, Pieces(pieces)))
+        if text in pieces:
+            return pieces[text]
+        return str(evaluate(text, Pieces(pieces)))
 
-    return re.sub(r"\{([^{}]*)\}", put, template)
+    return re.sub(r"\{([^{}]*)\}", fill, template)
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a model, once, however often it is tied: its path, and its names by kind.
+    """A parameter of a model; a tied parameter is one.
 
     Args:
-        kind: by the class of its module, `Linear.weight`.
-        within: by the class of the block that holds its module, `SelfAttention.project.weight`;
-            empty where none does.
+        path: its first name in the state dict.
+        kind: its name by the class of its module, `Linear.weight`.
+        value: the parameter.
+        aliases: its other names in the state dict.
+        within: its name by the class of the block that contains its module,
+            `SelfAttention.project.weight`; empty where none does.
     """
 
     path: str
@@ -227,51 +249,53 @@ class Parameter:
     within: str = ""
 
     def match(self, pattern: str) -> dict[str, str] | None:
-        """By path or kind, or by a module on the path or a kind of module: all that is in it."""
+        """Match the path or the kind, or a module around the parameter by path or kind."""
         for name in filter(None, (self.path, self.kind, self.within)):
             for wanted in (pattern, f"{pattern}.*"):
-                found = match(wanted, name)
+                found = match_name(wanted, name)
                 if found is not None:
                     return found
         return None
 
 
-def parameters_of(model: nn.Module) -> list[Parameter]:
-    """Every parameter once, in the order of the model."""
-    names: dict[int, list[str]] = {}
-    owners: dict[int, str] = {}
-    holders: dict[int, str] = {}
-    values: dict[int, nn.Parameter] = {}
+def list_parameters(model: nn.Module) -> list[Parameter]:
+    """Return every parameter once, in the order of the model."""
+    found: dict[int, Parameter] = {}
     modules = dict(model.named_modules(remove_duplicate=False))
     for path, module in modules.items():
         parent, _, child = path.rpartition(".")
-        block = path and not isinstance(modules[parent], GraphModule)
         for name, value in module.named_parameters(recurse=False):
-            names.setdefault(id(value), []).append(f"{path}.{name}" if path else name)
-            owners.setdefault(id(value), f"{type(module).__name__}.{name}")
-            holders.setdefault(
-                id(value), f"{type(modules[parent]).__name__}.{child}.{name}" if block else ""
-            )
-            values[id(value)] = value
-    return [
-        Parameter(names[key][0], owners[key], values[key], tuple(names[key][1:]), holders[key])
-        for key in values
-    ]
+            own = f"{path}.{name}" if path else name
+            known = found.get(id(value))
+            if known is not None:
+                found[id(value)] = replace(known, aliases=(*known.aliases, own))
+                continue
+            within = ""
+            if path and not isinstance(modules[parent], GraphModule):
+                within = f"{type(modules[parent]).__name__}.{child}.{name}"
+            kind = f"{type(module).__name__}.{name}"
+            found[id(value)] = Parameter(own, kind, value, within=within)
+    return list(found.values())
 
 
-def matching(
+def find_matches(
     parameters: Iterable[Parameter], pattern: str
 ) -> list[tuple[Parameter, dict[str, str]]]:
-    """The parameters that a pattern names, each with its pieces; raises ExpressionError for a
-    broken one.
+    """Return the parameters that a pattern matches, each with its pieces; raise ExpressionError for
+    an invalid pattern.
     """
-    return [(each, found) for each in parameters if (found := each.match(pattern)) is not None]
+    matches = []
+    for parameter in parameters:
+        pieces = parameter.match(pattern)
+        if pieces is not None:
+            matches.append((parameter, pieces))
+    return matches
 
 
-def nothing_matches(
+def no_match_problem(
     pattern: str, parameters: Sequence[Parameter], where: Origin | str | None, path: str
 ) -> Problem:
-    """The mistake of a pattern that fits no parameter, with the nearest that there is."""
+    """Return the problem of a pattern that matches no parameter, with the nearest name."""
     for each in parameters:
         if pattern in each.aliases:
             return Problem(
@@ -280,8 +304,11 @@ def nothing_matches(
                 path,
                 fix=f"name {each.path}",
             )
-    names = {name for each in parameters for name in (each.path, each.kind, each.within) if name}
-    names |= {name[: dot.start()] for name in names for dot in re.finditer(r"\.", name)}
+    names = set()
+    for parameter in parameters:
+        for name in filter(None, (parameter.path, parameter.kind, parameter.within)):
+            keys = name.split(".")
+            names |= {".".join(keys[:end]) for end in range(1, len(keys) + 1)}
     if any(mark in pattern for mark in "*?[{"):
         names = {re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name) for name in names}
     return Problem(

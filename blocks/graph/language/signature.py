@@ -1,5 +1,5 @@
-"""What a block takes and gives, read from its constructor and its `forward`: the one definition of
-every shape.
+"""The inputs, outputs and parameters of a block, read from its constructor and its `forward`: the
+only definition of every shape.
 """
 
 import inspect
@@ -27,12 +27,14 @@ class Port:
     optional: bool = False
 
     def __str__(self) -> str:
-        return "anything" if self.axes is None else f"({', '.join(self.axes)})"
+        if self.axes is None:
+            return "anything"
+        return f"({', '.join(self.axes)})"
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A constructor parameter: its word in YAML, its name in Python, its type and default."""
+    """A constructor parameter: its key in YAML, its name in Python, its type and default."""
 
     word: str
     name: str
@@ -59,27 +61,56 @@ class Signature:
     documentation: str = ""
 
     def port(self, name: str) -> Port | None:
-        return next((port for port in self.ports if port.name == name), None)
+        for port in self.ports:
+            if port.name == name:
+                return port
+        return None
 
 
 @cache
 def signature_of(name: str, entry: Any) -> Signature:
-    """The signature of a catalogue entry: an `nn.Module` class or a `Layer`."""
-    layer = entry if isinstance(entry, Layer) else None
-    factory = layer.factory if layer else entry
-    parameters = _parameters(factory, {} if layer is None else layer.words)
-    if layer:
-        ports: tuple[Port, ...] = (Port("x", _axes(layer.takes), DTYPES.get(layer.kind or "")),)
-        gives: tuple[Port, ...] = (Port("out", _axes(layer.gives or layer.takes)),)
-        variadic = False
-        idle = layer.idle or (lambda module: False)
-    else:
-        ports, variadic, gives = _forward(factory)
-        idle = lambda module: bool(getattr(module, "idle", False))  # noqa: E731
-    axes = {axis.lstrip("*#") for port in ports for axis in port.axes or ()} | {"vocab"}
-    infer = dict(layer.infer) if layer else {word: word for word in parameters if word in axes}
-    documentation = inspect.getdoc(factory) or ""
-    return Signature(name, factory, parameters, ports, variadic, gives, infer, idle, documentation)
+    """Read the signature of a catalog entry: an `nn.Module` class or a `Layer`."""
+    if isinstance(entry, Layer):
+        return _read_layer(name, entry)
+    parameters = _read_parameters(entry, {})
+    ports, variadic, gives = _read_forward(entry)
+    axes = {"vocab"}
+    for port in ports:
+        axes.update(axis.lstrip("*#") for axis in port.axes or ())
+    return Signature(
+        name,
+        factory=entry,
+        parameters=parameters,
+        ports=ports,
+        variadic=variadic,
+        gives=gives,
+        infer={word: word for word in parameters if word in axes},
+        idle=_is_idle,
+        documentation=inspect.getdoc(entry) or "",
+    )
+
+
+def _read_layer(name: str, layer: Layer) -> Signature:
+    """Read the signature of a layer of torch, whose `forward` is not annotated."""
+    return Signature(
+        name,
+        factory=layer.factory,
+        parameters=_read_parameters(layer.factory, layer.words),
+        ports=(Port("x", _read_axes(layer.takes), DTYPES.get(layer.kind or "")),),
+        variadic=False,
+        gives=(Port("out", _read_axes(layer.gives or layer.takes)),),
+        infer=dict(layer.infer),
+        idle=layer.idle or _is_never_idle,
+        documentation=inspect.getdoc(layer.factory) or "",
+    )
+
+
+def _is_idle(module: Any) -> bool:
+    return bool(getattr(module, "idle", False))
+
+
+def _is_never_idle(module: Any) -> bool:
+    return False
 
 
 DTYPES = {
@@ -89,15 +120,13 @@ DTYPES = {
 }
 
 
-def _parameters(factory: Any, words: Mapping[str, str]) -> dict[str, Parameter]:
+def _read_parameters(factory: Any, words: Mapping[str, str]) -> dict[str, Parameter]:
     hints = typing.get_type_hints(factory.__init__)
     word_of = {name: word for word, name in words.items()}
     found = {}
     for parameter in list(inspect.signature(factory.__init__).parameters.values())[1:]:
-        if parameter.name in ("device", "dtype") or parameter.kind in (
-            parameter.VAR_POSITIONAL,
-            parameter.VAR_KEYWORD,
-        ):
+        variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if variadic or parameter.name in ("device", "dtype"):
             continue
         word = word_of.get(parameter.name, parameter.name)
         found[word] = Parameter(
@@ -106,7 +135,7 @@ def _parameters(factory: Any, words: Mapping[str, str]) -> dict[str, Parameter]:
     return found
 
 
-def _forward(factory: Any) -> tuple[tuple[Port, ...], bool, tuple[Port, ...]]:
+def _read_forward(factory: Any) -> tuple[tuple[Port, ...], bool, tuple[Port, ...]]:
     hints = typing.get_type_hints(factory.forward)
     ports, variadic = [], False
     for parameter in list(inspect.signature(factory.forward).parameters.values())[1:]:
@@ -116,33 +145,43 @@ def _forward(factory: Any) -> tuple[tuple[Port, ...], bool, tuple[Port, ...]]:
         ports.append(Port(parameter.name, axes, dtypes, parameter.default is not parameter.empty))
     result = hints.get("return", Any)
     names = getattr(factory, "outputs", None)
-    results = typing.get_args(result) if typing.get_origin(result) is tuple else (result,)
+    results = (result,)
+    if typing.get_origin(result) is tuple:
+        results = typing.get_args(result)
     if names is None or isinstance(names, property):
-        names = ("out",) if len(results) == 1 else tuple(f"out{i}" for i in range(len(results)))
-    gives = tuple(
-        Port(name, *read_annotation(hint)) for name, hint in zip(names, results, strict=False)
-    )
-    return tuple(ports), variadic, gives
+        names = ["out"]
+        if len(results) > 1:
+            names = [f"out{index}" for index in range(len(results))]
+    gives = []
+    for name, hint in zip(names, results, strict=False):
+        gives.append(Port(name, *read_annotation(hint)))
+    return tuple(ports), variadic, tuple(gives)
 
 
 def read_annotation(hint: Any) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
-    """Axes and dtypes of `Float[Tensor, "batch dim"]`, also inside `| None`; None where it says
-    nothing.
+    """Read the axes and dtypes of `Float[Tensor, "batch dim"]`, also inside `| None`; None where
+    the annotation has none.
     """
-    choices = [h for h in typing.get_args(hint) if h is not NoneType] if is_union(hint) else [hint]
+    choices = [hint]
+    if is_union(hint):
+        choices = [choice for choice in typing.get_args(hint) if choice is not NoneType]
     dtypes: set[str] = set()
     axes = None
     for choice in choices:
         text = getattr(choice, "dim_str", None)
         if text is None:
             return None, None
-        axes = _axes(text) if axes is None else axes
-        dtypes |= set(choice.dtypes) if isinstance(choice.dtypes, list | tuple) else set()
+        if axes is None:
+            axes = _read_axes(text)
+        if isinstance(choice.dtypes, list | tuple):
+            dtypes.update(choice.dtypes)
     return axes, tuple(sorted(dtypes)) or None
 
 
-def _axes(text: str) -> tuple[str, ...] | None:
-    return None if text.strip() == ANYTHING else tuple(text.split())
+def _read_axes(text: str) -> tuple[str, ...] | None:
+    if text.strip() == ANYTHING:
+        return None
+    return tuple(text.split())
 
 
 def is_union(hint: Any) -> bool:
@@ -150,27 +189,26 @@ def is_union(hint: Any) -> bool:
 
 
 def bind(port: Port, shape: tuple[int, ...], known: dict[str, int]) -> str | None:
-    """Match a shape against a port's axes and add the sizes to `known`; what does not fit, or None.
+    """Match a shape against the axes of a port, and add the sizes to `known`.
 
-    `*name` stands for any number of axes, `#name` may be 1, `_` and numbers and sums name nothing.
+    `*name` matches any number of axes, `#name` may be 1; `_`, numbers and sums name nothing.
+
+    Returns:
+        What does not fit, or None.
     """
     if port.axes is None:
         return None
-    star = next(
-        (i for i, axis in enumerate(port.axes) if axis.startswith("*") or axis == ANYTHING), None
-    )
-    if star is None and len(shape) != len(port.axes):
+    head = 0  # axes before a `*name`
+    while head < len(port.axes) and not _is_star(port.axes[head]):
+        head += 1
+    tail = len(port.axes) - head - 1
+    if tail < 0 and len(shape) != len(port.axes):
         return f"{port.name} has {len(port.axes)} axes {port}"
-    if star is not None and len(shape) < len(port.axes) - 1:
+    if len(shape) < head + tail:
         return f"{port.name} has at least {len(port.axes) - 1} axes {port}"
-    tail = 0 if star is None else len(port.axes) - star - 1
-    head = len(port.axes) if star is None else star
     pairs = [*zip(port.axes[:head], shape[:head], strict=True)]
-    pairs += (
-        zip(port.axes[len(port.axes) - tail :], shape[len(shape) - tail :], strict=True)
-        if tail
-        else ()
-    )
+    if tail > 0:
+        pairs += zip(port.axes[-tail:], shape[-tail:], strict=True)
     for axis, size in pairs:
         name = axis.lstrip("#")
         if name.isdigit() and int(name) != size:
@@ -182,39 +220,49 @@ def bind(port: Port, shape: tuple[int, ...], known: dict[str, int]) -> str | Non
     return None
 
 
+def _is_star(axis: str) -> bool:
+    return axis.startswith("*") or axis == ANYTHING
+
+
 def axis_names(
     port: Port, rank: int, inputs: Mapping[str, tuple[str | None, ...]]
 ) -> tuple[str | None, ...]:
-    """Names for the axes of an output: its own words without `out_`, and those of the inputs behind
-    a `*name`.
+    """Return names for the axes of an output: its own without `out_`, and those of the inputs for a
+    `*name`.
     """
+    unnamed = (None,) * rank
     if port.axes is None:
-        carried = next((names for names in inputs.values() if len(names) == rank), None)
-        return carried or (None,) * rank
+        for carried in inputs.values():
+            if len(carried) == rank:
+                return carried
+        return unnamed
     names: list[str | None] = []
     for axis in port.axes:
-        if axis.startswith("*") or axis == ANYTHING:
+        if _is_star(axis):
             missing = rank - (len(port.axes) - 1)
-            behind = inputs.get(axis.lstrip("*"), ())
-            names += (
-                behind
-                if len(behind) == missing
-                else _spread(axis.lstrip("*").removeprefix("out_"), missing)
-            )
+            matched = inputs.get(axis.lstrip("*"), ())
+            if len(matched) != missing:
+                matched = _name_star(axis.lstrip("*").removeprefix("out_"), missing)
+            names += matched
         else:
             bare = axis.lstrip("#").removeprefix("out_")
-            names.append(bare if bare.isidentifier() and bare != "_" else None)
-    return tuple(names) if len(names) == rank else (None,) * rank
+            named = bare.isidentifier() and bare != "_"
+            names.append(bare if named else None)
+    if len(names) != rank:
+        return unnamed
+    return tuple(names)
 
 
-def _spread(name: str, count: int) -> tuple[str | None, ...]:
-    """Names for the axes of a new `*tokens`: one is the tokens themselves, two are a grid."""
+def _name_star(name: str, count: int) -> tuple[str | None, ...]:
+    """Return names for the axes of a new `*tokens`: one is the tokens, two are a grid."""
     if name == "tokens" and count == 2:
         return ("height", "width")
-    return (name,) if count == 1 and name.isidentifier() else (None,) * count
+    if count == 1 and name.isidentifier():
+        return (name,)
+    return (None,) * count
 
 
 def is_module(hint: Any) -> bool:
-    """Whether a constructor parameter takes a part that another YAML node fills."""
+    """Return whether a constructor parameter takes a module, which a hole of the node fills."""
     choices = typing.get_args(hint) if is_union(hint) else (hint,)
     return any(isinstance(choice, type) and issubclass(choice, nn.Module) for choice in choices)

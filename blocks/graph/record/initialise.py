@@ -12,17 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from blocks.graph.errors import Origin, Problem, did_you_mean, show
-from blocks.graph.language.arguments import coerce
 from blocks.graph.language.expression import ExpressionError
 from blocks.graph.language.patterns import (
     Parameter,
     Pieces,
-    match,
-    matching,
-    nothing_matches,
-    parameters_of,
+    find_matches,
+    list_parameters,
+    match_name,
+    no_match_problem,
 )
 from blocks.graph.language.scope import Scope, Text
+from blocks.graph.language.values import read_argument
 
 Nonlinearity = Literal["linear", "relu", "leaky_relu", "tanh", "sigmoid", "selu"]
 Mode = Literal["fan_in", "fan_out"]
@@ -174,7 +174,7 @@ class Reader:
         """
         self.absent, self.parts = _absent(model), parts_of(model)
         self.parameters = []
-        for each in parameters_of(model):
+        for each in list_parameters(model):
             self.parameters.append(replace(each, value=matrices_of(model, each.path)[0]))
         starts: dict[str, dict[str, Start | None]] = {each.path: {} for each in self.parameters}
         for section, pattern, raw in self._lines(sections):
@@ -208,21 +208,21 @@ class Reader:
         where = (*section.where, pattern)
         inside = [each for each in self.parameters if each.path.startswith(section.prefix)]
         whole = set()
-        for parameter, pieces in matching(inside, pattern):
+        for parameter, pieces in find_matches(inside, pattern):
             whole.add(parameter.path)
             starts[parameter.path] = {"": self._start(parameter, pieces, raw, section, where)}
         is_named = bool(whole)
         for part in self.parts:
             if part.whole in whole or not part.path.startswith(section.prefix):
                 continue
-            if match(pattern, part.kind) is not None:
+            if match_name(pattern, part.kind) is not None:
                 is_named = True
                 starts[part.whole][part.name] = self._start(part, {}, raw, section, where)
-        if is_named or any(match(pattern, kind) is not None for kind in self.absent):
+        if is_named or any(match_name(pattern, kind) is not None for kind in self.absent):
             return
         if not self._harmless(pattern, inside, section):
             origin = self.origin(where)
-            self.problems.append(nothing_matches(pattern, inside, origin, "initialise"))
+            self.problems.append(no_match_problem(pattern, inside, origin, "initialise"))
 
     def _lines(self, sections: Iterable[Section]) -> list[tuple[Section, str, Any]]:
         """The lines of all sections, those of the command line last."""
@@ -240,9 +240,9 @@ class Reader:
         if not section.prefix:
             for each in parameters:
                 for name in filter(None, (each.kind, each.within)):
-                    if match(kind, name.partition(".")[0]) is not None:
+                    if match_name(kind, name.partition(".")[0]) is not None:
                         return False
-        if any(match(kind, name) is not None for name in self.kinds):
+        if any(match_name(kind, name) is not None for name in self.kinds):
             return True
         return self.altered and origin.file is not None
 
@@ -272,7 +272,7 @@ class Reader:
         arguments = {}
         for name, value in given.items():
             text = Text(value, self.origin(where), scope)
-            arguments[name] = coerce(_hints(function)[name], text, name)
+            arguments[name] = read_argument(_hints(function)[name], text, name)
         if isinstance(parameter, PackedPart):
             return Start(parameter.whole, function, arguments, parameter.name)
         return Start(parameter.path, function, arguments)

@@ -8,7 +8,7 @@ from torch import nn
 
 from blocks.graph.errors import ConfigError, Problem, did_you_mean, show
 from blocks.graph.language.expression import ExpressionError, evaluate, limited
-from blocks.graph.language.patterns import Pieces, matching, nothing_matches, parameters_of
+from blocks.graph.language.patterns import Pieces, find_matches, list_parameters, no_match_problem
 from blocks.graph.weights import Report, load_weights
 
 KEYS = ("load", "map", "head", "grid", "freeze", "learning_rate")
@@ -32,15 +32,15 @@ def freeze(model: nn.Module, patterns: Iterable[str]) -> list[str]:
     Raises:
         ConfigError: a pattern that matches nothing.
     """
-    parameters, frozen, problems = parameters_of(model), {}, []
+    parameters, frozen, problems = list_parameters(model), {}, []
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         try:
-            found = matching(parameters, str(pattern))
+            found = find_matches(parameters, str(pattern))
         except ExpressionError as error:
             problems.append(Problem(error.problem, path="weights.freeze", fits=error.fits))
             continue
         if not found:
-            problems.append(nothing_matches(str(pattern), parameters, None, "weights.freeze"))
+            problems.append(no_match_problem(str(pattern), parameters, None, "weights.freeze"))
         frozen.update({each.path: each.value for each, _ in found})
     if problems:
         raise ConfigError(problems)
@@ -61,14 +61,14 @@ def learning_rates(model: nn.Module, multipliers: Mapping[str, Any]) -> dict[str
     Raises:
         ConfigError: a pattern that matches nothing, a multiplier that is no number or negative.
     """
-    parameters, problems = parameters_of(model), []
+    parameters, problems = list_parameters(model), []
     rates = {each.path: 1.0 for each in parameters}
     for pattern, raw in multipliers.items():
         try:
-            found = matching(parameters, str(pattern))
+            found = find_matches(parameters, str(pattern))
             if not found:
                 problems.append(
-                    nothing_matches(str(pattern), parameters, None, "weights.learning_rate")
+                    no_match_problem(str(pattern), parameters, None, "weights.learning_rate")
                 )
             for each, pieces in found:
                 value = evaluate(raw, Pieces(pieces)) if isinstance(raw, str) else raw

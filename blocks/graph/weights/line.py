@@ -9,7 +9,7 @@ from torch import Tensor
 
 from blocks.graph.errors import did_you_mean
 from blocks.graph.language.expression import ExpressionError, evaluate
-from blocks.graph.language.patterns import Pieces, fill
+from blocks.graph.language.patterns import Pieces, fill_template
 from blocks.graph.record.token_grid import Grid, read_grid
 
 WORDS = (
@@ -118,7 +118,7 @@ def read_line(pattern: str, raw: Any, pieces: Mapping[str, str]) -> Line:
                 f"parts {list(parts)} of {numbers.get('of', 1)}", "parts: [0, 2], of: 3"
             )
     grid = read_grid(words["grid"]) if "grid" in words else None
-    sources = tuple(fill(str(name), pieces) for name in names)
+    sources = tuple(fill_template(str(name), pieces) for name in names)
     return Line(pattern, sources, words, parts, grid=grid, **numbers)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from blocks.graph.compose.compose import conf_folder
 from blocks.graph.errors import ConfigError, Problem, did_you_mean
 from blocks.graph.language.expression import ExpressionError, limited
-from blocks.graph.language.patterns import fill, match
+from blocks.graph.language.patterns import fill_template, match_name
 from blocks.graph.record.token_grid import Grid, find_tables, read_grid
 from blocks.graph.steps import spend
 from blocks.graph.weights.file import read_grids, read_tensors, save_weights, tensors_of
@@ -254,9 +254,9 @@ class Loader:
         names = {name: name for name in self.tensors}
         for old, new in (self.map.sections.get("rename") or {}).items():
             for name, now in names.items():
-                pieces = self._safely(("rename", old), partial(match, old, now))
+                pieces = self._safely(("rename", old), partial(match_name, old, now))
                 if pieces is not None:
-                    filled = self._safely(("rename", old), partial(fill, str(new), pieces))
+                    filled = self._safely(("rename", old), partial(fill_template, str(new), pieces))
                     names[name] = filled or now
         found: dict[str, Tensor] = {}
         for name, now in names.items():
@@ -292,7 +292,7 @@ class Loader:
     def _line(self, ours: str, theirs: Mapping[str, Tensor]) -> Line | None:
         """The first line that fits one of ours and whose tensors are all there."""
         for pattern, raw in self.map.sections["map"].items():
-            pieces = match(str(pattern), ours)
+            pieces = match_name(str(pattern), ours)
             if pieces is not None:
                 self.reading = str(pattern)
                 line = read_line(str(pattern), raw, pieces)

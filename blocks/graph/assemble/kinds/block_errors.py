@@ -7,9 +7,9 @@ from typing import Any
 
 from blocks.errors import BlockError
 from blocks.graph.errors import Origin, Problem, show
-from blocks.graph.language.arguments import describe
 from blocks.graph.language.scope import Text
 from blocks.graph.language.signature import Parameter, Port, Signature
+from blocks.graph.language.types import describe_type
 from blocks.graph.language.words import suggest_words
 from blocks.graph.record.record import Recipe
 from blocks.graph.record.value import Value, show_size
@@ -39,7 +39,7 @@ def missing_argument(
         )
     return Problem(
         f"{signature.name} needs {parameter.word}",
-        fits=f"{parameter.word}: {describe(parameter.annotation)}",
+        fits=f"{parameter.word}: {describe_type(parameter.annotation)}",
     )
 
 
@@ -137,7 +137,7 @@ def failed_block(
 def _usage(signature: Signature) -> str:
     words = []
     for word, parameter in signature.parameters.items():
-        words.append(f"{word}: {describe(parameter.annotation)}")
+        words.append(f"{word}: {describe_type(parameter.annotation)}")
     return ", ".join(words)
 
 

@@ -11,10 +11,10 @@ from blocks.graph.assemble.kinds.block_errors import (
     unknown_argument,
 )
 from blocks.graph.errors import NodeError, Problem, show
-from blocks.graph.language.arguments import coerce
 from blocks.graph.language.expression import ExpressionError
 from blocks.graph.language.scope import Text
 from blocks.graph.language.signature import Signature, is_module
+from blocks.graph.language.values import read_argument
 from blocks.graph.record.record import Recipe
 from blocks.graph.record.value import Value
 
@@ -103,7 +103,7 @@ def _read_argument(signature: Signature, word: str, text: Text, around: Surround
     here = text.at(around.axes, around.texts, word)
     here.scope.trace.clear()
     try:
-        return coerce(signature.parameters[word].annotation, here, word)
+        return read_argument(signature.parameters[word].annotation, here, word)
     except ExpressionError as error:
         problem = Problem(
             f"{signature.name}: {error.problem}",

@@ -13,9 +13,9 @@ from blocks.graph.assemble.context import NodeContext, NodeSpec, Outputs, Path
 from blocks.graph.assemble.kinds.filled import build_template
 from blocks.graph.assemble.kinds.template import resolve
 from blocks.graph.errors import NodeError, Problem, did_you_mean, show
-from blocks.graph.language.arguments import coerce
-from blocks.graph.language.expression import ExpressionError, whole
+from blocks.graph.language.expression import ExpressionError, to_whole
 from blocks.graph.language.scope import Scope, Text
+from blocks.graph.language.values import read_argument
 from blocks.graph.language.words import check_params
 from blocks.graph.record.module import Scan
 from blocks.graph.record.value import Value, axes_of, meta_tensor, must_be_shape
@@ -137,7 +137,7 @@ def _read_steps(assembly: Assembly, context: NodeContext, sequence: Value) -> St
 
 
 def _read_axis(raw: Any, sequence: Value) -> int:
-    axis = whole(raw)
+    axis = to_whole(raw)
     if isinstance(axis, str):
         if axis not in sequence.names:
             fits = did_you_mean(axis, [name for name in sequence.names if name])
@@ -161,7 +161,7 @@ def _read_state(assembly: Assembly, state: Any, size: Any, path: Path, scope: Sc
         raise NodeError(Problem(taken, got=got, fix="rename the state"))
     text = Text(size, assembly.origin(path), scope)
     try:
-        shape = coerce(int | tuple[int, ...], text, str(state))
+        shape = read_argument(int | tuple[int, ...], text, str(state))
     except ExpressionError as error:
         source = text.sources()
         raise NodeError(Problem(error.problem, got=got, source=source, fits=error.fits)) from None

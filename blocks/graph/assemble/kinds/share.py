@@ -5,13 +5,13 @@ from blocks.graph.assemble.body_builder import BodyBuilder
 from blocks.graph.assemble.calls import call_again, record_node
 from blocks.graph.assemble.context import NodeContext, Outputs
 from blocks.graph.errors import NodeError, Problem, did_you_mean
-from blocks.graph.language.words import PLACES
+from blocks.graph.language.words import USE_KEYS
 
 
 def build_shared(assembly: Assembly, context: NodeContext) -> Outputs:
     """Call the module of the node that `share` names."""
     reference = context.raw["share"]
-    extra = [word for word in context.raw if word != "share" and word not in PLACES]
+    extra = [word for word in context.raw if word != "share" and word not in USE_KEYS]
     if extra:
         fix = f"give it where {reference!r} is defined"
         raise NodeError(Problem(f"a shared node takes no argument {extra[0]!r}", fix=fix))

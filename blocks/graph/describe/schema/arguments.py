@@ -6,7 +6,7 @@ from types import NoneType
 from typing import Any, Literal
 
 from blocks.graph.describe.schema.parts import STRING, Schema, any_of, array, mapping, ref
-from blocks.graph.language.arguments import choices, describe
+from blocks.graph.language import types
 from blocks.graph.language.docstring import read_docstring
 from blocks.graph.language.signature import Parameter, Signature, is_module
 from blocks.graph.language.words import KINDS
@@ -17,7 +17,7 @@ SCALARS = {int: ref("whole"), float: ref("number"), bool: ref("truth"), str: STR
 def describe_type(hint: Any) -> Schema:
     """What YAML may give to a parameter of a type."""
     found: list[Schema] = []
-    for kind in choices(hint):
+    for kind in types.list_choices(hint):
         schemas = _describe_kind(kind)
         if schemas is None:
             return ref("value")
@@ -89,7 +89,7 @@ def wrap(schema: Schema) -> Schema:
 
 
 def _describe_argument(text: str, parameter: Parameter, signature: Signature) -> str:
-    kind = describe(parameter.annotation)
+    kind = types.describe_type(parameter.annotation)
     if text:
         text = f"{text[:1].upper()}{text[1:].rstrip('.')}. "
     text += kind[:1].upper() + kind[1:]

@@ -20,13 +20,13 @@ from blocks.graph.describe.schema.parts import (
 from blocks.graph.describe.schema.values import ABOUT, WORDS
 from blocks.graph.language.scope import MISSING
 from blocks.graph.language.signature import Signature
-from blocks.graph.language.words import KINDS, MODEL_WORDS, PLACES
+from blocks.graph.language.words import KINDS, MODEL_WORDS, USE_KEYS
 
 Options = Mapping[str, Mapping[str, Any]]  # name of an option -> its file
 Arguments = Mapping[str, Mapping[str, Schema]]  # name of a block -> key -> what it takes
 SECTIONS = {"graph": "section", "expect": "claim"}
 NULLABLE = {"type": ["string", "null"]}
-FILLING = {"not": {"anyOf": [has(key) for key in PLACES]}}  # what has no place of its own
+FILLING = {"not": {"anyOf": [has(key) for key in USE_KEYS]}}  # what has no place of its own
 STARTS = {
     "properties": {"defaults": {"contains": {"type": "string", "not": {"const": "_self_"}}}},
     **has("defaults"),
@@ -35,7 +35,7 @@ STARTS = {
 
 def _beside(**more: Schema) -> dict[str, Schema]:
     """The keys that stand beside any kind of node, and some more."""
-    assert set(WORDS) == set(PLACES)
+    assert set(WORDS) == set(USE_KEYS)
     found = {}
     for key, schema in more.items():
         found[key] = {"allOf": [schema], "description": ABOUT[key]}
