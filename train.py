@@ -336,9 +336,9 @@ def quote_overrides(arguments: argparse.Namespace) -> None:
     """Quote the values that Hydra cannot read otherwise, e.g. paths with spaces, brackets or
     Chinese characters.
     """
-    from blocks.graph.compose.overrides import readable
+    from blocks.graph.compose.overrides import make_readable
 
-    arguments.overrides = [readable(text) for text in arguments.overrides]
+    arguments.overrides = [make_readable(text) for text in arguments.overrides]
 
 
 def refuse_unsafe_options(arguments: argparse.Namespace) -> None:

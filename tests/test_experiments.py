@@ -12,7 +12,7 @@ import pytest
 from blocks.graph import compose
 from blocks.graph.compose.combinations import combinations
 from blocks.graph.compose.compose import opened_hydra
-from blocks.graph.read.loader import Remembering
+from blocks.graph.read.loader import CachedLoader
 from tasks.run import run_folder
 from tasks.run.sections import check_sections
 from tasks.sweep import figure, plan
@@ -30,7 +30,7 @@ Figures = experiments.Figures
 
 @pytest.mark.parametrize("name", CLAIMS)
 def test_every_run_of_a_claim_composes_and_has_a_picture(name):
-    loader = Remembering()
+    loader = CachedLoader()
     with opened_hydra():
         found = [compose(each, loader=loader) for each in combinations([f"experiment={name}"])]
     assert len(found) > 1

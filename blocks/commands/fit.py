@@ -9,7 +9,7 @@ from blocks.graph import ConfigError, Problem
 from blocks.graph.compose.combinations import combinations
 from blocks.graph.describe.fit import Fit, fit
 from blocks.graph.describe.table import short
-from blocks.graph.read.loader import Remembering
+from blocks.graph.read.loader import CachedLoader
 from blocks.support.text_table import align_columns
 
 BUDGETS = {
@@ -38,7 +38,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Solve for each combination, print a line each; the exit status."""
     key, budget, measure, overrides = read(chosen.words)
-    loader, build = Remembering(), Planner()
+    loader, build = CachedLoader(), Planner()
     fits = [
         fit(each, key, budget, measure, chosen.config_dir, loader, build)
         for each in combinations(overrides, chosen.config_dir)

@@ -15,7 +15,7 @@ from blocks.graph import ConfigError, compose, plan
 from blocks.graph.compose.combinations import combinations
 from blocks.graph.compose.compose import conf_folder, opened_hydra
 from blocks.graph.describe.sweep_check import check, find_idle, report
-from blocks.graph.read.loader import Loader, Remembering, parse_override
+from blocks.graph.read.loader import CachedLoader, Loader, parse_override
 
 SWEEPS = [
     ["model=vit,swin", "model.params.dim=32,64"],
@@ -66,7 +66,7 @@ def composed_or_told(overrides, loader=None):
 
 
 def test_composing_with_a_memory_gives_what_hydra_composes():
-    loader = Remembering()
+    loader = CachedLoader()
     for overrides in [
         *ALONE,
         *[each for sweep in SWEEPS for each in combinations(sweep)][::3],
@@ -77,7 +77,7 @@ def test_composing_with_a_memory_gives_what_hydra_composes():
 
 
 def test_what_one_combination_changes_the_next_does_not_see():
-    loader = Remembering()
+    loader = CachedLoader()
     first = compose(["model=vit"], loader=loader)
     compose(["model=vit", "model.params.dim=7", "~model.graph.position"], loader=loader).config[
         "model"
@@ -105,7 +105,7 @@ def test_an_interval_cannot_be_counted():
     with pytest.raises(ConfigError) as raised:
         combinations(["optimizer.lr=interval(0,1)"])
     assert str(raised.value).splitlines()[1:] == [
-        "  an interval has no end of values",
+        "  an interval has infinitely many values",
         "  fits      key=1,2,3, key=range(1,5), key=choice(a,b) or group=glob(*)",
     ]
 

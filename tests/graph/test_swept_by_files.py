@@ -99,7 +99,7 @@ def test_a_sweep_in_a_file_names_no_code(told):
 
 
 def test_a_key_that_is_swept_stands_once():
-    with pytest.raises(ConfigError, match="a key that is swept stands twice"):
+    with pytest.raises(ConfigError, match="a swept key is given twice"):
         combinations(["seed=1,2", "seed=3"])
     assert combinations(["seed=1", "seed=2"]) == [
         ("seed=2",)

@@ -215,7 +215,7 @@ def test_a_run_folder_of_somebody_else_says_nothing_that_acts(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"overrides": words}))
     assert adopt.read_overrides([f"resume='{tmp_path}'"]) == ["model=cnn"]
     (tmp_path / "run.json").write_text(json.dumps({"overrides": ["library=[evil]"]}))
-    with pytest.raises(ConfigError, match="a run folder may not say library: it lets code run"):
+    with pytest.raises(ConfigError, match="a run folder may not set library: it lets code run"):
         compose([f"resume='{tmp_path}'"], adopted=adopt.read_overrides([f"resume='{tmp_path}'"]))
     (tmp_path / "metrics.csv").symlink_to("/srv/elsewhere")
     with pytest.raises(

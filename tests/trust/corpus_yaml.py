@@ -183,8 +183,8 @@ def typed_words() -> Iterator[Case]:
         first,
         {"conf/evil.yaml": "defaults: [train]\nlibrary: ['@CONF@']\n"},
     )
-    yield of("command line only", "runs elsewhere", "runs: /srv/stranger\n", "where runs lie")
-    yield of("command line only", "runs above", "runs: ../../stranger\n", "where runs lie")
+    yield of("command line only", "runs elsewhere", "runs: /srv/stranger\n", "the folder of runs")
+    yield of("command line only", "runs above", "runs: ../../stranger\n", "the folder of runs")
     yield of(
         "command line only",
         "runs by another key",

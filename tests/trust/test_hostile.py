@@ -69,7 +69,7 @@ def test_a_run_folder_is_no_command_line():
         "++hydra.callbacks.e={a: 1}",
         "runs=/srv/x",
     ):
-        with pytest.raises(ConfigError, match="a run folder may not say"):
+        with pytest.raises(ConfigError, match="a run folder may not set"):
             compose(["model=mlp"], adopted=[word])
     composed = compose(["seed=3"], adopted=["model=mlp", "callbacks.checkpoint.dirpath=/srv/x"])
     assert not composed.is_typed(("callbacks", "checkpoint", "dirpath"))

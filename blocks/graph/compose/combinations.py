@@ -1,4 +1,4 @@
-"""Every combination of a sweep in Hydra's syntax."""
+"""The combinations of a sweep in Hydra's syntax."""
 
 import math
 from collections.abc import Sequence
@@ -6,60 +6,55 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra import compose as hydra_compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep
 from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 
-from blocks.graph.compose.compose import conf_folder, opened_hydra
+from blocks.graph.compose.compose import ERRORS, conf_folder, opened_hydra
 from blocks.graph.compose.keys import mend_override
+from blocks.graph.compose.overrides import on_command_line
 from blocks.graph.errors import ConfigError, Problem
 from blocks.graph.read.loader import SEARCH_PATH
 
-RUNS = 10_000  # of one sweep
+MAX_RUNS = 10_000  # of one sweep
 
 
 def swept_by_files(
     arguments: Sequence[str], config_name: str = "train", config_dir: str | None = None
 ) -> list[str]:
-    """What the chosen files ask a sweep to run, as overrides: `hydra.sweeper.params` of an
-    experiment.
+    """Return what the chosen files sweep, as overrides: `hydra.sweeper.params` of an experiment.
 
-    Empty where the files cannot be composed; whoever composes a combination is told why.
+    Empty where the files cannot be composed; composing a combination reports why.
     """
     with opened_hydra() as hydra:
-        single = [
-            text
-            for text in arguments
-            if _is_single(OverridesParser.create(hydra.config_loader()), text)
-        ]
+        parser = OverridesParser.create(hydra.config_loader())
+        single = [text for text in arguments if _is_single(parser, text)]
         if config_dir is not None:
             single.insert(0, f"{SEARCH_PATH}=['file://{Path(config_dir).resolve()}']")
         try:
-            params = hydra_compose(
-                config_name, single, return_hydra_config=True
-            ).hydra.sweeper.params
-        except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError):
+            config = hydra_compose(config_name, single, return_hydra_config=True)
+            params = config.hydra.sweeper.params or {}
+        except ERRORS:
             return []
-        return [f"{key}={value}" for key, value in (params or {}).items()]
+        return [f"{key}={value}" for key, value in params.items()]
 
 
 def check_swept_once(arguments: Sequence[str]) -> None:
-    """Raise a ConfigError where a key that is swept stands twice: Hydra would run the last one and
-    drop the other.
-    """
+    """Raise a ConfigError where a swept key is given twice: Hydra would ignore the first."""
     parser = OverridesParser.create()
     seen: dict[str, str] = {}
     for text in arguments:
         key = text.partition("=")[0]
         if key in seen and not (_is_single(parser, text) and _is_single(parser, seen[key])):
-            problem, where = "a key that is swept stands twice", f"the command line: {text}"
-            fix = f"one list of values: {key}=1,2,3"
-            raise ConfigError(
-                [Problem(problem, where, key, got=f"{seen[key]} and {text}", fix=fix)]
+            problem = Problem(
+                "a swept key is given twice",
+                on_command_line(text),
+                key,
+                got=f"{seen[key]} and {text}",
+                fix=f"one list of values: {key}=1,2,3",
             )
+            raise ConfigError([problem])
         seen[key] = text
 
 
@@ -71,16 +66,16 @@ def _is_single(parser: OverridesParser, text: str) -> bool:
 
 
 def combinations(arguments: Sequence[str], config_dir: str | None = None) -> list[tuple[str, ...]]:
-    """Every combination that a command line asks for, in the order in which Hydra would run them.
+    """Return every combination of a command line, in the order in which Hydra runs them.
 
     Args:
         arguments: overrides, some with several values (`a=1,2`, `a=range(1,5)`,
             `model=glob(vit*)`), and model files. What the chosen files sweep (`swept_by_files`)
             comes first; the command line wins where both name a key.
-        config_dir: a folder with YAML of the user's own.
+        config_dir: a folder with the user's YAML.
 
     Raises:
-        ConfigError: an override that cannot be read, or whose values cannot be counted.
+        ConfigError: an override cannot be read, or its values cannot be counted.
     """
     chosen: dict[str, tuple[str, Override | None]] = {}
     problems: list[Problem] = []
@@ -95,7 +90,9 @@ def combinations(arguments: Sequence[str], config_dir: str | None = None) -> lis
             raise ConfigError(problems)
         check_count([override for _, override in chosen.values() if override is not None])
         choices = [_values(*each) for each in chosen.values()]
-    return list(product(*([files] if files else []), *choices))
+    if files:
+        choices.insert(0, files)
+    return list(product(*choices))
 
 
 def parse_sweep(words: Sequence[str]) -> list[Override]:
@@ -118,29 +115,24 @@ def parse_sweep(words: Sequence[str]) -> list[Override]:
 
 
 def check_count(overrides: Sequence[Override]) -> None:
-    """Raise ConfigError for a sweep of too many runs, before any of them is made."""
-    counts = {override.get_key_element(): count_values(override) for override in overrides}
-    if math.prod(counts.values()) > RUNS:
+    """Raise ConfigError for a sweep of too many runs, before any combination is made."""
+    last = {override.get_key_element(): override for override in overrides}
+    counts = {key: count_values(override) for key, override in last.items()}
+    if math.prod(counts.values()) > MAX_RUNS:
         largest = max(counts, key=lambda key: counts[key])
-        swept = [
-            override.input_line or ""
-            for override in overrides
-            if override.get_key_element() == largest
-        ]
-        where = "the command line, or hydra.sweeper.params of a chosen file"
-        problem, fits = "the sweep has too many runs", f"{RUNS:,} at most"
-        raise ConfigError(
-            [
-                Problem(
-                    problem, where, got=swept[-1], fits=fits, fix="fewer values, or several sweeps"
-                )
-            ]
+        problem = Problem(
+            "the sweep has too many runs",
+            "the command line, or hydra.sweeper.params of a chosen file",
+            got=last[largest].input_line or "",
+            fits=f"{MAX_RUNS:,} at most",
+            fix="fewer values, or several sweeps",
         )
+        raise ConfigError([problem])
 
 
 def count_values(override: Override) -> int:
-    """How many values an override stands for, without making them; more than `RUNS` where there is
-    no end.
+    """Count the values of an override without making them; more than `MAX_RUNS` where there is no
+    end.
     """
     value: Any = override._value
     if isinstance(value, ChoiceSweep):
@@ -152,23 +144,25 @@ def count_values(override: Override) -> int:
     assert value.start is not None
     assert value.stop is not None
     try:
-        return min(max(math.ceil((value.stop - value.start) / value.step), 0), RUNS + 1)
+        return min(max(math.ceil((value.stop - value.start) / value.step), 0), MAX_RUNS + 1)
     except (ArithmeticError, ValueError):  # a step of zero, an end at infinity
-        return RUNS + 1
+        return MAX_RUNS + 1
 
 
 def _override(parser: OverridesParser, text: str, problems: list[Problem]) -> Override | None:
     try:
-        override = parser.parse_overrides([text])[
-            0
-        ]  # which, unlike its singular, knows the folders
+        # `parse_override` would not know the folders.
+        override = parser.parse_overrides([text])[0]
     except (HydraException, RecursionError):
         problems.append(_unreadable(text))
         return None
     if override.is_sweep_override() and not override.is_discrete_sweep():
-        fits = "key=1,2,3, key=range(1,5), key=choice(a,b) or group=glob(*)"
-        problem = "an interval has no end of values"
-        problems.append(Problem(problem, f"the command line: {text}", fits=fits))
+        problem = Problem(
+            "an interval has infinitely many values",
+            on_command_line(text),
+            fits="key=1,2,3, key=range(1,5), key=choice(a,b) or group=glob(*)",
+        )
+        problems.append(problem)
     return override
 
 
@@ -192,14 +186,12 @@ def _is_file(text: str) -> bool:
 
 
 def _model_of(text: str, problems: list[Problem]) -> str:
-    """The name by which a file of `conf/model/` is chosen."""
+    """Return the name that chooses a file of `conf/model/`."""
     file, models = Path(text).resolve(), (conf_folder() / "model").resolve()
     if file.parent == models and file.is_file():
         return file.stem
-    fits, fix = (
-        "a file in conf/model",
-        "YAML of your own: --config-dir DIR model=NAME, with DIR/model/NAME.yaml",
-    )
     problem = "no model of this project" if file.is_file() else "no such file"
-    problems.append(Problem(problem, f"the command line: {text}", fits=fits, fix=fix))
+    fits = "a file in conf/model"
+    fix = "YAML of your own: --config-dir DIR model=NAME, with DIR/model/NAME.yaml"
+    problems.append(Problem(problem, on_command_line(text), fits=fits, fix=fix))
     return ""

@@ -1,5 +1,5 @@
-"""What a model is told of its data where nobody reads them: the declared facts, or the example of
-the model file.
+"""Facts of the data where the data are not read: the declared facts, or the example of the model
+file.
 """
 
 import re
@@ -13,34 +13,35 @@ Facts = dict[str, Any]
 
 
 def has_chosen(composed: Composed, group: str) -> bool:
-    """Whether the command line chooses the files of a group, or changes them, itself or by an
-    experiment.
+    """Return whether the command line, or its experiment, chooses or changes the files of a
+    group.
     """
     return any(re.match(rf"[+~]*(?:{group}[.=]|experiment=)", text) for text in composed.overrides)
 
 
 def declared_facts(composed: Composed) -> Facts:
-    """The facts that the data file declares; raises ConfigError where a text stands in their
-    place.
-    """
+    """Return the facts that the data file declares; raise ConfigError where they are no mapping."""
     found: Any = composed.config
     for path in ("data", "data.facts"):
         found = found.get(path.rpartition(".")[2]) or {}
         if not isinstance(found, Mapping):
-            problem, fits = (
-                f"{path} holds keys",
-                "data: {facts: {image: {channels: 1, height: 8, width: 8}}}",
+            problem = Problem(
+                f"{path} is a mapping",
+                composed.origin(path),
+                path,
+                got=show(found),
+                fits="data: {facts: {image: {channels: 1, height: 8, width: 8}}}",
             )
-            raise ConfigError(
-                [Problem(problem, composed.origin(path), path, got=show(found), fits=fits)]
-            )
+            raise ConfigError([problem])
     return dict(found)
 
 
 def example_of(composed: Composed) -> Facts:
-    """The example facts that the model file states, as far as the model reads them."""
+    """Return the example facts of the model file that the model reads."""
     model = composed.config.get("model")
-    example = (model.get("example") if isinstance(model, Mapping) else None) or {}
+    if not isinstance(model, Mapping):
+        return {}
+    example = model.get("example") or {}
     read = re.findall(r"\bdata\.(\w+)", repr(model))
     return {name: fact for name, fact in example.items() if name in read}
 
@@ -50,18 +51,20 @@ def look_up_facts(
     read: Callable[[Composed], Facts | None] = lambda composed: None,
     example: Mapping[str, Any] | None = None,
 ) -> tuple[Facts, str | None]:
-    """Facts to use over those that the data declare, and a line that says where they come from.
+    """Return facts to use over those that the data declare, and a line that states their origin.
 
     Args:
-        read: reads the facts of data; None for data that take longer than a second.
-        example: facts to use where no data are chosen; those of the model's file when left out.
+        composed: the configuration.
+        read: reads the facts of the data; returns None for data that take longer than a second.
+        example: facts to use where no data are chosen; by default those of the model file.
     """
-    example = example_of(composed) if example is None else dict(example)
+    if example is None:
+        example = example_of(composed)
     if not has_chosen(composed, "data"):
-        note = (
-            f"facts: no data are chosen; these are the example of the model: {show_facts(example)}"
-        )
-        return example, note if example else None
+        if not example:
+            return {}, None
+        note = "facts: no data are chosen; these are the example of the model"
+        return dict(example), f"{note}: {show_facts(example)}"
     declared = declared_facts(composed)
     if not is_open(declared):
         return {}, None
@@ -77,17 +80,21 @@ def look_up_facts(
 
 
 def is_open(fact: Any) -> bool:
-    """Whether something about a fact is known only when the data are read."""
-    return any(map(is_open, fact.values())) if isinstance(fact, Mapping) else fact is None
+    """Return whether a part of a fact is known only when the data are read."""
+    if isinstance(fact, Mapping):
+        return any(map(is_open, fact.values()))
+    return fact is None
 
 
 def fill_in(declared: Any, example: Any) -> Any:
-    """Declared facts, with what they leave open as the example has it."""
+    """Return the declared facts, with their open parts from the example."""
     if isinstance(declared, Mapping) and isinstance(example, Mapping):
         return {name: fill_in(value, example.get(name)) for name, value in declared.items()}
-    return example if declared is None else declared
+    if declared is None:
+        return example
+    return declared
 
 
 def show_facts(facts: Mapping[str, Any]) -> str:
-    """Facts in one line."""
+    """Format facts in one line."""
     return ", ".join(f"{name}={show(fact)}" for name, fact in facts.items() if not is_open(fact))

@@ -1,4 +1,4 @@
-"""Options that no program has, such as `--lr 0.1`, and the overrides to write instead."""
+"""Unknown options such as `--lr 0.1`, and the overrides to write instead."""
 
 import difflib
 import re
@@ -10,13 +10,12 @@ from blocks.graph.errors import ConfigError, Problem
 
 
 def refuse_flags(words: Sequence[str], flags: Sequence[str], usage: str) -> ConfigError:
-    """The error for options that are none: the one that is spelled like it, or the override with
-    its full path.
+    """Return the error for unknown options, with a similar option or the override to write.
 
     Args:
-        words: the whole command line.
-        flags: those of its words which are no option.
-        usage: of the program, which lists its options.
+        words: all arguments of the command line.
+        flags: the arguments that are unknown options.
+        usage: the usage of the program, which lists its options.
     """
     options = sorted(set(re.findall(r"--[a-z][a-z-]+", usage)))
     config = compose().config
@@ -37,25 +36,20 @@ def refuse_flags(words: Sequence[str], flags: Sequence[str], usage: str) -> Conf
 
 
 def pair_flags(words: Sequence[str], flags: Sequence[str]) -> dict[str, str]:
-    """Options that no program has, each with the override it would be: `--model vit` ->
+    """Return unknown options, each with the override that it stands for: `--model vit` ->
     `model=vit`.
 
     Args:
-        words: the whole command line.
-        flags: those of its words which are no option.
+        words: all arguments of the command line.
+        flags: the arguments that are unknown options.
     """
     pairs = {}
-    for place, word in enumerate(words):
+    for word, following in zip(words, [*words[1:], "-"], strict=True):
         if word not in flags or not word.startswith("-"):
             continue
-        following = words[place + 1 : place + 2]
-        apart = (
-            "=" not in word
-            and following
-            and not following[0].startswith("-")
-            and "=" not in following[0]
-        )
-        shown = f"{word} {following[0]}" if apart else word
+        shown = word
+        if "=" not in word and "=" not in following and not following.startswith("-"):
+            shown = f"{word} {following}"
         key, _, value = shown.lstrip("-").replace(" ", "=", 1).partition("=")
         pairs[shown] = f"{key.replace('-', '_')}={value}"
     return pairs

@@ -1,6 +1,4 @@
-"""What words of the command line mean that are no override yet: `lr=0.1`, `trainer=cuda`, `--model
-vit`, `vit`.
-"""
+"""What arguments that are no valid override mean: `lr=0.1`, `trainer=cuda`, `vit`."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,8 +10,8 @@ import yaml
 from blocks.support.yaml_rules import check, conf_folder
 
 DEEPEST = 3  # names in a path that a person sets: model.params.depth
-MOST = 3  # paths in a message
-NAMES = {  # of other programs -> ours
+MAX_SHOWN = 3  # paths in a message
+NAMES = {  # of other programs -> of this one
     "learning_rate": "lr",
     "wd": "weight_decay",
     "epoch": "max_epochs",
@@ -45,7 +43,7 @@ OPTIONS = {
 
 
 def explain_word(override: str, paths: Iterable[str]) -> str | None:
-    """What to write for `KEY=VALUE` where there is no such key, or None.
+    """Return what to write for `KEY=VALUE` where there is no such key, or None.
 
     Args:
         override: as on the command line.
@@ -53,68 +51,77 @@ def explain_word(override: str, paths: Iterable[str]) -> str | None:
     """
     key, _, value = override.lstrip("+").partition("=")
     parent, _, name = key.rpartition(".")
-    if fix := explain_option(key, value):
+    fix = explain_option(key, value)
+    if fix is not None:
         return fix
     name = NAMES.get(name, name)
-    shallow = [
-        path
-        for path in paths
-        if path.count(".") < DEEPEST and not path.startswith(("hydra.", "model.graph."))
-    ]
-    if found := find_named([name], shallow):
-        return "write " + " or ".join(f"{path}={value}" for path in found)
-    if options := [] if parent else find_options(name):
-        section = options[0].partition("=")[0]
-        return f"write {section}.{name}={value} with {' or '.join(options)}"
-    if found := find_similar(name, shallow):
-        return "write " + " or ".join(f"{path}={value}" for path in found)
-    return None
+    shallow = []
+    for path in paths:
+        if path.count(".") < DEEPEST and not path.startswith(("hydra.", "model.graph.")):
+            shallow.append(path)
+    found = find_named([name], shallow)
+    if not found and not parent:
+        options = find_options(name)
+        if options:
+            section = options[0].partition("=")[0]
+            return f"write {section}.{name}={value} with {' or '.join(options)}"
+    found = found or find_similar(name, shallow)
+    if not found:
+        return None
+    return "write " + " or ".join(f"{path}={value}" for path in found)
 
 
 def explain_option(group: str, option: str) -> str | None:
-    """What to write for an option that has another name here, or None: `trainer=cuda` ->
+    """Return what to write for an option that has another name here, or None: `trainer=cuda` ->
     `trainer=gpu`.
     """
     return OPTIONS.get(f"{group}={option}".lower().replace("-", "_"))
 
 
 def mend_override(override: str) -> str | None:
-    """What to change in an override that cannot be read, or None."""
-    if choices := find_choices(override):
+    """Return what to change in an override that cannot be read, or None."""
+    choices = find_choices(override)
+    if choices:
         return "write " + " or ".join(choices)
     if override.partition("=")[2].lstrip().startswith(("[", "{")):
         return "close the bracket"
-    return "quote it: 'key=\"a value with , = ( )\"'" if "=" in override else None
+    if "=" in override:
+        return "quote it: 'key=\"a value with , = ( )\"'"
+    return None
 
 
 def find_named(names: Sequence[str], paths: Sequence[str]) -> list[str]:
-    """Paths that end with one of the names: params of the model, else the shortest ones."""
+    """Return the paths that end with one of the names: params of the model, else the shortest."""
     found = [path for path in paths if path.rpartition(".")[2] in names]
     params = [path for path in found if path.startswith("model.params.")]
-    shortest = min((path.count(".") for path in found), default=0)
-    return (params or [path for path in found if path.count(".") == shortest])[:MOST]
+    if params:
+        return params[:MAX_SHOWN]
+    depths = [path.count(".") for path in found]
+    shortest = [path for path in found if path.count(".") == min(depths)]
+    return shortest[:MAX_SHOWN]
 
 
 def find_similar(name: str, paths: Sequence[str]) -> list[str]:
-    """Paths whose last name ends with a name (`size` -> `data.batch_size`), else the one that is
-    spelled like it.
+    """Return the paths whose last name ends with a name (`size` -> `data.batch_size`), else the one
+    with a similar spelling.
     """
-    names = {path.rpartition(".")[2] for path in paths}
-    ends = [other for other in names if other.endswith(f"_{name}")]
+    ends = [last for last in _last_names(paths) if last.endswith(f"_{name}")]
     if ends:
         return find_named(ends, paths)
     for dots in range(DEEPEST):
         level = [path for path in paths if path.count(".") == dots]
-        close = difflib.get_close_matches(
-            name, {path.rpartition(".")[2] for path in level}, n=1, cutoff=0.8
-        )
+        close = difflib.get_close_matches(name, _last_names(level), n=1, cutoff=0.8)
         if close:
             return find_named(close, level)
     return []
 
 
+def _last_names(paths: Iterable[str]) -> set[str]:
+    return {path.rpartition(".")[2] for path in paths}
+
+
 def walk_keys(config: Mapping[str, Any], above: str = "") -> Iterator[str]:
-    """Paths of all keys of a configuration."""
+    """Yield the paths of all keys of a configuration."""
     for name, value in config.items():
         path = f"{above}.{name}" if above else str(name)
         yield path
@@ -123,32 +130,29 @@ def walk_keys(config: Mapping[str, Any], above: str = "") -> Iterator[str]:
 
 
 def find_options(name: str) -> list[str]:
-    """Options of the first section of `conf/` with files that have a key: `workers` ->
+    """Return the options of the first section of `conf/` whose files have a key: `workers` ->
     `data=images`.
     """
-    for folder in sections():
-        files = sorted(folder.glob("*.yaml"))
-        found = [
-            f"{folder.name}={file.stem}"
-            for file in files
-            if name in (yaml.safe_load(check(file)) or {})
-        ]
+    for folder in list_sections():
+        found = []
+        for file in sorted(folder.glob("*.yaml")):
+            if name in (yaml.safe_load(check(file)) or {}):
+                found.append(f"{folder.name}={file.stem}")
         if found:
-            return found[:MOST]
+            return found[:MAX_SHOWN]
     return []
 
 
 def find_choices(word: str) -> list[str]:
-    """What a bare word chooses: `vit` -> `model=vit`."""
-    return [
-        f"{folder.name}={word}"
-        for folder in sections()
-        if word in {file.stem for file in folder.glob("*.yaml")}
-    ]
+    """Return the overrides that choose a file of this name: `vit` -> `model=vit`."""
+    found = []
+    for folder in list_sections():
+        if word in {file.stem for file in folder.glob("*.yaml")}:
+            found.append(f"{folder.name}={word}")
+    return found
 
 
-def sections() -> list[Path]:
-    """Folders of `conf/` with files that the command line chooses."""
-    return sorted(
-        folder for folder in conf_folder().iterdir() if folder.is_dir() and folder.name != "hydra"
-    )
+def list_sections() -> list[Path]:
+    """Return the folders of `conf/` whose files the command line chooses."""
+    folders = filter(Path.is_dir, conf_folder().iterdir())
+    return sorted(folder for folder in folders if folder.name != "hydra")

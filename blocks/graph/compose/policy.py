@@ -1,12 +1,12 @@
-"""What a composed configuration may not hold, whoever wrote its files: words that let code run,
-secrets, places, bombs.
+"""What a composed configuration must not contain, whoever wrote its files: keys that let code run,
+secrets, paths outside, values that grow without bound.
 
-The syntax of each file is checked before (`blocks.support.yaml_rules`); this is about what
-the files say together.
+The syntax of each file is checked before (`blocks.support.yaml_rules`); these rules are for the
+files together.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any
 
@@ -25,14 +25,14 @@ from blocks.support.yaml_rules import (
     rules_the_program,
 )
 
-Place = tuple[Any, ...]
-Origins = Mapping[Place, Origin]
+KeyPath = tuple[Any, ...]
+Origins = Mapping[KeyPath, Origin]
 
 WHY = {
     "library": OF_LIBRARY,
     "trust": "what is trusted is named on the command line, not in a file: its code runs",
     "limits": "limits are raised on the command line, not in a file",
-    "runs": "where runs lie is said on the command line, not in a file: they could lie anywhere",
+    "runs": "the folder of runs is set on the command line, not in a file: it could be anywhere",
 }
 FIX = {
     "library": "library=[FOLDER]",
@@ -41,206 +41,207 @@ FIX = {
     "runs": "runs=FOLDER",
 }
 
-MADE = (
-    "data",
-    "task",
-    "optimizer",
-    "schedule",
-    "trainer",
-    "callbacks",
-    "logger",
-)  # of which objects are made
-STRANGE = re.compile(r"[+~]*(library|trust|limits|runs|hydra)([./@=]|$)")
-HEAVIEST = 100_000  # keys, values and letters that a configuration may grow by its ${...}
+# Sections of which objects are made.
+MADE = ("data", "task", "optimizer", "schedule", "trainer", "callbacks", "logger")
+FORBIDDEN = re.compile(r"[+~]*(library|trust|limits|runs|hydra)([./@=]|$)")
+HEAVIEST = 100_000  # keys, values and characters that a value may grow to by its ${...}
 
 
-def typed_words(overrides: Sequence[Override]) -> dict[str, Any]:
-    """What the command line says of `library`, `trust` and `limits`: from its words, never from a
+def read_typed_keys(overrides: Sequence[Override]) -> dict[str, Any]:
+    """Return the values of `library`, `trust` and `limits` on the command line, never those of a
     composed file.
     """
     found: dict[str, Any] = {}
     for override in overrides:
         name, _, rest = override.key_or_group.partition(".")
         if name in TYPED and not override.is_delete():
-            value = _plain(override.value())
-            found[name] = {**(found.get(name) or {}), rest: value} if rest else value
+            value = _to_plain(override.value())
+            if rest:
+                value = {**(found.get(name) or {}), rest: value}
+            found[name] = value
     for name in ("library", "trust"):
         if isinstance(found.get(name), str):
             found[name] = [found[name]]
     return found
 
 
-def _plain(value: Any) -> Any:
-    """A value of the command line without the marks of its quotes."""
+def _to_plain(value: Any) -> Any:
+    """Convert a value of the command line to plain types, without the marks of its quotes."""
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return list(map(_to_plain, value))
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return (
-        str(getattr(value, "text", value))
-        if not isinstance(value, int | float | None.__class__)
-        else value
-    )
+        return {str(key): _to_plain(item) for key, item in value.items()}
+    if value is None or isinstance(value, int | float):
+        return value
+    return str(getattr(value, "text", value))
 
 
-def strangers(overrides: Sequence[str]) -> Iterator[Problem]:
-    """Problems with words of a command line that somebody else wrote."""
+def check_adopted(overrides: Sequence[str]) -> Iterator[Problem]:
+    """Yield a problem for each override of a run folder that only the user may write."""
     for text in overrides:
-        if found := STRANGE.match(text):
-            problem = f"a run folder may not say {found[1]}: it lets code run, or writes elsewhere"
+        found = FORBIDDEN.match(text)
+        if found:
             yield Problem(
-                problem,
+                f"a run folder may not set {found[1]}: it lets code run, or writes elsewhere",
                 f"the run folder: {text}"[:100],
-                fix="say it on the command line, if you trust it",
+                fix="set it on the command line, if you trust it",
             )
 
 
-def distrust(config: DictConfig, origins: Origins) -> Iterator[Problem]:
-    """Problems with words that only the command line and `conf/train.yaml` may say."""
+def check_origins(config: DictConfig, origins: Origins) -> Iterator[Problem]:
+    """Yield a problem for each key that only the command line and `conf/train.yaml` may set."""
+    plain: Any = OmegaConf.to_container(config, resolve=False)
     for name in WHY:
-        value = OmegaConf.to_container(config, resolve=False).get(name)  # type: ignore[union-attr]
+        if not plain.get(name):
+            continue
         for path, origin in origins.items():
-            strange = (
-                path[0] == name
-                and origin.file is not None
-                and not rules_the_program(Path(origin.file))
-            )
-            if strange and value:
+            if path[0] == name and origin.file and not rules_the_program(Path(origin.file)):
                 yield Problem(WHY[name], origin, name, fix=f"{FIX[name]} on the command line")
                 break
 
 
-def stays_inside(place: str) -> bool:
-    """Whether a path, joined to a folder, stays in it: relative, without `..`, without a home, on
-    every system.
+def stays_inside(path: str) -> bool:
+    """Return whether a path, joined to a folder, stays in it: relative, without `..`, without a
+    home, on every system.
     """
-    ways = (PurePath(place), PureWindowsPath(place))
-    parts = {part for way in ways for part in way.parts}
-    rooted = any(way.is_absolute() or way.drive or way.root for way in ways)
-    return not rooted and ".." not in parts and not place.startswith("~") and "\0" not in place
+    if ".." in (*PurePath(path).parts, *PureWindowsPath(path).parts):
+        return False
+    rooted = PurePath(path).is_absolute() or PureWindowsPath(path).anchor
+    return not rooted and not path.startswith("~") and "\0" not in path
 
 
-def environment(config: DictConfig, origins: Origins, problems: list[Problem]) -> frozenset[Place]:
-    """Paths of the values that may read the environment; what else asks for more than another key
-    becomes a problem.
+def check_environment(
+    config: DictConfig, origins: Origins
+) -> tuple[frozenset[KeyPath], list[Problem]]:
+    """Check every `${...}`: it names another key, or reads the environment where that is allowed.
 
-    A file reads the environment only for the data, which are files on this machine: everywhere else
-    it could send what it read to somebody. The command line may do so wherever an object is made of
-    what it says.
+    A file reads the environment only for the data, which are files on this machine: elsewhere it
+    could send the value to somebody. The command line may read it wherever objects are made.
+
+    Returns:
+        The paths of the values that may and do read the environment, and the problems of all
+        others.
     """
     plain = OmegaConf.to_container(config, resolve=False)
-    reads: set[Place] = set()
-    weights = _Weights(plain)
-    for path, text in texts(plain):
-        rest = ENVIRONMENT.sub("", text)
-        where, shown = _origin(origins, path), ".".join(map(str, path))
+    reads: set[KeyPath] = set()
+    problems: list[Problem] = []
+    sizes = _ResolvedSizes(plain)
+    for path, text in _walk_texts(plain):
+        where, shown = _find_origin(origins, path), ".".join(map(str, path))
+        typed = _is_typed(origins, path)
+        variable = ENVIRONMENT.search(text)
         if asks_for_more(text):
             problems.append(Problem(MAY_NAME, where, shown, got=show(text), fits=FITS_NAME))
-        elif rest != text and not (
-            path[0] == "data" or (_typed(origins, path) and path[0] in MADE)
-        ):
-            name = ENVIRONMENT.search(text)[1]  # type: ignore[index]
-            fix = f"let the shell put it in: {shown}=${name}"
+        elif variable and path[0] != "data" and not (typed and path[0] in MADE):
             problem = "a file may read the environment in the section data only, lest secrets leak"
-            if _typed(origins, path):
+            if typed:
                 problem = f"the section {path[0]} does not read the environment"
+            fix = f"let the shell put it in: {shown}=${variable[1]}"
             problems.append(Problem(problem, where, shown, got=show(text), fix=fix))
-        elif weights.of(path) > HEAVIEST:
+        elif sizes.size_of(path) > HEAVIEST:
             fix = "a value must not refer to itself, nor ${...} stand inside ${...} many times over"
-            problems.append(
-                Problem("the ${...} grow without measure", where, shown, got=show(text), fix=fix)
-            )
-        elif rest != text:
+            problem = "the values of ${...} grow without bound"
+            problems.append(Problem(problem, where, shown, got=show(text), fix=fix))
+        elif variable:
             reads.add(path)
-    return frozenset(reads)
+    return frozenset(reads), problems
 
 
 def keep_unread(config: DictConfig) -> DictConfig:
-    """The configuration with `${oc.env:NAME}` as a text, so that resolving the rest leaves it as it
-    is.
+    """Return the configuration with `${oc.env:NAME}` escaped, so that resolving the rest leaves it
+    as it is.
     """
-
-    def kept(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: kept(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [kept(item) for item in value]
-        return (
-            ENVIRONMENT.sub(lambda found: f"\\{found[0]}", value)
-            if isinstance(value, str)
-            else value
-        )
-
-    return OmegaConf.create(kept(OmegaConf.to_container(config, resolve=False)))
+    return OmegaConf.create(_escape_environment(OmegaConf.to_container(config, resolve=False)))
 
 
-def texts(value: Any, path: Place = ()) -> Iterator[tuple[Place, str]]:
-    """Every text with `${`, and where it stands."""
+def _escape_environment(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _escape_environment(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return list(map(_escape_environment, value))
+    if isinstance(value, str):
+        return ENVIRONMENT.sub(lambda found: f"\\{found[0]}", value)
+    return value
+
+
+def _list_items(value: Any) -> Iterable[tuple[Any, Any]]:
+    """Return the (key, item) pairs of a mapping or list."""
+    if isinstance(value, dict):
+        return value.items()
+    return enumerate(value)
+
+
+def _walk_texts(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """Yield (path, text) for every text with `${`."""
     if isinstance(value, str):
         if "${" in value:
             yield path, value
     elif isinstance(value, dict | list):
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from texts(item, (*path, key))
+        for key, item in _list_items(value):
+            yield from _walk_texts(item, (*path, key))
 
 
-class _Weights:
-    """How much each value grows to when its ${...} are put in; beyond all measure where it refers
-    to itself.
+class _ResolvedSizes:
+    """The size of each value with its ${...} resolved; more than `HEAVIEST` where it refers to
+    itself.
     """
 
     def __init__(self, plain: Any):
-        self.plain, self.known, self.open = plain, dict[Place, int](), set[Place]()
+        self.plain = plain
+        self.known: dict[KeyPath, int] = {}
+        self.open: set[KeyPath] = set()
 
-    def of(self, path: Place) -> int:
+    def size_of(self, path: KeyPath) -> int:
         if path in self.open:
             return HEAVIEST + 1
         if path not in self.known:
             self.open.add(path)
-            self.known[path] = min(self._weight(self._at(path), path), HEAVIEST + 1)
+            self.known[path] = min(self._measure(self._get(path), path), HEAVIEST + 1)
             self.open.discard(path)
         return self.known[path]
 
-    def _weight(self, value: Any, path: Place) -> int:
+    def _measure(self, value: Any, path: KeyPath) -> int:
+        size = 1
         if isinstance(value, dict | list):
-            pairs = value.items() if isinstance(value, dict) else enumerate(value)
-            return 1 + sum(self.of((*path, key)) for key, _ in pairs)
-        if not isinstance(value, str) or "${" not in value:
-            return 1 + len(value) // 10 if isinstance(value, str) else 1
-        return (
-            1
-            + len(value) // 10
-            + sum(self.of(self._target(text, path)) for text in REFERENCE.findall(value))
-        )
+            for key, _ in _list_items(value):
+                size += self.size_of((*path, key))
+        elif isinstance(value, str):
+            size += len(value) // 10
+            for text in REFERENCE.findall(value) if "${" in value else ():
+                size += self.size_of(self._resolve(text, path))
+        return size
 
-    def _target(self, text: str, path: Place) -> Place:
+    def _resolve(self, text: str, path: KeyPath) -> KeyPath:
+        """Return the path of the key that `${text}` names, at a path."""
         up = len(text) - len(text.lstrip("."))
-        keys = tuple(
-            int(key) if key.isdigit() else key
-            for key in re.split(r"[.\[\]]+", text[up:].strip())
-            if key
-        )
-        return (*path[: len(path) - up], *keys) if up else keys
+        keys: list[Any] = []
+        for key in filter(None, re.split(r"[.\[\]]+", text[up:].strip())):
+            keys.append(int(key) if key.isdigit() else key)
+        if up:
+            return (*path[: len(path) - up], *keys)
+        return tuple(keys)
 
-    def _at(self, path: Place) -> Any:
+    def _get(self, path: KeyPath) -> Any:
         found = self.plain
         for key in path:
+            if isinstance(found, dict) and key not in found:
+                key = str(key)
             try:
-                found = (
-                    found[key] if not isinstance(found, dict) or key in found else found[str(key)]
-                )
+                found = found[key]
             except (KeyError, IndexError, TypeError):
                 return None
         return found
 
 
-def _typed(origins: Origins, path: Place) -> bool:
+def _is_typed(origins: Origins, path: KeyPath) -> bool:
     while path and path not in origins and isinstance(path[-1], int):
         path = path[:-1]
     return path in origins and str(origins[path].text).startswith("the command line")
 
 
-def _origin(origins: Origins, path: Place) -> Origin | None:
-    return next(
-        (origins[path[:end]] for end in range(len(path), 0, -1) if path[:end] in origins), None
-    )
+def _find_origin(origins: Origins, path: KeyPath) -> Origin | None:
+    """Return where a value was written, or the nearest section around it."""
+    for end in range(len(path), 0, -1):
+        if path[:end] in origins:
+            return origins[path[:end]]
+    return None

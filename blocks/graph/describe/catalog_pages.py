@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from blocks.catalog import Layer
-from blocks.graph.language.types import describe_type
 from blocks.graph.language.docstring import read_docstring
 from blocks.graph.language.signature import Parameter, Port, Signature, signature_of
+from blocks.graph.language.types import describe_type
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from blocks.graph.build import plan
 from blocks.graph.compose.compose import Composed, compose
 from blocks.graph.describe.cost import multiply_adds
 from blocks.graph.errors import ConfigError, Problem
-from blocks.graph.read.loader import Remembering
+from blocks.graph.read.loader import CachedLoader
 from blocks.graph.record.record import Built, count_parameters
 
 LARGEST = 2**20
@@ -131,7 +131,7 @@ def fit(
     budget: float,
     measure: str = "parameters",
     config_dir: str | None = None,
-    loader: Remembering | None = None,
+    loader: CachedLoader | None = None,
     build: Callable[[Composed], Built] | None = None,
 ) -> Fit:
     """Solve one param of one model for a budget.
@@ -146,7 +146,7 @@ def fit(
     Raises:
         ConfigError: no value of the param gives a model, or the param is no whole number.
     """
-    loader, known = loader or Remembering(), dict[Any, Any]()
+    loader, known = loader or CachedLoader(), dict[Any, Any]()
     sizes: dict[int, tuple[int, int]] = {}
 
     def size(value: int) -> int:
@@ -168,7 +168,7 @@ def size_of(parameters: int, macs: int, measure: str) -> int:
     return macs
 
 
-def _start(overrides: Sequence[str], key: str, config_dir: str | None, loader: Remembering) -> int:
+def _start(overrides: Sequence[str], key: str, config_dir: str | None, loader: CachedLoader) -> int:
     """The value that the files give, or one to begin with.
 
     Raises:

@@ -1,7 +1,4 @@
-"""How Hydra is asked, without asking the same twice.
-
-Only this, `compose.py` and `sweep.py` know Hydra.
-"""
+"""Loads configurations by Hydra, and keeps what several of them share."""
 
 import copy
 import pickle
@@ -26,42 +23,40 @@ SEARCH_PATH = "hydra.searchpath"
 
 @lru_cache(maxsize=4096)
 def parse_override(text: str) -> Override:
-    """One word of the command line as Hydra reads it; its parser takes milliseconds."""
+    """Parse an override as Hydra does. Cached: the parser takes milliseconds."""
     return OverridesParser.create().parse_override(text)
 
 
 class Loader:
-    """Asks Hydra as anybody would, which reads every file twice."""
+    """Loads a configuration by Hydra's interface, which reads every file twice."""
 
     def load(
         self, hydra: GlobalHydra, config_name: str, overrides: list[str]
     ) -> tuple[DictConfig, DefaultsList]:
-        """The composed configuration, and the list of the files it came from."""
+        """Return the composed configuration, and its list of files."""
         config = hydra_compose(config_name, overrides)
         return config, hydra.config_loader().compute_defaults_list(
             config_name, overrides, RunMode.RUN
         )
 
     def read(self, file: Path) -> tuple[list[tuple[tuple[Any, ...], Origin, bool]], list[Problem]]:
-        """Where each key of a file stands, and the traps in it."""
+        """Return the origin of each key of a file, and the traps in it."""
         return read_origins(file)
 
 
-class Remembering(Loader):
-    """Reads every file once, and composes many combinations: those that choose the same files share
-    all but the values on the command line. Values are put in by Hydra's own function, so the result
-    is what Hydra composes.
+class CachedLoader(Loader):
+    """Reads every file once. Configurations that choose the same files share all but the values of
+    the command line, which Hydra's own function sets, so that the result is what Hydra composes.
     """
 
     def __init__(self) -> None:
         self.repositories: dict[str, Any] = {}
-        self.composed: dict[
-            tuple[str, ...], tuple[bytes, DefaultsList]
-        ] = {}  # pickled: it copies five times faster
+        # Pickled, since a pickle copies five times faster.
+        self.composed: dict[tuple[str, ...], tuple[bytes, DefaultsList]] = {}
         self.files: dict[Path, Any] = {}
 
     def read(self, file: Path) -> tuple[list[tuple[tuple[Any, ...], Origin, bool]], list[Problem]]:
-        """Where each key of a file stands, read once."""
+        """Return what `Loader.read` returns, read once."""
         if file not in self.files:
             self.files[file] = super().read(file)
         return self.files[file]
@@ -69,29 +64,28 @@ class Remembering(Loader):
     def load(
         self, hydra: GlobalHydra, config_name: str, overrides: list[str]
     ) -> tuple[DictConfig, DefaultsList]:
-        """What `Loader.load` gives, to the letter."""
+        """Return exactly what `Loader.load` returns."""
         loader = hydra.config_loader()
         assert isinstance(loader, ConfigLoaderImpl)
         parsed = [parse_override(text) for text in overrides]
         searched = [each for each in parsed if each.key_or_group == SEARCH_PATH]
-        if len(searched) < sum(each.key_or_group.partition(".")[0] == "hydra" for each in parsed):
-            return super().load(
-                hydra, config_name, overrides
-            )  # Hydra's own settings change: no short cut
-        place = str([each.input_line for each in searched])
-        if place not in self.repositories:
-            lines = [str(each.input_line) for each in searched]
-            self.repositories[place] = loader._parse_overrides_and_create_caching_repo(
+        settings = [each for each in parsed if each.key_or_group.partition(".")[0] == "hydra"]
+        if len(searched) < len(settings):  # other settings of Hydra change
+            return super().load(hydra, config_name, overrides)
+        lines = [str(each.input_line) for each in searched]
+        search_path = str(lines)
+        if search_path not in self.repositories:
+            self.repositories[search_path] = loader._parse_overrides_and_create_caching_repo(
                 config_name, lines
             )[1]
-        repository = self.repositories[place]
+        repository = self.repositories[search_path]
         groups = [each for each in parsed if _is_group(each, repository)]
         values = [each for each in parsed if each not in groups]
-        key = (config_name, place, *(str(each.input_line) for each in groups))
+        key = (config_name, search_path, *(str(each.input_line) for each in groups))
         if key not in self.composed:
             self.composed[key] = _compose(loader, repository, config_name, groups)
-        whole, listed = self.composed[key]
-        config: DictConfig = pickle.loads(whole)
+        pickled, listed = self.composed[key]
+        config: DictConfig = pickle.loads(pickled)
         loader._apply_overrides_to_config([each for each in values if each not in searched], config)
         listed = copy.copy(listed)
         listed.config_overrides = values
@@ -99,7 +93,7 @@ class Remembering(Loader):
 
 
 def _is_group(override: Override, repository: Any) -> bool:
-    """Whether an override chooses a file rather than a value, as Hydra decides it."""
+    """Return whether an override chooses a file rather than a value, as Hydra decides it."""
     return repository.group_exists(override.key_or_group) and not isinstance(override.value(), dict)
 
 
@@ -113,12 +107,11 @@ def _compose(
         prepend_hydra=True,
         skip_missing=False,
     )
-    ours = [
-        default
-        for default in listed.defaults
-        if not (default.config_path or "").startswith("hydra/")
-    ]
-    config = loader._compose_config_from_defaults_list(defaults=ours, repo=repository)
+    own = []
+    for default in listed.defaults:
+        if not (default.config_path or "").startswith("hydra/"):
+            own.append(default)
+    config = loader._compose_config_from_defaults_list(defaults=own, repo=repository)
     OmegaConf.set_struct(config, True)
     with open_dict(config):
         config.pop("hydra", None)

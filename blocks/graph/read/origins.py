@@ -1,4 +1,4 @@
-"""File, line and column of every key in a YAML file, and what YAML silently makes of some words."""
+"""File, line and column of every key in a YAML file, and words that YAML 1.1 converts silently."""
 
 import re
 from collections.abc import Iterator
@@ -16,16 +16,17 @@ SIXTIES = re.compile(r"[-+]?[1-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$")
 
 
 def read_origins(file: Path) -> tuple[list[tuple[tuple[Any, ...], Origin, bool]], list[Problem]]:
-    """(path of the key, place, whether it holds a mapping) for every key, in order; and the traps
-    found.
+    """Return (path of the key, origin, whether its value is a mapping) for every key, in order, and
+    the traps found.
 
     Raises:
-        yaml.YAMLError: the file is no YAML.
+        yaml.YAMLError: the file is not YAML.
     """
     problems: list[Problem] = []
     root = yaml.compose(file.read_text(encoding="utf-8"), Loader=LOADER)
-    found = list(_walk(root, (), str(file), problems)) if root is not None else []
-    return found, problems
+    if root is None:
+        return [], problems
+    return list(_walk(root, (), str(file), problems)), problems
 
 
 def _walk(
@@ -33,52 +34,52 @@ def _walk(
 ) -> Iterator[tuple[tuple[Any, ...], Origin, bool]]:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            origin = _origin(file, key)
-            _trap(key, origin, ".".join(map(str, path)), problems, key=True)
-            name = key.value
-            _trap(value, _origin(file, value), ".".join(map(str, (*path, name))), problems)
-            yield (*path, name), origin, isinstance(value, yaml.MappingNode)
-            yield from _walk(value, (*path, name), file, problems)
+            origin, below = _origin_of(file, key), (*path, key.value)
+            _check_scalar(key, origin, path, problems, key=True)
+            _check_scalar(value, _origin_of(file, value), below, problems)
+            yield below, origin, isinstance(value, yaml.MappingNode)
+            yield from _walk(value, below, file, problems)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
-            origin = _origin(file, value)
-            _trap(value, origin, ".".join(map(str, (*path, index))), problems)
-            yield (*path, index), origin, isinstance(value, yaml.MappingNode)
-            yield from _walk(value, (*path, index), file, problems)
+            origin, below = _origin_of(file, value), (*path, index)
+            _check_scalar(value, origin, below, problems)
+            yield below, origin, isinstance(value, yaml.MappingNode)
+            yield from _walk(value, below, file, problems)
 
 
-def _origin(file: str, node: yaml.Node) -> Origin:
+def _origin_of(file: str, node: yaml.Node) -> Origin:
     return Origin(file, node.start_mark.line + 1, node.start_mark.column + 1)
 
 
-def _trap(
-    node: yaml.Node, origin: Origin, path: str, problems: list[Problem], key: bool = False
+def _check_scalar(
+    node: yaml.Node,
+    origin: Origin,
+    path: tuple[Any, ...],
+    problems: list[Problem],
+    key: bool = False,
 ) -> None:
-    """Words that YAML 1.1 turns into something else without a word."""
+    """Report a word that YAML 1.1 converts silently, and a look-alike character in a key."""
     if not isinstance(node, yaml.ScalarNode) or node.style in ("'", '"', "|", ">"):
         return
     text = node.value
-    problem = trap(text, key)
-    if key and (alike := find_look_alike(text)):
-        problems.append(
-            Problem(
-                "a key has a character that looks like another", origin, path, got=text, fix=alike
-            )
-        )
+    shown = ".".join(map(str, path))
+    alike = find_look_alike(text) if key else None
+    if alike:
+        problem = "a key has a character that looks like another"
+        problems.append(Problem(problem, origin, shown, got=text, fix=alike))
         return
-    if problem:
-        problems.append(Problem(problem[0], origin, path, got=text, fits=problem[1]))
+    caught = find_trap(text, key)
+    if caught:
+        problems.append(Problem(caught[0], origin, shown, got=text, fits=caught[1]))
 
 
-def trap(text: str, key: bool = False) -> tuple[str, str] | None:
-    """What YAML 1.1 would make of a plain word, and what to write instead; None for an honest
-    one.
+def find_trap(text: str, key: bool = False) -> tuple[str, str] | None:
+    """Return how YAML 1.1 would convert a plain word, and what to write instead; None where it
+    keeps the word.
     """
-    if text.lower() in BOOLEANS:
-        return (
-            f"YAML reads {text} as {BOOLEANS[text.lower()]}",
-            f'{BOOLEANS[text.lower()]}, or "{text}" in quotes for the word',
-        )
+    boolean = BOOLEANS.get(text.lower())
+    if boolean:
+        return f"YAML reads {text} as {boolean}", f'{boolean}, or "{text}" in quotes for the word'
     if text == "None" and not key:
         return "YAML reads None as a word of four letters", 'null, or "None" in quotes for the word'
     if OCTAL.match(text) and not key:

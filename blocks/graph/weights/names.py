@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from blocks.graph.compose.compose import conf_folder, refusal
+from blocks.graph.compose.compose import conf_folder
+from blocks.graph.compose.hydra_messages import explain_refusal
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, show
 from blocks.graph.read.origins import LOADER, read_origins
 from blocks.support.yaml_rules import Refused, check
@@ -45,7 +46,7 @@ def read_map(map: str | Path | Mapping[str, Any] | None, folder: Path | None = N
             found, traps = read_origins(path)
             traps = [*traps, *repeated_keys(path)]
         except Refused as error:
-            raise ConfigError([refusal(error)]) from error
+            raise ConfigError([explain_refusal(error)]) from error
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             where = Origin(str(path), mark.line + 1, mark.column + 1) if mark else str(path)

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from blocks.catalog import Layer
-from blocks.graph.compose.compose import refusal
+from blocks.graph.compose.hydra_messages import explain_refusal
 from blocks.graph.describe.schema.arguments import arguments_of
 from blocks.graph.describe.schema.names import collect_names, define_names
 from blocks.graph.describe.schema.nodes import (
@@ -84,5 +84,5 @@ def _read_file(file: Path) -> Mapping[str, Any]:
     try:
         raw = yaml.safe_load(check(file))
     except Refused as error:
-        raise ConfigError([refusal(error)]) from error
+        raise ConfigError([explain_refusal(error)]) from error
     return raw if isinstance(raw, Mapping) else {}
