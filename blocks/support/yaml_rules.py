@@ -109,7 +109,7 @@ def check(file: Path, folder: Path | None = None) -> str:
         raise Refused(
             "the file is not text in UTF-8", start, got=str(error)[:100], fits="UTF-8"
         ) from None
-    limits(text, str(file))
+    check_limits(text, str(file))
     if not rules_the_program(file):
         within = (
             file.resolve().relative_to(folder.resolve())
@@ -133,59 +133,77 @@ def check(file: Path, folder: Path | None = None) -> str:
     return text
 
 
-def limits(text: str, name: str) -> None:
-    """Raise Refused for what is harmless to parse and harmful to build: aliases of aliases, deep
+def check_limits(text: str, name: str) -> None:
+    """Raise Refused for what parses quickly and takes forever to build: aliases of aliases, deep
     nesting, tags.
     """
     if _is_flat(text):
         return
-    sizes: dict[str, int | None] = {}  # anchor -> entries below it; None while it is still open
-    open_: list[tuple[str | None, int]] = []
-    total = 0
+    limits = _Limits()
     for event in yaml.parse(_named(text, name), Loader=LOADER):
-        mark = event.start_mark
+        limits.add(event)
+
+
+class _Limits:
+    """Counts the entries of a file with its aliases written out, event by event."""
+
+    def __init__(self) -> None:
+        self.sizes: dict[str, int | None] = {}  # anchor -> entries below it; None while it is open
+        self.open: list[tuple[str | None, int]] = []
+        self.total = 0
+
+    def add(self, event: Any) -> None:
+        """Count an event; raise Refused beyond a limit."""
         if isinstance(event, yaml.AliasEvent):
-            size = sizes.get(str(event.anchor), 0)
-            if size is None:
-                raise Refused(
-                    "an alias stands inside what it stands for",
-                    mark,
-                    got=f"*{event.anchor}",
-                    fix="write it out",
-                )
-            total += size
+            self._add_alias(event)
         elif isinstance(event, yaml.CollectionStartEvent):
-            total += 1
-            open_.append((event.anchor, total))
-            if event.anchor:
-                sizes[event.anchor] = None
-            if len(open_) > DEPTH:
-                raise Refused(
-                    "the nesting is too deep",
-                    mark,
-                    got=f"more than {DEPTH} levels",
-                    fits=f"{DEPTH} at most",
-                )
+            self._open_collection(event)
         elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, before = open_.pop()
+            anchor, before = self.open.pop()
             if anchor:
-                sizes[anchor] = total - before + 1
+                self.sizes[anchor] = self.total - before + 1
         elif isinstance(event, yaml.ScalarEvent):
-            total += 1
+            self.total += 1
             if event.anchor:
-                sizes[event.anchor] = 1
+                self.sizes[event.anchor] = 1
         tag = getattr(event, "tag", None)
         if tag and tag != "!" and tag not in PLAIN_TAGS:
             raise Refused(
                 "a tag asks for more than plain values",
-                mark,
+                event.start_mark,
                 got=f"!{tag}"[:80],
                 fix="leave the tag out",
             )
-        if total > ENTRIES:
-            got = f"more than {ENTRIES:,} keys and values, aliases written out"
+        if self.total > ENTRIES:
             raise Refused(
-                "the file grows too large when it is read", mark, got=got, fix="use fewer aliases"
+                "the file grows too large when it is read",
+                event.start_mark,
+                got=f"more than {ENTRIES:,} keys and values, aliases written out",
+                fix="use fewer aliases",
+            )
+
+    def _add_alias(self, event: Any) -> None:
+        size = self.sizes.get(str(event.anchor), 0)
+        if size is None:
+            raise Refused(
+                "an alias stands inside what it stands for",
+                event.start_mark,
+                got=f"*{event.anchor}",
+                fix="write it out",
+            )
+        self.total += size
+
+    def _open_collection(self, event: Any) -> None:
+        self.total += 1
+        self.open.append((event.anchor, self.total))
+        if event.anchor:
+            self.sizes[event.anchor] = None
+        if len(self.open) > DEPTH:
+            raise Refused(
+                "the nesting is too deep",
+                event.start_mark,
+                got=f"more than {DEPTH} levels",
+                fits=f"{DEPTH} at most",
             )
 
 

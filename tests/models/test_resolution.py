@@ -103,7 +103,7 @@ def test_a_grid_that_nothing_states_is_asked_for():
     wrong = told(oblong(8, 8), state, TIMM_LIKE, grid=(4, 4))
     assert "4 x 4 is not the grid of 32 positions behind 1 in front" in wrong
     assert "a grid is its rows and columns" in told(oblong(8, 8), state, TIMM_LIKE, grid=(4, 0))
-    assert "no position table is loaded that a grid could be of" in told(
+    assert "weights.grid is given, and no position table over a grid is loaded" in told(
         linear(2, 3), linear(2, 3).state_dict(), grid=(4, 8)
     )
     load_weights(oblong(8, 16), state, TIMM_LIKE)  # as many positions, no square: the same grid

@@ -1,4 +1,4 @@
-"""Files of weights: tensors read without running anything, and written as safetensors."""
+"""Files of weights: tensors are read without running code, and written as safetensors."""
 
 import json
 import pickle
@@ -16,18 +16,21 @@ from blocks.graph.weights.safe_load import read_archive
 from blocks.support.files import FileError, check_memory, kind_of, open_file, replace_file
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # what trainers put around a state_dict
-PROGRAMS = (
-    "models/model.json",
-    "serialized_exported_program.json",
-)  # of torch.export, in a zip file
+PROGRAMS = ("models/model.json", "serialized_exported_program.json")  # of torch.export, in a zip
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
 
 def read_tensors(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors of a file or a state_dict, by name; nothing in a file is executed. Raises
-    ConfigError.
+    """Return the tensors of a file or a state_dict by name, without running code of the file.
+
+    Raises:
+        ConfigError: the file cannot be read, or contains no tensors.
     """
-    found: Any = source if isinstance(source, Mapping) else _read_file(Path(source))
+    where = None
+    found: Any = source
+    if not isinstance(source, Mapping):
+        where = str(source)
+        found = _read_file(Path(source))
     for wrapper in WRAPPERS:
         if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
             found = found[wrapper]
@@ -35,7 +38,6 @@ def read_tensors(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
     if isinstance(found, Mapping):
         tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
     if not tensors:
-        where = None if isinstance(source, Mapping) else str(source)
         fits = f"a state_dict, bare or under {', '.join(WRAPPERS)}"
         raise ConfigError([Problem("no tensors in there", where, fits=fits)])
     return tensors
@@ -44,13 +46,14 @@ def read_tensors(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
 def _read_file(path: Path) -> Any:
     kind = kind_of(path)
     if kind is not None:
-        problem = f"{str(path)!r} is {kind}, not a file with weights"
-        raise ConfigError([Problem(problem, fix=f"the path of a file: {', '.join(SUFFIXES)}")])
+        text = f"{str(path)!r} is {kind}, not a file with weights"
+        raise ConfigError([Problem(text, fix=f"the path of a file: {', '.join(SUFFIXES)}")])
     if not path.is_file():
+        text = f"no file {str(path)!r} with weights"
         known = [file.name for file in path.parent.glob("*") if file.suffix in SUFFIXES]
-        fits = did_you_mean(path.name, known) if known else None
-        fix = None if fits else f"the path of a file: {', '.join(SUFFIXES)}"
-        raise ConfigError([Problem(f"no file {str(path)!r} with weights", fits=fits, fix=fix)])
+        if known:
+            raise ConfigError([Problem(text, fits=did_you_mean(path.name, known))])
+        raise ConfigError([Problem(text, fix=f"the path of a file: {', '.join(SUFFIXES)}")])
     try:
         if is_safetensors(path):
             from safetensors.torch import load_file
@@ -62,28 +65,29 @@ def _read_file(path: Path) -> Any:
     except ConfigError:
         raise
     except FileError as error:
-        raise ConfigError(
-            [Problem("this file cannot be read", str(path), got=str(error))]
-        ) from error
+        problem = Problem("this file cannot be read", str(path), got=str(error))
+        raise ConfigError([problem]) from error
     except pickle.UnpicklingError as error:
-        problem, fix = (
+        problem = Problem(
             "this file holds more than tensors: reading it could run code",
-            "save its state_dict alone",
+            str(path),
+            got=_first_line(error),
+            fix="save its state_dict alone",
         )
-        raise ConfigError([Problem(problem, str(path), got=_first_line(error), fix=fix)]) from error
+        raise ConfigError([problem]) from error
     except Exception as error:  # each format has errors of its own for a broken file
-        got, fits = (
-            f"{type(error).__name__}: {_first_line(error)}",
-            "safetensors, or a file of torch.save, whatever its name",
+        problem = Problem(
+            "this file cannot be read as weights",
+            str(path),
+            got=f"{type(error).__name__}: {_first_line(error)}",
+            fits="safetensors, or a file of torch.save, whatever its name",
         )
-        raise ConfigError(
-            [Problem("this file cannot be read as weights", str(path), got=got, fits=fits)]
-        ) from error
+        raise ConfigError([problem]) from error
 
 
 def read_grids(source: str | Path | Mapping[str, Any]) -> dict[str, Grid]:
-    """Rows and columns of the position tables of a file that `save_weights` wrote, by name; raises
-    ConfigError.
+    """Return the rows and columns of the position tables of a file that `save_weights` wrote, by
+    name; raise ConfigError.
     """
     if isinstance(source, Mapping) or not is_safetensors(Path(source)):
         return {}
@@ -94,21 +98,25 @@ def read_grids(source: str | Path | Mapping[str, Any]) -> dict[str, Grid]:
     try:
         return {str(name): read_grid(grid) for name, grid in json.loads(raw).items()}
     except (ExpressionError, ValueError, AttributeError, RecursionError) as error:
-        problem = "the grids in the header of this file cannot be read"
-        fits = '{"position.table": [4, 8]}'
-        raise ConfigError([Problem(problem, str(source), got=show(raw), fits=fits)]) from error
+        problem = Problem(
+            "the grids in the header of this file cannot be read",
+            str(source),
+            got=show(raw),
+            fits='{"position.table": [4, 8]}',
+        )
+        raise ConfigError([problem]) from error
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file begins as safetensors does: the length of a JSON object, and the object."""
+    """Return whether a file begins like safetensors: the length of a JSON object, then '{'."""
     with open_file(path) as file:
         length, brace = int.from_bytes(file.read(8), "little"), file.read(1)
     return brace == b"{" and 2 <= length <= path.stat().st_size - 8
 
 
 def refuse_program(path: Path) -> None:
-    """Raise for what `torch.save` does not write: a ConfigError for a program of torch.export, else
-    a ValueError.
+    """Raise for a file that `torch.save` does not write: a ConfigError for a program of
+    torch.export, else a ValueError.
     """
     if not zipfile.is_zipfile(path):
         with open_file(path) as file:
@@ -120,32 +128,35 @@ def refuse_program(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     if any(name.endswith(PROGRAMS) for name in names):
-        problem, fix = (
+        problem = Problem(
             "this file is a program of torch.export, not weights",
-            "python -m tasks export RUN --to safetensors",
+            str(path),
+            fits="safetensors, or a file of torch.save",
+            fix="python -m tasks export RUN --to safetensors",
         )
-        raise ConfigError(
-            [Problem(problem, str(path), fits="safetensors, or a file of torch.save", fix=fix)]
-        )
+        raise ConfigError([problem])
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [""])[0][:100]
 
 
-def tensors_of(model: nn.Module) -> dict[str, tuple[Tensor, tuple[str, ...]]]:
-    """Every tensor of the state_dict once, with the other names it has by tying."""
-    names: dict[int, list[str]] = {}
-    values: dict[int, Tensor] = {}
+def list_tensors(model: nn.Module) -> dict[str, tuple[Tensor, tuple[str, ...]]]:
+    """Return every tensor of the state_dict once, with its other names by tying."""
+    first: dict[int, str] = {}
+    found: dict[str, tuple[Tensor, tuple[str, ...]]] = {}
     for name, value in model.state_dict(keep_vars=True).items():
-        names.setdefault(id(value), []).append(name)
-        values[id(value)] = value
-    return {alike[0]: (values[key], tuple(alike[1:])) for key, alike in names.items()}
+        own = first.setdefault(id(value), name)
+        if own == name:
+            found[name] = value, ()
+        else:
+            found[own] = value, (*found[own][1], name)
+    return found
 
 
 def save_weights(model: nn.Module, path: str | Path) -> None:
-    """Write parameters and buffers as safetensors, a tied one once; `load_weights` without a map
-    reads them back.
+    """Write parameters and buffers as safetensors, a tied one once. `load_weights` without a map
+    reads them.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -153,9 +164,9 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
     from safetensors.torch import save
 
     path = Path(path)
-    tensors = {
-        name: value.detach().cpu().contiguous() for name, (value, _) in tensors_of(model).items()
-    }
+    tensors = {}
+    for name, (value, _) in list_tensors(model).items():
+        tensors[name] = value.detach().cpu().contiguous()
     metadata = {"format": "pt"}
     grids = {name: grid for name, (_, grid) in find_tables(model).items() if name in tensors}
     if grids:

@@ -1,4 +1,4 @@
-"""Fine-tuning: which parameters rest, and how fast the others learn, by pattern."""
+"""Fine-tuning: which parameters are frozen, and the learning rates of the others, by pattern."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,16 +24,19 @@ TYPES: dict[str, tuple[Any, str, str]] = {
 
 @limited()
 def freeze(model: nn.Module, patterns: Iterable[str]) -> list[str]:
-    """Take parameters out of the training; their names.
+    """Freeze parameters, and return their names.
 
     Args:
+        model: the model.
         patterns: of paths (`layers.[0-3].*`), modules (`patch`), or kinds (`LayerNorm.*`).
 
     Raises:
-        ConfigError: a pattern that matches nothing.
+        ConfigError: a pattern matches nothing.
     """
+    if isinstance(patterns, str):
+        patterns = [patterns]
     parameters, frozen, problems = list_parameters(model), {}, []
-    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+    for pattern in patterns:
         try:
             found = find_matches(parameters, str(pattern))
         except ExpressionError as error:
@@ -51,15 +54,16 @@ def freeze(model: nn.Module, patterns: Iterable[str]) -> list[str]:
 
 @limited()
 def learning_rates(model: nn.Module, multipliers: Mapping[str, Any]) -> dict[str, float]:
-    """What the learning rate of each parameter is multiplied by; 1 where no pattern matches, the
-    last that does wins.
+    """Return the multiplier of the learning rate of each parameter: that of the last pattern that
+    matches, or 1.
 
     Args:
+        model: the model.
         multipliers: pattern -> number, or an expression of the pattern's pieces: {"layers.{i}":
             "0.75 ** (12 - i)"}.
 
     Raises:
-        ConfigError: a pattern that matches nothing, a multiplier that is no number or negative.
+        ConfigError: a pattern matches nothing, or a multiplier is no number or negative.
     """
     parameters, problems = list_parameters(model), []
     rates = {each.path: 1.0 for each in parameters}
@@ -71,7 +75,9 @@ def learning_rates(model: nn.Module, multipliers: Mapping[str, Any]) -> dict[str
                     no_match_problem(str(pattern), parameters, None, "weights.learning_rate")
                 )
             for each, pieces in found:
-                value = evaluate(raw, Pieces(pieces)) if isinstance(raw, str) else raw
+                value = raw
+                if isinstance(raw, str):
+                    value = evaluate(raw, Pieces(pieces))
                 if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
                     raise ExpressionError(
                         f"{pattern}: a multiplier is a number from 0", "0.1, or 0.75 ** (12 - i)"
@@ -91,13 +97,13 @@ def learning_rates(model: nn.Module, multipliers: Mapping[str, Any]) -> dict[str
 def fine_tune(
     model: nn.Module, section: Mapping[str, Any], folder: Path | None = None
 ) -> tuple[Report | None, list[str], dict[str, float]]:
-    """Do what the section `weights` of a configuration says: load, freeze, and the multipliers of
-    the learning rate.
+    """Apply the section `weights` of a configuration: load, freeze, multiply learning rates.
 
     Args:
+        model: the model.
         section: {load: FILE, map: NAME, head: keep, grid: [rows, columns], freeze: [pattern],
             learning_rate: {pattern: number}}; all optional.
-        folder: where maps of the user's own lie, searched first.
+        folder: a folder with the user's maps, searched first.
 
     Returns:
         The report of the load (None without one), the frozen parameters, and the multiplier of each
@@ -107,23 +113,19 @@ def fine_tune(
     if unknown:
         fits = did_you_mean(unknown[0], KEYS)
         raise ConfigError([Problem(f"no key {unknown[0]!r} in weights", path="weights", fits=fits)])
-    problems = [
-        Problem(
-            f"{key} is {what}", path=f"weights.{key}", got=f"{key}: {show(section[key])}", fits=fits
-        )
-        for key, (kinds, what, fits) in TYPES.items()
-        if section.get(key) is not None and not isinstance(section[key], kinds)
-    ]
+    problems = []
+    for key, (kinds, what, fits) in TYPES.items():
+        if section.get(key) is not None and not isinstance(section[key], kinds):
+            got = f"{key}: {show(section[key])}"
+            problems.append(Problem(f"{key} is {what}", path=f"weights.{key}", got=got, fits=fits))
     if section.get("head") not in (None, "keep", "replace"):
-        got = f"head: {show(section['head'])}"
-        problems.append(
-            Problem(
-                "head says what becomes of the last layer",
-                path="weights.head",
-                got=got,
-                fits="keep, replace",
-            )
+        problem = Problem(
+            "head is keep or replace, for the last layer",
+            path="weights.head",
+            got=f"head: {show(section['head'])}",
+            fits="keep, replace",
         )
+        problems.append(problem)
     if problems:
         raise ConfigError(problems)
     report = None
@@ -137,9 +139,7 @@ def fine_tune(
             grid=section.get("grid"),
         )
     elif section.get("map") or section.get("grid") or section.get("head") == "replace":
-        problem = (
-            "weights.map, weights.head and weights.grid say how to load, and nothing is loaded"
-        )
-        raise ConfigError([Problem(problem, path="weights", fix="weights.load=FILE")])
+        text = "weights.map, weights.head and weights.grid need weights.load, which is missing"
+        raise ConfigError([Problem(text, path="weights", fix="weights.load=FILE")])
     frozen = freeze(model, section.get("freeze") or [])
     return report, frozen, learning_rates(model, section.get("learning_rate") or {})

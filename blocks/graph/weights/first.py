@@ -4,13 +4,13 @@ from torch import Tensor, fx, nn
 
 
 def find_first(model: nn.Module) -> set[str]:
-    """Names of the top-level nodes that read an input, directly or behind nodes without
+    """Return the names of the top-level nodes that read an input, directly or through nodes without
     parameters.
     """
     found: set[str] = set()
     if not isinstance(model, fx.GraphModule):
         return found
-    raw: set[fx.Node] = set()  # what no parameter has touched
+    raw: set[fx.Node] = set()  # nodes that depend on no parameter
     for node in model.graph.nodes:
         reads = node.op == "placeholder" or bool(raw.intersection(node.all_input_nodes))
         if not reads:
@@ -25,8 +25,10 @@ def find_first(model: nn.Module) -> set[str]:
 
 
 def is_rgb(value: Tensor, shape: tuple[int, ...]) -> bool:
-    """Whether filters of RGB images come where those of another number of channels are wanted."""
-    came = tuple(value.shape)
-    if len(came) != 4 or len(shape) != 4 or not value.is_floating_point():
+    """Return whether a tensor contains filters of RGB images, and `shape` differs in the number of
+    channels only.
+    """
+    given = tuple(value.shape)
+    if len(given) != 4 or len(shape) != 4 or not value.is_floating_point():
         return False
-    return came[1] == 3 != shape[1] and came[:1] + came[2:] == shape[:1] + shape[2:]
+    return given[1] == 3 != shape[1] and given[:1] + given[2:] == shape[:1] + shape[2:]

@@ -1,4 +1,4 @@
-"""Weights brought to another resolution or number of channels: position tables, and filters of
+"""Weights resampled to another resolution or number of channels: position tables, and filters of
 colour images.
 """
 
@@ -12,7 +12,7 @@ from blocks.graph.language.expression import ExpressionError
 from blocks.graph.record.token_grid import Grid
 
 FITS = ("grid", "window", "first", "own")
-SAY = (
+FIX = (
     "weights.grid=[4, 8], --grid 4 8, or grid: [4, 8] in the line of the map: its rows and columns"
 )
 
@@ -26,19 +26,21 @@ def resample(
     old: Grid | None = None,
     new: Grid | None = None,
 ) -> tuple[Tensor, str]:
-    """The table in another shape, and what was done; as it is where its kind says nothing about
-    that shape.
+    """Return a table in another shape, and how it was resampled; the table itself where its kind
+    does not fit that shape.
 
     Args:
         kind: "grid" for a vector for each cell of a grid, "window" for a bias for each distance in
-            a window, "first" for a vector for each position, of which fewer are wanted.
-        prefix: rows in front that stand nowhere: class tokens.
+            a window, "first" for a vector for each position, of which the first are kept.
+        table: (..., dim).
+        shape: the shape to return.
+        prefix: rows before those of the grid: class tokens.
         old: rows and columns of the grid of `table`; a square where None.
-        new: rows and columns of the grid that is wanted; a square where None.
+        new: rows and columns of the grid to return; a square where None.
 
     Raises:
-        ExpressionError: an unknown kind, a grid with another number of cells, or no square and no
-            grid.
+        ExpressionError: the kind is unknown, a grid has another number of cells, or a table without
+            a grid is no square.
     """
     if kind not in FITS:
         raise ExpressionError(f"no way {kind!r} to fit a table", did_you_mean(kind, FITS))
@@ -53,7 +55,7 @@ def resample(
     if new is not None and math.prod(new) + prefix != wanted:
         new = None
     if old is None and rows.shape[0] == wanted and not _is_square(wanted - prefix):
-        old = new  # as many rows that are no square: nothing says that the grid is another one
+        old = new  # the same number of rows, and no square: assume the same grid
     if old is not None or new is not None or rows.shape[0] != wanted:
         old = _grid_of(table, prefix, old)
         new = _grid_of(table.new_empty(shape, device="meta"), prefix, new)
@@ -61,8 +63,8 @@ def resample(
         return table.reshape(shape), ""
     assert old is not None
     assert new is not None
-    front, places = rows[:prefix], rows[prefix:]
-    image = places.float().T.reshape(1, -1, *old)
+    front, cells = rows[:prefix], rows[prefix:]
+    image = cells.float().T.reshape(1, -1, *old)
     # As timm for positions; as the authors of Swin for windows, whose few entries must not be
     # blurred.
     image = F.interpolate(
@@ -75,23 +77,23 @@ def resample(
 
 
 def fit_channels(weight: Tensor, channels: int) -> tuple[Tensor, str]:
-    """The filters of a first convolution on RGB images for another number of channels, and what was
-    done.
+    """Return the filters of a first convolution on RGB images for another number of channels, and
+    how they were made.
 
-    One channel gets the sum of the three, more get the three in turn, times 3 / channels: as timm's
-    `adapt_input_conv`.
+    One channel gets the sum of the three; more get the three in turn, times 3 / channels. Source:
+    `adapt_input_conv` of timm.
     """
     exact = weight.float()
     if channels == 1:
         return exact.sum(1, keepdim=True).to(weight.dtype), "RGB to 1 channel, summed"
-    turns = -(-channels // 3)
+    turns = math.ceil(channels / 3)
     repeated = exact.repeat(1, turns, *[1] * (weight.dim() - 2))[:, :channels]
     how = f"RGB to {channels} channels, repeated and scaled by 3/{channels}"
     return (repeated * (3 / channels)).to(weight.dtype), how
 
 
 def _grid_of(table: Tensor, prefix: int, stated: Grid | None) -> Grid:
-    """Rows and columns of a table: as stated, as its axes say, or a square."""
+    """Return the rows and columns of a table: as stated, from its axes, or a square."""
     cells = math.prod(table.shape[:-1]) - prefix
     behind = ""
     if prefix:
@@ -101,14 +103,14 @@ def _grid_of(table: Tensor, prefix: int, stated: Grid | None) -> Grid:
             problem = (
                 f"{stated[0]} x {stated[1]} is not the grid of {max(cells, 0)} positions{behind}"
             )
-            raise ExpressionError(problem, _factors(cells), SAY)
+            raise ExpressionError(problem, _list_grids(cells), FIX)
         return stated
     sides = [size for size in table.shape[:-1] if size > 1]
     if len(sides) == 2 and not prefix:
         return sides[0], sides[1]
     if not _is_square(cells):
         problem = f"{max(cells, 0)} positions{behind} are no square, and nothing states their grid"
-        raise ExpressionError(problem, _factors(cells), SAY)
+        raise ExpressionError(problem, _list_grids(cells), FIX)
     return (math.isqrt(cells),) * 2
 
 
@@ -116,8 +118,8 @@ def _is_square(cells: int) -> bool:
     return cells > 0 and math.isqrt(cells) ** 2 == cells
 
 
-def _factors(cells: int) -> str | None:
-    """The grids of so many cells, the least stretched first."""
+def _list_grids(cells: int) -> str | None:
+    """Return the grids with a number of cells, the most square first."""
     sides = range(math.isqrt(max(cells, 0)), 0, -1)
     grids = [f"[{side}, {cells // side}]" for side in sides if cells % side == 0]
     return ", ".join(grids[:3]) or None

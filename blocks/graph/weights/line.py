@@ -1,4 +1,4 @@
-"""One line of a weight map: which of theirs make one of ours, and how."""
+"""One line of a weight map: how tensors of a file make one tensor of the model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,31 +13,24 @@ from blocks.graph.language.patterns import Pieces, fill_template
 from blocks.graph.record.token_grid import Grid, read_grid
 
 WORDS = (
-    "from",
-    "parts",
-    "of",
-    "axis",
-    "transpose",
-    "permute",
-    "flip",
-    "reshape",
-    "fit",
-    "prefix",
-    "grid",
+    *("from", "parts", "of", "axis", "transpose", "permute"),
+    *("flip", "reshape", "fit", "prefix", "grid"),
 )
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line as it stands for one of ours.
+    """A line of a map for one tensor of the model.
 
     Args:
         pattern: its left side.
-        sources: names of theirs.
-        words: what is done with them.
-        parts: which of `of` equal parts along `axis`; none for all.
-        prefix: rows in front of a position table that stand nowhere.
-        grid: rows and columns of the position table that theirs is.
+        sources: names of tensors of the file.
+        words: its keys and values.
+        parts: which of `of` equal parts along `axis` are taken; none for all.
+        of: number of equal parts.
+        axis: the axis along which sources are joined and divided into parts.
+        prefix: rows of a position table before those of the grid.
+        grid: rows and columns of the source, a position table.
     """
 
     pattern: str
@@ -50,25 +43,28 @@ class Line:
     grid: Grid | None = None
 
     def text(self) -> str:
-        """The sources, for a report."""
-        return " + ".join(self.sources) + (
-            f" [{list(self.parts)} of {self.of}]" if self.parts else ""
-        )
+        """Return the sources, for a report."""
+        text = " + ".join(self.sources)
+        if self.parts:
+            text += f" [{list(self.parts)} of {self.of}]"
+        return text
 
     def taken(self) -> set[tuple[int, int]]:
-        """What it takes of each source: (part, of)."""
+        """Return what it takes of each source: (part, of)."""
         return {(part, self.of) for part in self.parts or (0,)}
 
     def value(self, theirs: Mapping[str, Tensor], shape: tuple[int, ...]) -> Tensor:
-        """Theirs as ours needs it, but for its resolution. In the order: axes, join, parts, shape.
+        """Return the sources as the model needs them, except for their resolution: axes permuted,
+        then sources joined, then parts taken, then the shape changed.
 
         Raises:
-            ExpressionError: shapes for which this cannot be done.
+            ExpressionError: the shapes of the sources do not allow this.
         """
-        tensors = [theirs[name] for name in self.sources]
         try:
-            turned = [self._turn(tensor) for tensor in tensors]
-            value = torch.cat(turned, self.axis) if len(turned) > 1 else turned[0]
+            sources = [self._permute(theirs[name]) for name in self.sources]
+            value = sources[0]
+            if len(sources) > 1:
+                value = torch.cat(sources, self.axis)
             if self.parts:
                 if value.shape[self.axis] % self.of:
                     raise RuntimeError(f"{self.of} parts do not divide axis {self.axis}")
@@ -82,18 +78,24 @@ class Line:
             raise ExpressionError(f"{shapes} cannot become {shape}: {why}") from None
         return value
 
-    def _turn(self, value: Tensor) -> Tensor:
-        """Axes of one tensor in another order or direction."""
+    def _permute(self, value: Tensor) -> Tensor:
+        """Return a tensor with its axes in another order or direction."""
         if self.words.get("transpose") is True and value.dim() == 2:
             value = value.t()
         if "permute" in self.words:
             value = value.permute(*self.words["permute"])
-        return value.flip(self.words["flip"]) if "flip" in self.words else value
+        if "flip" in self.words:
+            value = value.flip(self.words["flip"])
+        return value
 
 
 def read_line(pattern: str, raw: Any, pieces: Mapping[str, str]) -> Line:
-    """A line for the name that its pattern matched with these pieces; raises ExpressionError."""
-    words = dict(raw) if isinstance(raw, Mapping) else {"from": raw}
+    """Read a line for the name that its pattern matched with these pieces; raise
+    ExpressionError.
+    """
+    words: dict[Any, Any] = {"from": raw}
+    if isinstance(raw, Mapping):
+        words = dict(raw)
     for word in words:
         if word not in WORDS:
             raise ExpressionError(
@@ -103,27 +105,33 @@ def read_line(pattern: str, raw: Any, pieces: Mapping[str, str]) -> Line:
         raise ExpressionError(
             "a line of a map says where from", "ours: theirs, or ours: {from: theirs}"
         )
-    names = words["from"] if isinstance(words["from"], list) else [words["from"]]
-    numbers = {
-        word: _number(words[word], pieces, word)
-        for word in ("of", "axis", "prefix")
-        if word in words
-    }
+    numbers = {}
+    for word in ("of", "axis", "prefix"):
+        if word in words:
+            numbers[word] = _read_number(words[word], pieces, word)
     parts: tuple[int, ...] = ()
     if "parts" in words:
-        given = words["parts"] if isinstance(words["parts"], list) else [words["parts"]]
-        parts = tuple(_number(part, pieces, "parts") for part in given)
-        if not parts or not all(0 <= part < numbers.get("of", 1) for part in parts):
-            raise ExpressionError(
-                f"parts {list(parts)} of {numbers.get('of', 1)}", "parts: [0, 2], of: 3"
-            )
-    grid = read_grid(words["grid"]) if "grid" in words else None
-    sources = tuple(fill_template(str(name), pieces) for name in names)
+        parts = tuple(_read_number(part, pieces, "parts") for part in _as_list(words["parts"]))
+        of = numbers.get("of", 1)
+        if not parts or min(parts) < 0 or max(parts) >= of:
+            raise ExpressionError(f"parts {list(parts)} of {of}", "parts: [0, 2], of: 3")
+    grid = None
+    if "grid" in words:
+        grid = read_grid(words["grid"])
+    sources = tuple(fill_template(str(name), pieces) for name in _as_list(words["from"]))
     return Line(pattern, sources, words, parts, grid=grid, **numbers)
 
 
-def _number(raw: Any, pieces: Mapping[str, str], word: str) -> int:
-    value = evaluate(raw, Pieces(pieces)) if isinstance(raw, str) else raw
+def _as_list(value: Any) -> list[Any]:
+    if isinstance(value, list):
+        return value
+    return [value]
+
+
+def _read_number(raw: Any, pieces: Mapping[str, str], word: str) -> int:
+    value = raw
+    if isinstance(raw, str):
+        value = evaluate(raw, Pieces(pieces))
     if not isinstance(value, int) or isinstance(value, bool):
         raise ExpressionError(f"{word} of a map is a whole number, not {raw!r}")
     return value

@@ -1,12 +1,12 @@
-"""Weights in and out: another library's `state_dict` into a model by a declarative map, safetensors
-out.
+"""Loads the weights of another library into a model by a declarative map.
 
-A map is YAML (`conf/weights/`): for each of our parameters the name of theirs. Nothing in a map or
-in a file of weights is executed. Every tensor on both sides is accounted for.
+A map is YAML (`conf/weights/`): for each parameter of the model ("ours") the name of the tensor of
+the file ("theirs"). No code in a map or a file of weights is run. Every tensor on both sides is
+accounted for.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
@@ -17,31 +17,31 @@ import torch
 from torch import Tensor, nn
 
 from blocks.graph.compose.compose import conf_folder
-from blocks.graph.errors import ConfigError, Problem, did_you_mean
+from blocks.graph.errors import ConfigError, Problem, did_you_mean, guess
 from blocks.graph.language.expression import ExpressionError, limited
 from blocks.graph.language.patterns import fill_template, match_name
 from blocks.graph.record.token_grid import Grid, find_tables, read_grid
 from blocks.graph.steps import spend
-from blocks.graph.weights.file import read_grids, read_tensors, save_weights, tensors_of
+from blocks.graph.weights.file import list_tensors, read_grids, read_tensors
 from blocks.graph.weights.first import find_first, is_rgb
 from blocks.graph.weights.interpolate import fit_channels, resample
 from blocks.graph.weights.line import Line, read_line
 from blocks.graph.weights.names import Map, read_map
 
-TOLD = 6  # names that an error shows
+MAX_SHOWN = 6  # names in an error
 
 
 @dataclass(frozen=True)
 class Report:
-    """What became of every tensor on both sides, by our names and theirs.
+    """The result of a load for every tensor on both sides.
 
     Args:
         matched: ours -> theirs, copied.
-        reshaped: ours -> what was done to fit another resolution.
-        channels: filters of ours -> what was done to fit another number of channels of the images.
+        reshaped: ours -> how it was resampled to another resolution.
+        channels: filters of ours -> how they were made for another number of channels.
         replaced: parameters of the head that stay new, since the number of classes differs.
-        kept: ours that the map leaves as they are.
-        dropped: theirs that the map leaves out.
+        kept: ours that the map keeps as they are.
+        dropped: theirs that the map drops.
         missing: ours that nothing fills; only without `strict`.
         left_over: theirs that fill nothing; only without `strict`.
     """
@@ -57,12 +57,14 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"{len(self.matched)} tensors matched"]
-        lines += [f"  reshaped   {name}: {how}" for name, how in self.reshaped.items()]
-        lines += [f"  channels   {name}: {how}" for name, how in self.channels.items()]
+        for name, how in self.reshaped.items():
+            lines.append(f"  reshaped   {name}: {how}")
+        for name, how in self.channels.items():
+            lines.append(f"  channels   {name}: {how}")
         for word in ("replaced", "kept", "dropped", "missing", "left_over"):
             names = getattr(self, word)
             if names:
-                lines.append(f"  {word.replace('_', ' '):<10} {_some(names)}")
+                lines.append(f"  {word.replace('_', ' '):<10} {_shorten(names)}")
         return "\n".join(lines)
 
 
@@ -80,37 +82,36 @@ def load_weights(
     """Copy weights into a model; nothing is copied unless everything fits.
 
     Args:
+        model: the model.
         source: a file (.safetensors, or .pt, .pth, .bin with tensors only), or a state_dict.
-        map: a file of `conf/weights/` without its ending, a path, or the map itself; None where the
-            names are ours.
-        head: "replace" leaves the head new where the number of classes differs.
-        strict: every tensor must be accounted for; otherwise the report names what is not.
-        folder: where maps of the user's own lie, searched first.
-        grid: rows and columns of the grid of their positions, where the file does not state it and
-            it is no square.
+        map: a file of `conf/weights/` without its suffix, a path, or the map itself; None where the
+            names are those of the model.
+        head: "replace" keeps the head new where the number of classes differs.
+        strict: every tensor must be accounted for; otherwise the report names the others.
+        folder: a folder with the user's maps, searched first.
+        grid: rows and columns of the position tables of the file, where the file does not state
+            them and they are no square.
 
     Raises:
-        ConfigError: every tensor that does not fit or is not accounted for.
+        ConfigError: every tensor that does not fit, or is not accounted for.
     """
     if head not in ("keep", "replace"):
         fits = did_you_mean(head, ("keep", "replace"))
-        raise ConfigError(
-            [Problem(f"no way {head!r} with the head", path="weights.head", fits=fits)]
-        )
-    file = str(source) if isinstance(source, str | Path) else "the state_dict"
+        problem = Problem(f"no way {head!r} with the head", path="weights.head", fits=fits)
+        raise ConfigError([problem])
+    file = "the state_dict"
+    if isinstance(source, str | Path):
+        file = str(source)
     loader = Loader(read_map(map, folder), read_tensors(source), file, read_grids(source))
-    loader.stated = _stated_grid(grid)
+    loader.stated = _read_stated_grid(grid)
     report, values = loader.plan(model, head)
     problems = loader.problems
     if grid is not None and not loader.resampling:
         fix = "leave weights.grid out, or a map with fit: grid"
-        problems.append(
-            Problem(
-                "no position table is loaded that a grid could be of", path="weights.grid", fix=fix
-            )
-        )
+        text = "weights.grid is given, and no position table over a grid is loaded"
+        problems.append(Problem(text, path="weights.grid", fix=fix))
     if strict:
-        problems = [*problems, *loader.unaccounted(report, map, folder, model)]
+        problems = [*problems, *loader.check_all_used(report, map, folder, model)]
     if problems:
         raise ConfigError(problems)
     own = model.state_dict(keep_vars=True)
@@ -125,11 +126,17 @@ class Loader:
     """One map and one set of tensors; problems are collected.
 
     Args:
-        map: what fills what.
+        map: the map.
         tensors: theirs.
-        file: where theirs come from, for messages.
-        grids: rows and columns of their position tables, by name, where the file states them.
-        stated: rows and columns of the grid of their positions, as the user states them.
+        file: the source of the tensors, for messages.
+        grids: rows and columns of their position tables by name, where the file states them.
+        stated: rows and columns of their position tables, as the user states them.
+        tables: position tables of ours -> how each is resampled, and its grid.
+        resampling: whether a table over a grid was found.
+        problems: all problems so far.
+        used: theirs -> parts (part, of) that are taken.
+        copies: theirs that a `tie` of the map adds.
+        reading: the left side of the current line.
     """
 
     map: Map
@@ -137,20 +144,16 @@ class Loader:
     file: str
     grids: dict[str, Grid] = field(default_factory=dict)
     stated: Grid | None = None
-    tables: dict[str, tuple[str, Grid]] = field(
-        default_factory=dict
-    )  # of ours: how each is resampled, and its grid
-    resampling: bool = False  # whether a table over a grid was met
+    tables: dict[str, tuple[str, Grid]] = field(default_factory=dict)
+    resampling: bool = False
     problems: list[Problem] = field(default_factory=list)
-    used: dict[str, set[tuple[int, int]]] = field(
-        default_factory=dict
-    )  # theirs -> parts (part, of) that are taken
-    copies: set[str] = field(default_factory=set)  # theirs that a `tie` of the map adds
-    reading: str = ""  # the left side of the line that is read
+    used: dict[str, set[tuple[int, int]]] = field(default_factory=dict)
+    copies: set[str] = field(default_factory=set)
+    reading: str = ""
 
     def plan(self, model: nn.Module, head: str) -> tuple[Report, dict[str, Tensor]]:
-        """What goes where, and the values; nothing is copied yet."""
-        theirs = self._renamed()
+        """Return a report, and the values to copy; nothing is copied yet."""
+        theirs = self._rename()
         self.tables, first = find_tables(model), find_first(model)
         channels: dict[str, str] = {}
         values: dict[str, Tensor] = {}
@@ -159,24 +162,28 @@ class Loader:
         replaced: list[str] = []
         kept: list[str] = []
         missing: list[str] = []
-        for ours, (parameter, aliases) in tensors_of(model).items():
+        for ours, (parameter, aliases) in list_tensors(model).items():
             shape = tuple(parameter.shape)
             value, source, how = self._gather(ours, aliases, shape, theirs)
             if value is not None and ours.partition(".")[0] in first and is_rgb(value, shape):
                 value, channels[ours] = fit_channels(value, shape[1])
             if value is None:
-                (kept if self._listed("keep", ours) else missing).append(ours)
+                listed = kept if self._is_listed("keep", ours) else missing
+                listed.append(ours)
             elif tuple(value.shape) == shape:
                 values[ours], matched[ours] = value, source
                 if how:
                     reshaped[ours] = how
-            elif head == "replace" and self._listed("head", ours):
+            elif head == "replace" and self._is_listed("head", ours):
                 replaced.append(ours)
             elif source:
-                self._misfit(ours, shape, tuple(value.shape), source)
-        left = [name for name in theirs if not self._spent(name) and name not in self.copies]
-        dropped = [name for name in left if self._listed("drop", name)]
-        left = [name for name in left if name not in dropped]
+                self._report_misfit(ours, shape, tuple(value.shape), source)
+        dropped: list[str] = []
+        left: list[str] = []
+        for name in theirs:
+            if not self._is_used_up(name) and name not in self.copies:
+                listed = dropped if self._is_listed("drop", name) else left
+                listed.append(name)
         lists = map(tuple, (replaced, kept, dropped, missing, left))
         return Report(matched, reshaped, channels, *lists), values
 
@@ -187,17 +194,17 @@ class Loader:
         shape: tuple[int, ...],
         theirs: Mapping[str, Tensor],
     ) -> tuple[Tensor | None, str, str]:
-        """What fills one of ours, under any of its names: the value, where it comes from, how it
+        """Return what fills one of ours, under any of its names: the value, its source, and how it
         was resampled.
         """
         value, source, how = None, "", ""
         for name in (ours, *aliases):
             line = None
             try:
-                line = self._line(name, theirs)
+                line = self._find_line(name, theirs)
                 if line is None:
                     continue
-                new, how = self._resampled(name, line, line.value(theirs, shape), shape)
+                new, how = self._resample(name, line, line.value(theirs, shape), shape)
             except ExpressionError as error:
                 where = self.map.origin("map", self.reading)
                 self.problems.append(
@@ -205,7 +212,7 @@ class Loader:
                 )
                 for each in line.sources if line else ():
                     self.used[each] = {(0, 1)}
-                return torch.empty(0), "", ""  # told: neither missing nor left over
+                return torch.empty(0), "", ""  # reported: neither missing nor left over
             for each in line.sources:
                 self.used.setdefault(each, set()).update(line.taken())
             if value is not None and not torch.equal(value, new):
@@ -213,44 +220,47 @@ class Loader:
                 self.problems.append(
                     Problem(problem, self.file, name, fix="'~model.tie' takes the tie away")
                 )
-            value, source = (new, line.text()) if value is None else (value, source)
+            if value is None:
+                value, source = new, line.text()
         return value, source, how
 
-    def _resampled(
+    def _resample(
         self, ours: str, line: Line, value: Tensor, shape: tuple[int, ...]
     ) -> tuple[Tensor, str]:
-        """A position table in our resolution, and what was done; anything else as it is."""
+        """Return a position table in our resolution, and how it was resampled; any other tensor as
+        it is.
+        """
         kind, prefix = line.words.get("fit"), line.prefix
         if kind is None:
             return value, ""
-        ours_is, new = self.tables.get(ours, (None, None))
+        own_kind, new = self.tables.get(ours, (None, None))
         old = line.grid or self.grids.get(line.sources[0])
         if kind == "own":
-            if ours_is is None or new is None:
+            if own_kind is None or new is None:
                 return value, ""
-            kind, prefix = ours_is, math.prod(shape[:-1]) - math.prod(new)
+            kind, prefix = own_kind, math.prod(shape[:-1]) - math.prod(new)
             if old is None and self.stated is None and tuple(value.shape) == shape:
-                old = new  # our own names and our own shape: a state_dict comes back as it was
+                old = new  # our own names and shape: a state_dict is loaded as it is
         if kind == "grid":
             self.resampling = True
             old = line.grid or self.stated or old
         return resample(str(kind), value, shape, prefix, old=old, new=new)
 
-    def _misfit(
-        self, ours: str, shape: tuple[int, ...], came: tuple[int, ...], source: str
+    def _report_misfit(
+        self, ours: str, shape: tuple[int, ...], given: tuple[int, ...], source: str
     ) -> None:
         fix = None
-        if self._listed("head", ours):
+        if self._is_listed("head", ours):
             fix = (
                 "--head replace, or weights.head=replace: where the number of classes "
                 "differs, the head stays new"
             )
         self.problems.append(
-            Problem(f"{ours} is {shape}, and {source} gives {came}", self.file, ours, fix=fix)
+            Problem(f"{ours} is {shape}, and {source} gives {given}", self.file, ours, fix=fix)
         )
 
-    def _renamed(self) -> dict[str, Tensor]:
-        """Theirs by the names that the map uses: spellings of other versions are brought to one."""
+    def _rename(self) -> dict[str, Tensor]:
+        """Return theirs by the names that the map uses, with names of other versions replaced."""
         names = {name: name for name in self.tensors}
         for old, new in (self.map.sections.get("rename") or {}).items():
             for name, now in names.items():
@@ -284,13 +294,13 @@ class Loader:
             )
             return None
 
-    def _listed(self, section: str, name: str) -> bool:
+    def _is_listed(self, section: str, name: str) -> bool:
         patterns = [str(pattern) for pattern in self.map.sections.get(section) or ()]
         spend(1 + sum(map(len, patterns)) * len(name) // 10_000)
         return any(fnmatchcase(name, pattern) for pattern in patterns)
 
-    def _line(self, ours: str, theirs: Mapping[str, Tensor]) -> Line | None:
-        """The first line that fits one of ours and whose tensors are all there."""
+    def _find_line(self, ours: str, theirs: Mapping[str, Tensor]) -> Line | None:
+        """Return the first line that matches one of ours and whose tensors all exist."""
         for pattern, raw in self.map.sections["map"].items():
             pieces = match_name(str(pattern), ours)
             if pieces is not None:
@@ -300,15 +310,15 @@ class Loader:
                     return line
         return None
 
-    def _spent(self, name: str) -> bool:
-        """Whether all of theirs went somewhere."""
+    def _is_used_up(self, name: str) -> bool:
+        """Return whether all parts of theirs are taken."""
         taken = self.used.get(name, set())
         return any({(part, of) for part in range(of)} <= taken for _, of in taken)
 
-    def unaccounted(
+    def check_all_used(
         self, report: Report, map: Any, folder: Path | None, model: nn.Module
     ) -> Iterator[Problem]:
-        """What a strict load does not accept: ours that nothing fills, theirs that fill nothing."""
+        """Yield the problems of a strict load: tensors on either side that are not used."""
         if not report.missing and not report.left_over:
             return
         fix = None
@@ -316,38 +326,28 @@ class Loader:
             better = self._better_map(model, folder, len(report.matched))
             fix = better and f"the map {better} fits this file"
         if report.missing:
-            near = did_you_mean(report.missing[0], report.left_over) if report.left_over else ""
-            fits = near if near.startswith("did") else None
-            problem, fix_missing = (
-                f"nothing fills {len(report.missing)} of ours",
-                fix or "another map, or fewer layers",
-            )
             yield Problem(
-                problem,
+                f"nothing fills {len(report.missing)} of ours",
                 self.map.name,
                 "weights",
-                got=_some(report.missing),
-                fits=fits,
-                fix=fix_missing,
+                got=_shorten(report.missing),
+                fits=guess(report.missing[0], sorted(set(report.left_over)), most=2),
+                fix=fix or "another map, or fewer layers",
             )
         if report.left_over:
-            problem, fix_left = (
-                f"{len(report.left_over)} of theirs fill nothing",
-                "a line in the map, or in its `drop`",
-            )
             yield Problem(
-                problem,
+                f"{len(report.left_over)} of theirs fill nothing",
                 self.file,
                 "weights",
-                got=_some(report.left_over),
-                fix=None if fix else fix_left,
+                got=_shorten(report.left_over),
+                fix=None if fix else "a line in the map, or in its `drop`",
             )
 
     def _better_map(self, model: nn.Module, folder: Path | None, matched: int) -> str | None:
-        """The map of ours that fills most of this model from this file, if it fills more."""
+        """Return the map that fills most of this model from this file, if it fills more."""
         best, most = None, matched
-        for place in (folder, conf_folder() / "weights"):
-            for file in sorted(place.glob("*.yaml")) if place else []:
+        for each in filter(None, (folder, conf_folder() / "weights")):
+            for file in sorted(each.glob("*.yaml")):
                 loader = Loader(read_map(file), self.tensors, self.file, self.grids)
                 report, _ = loader.plan(model, "replace")
                 if len(report.matched) > most:
@@ -355,7 +355,7 @@ class Loader:
         return best
 
 
-def _stated_grid(grid: Any) -> Grid | None:
+def _read_stated_grid(grid: Any) -> Grid | None:
     if grid is None:
         return None
     try:
@@ -364,9 +364,9 @@ def _stated_grid(grid: Any) -> Grid | None:
         raise ConfigError([Problem(error.problem, path="weights.grid", fits=error.fits)]) from None
 
 
-def _some(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:TOLD]) + (f", ... ({len(names)})" if len(names) > TOLD else "")
-
-
-__all__ = ["Report", "load_weights", "save_weights"]
+def _shorten(names: Sequence[str]) -> str:
+    """Join the first names, with the number of all where there are more."""
+    text = ", ".join(names[:MAX_SHOWN])
+    if len(names) > MAX_SHOWN:
+        text += f", ... ({len(names)})"
+    return text

@@ -1,5 +1,6 @@
-"""Weight maps: YAML that says for each of our tensors which of theirs fill it. Nothing in one is
-executed.
+"""Weight maps: YAML that names, for each tensor of the model, the tensors of a file that fill it.
+
+No code in a map is run.
 """
 
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ LISTS = ("drop", "keep", "head")
 
 @dataclass(frozen=True)
 class Map:
-    """A map as read: sections, and where each line stands."""
+    """A map: its sections, and the origin of each line."""
 
     name: str
     sections: Mapping[str, Any]
@@ -32,92 +33,96 @@ class Map:
 
 
 def read_map(map: str | Path | Mapping[str, Any] | None, folder: Path | None = None) -> Map:
-    """The map of that name or path; raises ConfigError."""
+    """Read the map of that name or path; raise ConfigError."""
     if map is None:
         return Map("names of our own", {"map": {"{name*}": {"from": "{name*}", "fit": "own"}}})
-    origins: dict[tuple[Any, ...], Origin] = {}
     if isinstance(map, Mapping):
-        name, sections = "the map", map
+        read = Map("the map", map)
     else:
-        path = find_map(map, folder)
-        name = path.stem
-        try:
-            sections = yaml.load(check(path), Loader=LOADER)
-            found, traps = read_origins(path)
-            traps = [*traps, *repeated_keys(path)]
-        except Refused as error:
-            raise ConfigError([explain_refusal(error)]) from error
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            where = Origin(str(path), mark.line + 1, mark.column + 1) if mark else str(path)
-            raise ConfigError(
-                [Problem(f"not YAML: {getattr(error, 'problem', error)}", where)]
-            ) from error
-        origins = {place: origin for place, origin, _ in found}
-        if traps:
-            raise ConfigError(traps)
-    read = Map(name, sections if isinstance(sections, Mapping) else {}, origins)
-    problems = [
-        Problem(
-            f"no section {key!r} in a map",
-            read.origin(str(key)),
-            fits=did_you_mean(str(key), SECTIONS),
-        )
-        for key in read.sections
-        if key not in SECTIONS
-    ]
+        read = _read_file(find_map(map, folder))
+    problems = []
     for key, value in read.sections.items():
-        if (
-            key in SECTIONS
-            and value is not None
-            and not isinstance(value, list if key in LISTS else Mapping)
-        ):
-            problem = f"{key!r} of a map is a {'list of patterns' if key in LISTS else 'mapping'}"
-            problems.append(Problem(problem, read.origin(key), got=f"{key}: {show(value)}"))
+        problem = _check_section(read, key, value)
+        if problem is not None:
+            problems.append(problem)
     if not read.sections.get("map"):
-        problems.append(Problem("a map needs lines", name, fits="map: {ours: theirs}"))
+        problems.append(Problem("a map needs lines", read.name, fits="map: {ours: theirs}"))
     if problems:
         raise ConfigError(problems)
     return read
 
 
-def repeated_keys(path: Path) -> list[Problem]:
-    """A problem for each key that a section of a map has twice, of which YAML would keep the
-    last.
-    """
+def _read_file(path: Path) -> Map:
+    try:
+        sections = yaml.load(check(path), Loader=LOADER)
+        found, traps = read_origins(path)
+        traps = [*traps, *find_repeated_keys(path)]
+    except Refused as error:
+        raise ConfigError([explain_refusal(error)]) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = Origin(str(path), mark.line + 1, mark.column + 1) if mark else str(path)
+        problem = Problem(f"not YAML: {getattr(error, 'problem', error)}", where)
+        raise ConfigError([problem]) from error
+    if traps:
+        raise ConfigError(traps)
+    if not isinstance(sections, Mapping):
+        sections = {}
+    return Map(path.stem, sections, {keys: origin for keys, origin, _ in found})
+
+
+def _check_section(read: Map, key: Any, value: Any) -> Problem | None:
+    if key not in SECTIONS:
+        return Problem(
+            f"no section {key!r} in a map",
+            read.origin(str(key)),
+            fits=did_you_mean(str(key), SECTIONS),
+        )
+    kind, what = (list, "list of patterns") if key in LISTS else (Mapping, "mapping")
+    if value is None or isinstance(value, kind):
+        return None
+    problem = f"{key!r} of a map is a {what}"
+    return Problem(problem, read.origin(key), got=f"{key}: {show(value)}")
+
+
+def find_repeated_keys(path: Path) -> list[Problem]:
+    """Return a problem for each key that a section of a map has twice; YAML would keep the last."""
     root = yaml.compose(path.read_text(encoding="utf-8"), Loader=LOADER)
-    sections = (
-        [root, *(value for _, value in root.value)] if isinstance(root, yaml.MappingNode) else []
-    )
+    if not isinstance(root, yaml.MappingNode):
+        return []
     problems = []
-    for section in sections:
+    for section in (root, *(value for _, value in root.value)):
+        if not isinstance(section, yaml.MappingNode):
+            continue
         first: dict[str, int] = {}
-        for key, _ in section.value if isinstance(section, yaml.MappingNode) else ():
+        for key, _ in section.value:
             line = key.start_mark.line + 1
             if key.value in first:
-                where = Origin(str(path), line, key.start_mark.column + 1)
-                got = f"line {first[key.value]} and line {line}"
-                problems.append(
-                    Problem(
-                        f"{key.value!r} is given twice", where, got=got, fix="delete one of them"
-                    )
+                problem = Problem(
+                    f"{key.value!r} is given twice",
+                    Origin(str(path), line, key.start_mark.column + 1),
+                    got=f"line {first[key.value]} and line {line}",
+                    fix="delete one of them",
                 )
+                problems.append(problem)
             first.setdefault(str(key.value), line)
     return problems
 
 
 def find_map(name: str | Path, folder: Path | None = None) -> Path:
-    """The file of a map; raises ConfigError with the maps that there are."""
-    folders = [*([folder] if folder else []), conf_folder() / "weights"]
-    for path in (Path(name), *(place / f"{name}.yaml" for place in folders)):
+    """Return the file of a map; raise ConfigError with the existing maps."""
+    folders = [conf_folder() / "weights"]
+    if folder:
+        folders.insert(0, folder)
+    for path in (Path(name), *(each / f"{name}.yaml" for each in folders)):
         if path.suffix == ".yaml" and path.exists():
             return path
-    known = [file.stem for place in folders for file in place.glob("*.yaml")]
-    fits = did_you_mean(str(name), known)
-    raise ConfigError(
-        [
-            Problem(
-                f"no map {str(name)!r}", path="weights.map", fits=fits, fix="or the path of a .yaml"
-            )
-        ]
+    problem = Problem(
+        f"no map {str(name)!r}",
+        path="weights.map",
+        fits=did_you_mean(
+            str(name), [file.stem for each in folders for file in each.glob("*.yaml")]
+        ),
+        fix="or the path of a .yaml",
     )
+    raise ConfigError([problem])
