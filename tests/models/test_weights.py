@@ -334,7 +334,7 @@ def test_learning_rates_by_pattern_the_last_wins():
         ),
         (
             lambda m: fine_tune(m, {"map": "timm_vit"}),
-            "nothing is loaded\n  fix       weights.load=FILE",
+            "need weights.load, which is missing\n  fix       weights.load=FILE",
         ),
     ],
 )

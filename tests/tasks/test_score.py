@@ -311,7 +311,7 @@ def test_one_that_mixes_behind_a_closed_gate_is_noticed(caplog, tmp_path):
     kept, fixed = scorer(made)
     with caplog.at_level(logging.WARNING, logger="tasks.decode.scorer"):
         assert kept.score(fixed, TOKENS).stepper is None
-    assert "graph.extra says something else" in caplog.text
+    assert "graph.extra gives other values" in caplog.text
 
 
 def test_a_block_of_ones_own_with_a_step_is_trusted(tmp_path):
