@@ -29,7 +29,7 @@ def run(chosen: argparse.Namespace) -> int:
         planned = planner(composed)
         if has_chosen(composed, "task"):
             restore_the_compiler()
-            from tasks.run.data_facts import check_contract
+            from tasks.run.contract import check_contract
 
             check_contract(composed, planned, planned.facts)
         return planned

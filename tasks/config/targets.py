@@ -53,7 +53,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     ),
 }
 
-# Names of releases before 0.2, which stand in YAML files and in finished runs.
+# Earlier names, which stand in YAML files and in finished runs.
 RENAMED = {
     "tasks.answer.Answer": "tasks.learn.answer.Answer",
     "tasks.callbacks.gradient_stats.Nodes": "tasks.callbacks.gradient_stats.GradientStats",

@@ -14,7 +14,7 @@ from tasks import lightning
 from tasks.errors import ArgumentError
 from tasks.learn.metrics import metric_states, set_metric_states
 from tasks.learn.nonfinite import FiniteMonitor, NotFiniteError, find_nonfinite
-from tasks.learn.optimizer import Cosine, build_optimizer
+from tasks.learn.optimizer import Constant, Schedule, build_optimizer
 from tasks.learn.padding import find_mixing, find_origin
 from tasks.parallel.strategy import (
     ParallelStrategy,
@@ -68,7 +68,7 @@ class Task(pl.LightningModule):
         self.facts = facts
         self.input_names: tuple[str, ...] = getattr(network, "input_names", ("image",))
         self.make_optimizer = optimizer
-        self.schedule = schedule or Cosine(warmup=0.0, final=1.0)
+        self.schedule = schedule or Constant()
         self.rates = dict(rates or {})
         self.check_padding = check_padding
         self.save_hyperparameters(config or {}, logger=False)
@@ -379,7 +379,7 @@ class Task(pl.LightningModule):
         if not math.isinf(steps):
             steps = int(steps)
         clock = None
-        if isinstance(self.schedule, Cosine):
+        if isinstance(self.schedule, Schedule):
             clock = share_of_time(self.trainer)
         if clock is not None:
             schedule = self.schedule(optimizer, steps, clock)

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -102,33 +103,25 @@ def build_optimizer(
     return optimizer
 
 
-class Cosine:
-    """Linear warm-up, then half a cosine from the learning rate down to a share of it.
+class Schedule(ABC):
+    """The shape of the learning rate over a training: a linear warm-up, then `factor`.
 
     Args:
         warmup: share of all steps, in [0, 1), in which the rate rises from zero.
-        final: the rate of the last step, as a share of the highest.
         rewarm: share of the remaining steps, in [0, 1), in which the rate of a run that is resumed
-            with another end rises again from its last value, to fall once more; None to continue
-            on the curve of all steps.
-
-    Source:
-        Loshchilov and Hutter 2017, arXiv:1608.03983, without restarts; warm-up as in Goyal et al.
-        2017, arXiv:1706.02677; the second one as in Ibrahim et al. 2024, arXiv:2403.08763.
+            with another end rises again from its last value; None to continue on the curve of all
+            steps.
     """
 
     endless = False  # whether it needs no number of steps
 
-    def __init__(self, *, warmup: float = 0.1, final: float = 0.01, rewarm: float | None = None):
+    def __init__(self, *, warmup: float, rewarm: float | None = None):
         must_be_share("warmup", warmup)
         if rewarm is not None:
             must_be_share("rewarm", rewarm)
-        if not 0 <= final <= 1:
-            raise ArgumentError(
-                "final", "final must be in [0, 1]", got=f"final={final}", fits="e.g. 0.01"
-            )
-        self.warmup, self.final, self.rewarm = warmup, final, rewarm
+        self.warmup, self.rewarm = warmup, rewarm
 
+    @abstractmethod
     def factor(self, step: int, steps: int, warmup: float | None = None, low: float = 0.0) -> float:
         """Return the multiplier of the learning rate.
 
@@ -138,13 +131,12 @@ class Cosine:
             warmup: another share of the steps than `self.warmup`.
             low: multiplier at which the warm-up begins.
         """
+
+    def count_rise(self, steps: int, warmup: float | None) -> int:
+        """Return the number of steps of the warm-up."""
         if warmup is None:
             warmup = self.warmup
-        rise = round(warmup * steps)
-        if step < rise:
-            return low + (1 - low) * (step + 1) / rise
-        done = min((step - rise) / max(steps - 1 - rise, 1), 1.0)
-        return self.final + (1 - self.final) * (1 + math.cos(math.pi * done)) / 2
+        return round(warmup * steps)
 
     def __call__(
         self,
@@ -162,7 +154,38 @@ class Cosine:
         return Curve(optimizer, self, steps, clock)
 
 
-class Constant(Cosine):
+class Cosine(Schedule):
+    """Linear warm-up, then half a cosine from the learning rate down to a share of it.
+
+    Args:
+        warmup: share of all steps, in [0, 1), in which the rate rises from zero.
+        final: the rate of the last step, as a share of the highest.
+        rewarm: share of the remaining steps, in [0, 1), in which the rate of a run that is resumed
+            with another end rises again from its last value, to fall once more; None to continue
+            on the curve of all steps.
+
+    Source:
+        Loshchilov and Hutter 2017, arXiv:1608.03983, without restarts; warm-up as in Goyal et al.
+        2017, arXiv:1706.02677; the second one as in Ibrahim et al. 2024, arXiv:2403.08763.
+    """
+
+    def __init__(self, *, warmup: float = 0.1, final: float = 0.01, rewarm: float | None = None):
+        super().__init__(warmup=warmup, rewarm=rewarm)
+        if not 0 <= final <= 1:
+            raise ArgumentError(
+                "final", "final must be in [0, 1]", got=f"final={final}", fits="e.g. 0.01"
+            )
+        self.final = final
+
+    def factor(self, step: int, steps: int, warmup: float | None = None, low: float = 0.0) -> float:
+        rise = self.count_rise(steps, warmup)
+        if step < rise:
+            return low + (1 - low) * (step + 1) / rise
+        done = min((step - rise) / max(steps - 1 - rise, 1), 1.0)
+        return self.final + (1 - self.final) * (1 + math.cos(math.pi * done)) / 2
+
+
+class Constant(Schedule):
     """Linear warm-up, then the same rate to the end.
 
     Args:
@@ -170,11 +193,17 @@ class Constant(Cosine):
     """
 
     def __init__(self, *, warmup: float = 0.0):
-        super().__init__(warmup=warmup, final=1.0)
+        super().__init__(warmup=warmup)
         self.endless = warmup == 0
 
+    def factor(self, step: int, steps: int, warmup: float | None = None, low: float = 0.0) -> float:
+        rise = self.count_rise(steps, warmup)
+        if step < rise:
+            return low + (1 - low) * (step + 1) / rise
+        return 1.0
 
-class InverseSquareRoot(Cosine):
+
+class InverseSquareRoot(Schedule):
     """Linear warm-up, then a rate that falls with the square root of the step.
 
     Args:
@@ -186,12 +215,10 @@ class InverseSquareRoot(Cosine):
     """
 
     def __init__(self, *, warmup: float = 0.1, rewarm: float | None = None):
-        super().__init__(warmup=warmup, final=0.0, rewarm=rewarm)
+        super().__init__(warmup=warmup, rewarm=rewarm)
 
     def factor(self, step: int, steps: int, warmup: float | None = None, low: float = 0.0) -> float:
-        if warmup is None:
-            warmup = self.warmup
-        rise = max(round(warmup * steps), 1)
+        rise = max(self.count_rise(steps, warmup), 1)
         if step < rise:
             return low + (1 - low) * (step + 1) / rise
         return math.sqrt(rise / (step + 1))
@@ -203,8 +230,8 @@ class Curve(torch.optim.lr_scheduler.LRScheduler):
     Args:
         optimizer: whose rates are set.
         schedule: the shape.
-        steps: as `Cosine.__call__` takes them.
-        clock: as `Cosine.__call__` takes it.
+        steps: as `Schedule.__call__` takes them.
+        clock: as `Schedule.__call__` takes it.
     """
 
     RESOLUTION = 10_000  # parts into which the allowed time is divided
@@ -212,7 +239,7 @@ class Curve(torch.optim.lr_scheduler.LRScheduler):
     def __init__(
         self,
         optimizer: torch.optim.Optimizer,
-        schedule: Cosine,
+        schedule: Schedule,
         steps: float,
         clock: Callable[[], float] | None = None,
     ):

@@ -10,6 +10,7 @@ from blocks.graph.errors import guess
 from tasks.config import instantiate
 from tasks.errors import ArgumentError
 from tasks.learn.base import share_of_time
+from tasks.learn.optimizer import Schedule
 from tasks.parallel import strategy
 from tasks.resume import adopt
 
@@ -85,7 +86,9 @@ def find_unlogged_metrics(composed: Composed, measured: list[str]) -> Iterator[P
     if not composed.config["trainer"].get("limit_val_batches", 1.0):
         logged = [name for name in measured if not name.startswith("val/")]
     for name, section in (composed.config.get("callbacks") or {}).items():
-        metric = section.get("monitor") if section else None
+        if not isinstance(section, dict):
+            continue  # reported where the callback is made
+        metric = section.get("monitor")
         if metric is None or metric in logged or section.get("strict") is False:
             continue
         if section["_target_"] == PRUNE:
@@ -111,7 +114,7 @@ def unlogged_problem(
 
 def check_schedule(composed: Composed, trainer: pl.Trainer, schedule: Any) -> None:
     """Raise a ConfigError for a schedule that depends on the end of a training without end."""
-    if getattr(schedule, "endless", True):
+    if not isinstance(schedule, Schedule) or schedule.endless:
         return
     if trainer.max_epochs == -1 and trainer.max_steps == -1 and share_of_time(trainer) is None:
         raise ConfigError(

@@ -8,9 +8,6 @@ from blocks.graph.errors import guess
 from tasks.config import instantiate
 from tasks.config.targets import update_targets
 from tasks.errors import ArgumentError
-from tasks.run.contract import check_contract
-
-__all__ = ["check_contract", "read_data", "read_facts"]
 
 # samples, tokens, ...: data with a larger number take longer than a second to read
 QUICK_LIMIT = 100_000

@@ -23,7 +23,7 @@ TOKEN = re.compile(r"\{([^{}]*)\}|(\*)|(\?)|(\[!?\]?[^\]]*\])|([^{}*?\[]+|.)", r
 
 
 @dataclass(frozen=True)
-class Part:
+class PatternPart:
     """A part of a pattern.
 
     Args:
@@ -38,7 +38,7 @@ class Part:
 
 
 @lru_cache(maxsize=4096)
-def parse_pattern(pattern: str) -> tuple[Part, ...]:
+def parse_pattern(pattern: str) -> tuple[PatternPart, ...]:
     """Split a pattern into its parts; raise ExpressionError."""
     if len(pattern) > LONGEST:
         fits = f"at most {LONGEST}"
@@ -46,25 +46,25 @@ def parse_pattern(pattern: str) -> tuple[Part, ...]:
     parts = []
     for piece, star, question, group, plain in TOKEN.findall(pattern):
         if star:
-            parts.append(Part("star"))
+            parts.append(PatternPart("star"))
         elif question:
-            parts.append(Part("fixed", ".", 1))
+            parts.append(PatternPart("fixed", ".", 1))
         elif group:
             characters = group[1:-1].replace("\\", r"\\").replace("[", r"\[")
             if characters[0] == "!":
                 characters = f"^{characters[1:]}"
-            parts.append(Part("fixed", f"[{characters}]", 1))
+            parts.append(PatternPart("fixed", f"[{characters}]", 1))
         elif plain:
-            parts.append(Part("fixed", re.escape(plain), len(plain)))
+            parts.append(PatternPart("fixed", re.escape(plain), len(plain)))
         elif not piece.removesuffix("*").isidentifier():
             raise ExpressionError(
                 f"{pattern!r}: {{{piece}}} is no name",
                 "{i} for text without dots, {rest*} with dots",
             )
         elif piece.endswith("*"):
-            parts.append(Part("pieces", piece.removesuffix("*")))
+            parts.append(PatternPart("pieces", piece.removesuffix("*")))
         else:
-            parts.append(Part("piece", piece))
+            parts.append(PatternPart("piece", piece))
     return tuple(parts)
 
 
@@ -110,7 +110,7 @@ def match_name(pattern: str, name: str) -> dict[str, str] | None:
         return _match_parts(parts, name, _find_starts(parts, name), 0, {})
 
 
-def _find_starts(parts: Sequence[Part], name: str) -> list[set[int]]:
+def _find_starts(parts: Sequence[PatternPart], name: str) -> list[set[int]]:
     """Return, for each part, the positions of a name from which it and all parts after it may
     match; the last entry is the end.
     """
@@ -123,7 +123,7 @@ def _find_starts(parts: Sequence[Part], name: str) -> list[set[int]]:
     return starts
 
 
-def _find_fixed_starts(part: Part, name: str, ends: set[int]) -> set[int]:
+def _find_fixed_starts(part: PatternPart, name: str, ends: set[int]) -> set[int]:
     regex = re.compile(part.text, re.DOTALL)
     starts = set()
     for end in ends:
@@ -133,7 +133,7 @@ def _find_fixed_starts(part: Part, name: str, ends: set[int]) -> set[int]:
     return starts
 
 
-def _find_free_starts(part: Part, name: str, ends: set[int]) -> set[int]:
+def _find_free_starts(part: PatternPart, name: str, ends: set[int]) -> set[int]:
     starts = set()
     reachable = False  # whether an end is reachable from here
     for position in range(len(name), -1, -1):
@@ -149,7 +149,7 @@ def _find_free_starts(part: Part, name: str, ends: set[int]) -> set[int]:
 
 
 def _match_parts(
-    parts: Sequence[Part],
+    parts: Sequence[PatternPart],
     name: str,
     starts: list[set[int]],
     start: int,
@@ -175,7 +175,7 @@ def _match_parts(
     return None
 
 
-def _find_ends(part: Part, name: str, start: int, found: Mapping[str, str]) -> Iterator[int]:
+def _find_ends(part: PatternPart, name: str, start: int, found: Mapping[str, str]) -> Iterator[int]:
     """Yield where a part that begins at a position may end, the farthest first."""
     if part.kind == "fixed":
         yield start + part.length

@@ -1,1 +1,1 @@
-"""A YAML file -> nodes with line and column, within limits."""
+"""Files read through Hydra, and the line and column of every key."""
