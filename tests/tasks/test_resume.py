@@ -296,7 +296,7 @@ def test_rows_of_a_checkpoint_replace_those_that_came_after_it(tmp_path):
 def test_any_number_is_better_than_none(mode, scores, kept):
     best, found = None, []
     for number, score in enumerate(scores):
-        if checkpoint.better(score, best, mode):
+        if checkpoint.is_better(score, best, mode):
             best = score
             found.append(number)
     assert found == kept
@@ -304,7 +304,7 @@ def test_any_number_is_better_than_none(mode, scores, kept):
 
 def test_a_first_validation_that_is_no_number_is_not_the_best_for_ever(tmp_path, monkeypatch):
     losses = iter([math.nan, 0.9, 0.5, 0.7])
-    monkeypatch.setattr(Classify, "measured", lambda self: ["val/score"])
+    monkeypatch.setattr(Classify, "metric_names", lambda self: ["val/score"])
     monkeypatch.setattr(
         Classify, "on_validation_epoch_end", lambda self: self.log("val/score", next(losses))
     )
