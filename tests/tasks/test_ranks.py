@@ -10,6 +10,7 @@ import torch
 from blocks.graph import ConfigError
 from tasks.data.images.in_memory import Batches
 from tasks.data.sampler import Order
+from tasks.resume import checkpoint
 from tasks.resume.checkpoint import Checkpoint
 from tasks.run.check_training import check_processes
 
@@ -43,11 +44,11 @@ def test_processes_ask_each_other_equally_often_within_a_validation(
     found = Checkpoint()
     trainer = SimpleNamespace(num_val_batches=[batches], world_size=2)
     monkeypatch.setattr("tasks.lightning.is_training", lambda trainer: True)
-    monkeypatch.setattr(Checkpoint, "_states", lambda self, module: {})
-    monkeypatch.setattr(Checkpoint, "_agree", lambda self, numbers, how: [min(least, *numbers)])
+    monkeypatch.setattr(checkpoint, "collect_states", lambda module: {})
+    monkeypatch.setattr(Checkpoint, "_reduce", lambda self, numbers, how: [min(least, *numbers)])
     calls = []
     monkeypatch.setattr(
-        Checkpoint, "_asked", lambda *_, **options: calls.append(options) or (0, False)
+        Checkpoint, "_requests", lambda *_, **options: calls.append(options) or (0, False)
     )
     found.on_validation_start(trainer, None)
     for _ in range(batches):
