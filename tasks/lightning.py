@@ -44,10 +44,10 @@ def validates_next(trainer: pl.Trainer) -> bool:
 
 def count_batches(trainer: pl.Trainer, part: str = "val") -> int:
     """Return the number of batches of "val" or "test" in this process; 0 where it is unknown."""
-    counts = trainer.num_test_batches
     if part == "val":
-        counts = trainer.num_val_batches
-    count = sum(counts)
+        count = sum(trainer.num_val_batches)
+    else:
+        count = sum(trainer.num_test_batches)
     if math.isinf(count):
         return 0
     return int(count)
