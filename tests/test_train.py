@@ -78,7 +78,7 @@ def test_a_run_prints_what_it_is_its_score_and_where_everything_lies(tmp_path):
 
 MISTAKES = {
     "optimizer.lr=-1": "optimizer.lr\n  lr must be positive\n  got       lr=-1\n  fits      "
-    "0.001, say\n",
+    "e.g. 0.001\n",
     "data.batch_size=0": "  batch_size must be positive\n  got       batch_size=0\n  fits      "
     "1 or more\n",
     "modle=vit": "  no key 'modle' in the configuration\n  fix       write model=vit\n",

@@ -75,12 +75,12 @@ def check_language_model(run: Any) -> None:
 
     if "tokens" not in run.network.input_names or "classes" in run.facts:
         raise ArgumentError(
-            "run", f"{run.place} is no language model", fits="a run of task=language"
+            "run", f"{run.folder} is no language model", fits="a run of task=language"
         )
     if run.facts.get("mask"):
         raise ArgumentError(
             "run",
-            f"{run.place} fills gaps in a text and cannot continue one",
+            f"{run.folder} fills gaps in a text and cannot continue one",
             got=f"data.mask={run.facts['mask']}",
             fits="a run with data.mask=0",
         )

@@ -1,5 +1,5 @@
-"""Reading signatures: which arguments a class takes, whether a value from YAML suits one, and how
-to say so.
+"""Reads signatures: which arguments a class takes, whether a value from YAML fits one, and what
+fits it in plain English.
 """
 
 import inspect
@@ -18,48 +18,58 @@ NAMES = {
 LIST = "a list"
 
 
-def parameters(target: Any) -> tuple[dict[str, tuple[Any, bool]], bool]:
-    """name -> (annotation, whether it must be given), and whether any other argument is taken too.
+def read_parameters(target: Any) -> tuple[dict[str, tuple[Any, bool]], bool]:
+    """Return (annotation, whether it is required) of each parameter by name, and whether a class or
+    a function takes any other argument too.
 
-    Our own classes hand `**options` to their base, so its arguments count as theirs.
+    The project's own classes pass `**options` to their base, so its parameters count as theirs.
     """
-    ours = inspect.isclass(target) and target.__module__.startswith("tasks.")
+    kinds: tuple[Any, ...] = (target,)
+    if inspect.isclass(target) and target.__module__.startswith("tasks."):
+        kinds = target.__mro__
     found: dict[str, tuple[Any, bool]] = {}
-    for kind in target.__mro__ if ours else (target,):
-        signature, known = inspect.signature(kind), annotations(kind)
-        for name, parameter in signature.parameters.items():
-            if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+    for kind in kinds:
+        known = read_annotations(kind)
+        takes_any = False
+        for name, parameter in inspect.signature(kind).parameters.items():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                takes_any = True
+            elif parameter.kind is not parameter.VAR_POSITIONAL:
                 required = parameter.default is parameter.empty
                 found.setdefault(name, (known.get(name, Any), required))
-        if not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
+        if not takes_any:
             return found, False
     return found, True
 
 
-def annotations(target: Any) -> dict[str, Any]:
-    """The annotations of a constructor, or of a function."""
+def read_annotations(target: Any) -> dict[str, Any]:
+    """Return the annotations of a constructor or of a function; none where they cannot be read."""
+    if inspect.isclass(target):
+        target = target.__init__
     try:
-        return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+        return typing.get_type_hints(target)
     except (NameError, TypeError):
         return {}
 
 
-def options(hint: Any) -> Iterator[Any]:
-    """The members of a union, or the annotation itself."""
+def split_union(hint: Any) -> Iterator[Any]:
+    """Yield the members of a union, or the annotation itself."""
     if typing.get_origin(hint) in (Union, types.UnionType):
-        for option in typing.get_args(hint):
-            yield from options(option)
+        for member in typing.get_args(hint):
+            yield from split_union(member)
     else:
         yield hint
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value as YAML has it suits an annotation."""
-    return any(fits_one(value, option) for option in options(hint))
+    """Return whether a value read from YAML fits an annotation."""
+    return any(fits_member(value, member) for member in split_union(hint))
 
 
-def fits_one(value: Any, hint: Any) -> bool:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+def fits_member(value: Any, hint: Any) -> bool:
+    """Return whether a value fits an annotation that is no union."""
+    origin = typing.get_origin(hint)
+    arguments = typing.get_args(hint)
     kind = origin or hint
     if hint is Any or isinstance(hint, typing.TypeVar):
         return True
@@ -79,39 +89,46 @@ def fits_one(value: Any, hint: Any) -> bool:
 
 
 def is_list(kind: type) -> bool:
-    """Whether YAML writes it as a list."""
+    """Return whether YAML writes values of a type as a list."""
     return kind is tuple or (kind is not object and issubclass(list, kind))
 
 
-def fits_each(values: list, kind: type, arguments: tuple[Any, ...]) -> bool:
-    """Whether the entries of a list suit the annotation of a list or a tuple."""
+def fits_each(values: list[Any], kind: type, arguments: tuple[Any, ...]) -> bool:
+    """Return whether the items of a list fit the annotation of a list or a tuple."""
     if kind is tuple and arguments and ... not in arguments:
         return len(values) == len(arguments) and all(map(fits, values, arguments))
     return not arguments or all(fits(value, arguments[0]) for value in values)
 
 
-def choices(hint: Any) -> list[str]:
-    """The texts that an annotation lists."""
-    listed = (option for option in options(hint) if typing.get_origin(option) is Literal)
-    return [str(choice) for option in listed for choice in typing.get_args(option)]
+def list_choices(hint: Any) -> list[str]:
+    """Return the values that the `Literal`s of an annotation list, as texts."""
+    listed: list[str] = []
+    for member in split_union(hint):
+        if typing.get_origin(member) is Literal:
+            listed += map(str, typing.get_args(member))
+    return listed
 
 
-def words(hint: Any) -> str:
-    """An annotation in words."""
-    listed = list(dict.fromkeys(choices(hint)))
-    several = ["one of " + ", ".join(listed)] if listed else []
-    rest = (
-        words_one(option) for option in options(hint) if typing.get_origin(option) is not Literal
-    )
-    return " or ".join(dict.fromkeys([*several, *rest]))
+def describe_hint(hint: Any) -> str:
+    """Describe in plain English what fits an annotation, e.g. "a whole number or null"."""
+    described = []
+    choices = dict.fromkeys(list_choices(hint))
+    if choices:
+        described.append("one of " + ", ".join(choices))
+    for member in split_union(hint):
+        if typing.get_origin(member) is not Literal:
+            described.append(describe_member(member))
+    return " or ".join(dict.fromkeys(described))
 
 
-def words_one(hint: Any) -> str:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    kind = origin or hint
+def describe_member(hint: Any) -> str:
+    """Describe what fits an annotation that is no union."""
+    kind = typing.get_origin(hint) or hint
     if isinstance(kind, type) and is_list(kind):
-        inner = [argument for argument in arguments if argument is not ...]
-        return f"{LIST} ({', '.join(words(argument) for argument in inner)})" if inner else LIST
+        items = [describe_hint(item) for item in typing.get_args(hint) if item is not ...]
+        if items:
+            return f"{LIST} ({', '.join(items)})"
+        return LIST
     if kind is dict:
         return "a mapping"
     return NAMES.get(kind, getattr(kind, "__name__", str(kind)))

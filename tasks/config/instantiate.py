@@ -254,7 +254,7 @@ def check(
         target: the class.
         given: parameters that the program gives.
     """
-    known, open_ended = hints.parameters(target)
+    known, open_ended = hints.read_parameters(target)
     others = HANDED_ON.get(target.__name__, ())
     takes_any = open_ended and not others
     for key, value in arguments.items():
@@ -287,12 +287,12 @@ def check_value(composed: Composed, path: Path, value: Any, hint: Any) -> Iterat
     machine has.
     """
     key = path[-1]
-    bound = ranges.outside(path[0], key, value)
+    bound = ranges.find_violation(path[0], key, value)
     if value == "???":
         yield missing_problem(composed, path, ".".join(path))
     elif not hints.fits(value, hint):
-        text = f"{key} must be {hints.words(hint)}"
-        fix = guess(value, hints.choices(hint))
+        text = f"{key} must be {hints.describe_hint(hint)}"
+        fix = guess(value, hints.list_choices(hint))
         yield problem(composed, path, text, got=f"{key}={value!r}", fix=fix)
     elif bound is not None:
         yield problem(composed, path, f"{key} {bound.must}", got=f"{key}={value}", fits=bound.fits)

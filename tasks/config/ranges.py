@@ -1,24 +1,36 @@
-"""Values that fit their type and still make no training: Lightning and torch take some of them
-without a word.
+"""Ranges of values that fit their type and still cannot be trained with; Lightning and torch accept
+some of them silently.
 """
 
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-LARGEST = 2**63 - 1  # what a checkpoint can hold and give back
+LARGEST = 2**63 - 1  # the largest integer that a checkpoint can hold
 
 
 class Range(NamedTuple):
-    """What a value must be: the test, the sentence, an example."""
+    """A range of values.
+
+    Args:
+        test: returns whether a value lies in it.
+        must: what is wrong with a value outside, e.g. "must be positive".
+        fits: what lies in it, e.g. "1 or more".
+    """
 
     test: Callable[[Any], bool]
     must: str
     fits: str
 
 
-def _number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Return whether a value is a number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_count_or_null(value: Any) -> bool:
+    """Return whether a value is a positive integer or None."""
+    return value is None or (type(value) is int and value > 0)
 
 
 SMALL_ENOUGH = Range(
@@ -26,23 +38,23 @@ SMALL_ENOUGH = Range(
     "is too large",
     f"up to {LARGEST:,}",
 )
-POSITIVE = Range(lambda value: not _number(value) or value > 0, "must be positive", "1 or more")
-RATE = Range(lambda value: not _number(value) or value > 0, "must be positive", "0.001, say")
+POSITIVE = Range(lambda value: not is_number(value) or value > 0, "must be positive", "1 or more")
+RATE = Range(lambda value: not is_number(value) or value > 0, "must be positive", "e.g. 0.001")
 NOT_NEGATIVE = Range(
-    lambda value: not _number(value) or value >= 0, "must not be negative", "0 or more"
+    lambda value: not is_number(value) or value >= 0, "must not be negative", "0 or more"
 )
 OR_ENDLESS = Range(
-    lambda value: not _number(value) or value >= -1,
+    lambda value: not is_number(value) or value >= -1,
     "must not be below -1",
     "1 or more; -1: no limit",
 )
 COUNT = Range(
-    lambda value: not _number(value) or value > 0 or value == -1,
+    lambda value: not is_number(value) or value > 0 or value == -1,
     "names no device",
     "1 or more; -1: all",
 )
 PART = Range(
-    lambda value: not _number(value) or (value >= 0 and (isinstance(value, int) or value <= 1)),
+    lambda value: not is_number(value) or (value >= 0 and (isinstance(value, int) or value <= 1)),
     "is a share or a number of batches",
     "from 0.0 to 1.0, or a whole number",
 )
@@ -51,22 +63,14 @@ DURATION = Range(
     "is no duration",
     '"00:01:30:00" in quotes: days, hours, minutes, seconds',
 )
-DEVICES = Range(
-    lambda value: value is None or (type(value) is int and value > 0),
-    "is a number of devices",
-    "1 or more; null: all of a machine",
-)
-THREADS = Range(
-    lambda value: value is None or (type(value) is int and value > 0),
-    "is a number of threads",
-    "1 or more; null: one for each core",
-)
+DEVICES = Range(is_count_or_null, "is a number of devices", "1 or more; null: all of a machine")
+THREADS = Range(is_count_or_null, "is a number of threads", "1 or more; null: one for each core")
 SWITCH = Range(
     lambda value: value is None or isinstance(value, bool), "must be true or false", "true, false"
 )
 SHARES = Range(
     lambda value: (
-        not isinstance(value, list) or all(_number(each) and 0 <= each < 1 for each in value)
+        not isinstance(value, list) or all(is_number(each) and 0 <= each < 1 for each in value)
     ),
     "must lie in [0, 1)",
     "[0.9, 0.999]",
@@ -106,9 +110,11 @@ RANGES: dict[str, dict[str, Range]] = {
 }
 
 
-def outside(section: str, key: str, value: Any) -> Range | None:
-    """The range that a value is outside of, if it is."""
+def find_violation(section: str, key: str, value: Any) -> Range | None:
+    """Return the range that a value lies outside of; None if there is none."""
     if not SMALL_ENOUGH.test(value):
         return SMALL_ENOUGH
     found = RANGES.get(section, {}).get(key)
-    return found if found is not None and not found.test(value) else None
+    if found is None or found.test(value):
+        return None
+    return found

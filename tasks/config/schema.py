@@ -6,7 +6,6 @@ Made from the same list of classes and the same signatures that a run is checked
 `blocks.graph.describe.schema` has the models.
 """
 
-import importlib
 import inspect
 import re
 import typing
@@ -20,6 +19,7 @@ from blocks.graph import conf_folder
 from blocks.graph.describe.schema.weights import weights
 from blocks.graph.language.docstring import read_docstring
 from tasks.config import hints, targets
+from tasks.config.instantiate import import_name
 from tasks.process import runtime
 from tasks.run.sections import SECTIONS
 
@@ -54,18 +54,17 @@ ABOUT = {
 
 
 def schemas() -> dict[str, Schema]:
-    """File name -> schema: for each section, `train.yaml`, experiments, maps of weights, and
-    Hydra's own folder.
+    """Return the schema of each file, by name: of each section, `train.yaml`, experiments, maps of
+    weights, and Hydra's own folder.
     """
-    made = {section: one(section) for section in targets.TARGETS}
-    bodies = {
-        section: several(body) if section in NAMED else body for section, body in made.items()
-    }
-    files = {
-        f"{section}.json": head(f"The section {section} of Dougong", body)
-        for section, body in bodies.items()
-    }
-    whole = {section: loose(section) for section in bodies}
+    files = {}
+    whole = {}
+    for section in targets.TARGETS:
+        body = describe_object(section)
+        if section in NAMED:
+            body = describe_named(body)
+        files[f"{section}.json"] = head(f"The section {section} of Dougong", body)
+        whole[section] = refer_to_section(section)
     files["train.json"] = head("What train.py composes", document(whole))
     files["experiment.json"] = head(
         "An experiment of Dougong: what differs, and why", document(whole)
@@ -75,8 +74,8 @@ def schemas() -> dict[str, Schema]:
     return dict(sorted(files.items()))
 
 
-def several(body: Schema) -> Schema:
-    """A section of objects by name, null for one that is taken away."""
+def describe_named(body: Schema) -> Schema:
+    """Return the schema of a section with several objects by name; null removes one."""
     files = {"type": "array", "description": ABOUT["defaults"]}
     each = {"anyOf": [body, {"type": "null"}]}
     return {"type": "object", "properties": {"defaults": files}, "additionalProperties": each}
@@ -91,12 +90,12 @@ def head(title: str, body: Schema) -> Schema:
     }
 
 
-def one(section: str) -> Schema:
-    """What describes one object of a section: its class, and the arguments of that class."""
-    found = {name: load(name) for name in targets.TARGETS[section]}
+def describe_object(section: str) -> Schema:
+    """Return the schema of one object of a section: its class, and the arguments of that class."""
+    found = {name: import_name(name) for name in targets.TARGETS[section]}
     target = {
         "enum": list(found),
-        "description": "What it is; only these may stand here. " + told(found),
+        "description": "What it is; only these may stand here. " + describe_classes(found),
     }
     every: Schema = {}
     for kind in found.values():
@@ -107,16 +106,10 @@ def one(section: str) -> Schema:
         "defaults": {"type": "array", "description": ABOUT["defaults"]},
         **extra,
     }
-    cases = [
-        {
-            "if": {"properties": {"_target_": {"const": name}}, "required": ["_target_"]},
-            "then": {
-                "properties": {**common, **arguments(kind)},
-                "additionalProperties": is_open(kind),
-            },
-        }
-        for name, kind in found.items()
-    ]
+    cases = []
+    for name, kind in found.items():
+        properties = {**common, **arguments(kind)}
+        cases.append(case_of_class(name, properties, is_open(kind)))
     without = {
         "if": {"not": {"required": ["_target_"]}},
         "then": {
@@ -127,13 +120,8 @@ def one(section: str) -> Schema:
     return {"type": "object", "properties": {"_target_": target}, "allOf": [*cases, without]}
 
 
-def load(name: str) -> Any:
-    module, _, attribute = name.rpartition(".")
-    return getattr(importlib.import_module(module), attribute)
-
-
 def words() -> Schema:
-    """What the section `trainer` says to this program, and not to Lightning."""
+    """Return the schemas of our own options of the section `trainer`."""
     size = {"anyOf": [{**KINDS[int], "minimum": 1}, KINDS[NoneType]]}
     kinds = {
         word: size if word in ("tensor_parallel_size", "threads") else KINDS[bool]
@@ -142,8 +130,16 @@ def words() -> Schema:
     return {word: {**kind, "description": ABOUT[word]} for word, kind in kinds.items()}
 
 
-def told(found: Mapping[str, Any]) -> str:
-    """The first sentence of each class."""
+def case_of_class(name: str, properties: Schema, is_open: bool) -> Schema:
+    """Return the schema that applies if `_target_` names a class."""
+    return {
+        "if": {"properties": {"_target_": {"const": name}}, "required": ["_target_"]},
+        "then": {"properties": properties, "additionalProperties": is_open},
+    }
+
+
+def describe_classes(found: Mapping[str, Any]) -> str:
+    """Return the first sentence about each class."""
     lines = [f"{name.rpartition('.')[2]}: {first_sentence(kind)}" for name, kind in found.items()]
     return " ".join(lines)
 
@@ -155,8 +151,8 @@ def first_sentence(kind: Any) -> str:
 
 
 def arguments(kind: Any) -> Schema:
-    """Argument -> what it takes, with the words of the docstring."""
-    known, _ = hints.parameters(kind)
+    """Return the schema of each argument, described by the docstring."""
+    known, _ = hints.read_parameters(kind)
     said = documented(kind)
     found = {}
     for name, (hint, _) in known.items():
@@ -167,20 +163,20 @@ def arguments(kind: Any) -> Schema:
             "config",
             "rates",
             "schedule",
-        ) and not hints.choices(hint):
+        ) and not hints.list_choices(hint):
             continue  # what the program gives
         words = said.get(name, "") or ABOUT.get(name, "")
         described = {"description": words[:1].upper() + words[1:]} if words else {}
-        found[name] = {**described, "anyOf": [*map(kind_of, hints.options(hint)), LATER]}
+        found[name] = {**described, "anyOf": [*map(kind_of, hints.split_union(hint)), LATER]}
     return found
 
 
 def is_open(kind: Any) -> bool:
-    return hints.parameters(kind)[1]
+    return hints.read_parameters(kind)[1]
 
 
 def kind_of(hint: Any) -> Schema:
-    """A type as JSON has it; what YAML cannot write is anything."""
+    """Return the schema of a type; empty, for anything, where YAML cannot write it."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     kind = origin or hint
     if origin is Literal:
@@ -199,7 +195,7 @@ def kind_of(hint: Any) -> Schema:
 
 
 def documented(kind: Any) -> dict[str, str]:
-    """Argument -> text of the sections Args of a class and its bases."""
+    """Return the texts of the Args sections of a class and its bases, by argument."""
     found: dict[str, str] = {}
     for base in kind.__mro__ if inspect.isclass(kind) else (kind,):
         text = "\n".join(
@@ -210,25 +206,22 @@ def documented(kind: Any) -> dict[str, str]:
     return found
 
 
-def loose(section: str) -> Schema:
-    """A section inside another file, which may say only what differs and leave the rest to the file
-    it starts from.
+def refer_to_section(section: str) -> Schema:
+    """Return the schema of a section inside another file, which may hold only what differs from the
+    file that it starts from.
     """
     return {"anyOf": [{"$ref": f"{section}.json"}, {"type": "object"}]}
 
 
 def document(sections: Mapping[str, Schema]) -> Schema:
-    """The whole configuration: sections, and what stands beside them."""
-    groups = sorted(
-        place.name for place in conf_folder().iterdir() if place.is_dir() and place.name != "hydra"
-    )
-    options = {
-        f"{mark}{group}": {
-            "enum": [*sorted(file.stem for file in (conf_folder() / group).glob("*.yaml")), None]
-        }
-        for group in groups
-        for mark in ("", "override /")
-    }
+    """Return the schema of the whole configuration."""
+    options = {}
+    for folder in sorted(conf_folder().iterdir()):
+        if not folder.is_dir() or folder.name == "hydra":
+            continue
+        names = sorted(file.stem for file in folder.glob("*.yaml"))
+        for prefix in ("", "override /"):
+            options[f"{prefix}{folder.name}"] = {"enum": [*names, None]}
     entries = {"anyOf": [{"type": "string"}, {"type": "object", "properties": options}]}
     known: Schema = {name: {} for name in (*SECTIONS, "hydra")}
     return {
@@ -247,31 +240,21 @@ def document(sections: Mapping[str, Schema]) -> Schema:
 
 
 def hydra() -> Schema:
-    """Sweepers and launchers by their class, and what is logged where."""
-    files = [
-        yaml.safe_load(file.read_text("utf-8"))
-        for file in sorted((conf_folder() / "hydra").glob("*/*.yaml"))
-    ]
-    plugins = {
-        name: load(name)
-        for name in sorted(file["_target_"] for file in files if "_target_" in file)
-    }
-    target = {"enum": list(plugins), "description": told(plugins)}
+    """Return the schema of sweepers and launchers by their class, and of logging."""
+    names = set()
+    for file in (conf_folder() / "hydra").glob("*/*.yaml"):
+        content = yaml.safe_load(file.read_text("utf-8"))
+        if "_target_" in content:
+            names.add(content["_target_"])
+    plugins = {name: import_name(name) for name in sorted(names)}
+    target = {"enum": list(plugins), "description": describe_classes(plugins)}
     swept: Schema = {"params": {"type": ["object", "null"], "description": "What is swept."}}
-    cases = [
-        {
-            "if": {"properties": {"_target_": {"const": name}}, "required": ["_target_"]},
-            "then": {
-                "properties": {"_target_": target, **swept, **arguments(kind)},
-                "additionalProperties": False,
-            },
-        }
-        for name, kind in plugins.items()
-    ]
-    logged = {
-        word: {"type": "object"}
-        for word in ("formatters", "filters", "handlers", "loggers", "root")
-    }
+    cases = []
+    for name, kind in plugins.items():
+        properties = {"_target_": target, **swept, **arguments(kind)}
+        cases.append(case_of_class(name, properties, False))
+    sections = ("formatters", "filters", "handlers", "loggers", "root")
+    logged: Schema = {name: {"type": "object"} for name in sections}
     marks = dict.fromkeys(("disable_existing_loggers", "incremental"), KINDS[bool])
     logging = {"properties": {"version": {"const": 1}, **logged, **marks}, "required": ["version"]}
     without = {

@@ -120,8 +120,8 @@ def write_hub(run: Finished, path: Path, batch: Batch) -> Network:
     config = json.dumps(describe_run(run), indent=2, ensure_ascii=False)
     (path / "config.json").write_text(f"{config}\n", encoding="utf-8", errors="backslashreplace")
     for name in (TOKENIZER, READER):
-        if (run.place / name).is_file():
-            shutil.copyfile(run.place / name, path / name)
+        if (run.folder / name).is_file():
+            shutil.copyfile(run.folder / name, path / name)
     class_name = write_card(run, path)
     if class_name is None:
         return rebuild_network(run, path / "model.safetensors")

@@ -23,7 +23,7 @@ def write_card(run: Finished, place: Path) -> str | None:
         The name of the class in model.py; None where a block of the user's own stands on more than
         torch.
     """
-    record = run_folder.read_record(run.place) or {}
+    record = run_folder.read_record(run.folder) or {}
     choices = record.get("choices")
     record = {**record, "choices": choices if isinstance(choices, dict) else {}}
     name = re.sub(

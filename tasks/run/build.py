@@ -118,7 +118,7 @@ def make_task(
     schedule = None
     if composed.config.get("schedule"):
         schedule = instantiate.make(composed, ("schedule",))
-    contract.check_facts_of(composed, instantiate.find_class(composed, ("task",)), facts)
+    contract.check_task_facts(composed, instantiate.find_class(composed, ("task",)), facts)
     try:
         optimizer([torch.zeros(1, requires_grad=True)])
     except (TypeError, ValueError) as error:

@@ -1,15 +1,15 @@
-"""What a task needs of a model, compared with what the model takes and gives, before anything is
-trained.
+"""The contract between data, model and task, checked before anything is trained: the batches hold
+the model's inputs, and the model returns the outputs that the task needs.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, fx
 
-from blocks.graph import Built, ConfigError, Problem, locate
+from blocks.graph import Built, Composed, ConfigError, Problem, locate
 from blocks.graph.assemble.inputs import DTYPES
 from blocks.graph.record.value import BATCH, Value, meta_tensor, show_shape
 from blocks.graph.run.inspect import evaluation_mode
@@ -17,10 +17,8 @@ from tasks.config import instantiate
 
 Facts = Mapping[str, Any]
 ELSE = "or another model or task"
-POOLS = (
-    "GlobalAverage",
-    "MeanTokens",
-)  # of a grid with channels first, and of tokens with channels last
+POOLS = {"GlobalAverage": 1, "MeanTokens": -1}  # block -> axis of the channels
+CHOSEN = re.compile(r"[+~]*(model|data|task|experiment)[./=]")
 
 
 @dataclass(frozen=True)
@@ -28,10 +26,10 @@ class Needed:
     """An output that a task needs.
 
     Args:
-        task: its name.
+        task: the name of the task.
         output: the name of the output.
-        axes: names of its axes after the batch.
-        sizes: their sizes; None where nobody knows it.
+        axes: the names of its axes after the batch.
+        sizes: the sizes of these axes; None where a size is unknown.
     """
 
     task: str
@@ -43,245 +41,312 @@ class Needed:
         return f"{self.task} needs the output {self.output} (batch, {', '.join(self.axes)})"
 
     def fits(self, tensor: Tensor) -> bool:
-        """Whether a tensor has these axes; a vocabulary may be larger, as that of a table with
-        spare rows.
+        """Return whether a tensor has these axes. A vocabulary may be larger, e.g. that of a table
+        with spare rows.
         """
-        if (
-            tensor.dim() != 1 + len(self.axes)
-            or len(tensor) != BATCH
-            or not tensor.is_floating_point()
-        ):
+        if tensor.dim() != 1 + len(self.axes) or len(tensor) != BATCH:
             return False
-        return all(map(self.fits_axis, self.axes, self.sizes, tensor.shape[1:]))
+        sizes_fit = map(fits_axis, self.axes, self.sizes, tensor.shape[1:])
+        return tensor.is_floating_point() and all(sizes_fit)
 
-    @staticmethod
-    def fits_axis(axis: str, wanted: int | None, size: int) -> bool:
-        return wanted is None or size == wanted or (axis == "vocab" and size > wanted)
+    def format_shape(self) -> str:
+        """Format the shape that fits, with the sizes that are known."""
+        shown = ["batch"]
+        for name, size in zip(self.axes, self.sizes, strict=True):
+            if size is None:
+                shown.append(name)
+            elif name == "vocab":
+                shown.append(f"{size} or more")
+            else:
+                shown.append(str(size))
+        return f"({', '.join(shown)})"
 
-    def shown(self) -> str:
-        """The shape that fits, with numbers where they are known."""
-        pairs = zip(self.axes, self.sizes, strict=True)
-        sizes = [
-            name if size is None else f"{size} or more" if name == "vocab" else str(size)
-            for name, size in pairs
-        ]
-        return f"(batch, {', '.join(sizes)})"
+
+def fits_axis(name: str, wanted: int | None, size: int) -> bool:
+    """Return whether an axis has the size that is wanted; None fits any size."""
+    return wanted is None or size == wanted or (name == "vocab" and size > wanted)
 
 
-def check_contract(composed: Any, planned: Built, facts: Facts) -> None:
-    """Raise a ConfigError where a model does not take what the batches give, or not give what the
-    task needs.
+def check_contract(composed: Composed, planned: Built, facts: Facts) -> None:
+    """Check that the batches hold the model's inputs, and that the model returns what the task
+    needs.
 
     Args:
-        planned: the model on the meta device, before it is made.
-        facts: what the data say of themselves.
+        planned: the model on the meta device, before it is materialised.
+        facts: the facts of the data, by name.
+
+    Raises:
+        ConfigError: an input or an output is missing or has the wrong shape.
     """
     kind = instantiate.find_class(composed, ("task",))
-    check_facts_of(composed, kind, facts)
-    problems = [*check_inputs(composed, planned, facts)]
+    check_task_facts(composed, kind, facts)
+    problems = list(check_inputs(composed, planned, facts))
     if not problems:
         given = find_outputs(composed, planned, facts)
         for output, axes in getattr(kind, "outputs", {}).items():
-            needed = Needed(kind.__name__, output, axes, sizes_of(axes, facts))
+            needed = Needed(kind.__name__, output, axes, find_sizes(axes, facts))
             problems += check_output(composed, planned, given, needed)
     if problems:
         raise ConfigError(problems)
 
 
-def check_facts_of(composed: Any, kind: Any, facts: Facts) -> None:
-    """Raise a ConfigError where the data lack a fact that the task needs."""
+def check_task_facts(composed: Composed, kind: Any, facts: Facts) -> None:
+    """Raise ConfigError if the data lack a fact that the task needs."""
     missing = [f"data.{name}" for name in getattr(kind, "needs", ()) if name not in facts]
     if missing:
-        told, fits = (
-            ", ".join(f"data.{name}" for name in facts),
-            "task=... or data=... that go together",
+        problem = instantiate.problem(
+            composed,
+            ("task",),
+            f"{kind.__name__} needs {' and '.join(missing)}, which these data do not have",
+            got=", ".join(f"data.{name}" for name in facts),
+            fits="task=... or data=... that go together",
         )
-        text = f"{kind.__name__} needs {' and '.join(missing)}, which these data do not have"
-        raise ConfigError([instantiate.problem(composed, ("task",), text, got=told, fits=fits)])
+        raise ConfigError([problem])
 
 
-def check_inputs(composed: Any, planned: Built, facts: Facts) -> Iterator[Problem]:
-    """Problems with inputs that no batch gives, and with tokens that an input has no number for."""
-    shapes = shapes_of(facts)
+# Inputs -------------------------------------------------------------------------------------------
+
+
+def check_inputs(composed: Composed, planned: Built, facts: Facts) -> Iterator[Problem]:
+    """Yield problems with inputs that are in no batch, and with vocabularies that are too small."""
+    shapes = find_shapes(facts)
     stated = planned.config.get("inputs") or {}
     for node in planned.model.graph.find_nodes(op="placeholder"):
-        name, at = str(node.target), ("model", "inputs", str(node.target))
-        wire = planned.inputs[name]
-        if name not in shapes and not may_be_absent(node, wire, stated.get(name)):
-            text = f"no batch of these data has the input {name} of the model"
-            fits = ", ".join(shapes)
-            fix = f"a name that fits, `optional: true` where it may be left out, {ELSE}"
-            yield tell(composed, at, text, got=f"{name} {wire}", fits=fits, fix=fix)
-        tokens = vocabulary_of(facts.get(name))
-        if tokens and wire.vocab and tokens > wire.vocab:
-            text = f"the vocabulary of the data is larger than that of the input {name}"
-            got = f"{tokens} tokens of the data, {wire.vocab} of the model"
-            fix = f"`vocab: data.vocab` in the model, data.vocab={wire.vocab}, {ELSE}"
-            yield tell(composed, at, text, got=got, fits=f"{tokens} or more", fix=fix)
+        name = str(node.target)
+        value = planned.inputs[name]
+        path = ("model", "inputs", name)
+        if name not in shapes and not is_optional(node, value, stated.get(name)):
+            yield model_problem(
+                composed,
+                path,
+                f"no batch of these data has the input {name} of the model",
+                got=f"{name} {value}",
+                fits=", ".join(shapes),
+                fix=f"a name that fits, `optional: true` where it may be left out, {ELSE}",
+            )
+        tokens = count_vocabulary(facts.get(name))
+        if tokens and value.vocab and tokens > value.vocab:
+            yield model_problem(
+                composed,
+                path,
+                f"the vocabulary of the data is larger than that of the input {name}",
+                got=f"{tokens} tokens of the data, {value.vocab} of the model",
+                fits=f"{tokens} or more",
+                fix=f"`vocab: data.vocab` in the model, data.vocab={value.vocab}, {ELSE}",
+            )
 
 
-def may_be_absent(node: fx.Node, wire: Value, stated: Any) -> bool:
-    """Whether the network runs without an input: an optional one, unless its shape is a fact of
-    these data.
+def is_optional(node: fx.Node, value: Value, stated: Any) -> bool:
+    """Return whether the model runs on these data without an input: it is optional, and its shape
+    is no fact of the data.
     """
     if not node.args:
         return False
-    shape = stated.get("shape") if isinstance(stated, Mapping) else None
-    return wire.tensor is None or not str(shape).startswith("data.")
+    if value.tensor is None or not isinstance(stated, Mapping):
+        return True
+    return not str(stated.get("shape")).startswith("data.")
 
 
-def find_outputs(composed: Any, planned: Built, facts: Facts) -> dict[str, Tensor]:
-    """What the model gives to a batch of these data, by name, on the meta device.
-
-    A model that states sizes of its own, e.g. 1,024 tokens where the data have 128, runs once with
-    those of the data.
-
-    Raises:
-        ConfigError: it cannot take what the data give.
-    """
-    wires = {name: planned.inputs[name].tensor for name in planned.model.input_names}
-    shapes = {
-        name: wires[name] if shape is None else shape
-        for name, shape in shapes_of(facts).items()
-        if name in wires
-    }
-    batch = {name: tensor for name, tensor in shapes.items() if tensor is not None}
-    stated = {name: tensor for name, tensor in wires.items() if tensor is not None}
-    found = {name: wire.tensor for name, wire in planned.outputs.items() if wire.tensor is not None}
-    named = isinstance(planned.config.get("outputs"), Mapping)
-    if describe(batch) != describe(stated):
-        try:
-            with evaluation_mode(planned.model):
-                result = planned.model(**batch)
-        except Exception as error:  # whatever a block says of shapes for which it was not built
-            raise ConfigError([misfit(composed, batch, stated, error)]) from error
-        results = result if isinstance(result, tuple) else (result,)
-        found = dict(zip(planned.outputs, result.values() if named else results, strict=True))
-    if not named and len(found) == 1:
-        return {"logits": next(iter(found.values()))}
-    return (
-        found if named else {f"[{number}]": tensor for number, tensor in enumerate(found.values())}
-    )
-
-
-def misfit(
-    composed: Any, batch: Mapping[str, Tensor], stated: Mapping[str, Tensor], error: Exception
-) -> Problem:
-    """A model that fails with the shapes of the data."""
-    said, here = " ".join(str(error).split()), locate(error)
-    got = "\n".join(filter(None, (describe(batch), said, here)))
-    text, fix = (
-        "the model cannot take what these data give",
-        f"`inputs: {{NAME: data.NAME}}`, {ELSE}",
-    )
-    return tell(composed, ("model", "inputs"), text, got=got, fits=describe(stated), fix=fix)
-
-
-def check_output(
-    composed: Any, planned: Built, given: Mapping[str, Tensor], needed: Needed
-) -> Iterator[Problem]:
-    """A problem where an output is missing or has other axes than the task needs."""
-    name = needed.output
-    if name not in given:
-        head = f"{{block: Linear, features: data.{needed.axes[-1]}}}"
-        fix = f"`outputs: {{{name}: NODE}}`, NODE being e.g. {head}; {ELSE}"
-        path = ("model", "outputs")
-        yield tell(
-            composed,
-            path,
-            str(needed),
-            got=describe(given),
-            fits=f"{name} {needed.shown()}",
-            fix=fix,
-        )
-    elif not needed.fits(given[name]):
-        wire = next(
-            wire for each, wire in planned.outputs.items() if each == name or len(given) == 1
-        )
-        node = wire.made_by.partition(".")[0]
-        block = next((f" ({each.label})" for each in planned.nodes if each.name == node), "")
-        got = f"{describe({name: given[name]})} of {wire.made_by}{block}"
-        fix = f"{mend(planned, node, given[name], needed)}, {ELSE}"
-        yield tell(
-            composed, ("model", "outputs", name), str(needed), got=got, fits=needed.shown(), fix=fix
-        )
-
-
-def mend(planned: Built, node: str, tensor: Tensor, needed: Needed) -> str:
-    """What to change in a model whose output has the wrong axes."""
-    last, count = f"data.{needed.axes[-1]}", needed.sizes[-1]
-    if tensor.dim() > 2 and len(needed.axes) == 1:
-        block = next(
-            (
-                block
-                for block, axis in zip(POOLS, (1, -1), strict=True)
-                if tensor.shape[axis] == count
-            ),
-            None,
-        )
-        if block is not None:
-            name = next(
-                name for name in ("pool", "mean", "pooled") if name not in planned.config["graph"]
-            )
-            outputs = planned.config.get("outputs")
-            where = f".{needed.output}" if isinstance(outputs, Mapping) else ""
-            tail = f" model.outputs{where}={name}" if outputs is not None else ""
-            return f"'+model.graph.{name}={{block: {block}, after: {node}}}'{tail}"
-    if tensor.dim() == 1 + len(needed.axes):
-        return f"a head of {last} features"
-    return f"a node that gives {needed.shown()}"
-
-
-def shapes_of(facts: Facts) -> dict[str, Tensor | None]:
-    """What the batches hold, by name, on the meta device; None where a size is known only when the
-    data are read.
+def find_shapes(facts: Facts) -> dict[str, Tensor | None]:
+    """Return what a batch holds, by name, as tensors on the meta device; None where a size is known
+    only after the data are read.
     """
     found: dict[str, Tensor | None] = {}
     for name, fact in facts.items():
-        if isinstance(fact, Mapping | list | tuple):
-            sizes = [size for axis, size in axes_of(fact) if axis not in ("dtype", "vocab")]
-            dtype = DTYPES[str(dict(axes_of(fact)).get("dtype", "float"))]
-            found[name] = None if None in sizes else meta_tensor((BATCH, *sizes), dtype)
+        if not isinstance(fact, Mapping | list | tuple):
+            continue
+        axes = read_axes(fact)
+        dtype = DTYPES[str(axes.pop("dtype", "float"))]
+        axes.pop("vocab", None)
+        sizes = axes.values()
+        if None in sizes:
+            found[name] = None
+        else:
+            found[name] = meta_tensor((BATCH, *sizes), dtype)
     return found
 
 
-def axes_of(fact: Any) -> list[tuple[Any, Any]]:
-    """The entries of a fact, in order; of a list they have numbers for names."""
-    return list(fact.items() if isinstance(fact, Mapping) else enumerate(fact))
+def read_axes(fact: Mapping[Any, Any] | Sequence[Any]) -> dict[Any, Any]:
+    """Return the entries of a fact, by name; the names of a list's entries are numbers."""
+    if isinstance(fact, Mapping):
+        return dict(fact)
+    return dict(enumerate(fact))
 
 
-def vocabulary_of(fact: Any) -> int | None:
-    """How many tokens there are in what a fact describes."""
-    return fact.get("vocab") if isinstance(fact, Mapping) else None
+def count_vocabulary(fact: Any) -> int | None:
+    """Return the number of tokens of the vocabulary that a fact names, if it names one."""
+    if isinstance(fact, Mapping):
+        return fact.get("vocab")
+    return None
 
 
-def sizes_of(axes: tuple[str, ...], facts: Facts) -> tuple[int | None, ...]:
-    """Sizes of the axes of an output: counts that the data state, and the length of what is to be
-    said.
+# Outputs ------------------------------------------------------------------------------------------
+
+
+def find_outputs(composed: Composed, planned: Built, facts: Facts) -> dict[str, Tensor]:
+    """Return what the model gives for a batch of these data, by name, on the meta device.
+
+    A model that states sizes of its own, e.g. 1,024 tokens where the data have 128, runs once with
+    the sizes of the data.
+
+    Raises:
+        ConfigError: the model fails with the shapes of the data.
     """
-    said = next((name for name in ("target", "tokens") if name in facts), None)
-    length = dict(axes_of(facts[said])).get("tokens") if said else None
-    return tuple(length if axis == "tokens" else facts.get(axis) for axis in axes)
+    stated: dict[str, Tensor] = {}
+    batch: dict[str, Tensor] = {}
+    shapes = find_shapes(facts)
+    for name in planned.model.input_names:
+        tensor = planned.inputs[name].tensor
+        if tensor is not None:
+            stated[name] = tensor
+        if name in shapes:
+            tensor = tensor if shapes[name] is None else shapes[name]
+            if tensor is not None:
+                batch[name] = tensor
+    is_named = isinstance(planned.config.get("outputs"), Mapping)
+    if describe_tensors(batch) == describe_tensors(stated):
+        found = find_planned_outputs(planned)
+    else:
+        try:
+            with evaluation_mode(planned.model):
+                result = planned.model(**batch)
+        except Exception as error:  # a block may raise anything for shapes it was not built for
+            raise ConfigError([explain_misfit(composed, batch, stated, error)]) from error
+        if is_named:
+            result = result.values()
+        elif not isinstance(result, tuple):
+            result = (result,)
+        found = dict(zip(planned.outputs, result, strict=True))
+    return name_outputs(found, is_named=is_named)
 
 
-def describe(tensors: Mapping[str, Tensor]) -> str:
-    """Tensors in one line: "tokens (batch, 128) int64, padding_mask (batch, 128) bool"."""
-    kinds = {
-        name: str(tensor.dtype).removeprefix("torch.") for name, tensor in sorted(tensors.items())
-    }
-    shown = {name: "" if kind == "float32" else f" {kind}" for name, kind in kinds.items()}
-    return ", ".join(
-        f"{name} {show_shape(tuple(tensors[name].shape))}{kind}" for name, kind in shown.items()
+def find_planned_outputs(planned: Built) -> dict[str, Tensor]:
+    """Return the outputs of the model with the sizes that it states, on the meta device."""
+    found = {}
+    for name, value in planned.outputs.items():
+        if value.tensor is not None:
+            found[name] = value.tensor
+    return found
+
+
+def name_outputs(found: dict[str, Tensor], *, is_named: bool) -> dict[str, Tensor]:
+    """Return the outputs under the names that a task reads: a single output without a name is the
+    logits; several have their numbers.
+    """
+    if is_named:
+        return found
+    if len(found) == 1:
+        return {"logits": next(iter(found.values()))}
+    return {f"[{number}]": tensor for number, tensor in enumerate(found.values())}
+
+
+def explain_misfit(
+    composed: Composed,
+    batch: Mapping[str, Tensor],
+    stated: Mapping[str, Tensor],
+    error: Exception,
+) -> Problem:
+    """Return the problem of a model that fails with the shapes of the data."""
+    got = [describe_tensors(batch), " ".join(str(error).split()), locate(error)]
+    return model_problem(
+        composed,
+        ("model", "inputs"),
+        "the model cannot take what these data give",
+        got="\n".join(filter(None, got)),
+        fits=describe_tensors(stated),
+        fix=f"`inputs: {{NAME: data.NAME}}`, {ELSE}",
     )
 
 
-def tell(composed: Any, path: tuple[str, ...], text: str, **parts: Any) -> Problem:
-    """A Problem of the model, with the words of the command line that chose it, its data and its
-    task.
+def check_output(
+    composed: Composed, planned: Built, given: Mapping[str, Tensor], needed: Needed
+) -> Iterator[Problem]:
+    """Yield a problem where an output is missing or has other axes than the task needs."""
+    name = needed.output
+    shape = needed.format_shape()
+    if name not in given:
+        head = f"{{block: Linear, features: data.{needed.axes[-1]}}}"
+        yield model_problem(
+            composed,
+            ("model", "outputs"),
+            str(needed),
+            got=describe_tensors(given),
+            fits=f"{name} {shape}",
+            fix=f"`outputs: {{{name}: NODE}}`, NODE being e.g. {head}; {ELSE}",
+        )
+    elif not needed.fits(given[name]):
+        values = planned.outputs
+        value = values[name] if name in values else next(iter(values.values()))
+        node = value.made_by.partition(".")[0]
+        label = ""
+        for each in planned.nodes:
+            if each.name == node:
+                label = f" ({each.label})"
+                break
+        yield model_problem(
+            composed,
+            ("model", "outputs", name),
+            str(needed),
+            got=f"{describe_tensors({name: given[name]})} of {value.made_by}{label}",
+            fits=shape,
+            fix=f"{suggest_fix(planned, node, given[name], needed)}, {ELSE}",
+        )
+
+
+def suggest_fix(planned: Built, node: str, tensor: Tensor, needed: Needed) -> str:
+    """Return what to change in a model whose output has the wrong axes."""
+    if tensor.dim() > 2 and len(needed.axes) == 1:
+        for block, axis in POOLS.items():
+            if tensor.shape[axis] == needed.sizes[-1]:
+                return suggest_pool(planned, node, block, needed.output)
+    if tensor.dim() == 1 + len(needed.axes):
+        return f"a head of data.{needed.axes[-1]} features"
+    return f"a node that gives {needed.format_shape()}"
+
+
+def suggest_pool(planned: Built, node: str, block: str, output: str) -> str:
+    """Return the overrides that add a pooling block after a node and make it the output."""
+    graph = planned.config["graph"]
+    name = next(name for name in ("pool", "mean", "pooled") if name not in graph)
+    added = f"'+model.graph.{name}={{block: {block}, after: {node}}}'"
+    outputs = planned.config.get("outputs")
+    if outputs is None:
+        return added
+    if isinstance(outputs, Mapping):
+        return f"{added} model.outputs.{output}={name}"
+    return f"{added} model.outputs={name}"
+
+
+def find_sizes(axes: tuple[str, ...], facts: Facts) -> tuple[int | None, ...]:
+    """Return the sizes of the axes of an output: facts of the data, and for `tokens` the length of
+    the target, or of the text if there is no target.
     """
-    overrides = getattr(composed, "overrides", ())
-    chosen = [
-        text for text in overrides if re.match(r"[+~]*(model|data|task|experiment)[./=]", text)
-    ]
-    source = f"the command line: {' '.join(chosen)}" if chosen else None
+    sizes = {**facts, "tokens": None}
+    for name in ("tokens", "target"):
+        if name in facts:
+            sizes["tokens"] = read_axes(facts[name]).get("tokens")
+    return tuple(map(sizes.get, axes))
+
+
+# Messages -----------------------------------------------------------------------------------------
+
+
+def describe_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Describe tensors in one line: "padding_mask (batch, 128) bool, tokens (batch, 128) int64"."""
+    shown = []
+    for name, tensor in sorted(tensors.items()):
+        text = f"{name} {show_shape(tuple(tensor.shape))}"
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        if dtype != "float32":
+            text += f" {dtype}"
+        shown.append(text)
+    return ", ".join(shown)
+
+
+def model_problem(composed: Composed, path: tuple[str, ...], text: str, **parts: Any) -> Problem:
+    """Return a problem of the model, with the overrides that chose it, its data and its task."""
+    chosen = [override for override in composed.overrides if CHOSEN.match(override)]
+    source = None
+    if chosen:
+        source = f"the command line: {' '.join(chosen)}"
     return instantiate.problem(composed, path, text, source=source, **parts)

@@ -113,7 +113,7 @@ def reopen_data(run: Finished, changes: dict[str, Any]) -> tuple[Composed, Any]:
     config = {**run.config, "data": {**section, **changes}}
     composed = Composed(config, typed={"trust": list(run.trust)})
     data = instantiate.make(composed, ("data",), without=("facts",))
-    data.restore(run.place)
+    data.restore(run.folder)
     try:
         data.read()
     except ArgumentError as error:
@@ -132,7 +132,7 @@ def check_same_facts(run: Finished, data: Any) -> None:
                 got=f"{name}={facts.get(name)}",
                 fits=f"{name}={run.facts.get(name)}, as in training",
             )
-    if data.classes and (run.place / READER).is_file() and data.classes != run.classes:
+    if data.classes and (run.folder / READER).is_file() and data.classes != run.classes:
         raise ArgumentError(
             "data",
             "the classes are not those of training",

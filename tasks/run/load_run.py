@@ -1,4 +1,4 @@
-"""A finished run, opened again: its configuration, its trained network, its tokenizer."""
+"""Loads a finished run: its configuration, its trained network, its tokenizer."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,21 +15,23 @@ from tasks.data.readers.base import Reader
 from tasks.data.text.tokenizer import Tokenizer
 from tasks.errors import ArgumentError
 
+PREFIX = "network."  # of the network's parameters in a checkpoint
+
 
 @dataclass(frozen=True)
 class Finished:
-    """What a run left behind.
+    """A finished run.
 
     Args:
-        place: the run folder.
+        folder: the run folder.
         config: the configuration, as plain dictionaries.
-        facts: what the data said of themselves.
+        facts: the facts of the data, by name.
         network: with the weights of the best epoch, in evaluation mode.
-        library: where the user's own blocks are.
-        trust: classes of the user's own that may stand behind `_target_`.
+        library: folders of the user's own blocks.
+        trust: the user's own classes that `_target_` may name.
     """
 
-    place: Path
+    folder: Path
     config: dict[str, Any]
     facts: dict[str, Any]
     network: Any
@@ -38,87 +40,114 @@ class Finished:
 
     @cached_property
     def reader(self) -> Reader:
-        """What makes batches of raw input, as in training; raises ArgumentError where the run has
-        none.
+        """The reader that makes batches of raw input, as in training.
+
+        Raises:
+            ArgumentError: the run has none.
         """
-        return find_data(self.config).reader.open(self.place, self._kept["reader"])
+        return find_data(self.config).reader.open(self.folder, self._kept["reader"])
 
     @cached_property
     def classes(self) -> list[str]:
-        """The names of the classes, by number; raises ArgumentError as `reader`."""
+        """The names of the classes, by number.
+
+        Raises:
+            ArgumentError: the run has none.
+        """
         return self._kept["classes"]
 
     @cached_property
     def _kept(self) -> dict[str, Any]:
         if find_data(self.config).reader is None:
-            raise ArgumentError("run", f"{self.place}: data of this kind are not read one by one")
-        return read_kept(self.place)
+            problem = f"{self.folder}: data of this kind are not read one by one"
+            raise ArgumentError("run", problem)
+        return read_kept(self.folder)
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """Raises ArgumentError where the run has none."""
-        path = self.place / TOKENIZER
+        """The tokenizer of the run.
+
+        Raises:
+            ArgumentError: the run has none.
+        """
+        path = self.folder / TOKENIZER
         if not path.exists():
-            raise ArgumentError(
-                "run", f"{self.place} has no tokenizer: it did not learn from texts"
-            )
+            problem = f"{self.folder} has no tokenizer: it did not learn from texts"
+            raise ArgumentError("run", problem)
         return Tokenizer.load(path)
 
 
-def open_run(place: Path, library: tuple[str, ...] = (), trust: tuple[str, ...] = ()) -> Finished:
-    """Open a run folder. Nothing in it is executed: weights only, plain data; `library` and
-    `trust` in it do not count.
+def open_run(folder: Path, library: tuple[str, ...] = (), trust: tuple[str, ...] = ()) -> Finished:
+    """Load a run folder without executing anything in it: checkpoints are read as weights and plain
+    data, and `library` and `trust` of its configuration are ignored.
 
     Raises:
-        ArgumentError: no run folder, no checkpoint, or a damaged one.
+        ArgumentError: it is no run folder, has no checkpoint, or is damaged.
     """
-    if not (place / "config.yaml").is_file():
-        fix = "the folder that train.py named in its first line"
-        raise ArgumentError("run", f"{place} is no run folder: it has no config.yaml", fix=fix)
-    file = next(
-        (
-            path
-            for name in ("best", "last")
-            if (path := place / "checkpoints" / f"{name}.ckpt").exists()
-        ),
-        None,
-    )
-    if file is None:
-        fix = "train it to the end of an epoch"
+    if not (folder / "config.yaml").is_file():
         raise ArgumentError(
-            "run", f"{place} has no checkpoint", fits="checkpoints/best.ckpt", fix=fix
+            "run",
+            f"{folder} is no run folder: it has no config.yaml",
+            fix="the folder that train.py named in its first line",
         )
+    file = find_checkpoint(folder)
     try:
-        kept = read_archive(file)
-        config, facts = kept["hyper_parameters"]["config"], kept["hyper_parameters"]["facts"]
-        weights = {
-            name: value for name, value in kept["state_dict"].items() if name.startswith("network.")
-        }
-        if not all(
-            isinstance(part, dict) for part in (config, facts, config["model"], config["data"])
-        ):
-            raise ValueError("its hyper-parameters are not those of a run")
-        update_targets(config)
-    except Exception as error:  # torch raises what the damage happens to hit
-        text = yaml.safe_dump(
-            str(error).splitlines()[0] if str(error) else type(error).__name__
-        ).strip()
-        raise ArgumentError(
-            "run", f"{file} cannot be read: {text}", fix="take another run"
-        ) from error
+        config, facts, weights = read_checkpoint(file)
+    except Exception as error:  # torch raises whatever the damage leads to
+        lines = str(error).splitlines() or [type(error).__name__]
+        problem = f"{file} cannot be read: {yaml.safe_dump(lines[0]).strip()}"
+        raise ArgumentError("run", problem, fix="take another run") from error
     network = build(config["model"], facts=facts, library=library)
     try:
-        network.load_state_dict(
-            {name.removeprefix("network."): value for name, value in weights.items()}
-        )
+        network.load_state_dict(weights)
     except (RuntimeError, TypeError, AttributeError) as error:
-        got, fix = str(error).splitlines()[-1].strip()[:100], "take another run"
         raise ArgumentError(
-            "run", f"the weights in {file} are not those of its model", got=got, fix=fix
+            "run",
+            f"the weights in {file} are not those of its model",
+            got=str(error).splitlines()[-1].strip()[:100],
+            fix="take another run",
         ) from error
-    return Finished(place, config, facts, network.eval(), library, trust)
+    return Finished(folder, config, facts, network.eval(), library, trust)
+
+
+def find_checkpoint(folder: Path) -> Path:
+    """Return the best checkpoint of a run, or the last if there is no best one.
+
+    Raises:
+        ArgumentError: there is neither.
+    """
+    for name in ("best", "last"):
+        path = folder / "checkpoints" / f"{name}.ckpt"
+        if path.exists():
+            return path
+    raise ArgumentError(
+        "run",
+        f"{folder} has no checkpoint",
+        fits="checkpoints/best.ckpt",
+        fix="train it to the end of an epoch",
+    )
+
+
+def read_checkpoint(file: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Return the configuration, the facts of the data and the network's weights of a checkpoint.
+
+    Raises:
+        ValueError: its hyper-parameters are not those of a run.
+    """
+    content = read_archive(file)
+    config = content["hyper_parameters"]["config"]
+    facts = content["hyper_parameters"]["facts"]
+    for part in (config, facts, config["model"], config["data"]):
+        if not isinstance(part, dict):
+            raise ValueError("its hyper-parameters are not those of a run")
+    update_targets(config)
+    weights = {}
+    for name, value in content["state_dict"].items():
+        if name.startswith(PREFIX):
+            weights[name.removeprefix(PREFIX)] = value
+    return config, facts, weights
 
 
 def find_data(values: dict[str, Any]) -> Any:
-    """The class of the data module that a configuration names."""
+    """Return the class of the data module that a configuration names."""
     return instantiate.find_class(Composed(values), ("data",))

@@ -105,7 +105,7 @@ def check_trainer_options(composed: Composed) -> Iterator[Problem]:
     for option in runtime.OWN_OPTIONS:
         path = ("trainer", option)
         value = trainer.get(option)
-        bound = ranges.outside("trainer", option, value)
+        bound = ranges.find_violation("trainer", option, value)
         if bound is not None:
             text = f"{option} {bound.must}"
             got = f"{option}={value!r}"
