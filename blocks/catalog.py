@@ -37,8 +37,8 @@ class Layer:
         words: word in YAML -> constructor parameter.
         kind: dtype of the input, "float", "int" or "bool"; any when left out.
         idle: whether an instance does nothing and can be left out of the generated code.
-        pointwise: each number of the output hangs on the same number of the input alone; blocks of
-            the project say so in an attribute of that name.
+        pointwise: each number of the output depends on the same number of the input alone; blocks
+            of the project have an attribute of that name.
     """
 
     factory: Callable[..., nn.Module]
@@ -212,7 +212,7 @@ FORMULAS = {
 
 
 def is_pointwise(module: nn.Module) -> bool:
-    """Whether each number of what a block gives hangs on the same number of what it takes alone."""
+    """Whether each number of the output depends on the same number of the input alone."""
     layers = (layer.factory for layer in TORCH.values() if layer.pointwise)
     return bool(getattr(module, "pointwise", False)) or type(module) in layers
 
@@ -323,7 +323,7 @@ def _import_file(file: Path) -> ModuleType:
 def _import(name: str, load: Callable[[], ModuleType]) -> ModuleType:
     try:
         return load()
-    except Exception as error:  # any fault of the user's file is told with its name
+    except Exception as error:  # any fault of the user's file is reported with its name
         line = getattr(error, "lineno", None) or (error.__traceback__ and _last_line(error))
         raise BlockError(
             f"{name} cannot be imported", got=f"{type(error).__name__}: {error} (line {line})"

@@ -1,4 +1,4 @@
-"""What goes wrong between a YAML file and a model, told so that a beginner can act on it."""
+"""Problems between a YAML file and a model, with what a beginner needs to act on them."""
 
 import difflib
 import os
@@ -158,7 +158,7 @@ def name_look_alike(problem: Problem) -> Problem:
 class ConfigError(ValueError):
     """Every problem found in one pass. `str(error)` is one screen of text for a person."""
 
-    SCREEN = 24  # lines: problems that do not fit are told in one line each
+    SCREEN = 24  # lines; a problem that does not fit gets one line
     MOST = 6
 
     def __init__(self, problems: Iterable[Problem]):
@@ -175,8 +175,10 @@ class ConfigError(ValueError):
             > self.SCREEN
         ):
             whole -= 1
-        told = self.problems[whole : whole + self.MOST]
-        short = [f"  {problem.where or problem.path}  {problem.problem}"[:110] for problem in told]
+        listed = self.problems[whole : whole + self.MOST]
+        short = [
+            f"  {problem.where or problem.path}  {problem.problem}"[:110] for problem in listed
+        ]
         if count > whole + self.MOST:
             short.append(f"  ... and {count - whole - self.MOST} more")
         super().__init__(

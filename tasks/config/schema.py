@@ -43,7 +43,7 @@ ABOUT = {
     "values come in.",
     "facts": "What is known of the data beforehand, so that a model can be explained without them.",
     "compile": "Compile the network with torch.compile; a body that is repeated is compiled once.",
-    "checkpoint_activations": "Compute each repeat of the graph anew in the backward pass: less "
+    "checkpoint_activations": "Compute each repeat of the graph again in the backward pass: less "
     "memory, more time.",
     "tensor_parallel_size": "How many devices divide each layer; null: all of a machine. For "
     "fsdp and tensor_parallel.",

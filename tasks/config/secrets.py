@@ -2,7 +2,7 @@
 command line.
 
 A configuration says `${oc.env:NAME}`; the value is read at the last moment, when an object is made
-of the section that says so (`tasks.config.instantiate.make`), and whatever is written or told
+of the section that says so (`tasks.config.instantiate.make`), and whatever is written or printed
 afterwards says `${oc.env:NAME}` again.
 """
 

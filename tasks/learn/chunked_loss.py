@@ -60,7 +60,7 @@ class VocabularyLoss:
     def __deepcopy__(self, memo: dict[int, Any]) -> "VocabularyLoss":
         return VocabularyLoss(
             copy.deepcopy(self.network, memo)
-        )  # the copy is cut anew: it shares the copy's modules
+        )  # the copy is cut again: it shares the copy's modules
 
     def __call__(
         self, inputs: Mapping[str, Tensor], label: Tensor, label_smoothing: float = 0.0

@@ -41,8 +41,8 @@ def write_card(run: Finished, place: Path) -> str | None:
     except CannotEmit:
         kind = None
     use = plain_use(kind) if kind else []
-    told = card(name, record, use, draw_mermaid(planned, name))
-    (place / "README.md").write_text(told, encoding="utf-8", errors="backslashreplace")
+    text = card(name, record, use, draw_mermaid(planned, name))
+    (place / "README.md").write_text(text, encoding="utf-8", errors="backslashreplace")
     return kind
 
 

@@ -17,9 +17,9 @@ def sections(place: Path) -> list[tuple[str, str]]:
         list(dict.fromkeys(row["node"] for row in rows)),
         sorted({int(row["step"]) for row in rows}),
     )
-    told = {"gradient": "gradient norm", "update": "update / weight"}
+    titles = {"gradient": "gradient norm", "update": "update / weight"}
     pictures = []
-    for column, title in told.items():
+    for column, title in titles.items():
         values = np.full((len(names), len(steps)), np.nan)
         for row in rows:
             if row[column]:

@@ -165,8 +165,8 @@ def beside(contents: Sequence[str]) -> str:
 
 def sheet(source: str, words: str) -> str:
     """One wide picture with words below."""
-    told = escape(words, True)
+    text = escape(words, True)
     return (
         f'<figure class="sheet"><img src="{source}" '
-        f'alt="{told}"><figcaption>{told}</figcaption></figure>'
+        f'alt="{text}"><figcaption>{text}</figcaption></figure>'
     )

@@ -146,7 +146,7 @@ def write_page(
         ),
         chart("Learning curves", CURVES, curve_panels(view, place)),
         chart(f"What {main} costs", FRONT, front_panels(view)),
-        ("Failed", told := failures(view), told),
+        ("Failed", failed := failures(view), failed),
     ]
     shown = [(title, content) for title, content, there in sections if there]
     title = f"Sweep {place.name}"
@@ -369,9 +369,9 @@ def front(points: Sequence[tuple[float, float]], ways: tuple[str, str]) -> list[
 
 def failures(view: View) -> str:
     """Why runs did not finish."""
-    told = []
+    parts = []
     for row in view.rows:
         if row["status"] != "finished":
             words = f"run {row['job']} {row['status']}: {' '.join(row['overrides'])}"
-            told.append(f"<h3>{escape(words)}</h3>{page.code(row['error'])}")
-    return "".join(told)
+            parts.append(f"<h3>{escape(words)}</h3>{page.code(row['error'])}")
+    return "".join(parts)

@@ -17,7 +17,7 @@ from blocks.graph.read.loader import CachedLoader
 from blocks.graph.record.record import Built, Node, count_parameters
 from blocks.support.text_table import align_columns
 
-MOST = 6  # mistakes told in full
+MOST = 6  # mistakes reported in full
 
 
 @dataclass(frozen=True)

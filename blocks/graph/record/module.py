@@ -148,12 +148,13 @@ def locate(error: BaseException) -> str | None:
     return f"{'.'.join(['graph', *path])}  {origin}" if path else None
 
 
-def materialise(model: nn.Module, recipes: Mapping[int, Any], anew: Collection[str] = ()) -> None:
+def materialise(
+    model: nn.Module, recipes: Mapping[int, Any], replaced: Collection[str] = ()
+) -> None:
     """Put real modules in place of those on the meta device, each made once by its own constructor.
 
     Args:
-        anew: paths of parameters that something else fills later, so that nothing is drawn for them
-            here.
+        replaced: paths of parameters that are filled later, so that nothing is drawn for them here.
     """
     made: dict[int, nn.Module] = {}
     for path, module in list(model.named_modules()):
@@ -162,7 +163,7 @@ def materialise(model: nn.Module, recipes: Mapping[int, Any], anew: Collection[s
             if recipe is None:
                 continue
             if id(child) not in made:
-                made[id(child)] = make(recipe.make, f"{path}.{name}".lstrip("."), anew)
+                made[id(child)] = make(recipe.make, f"{path}.{name}".lstrip("."), replaced)
             module._modules[name] = made[id(child)]
 
 

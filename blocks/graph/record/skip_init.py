@@ -1,6 +1,4 @@
-"""Making a block without the random numbers that nobody keeps, because `initialise` draws them
-anew.
-"""
+"""Make a block without drawing the random numbers that `initialise` replaces."""
 
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
@@ -15,7 +13,7 @@ METHODS = frozenset((Tensor.normal_, Tensor.uniform_))  # in which the others en
 LOOKS = frozenset((Tensor.dim, Tensor.size, Tensor.shape.__get__))  # type: ignore[attr-defined]
 
 
-class Undrawn(TorchFunctionMode):
+class SkipInit(TorchFunctionMode):
     """Leaves out what fills a tensor with random numbers, and remembers which tensors it left."""
 
     def __init__(self) -> None:
@@ -53,7 +51,7 @@ def _each(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
             yield value
 
 
-def make(recipe: Callable[[], nn.Module], path: str, anew: Collection[str]) -> nn.Module:
+def make(recipe: Callable[[], nn.Module], path: str, replaced: Collection[str]) -> nn.Module:
     """A block as its constructor starts it, but for parameters that something else fills later.
 
     Where the constructor draws for other tensors too, or reads what it drew, it runs again and
@@ -61,13 +59,13 @@ def make(recipe: Callable[[], nn.Module], path: str, anew: Collection[str]) -> n
 
     Args:
         path: where the block stands in the model.
-        anew: paths of the parameters that are filled later.
+        replaced: paths of the parameters that are filled later.
     """
-    with Undrawn() as undrawn:
+    with SkipInit() as skipped:
         module = recipe()
-    later = {id(value) for name, value in module.named_parameters() if f"{path}.{name}" in anew}
+    later = {id(value) for name, value in module.named_parameters() if f"{path}.{name}" in replaced}
     return (
         recipe()
-        if undrawn.read or any(id(tensor) not in later for tensor in undrawn.left)
+        if skipped.read or any(id(tensor) not in later for tensor in skipped.left)
         else module
     )

@@ -32,7 +32,7 @@ class Value:
     generated code.
 
     An optional input that the data does not have is a wire without a tensor. A broken wire follows
-    a mistake that has been told already.
+    a mistake that has been reported already.
     """
 
     tensor: Tensor | None

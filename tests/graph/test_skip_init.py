@@ -1,4 +1,4 @@
-"""What `initialise` draws anew is not drawn before, and nothing else changes."""
+"""What `initialise` draws replaced is not drawn before, and nothing else changes."""
 
 import pytest
 import torch
@@ -42,10 +42,10 @@ class Own(nn.Module):
         start(self)
 
 
-def drawn(made, anew=(), *, seed=3):
+def drawn(made, replaced=(), *, seed=3):
     torch.manual_seed(seed)
     with Draws() as draws:
-        module = make(made, "node", anew)
+        module = make(made, "node", replaced)
     return module, draws.numbers
 
 
@@ -66,12 +66,12 @@ def test_a_block_all_of_whose_draws_come_later_draws_nothing():
 
 
 @pytest.mark.parametrize(
-    "anew", [(), ("node.weight",), ("node.bias",), ("other.weight", "other.bias")], ids=str
+    "replaced", [(), ("node.weight",), ("node.bias",), ("other.weight", "other.bias")], ids=str
 )
-def test_a_block_that_keeps_a_draw_starts_as_its_constructor_says(anew):
+def test_a_block_that_keeps_a_draw_starts_as_its_constructor_says(replaced):
     torch.manual_seed(3)
     alone = nn.Linear(COLUMNS, ROWS)
-    module, _ = drawn(lambda: nn.Linear(COLUMNS, ROWS), anew)
+    module, _ = drawn(lambda: nn.Linear(COLUMNS, ROWS), replaced)
     assert torch.equal(module.weight, alone.weight)
     assert torch.equal(module.bias, alone.bias)
 
