@@ -379,4 +379,6 @@ def test_tie_makes_one_parameter_of_two():
 
 
 def test_no_node_hides_an_attribute_of_its_module():
-    assert set(dir(Graph)) <= RESERVED
+    """Names that begin with an underscore are refused anyway."""
+    public = {name for name in dir(Graph) if not name.startswith("_")}
+    assert public <= RESERVED
