@@ -125,7 +125,11 @@ def run_hydra(job: Callable[[Any], Any], words: list[str]) -> None:
 
 
 class Session:
-    """One start of the program: what was composed before Hydra runs, and the exit status."""
+    """One start of the program: what was composed before Hydra runs, and the exit status.
+
+    Hydra composes again to start the job. Its configuration is not used: ours knows where each
+    value came from.
+    """
 
     def __init__(self) -> None:
         self.composed: Any = None  # the configuration of a single run
@@ -151,10 +155,10 @@ class Session:
         if command.arguments.multirun:
             check_sweep(command.arguments)
         else:
-            added = self.prepare_run(command.arguments)
+            added = self.claim_folder(command.arguments)
         run_hydra(self.run_job, command.words(added))
 
-    def prepare_run(self, arguments: argparse.Namespace) -> list[str]:
+    def claim_folder(self, arguments: argparse.Namespace) -> list[str]:
         """Check a single run before Hydra starts it, and create its folder.
 
         Returns:

@@ -32,7 +32,7 @@ FROZEN_NAMES = 3  # frozen parameters that a note names
 
 
 @dataclass(frozen=True)
-class Built:
+class ReadyRun:
     """A run that is ready to train.
 
     Args:
@@ -46,7 +46,7 @@ class Built:
     trainer: pl.Trainer
 
 
-def build_run(prepared: Prepared, guard: SignalGuard) -> Built:
+def build_run(prepared: Prepared, guard: SignalGuard) -> ReadyRun:
     """Create the network, the task and the trainer, and check that they fit one another.
 
     Raises:
@@ -77,7 +77,7 @@ def build_run(prepared: Prepared, guard: SignalGuard) -> Built:
         print_summary(prepared, parameters, data.reading(trainer))
     if composed.config["trainer"].get("checkpoint_activations"):
         checkpoint_activations(composed, network)
-    return Built(network, task, trainer)
+    return ReadyRun(network, task, trainer)
 
 
 def load_weights(composed: Composed, network: nn.Module, data: Any) -> dict[str, float]:

@@ -13,7 +13,7 @@ from tasks.config import instantiate
 from tasks.data.base import READER
 from tasks.errors import ArgumentError
 from tasks.process import runtime
-from tasks.run.build import Built, make_task
+from tasks.run.build import ReadyRun, make_task
 from tasks.run.fit import run_trainer
 from tasks.run.load_run import Finished
 from tasks.run.prepare import Prepared
@@ -37,12 +37,12 @@ class Tested:
     epoch: int | None
 
 
-def test_run(prepared: Prepared, built: Built) -> Tested:
+def test_run(prepared: Prepared, ready: ReadyRun) -> Tested:
     """Test the best checkpoint, or the last weights where no best one was kept."""
-    trainer = built.trainer
+    trainer = ready.trainer
     checkpoint, epoch = find_best_checkpoint(trainer)
     found = run_trainer(
-        trainer.test, built.task, datamodule=prepared.data, ckpt_path=checkpoint, verbose=False
+        trainer.test, ready.task, datamodule=prepared.data, ckpt_path=checkpoint, verbose=False
     )
     metrics: dict[str, float] = {}
     for loader in found:

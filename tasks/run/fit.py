@@ -13,7 +13,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from blocks.graph import Composed, ConfigError, Problem
 from tasks.callbacks.step_time import StepTime
 from tasks.config import instantiate
-from tasks.run.build import Built
+from tasks.run.build import ReadyRun
 from tasks.run.check_training import unlogged_problem
 from tasks.run.prepare import Prepared
 
@@ -29,7 +29,7 @@ IGNORED_WARNINGS = (
 )
 
 
-def fit_run(prepared: Prepared, built: Built, checkpoint: Path | None) -> dict[str, float]:
+def fit_run(prepared: Prepared, ready: ReadyRun, checkpoint: Path | None) -> dict[str, float]:
     """Train the network, from a checkpoint if one is given.
 
     Returns:
@@ -38,9 +38,9 @@ def fit_run(prepared: Prepared, built: Built, checkpoint: Path | None) -> dict[s
     Raises:
         ConfigError: a callback monitors a metric that nothing logs.
     """
-    trainer = built.trainer
+    trainer = ready.trainer
     try:
-        run_trainer(trainer.fit, built.task, datamodule=prepared.data, ckpt_path=checkpoint)
+        run_trainer(trainer.fit, ready.task, datamodule=prepared.data, ckpt_path=checkpoint)
     except MisconfigurationException as error:
         raise ConfigError([explain_misconfiguration(prepared.composed, str(error))]) from error
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from tasks.data.readers.text import TextReader
-from tasks.data.tables.rows import read_labelled
 from tasks.data.text.labelled import Labelled, sort_classes
 from tasks.data.text.naive_bayes import naive_bayes
 from tasks.data.text.names import Names
 from tasks.data.text.tokenizer import PAD, Tokenizer
 from tasks.errors import ArgumentError
+from tests.tasks.read_tables import read_labelled
 
 
 def table(place, rows, head="text,label"):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tasks.data.tables.rows import read_labelled, read_pairs
 from tasks.errors import ArgumentError
+from tests.tasks.read_tables import read_labelled, read_pairs
 
 
 def written(folder, name, content):

@@ -11,15 +11,12 @@ import torch
 
 from tasks.commands.predict_items import predict_items, read_items
 from tasks.data.readers.text import TextReader
-from tasks.data.tables.rows import (
-    read_labelled,
-    read_pairs,
-    read_rows,
-)
+from tasks.data.tables.rows import read_rows
 from tasks.data.tables.wanted import wanted_labelled, wanted_pair
 from tasks.data.text.labelled import Labelled
 from tasks.data.text.tokenizer import Tokenizer
 from tasks.errors import ArgumentError
+from tests.tasks.read_tables import read_labelled, read_pairs
 
 FILMS = [
     (f'"Well, film {number} was ""fine"", <br /><br />and; long | of course."', "positive")

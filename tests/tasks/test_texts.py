@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.data.sequences.base import IGNORED
-from tasks.data.tables.rows import read_labelled, read_pairs
 from tasks.data.text.phrases import phrases
 from tasks.data.text.text import RunningText
 from tasks.data.text.tokenizer import END, PAD, START, UNKNOWN, Tokenizer
 from tasks.data.text.translation import Pairs, Phrases
 from tasks.errors import ArgumentError
+from tests.tasks.read_tables import read_labelled, read_pairs
 
 BPE = Tokenizer.train(["the cat sat on the mat", "naïve 中文 🙂"], "bpe", 300)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from blocks.support.files import read_file
 from tasks.data.tables.columns import Layout, find_layout
 from tasks.data.tables.table import Bad, Table, check_suffix, parse_table
-from tasks.data.tables.wanted import Given, Header, Wanted, wanted_labelled, wanted_pair
+from tasks.data.tables.wanted import Header, Wanted
 from tasks.errors import ArgumentError
 
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
@@ -92,19 +92,3 @@ def describe_bad(lines: list[Bad]) -> str:
     if len(lines) > 1:
         noun = "lines"
     return f"{len(lines)} {noun} left out: {shown}"
-
-
-def read_pairs(
-    path: Path, source: Given = None, target: Given = None, header: Header = "auto"
-) -> tuple[list[tuple[str, str]], list[str]]:
-    """Read pairs of texts, and notes on lines that were left out; raises as `read_rows`."""
-    rows, notes, _ = read_rows(path, wanted_pair(source, target), header)
-    return [(row[0], row[1]) for row in rows], notes
-
-
-def read_labelled(
-    path: Path, text: Given = None, label: Given = None, header: Header = "auto"
-) -> tuple[list[tuple[str, str]], list[str]]:
-    """Read texts with labels, and notes on lines that were left out; raises as `read_rows`."""
-    rows, notes, _ = read_rows(path, wanted_labelled(text, label), header)
-    return [(row[0], row[1]) for row in rows], notes
