@@ -43,10 +43,7 @@ class Rearrange(nn.Module):
     def __init__(self, pattern: str, sizes: dict[str, int] | None = None):
         super().__init__()
         self.pattern, self.sizes = pattern, sizes or {}
-        try:
-            EinopsRearrange(pattern, **self.sizes)
-        except EinopsError as error:
-            raise BlockError("einops cannot read the pattern", got=_one_line(error)) from error
+        must_be_pattern(pattern, self.sizes)
         self.left, self.right = pattern.split("->")
 
     @property
@@ -88,6 +85,14 @@ class Rearrange(nn.Module):
             elif len(group) > 1:
                 x = x.flatten(at, at + len(group) - 1)
         return x
+
+
+def must_be_pattern(pattern: str, sizes: dict[str, int]) -> None:
+    """Raise a BlockError with the text of einops unless einops reads the pattern."""
+    try:
+        EinopsRearrange(pattern, **sizes)
+    except EinopsError as error:
+        raise BlockError("einops cannot read the pattern", got=_one_line(error)) from error
 
 
 def groups_of(side: str) -> list[list[str]]:

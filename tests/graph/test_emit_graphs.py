@@ -1,10 +1,14 @@
 """Emitted files of small graphs: names, sharing, several outputs, and each block as it computes."""
 
+import ast
+import itertools
+
 import pytest
 import torch
 
 from blocks.graph import Composed, plan
 from blocks.graph.describe.emit import emit
+from blocks.graph.describe.emit.syntax import Fold
 from tests.graph.emitted import check_config, run_alone
 
 LIBRARY = """
@@ -159,6 +163,81 @@ def test_a_helper_of_the_users_may_bear_the_name_of_one_of_ours(tmp_path):
     text = check_config(config, tmp_path, library=[str(tmp_path / "library")])
     assert "def attend(" in text
     assert "def attend_2(" in text
+
+
+CHAINED = """
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from blocks.errors import BlockError
+
+
+class Chained(nn.Module):
+    def __init__(self, dim: int, *, low: Literal["off", "on"] = "off", high: bool | None = None):
+        super().__init__()
+        self.low, self.high = low, high
+        self.gain = nn.Parameter(torch.ones(dim))
+
+    def forward(
+        self, x: Float[Tensor, "batch tokens dim"], mask: Tensor | None = None
+    ) -> Float[Tensor, "batch tokens dim"]:
+        if mask is None is self.high:
+            x = x + 5
+        with torch.no_grad():
+            if self.low != "off" != self.high:
+                x = x - 1
+        while x.shape[0] < 0:
+            if mask is not None:
+                x = x * mask
+        try:
+            x = x * self.gain
+        except RuntimeError as error:
+            raise BlockError("no product", got=str(error)) from error
+        if x.ndim != 3:
+            raise BlockError("not three axes")
+        else:
+            x = x - 2
+        try:
+            x = x + self.gain
+        finally:
+            if self.high:
+                x = x * 2
+        for _ in range(3):
+            x = x + 1
+            if self.low == "off":
+                continue
+            x = x * 7
+        return x
+"""
+
+
+@pytest.mark.parametrize(("low", "high"), [("off", None), ("on", True)])
+def test_switches_in_chains_and_in_bodies_of_every_statement_are_decided(low, high, tmp_path):
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "chained.py").write_text(CHAINED, encoding="utf-8")
+    graph = {"a": {"block": "Chained", "low": low, "high": high}, "b": {"block": "Identity"}}
+    config = {"inputs": {"x": {"tokens": 5, "dim": 7}}, "graph": graph}
+    text = check_config(config, tmp_path, library=[str(tmp_path / "library")])
+    assert "BlockError" not in text
+    assert text.split().count("if") == 1
+    assert ("x * 7" in text) == (low == "on")
+
+
+def test_a_chained_comparison_is_decided_as_python_decides_it():
+    values = ("None", "True", "'off'", "x")
+    pairs = itertools.product(("==", "!="), repeat=2)
+    for first, second in pairs:
+        for chain in itertools.product(values, repeat=3):
+            text = f"{chain[0]} {first} {chain[1]} {second} {chain[2]}"
+            folded = Fold().visit(ast.parse(text, mode="eval"))
+            if "x" in chain:
+                assert ast.unparse(folded) == text
+            else:
+                assert isinstance(folded.body, ast.Constant)
+                assert folded.body.value is eval(text)
 
 
 TOKENS = {"tokens": 12, "dim": 8}

@@ -319,10 +319,10 @@ class _Plainer(ast.NodeTransformer):
         """Leave out statements that have no other purpose than to raise a BlockError."""
         kept: list[ast.stmt] = []
         for node in body:
-            if isinstance(node, ast.Try) and all(
-                self._is_check(handler) for handler in node.handlers
-            ):
-                kept += node.body if isinstance(node.body[-1], ast.Return) else []
+            if isinstance(node, ast.Try) and all(map(self._is_check, node.handlers)):
+                body = self._without_checks([*node.body, *node.orelse])
+                node.body, node.handlers, node.orelse = body, [], []
+                kept += [node] if node.finalbody else body
             elif not self._is_check(node):
                 if isinstance(node, ast.If | ast.For):
                     node.body, node.orelse = (

@@ -8,6 +8,8 @@ from typing import Any
 from torch import nn
 
 UNKNOWN = object()  # a value that is no switch
+EQUAL = ast.Is | ast.Eq
+UNEQUAL = ast.IsNot | ast.NotEq
 
 
 def walk_each(body: list[Any], kind: type) -> Iterator[Any]:
@@ -97,6 +99,17 @@ def defaults_of(node: ast.FunctionDef) -> dict[str, Any]:
     return found
 
 
+def _reached(body: list[ast.stmt]) -> list[ast.stmt]:
+    """The statements up to the first that leaves the body, without `pass`."""
+    kept = []
+    for node in body:
+        if not isinstance(node, ast.Pass):
+            kept.append(node)
+        if isinstance(node, ast.Return | ast.Raise | ast.Break | ast.Continue):
+            break
+    return kept
+
+
 class Fold(ast.NodeTransformer):
     """Decide tests of constants, and leave out what then cannot run."""
 
@@ -121,11 +134,14 @@ class Fold(ast.NodeTransformer):
 
     def visit_Compare(self, node: ast.Compare) -> Any:
         self.generic_visit(node)
-        left, right = switch_of(node.left), switch_of(node.comparators[0])
-        known = isinstance(node.ops[0], ast.Is | ast.IsNot | ast.Eq | ast.NotEq)
-        if UNKNOWN in (left, right) or not known or len(node.ops) > 1:
-            return node
-        return ast.Constant((left == right) is isinstance(node.ops[0], ast.Is | ast.Eq))
+        values = list(map(switch_of, [node.left, *node.comparators]))
+        for operator in node.ops:
+            if UNKNOWN in values or not isinstance(operator, EQUAL | UNEQUAL):
+                return node
+        for operator, left, right in zip(node.ops, values, values[1:], strict=False):
+            if (left == right) is isinstance(operator, UNEQUAL):
+                return ast.Constant(False)
+        return ast.Constant(True)
 
     def visit_IfExp(self, node: ast.IfExp) -> Any:
         self.generic_visit(node)
@@ -135,30 +151,23 @@ class Fold(ast.NodeTransformer):
         return node.body if value else node.orelse
 
     def visit_If(self, node: ast.If) -> Any:
-        node.test = self.visit(node.test)
-        body, node.orelse = self._body(node.body), self._body(node.orelse)
+        self.generic_visit(node)
         value = switch_of(node.test)
-        if value is not UNKNOWN:
-            return body if value else node.orelse
-        node.body = body or [ast.Pass()]
-        return node
+        if value is UNKNOWN:
+            return node
+        return node.body if value else node.orelse
 
-    def visit_For(self, node: ast.For) -> Any:
-        node.body, node.orelse = self._body(node.body) or [ast.Pass()], self._body(node.orelse)
+    def generic_visit(self, node: ast.AST) -> Any:
+        """Visit what is inside; leave out statements that are never reached or do nothing."""
+        needed = ("body", "finalbody") if getattr(node, "finalbody", None) else ("body",)
+        super().generic_visit(node)
+        for name in ("body", "orelse", "finalbody"):
+            body = getattr(node, name, None)
+            if isinstance(body, list):
+                body[:] = _reached(body)
+                if name in needed and not body:
+                    body.append(ast.Pass())
         return node
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
-        node.body = self._body(node.body) or [ast.Pass()]
-        return node
-
-    def _body(self, body: list[Any]) -> list[Any]:
-        kept: list[Any] = []
-        for node in body:
-            found = self.visit(node)
-            kept += found if isinstance(found, list) else [found]
-            if kept and isinstance(kept[-1], ast.Return | ast.Raise):
-                break
-        return kept
 
     def visit_Call(self, node: ast.Call) -> Any:
         """Leave out arguments of torch that equal their default."""
