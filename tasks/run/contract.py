@@ -279,10 +279,8 @@ def check_output(
         value = values[name] if name in values else next(iter(values.values()))
         node = value.made_by.partition(".")[0]
         label = ""
-        for each in planned.nodes:
-            if each.name == node:
-                label = f" ({each.label})"
-                break
+        if maker := planned.find(node):
+            label = f" ({maker.label})"
         yield model_problem(
             composed,
             ("model", "outputs", name),

@@ -91,6 +91,7 @@ def test_shared_modules_stay_one(tmp_path):
         "d": {"repeat": 3, "share": True, **linear},
         "e": {"repeat": 2, "share": "d.0"},
         "f": {"body": {"norm": {"block": "LayerNorm"}}, "repeat": 2, "share": True},
+        "g": {"block": "Dropout", "rate": 0.0, "repeat": 2, "share": True},
     }
     text = check_config({"inputs": {"x": {"tokens": 5, "dim": 7}}, "graph": graph}, tmp_path)
     assert "self.c.again = self.a.inner" in text

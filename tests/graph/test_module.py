@@ -3,12 +3,14 @@ in the YAML.
 """
 
 import copy
+import gc
 import io
 import pickle
+import weakref
 
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
 
 from blocks.graph import Graph, build, compose, locate, plan
 
@@ -120,6 +122,29 @@ def test_a_copy_is_the_same_model_and_stands_alone(vit, images, way):
     assert not same(vit, other, images)
 
 
+def test_each_call_carries_its_node_of_the_record():
+    record = plan(compose(["model=vit", "model.params.depth=2"]), FACTS)
+    nodes = {node.path: node for node in record.walk()}
+    for path, graph in record.model.named_modules():
+        for call in getattr(graph, "graph", fx.Graph()).nodes:
+            if call.op == "call_module":
+                assert call.meta["node"] is nodes[f"{path}.{call.target}".lstrip(".")]
+    assert nodes["dropout"].module is None
+    assert nodes["dropout"].recipe.factory is torch.nn.Dropout
+
+
+@pytest.mark.parametrize("way", COPIES)
+def test_a_copy_does_not_keep_the_model_it_was_made_of(way):
+    model = build("vit", ["params.depth=1", "params.dim=16", "params.heads=2"], facts=FACTS)
+    weight = weakref.ref(model.head.weight)
+    other = COPIES[way](model)
+    assert weight() is not None
+    del model
+    gc.collect()
+    assert weight() is None
+    assert other.head.weight.shape == (10, 16)
+
+
 @pytest.mark.parametrize("way", COPIES)
 def test_a_copy_still_finds_its_failures(vit, way):
     with pytest.raises(RuntimeError) as caught:
@@ -178,7 +203,7 @@ def test_hooks_run_at_every_depth(vit, images):
 # ---------------------------------------------------------------- a failure while the model runs
 
 OWN = """\
-from torch import nn
+from torch import fx, nn
 
 
 class Fragile(nn.Module):

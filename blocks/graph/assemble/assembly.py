@@ -33,7 +33,6 @@ class Assembly:
         altered: the command line changed the model, so that the claims of its file do not bind.
         most: limit of a `repeat`.
         stated: names of facts that any data state; an absent name near one of them is a mistake.
-        keep_idle: whether blocks that do nothing are called, so that repeats stay alike.
     """
 
     catalog: Mapping[str, Any]
@@ -45,9 +44,7 @@ class Assembly:
     altered: bool = False
     most: int = MODULES
     stated: Collection[str] = ()
-    keep_idle: bool = False
 
-    idle: set[int] = field(default_factory=set)  # ids of modules that do nothing
     problems: list[Problem] = field(default_factory=list)
     recipes: dict[int, Recipe] = field(default_factory=dict)
     starts: list[Start] = field(default_factory=list)

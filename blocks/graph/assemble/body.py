@@ -187,6 +187,7 @@ def close_body(
     elif len(several) == 1:
         value = several[0]
     output = graph.output(None if None in several else value)
+    output.meta["inputs"] = tuple(outputs.values())
     for node in reversed(list(graph.nodes)):
         if node.op == "call_function" and not node.users:
             graph.erase_node(node)

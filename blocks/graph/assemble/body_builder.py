@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import fx, nn
@@ -56,7 +56,7 @@ class BodyBuilder:
         else:
             with self._before_defaults():
                 placeholder = self.graph.placeholder(name)
-        self.inputs[name] = replace(value, node=placeholder)
+        self.inputs[name] = value.at(placeholder, value.made_by)
         self.results[name] = {"out": self.inputs[name]}
 
     def _before_defaults(self) -> Any:

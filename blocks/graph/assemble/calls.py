@@ -2,7 +2,6 @@
 
 import operator
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -57,6 +56,7 @@ def add_module(
 def call_body(
     assembly: Assembly,
     context: NodeContext,
+    node: Node,
     graph: Graph,
     given: Mapping[str, Value],
     outputs: Outputs,
@@ -65,18 +65,23 @@ def call_body(
     add_module(assembly, context, graph, outputs)
     rest = {name: given[name] for name in graph.input_names}
     first = [rest.pop(name) for name in graph.input_names[:1]]
-    return emit_call(context, context.name, first, rest, outputs)
+    return emit_call(context, node, context.name, first, rest, outputs)
 
 
 def call_again(
-    context: NodeContext, target: str, outputs: Outputs, module: nn.Module | None = None
+    context: NodeContext, node: Node, target: str, module: nn.Module, outputs: Outputs
 ) -> Outputs:
     """Call an existing module with other inputs; it runs on the meta device as it is.
+
+    Args:
+        node: the record of the call.
+        target: the name of the module in the body.
+        module: it.
+        outputs: what an earlier call gave.
 
     Raises:
         NodeError: the module does not take them.
     """
-    module = module or context.builder.root.get_submodule(target)
     positional: list[Value] = []
     named: dict[str, Value] = {}
     for item in context.inputs:
@@ -95,7 +100,7 @@ def call_again(
         if len(names) != tensor.dim():
             names = (None,) * tensor.dim()
         found[key] = Value(tensor, names, None, context.name, grid=before.grid)
-    return emit_call(context, target, positional, named, found)
+    return emit_call(context, node, target, positional, named, found)
 
 
 def _run(
@@ -122,6 +127,7 @@ def _run(
 
 def emit_call(
     context: NodeContext,
+    node: Node,
     target: str,
     positional: list[Value],
     named: Mapping[Any, Value],
@@ -132,14 +138,15 @@ def emit_call(
     arguments: Any = tuple(value.node for value in positional)
     keywords: Any = {key: value.node for key, value in named.items()}
     call = graph.create_node("call_module", target, arguments, keywords, name=name)
-    # fx may spell the name otherwise, and a shared module is called by several nodes
-    call.meta["node"] = name
-    if len(outputs) == 1:
-        return {key: replace(value, node=call, made_by=name) for key, value in outputs.items()}
+    call.meta.update(node=node, inputs=(*positional, *named.values()))
     results = {}
+    if len(outputs) == 1:
+        for key, value in outputs.items():
+            results[key] = value.at(call, name)
+        return results
     for index, (key, value) in enumerate(outputs.items()):
         item = graph.create_node(
             "call_function", operator.getitem, (call, index), name=f"{name}_{key}"
         )
-        results[key] = replace(value, node=item, made_by=f"{name}.{key}")
+        results[key] = value.at(item, f"{name}.{key}")
     return results

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from blocks.graph.assemble.assembly import Assembly
@@ -63,8 +62,6 @@ def assemble_model(config: Mapping[str, Any], overridden: list[Path], **known: A
         read_params=assembly.read_params,
         used_slots=assembly.used_slots,
         origin=assembly.origin,
-        idle=assembly.idle,
-        with_idle=partial(assemble_model, config, [], **{**known, "keep_idle": True}),
     )
 
 

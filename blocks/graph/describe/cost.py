@@ -7,6 +7,7 @@ say nothing. What a batch shares (a mask, a table of positions) counts once, as 
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -194,6 +195,7 @@ def _signature(value: Any) -> Any:
 def _run(graph: Graph, path: str, inputs: Mapping[str, Any], accounts: Accounts) -> Any:
     """The body of a graph, node by node."""
     values: dict[fx.Node, Any] = {}
+    calls: Counter[str] = Counter()
     for node in graph.graph.nodes:
         if node.op == "placeholder":
             values[node] = inputs.get(node.target)
@@ -204,7 +206,10 @@ def _run(graph: Graph, path: str, inputs: Mapping[str, Any], accounts: Accounts)
         if node.op == "call_function":
             values[node] = node.target(*arguments, **keywords)
             continue
-        name = node.meta.get("node", node.target)
+        name = node.meta["node"].name
+        calls[name] += 1
+        if calls[name] > 1:  # repeats of a shared module: the record has the first alone
+            name = f"{name}#{calls[name]}"
         below = f"{path}.{name}" if path else name
         accounts.enter(below)
         values[node] = _call(graph.get_submodule(node.target), below, arguments, keywords, accounts)

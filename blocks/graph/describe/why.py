@@ -9,7 +9,7 @@ from blocks.graph.errors import ConfigError, Problem, did_you_mean, show
 from blocks.graph.language.expression import ExpressionError
 from blocks.graph.language.scope import Text, read_number, read_word
 from blocks.graph.language.signature import signature_of
-from blocks.graph.record.record import Built, Node
+from blocks.graph.record.record import Built, Node, maker_of
 from blocks.graph.record.value import Value, axes_of
 
 READERS = 6  # of a param that are listed; the rest is counted
@@ -48,10 +48,7 @@ class Places:
             if outer is None:
                 return around, None, None
             around, value = self.around[around.path], outer
-        siblings = self.built.nodes if around is None else around.children
-        name = value.made_by.partition(".")[0]
-        maker = next((node for node in siblings if node.name == name), None)
-        return around, maker, value
+        return around, maker_of(value), value
 
     def find_changes(self, around: Node | None, value: Value, axis: str) -> list[Change]:
         """Every change of an axis on the way to a value, in order."""

@@ -29,6 +29,13 @@ class Graph(fx.GraphModule):
         """Bodies inside have their code already; fx would make it again at every level above."""
         return []
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> fx.GraphModule:
+        """A copy whose calls, as those of a pickle, carry no record: that holds this module."""
+        copied = super().__deepcopy__(memo)
+        for call in copied.graph.nodes:
+            call.meta.clear()
+        return copied
+
     def __reduce__(self) -> Any:
         reduced = super().__reduce__()
         reduced[1][0].pop(

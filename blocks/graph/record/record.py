@@ -54,9 +54,9 @@ class Argument:
         return "inferred" if self.text is None else "written"
 
 
-@dataclass
+@dataclass(eq=False)
 class Node:
-    """One node of a built graph.
+    """One node of a built graph. The calls of the generated code carry it: `call.meta["node"]`.
 
     Args:
         name: in the body around it.
@@ -64,6 +64,7 @@ class Node:
         label: the block's name, or "residual: prenorm", "12 times", "scan x16", "share: head".
         origin: where it was written.
         module: its module; None where it does nothing, or uses the module of another node.
+        recipe: how its block is made; None where it is a body.
         input_shapes: of a block's inputs, in the order of its ports.
         flow: what flows in, by name; each value names its source.
         outputs: what flows out, by name.
@@ -77,6 +78,7 @@ class Node:
     label: str
     origin: str
     module: nn.Module | None = None
+    recipe: Recipe | None = None
     input_shapes: tuple[tuple[int, ...], ...] = ()
     flow: dict[str, Value] = field(default_factory=dict)
     outputs: dict[str, Value] = field(default_factory=dict)
@@ -132,6 +134,14 @@ class Node:
         return all(mine.name == theirs.name and mine.is_like(theirs) for mine, theirs in pairs)
 
 
+def maker_of(value: Value) -> Node | None:
+    """The node whose call made a value; None for an input of the body."""
+    call: Any = value.node
+    if call is not None and call.op == "call_function":  # one of several outputs
+        call = call.args[0]
+    return None if call is None else call.meta.get("node")
+
+
 def fold(nodes: Sequence[Node]) -> list[list[Node]]:
     """Nodes of a body, with equal neighbours in a repeat together: the one folding rule."""
     groups: list[list[Node]] = []
@@ -172,8 +182,6 @@ class Built:
         read_params: paths of params and template arguments that something read.
         used_slots: slots that a node used.
         origin: path in the configuration -> where that was written.
-        idle: ids of modules that do nothing and are called all the same.
-        with_idle: assembles the model again with all modules that do nothing.
     """
 
     model: Graph
@@ -190,8 +198,6 @@ class Built:
     read_params: Container[Path]
     used_slots: Container[str]
     origin: Callable[[Path], Origin]
-    idle: set[int]
-    with_idle: Callable[[], "Built"]
 
     def walk(self) -> Iterator[Node]:
         """Every node, outer before inner."""

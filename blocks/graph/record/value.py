@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -42,6 +42,11 @@ class Value:
     vocab: int | None = None
     broken: bool = False
     grid: tuple[int, int] | None = None  # rows and columns that the tokens came from, if any
+    idle: tuple[str, ...] = ()  # nodes that do nothing, which it passed since `node` made it
+
+    def at(self, node: fx.Node, made_by: str) -> "Value":
+        """The same value as another node of the generated code gives it."""
+        return replace(self, node=node, made_by=made_by, idle=())
 
     @property
     def shape(self) -> tuple[int, ...]:

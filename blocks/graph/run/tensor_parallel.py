@@ -177,7 +177,7 @@ def _walk_calls(model: Graph) -> Iterator[tuple[str, str | None, nn.Module]]:
         for node in graph.graph.nodes:
             if node.op == "call_module":
                 name = str(node.target)
-                origin = graph.meta["origins"].get(node.meta.get("node", name))
+                origin = graph.meta["origins"].get(name)
                 yield _join(path, name), origin, graph.get_submodule(name)
 
 

@@ -56,7 +56,7 @@ def build_filled(assembly: Assembly, context: NodeContext) -> Outputs:
     label = resolved.name_or("body")
     node = record_node(assembly, context, label, built.outputs, built.nodes, built.graph)
     node.arguments = {name: Argument(text=text) for name, text in built.params.items()}
-    return call_body(assembly, context, built.graph, built.given, built.outputs)
+    return call_body(assembly, context, node, built.graph, built.given, built.outputs)
 
 
 # Blocks -------------------------------------------------------------------------------------------
@@ -77,17 +77,16 @@ def _build_block(assembly: Assembly, context: NodeContext, resolved: Resolved) -
     node.input_shapes = tuple(value.shape for value in values)
     node.flow = {str(index): value for index, value in enumerate(values)}
     node.arguments = _arguments_of(built.arguments, resolved.texts)
+    node.recipe = built.recipe
     if built.idle and len(outputs) == 1 and first is not None:
-        if not assembly.keep_idle:
-            names = next(iter(outputs.values())).names
-            return {"out": replace(first, names=names)}
-        assembly.idle.add(id(built.module))
+        names = next(iter(outputs.values())).names
+        return {"out": replace(first, names=names, idle=(*first.idle, name))}
     node.module = built.module
     assembly.recipes[id(built.module)] = built.recipe
     add_module(assembly, context, built.module, outputs)
     if first is not None and first.cells and hasattr(built.module, "position_tables"):
         builder.grids[name] = first.cells
-    return emit_call(context, name, list(built.positional), built.named, outputs)
+    return emit_call(context, node, name, list(built.positional), built.named, outputs)
 
 
 def _outputs_of(

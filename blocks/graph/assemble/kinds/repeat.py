@@ -53,7 +53,9 @@ def build_repeat(assembly: Assembly, context: NodeContext) -> Outputs:
         place = NodeContext(inner, str(index), spec, inputs, previous)
         inner.origins[str(index)] = str(assembly.origin(context.path))
         if repeats.shared and index > 0:
-            outputs = call_again(place, "0", outputs)
+            first = inner.nodes[0]
+            if first.module is not None:  # a block that does nothing may do it again
+                outputs = call_again(place, first, "0", first.module, outputs)
         else:
             outputs = _build_first(assembly, place, repeats)
         inner.results[str(index)] = outputs
@@ -70,7 +72,7 @@ def build_repeat(assembly: Assembly, context: NodeContext) -> Outputs:
     label = f"{repeats.count} times"
     node = record_node(assembly, context, label, results, inner.nodes, graph)
     node.repeat = repeats.count
-    return call_body(assembly, context, graph, given, results)
+    return call_body(assembly, context, node, graph, given, results)
 
 
 def _read_repeats(assembly: Assembly, context: NodeContext) -> Repeats:

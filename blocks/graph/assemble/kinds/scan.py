@@ -74,13 +74,13 @@ def build_scan(assembly: Assembly, context: NodeContext) -> Outputs:
     for state in steps.states:
         found[state] = outputs[state]
     label = f"scan x{sequence.shape[steps.axis]}"
-    record_node(assembly, context, label, found, built.nodes, module)
+    node = record_node(assembly, context, label, found, built.nodes, module)
     add_module(assembly, context, module, found)
     named = {}
     for name, value in given.items():
         if name != "x" and name in built.graph.input_names:
             named[name] = value
-    return emit_call(context, context.name, [sequence], named, found)
+    return emit_call(context, node, context.name, [sequence], named, found)
 
 
 def _step_inputs(given: Mapping[str, Value], steps: Steps) -> dict[str, Value]:

@@ -25,15 +25,14 @@ def build_shared(assembly: Assembly, context: NodeContext) -> Outputs:
             )
         )
     module, outputs = assembly.modules[path]
+    target, own = reference, None
     is_sibling = path == context.builder.below(reference) and "." not in reference
-    if is_sibling:
-        results = call_again(context, reference, outputs, module)
-    else:
-        context.builder.root.add_module(context.name, module)
-        results = call_again(context, context.name, outputs, module)
-    own = None if is_sibling else module
-    record_node(assembly, context, f"share: {reference}", results, [], own)
-    return results
+    if not is_sibling:
+        target, own = context.name, module
+        context.builder.root.add_module(target, module)
+    node = record_node(assembly, context, f"share: {reference}", {}, [], own)
+    node.outputs = call_again(context, node, target, module, outputs)
+    return node.outputs
 
 
 def locate_shared(assembly: Assembly, builder: BodyBuilder, reference: str) -> str:

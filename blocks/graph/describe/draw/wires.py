@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from blocks.graph.describe.draw.picture import Body, Edge, show_sizes
 from blocks.graph.record.module import Graph, Scan
-from blocks.graph.record.record import Built, Node
+from blocks.graph.record.record import Built, Node, maker_of
 from blocks.graph.record.value import Value
 
 
@@ -72,28 +72,20 @@ def edges_of(inside: Inside, body: Body, vertices: Mapping[str, int]) -> list[Ed
 class _Edges:
     def __init__(self, inside: Inside, body: Body, vertices: Mapping[str, int]):
         self.body, self.vertices = body, vertices
-        self.makers = {node.name: node for node in inside.nodes}
         self.edges: dict[Edge, None] = {}
 
     def connect(self, value: Value, target: int, into: str) -> None:
         """Add the edge along which a value flows, unless it stays in one vertex."""
-        if value.node is not None and value.node.op == "placeholder":
+        maker = maker_of(value)
+        if maker is None:
+            assert value.node is not None
             source, port = self.body.entry(str(value.node.target)), "out"
             shape = value.shape
         else:
-            maker, port = self._find_maker(value)
+            port = value.made_by.partition(".")[2] or next(iter(maker.outputs))
             source, shape = self.vertices[maker.name], maker.shapes[port]
         if source != target:
             self.edges[Edge(source, port, target, into, show_sizes(shape))] = None
-
-    def _find_maker(self, value: Value) -> tuple[Node, str]:
-        """The node that made a value, and by which output."""
-        name, _, port = value.made_by.partition(".")
-        if name not in self.makers:
-            # with `share: true` beside `repeat`, one node stands for all repeats
-            name = next(iter(self.makers))
-        maker = self.makers[name]
-        return maker, port or next(iter(maker.outputs))
 
 
 def _inputs_of(node: Node) -> Iterator[tuple[str, Value]]:

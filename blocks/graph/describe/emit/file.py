@@ -19,6 +19,7 @@ from blocks.graph.describe.emit.inline import Inlined, find_inlined
 from blocks.graph.describe.emit.options import Uses, drop_options
 from blocks.graph.describe.emit.source import Source
 from blocks.graph.describe.emit.text import docstring, write
+from blocks.graph.describe.emit.written import Written
 from blocks.graph.record.module import Graph
 from blocks.graph.record.record import Built, Recipe
 
@@ -35,16 +36,16 @@ def emit(built: Built, title: str, command: str, about: str = "") -> str:
     Raises:
         CannotEmit: a block whose source cannot stand alone.
     """
-    built = built.with_idle()
-    model, idle = built.model, built.idle
-    used = _find_uses(model, built.recipes, idle)
+    written = Written(built)
+    model, recipes, idle = written.model, written.recipes, written.idle
+    used = _find_uses(model, recipes, idle)
     source = Source(used)
     names = {kind: source.names[kind.__module__, kind.__name__] for kind in used}
     by_name = dict(zip(names.values(), used.values(), strict=True))
     body, dropped = drop_options(source.ordered(), by_name)
     expressions = _take_expressions(body, names, used, model)
     reserved = {*source.names.values(), *source.imports, "reversed", "None", "True", "False"}
-    bodies = Bodies(model, built.recipes, idle, names, dropped, expressions, reserved)
+    bodies = Bodies(model, recipes, idle, names, dropped, expressions, reserved)
     bodies.name_classes(
         class_name(title, reserved), {node.path: node.label for node in built.walk()}
     )
