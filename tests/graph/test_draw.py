@@ -132,16 +132,12 @@ def check_svg(text):
 
 
 def check_html(text):
-    model = json.loads(
-        re.search(r'<script type="application/json" id="model">(.*?)</script>', text)[1]
-    )
-    assert set(model["check"]) <= ids(model["body"])
-
-
-def ids(body):
-    return {v["id"] for v in body["vertices"] if "id" in v}.union(
-        *(ids(v["body"]) for v in body["vertices"] if "body" in v)
-    )
+    nodes = re.search(r'<script type="application/json" id="nodes">(.*?)</script>', text)[1]
+    root = ElementTree.fromstring(re.search(r"<main.*</main>", text, re.DOTALL)[0])
+    drawn = [node.get("data-id") for node in root.iter() if node.get("data-id")]
+    assert sorted(drawn) == sorted(json.loads(nodes))
+    ends = {end for edge in root.iter() for end in edge.get("data-ends", "").split("|") if end}
+    assert ends <= set(drawn)
 
 
 TEXT = r'"(?:[^"#\\<]|#\d+;|<br>)+"'
@@ -318,11 +314,16 @@ OFTEN = ("seq2seq", "swin", "transformer")  # the others are opened by make test
     "model", [pytest.param(name, marks=[pytest.mark.slow] * (name not in OFTEN)) for name in MODELS]
 )
 def test_the_page_works_in_a_browser(model, tmp_path):
-    """The page checks itself: boxes stand where `layout.py` puts them, every node is reached and
-    folds by keyboard.
+    """Unfolded boxes stand where `layout.py` puts them, every node is reached by the arrow keys and
+    folds, and every arrow ends at a node.
     """
-    page = tmp_path / "page.html"
-    page.write_text(draw(planned(model), ".html", model), encoding="utf-8")
+    page, drawn = tmp_path / "page.html", picture(planned(model), model)
+    boxes = dict(placed(drawn.body, lay_out(drawn.body, whole=True)))
+    script = (Path(__file__).parent / "page_check.js").read_text(encoding="utf-8")
+    script = f"<script>const BOXES = {json.dumps(boxes)};\n{script}</script>"
+    page.write_text(
+        WRITERS[".html"](drawn).replace("</body>", f"{script}</body>"), encoding="utf-8"
+    )
     offline = ["quic", "gpu", "background-networking", "component-update", "sync"]
     options = [
         "--headless",
@@ -336,15 +337,23 @@ def test_the_page_works_in_a_browser(model, tmp_path):
         "--dump-dom",
     ]
     done = subprocess.run(
-        [str(CHROMIUM), *options, f"{page.as_uri()}#selftest"],
+        [str(CHROMIUM), *options, page.as_uri()],
         capture_output=True,
         text=True,
         timeout=120,
         check=True,
     )
-    count = len({node.id for node in picture(planned(model)).nodes()})
-    assert re.search(r'data-selftest="([^"]*)"', done.stdout)[1] == f"ok {count}"
+    assert re.search(r'data-check="([^"]*)"', done.stdout)[1] == f"ok {len(boxes)}"
     assert "CONSOLE" not in done.stderr
+
+
+def placed(body, sheet, x=0, y=0):
+    """The box of each node of the unfolded drawing, by id."""
+    for vertex, box in enumerate(sheet.boxes):
+        if (node := body.node(vertex)) is not None:
+            yield node.id, [x + box.x, y + box.y, box.w, box.h]
+            if node.body is not None:
+                yield from placed(node.body, box.inside, x + box.x, y + box.y)
 
 
 def test_a_node_has_its_formula():

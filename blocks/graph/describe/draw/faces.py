@@ -129,9 +129,10 @@ def _badge_svg(node: DrawnNode, x: float, y: float) -> str:
     )
 
 
-def face_svg(node: DrawnNode) -> str:
+def face_svg(node: DrawnNode, wide: float = 0) -> str:
     """A folded node, its corner at 0, 0; several equal ones look like a pile."""
     w, h = face_size(node)
+    w = max(w, wide)
     parts = []
     if node.times > 1:
         for i in (2, 1):
@@ -186,12 +187,12 @@ def tail_svg(node: DrawnNode) -> str:
     return count + _badge_svg(node, 8 - wide - 10, 19.5)
 
 
-def shell_svg(node: DrawnNode, w: float, h: float) -> str:
+def shell_svg(node: DrawnNode, w: str, h: str) -> str:
     """The frame of an unfolded node; several equal ones look like a pile."""
     frames = []
     for i in (2, 1, 0):
         if i == 0 or node.times > 1:
-            box = f'x="{4 * i}" y="{-4 * i}" width="{w:g}" height="{h:g}" rx="10"'
+            box = f'x="{4 * i}" y="{-4 * i}" width="{w}" height="{h}" rx="10"'
             frames.append(f'<rect class="shell" {box}/>')
     return "".join(frames)
 

@@ -1,13 +1,11 @@
 """Sizes added up along the order: where every box, line and label of a body is drawn.
 
-`layout.js` repeats these sums in the page whenever a node is folded or unfolded.
-
 Boxes stand in layers; all horizontal lines run in the gaps between layers, all long vertical ones
 in channels of their own. So no line crosses a box.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from blocks.graph.describe.draw.faces import HEAD, face_size, label_width, least_width, pill_size
 from blocks.graph.describe.draw.order import Lane, Net, Order, Target, order_body
@@ -15,7 +13,6 @@ from blocks.graph.describe.draw.picture import Body, DrawnNode
 
 PAD, BOX_GAP, LINE_GAP, ROW, LABEL, TIP, SLOT, OUT_SLOT, NEAR = 16, 26, 14, 9, 18, 14, 20, 60, 7
 Point = tuple[float, float]
-Ways = Sequence[Point]  # of the edges of a net in a gap: x where each enters and leaves it
 
 
 @dataclass
@@ -29,11 +26,40 @@ class Box:
     inside: "Sheet | None" = None
 
 
+@dataclass(frozen=True)
+class Way:
+    """An edge in the gap below a layer: the x at which it enters from above and leaves below.
+
+    Args:
+        drop: how far below the boxes of the layer its horizontal line is.
+    """
+
+    gap: int
+    start: float
+    end: float
+    drop: float = 0
+
+    @property
+    def bends(self) -> bool:
+        """Whether it has a horizontal line."""
+        return abs(self.start - self.end) >= 0.5
+
+    def corners(self, y: float) -> list[Point]:
+        """The ends of its horizontal line, if the gap begins at `y`."""
+        if not self.bends:
+            return []
+        return [(self.start, y + self.drop), (self.end, y + self.drop)]
+
+
 @dataclass
 class Line:
-    """An edge: the number of its net, its corners, whether it skips nodes and ends in an arrow."""
+    """An edge: its way through every gap, all its corners, whether it skips nodes and ends in an
+    arrow.
+    """
 
-    net: int
+    net: Net
+    target: Target
+    ways: list[Way]
     points: list[Point]
     skip: bool
     tip: bool
@@ -41,65 +67,74 @@ class Line:
 
 @dataclass
 class Sheet:
-    """A body on the paper."""
+    """A body on the paper.
 
-    w: float = 0
-    h: float = 0
-    boxes: list[Box] = field(default_factory=list)
-    lines: list[Line] = field(default_factory=list)
-    labels: list[tuple[int, float, float]] = field(default_factory=list)
+    Args:
+        boxes, layers: by vertex.
+        tops, ends: the y at which each layer begins and ends.
+        labels: nets that bear their shape, and the x where it begins.
+    """
+
+    w: float
+    h: float
+    boxes: list[Box]
+    layers: list[int]
+    tops: list[float]
+    ends: list[float]
+    lines: list[Line]
+    labels: list[tuple[Net, float]]
 
 
-def lay_out(body: Body, owner: DrawnNode | None = None) -> Sheet:
-    """Lay out a body, with what is unfolded inside it."""
-    return _Layout(body, owner).lay_out()
-
-
-def is_labelled(body: Body, net: Net, top: bool) -> bool:
-    """Whether a line bears its shape: not where the line around the body bears it already."""
-    if not net.shape or (not top and net.source < len(body.inputs)):
-        return False
-    return top or any(target.vertex < body.first_output for target in net.targets)
+def lay_out(body: Body, owner: DrawnNode | None = None, whole: bool = False) -> Sheet:
+    """Lay out a body, with what is unfolded inside it; `whole` unfolds everything."""
+    return _Layout(body, owner, whole).lay_out()
 
 
 class _Layout:
-    def __init__(self, body: Body, owner: DrawnNode | None):
-        self.body, self.owner = body, owner
+    def __init__(self, body: Body, owner: DrawnNode | None, whole: bool):
+        self.body, self.owner, self.whole = body, owner, whole
         self.order: Order = order_body(body, top=owner is None)
         self.layers, self.nets = self.order.layers, self.order.nets
         self.depth = max(self.layers, default=0) + 1
         self.boxes = list(map(self._make_box, range(body.size)))
         self.home = list(map(self.order.lane_of, range(body.size)))
-        self.labelled = [is_labelled(body, net, owner is None) for net in self.nets]
+        self.labelled = list(filter(self._is_labelled, self.nets))
         self.left, self.right = [0.0] * self.depth, [0.0] * self.depth
         self.lane_x: list[float] = []
-        self.row_y: list[float] = []
 
     def lay_out(self) -> Sheet:
         for lane in self.order.lanes:
             self._place_lane(lane)
+        width = self._move_right()
         rows = list(map(self._find_rows, range(self.depth)))
         tops, ends = self._find_heights(rows)
-        sheet = Sheet(boxes=self.boxes)
         for vertex, box in enumerate(self.boxes):
             box.y = tops[self.layers[vertex]]
+        lines = []
         for number, net in enumerate(self.nets):
             for target in net.targets:
-                sheet.lines.append(self._draw_line(number, net, target, rows))
-            if self.labelled[number]:
-                box = self.boxes[net.source]
-                sheet.labels.append((number, self._out_x(net) + 6, box.y + box.h + 13))
-        self._fit(sheet, ends[-1])
-        return sheet
+                lines.append(
+                    self._draw_line(net, target, [row.get(number, 0) for row in rows], ends)
+                )
+        height = ends[-1] + self._margin()
+        labels = [(net, self._out_x(net) + 6) for net in self.labelled]
+        return Sheet(width, height, self.boxes, self.layers, tops, ends, lines, labels)
 
     def _make_box(self, vertex: int) -> Box:
         node = self.body.node(vertex)
         if node is None:
             return Box(0, 0, *pill_size(self.body, vertex, self.owner is None))
-        if node.body is not None and node.opened:
-            inside = lay_out(node.body, node)
+        if node.body is not None and (node.opened or self.whole):
+            inside = lay_out(node.body, node, self.whole)
             return Box(0, 0, inside.w, inside.h, inside)
         return Box(0, 0, *face_size(node))
+
+    def _is_labelled(self, net: Net) -> bool:
+        """Whether a line bears its shape: not where the line around the body bears it already."""
+        if self.owner is None or not net.shape:
+            return bool(net.shape)
+        inner = net.source >= len(self.body.inputs)
+        return inner and any(target.vertex < self.body.first_output for target in net.targets)
 
     # Across ---------------------------------------------------------------------------------------
 
@@ -166,26 +201,23 @@ class _Layout:
     def _label_reach(self, vertex: int) -> float:
         """How far the labels below a box reach, from its left."""
         reach = 0.0
-        for net, shown in zip(self.nets, self.labelled, strict=True):
-            if net.source == vertex and shown:
+        for net in self.labelled:
+            if net.source == vertex:
                 start = self._out_x(net) - self.boxes[vertex].x
                 reach = max(reach, start + 8 + label_width(net.shape))
         return reach
 
     # The gaps -------------------------------------------------------------------------------------
 
-    def _find_way(self, net: Net, target: Target, gap: int) -> Point | None:
-        """The x at which an edge enters a gap from above, and the x at which it leaves it below."""
-        first, last = self.layers[net.source], self.layers[target.vertex]
-        if not first <= gap < last:
-            return None
+    def _find_way(self, net: Net, target: Target, gap: int) -> Way:
+        """The way of an edge through a gap that it crosses."""
         lane = self.home[target.vertex] if target.straight else net.lane
         start = end = self.lane_x[lane]
-        if gap == first:
+        if gap == self.layers[net.source]:
             start = self._out_x(net)
-        if gap == last - 1:
+        if gap == self.layers[target.vertex] - 1:
             end = self._in_x(target)
-        return start, end
+        return Way(gap, start, end)
 
     def _find_rows(self, gap: int) -> dict[int, int]:
         """Net -> the row of its horizontal line in a gap. Where one ends over another's beginning,
@@ -208,15 +240,15 @@ class _Layout:
             rows[number] = row
         return rows
 
-    def _find_ways(self, gap: int) -> dict[int, list[Point]]:
+    def _find_ways(self, gap: int) -> dict[int, list[Way]]:
         """Net -> the ways of its edges through a gap, for nets that bend in it."""
         ways = {}
         for number, net in enumerate(self.nets):
             found = []
             for target in net.targets:
-                if way := self._find_way(net, target, gap):
-                    found.append(way)
-            if any(map(_bends, found)):
+                if self.layers[net.source] <= gap < self.layers[target.vertex]:
+                    found.append(self._find_way(net, target, gap))
+            if any(way.bends for way in found):
                 ways[number] = found
         return ways
 
@@ -224,10 +256,6 @@ class _Layout:
         """The y at which each layer begins and ends."""
         y = float(PAD if self.owner is None else HEAD)
         tops, ends = [], []
-        labelled = set()
-        for net, shown in zip(self.nets, self.labelled, strict=True):
-            if shown:
-                labelled.add(self.layers[net.source])
         for layer in range(self.depth):
             tops.append(y)
             heights = [0.0]
@@ -236,48 +264,54 @@ class _Layout:
                     heights.append(box.h)
             y += max(heights)
             ends.append(y)
-            y += LABEL if layer in labelled else 4
-            self.row_y.append(y + 3)
-            y += ROW * (max(rows[layer].values(), default=-1) + 1) + TIP
+            lines = max(rows[layer].values(), default=-1) + 1
+            y += self._label_height(layer) + ROW * lines + TIP
         return tops, ends
 
-    def _draw_line(self, number: int, net: Net, target: Target, rows: list[dict[int, int]]) -> Line:
+    def _label_height(self, layer: int) -> int:
+        """The height of the labels below a layer."""
+        labelled = any(self.layers[net.source] == layer for net in self.labelled)
+        return LABEL if labelled else 4
+
+    def _draw_line(self, net: Net, target: Target, rows: list[int], ends: list[float]) -> Line:
+        """An edge; `rows` has its row in each gap."""
         source, end = self.boxes[net.source], self.boxes[target.vertex]
         first, last = self.layers[net.source], self.layers[target.vertex]
-        points = [(self._out_x(net), source.y + source.h)]
+        points, ways = [(self._out_x(net), source.y + source.h)], []
         for gap in range(first, last):
-            way = self._find_way(net, target, gap)
-            if way is not None and _bends(way):
-                y = self.row_y[gap] + ROW * rows[gap][number]
-                points += [(way[0], y), (way[1], y)]
+            drop = self._label_height(gap) + 3 + ROW * rows[gap]
+            way = replace(self._find_way(net, target, gap), drop=drop)
+            ways.append(way)
+            points += way.corners(ends[gap])
         points.append((self._in_x(target), end.y))
-        return Line(number, points, last > first + 1 and not target.straight, bool(end.h))
+        skip = last > first + 1 and not target.straight
+        return Line(net, target, ways, points, skip, tip=bool(end.h))
 
-    def _fit(self, sheet: Sheet, bottom: float) -> None:
-        """Move everything to the right of 0, and find the size of the whole."""
-        xs = [x for line in sheet.lines for x, _ in line.points]
-        left, right = min([*self.left, *xs]), max([*self.right, *xs])
-        sheet.w = right - left + 2 * PAD
+    def _move_right(self) -> float:
+        """Move everything to the right of 0, and return the width of the whole."""
+        xs = [*self.left, *self.right, *map(self._out_x, self.nets)]
+        for net in self.nets:
+            xs += map(self._in_x, net.targets)
+        left, right = min(xs), max(xs)
+        width = right - left + 2 * PAD
         if self.owner is not None:
-            sheet.w = max(sheet.w, least_width(self.owner))
-        move = (sheet.w - (right - left)) / 2 - left
-        for box in sheet.boxes:
+            width = max(width, least_width(self.owner))
+        move = (width - (right - left)) / 2 - left
+        for box in self.boxes:
             box.x += move
-        for line in sheet.lines:
-            line.points = [(x + move, y) for x, y in line.points]
-        sheet.labels = [(number, x + move, y) for number, x, y in sheet.labels]
-        sheet.h = bottom
+        self.lane_x = [x + move for x in self.lane_x]
+        return width
+
+    def _margin(self) -> int:
+        """The space below the last layer: none where lines leave the body."""
         if self.owner is None:
-            sheet.h += PAD
-        elif all(box.h for box in sheet.boxes[self.body.first_output :]):
-            sheet.h += 10
+            return PAD
+        if all(box.h for box in self.boxes[self.body.first_output :]):
+            return 10
+        return 0
 
 
-def _bends(way: Point) -> bool:
-    return abs(way[0] - way[1]) >= 0.5
-
-
-def _pick_net(ways: dict[int, list[Point]], rest: list[int]) -> int:
+def _pick_net(ways: dict[int, list[Way]], rest: list[int]) -> int:
     """The first net of the rest above which no other must run; the first of all in a cycle."""
     for number in rest:
         if not any(_is_above(ways[other], ways[number]) for other in rest if other != number):
@@ -285,15 +319,20 @@ def _pick_net(ways: dict[int, list[Point]], rest: list[int]) -> int:
     return rest[0]
 
 
-def _is_above(upper: Ways, lower: Ways) -> bool:
+def _is_above(upper: Sequence[Way], lower: Sequence[Way]) -> bool:
     """Whether a line begins in the column in which another ends: it must turn away before the other
     comes.
     """
-    return any(abs(a - b) < NEAR for a, _ in upper for _, b in lower)
+    return any(abs(one.start - other.end) < NEAR for one in upper for other in lower)
 
 
-def _overlap(one: Ways, other: Ways) -> bool:
+def _overlap(one: Sequence[Way], other: Sequence[Way]) -> bool:
     """Whether two horizontal lines meet."""
-    low = max(min(map(min, one)), min(map(min, other)))
-    high = min(max(map(max, one)), max(map(max, other)))
-    return low - NEAR < high
+    one_low, one_high = _span(one)
+    other_low, other_high = _span(other)
+    return max(one_low, other_low) - NEAR < min(one_high, other_high)
+
+
+def _span(ways: Sequence[Way]) -> Point:
+    xs = [x for way in ways for x in (way.start, way.end)]
+    return min(xs), max(xs)

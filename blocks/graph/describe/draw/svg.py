@@ -20,7 +20,6 @@ from blocks.graph.describe.draw.faces import (
 )
 from blocks.graph.describe.draw.kinds import NAMES, rules
 from blocks.graph.describe.draw.layout import Line, Point, Sheet, lay_out
-from blocks.graph.describe.draw.order import Net, order_body
 from blocks.graph.describe.draw.picture import Body, DrawnNode, Picture
 
 SCOPE = ".dougong"
@@ -90,11 +89,11 @@ def _write_sheet(body: Body, sheet: Sheet, top: bool = False) -> str:
         if inner:
             move = f"translate({box.x:.1f} {box.y:.1f})"
             parts.append(f'<g class="{kind}" transform="{move}">{inner}</g>')
-    nets = order_body(body, top).nets
     for line in sorted(sheet.lines, key=lambda line: not line.skip):
-        parts.append(_write_line(line, nets[line.net]))
-    for net, x, y in sheet.labels:
-        parts.append(text_svg(round(x, 1), round(y, 1), nets[net].shape, 10, SOFT))
+        parts.append(_write_line(line))
+    for net, x in sheet.labels:
+        box = sheet.boxes[net.source]
+        parts.append(text_svg(round(x, 1), round(box.y + box.h + 13, 1), net.shape, 10, SOFT))
     return "\n".join(parts)
 
 
@@ -102,7 +101,7 @@ def _write_node(node: DrawnNode, inside: Sheet | None) -> str:
     if inside is None or node.body is None:
         return face_svg(node)
     tail = f'<g transform="translate({inside.w:.1f} 0)">{tail_svg(node)}</g>'
-    header = shell_svg(node, inside.w, inside.h) + header_svg(node) + tail
+    header = shell_svg(node, f"{inside.w:g}", f"{inside.h:g}") + header_svg(node) + tail
     return f"{header}\n{_write_sheet(node.body, inside)}"
 
 
@@ -116,17 +115,28 @@ def _write_tooltip(node: DrawnNode) -> str:
     return f"<title>{escape(chr(10).join(filter(None, lines)))}</title>"
 
 
-def _write_line(line: Line, net: Net) -> str:
-    """An edge and its arrow."""
+def line_class(line: Line) -> str:
+    """The classes of an edge, beside "edge"."""
     skip = " skip" if line.skip else ""
-    maybe = "" if net.shape else " maybe"
+    maybe = "" if line.net.shape else " maybe"
+    return skip + maybe
+
+
+def tip_svg(line: Line, x: float, y: float) -> str:
+    """The arrow at the end of an edge."""
+    skip = " skip" if line.skip else ""
+    return f'<path class="tip{skip}" d="M{x:.1f} {y:.1f}l-3.6 -6.5h7.2z"/>'
+
+
+def _write_line(line: Line) -> str:
+    """An edge and its arrow."""
     x, y = line.points[-1]
     tip = ""
     if line.tip:
-        tip = f'<path class="tip{skip}" d="M{x:.1f} {y:.1f}l-3.6 -6.5h7.2z"/>'
+        tip = tip_svg(line, x, y)
         y -= 4
     path = curve([*line.points[:-1], (x, y)])
-    return f'<path class="edge{skip}{maybe}" d="{path}"/>{tip}'
+    return f'<path class="edge{line_class(line)}" d="{path}"/>{tip}'
 
 
 def curve(points: list[Point]) -> str:
