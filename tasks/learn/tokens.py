@@ -109,7 +109,7 @@ class Tokens(Task):
         label = batch["label"]
         result = self.vocabulary(self.inputs(batch), label, self.label_smoothing)
         loss = self.total_loss(result.loss, (label != IGNORED).sum())
-        self.update_metrics("train", result.right, label, loss.detach())
+        self.update_metrics("train", result.correct, label, loss.detach())
         return loss
 
     def validation_step(self, batch: Batch, number: int) -> None:
@@ -124,7 +124,7 @@ class Tokens(Task):
 
     def _evaluate(self, part: str, batch: Batch) -> None:
         result = self.vocabulary(self.inputs(batch), batch["label"])
-        self.update_metrics(part, result.right, batch["label"], result.loss)
+        self.update_metrics(part, result.correct, batch["label"], result.loss)
 
     def _add_examples(self, batch: Batch) -> None:
         """Store samples with the predictions of the network."""

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from torch._dynamo.testing import CompileCounter
+from torch._dynamo.testing import CompileCounter, CompileCounterWithBackend
 
-from blocks.graph import build, compile_network, find_repeats
+from blocks.graph import build, compile_network, find_repeats, use_activation_checkpointing
 from blocks.graph.run.compile_regions import share_code
 
 FACTS = {"image": {"channels": 3, "height": 32, "width": 32}, "classes": 5}
@@ -74,3 +74,17 @@ def test_shared_code_changes_nothing_that_is_kept():
     assert type(first) is type(second)
     assert list(model.state_dict()) == names
     assert torch.equal(model(tokens)["logits"], before)
+
+
+def test_repeats_that_recompute_are_compiled_once_and_give_the_same_gradients():
+    model, tokens = build("gpt2", GPT), torch.randint(53, (2, 7))
+    model(tokens)["logits"].square().mean().backward()
+    expected = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    model.zero_grad()
+    assert use_activation_checkpointing(model) == 6
+    counter = CompileCounterWithBackend("aot_eager")
+    compile_network(model, backend=counter)
+    model(tokens)["logits"].square().mean().backward()
+    assert counter.frame_count == 1
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name], rtol=0, atol=1e-6, msg=name)

@@ -8,7 +8,7 @@ from torch import nn
 from blocks.graph import build
 from tasks.data.sequences.base import IGNORED
 from tasks.learn import chunked_loss
-from tasks.learn.chunked_loss import Table, VocabularyLoss, in_pieces, whole
+from tasks.learn.chunked_loss import Table, VocabularyLoss, loss_in_chunks, loss_of_logits
 
 B, T, D, V = 3, 67, 11, 13
 GPT = [
@@ -32,10 +32,10 @@ MODELS = {"gpt2": (GPT, ("tokens",)), "transformer_base": (PAIR, ("source", "tar
 
 
 @pytest.fixture(autouse=True)
-def small_pieces(monkeypatch):
+def small_chunks(monkeypatch):
     torch.manual_seed(0)
-    for name in ("PIECE", "LARGE_PIECE"):
-        monkeypatch.setattr(chunked_loss, name, V * 64)  # several pieces, and a smaller last one
+    for name in ("CHUNK", "LARGE_CHUNK"):
+        monkeypatch.setattr(chunked_loss, name, V * 64)  # several chunks, and a smaller last one
 
 
 def labels(shape, vocab, ignored=0.3):
@@ -54,10 +54,10 @@ def head(bias, dtype=torch.double):
 def test_loss_and_gradients_are_those_of_cross_entropy_over_all_logits(smoothing, bias, ignored):
     tensors, label = head(bias), labels((B, T), V, ignored)
     hidden, weight, *rest = tensors
-    found = in_pieces(hidden, Table(weight), rest[0] if rest else None, label, smoothing)
-    wanted = whole(F.linear(*tensors), label, smoothing)
+    found = loss_in_chunks(hidden, Table(weight), rest[0] if rest else None, label, smoothing)
+    wanted = loss_of_logits(F.linear(*tensors), label, smoothing)
     torch.testing.assert_close(found.loss, wanted.loss, rtol=0, atol=1e-12)
-    assert torch.equal(found.right, wanted.right)
+    assert torch.equal(found.correct, wanted.correct)
     for ours, theirs in zip(
         torch.autograd.grad(3 * found.loss, tensors),
         torch.autograd.grad(3 * wanted.loss, tensors),
@@ -75,46 +75,54 @@ def test_a_gpu_gives_the_same_loss_and_gradients(smoothing):
         labels((B, T), V).cuda(),
     )
     hidden, weight, bias = tensors
-    found = in_pieces(hidden, Table(weight), bias, label, smoothing)
-    wanted = whole(F.linear(*tensors), label, smoothing)
+    found = loss_in_chunks(hidden, Table(weight), bias, label, smoothing)
+    wanted = loss_of_logits(F.linear(*tensors), label, smoothing)
     torch.testing.assert_close(found.loss, wanted.loss, rtol=0, atol=1e-12)
-    assert torch.equal(found.right, wanted.right)
+    assert torch.equal(found.correct, wanted.correct)
     for ours, theirs in zip(
         *(torch.autograd.grad(each.loss, tensors) for each in (found, wanted)), strict=True
     ):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
-    tied = in_pieces(torch.ones_like(hidden), Table(torch.zeros_like(weight)), None, label)
-    assert torch.equal(tied.right, label == 0)  # of equal logits the first
+    tied = loss_in_chunks(torch.ones_like(hidden), Table(torch.zeros_like(weight)), None, label)
+    assert torch.equal(tied.correct, label == 0)  # of equal logits the first
 
 
 def test_a_token_without_a_label_is_never_right():
     label = torch.tensor([[0, IGNORED]])  # all tokens are as likely: argmax takes the first
-    assert whole(torch.zeros(1, 2, V), label).right.tolist() == [[True, False]]
-    assert in_pieces(torch.ones(1, 2, D), Table(torch.zeros(V, D)), None, label).right.tolist() == [
-        [True, False]
-    ]
+    assert loss_of_logits(torch.zeros(1, 2, V), label).correct.tolist() == [[True, False]]
+    assert loss_in_chunks(
+        torch.ones(1, 2, D), Table(torch.zeros(V, D)), None, label
+    ).correct.tolist() == [[True, False]]
 
 
 def test_a_network_that_prefers_no_token_is_right_as_often_as_argmax():
     hidden, weight, label = torch.randn(B, T, D), torch.ones(V, D), labels((B, T), V)
-    for found in (in_pieces(hidden, Table(weight), None, label), whole(hidden @ weight.t(), label)):
-        assert torch.equal(found.right, label == 0)
+    for found in (
+        loss_in_chunks(hidden, Table(weight), None, label),
+        loss_of_logits(hidden @ weight.t(), label),
+    ):
+        assert torch.equal(found.correct, label == 0)
 
 
 def test_what_is_right_in_bfloat16_is_what_argmax_says():
     hidden, weight, label = torch.randn(B, 50 * T, D), torch.randn(V, D), labels((B, 50 * T), V)
     hidden, weight = hidden.bfloat16(), weight.bfloat16()
-    found = in_pieces(hidden, Table(weight), None, label)
+    found = loss_in_chunks(hidden, Table(weight), None, label)
     logits = torch.cat([weight @ piece.t() for piece in hidden[label != IGNORED].split(64)], 1).t()
     top = logits.topk(2, -1).values
     assert int((top[:, 0] == top[:, 1]).sum()) > 20  # there are ties
-    assert torch.equal(found.right[label != IGNORED], logits.argmax(-1) == label[label != IGNORED])
+    assert torch.equal(
+        found.correct[label != IGNORED], logits.argmax(-1) == label[label != IGNORED]
+    )
 
 
 def test_the_loss_of_no_label_is_nothing_and_teaches_nothing():
     hidden, weight = head(bias=False)
     label = torch.full((B, T), IGNORED)
-    for found in (in_pieces(hidden, Table(weight), None, label), whole(hidden @ weight.t(), label)):
+    for found in (
+        loss_in_chunks(hidden, Table(weight), None, label),
+        loss_of_logits(hidden @ weight.t(), label),
+    ):
         assert found.loss.item() == 0
         assert all(
             float(gradient.abs().max()) == 0
@@ -126,9 +134,9 @@ def test_without_gradients_the_loss_alone_is_made():
     hidden, weight = head(bias=False)
     label = labels((B, T), V)
     with torch.no_grad():
-        found = in_pieces(hidden, Table(weight), None, label)
+        found = loss_in_chunks(hidden, Table(weight), None, label)
     torch.testing.assert_close(
-        found.loss, whole(hidden @ weight.t(), label).loss, rtol=0, atol=1e-12
+        found.loss, loss_of_logits(hidden @ weight.t(), label).loss, rtol=0, atol=1e-12
     )
 
 
@@ -136,8 +144,8 @@ def test_bfloat16_is_as_close_as_its_digits():
     hidden, weight, bias = head(bias=True, dtype=torch.float32)
     label = labels((B, T), V)
     with torch.autocast("cpu", torch.bfloat16):
-        found = in_pieces(hidden, Table(weight), bias, label)
-    wanted = whole(F.linear(hidden, weight, bias), label)
+        found = loss_in_chunks(hidden, Table(weight), bias, label)
+    wanted = loss_of_logits(F.linear(hidden, weight, bias), label)
     assert found.loss.dtype == torch.float32
     assert abs(float(found.loss.detach()) / float(wanted.loss.detach()) - 1) < 2**-7
     ours, theirs = (
@@ -170,7 +178,9 @@ def test_a_tied_table_gets_the_gradients_of_head_and_lookups(name):
     ours = run(name, lambda network, judge, batch, label: judge(batch, label, 0.1).loss)
     theirs = run(
         name,
-        lambda network, judge, batch, label: whole(network(**batch)["logits"], label, 0.1).loss,
+        lambda network, judge, batch, label: (
+            loss_of_logits(network(**batch)["logits"], label, 0.1).loss
+        ),
     )
     for key, value in theirs.items():
         torch.testing.assert_close(ours[key], value, rtol=0, atol=1e-12, msg=key)
@@ -192,7 +202,8 @@ def test_after_the_loss_the_embedding_looks_up_by_itself():
     tokens = torch.randint(53, (B, 7))
     before = network(tokens)["logits"]
     judge({"tokens": tokens}, tokens).loss.backward()
-    assert "lookup" not in vars(network.embedding)
+    assert network.embedding is not judge.embeddings[0]
+    assert "table" not in vars(judge.embeddings[0])
     assert torch.equal(network(tokens)["logits"], before)
 
 
@@ -211,7 +222,7 @@ def test_a_network_without_a_linear_head_is_asked_whole():
         }
         result = network(**given)
         logits = result["logits"] if isinstance(result, dict) else result
-        assert torch.equal(judge(given, tokens).loss, whole(logits, tokens).loss)
+        assert torch.equal(judge(given, tokens).loss, loss_of_logits(logits, tokens).loss)
 
 
 def test_a_copy_learns_for_itself():
@@ -223,9 +234,9 @@ def test_a_copy_learns_for_itself():
     assert judge["network"].head.weight.grad is not None
 
 
-def test_the_gradients_are_handed_out_once():
+def test_the_gradients_are_used_once():
     hidden, weight = head(bias=False)
-    loss = in_pieces(hidden, Table(weight), None, labels((B, T), V)).loss
+    loss = loss_in_chunks(hidden, Table(weight), None, labels((B, T), V)).loss
     loss.backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match="the gradients of this loss were handed out already"):
+    with pytest.raises(RuntimeError, match="the gradients of this loss were used already"):
         loss.backward()

@@ -3,7 +3,7 @@
 import linecache
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, fx, nn
@@ -37,11 +37,7 @@ class Graph(fx.GraphModule):
         return copied
 
     def __reduce__(self) -> Any:
-        reduced = super().__reduce__()
-        reduced[1][0].pop(
-            "forward", None
-        )  # a way to call this module (blocks.graph.run.activation_checkpoint), no part of it
-        return _rebuild, (reduced, type(self).__mro__[1], self.meta)
+        return _rebuild, (super().__reduce__(), type(self).__mro__[1], self.meta)
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -54,7 +50,19 @@ class Graph(fx.GraphModule):
         return tuple(self.meta["outputs"])
 
 
-class Scan(Graph):
+class WrappedGraph(Graph):
+    """A body whose class has a `forward` around the generated one, which is `_generated`."""
+
+    _generated: ClassVar[Callable[..., Any]]
+
+    def recompile(self) -> Any:
+        code = super().recompile()
+        type(self)._generated = type(self).__dict__["forward"]
+        del type(self).forward
+        return code
+
+
+class Scan(WrappedGraph):
     """A body run once per step along an axis of its first input; named state flows from step to
     step.
 
@@ -86,13 +94,6 @@ class Scan(Graph):
         scan.meta["outputs"] = ("out", *states)
         return scan
 
-    def recompile(self) -> Any:
-        """The generated forward is the step; what is called is the loop below."""
-        code = super().recompile()
-        type(self)._step = type(self).__dict__["forward"]  # type: ignore[attr-defined]
-        del type(self).forward
-        return code
-
     def forward(self, x: Tensor, **given: Tensor) -> tuple[Tensor, ...]:
         axis, states = self.meta["axis"], self.meta["states"]
         carried = {
@@ -102,7 +103,7 @@ class Scan(Graph):
         length = x.shape[axis]
         steps = x.narrow(axis, 0, 1).unbind(axis) if x.is_meta else x.unbind(axis)
         sequence = []
-        run: Callable[..., Any] = type(self)._step  # type: ignore[attr-defined]
+        run = type(self)._generated
         for step in reversed(steps) if self.meta["reverse"] else steps:
             result = run(self, step, **carried, **given)
             named = dict(

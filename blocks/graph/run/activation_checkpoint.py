@@ -14,7 +14,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from blocks.graph.record.module import Graph, Scan
+from blocks.graph.record.module import Graph, Scan, WrappedGraph
+from blocks.graph.run.replace import convert, replace_modules
 
 
 def find_repeats(model: nn.Module) -> dict[str, nn.Module]:
@@ -46,28 +47,36 @@ def _collect_repeats(module: nn.Module, path: str, found: dict[str, nn.Module]) 
 def use_activation_checkpointing(model: nn.Module) -> int:
     """Let each repeated body of a network recompute its activations in the backward pass.
 
-    Names of parameters stay. Nothing is recomputed in evaluation, or without gradients. A copy or a
-    pickle of the network does not recompute.
+    Names of parameters stay. Nothing is recomputed in evaluation, or without gradients.
 
     Returns:
         The number of bodies.
     """
     found = find_repeats(model)
-    for module in found.values():
-        module.forward = partial(_forward, module)
+    repeats = set(found.values())
+
+    def wrap(module: nn.Module) -> nn.Module:
+        if module not in repeats or not isinstance(module, Graph):
+            return module
+        kind = type(RecomputedGraph(module, module.graph, RecomputedGraph.__name__))
+        return convert(module, kind)
+
+    replace_modules(model, wrap)
     return len(found)
 
 
-def _forward(module: nn.Module, *inputs: Any, **named: Any) -> Any:
-    run = partial(type(module).forward, module)
-    if not (module.training and torch.is_grad_enabled()):
-        return run(*inputs, **named)
-    # The compiler turns buffers into values, and accepts no context of ours.
-    if torch.compiler.is_compiling():
-        return checkpoint(run, *inputs, use_reentrant=False, **named)
-    return checkpoint(
-        run, *inputs, use_reentrant=False, context_fn=partial(_make_contexts, module), **named
-    )
+class RecomputedGraph(WrappedGraph):
+    """A body that keeps its inputs only in training, and runs again in the backward pass."""
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        run = partial(type(self)._generated, self)
+        if not (self.training and torch.is_grad_enabled()):
+            return run(*inputs, **named)
+        # The compiler turns buffers into values, and accepts no context of ours.
+        if torch.compiler.is_compiling():
+            return checkpoint(run, *inputs, use_reentrant=False, **named)
+        contexts = partial(_make_contexts, self)
+        return checkpoint(run, *inputs, use_reentrant=False, context_fn=contexts, **named)
 
 
 def _make_contexts(

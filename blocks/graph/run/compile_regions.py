@@ -1,15 +1,16 @@
 """Regional compilation: torch.compile compiles a repeated body once, not once for each repeat.
 
 Every graph has a class of its own with its own generated `forward`, so that each layer of a network
-would be new to the compiler. Graphs that run the same code are given the same class first.
+would be new to the compiler. Graphs that run the same code are of one class first.
 """
 
 from typing import Any
 
 from torch import nn
 
-from blocks.graph.record.module import Graph, Scan
+from blocks.graph.record.module import Graph, Scan, WrappedGraph
 from blocks.graph.run.activation_checkpoint import find_repeats
+from blocks.graph.run.replace import convert, replace_modules
 
 MAX_VARIANTS = 64  # of one body: sizes, shifts, training or not. The default of torch is 8.
 
@@ -35,21 +36,26 @@ def compile_network(network: nn.Module, **options: Any) -> int:
 
 
 def share_code(network: nn.Module) -> None:
-    """Give graphs that run the same code the same generated class."""
-    first: dict[tuple[str, str], list[Graph]] = {}
-    for module in network.modules():
+    """Replace graphs that run the same code by graphs of one generated class."""
+    kinds: dict[tuple[str, str], list[type[Graph]]] = {}
+
+    def share(module: nn.Module) -> nn.Module:
         if not isinstance(module, Graph) or isinstance(module, Scan):
-            continue
-        known = first.setdefault((module.code, type(module).__name__), [])
-        for other in known:
-            if _globals_of(other) == _globals_of(module):
-                module.__class__ = type(other)
-                break
-        else:
-            known.append(module)
+            return module
+        known = kinds.setdefault((module.code, type(module).__name__), [])
+        for kind in known:
+            if _globals_of(kind) == _globals_of(type(module)):
+                return convert(module, kind)
+        known.append(type(module))
+        return module
+
+    replace_modules(network, share)
 
 
-def _globals_of(graph: Graph) -> dict[str, int]:
+def _globals_of(kind: type[Graph]) -> dict[str, int]:
     """Return the identity of each global that the generated code reads."""
-    namespace = type(graph).forward.__globals__
+    generated = kind.forward
+    if issubclass(kind, WrappedGraph):
+        generated = kind._generated
+    namespace = generated.__globals__
     return {name: id(value) for name, value in namespace.items() if name != "__builtins__"}

@@ -212,9 +212,7 @@ class _Maker:
             return module
         made = convert(module, self.classes.get(module, type(module)))
         vars(made).update(_modules=children, _incremental_caches=self.caches)
-        # Both would call the original: a `forward` that recomputes, and the compiled call.
-        vars(made).pop("forward", None)
-        vars(made).pop("_compiled_call_impl", None)
+        vars(made).pop("_compiled_call_impl", None)  # it would call the original
         return made
 
 
