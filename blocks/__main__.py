@@ -25,6 +25,8 @@ COMMANDS = {
     "diff": "what differs between two models: nodes, shapes, parameters, multiply-adds",
     "fit": "the value of a param that meets a budget of parameters or multiply-adds",
     "draw": "a picture: a page, an SVG, Mermaid or DOT",
+    "watch": "explain, check or diff again whenever a file is saved; answers the same commands "
+    "elsewhere",
     "emit": "the model as one file of plain PyTorch that needs torch alone",
     "catalog": "every block: what it takes, gives and does; which models use it",
     "schema": "JSON Schema for editors: completes and checks YAML as it is written",
@@ -36,6 +38,7 @@ EXAMPLES = """examples:
   python -m blocks explain model=vit model/mlp=swiglu model.params.depth=6 --depth 2
   python -m blocks explain model=swin --why stages.1.merge.dim
   python -m blocks check model=vit,swin model/norm=layernorm,rmsnorm
+  python -m blocks watch explain model=vit
   python -m blocks diff model=vit model=vit,model/residual=postnorm
   python -m blocks fit model=vit,swin 'model.params.dim=?' parameters=1e6
   python -m blocks draw model=swin -o swin.svg
@@ -102,10 +105,20 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
-if __name__ == "__main__":
+def start() -> int:
+    """Let the process of `watch` answer, or run the command here; the exit status."""
+    from blocks.watch.client import ask
+
+    status = ask(sys.argv[1:])
+    if status is not None:
+        return status
     spare_the_compiler()
+    return main()
+
+
+if __name__ == "__main__":
     try:
-        sys.exit(main())
+        sys.exit(start())
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -58,8 +58,11 @@ PACKAGES = {
         "blocks.errors",
         "blocks.graph",
         "blocks.support",
+        "blocks.watch",
+        "blocks.__main__",
         "tasks.run",
     },
+    "blocks.watch": {*PLAIN, "blocks.commands", "blocks.graph", "blocks.support"},
     "tasks": {*PLAIN, *LEARNING, "blocks.graph", "blocks.support"},
     "tasks.data": {
         *PLAIN,

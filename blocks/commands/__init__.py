@@ -1,5 +1,11 @@
 """The commands of `python -m blocks`, a file each."""
 
-from blocks.commands.common import Planner, levels, restore_the_compiler, write
+from blocks.commands.common import (
+    Planner,
+    add_no_server,
+    levels,
+    restore_the_compiler,
+    write,
+)
 
-__all__ = ["Planner", "levels", "restore_the_compiler", "write"]
+__all__ = ["Planner", "add_no_server", "levels", "restore_the_compiler", "write"]

@@ -3,8 +3,9 @@ change nothing.
 """
 
 import argparse
+from collections.abc import Callable
 
-from blocks.commands import Planner, restore_the_compiler
+from blocks.commands import Planner, add_no_server, restore_the_compiler
 from blocks.graph import Built
 from blocks.graph.compose.compose import Composed
 from blocks.graph.compose.facts import has_chosen
@@ -19,11 +20,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)"
     )
+    add_no_server(parser)
 
 
 def run(chosen: argparse.Namespace) -> int:
     """Build all, print the table; 2 if any is bad."""
-    planner = Planner()
+    results = check(chosen.overrides, chosen.config_dir, build_checked(Planner()))
+    print(report(results))
+    return 2 if any(result.problems for result in results) else 0
+
+
+def build_checked(planner: Planner) -> Callable[[Composed], Built]:
+    """Return what builds a model and checks it against the chosen task."""
 
     def build(composed: Composed) -> Built:
         planned = planner(composed)
@@ -34,6 +42,4 @@ def run(chosen: argparse.Namespace) -> int:
             check_contract(composed, planned, planned.facts)
         return planned
 
-    results = check(chosen.overrides, chosen.config_dir, build)
-    print(report(results))
-    return 2 if any(result.problems for result in results) else 0
+    return build

@@ -4,13 +4,19 @@ exit status`.
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from blocks.graph import Built, ConfigError, Problem, plan
 from blocks.graph.compose.compose import Composed
 from blocks.graph.compose.facts import look_up_facts
+from blocks.graph.read.loader import open_loader
+
+
+def say_aside(note: str) -> None:
+    """Print a line beside the answer."""
+    print(note, file=sys.stderr)
 
 
 class Planner:
@@ -20,8 +26,9 @@ class Planner:
     are read. Either is said in one line of standard error, once.
     """
 
-    def __init__(self) -> None:
-        self.said: set[str] = set()
+    def __init__(self, say: Callable[[str], None] = say_aside) -> None:
+        self.said: dict[str, None] = {}
+        self.print_note = say
         self.read: dict[str, dict[str, Any] | None] = {}
 
     def __call__(self, composed: Composed, example: Mapping[str, Any] | None = None) -> Built:
@@ -33,8 +40,8 @@ class Planner:
     def say(self, note: str | None) -> None:
         """Print a line beside the answer, once."""
         if note is not None and note not in self.said:
-            print(note, file=sys.stderr)
-            self.said.add(note)
+            self.said[note] = None
+            self.print_note(note)
 
     def facts_of(self, composed: Composed) -> dict[str, Any] | None:
         """The facts of data that are read within a second, each data set once; None for others."""
@@ -43,6 +50,9 @@ class Planner:
             restore_the_compiler()
             from tasks.run.data_facts import read_facts
 
+            section = composed.config.get("data")
+            if isinstance(section, Mapping) and isinstance(section.get("path"), str):
+                open_loader().note(Path(section["path"]))
             self.read[key] = read_facts(composed)
         return self.read[key]
 
@@ -53,6 +63,15 @@ def restore_the_compiler() -> None:
     """
     if not hasattr(sys.modules.get("torch._dynamo"), "__file__"):
         sys.modules.pop("torch._dynamo", None)
+
+
+def add_no_server(parser: argparse.ArgumentParser) -> None:
+    """Add the option that keeps a question from the process of `watch`."""
+    parser.add_argument(
+        "--no-server",
+        action="store_true",
+        help="do not ask the process of `watch`; DOUGONG_NO_SERVER=1 does the same",
+    )
 
 
 def levels(text: str) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from blocks.commands import Planner, write
+from blocks.commands import Planner, add_no_server, write
 from blocks.graph import Built, ConfigError, compose, conf_folder, plan
 from blocks.graph.compose.compose import Composed
 from blocks.graph.compose.facts import example_of, has_chosen
@@ -22,6 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)"
     )
+    add_no_server(parser)
 
 
 def run(chosen: argparse.Namespace) -> int:

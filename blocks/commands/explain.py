@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from blocks.commands import Planner, levels
+from blocks.commands import Planner, add_no_server, levels
 from blocks.graph import compose
 from blocks.graph.describe.cost import measure
 from blocks.graph.describe.memory_budget import Setting, budget, text
@@ -37,6 +37,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)"
     )
+    add_no_server(parser)
 
 
 def run(chosen: argparse.Namespace) -> int:

@@ -29,7 +29,8 @@ from blocks.graph.compose.policy import (
 )
 from blocks.graph.compose.provenance import Provenance, mark_run_folder, remove_nulls
 from blocks.graph.errors import ConfigError, Origin, Problem
-from blocks.graph.read.loader import SEARCH_PATH, CachedLoader, Loader, parse_override
+from blocks.graph.read.loader import SEARCH_PATH, Loader, open_loader, parse_override
+from blocks.graph.read.probes import Stamp, take_stamp
 from blocks.support.environment import unread_environment
 from blocks.support.files import kind_of
 from blocks.support.yaml_rules import check, conf_folder
@@ -107,7 +108,7 @@ def compose(
             fits="a folder with model/, data/, ...",
         )
         raise ConfigError([problem])
-    loader = loader or CachedLoader()
+    loader = loader or open_loader()
     adopted = list(map(make_readable, adopted))
     overrides = [*adopted, *map(make_readable, overrides)]
     with opened_hydra() as hydra:
@@ -187,11 +188,16 @@ def _list_choices(defaults: Sequence[ResultDefault]) -> dict[str, str]:
     return choices
 
 
-@lru_cache(maxsize=1)
 def stated_facts() -> frozenset[str]:
     """Return the names of the facts that the files of `conf/data` declare."""
+    files = sorted((conf_folder() / "data").glob("*.yaml"))
+    return _read_stated_facts(tuple((file, take_stamp(file)) for file in files))
+
+
+@lru_cache(maxsize=1)
+def _read_stated_facts(files: tuple[tuple[Path, Stamp], ...]) -> frozenset[str]:
     names: set[str] = set()
-    for file in (conf_folder() / "data").glob("*.yaml"):
+    for file, _ in files:
         names.update(map(str, yaml.safe_load(check(file)).get("facts") or {}))
     return frozenset(names)
 

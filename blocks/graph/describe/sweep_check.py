@@ -13,7 +13,7 @@ from blocks.graph.describe.cost import multiply_adds
 from blocks.graph.describe.table import short
 from blocks.graph.errors import ConfigError, Problem
 from blocks.graph.language.words import MODEL_WORDS
-from blocks.graph.read.loader import CachedLoader
+from blocks.graph.read.loader import open_loader
 from blocks.graph.record.record import Built, Node, count_parameters
 from blocks.support.text_table import align_columns
 
@@ -51,7 +51,7 @@ def check(
     Raises:
         ConfigError: the command line itself cannot be read.
     """
-    loader, known = CachedLoader(), dict[Any, Any]()
+    loader, known = open_loader(), dict[Any, Any]()
     results = []
     with opened_hydra():
         for overrides in combinations(arguments, config_dir):

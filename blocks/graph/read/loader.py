@@ -2,12 +2,14 @@
 
 import copy
 import pickle
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
 from hydra._internal.defaults_list import DefaultsList, create_defaults_list
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -30,6 +32,9 @@ def parse_override(text: str) -> Override:
 class Loader:
     """Loads a configuration by Hydra's interface, which reads every file twice."""
 
+    def note(self, file: Path) -> None:
+        """Note a file that an answer depends on besides those that are loaded."""
+
     def load(
         self, hydra: GlobalHydra, config_name: str, overrides: list[str]
     ) -> tuple[DictConfig, DefaultsList]:
@@ -50,7 +55,7 @@ class CachedLoader(Loader):
     """
 
     def __init__(self) -> None:
-        self.repositories: dict[str, Any] = {}
+        self.repositories: dict[str, CachingConfigRepository] = {}
         # Pickled, since a pickle copies five times faster.
         self.composed: dict[tuple[str, ...], tuple[bytes, DefaultsList]] = {}
         self.files: dict[Path, Any] = {}
@@ -75,15 +80,13 @@ class CachedLoader(Loader):
         lines = [str(each.input_line) for each in searched]
         search_path = str(lines)
         if search_path not in self.repositories:
-            self.repositories[search_path] = loader._parse_overrides_and_create_caching_repo(
-                config_name, lines
-            )[1]
+            self.repositories[search_path] = self.open_repository(loader, config_name, lines)
         repository = self.repositories[search_path]
         groups = [each for each in parsed if _is_group(each, repository)]
         values = [each for each in parsed if each not in groups]
         key = (config_name, search_path, *(str(each.input_line) for each in groups))
         if key not in self.composed:
-            self.composed[key] = _compose(loader, repository, config_name, groups)
+            self.composed[key] = self.compose(loader, repository, config_name, groups, key)
         pickled, listed = self.composed[key]
         config: DictConfig = pickle.loads(pickled)
         loader._apply_overrides_to_config([each for each in values if each not in searched], config)
@@ -91,22 +94,56 @@ class CachedLoader(Loader):
         listed.config_overrides = values
         return config, listed
 
+    def open_repository(
+        self, loader: ConfigLoaderImpl, config_name: str, lines: list[str]
+    ) -> CachingConfigRepository:
+        """Return Hydra's reader of files for a search path; it reads each once."""
+        return loader._parse_overrides_and_create_caching_repo(config_name, lines)[1]
+
+    def compose(
+        self,
+        loader: ConfigLoaderImpl,
+        repository: IConfigRepository,
+        config_name: str,
+        groups: list[Override],
+        key: tuple[str, ...],
+    ) -> tuple[bytes, DefaultsList]:
+        """Return the pickled composition of the files, and their list."""
+        listed = self.list_files(repository, config_name, groups)
+        return compose_files(loader, repository, listed)
+
+    def list_files(
+        self, repository: IConfigRepository, config_name: str, groups: list[Override]
+    ) -> DefaultsList:
+        """Return the files that Hydra chooses, in the order in which it merges them."""
+        return create_defaults_list(
+            repo=repository,
+            config_name=config_name,
+            overrides_list=groups,
+            prepend_hydra=True,
+            skip_missing=False,
+        )
+
+
+KEPT: ContextVar[Loader | None] = ContextVar("kept", default=None)
+
+
+def open_loader() -> Loader:
+    """Return the loader that this process keeps (`blocks.watch`), or a new one that reads every
+    file once.
+    """
+    return KEPT.get() or CachedLoader()
+
 
 def _is_group(override: Override, repository: Any) -> bool:
     """Return whether an override chooses a file rather than a value, as Hydra decides it."""
     return repository.group_exists(override.key_or_group) and not isinstance(override.value(), dict)
 
 
-def _compose(
-    loader: ConfigLoaderImpl, repository: Any, config_name: str, groups: list[Override]
+def compose_files(
+    loader: ConfigLoaderImpl, repository: IConfigRepository, listed: DefaultsList
 ) -> tuple[bytes, DefaultsList]:
-    listed = create_defaults_list(
-        repo=repository,
-        config_name=config_name,
-        overrides_list=groups,
-        prepend_hydra=True,
-        skip_missing=False,
-    )
+    """Merge the files of a list but for Hydra's own; return the result pickled, and the list."""
     own = []
     for default in listed.defaults:
         if not (default.config_path or "").startswith("hydra/"):

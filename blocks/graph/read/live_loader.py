@@ -1,0 +1,151 @@
+"""Loads configurations again and again while their files change, reading only what changed."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
+from hydra._internal.defaults_list import DefaultsList, _has_config_content
+from hydra.core.default_element import ResultDefault
+from hydra.core.override_parser.types import Override
+from hydra.plugins.config_source import ConfigResult
+from omegaconf import DictConfig
+
+from blocks.graph.errors import Origin, Problem
+from blocks.graph.read.loader import CachedLoader, compose_files, parse_override
+from blocks.graph.read.probes import Probes
+
+MOST = 64  # compositions that are kept
+
+
+class LiveLoader(CachedLoader):
+    """Returns what `CachedLoader` returns for the files as they are now.
+
+    `refresh` is called before each composition. A file whose content alone changed is read again.
+    Hydra's list of files is kept while no file changes its defaults list, and no file that was
+    looked for appears or disappears.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.probes = Probes()
+        self.lists: dict[tuple[str, ...], DefaultsList] = {}
+        self.embedded: dict[tuple[str, str | None], bytes] = {}
+
+    def refresh(self) -> list[Path]:
+        """Drop what is no longer true; return the files that changed since the last call."""
+        changed = self.probes.find_changed()
+        if changed:
+            self.composed.clear()
+        for path in changed:
+            self.files.pop(path, None)
+        if len(self.lists) > MOST or not all(map(self._lists_the_same, changed)):
+            self._forget()
+        return changed
+
+    def _forget(self) -> None:
+        for kept in (self.repositories, self.composed, self.lists, self.embedded, self.files):
+            kept.clear()
+        self.probes.forget()
+
+    def _lists_the_same(self, path: Path) -> bool:
+        """Read a changed file again; return whether Hydra would list the same files."""
+        is_known = False
+        for repository in self.repositories.values():
+            for name, before in list(repository.cache.items()):
+                name = name.removeprefix("config_path=")
+                if before is None or _locate(before, name) != path:
+                    continue
+                is_known = True
+                repository.cache.pop(f"config_path={name}")
+                for embedded in [key for key in self.embedded if key[0] == name]:
+                    del self.embedded[embedded]
+                try:
+                    after = repository.load_config(name)
+                except Exception:  # the next composition reports it with its place
+                    return False
+                if after is None or _listing_of(after) != _listing_of(before):
+                    return False
+        return is_known
+
+    def note(self, file: Path) -> None:
+        """Remember a file that an answer depends on besides those that are loaded."""
+        self.probes.add(file)
+
+    def read(self, file: Path) -> tuple[list[tuple[tuple[Any, ...], Origin, bool]], list[Problem]]:
+        """Return what `Loader.read` returns, read once for each change."""
+        self.probes.add(file)
+        return super().read(file)
+
+    def open_repository(
+        self, loader: ConfigLoaderImpl, config_name: str, lines: list[str]
+    ) -> CachingConfigRepository:
+        """Return Hydra's reader of files for a search path; it remembers what it looks for."""
+        repository = _ProbedRepository(loader.repository, self.probes)
+        loader._process_config_searchpath(config_name, list(map(parse_override, lines)), repository)
+        return repository
+
+    def compose(
+        self,
+        loader: ConfigLoaderImpl,
+        repository: IConfigRepository,
+        config_name: str,
+        groups: list[Override],
+        key: tuple[str, ...],
+    ) -> tuple[bytes, DefaultsList]:
+        """Return the pickled composition of the files, and their list."""
+        if key not in self.lists:
+            self.lists[key] = self.list_files(repository, config_name, groups)
+        return compose_files(_KeptFiles(loader, self.embedded), repository, self.lists[key])
+
+
+class _ProbedRepository(CachingConfigRepository):
+    """Reads each file once, and remembers every file and folder that Hydra looks for."""
+
+    def __init__(self, delegate: IConfigRepository, probes: Probes):
+        super().__init__(delegate)
+        self.probes = probes
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        self._probe(f"{config_path}.yaml")
+        return super().load_config(config_path)
+
+    def config_exists(self, config_path: str) -> bool:
+        self._probe(f"{config_path}.yaml")
+        return super().config_exists(config_path)
+
+    def group_exists(self, config_path: str) -> bool:
+        self._probe(config_path)
+        return super().group_exists(config_path)
+
+    def _probe(self, name: str) -> None:
+        for source in self.get_sources():
+            if source.scheme() == "file":
+                self.probes.add(Path(source.path) / name)
+
+
+class _KeptFiles(ConfigLoaderImpl):
+    """Hydra's loader, which keeps each file as it is merged: in its section, without aliases."""
+
+    def __init__(self, loader: ConfigLoaderImpl, embedded: dict[tuple[str, str | None], bytes]):
+        self.loader, self.embedded = loader, embedded
+
+    def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
+        key = (str(default.config_path), default.package)
+        if key not in self.embedded:
+            found = self.loader._load_single_config(default, repo)
+            self.embedded[key] = pickle.dumps(found)
+        kept: ConfigResult = pickle.loads(self.embedded[key])
+        return kept
+
+
+def _locate(result: ConfigResult, name: str) -> Path:
+    """Return the file that a configuration was read from."""
+    return Path(result.path.removeprefix("file://")) / f"{name}.yaml"
+
+
+def _listing_of(result: ConfigResult) -> tuple[Any, ...]:
+    """Return what Hydra's list of files depends on in a file."""
+    has_content = isinstance(result.config, DictConfig) and _has_config_content(result.config)
+    return result.path, result.header, result.defaults_list, has_content

@@ -1,0 +1,1 @@
+"""Answers again whenever a file changes, and for other processes: `python -m blocks watch`."""
