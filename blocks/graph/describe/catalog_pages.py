@@ -30,21 +30,19 @@ class Entry:
 
     def text(self) -> str:
         """A page for the terminal."""
-        parts = [
-            f"{self.name}  ({self.family})",
-            self.summary,
-            "",
-            *_section("takes", self.takes),
-            *_section("gives", self.gives),
-            *_section("arguments", self.arguments or ("none",)),
-            *_section("source", (self.source or "torch.nn",)),
-            *_section("used by", (", ".join(self.models) or "no model of conf/model",)),
-        ]
+        sections = {
+            "takes": self.takes,
+            "gives": self.gives,
+            "arguments": self.arguments or ("none",),
+            "source": (self.source or "torch.nn",),
+            "used by": (", ".join(self.models) or "no model of conf/model",),
+        }
+        parts = [f"{self.name}  ({self.family})", self.summary, ""]
+        for head, lines in sections.items():
+            for line in lines:
+                parts.append(f"  {head:<10}{line}")
+                head = ""
         return "\n".join(parts)
-
-
-def _section(head: str, lines: tuple[str, ...]) -> list[str]:
-    return [f"  {head if index == 0 else '':<10}{line}" for index, line in enumerate(lines)]
 
 
 def entries(catalog: Mapping[str, Any], models: Path) -> list[Entry]:

@@ -10,16 +10,16 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from blocks.graph.describe.fused_kernels import Kernels
-from blocks.graph.describe.receptive_field import Field, Fields
+from blocks.graph.describe.receptive_field import Field, Fields, storage_of
 from blocks.graph.record.module import Graph, Scan
 from blocks.graph.record.record import Built
 from blocks.graph.record.value import BATCH
@@ -41,26 +41,13 @@ class Cost:
     field: Field | None = None
 
 
-def _product(a: Tensor, b: Tensor) -> int:
-    return a.numel() * b.shape[-1]
-
-
-def _convolution(arguments: tuple[Any, ...], out: Tensor) -> int:
-    x, weight, transposed = arguments[0], arguments[1], arguments[6]
-    return (x if transposed else out).numel() * prod(weight.shape[1:])
-
-
-MACS: dict[str, Callable[[tuple[Any, ...], Tensor], int]] = {
-    "mm": lambda arguments, out: _product(*arguments[:2]),
-    "bmm": lambda arguments, out: _product(*arguments[:2]),
-    "addmm": lambda arguments, out: _product(*arguments[1:3]),
-    "addbmm": lambda arguments, out: _product(*arguments[1:3]),
-    "baddbmm": lambda arguments, out: _product(*arguments[1:3]),
-    "mv": lambda arguments, out: arguments[0].numel(),
-    "addmv": lambda arguments, out: arguments[1].numel(),
-    "dot": lambda arguments, out: arguments[0].numel(),
-    "linear": lambda arguments, out: arguments[0].numel() * arguments[1].shape[0],
-    "convolution": _convolution,
+# beside those whose operations torch itself counts, two for each multiply-add
+MACS: dict[str, Callable[..., int]] = {
+    "addbmm": lambda out, base, a, b: a.numel() * b.shape[-1],
+    "mv": lambda out, matrix, vector: matrix.numel(),
+    "addmv": lambda out, base, matrix, vector: matrix.numel(),
+    "dot": lambda out, a, b: a.numel(),
+    "linear": lambda out, x, weight, *bias: x.numel() * weight.shape[0],
 }
 
 
@@ -76,8 +63,11 @@ class _Counter(TorchDispatchMode):
     ) -> Any:
         out = operation(*arguments, **(keywords or {}))
         name = operation._schema.name.removeprefix("aten::")
-        if name in MACS:
-            self.accounts.add_macs(MACS[name](arguments, out))
+        if operation.overloadpacket in flop_registry:
+            count = flop_registry[operation.overloadpacket]
+            self.accounts.add_macs(count(*arguments, **(keywords or {}), out_val=out) // 2)
+        elif name in MACS:
+            self.accounts.add_macs(MACS[name](out, *arguments))
         field = self.accounts.fields.follow(name, operation, arguments, out)
         if field is not None:
             self.accounts.see(field)
@@ -92,7 +82,7 @@ class Accounts:
         self.here: list[Cost] = [self.costs[""]]
         self.times = 1  # a step of a scan stands for many
         held = [*model.parameters(), *model.buffers()]
-        self.kept = {_storage(tensor): tensor for tensor in held}  # weights are there anyway
+        self.kept = {storage_of(tensor): tensor for tensor in held}  # weights are there anyway
         self.fields = Fields()
         self.recipes: Mapping[int, Any] = {}
         self.known: dict[Any, tuple[Any, int]] = {}
@@ -131,8 +121,8 @@ class Accounts:
 
     def keep(self, tensor: Tensor) -> Tensor:
         """A tensor that autograd saves. A view keeps the whole of what it is a view of."""
-        if _storage(tensor) not in self.kept:
-            self.kept[_storage(tensor)] = tensor
+        if storage_of(tensor) not in self.kept:
+            self.kept[storage_of(tensor)] = tensor
             size = self.times * _for_one(tensor.untyped_storage().nbytes())
             for cost in self.here:
                 cost.memory += size
@@ -141,10 +131,6 @@ class Accounts:
     def see(self, field: Field) -> None:
         for cost in self.here[1:]:
             cost.field = field if cost.field is None else field.widest(cost.field)
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
 
 
 def _for_one(count: int) -> int:
@@ -156,17 +142,8 @@ def measure(plan: Built) -> dict[str, Cost]:
     accounts = Accounts(plan.model)
     inputs = _inputs(plan)
     accounts.fields.start(inputs.values())
-    counting = (
-        _Counter(accounts),
-        Kernels(),
-        torch.device("meta"),
-        saved_tensors_hooks(accounts.keep, lambda x: x),
-    )
-    with warnings.catch_warnings(), counting[0], counting[1], counting[2], counting[3]:
-        warnings.simplefilter(
-            "ignore"
-        )  # a kernel may warn of what the meta device cannot do; no number is computed
-        _run(plan.model, "", inputs, accounts)
+    with Kernels(), saved_tensors_hooks(accounts.keep, lambda x: x):
+        _count(plan, inputs, accounts)
     return accounts.costs
 
 
@@ -178,10 +155,16 @@ def multiply_adds(plan: Built, known: dict[Any, tuple[Any, int]] | None = None) 
     """
     accounts = Accounts(plan.model)
     accounts.recipes, accounts.known = plan.recipes, {} if known is None else known
-    with warnings.catch_warnings(), torch.no_grad(), _Counter(accounts), torch.device("meta"):
-        warnings.simplefilter("ignore")
-        _run(plan.model, "", _inputs(plan), accounts)
+    with torch.no_grad():
+        _count(plan, _inputs(plan), accounts)
     return accounts.costs[""].macs
+
+
+def _count(plan: Built, inputs: Mapping[str, Tensor], accounts: Accounts) -> None:
+    with warnings.catch_warnings(), _Counter(accounts), torch.device("meta"):
+        # a kernel may warn of what the meta device cannot do; no number is computed
+        warnings.simplefilter("ignore")
+        _run(plan.model, "", inputs, accounts)
 
 
 def _inputs(plan: Built) -> dict[str, Tensor]:
@@ -222,12 +205,8 @@ def _call(module: nn.Module, path: str, arguments: Any, keywords: Any, accounts:
         return accounts.run(module, arguments, keywords)
     if isinstance(module, Scan):
         return _scan(module, path, arguments[0], keywords, accounts)
-    return _run(
-        module,
-        path,
-        {**dict(zip(module.input_names, arguments, strict=False)), **keywords},
-        accounts,
-    )
+    given = dict(zip(module.input_names, arguments, strict=False)) | keywords
+    return _run(module, path, given, accounts)
 
 
 def _scan(

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from blocks.graph.record.value import BATCH
 
@@ -78,7 +79,7 @@ class Fields:
             return None
         window = _read_window(name, arguments)
         if window is not None:
-            field = self.known.get(_storage(arguments[0]))
+            field = self.known.get(storage_of(arguments[0]))
             if field is None or field.places != tuple(arguments[0].shape[2:]):
                 return None
             field = _see_through(field, window, tuple(first.shape[2:]))
@@ -94,10 +95,10 @@ class Fields:
         return None
 
     def _pass_on(self, name: str, arguments: tuple[Any, ...], out: Tensor) -> None:
-        tensors = [arguments[PRODUCTS[name]]] if name in PRODUCTS else _tensors(arguments)
-        found = [
-            self.known[_storage(tensor)] for tensor in tensors if _storage(tensor) in self.known
-        ]
+        found = []
+        for item in tree_leaves(arguments[PRODUCTS[name]] if name in PRODUCTS else arguments):
+            if isinstance(item, Tensor) and storage_of(item) in self.known:
+                found.append(self.known[storage_of(item)])
         if not found:
             return
         field = max(found, key=lambda field: sum(field.size))
@@ -112,7 +113,7 @@ class Fields:
             self._set(out, field)
 
     def _set(self, tensor: Tensor, field: Field) -> None:
-        self.known[_storage(tensor)] = field
+        self.known[storage_of(tensor)] = field
         self.alive.append(tensor)
 
 
@@ -160,14 +161,6 @@ def _at(values: Any, axis: int) -> int:
     return values[axis]
 
 
-def _tensors(arguments: Any) -> list[Tensor]:
-    found = []
-    for each in arguments:
-        for item in each if isinstance(each, tuple | list) else [each]:
-            if isinstance(item, Tensor):
-                found.append(item)
-    return found
-
-
-def _storage(tensor: Tensor) -> int:
+def storage_of(tensor: Tensor) -> int:
+    """The identity of the memory that a tensor looks at."""
     return tensor.untyped_storage()._cdata

@@ -51,18 +51,11 @@ def describe(built: Built, costs: Costs | None = None) -> dict[str, Any]:
     """
     total = count_parameters(built.model)
     outputs = {name: _sizes(value.shape) for name, value in built.outputs.items()}
-    nodes = _describe_nodes(built.nodes, total, costs)
-    return {"parameters": total, **_totals(costs), "outputs": outputs, "nodes": nodes}
-
-
-def _describe_nodes(nodes: Sequence[Node], total: int, costs: Costs | None) -> list[dict[str, Any]]:
-    return [_describe_node(node, total, costs) for node in nodes]
-
-
-def _totals(costs: Costs | None) -> dict[str, Any]:
-    if costs is None:
-        return {}
-    return {"macs": costs[""].macs, "memory": costs[""].memory}
+    found: dict[str, Any] = {"parameters": total}
+    if costs is not None:
+        found |= {"macs": costs[""].macs, "memory": costs[""].memory}
+    nodes = [_describe_node(node, total, costs) for node in built.nodes]
+    return {**found, "outputs": outputs, "nodes": nodes}
 
 
 def _describe_node(node: Node, total: int, costs: Costs | None) -> dict[str, Any]:
@@ -84,7 +77,7 @@ def _describe_node(node: Node, total: int, costs: Costs | None) -> dict[str, Any
     found["where"] = node.origin
     if node.repeat:
         found["repeat"] = node.repeat
-    found["children"] = _describe_nodes(node.children, total, costs)
+    found["children"] = [_describe_node(child, total, costs) for child in node.children]
     return found
 
 

@@ -25,7 +25,7 @@ from blocks.graph.describe.draw.faces import (
     tail_svg,
     text_svg,
 )
-from blocks.graph.describe.draw.kinds import ACCENTS, NAMES, rules
+from blocks.graph.describe.draw.kinds import rules
 from blocks.graph.describe.draw.layout import Box, Line, Sheet, lay_out
 from blocks.graph.describe.draw.picture import Body, DrawnNode, Picture
 from blocks.graph.describe.draw.svg import RADIUS, SCOPE, SHAPES, curve, line_class, tip_svg
@@ -99,11 +99,9 @@ def _write_style() -> str:
 
 
 def _write_legend(picture: Picture) -> str:
-    used = {node.kind for node in picture.nodes()}
     parts = []
-    for kind, name in NAMES.items():
-        if kind in used and kind != "body":
-            parts.append(f'<span style="--colour:{ACCENTS[kind]}">{escape(name)}</span>')
+    for _, name, colour in picture.legend():
+        parts.append(f'<span style="--colour:{colour}">{escape(name)}</span>')
     return "".join(parts)
 
 

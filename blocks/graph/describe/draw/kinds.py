@@ -28,29 +28,17 @@ FAMILIES = {  # the last part of the module that defines a block
     "recurrent": "recurrence",
     "rnn": "recurrence",
 }
-NAMES = {
-    "attention": "attention",
-    "mlp": "linear, MLP",
-    "conv": "convolution",
-    "norm": "norm",
-    "add": "add, combine",
-    "embedding": "embedding, position",
-    "recurrence": "recurrence",
-    "head": "head",
-    "plain": "other",
-    "body": "body",
-}
-ACCENTS = {
-    "attention": "#D55E00",
-    "mlp": "#0072B2",
-    "conv": "#009E73",
-    "norm": "#C9A800",
-    "add": "#7A8494",
-    "embedding": "#E69F00",
-    "recurrence": "#CC79A7",
-    "head": "#56B4E9",
-    "plain": "#A3ABB8",
-    "body": "#A3ABB8",
+KINDS = {  # name in the legend, colour
+    "attention": ("attention", "#D55E00"),
+    "mlp": ("linear, MLP", "#0072B2"),
+    "conv": ("convolution", "#009E73"),
+    "norm": ("norm", "#C9A800"),
+    "add": ("add, combine", "#7A8494"),
+    "embedding": ("embedding, position", "#E69F00"),
+    "recurrence": ("recurrence", "#CC79A7"),
+    "head": ("head", "#56B4E9"),
+    "plain": ("other", "#A3ABB8"),
+    "body": ("", "#A3ABB8"),
 }
 TINTS = {"light": (0.14, 0.045), "dark": (0.22, 0.07)}  # of folded and unfolded nodes
 QUIET = ("norm", "add", "plain")  # kinds that do not decide the kind of a body
@@ -99,7 +87,7 @@ def rules(theme: str, scope: str) -> str:
         f"{scope} .track{{fill:{mix(t['line'], t['paper'], 0.3)}}}",
     ]
     box, shell = TINTS[theme]
-    for kind, accent in ACCENTS.items():
+    for kind, (_, accent) in KINDS.items():
         tints = {share: mix(accent, t["paper"], share) for share in (box, shell, 0.75, 0.6)}
         lines += [
             f"{scope} .{kind}>.box{{fill:{tints[box]};stroke:{tints[0.75]}}}",

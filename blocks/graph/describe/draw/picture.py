@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from blocks.graph.describe.draw.fold import join_paths
+from blocks.graph.describe.draw.kinds import KINDS
 from blocks.graph.record.value import BATCH, show_size
 
 
@@ -44,6 +45,13 @@ class Body:
     left_out: list[str] = field(default_factory=list)
     states: tuple[str, ...] = ()
     sequence: str = ""
+
+    def walk(self) -> Iterator["DrawnNode"]:
+        """Every node inside, outer before inner."""
+        for node in self.nodes:
+            yield node
+            if node.body is not None:
+                yield from node.body.walk()
 
     @property
     def size(self) -> int:
@@ -133,14 +141,14 @@ class Picture:
 
     def nodes(self) -> Iterator[DrawnNode]:
         """Every node, outer before inner."""
-        return _walk(self.body)
+        return self.body.walk()
 
-
-def _walk(body: Body) -> Iterator[DrawnNode]:
-    for node in body.nodes:
-        yield node
-        if node.body is not None:
-            yield from _walk(node.body)
+    def legend(self) -> Iterator[tuple[str, str, str]]:
+        """The kinds that occur, each with its name and colour; a body needs no name."""
+        used = {node.kind for node in self.nodes()}
+        for kind, (name, colour) in KINDS.items():
+            if kind in used and name:
+                yield kind, name, colour
 
 
 def show_sizes(shape: tuple[int, ...]) -> str:

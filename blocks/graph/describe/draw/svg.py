@@ -18,7 +18,7 @@ from blocks.graph.describe.draw.faces import (
     text_svg,
     text_width,
 )
-from blocks.graph.describe.draw.kinds import NAMES, rules
+from blocks.graph.describe.draw.kinds import rules
 from blocks.graph.describe.draw.layout import Line, Point, Sheet, lay_out
 from blocks.graph.describe.draw.picture import Body, DrawnNode, Picture
 
@@ -66,14 +66,12 @@ def _write_style() -> str:
 
 def _write_legend(picture: Picture) -> tuple[str, float]:
     """The kinds that occur, and the width they take."""
-    used = {node.kind for node in picture.nodes()}
     parts, x = [], 0.0
-    for kind, name in NAMES.items():
-        if kind in used and kind != "body":
-            box = f'x="{x:g}" y="-9" width="10" height="10" rx="3"'
-            parts.append(f'<g class="{kind}"><rect class="accent" {box}/></g>')
-            parts.append(text_svg(x + 15, 0, name, 10.5, SOFT))
-            x += text_width(name, 10.5) + 32
+    for kind, name, _ in picture.legend():
+        box = f'x="{x:g}" y="-9" width="10" height="10" rx="3"'
+        parts.append(f'<g class="{kind}"><rect class="accent" {box}/></g>')
+        parts.append(text_svg(x + 15, 0, name, 10.5, SOFT))
+        x += text_width(name, 10.5) + 32
     return "".join(parts), x + 24
 
 

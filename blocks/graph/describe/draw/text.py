@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from blocks.graph.describe.draw.faces import badge, count_text, pill_text, subtitle
-from blocks.graph.describe.draw.kinds import ACCENTS, mix
+from blocks.graph.describe.draw.kinds import KINDS, mix
 from blocks.graph.describe.draw.picture import Body, DrawnNode, Edge, Picture
 from blocks.support.palette import THEMES
 
@@ -156,11 +156,10 @@ def _mermaid_body(found: FlatGraph, body: Body, indent: str, top: bool = False) 
 def _mermaid_classes(picture: Picture) -> Iterator[str]:
     """Colours that read on light and on dark: light boxes with dark text."""
     for kind in sorted({node.kind for node in picture.nodes()} | {"body"}):
+        colour = KINDS[kind][1]
+        colours = f"fill:{mix(colour, PAPER, 0.18)},stroke:{colour},color:{INK}"
         if kind == "body":
-            colours = f"fill:#8791A114,stroke:{ACCENTS[kind]}"
-        else:
-            fill = mix(ACCENTS[kind], PAPER, 0.18)
-            colours = f"fill:{fill},stroke:{ACCENTS[kind]},color:{INK}"
+            colours = f"fill:#8791A114,stroke:{colour}"
         yield f"  classDef {kind} {colours}"
 
 
@@ -203,13 +202,13 @@ def _dot_body(found: FlatGraph, body: Body, indent: str, top: bool = False) -> I
             colours = 'shape=oval, fillcolor="#E8ECF2", color="#8791A1"'
             yield f"{indent}{name} [label={label}, {colours}];"
         elif node.body is not None and node.opened:
-            label, colour = _quote(", ".join(_label(node))), ACCENTS[node.kind]
+            label, colour = _quote(", ".join(_label(node))), KINDS[node.kind][1]
             yield f"{indent}subgraph cluster_{name} {{"
             yield f'{indent}  label={label}; style=rounded; color="{colour}";'
             yield from _dot_body(found, node.body, indent + "  ")
             yield f"{indent}}}"
         else:
-            label, colour = _quote("\n".join(_label(node))), ACCENTS[node.kind]
+            label, colour = _quote("\n".join(_label(node))), KINDS[node.kind][1]
             fill = mix(colour, PAPER, 0.18)
             yield f'{indent}{name} [label={label}, fillcolor="{fill}", color="{colour}"];'
 

@@ -79,8 +79,7 @@ class _Edges:
         maker = maker_of(value)
         if maker is None:
             assert value.node is not None
-            source, port = self.body.entry(str(value.node.target)), "out"
-            shape = value.shape
+            source, port, shape = self.body.entry(str(value.node.target)), "out", value.shape
         else:
             port = value.made_by.partition(".")[2] or next(iter(maker.outputs))
             source, shape = self.vertices[maker.name], maker.shapes[port]

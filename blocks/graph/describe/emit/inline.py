@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from blocks.graph.describe.emit.syntax import defaults_of, pairs_of
+from blocks.graph.describe.emit.syntax import Write, defaults_of, names_in, pairs_of, walk_each
 
 LONG = 60  # letters of an expression that is shorter than the class would be
 OPERATORS = {"torch.add": ast.Add, "torch.mul": ast.Mult}
@@ -33,7 +33,7 @@ class Inlined:
     def names(self) -> set[str]:
         """Names of the file that the expression reads."""
         own = {*self.parameters, self.several, "self"}
-        return {item.id for item in ast.walk(self.value) if isinstance(item, ast.Name)} - own
+        return set(names_in([self.value], ast.Load)) - own
 
     def write(
         self, operands: list[str], named: Mapping[str, str], arguments: Mapping[str, Any]
@@ -52,19 +52,8 @@ class Inlined:
         return ast.unparse(_Put(given, values).visit(copy.deepcopy(self.value)))
 
 
-class _Put(ast.NodeTransformer):
+class _Put(Write, ast.NodeTransformer):
     """Put inputs and arguments into an expression."""
-
-    def __init__(self, given: Mapping[str, ast.expr], values: Mapping[str, ast.expr]):
-        self.given, self.values = given, values
-
-    def visit_Name(self, node: ast.Name) -> ast.AST:
-        return self.given.get(node.id, node)
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        if ast.unparse(node.value) == "self":
-            return self.values[node.attr]
-        return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
@@ -117,15 +106,9 @@ def find_inlined(node: ast.ClassDef) -> Inlined | None:
 
 def _reads_once(found: Inlined) -> bool:
     """Whether the expression reads each input once, and of the block only what it was given."""
-    names: list[str] = []
-    for item in ast.walk(found.value):
-        if isinstance(item, ast.Name):
-            names.append(item.id)
-        if (
-            isinstance(item, ast.Attribute)
-            and ast.unparse(item.value) == "self"
-            and item.attr not in found.attributes
-        ):
+    names = names_in([found.value], ast.Load)
+    for item in walk_each([found.value], ast.Attribute):
+        if ast.unparse(item.value) == "self" and item.attr not in found.attributes:
             return False
     if found.several:
         indexed = "reduce(" in ast.unparse(found.value) or names.count(found.several) == 1

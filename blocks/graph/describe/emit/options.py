@@ -160,7 +160,7 @@ def _settle_parameter(node: ast.FunctionDef, name: str, value: Any, calls: list[
     if isinstance(value, str) and not _is_choice(node, name):
         return False
     for function in (copy.deepcopy(node), node):
-        Fold().visit(Write(ast.Constant(value), name).visit(function))
+        Fold().visit(Write({name: ast.Constant(value)}).visit(function))
         if name in names_in([function], ast.Store):
             return False
     positional = _positional(node)
@@ -207,7 +207,7 @@ def _settle_result(node: ast.FunctionDef, calls: list[ast.Call], body: list[Any]
         value: Any = ast.Tuple([item or call for item in shown], ast.Load())
         if len(shown) == 1:
             value = shown[0]
-        body[:] = map(Write(value, call=call).visit, body)
+        body[:] = map(Write(calls={call: value}).visit, body)
 
 
 def _find_results(returns: list[ast.Return]) -> list[ast.Constant | None]:
@@ -250,7 +250,7 @@ def _settle_variables(function: ast.FunctionDef) -> None:
             if names_in([function], ast.Store).count(target.id) > 1:
                 continue
             if switch_of(value) is not UNKNOWN:
-                Write(value, target.id).visit(function)
+                Write({target.id: value}).visit(function)
             if target.id not in names_in([function], ast.Load) and not any(
                 walk_each([value], ast.Call)
             ):
@@ -275,7 +275,7 @@ def _settle_attributes(owner: ast.ClassDef, start: ast.FunctionDef, body: list[A
             if name is None or switch_of(value) is UNKNOWN or stored.count(name) > 1:
                 continue
             if name not in texts and name not in elsewhere:
-                Write(value, attribute=name).visit(owner)
+                Write(attributes={name: value}).visit(owner)
                 drop_target(start.body, target)
 
 

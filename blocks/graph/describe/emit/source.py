@@ -13,6 +13,7 @@ from typing import Any, get_args
 from torch import nn
 
 from blocks.errors import BlockError
+from blocks.graph.describe.emit.syntax import names_in, parameters_of, walk_each
 from blocks.graph.describe.emit.text import is_docstring, shorten
 
 Key = tuple[str, str]  # of a definition: its module and its name there
@@ -94,12 +95,7 @@ class Source:
 
     def _follow(self) -> bool:
         """Take what the parts that are needed so far refer to; whether any part is new."""
-        wanted = {
-            item.attr
-            for node in self._parts()
-            for item in ast.walk(node)
-            if isinstance(item, ast.Attribute)
-        }
+        wanted = {item.attr for item in walk_each(self._parts(), ast.Attribute)}
         new = False
         for (module, _), node in list(self.nodes.items()):
             for part in _parts(node, wanted):
@@ -111,19 +107,13 @@ class Source:
 
     def _parts(self) -> Iterator[ast.AST]:
         for node in self.nodes.values():
-            for part in _parts(node, set()):
-                yield part
+            yield from _parts(node, set())
             for part in ast.iter_child_nodes(node):
                 if id(part) in self.visited:
                     yield part
 
     def _resolve(self, part: ast.AST, home: Home) -> None:
-        own = {item.arg for item in ast.walk(part) if isinstance(item, ast.arg)}
-        own |= {
-            item.id
-            for item in ast.walk(part)
-            if isinstance(item, ast.Name) and isinstance(item.ctx, ast.Store)
-        }
+        own = {*parameters_of(part), *names_in([part], ast.Store)}
         for item in ast.walk(part):
             if isinstance(item, ast.Name) and item.id not in own - set(home.definitions):
                 self.meaning(item.id, home)
@@ -261,9 +251,9 @@ class _Plainer(ast.NodeTransformer):
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         shorten(node)
         node.decorator_list = [item for item in node.decorator_list if not self._is_ours(item)]
-        before = _names_read(node)
+        before = names_in([node], ast.Load)
         node.body = self._without_checks(node.body)
-        unread = before - _names_read(node)
+        unread = set(before).difference(names_in([node], ast.Load), vars(builtins))
         node.body = _without_values_of(node.body, unread)
         self.generic_visit(node)
         if node.returns is not None:
@@ -325,10 +315,8 @@ class _Plainer(ast.NodeTransformer):
                 kept += [node] if node.finalbody else body
             elif not self._is_check(node):
                 if isinstance(node, ast.If | ast.For):
-                    node.body, node.orelse = (
-                        self._without_checks(node.body),
-                        self._without_checks(node.orelse),
-                    )
+                    node.body = self._without_checks(node.body)
+                    node.orelse = self._without_checks(node.orelse)
                 kept.append(node)
         return kept
 
@@ -361,23 +349,11 @@ def _is_array(value: Any) -> bool:
     return bool(get_args(value)) and all(map(_is_array, get_args(value)))
 
 
-def _names_read(node: ast.AST) -> set[str]:
-    names = set()
-    for item in ast.walk(node):
-        if isinstance(item, ast.Name) and isinstance(item.ctx, ast.Load):
-            names.add(item.id)
-    return names - set(vars(builtins))
-
-
 def _without_values_of(body: list[ast.stmt], unread: set[str]) -> list[ast.stmt]:
     """Leave out assignments to names that only the checks read."""
     kept = []
     for node in body:
-        names = {
-            item.id
-            for item in ast.walk(node)
-            if isinstance(item, ast.Name) and isinstance(item.ctx, ast.Store)
-        }
+        names = set(names_in([node], ast.Store))
         if not (isinstance(node, ast.Assign) and names & unread and names <= unread | {"_"}):
             kept.append(node)
     return kept

@@ -2,7 +2,8 @@
 
 import ast
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from torch import nn
@@ -12,19 +13,19 @@ EQUAL = ast.Is | ast.Eq
 UNEQUAL = ast.IsNot | ast.NotEq
 
 
-def walk_each(body: list[Any], kind: type) -> Iterator[Any]:
+def walk_each(body: Iterable[Any], kind: type) -> Iterator[Any]:
     for node in body:
         for item in ast.walk(node):
             if isinstance(item, kind):
                 yield item
 
 
-def names_in(body: list[Any], context: type) -> list[str]:
+def names_in(body: Iterable[Any], context: type) -> list[str]:
     """The variables that statements read (`ast.Load`) or give a value (`ast.Store`)."""
     return [item.id for item in walk_each(body, ast.Name) if isinstance(item.ctx, context)]
 
 
-def parameters_of(function: ast.FunctionDef) -> list[str]:
+def parameters_of(function: ast.AST) -> list[str]:
     """The parameters of a function, and of those inside it."""
     return [item.arg for item in walk_each([function], ast.arg)]
 
@@ -37,28 +38,28 @@ def switch_of(node: Any) -> Any:
 
 
 class Write(ast.NodeTransformer):
-    """Write an expression where a name, an attribute or a call stands."""
+    """Write expressions where names, attributes of `self` or calls stand."""
 
     def __init__(
-        self, value: Any, name: str = "", attribute: str = "", call: ast.Call | None = None
+        self,
+        names: Mapping[str, Any] = MappingProxyType({}),
+        attributes: Mapping[str, Any] = MappingProxyType({}),
+        calls: Mapping[ast.Call, Any] = MappingProxyType({}),
     ):
-        self.value, self.name, self.attribute, self.call = value, name, attribute, call
+        self.names, self.attributes, self.calls = names, attributes, calls
 
     def visit_Name(self, node: ast.Name) -> Any:
-        if node.id == self.name and isinstance(node.ctx, ast.Load):
-            return self.value
+        if isinstance(node.ctx, ast.Load):
+            return self.names.get(node.id, node)
         return node
 
     def visit_Attribute(self, node: ast.Attribute) -> Any:
-        self.generic_visit(node)
-        if node.attr == self.attribute and isinstance(node.ctx, ast.Load):
-            return self.value
-        return node
+        if isinstance(node.ctx, ast.Load) and ast.unparse(node.value) == "self":
+            return self.attributes.get(node.attr, node)
+        return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> Any:
-        if node is self.call:
-            return self.value
-        return self.generic_visit(node)
+        return self.calls.get(node) or self.generic_visit(node)
 
 
 def pairs_of(node: Any) -> list[tuple[Any, Any]]:
@@ -143,14 +144,13 @@ class Fold(ast.NodeTransformer):
                 return ast.Constant(False)
         return ast.Constant(True)
 
-    def visit_IfExp(self, node: ast.IfExp) -> Any:
-        self.generic_visit(node)
-        value = switch_of(node.test)
-        if value is UNKNOWN:
-            return node
-        return node.body if value else node.orelse
-
     def visit_If(self, node: ast.If) -> Any:
+        return self._decide(node)
+
+    def visit_IfExp(self, node: ast.IfExp) -> Any:
+        return self._decide(node)
+
+    def _decide(self, node: ast.If | ast.IfExp) -> Any:
         self.generic_visit(node)
         value = switch_of(node.test)
         if value is UNKNOWN:
