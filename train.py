@@ -359,6 +359,7 @@ def refuse_unsafe_options(arguments: argparse.Namespace) -> None:
                 "a pickle can run any code",
                 f"{COMMAND_LINE}: --experimental-rerun",
                 fix="the command in run.json runs the same again",
+                code="not-allowed",
             )
         )
     if config_path is not None:
@@ -368,6 +369,7 @@ def refuse_unsafe_options(arguments: argparse.Namespace) -> None:
                 f"{COMMAND_LINE}: --config-path",
                 got=config_path,
                 fix="--config-dir FOLDER adds yours",
+                code="not-allowed",
             )
         )
     raise ConfigError(problems)
@@ -383,7 +385,12 @@ def check_runs(composed: Any) -> None:
         raise ConfigError(
             [
                 Problem(
-                    "runs names a folder", where, "runs", got=f"runs={runs!r}", fits="runs=FOLDER"
+                    "runs names a folder",
+                    where,
+                    "runs",
+                    got=f"runs={runs!r}",
+                    fits="runs=FOLDER",
+                    code="bad-value",
                 )
             ]
         )
@@ -406,6 +413,7 @@ def check_folder_is_named(together: bool) -> None:
                     "hydra.run.dir",
                     got="several processes, and no folder",
                     fix="hydra.run.dir=runs/NAME, the same for all of them",
+                    code="bad-command",
                 )
             ]
         )
@@ -429,7 +437,9 @@ def check_resume(overrides: list[str], *, sweeps: bool = False) -> None:
             continue
         fits = value == "true" if sweeps else adopt.requested_folder([text]) is not None
         if not fits:
-            raise ConfigError([Problem(problem, COMMAND_LINE, "resume", got=text, fix=fix)])
+            raise ConfigError(
+                [Problem(problem, COMMAND_LINE, "resume", got=text, fix=fix, code="bad-run")]
+            )
 
 
 def adopt_overrides(overrides: list[str]) -> list[str]:
@@ -442,7 +452,7 @@ def adopt_overrides(overrides: list[str]) -> list[str]:
         return adopt.read_overrides(overrides)
     except ArgumentError as error:
         raise ConfigError(
-            [Problem(error.problem, COMMAND_LINE, "resume", fix=error.fix)]
+            [Problem(error.problem, COMMAND_LINE, "resume", fix=error.fix, code=error.code)]
         ) from error
 
 

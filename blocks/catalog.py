@@ -278,10 +278,15 @@ def _library(place: str) -> dict[str, type[nn.Module]]:
         raise BlockError(
             f"no folder or package {place!r} with blocks",
             fits="a folder with .py files, or a package",
+            code="missing-file",
         )
     kind = kind_of(path)
     if kind not in (None, "a folder"):
-        raise BlockError(f"{place!r} is {kind}", fits="a folder with .py files, or a package")
+        raise BlockError(
+            f"{place!r} is {kind}",
+            fits="a folder with .py files, or a package",
+            code="missing-file",
+        )
     files = (
         [path]
         if path.is_file()
@@ -289,7 +294,9 @@ def _library(place: str) -> dict[str, type[nn.Module]]:
     )
     if not files:
         raise BlockError(
-            f"no .py file in {place!r}", fits="a folder with files that define nn.Module classes"
+            f"no .py file in {place!r}",
+            fits="a folder with files that define nn.Module classes",
+            code="missing-file",
         )
     found: dict[str, type[nn.Module]] = {}
     for file in files:
@@ -326,7 +333,9 @@ def _import(name: str, load: Callable[[], ModuleType]) -> ModuleType:
     except Exception as error:  # any fault of the user's file is reported with its name
         line = getattr(error, "lineno", None) or (error.__traceback__ and _last_line(error))
         raise BlockError(
-            f"{name} cannot be imported", got=f"{type(error).__name__}: {error} (line {line})"
+            f"{name} cannot be imported",
+            got=f"{type(error).__name__}: {error} (line {line})",
+            code="broken-code",
         ) from error
 
 

@@ -18,7 +18,10 @@ def _must_agree(inputs: tuple[Tensor, ...], purpose: str) -> None:
     """
     if not inputs:
         raise BlockError(
-            f"there must be something to {purpose}", got="no input", fits="one input or more"
+            f"there must be something to {purpose}",
+            got="no input",
+            fits="one input or more",
+            code="wrong-inputs",
         )
     if all(each.shape == inputs[0].shape for each in inputs[1:]):
         return
@@ -36,6 +39,7 @@ def _must_agree(inputs: tuple[Tensor, ...], purpose: str) -> None:
                 f"shapes to {purpose} must agree",
                 got=f"{before} {so_far}, input {number} {shape}",
                 fits="as many axes, on each the same size or 1",
+                code="shape-mismatch",
             )
         so_far = tuple(b if a == 1 else a for a, b in zip(so_far, shape, strict=True))
 
@@ -46,7 +50,10 @@ def _must_agree_beside(inputs: tuple[Tensor, ...], at: int) -> None:
     """
     if not inputs:
         raise BlockError(
-            "there must be something to concatenate", got="no input", fits="one input or more"
+            "there must be something to concatenate",
+            got="no input",
+            fits="one input or more",
+            code="wrong-inputs",
         )
     first, *others = (tuple(each.shape) for each in inputs)
     axis = _axis_index(at, len(first))
@@ -58,6 +65,7 @@ def _must_agree_beside(inputs: tuple[Tensor, ...], at: int) -> None:
             raise BlockError(
                 f"shapes to concatenate must agree on every axis but {at}",
                 got=f"input 1 {first}, input {number} {shape}",
+                code="shape-mismatch",
             )
 
 
@@ -109,6 +117,7 @@ class Subtract(nn.Module):
                 "subtraction takes two inputs",
                 got=f"{len(inputs)} inputs",
                 fits="in: [a, b] for a - b",
+                code="wrong-inputs",
             )
         _must_agree(inputs, "subtract")
         return inputs[0] - inputs[1]
@@ -195,7 +204,10 @@ class MatMul(nn.Module):
     def forward(self, *inputs: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         if len(inputs) != 2:
             raise BlockError(
-                "a matrix product has two factors", got=f"{len(inputs)} inputs", fits="in: [a, b]"
+                "a matrix product has two factors",
+                got=f"{len(inputs)} inputs",
+                fits="in: [a, b]",
+                code="wrong-inputs",
             )
         a, b = inputs
         b = b.transpose(-2, -1) if self.transpose else b
@@ -205,6 +217,7 @@ class MatMul(nn.Module):
                 "the inner sizes of a matrix product must agree",
                 got=got,
                 fits="(..., n, k) and (..., k, m)",
+                code="shape-mismatch",
             )
         return a @ b
 

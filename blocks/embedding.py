@@ -68,6 +68,7 @@ class PatchEmbedding(nn.Module):
                     f"patches must tile the {side} of the image",
                     got=f"size={patch}, {side}={length}",
                     fits=f"{side}={below} or {below + patch}" if below else f"{side}={patch}",
+                    code="shape-mismatch",
                 )
         patches = self.project(x)
         if self.layout == "grid":

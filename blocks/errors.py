@@ -12,6 +12,7 @@ class BlockError(ValueError):
         got: what came, e.g. "heads=7, dim=192".
         fits: what would do, e.g. "heads in 1, 2, 3, 4, 6, 8".
         fix: what to change, where that is more than choosing a value that fits.
+        code: the kind of mistake for programs, one of `blocks.graph.codes`.
     """
 
     def __init__(
@@ -21,8 +22,10 @@ class BlockError(ValueError):
         got: str | None = None,
         fits: str | None = None,
         fix: str | None = None,
+        code: str = "bad-argument",
     ):
         self.problem, self.got, self.fits, self.fix = problem, got, fits, fix
+        self.code = code
         parts = [problem, got and f"got {got}", fits and f"fits: {fits}", fix and f"fix: {fix}"]
         super().__init__("; ".join(part for part in parts if part))
 

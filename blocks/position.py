@@ -82,6 +82,7 @@ class LearnedPosition(nn.Module):
                 "more tokens than learned positions",
                 got=f"{x.shape[1]} tokens, {rows} positions",
                 fix=f"length={x.shape[1]} or more when it is built",
+                code="shape-mismatch",
             )
         return x + self.table[: x.shape[1]]
 
@@ -131,6 +132,7 @@ class LearnedPosition2d(nn.Module):
                 "learned positions know one grid only",
                 got=f"{x.shape[1]} x {x.shape[2]}, built for {height} x {width}",
                 fix="SinusoidalPosition2d fits any grid",
+                code="shape-mismatch",
             )
         return x + self.table
 
@@ -242,6 +244,7 @@ class SinusoidalPosition2d(nn.Module):
                 fits=f"{max(side, 1) ** 2 + self.class_tokens} or "
                 f"{(side + 1) ** 2 + self.class_tokens} tokens",
                 fix="keep the grid (batch, height, width, dim), if it is no square",
+                code="shape-mismatch",
             )
         return x + F.pad(self.grid(side, side, like=x).flatten(0, 1), (0, 0, self.class_tokens, 0))
 

@@ -62,7 +62,9 @@ class Rearrange(nn.Module):
             return self.rearrange(x)
         except (RuntimeError, IndexError, ValueError) as error:
             raise BlockError(
-                "the input does not match the pattern", got=_misfit(x, self.pattern, self.sizes)
+                "the input does not match the pattern",
+                got=_misfit(x, self.pattern, self.sizes),
+                code="shape-mismatch",
             ) from error
 
     def rearrange(self, x: Tensor) -> Tensor:

@@ -139,6 +139,7 @@ class _Recurrence(nn.Module):
                 "an initial state must be (batch, layers * directions, hidden)",
                 got=f"{tuple(state.shape)}",
                 fits=f"{(batch, levels, self.hidden)}",
+                code="shape-mismatch",
             )
         return state.transpose(0, 1).contiguous()
 

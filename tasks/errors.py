@@ -2,6 +2,20 @@
 
 from typing import Any
 
+# argument that names a file or a folder -> the kind of mistake
+CODES = {
+    "path": "bad-data",
+    "data": "data-mismatch",
+    "ckpt_path": "bad-run",
+    "resume": "bad-run",
+    "run": "bad-run",
+    "out": "unwritable-file",
+    "output": "unwritable-file",
+    "tokenizer": "bad-data",
+    "check_causal": "failed-check",
+    "check_padding": "failed-check",
+}
+
 
 class ArgumentError(ValueError):
     """An argument does not do; `tasks.config.instantiate` adds where it was written.
@@ -12,6 +26,7 @@ class ArgumentError(ValueError):
         got: what came, where it is not the value itself.
         fits: what would do.
         fix: what to change, where that is more than choosing a value that fits.
+        code: the kind of mistake for programs; derived from the argument when left out.
     """
 
     def __init__(
@@ -22,7 +37,9 @@ class ArgumentError(ValueError):
         got: str | None = None,
         fits: str | None = None,
         fix: str | None = None,
+        code: str | None = None,
     ):
+        self.code = code or CODES.get(argument, "bad-argument")
         self.argument, self.problem, self.got, self.fits, self.fix = (
             argument,
             problem,

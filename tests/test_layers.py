@@ -89,6 +89,7 @@ HYDRA = {"blocks.graph.compose", "blocks.graph.read"}  # the only parts of the g
 
 # stage of blocks/graph -> the stages that it may import
 GRAPH = {
+    "codes": set(),
     "steps": set(),
     "errors": {"steps"},
     "read": {"errors"},

@@ -95,6 +95,7 @@ class LinearAttention(nn.Module):
                 got=f"mask of shape {tuple(mask.shape)}",
                 fix="padding_mask for padding, causal=true for the future, SelfAttention for "
                 "any other mask",
+                code="unsupported",
             )
         q, k, v = split_heads(self.qkv(x.flatten(1, -2)), self.head_dim).chunk(3, dim=1)
         q, k = F.elu(q) + 1, F.elu(k) + 1

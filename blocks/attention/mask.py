@@ -25,6 +25,7 @@ def key_mask(padding_mask: Bool[Tensor, " batch *tokens"]) -> Bool[Tensor, "batc
             "padding_mask must be boolean, True for a real token",
             got=str(padding_mask.dtype),
             fix="padding_mask.bool(), if 1 is a real token",
+            code="dtype-mismatch",
         )
     return padding_mask.flatten(1)[:, None, None, :]
 
@@ -58,6 +59,7 @@ def merge_masks(
                     "a mask of three axes is (heads, queries, keys)",
                     got=f"{tuple(mask.shape)} for {scores[0]} heads",
                     fix="mask[:, None] for one mask per sample",
+                    code="shape-mismatch",
                 )
             mask = mask[None]
         if mask.dtype == torch.bool:

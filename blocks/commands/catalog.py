@@ -22,7 +22,12 @@ def run(chosen: argparse.Namespace) -> int:
     if unknown:
         raise ConfigError(
             [
-                Problem(f"no block {name!r}", "the command line", fits=did_you_mean(name, found))
+                Problem(
+                    f"no block {name!r}",
+                    "the command line",
+                    fits=did_you_mean(name, found),
+                    code="unknown-block",
+                )
                 for name in unknown
             ]
         )

@@ -95,5 +95,6 @@ def write(file: Path, text: str, option: str) -> None:
             "the command line",
             got=f"{option} {file} ({error.strerror})",
             fits="a file in a folder that exists",
+            code="unwritable-file",
         )
         raise ConfigError([problem]) from error

@@ -39,6 +39,7 @@ def run(chosen: argparse.Namespace) -> int:
                     "the command line",
                     got=f"-o {file}",
                     fits=", ".join(WRITERS),
+                    code="bad-command",
                 )
             ]
         )

@@ -35,7 +35,10 @@ def run(chosen: argparse.Namespace) -> int:
         text = emit(Planner()(composed), title, command, about)
     except CannotEmit as error:
         problem = Problem(
-            "this model cannot be written as plain PyTorch", "the command line", got=str(error)
+            "this model cannot be written as plain PyTorch",
+            "the command line",
+            got=str(error),
+            code="unsupported",
         )
         raise ConfigError([problem]) from error
     if chosen.output is None:

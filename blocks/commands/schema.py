@@ -28,7 +28,10 @@ def run(chosen: argparse.Namespace) -> int:
     own = Path(chosen.config_dir) if chosen.config_dir else None
     if own and not own.is_dir():
         problem = Problem(
-            f"no folder {chosen.config_dir!r}", "the command line", fits="a folder with model/"
+            f"no folder {chosen.config_dir!r}",
+            "the command line",
+            fits="a folder with model/",
+            code="missing-file",
         )
         raise ConfigError([problem])
     folders = [conf_folder() / "model", *([own / "model"] if own else [])]
@@ -37,11 +40,17 @@ def run(chosen: argparse.Namespace) -> int:
         blocks = catalog(chosen.library)
         target.mkdir(parents=True, exist_ok=True)
     except BlockError as error:
-        raise ConfigError([Problem(error.problem, "the command line", fits=error.fits)]) from error
+        raise ConfigError(
+            [Problem(error.problem, "the command line", fits=error.fits, code=error.code)]
+        ) from error
     except OSError as error:
         got = f"-o {target} ({error.strerror})"
         raise ConfigError(
-            [Problem("the folder cannot be made", "the command line", got=got)]
+            [
+                Problem(
+                    "the folder cannot be made", "the command line", got=got, code="unwritable-file"
+                )
+            ]
         ) from error
     for name, schema in schemas(blocks, folders).items():
         write(target / name, format_schema(schema), "-o")

@@ -142,6 +142,7 @@ def _catalog(composed: Composed, library: Iterable[str]) -> Mapping[str, Any]:
                     got=error.got,
                     fits=error.fits,
                     fix=error.fix or (None if error.fits else "mend that file, or leave it out"),
+                    code=error.code,
                 )
             ]
         ) from error
@@ -157,6 +158,7 @@ def _check_model(composed: Composed, config: Mapping[str, Any]) -> list[Problem]
                 "model",
                 got=f"a {type(config).__name__}",
                 fits="inputs: {...}, graph: {...}",
+                code="bad-node",
             )
         ]
     problems = []
@@ -173,6 +175,7 @@ def _check_model(composed: Composed, config: Mapping[str, Any]) -> list[Problem]
                         "inputs": "inputs: {image: data.image}",
                         "graph": "graph: {name: {block: Name}}",
                     }[section],
+                    code="missing-key",
                 )
             )
     for key, value in config.items():
@@ -189,6 +192,7 @@ def _check_model(composed: Composed, config: Mapping[str, Any]) -> list[Problem]
                         f"model.{key}",
                         got=f"{key}: {show(value)}",
                         fits=f"{key}: {{name: value}}",
+                        code="bad-value",
                     )
                 )
         elif not isinstance(value, Mapping) or not {"block", "use", "body"} & set(value):
@@ -199,6 +203,7 @@ def _check_model(composed: Composed, config: Mapping[str, Any]) -> list[Problem]
                     f"model.{key}",
                     got=f"{key}: {show(value)}",
                     fits=did_you_mean(key, MODEL_WORDS),
+                    code="unknown-key",
                 )
             )
     return problems

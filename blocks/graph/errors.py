@@ -6,7 +6,7 @@ import re
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,10 @@ def _short(file: str, folder: str) -> str:
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake: what is wrong, where, what came, from where, what fits, what to change."""
+    """One mistake: what is wrong, where, what came, from where, what fits, what to change.
+
+    `code` names the kind of mistake for programs (`blocks.graph.codes`); it is not printed.
+    """
 
     problem: str
     where: Origin | str | None = None
@@ -56,6 +59,7 @@ class Problem:
     source: str | None = None
     fits: str | None = None
     fix: str | None = None
+    code: str = field(kw_only=True)
 
     def __str__(self) -> str:
         head = "  ".join(_cut(str(part), 200) for part in (self.where, self.path) if part)

@@ -52,9 +52,17 @@ HEADER = re.compile(r"^\s*#\s*@package\s+(\S+)", re.MULTILINE)
 class Refused(yaml.MarkedYAMLError):
     """A file that is not read. Besides what and where: the key, what fits, what to change."""
 
-    def __init__(self, problem: str, mark: Any, path: str = "", **parts: str | None):
+    def __init__(
+        self,
+        problem: str,
+        mark: Any,
+        path: str = "",
+        *,
+        code: str = "refused-file",
+        **parts: str | None,
+    ):
         super().__init__(problem=problem, problem_mark=mark)
-        self.path, self.parts = path, parts
+        self.path, self.code, self.parts = path, code, parts
 
     def __str__(self) -> str:
         mark: Any = self.problem_mark
@@ -95,19 +103,26 @@ def check(file: Path, folder: Path | None = None) -> str:
         with open_file(file) as opened:
             content, size = opened.read(BYTES + 1), os.fstat(opened.fileno()).st_size
     except OSError as error:
-        raise Refused("this file cannot be read", start, got=f"{error.strerror}") from None
+        raise Refused(
+            "this file cannot be read", start, got=f"{error.strerror}", code="unreadable-file"
+        ) from None
     if len(content) > BYTES:
         raise Refused(
             "the file is too large for a configuration",
             start,
             got=f"{size:,} bytes",
             fits=f"{BYTES:,}",
+            code="too-large",
         )
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Refused(
-            "the file is not text in UTF-8", start, got=str(error)[:100], fits="UTF-8"
+            "the file is not text in UTF-8",
+            start,
+            got=str(error)[:100],
+            fits="UTF-8",
+            code="unreadable-file",
         ) from None
     check_limits(text, str(file))
     if not rules_the_program(file):
@@ -180,6 +195,7 @@ class _Limits:
                 event.start_mark,
                 got=f"more than {ENTRIES:,} keys and values, aliases written out",
                 fix="use fewer aliases",
+                code="too-large",
             )
 
     def _add_alias(self, event: Any) -> None:
@@ -190,6 +206,7 @@ class _Limits:
                 event.start_mark,
                 got=f"*{event.anchor}",
                 fix="write it out",
+                code="circular",
             )
         self.total += size
 
@@ -204,6 +221,7 @@ class _Limits:
                 event.start_mark,
                 got=f"more than {DEPTH} levels",
                 fits=f"{DEPTH} at most",
+                code="too-large",
             )
 
 
@@ -341,6 +359,7 @@ def _swept(key: yaml.Node, value: yaml.Node, above: tuple[str, ...]) -> Iterator
                 shown,
                 got=f"{size:,} characters",
                 fits=f"{WIDE:,}",
+                code="too-large",
             )
             return
         for inner, item in _entries(value):

@@ -36,7 +36,7 @@ def section(composed: Composed, path: Path) -> Any:
     return functools.reduce(operator.getitem, path, composed.config)
 
 
-def problem(composed: Composed, path: Path, text: str, **parts: Any) -> Problem:
+def problem(composed: Composed, path: Path, text: str, *, code: str, **parts: Any) -> Problem:
     """Return a Problem at `path`, with the origin of the value and without secrets."""
     name = ".".join(path)
     if len(path) == 1:
@@ -49,7 +49,9 @@ def problem(composed: Composed, path: Path, text: str, **parts: Any) -> Problem:
     for part, value in parts.items():
         if isinstance(value, str):
             parts[part] = secrets.hide_in_message(value)
-    return Problem(secrets.hide_in_message(text), where=composed.origin(name), path=name, **parts)
+    return Problem(
+        secrets.hide_in_message(text), where=composed.origin(name), path=name, code=code, **parts
+    )
 
 
 def make(
@@ -110,7 +112,9 @@ def refusal_problem(
         fix = f"another value of {'.'.join(path)}, or leave it out"
     if "gpu backend" in text or "torch_xla" in text:
         fix = "trainer=cpu"
-    return problem(composed, path, f"{target.__name__} refuses: {text}", got=got, fix=fix)
+    return problem(
+        composed, path, f"{target.__name__} refuses: {text}", got=got, fix=fix, code="bad-argument"
+    )
 
 
 def find_argument(text: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
@@ -139,7 +143,16 @@ def read_environment(composed: Composed, path: Path, arguments: dict[str, Any]) 
             read[key] = secrets.reveal(value) if is_allowed else value
         except ArgumentError as error:
             raise ConfigError(
-                [problem(composed, where, error.problem, got=error.got, fix=error.fix)]
+                [
+                    problem(
+                        composed,
+                        where,
+                        error.problem,
+                        got=error.got,
+                        fix=error.fix,
+                        code=error.code,
+                    )
+                ]
             ) from error
     return read
 
@@ -147,7 +160,15 @@ def read_environment(composed: Composed, path: Path, arguments: dict[str, Any]) 
 def argument_problem(composed: Composed, path: Path, error: ArgumentError) -> Problem:
     """Return the problem that an object has with one of its arguments, at that argument."""
     where = (*path, error.argument) if error.argument else path
-    return problem(composed, where, error.problem, got=error.got, fits=error.fits, fix=error.fix)
+    return problem(
+        composed,
+        where,
+        error.problem,
+        got=error.got,
+        fits=error.fits,
+        fix=error.fix,
+        code=error.code,
+    )
 
 
 # Classes ------------------------------------------------------------------------------------------
@@ -172,6 +193,7 @@ def find_class(composed: Composed, path: Path) -> Any:
                     f"{shown} has no _target_: it does not state its class",
                     fits=", ".join(allowed),
                     fix=f"{shown}._target_={allowed[0]}",
+                    code="missing-key",
                 )
             ]
         )
@@ -188,6 +210,7 @@ def find_class(composed: Composed, path: Path) -> Any:
                     got=str(name),
                     fits=", ".join(allowed),
                     fix=guess(name, allowed) or OWN_CLASS,
+                    code="not-allowed",
                 )
             ]
         )
@@ -216,6 +239,7 @@ def import_trusted(composed: Composed, path: Path, name: str) -> Any:
                     got=f"{type(error).__name__}: {error}",
                     fits="package.module.Class, installed or below the folder where the program "
                     "starts",
+                    code="broken-code",
                 )
             ]
         ) from error
@@ -233,7 +257,9 @@ def importing(composed: Composed, path: Path) -> Iterator[None]:
                 name = section(composed, path)["_target_"]
                 text = f"{name} needs the package {package}, which is not installed"
                 fix = f"pip install -c constraints.txt -e '.[{extra}]'"
-                raise ConfigError([problem(composed, path, text, fix=fix)]) from error
+                raise ConfigError(
+                    [problem(composed, path, text, fix=fix, code="not-installed")]
+                ) from error
         raise
 
 
@@ -267,6 +293,7 @@ def check(
                 f"{target.__name__} has no argument {key}",
                 fits=", ".join(usable),
                 fix=guess(key, usable),
+                code="unknown-argument",
             )
         elif key not in known:
             yield from write_policy.unchecked(composed, path, key)
@@ -279,7 +306,7 @@ def check(
 
 def missing_problem(composed: Composed, path: Path, name: str) -> Problem:
     """Return the problem of a value that is missing."""
-    return problem(composed, path, f"{name} is missing", fix=f"{name}=...")
+    return problem(composed, path, f"{name} is missing", fix=f"{name}=...", code="missing-argument")
 
 
 def check_value(composed: Composed, path: Path, value: Any, hint: Any) -> Iterator[Problem]:
@@ -293,9 +320,16 @@ def check_value(composed: Composed, path: Path, value: Any, hint: Any) -> Iterat
     elif not hints.fits(value, hint):
         text = f"{key} must be {hints.describe_hint(hint)}"
         fix = guess(value, hints.list_choices(hint))
-        yield problem(composed, path, text, got=f"{key}={value!r}", fix=fix)
+        yield problem(composed, path, text, got=f"{key}={value!r}", fix=fix, code="bad-value")
     elif bound is not None:
-        yield problem(composed, path, f"{key} {bound.must}", got=f"{key}={value}", fits=bound.fits)
+        yield problem(
+            composed,
+            path,
+            f"{key} {bound.must}",
+            got=f"{key}={value}",
+            fits=bound.fits,
+            code="bad-value",
+        )
     else:
         yield from check_excess(composed, path, value)
 
@@ -305,4 +339,4 @@ def check_excess(composed: Composed, path: Path, value: Any) -> Iterator[Problem
     excess = runtime.find_excess(path, value, typed=write_policy.is_typed(composed, path))
     if excess is not None:
         text, fits = excess
-        yield problem(composed, path, text, got=f"{path[-1]}={value}", fits=fits)
+        yield problem(composed, path, text, got=f"{path[-1]}={value}", fits=fits, code="too-large")

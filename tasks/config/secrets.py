@@ -49,7 +49,9 @@ def _read(found: re.Match[str]) -> str:
     value = os.environ.get(name, default.strip() if default is not None else None)
     if value is None:
         fix = "set it: export NAME=value, or give a default: ${oc.env:NAME,value}"
-        raise ArgumentError("", f"the environment has no {name}", got=found[0], fix=fix)
+        raise ArgumentError(
+            "", f"the environment has no {name}", got=found[0], fix=fix, code="missing-key"
+        )
     if name in os.environ:
         _remember(value, found[0])
     return value

@@ -82,18 +82,28 @@ def strays(composed: Any, path: tuple[str, ...], arguments: dict[str, Any]) -> I
                 else f"{key}: {show(SENDING[key])}"
             )
             yield Problem(
-                "a file may not send anything away", where, shown, got=got, fits=fits, fix=fix
+                "a file may not send anything away",
+                where,
+                shown,
+                got=got,
+                fits=fits,
+                fix=fix,
+                code="refused-file",
             )
         for text in texts(value):
             if mark := template(text, fields=key in FIELDS):
                 fits = "letters, digits, spaces and . , : = + @ # ( ) / -"
                 fits += ", {epoch:02d} and {val/loss:.3f}" * (key in FIELDS)
                 problem = f"{mark!r} may be a command to the library that reads this text"
-                yield Problem(problem, where, shown, got=got, fits=fits, fix=fix)
+                yield Problem(
+                    problem, where, shown, got=got, fits=fits, fix=fix, code="refused-file"
+                )
             elif not inside(text):
                 fits = "a relative path, which lies in the run folder"
                 problem = "a file may not write outside the run folder"
-                yield Problem(problem, where, shown, got=got, fits=fits, fix=fix)
+                yield Problem(
+                    problem, where, shown, got=got, fits=fits, fix=fix, code="refused-file"
+                )
 
 
 def unchecked(composed: Any, path: tuple[str, ...], key: str) -> Iterator[Problem]:
@@ -104,7 +114,9 @@ def unchecked(composed: Any, path: tuple[str, ...], key: str) -> Iterator[Proble
     if path[0] in WRITING and not is_typed(composed, here):
         shown = ".".join(here)
         text = f"{key} is handed on unchecked, so a file may not say it"
-        yield Problem(text, composed.origin(shown), shown, fix=FIX.format(shown))
+        yield Problem(
+            text, composed.origin(shown), shown, fix=FIX.format(shown), code="refused-file"
+        )
 
 
 def is_typed(composed: Any, path: tuple[str, ...]) -> bool:

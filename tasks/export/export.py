@@ -71,6 +71,7 @@ def check_packages(format: str) -> None:
             "to",
             f"--to {format} needs {' and '.join(missing)}, which {verb} not installed",
             fix='pip install -c constraints.txt -e ".[onnx]"',
+            code="not-installed",
         )
 
 

@@ -228,6 +228,7 @@ def check_strategy(network: Any, trainer: pl.Trainer) -> None:
             path="trainer.tensor_parallel_size",
             got=f"{size} of {devices}",
             fits=", ".join(divisors),
+            code="bad-value",
         )
         raise ConfigError([problem])
     if size > 1:

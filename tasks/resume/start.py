@@ -78,7 +78,9 @@ def find_start(
             check_end(found, composed.config["trainer"])
     except ArgumentError as error:
         key = "resume" if choice is None else "ckpt_path"
-        problem = instantiate.problem(composed, (key,), error.problem, **parts_of(error))
+        problem = instantiate.problem(
+            composed, (key,), error.problem, **parts_of(error), code=error.code
+        )
         raise ConfigError([problem]) from error
     if found.changed:
         lines = [carry_over_weights(found, network)]

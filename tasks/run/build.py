@@ -125,7 +125,9 @@ def make_task(
         argument = instantiate.find_argument(str(error).lower(), composed.config["optimizer"])
         path = ("optimizer", *argument)
         fix = f"another value of {'.'.join(path)}"
-        raise ConfigError([instantiate.problem(composed, path, str(error), fix=fix)]) from error
+        raise ConfigError(
+            [instantiate.problem(composed, path, str(error), fix=fix, code="bad-argument")]
+        ) from error
     given = {
         "network": network,
         "optimizer": optimizer,
@@ -217,6 +219,7 @@ def checkpoint_activations(composed: Composed, network: nn.Module) -> None:
                     ("trainer", "checkpoint_activations"),
                     "this network repeats nothing, so there are no activations to recompute",
                     fits="false",
+                    code="unsupported",
                 )
             ]
         )

@@ -50,6 +50,7 @@ def check_processes(composed: Composed, trainer: pl.Trainer, samples: int) -> No
                     f"each process needs a sample of {parts} part",
                     got=f"{count} processes, {samples} samples",
                     fix=f"trainer.devices={samples}, or more data",
+                    code="bad-value",
                 )
             ]
         )
@@ -63,6 +64,7 @@ def check_processes(composed: Composed, trainer: pl.Trainer, samples: int) -> No
                     "the batch size is tuned on one device",
                     got=f"tune=true with {count} processes",
                     fix="tune=true trainer.devices=1",
+                    code="bad-value",
                 )
             ]
         )
@@ -109,6 +111,7 @@ def unlogged_problem(
         "nothing logs this metric",
         got=metric,
         fits=guess(metric, logged) or ", ".join(logged),
+        code="unknown-name",
     )
 
 
@@ -127,6 +130,7 @@ def check_schedule(composed: Composed, trainer: pl.Trainer, schedule: Any) -> No
                     fits="trainer.max_epochs=60, trainer.max_steps=1000 or "
                     "+trainer.max_time=00:01:00:00",
                     fix="schedule=constant",
+                    code="missing-key",
                 )
             ]
         )
@@ -164,6 +168,7 @@ def check_batch_norm(
                     fits="2 or more",
                     fix=f"{change}, or a norm of each sample alone: model/norm=layernorm, "
                     "model/conv=plain",
+                    code="bad-value",
                 )
             ]
         ) from error

@@ -100,6 +100,7 @@ def check_task_facts(composed: Composed, kind: Any, facts: Facts) -> None:
             f"{kind.__name__} needs {' and '.join(missing)}, which these data do not have",
             got=", ".join(f"data.{name}" for name in facts),
             fits="task=... or data=... that go together",
+            code="data-mismatch",
         )
         raise ConfigError([problem])
 
@@ -347,4 +348,4 @@ def model_problem(composed: Composed, path: tuple[str, ...], text: str, **parts:
     source = None
     if chosen:
         source = f"the command line: {' '.join(chosen)}"
-    return instantiate.problem(composed, path, text, source=source, **parts)
+    return instantiate.problem(composed, path, text, source=source, **parts, code="data-mismatch")

@@ -73,6 +73,7 @@ def compare_facts(
                     f"the data have no fact {key}",
                     got=f"{key}={value} declared",
                     fits=guess(key, found) or ", ".join(map(str, found)),
+                    code="unknown-fact",
                 )
     elif declared not in (None, "???") and declared != found:
         name = path[-1]
@@ -82,6 +83,7 @@ def compare_facts(
             "the data differ from what is declared",
             got=f"{name}={declared} declared, {name}={found} read",
             fix=f"{'.'.join(path)}={found}, or leave it out",
+            code="data-mismatch",
         )
 
 

@@ -62,7 +62,9 @@ def explain_misconfiguration(composed: Composed, text: str) -> Problem:
             logged = re.findall(r"'([^']+)'", listed)
             return unlogged_problem(composed, name, section["monitor"], logged)
     shortened = " ".join(text.split())[:300]
-    return instantiate.problem(composed, ("trainer",), shortened, fix="other values of the trainer")
+    return instantiate.problem(
+        composed, ("trainer",), shortened, fix="other values of the trainer", code="bad-argument"
+    )
 
 
 def run_trainer(step: Callable[..., Any], *arguments: Any, **options: Any) -> Any:

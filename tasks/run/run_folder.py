@@ -124,6 +124,7 @@ def unwritable_error(folder: Path, error: OSError, key: str = "runs") -> Excepti
                 key,
                 got=error.strerror,
                 fix=f"{key}=FOLDER, where you may write",
+                code="unwritable-file",
             )
         ]
     )
@@ -142,6 +143,7 @@ def check_unused(folder: Path) -> None:
                 "the command line",
                 "hydra.run.dir",
                 fix="another hydra.run.dir, or leave it out for a new folder",
+                code="unwritable-file",
             )
         ]
     )

@@ -66,6 +66,7 @@ def find_unknown_sections(composed: Composed) -> Iterator[Problem]:
             name,
             fits=", ".join(SECTIONS),
             fix=guess(name, SECTIONS),
+            code="unknown-key",
         )
 
 
@@ -74,7 +75,7 @@ def check_seed(composed: Composed) -> Iterator[Problem]:
     seed = composed.config.get("seed")
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
         text = "seed must be a whole number from 0 to 4294967295"
-        yield instantiate.problem(composed, ("seed",), text, got=f"seed={seed!r}")
+        yield instantiate.problem(composed, ("seed",), text, got=f"seed={seed!r}", code="bad-value")
 
 
 def check_trust(composed: Composed) -> Iterator[Problem]:
@@ -84,7 +85,7 @@ def check_trust(composed: Composed) -> Iterator[Problem]:
         if name not in named:
             text = f"this changes nothing: no _target_ is {name}"
             fits = ", ".join(sorted(named))
-            yield instantiate.problem(composed, ("trust",), text, fits=fits)
+            yield instantiate.problem(composed, ("trust",), text, fits=fits, code="unused")
 
 
 def find_targets(value: Any) -> Iterator[str]:
@@ -109,7 +110,9 @@ def check_trainer_options(composed: Composed) -> Iterator[Problem]:
         if bound is not None:
             text = f"{option} {bound.must}"
             got = f"{option}={value!r}"
-            yield instantiate.problem(composed, path, text, got=got, fits=bound.fits)
+            yield instantiate.problem(
+                composed, path, text, got=got, fits=bound.fits, code="bad-value"
+            )
         yield from instantiate.check_excess(composed, path, value)
 
 
@@ -118,7 +121,9 @@ def find_missing_sections(composed: Composed) -> Iterator[Problem]:
     for name in REQUIRED:
         if not isinstance(composed.config.get(name), dict):
             text = f"the section {name} is missing"
-            yield instantiate.problem(composed, (name,), text, fix=f"choose one: {name}=...")
+            yield instantiate.problem(
+                composed, (name,), text, fix=f"choose one: {name}=...", code="missing-key"
+            )
 
 
 def check_tune(composed: Composed) -> Iterator[Problem]:
@@ -131,4 +136,5 @@ def check_tune(composed: Composed) -> Iterator[Problem]:
             "tune must be true or false",
             got=f"tune={tune!r}",
             fits="tune=true",
+            code="bad-value",
         )

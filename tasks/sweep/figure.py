@@ -81,7 +81,11 @@ def check_picture(composed: Composed) -> list[Problem]:
         return []
     if not isinstance(section, dict):
         text = "picture must be a mapping"
-        return [instantiate.problem(composed, ("picture",), text, got=f"picture={section!r}")]
+        return [
+            instantiate.problem(
+                composed, ("picture",), text, got=f"picture={section!r}", code="bad-value"
+            )
+        ]
     problems = list(instantiate.check(composed, ("picture",), Picture, section, set()))
     if problems:
         return problems
@@ -113,10 +117,17 @@ def name_problem(composed: Composed, key: str, name: str, kind: str) -> Problem:
         if fix is None:
             fits = ", ".join([*MEASURES, "test/..."])
         return instantiate.problem(
-            composed, path, f"{name} is no measure of a run", fits=fits, fix=fix
+            composed,
+            path,
+            f"{name} is no measure of a run",
+            fits=fits,
+            fix=fix,
+            code="unknown-name",
         )
     fix = guess(name, list_settings(composed))
-    return instantiate.problem(composed, path, f"{name} is no setting", fix=fix)
+    return instantiate.problem(
+        composed, path, f"{name} is no setting", fix=fix, code="unknown-name"
+    )
 
 
 def check_keys(composed: Composed, picture: Picture) -> Iterator[Problem]:
@@ -124,15 +135,19 @@ def check_keys(composed: Composed, picture: Picture) -> Iterator[Problem]:
     is_heat = picture.kind == "heat"
     if is_heat and picture.value is None:
         fits = "the measure that is the shade"
-        yield instantiate.problem(composed, ("picture",), "picture.value is missing", fits=fits)
+        yield instantiate.problem(
+            composed, ("picture",), "picture.value is missing", fits=fits, code="missing-key"
+        )
     if is_heat and picture.series is not None:
         names = [*as_list(picture.y), *as_list(picture.series)]
         fix = f"y: [{', '.join(names)}]"
-        yield instantiate.problem(composed, ("picture", "series"), "heat has no series", fix=fix)
+        yield instantiate.problem(
+            composed, ("picture", "series"), "heat has no series", fix=fix, code="missing-key"
+        )
     if not is_heat and picture.value is not None:
         text = f"value belongs to heat; {picture.kind} show their measure as y"
         fix = f"y: {picture.value}"
-        yield instantiate.problem(composed, ("picture", "value"), text, fix=fix)
+        yield instantiate.problem(composed, ("picture", "value"), text, fix=fix, code="unknown-key")
     unknown = [name for name in picture.log if name not in ("x", "y")]
     if unknown:
         yield instantiate.problem(
@@ -141,6 +156,7 @@ def check_keys(composed: Composed, picture: Picture) -> Iterator[Problem]:
             "log names axes",
             got=f"log={unknown}",
             fits="[x], [y] or [x, y]",
+            code="bad-value",
         )
 
 

@@ -93,6 +93,7 @@ def find_missing(
                     "the command line",
                     "resume",
                     fix="another hydra.sweep.dir, or no resume=true",
+                    code="unwritable-file",
                 )
             ]
         )

@@ -430,7 +430,12 @@ def test_a_message_is_one_screen():
         ConfigError(
             [
                 Problem(
-                    "p" * 999, path="graph.a", got="1" * 9999, source="\n".join("abc" * 99), fix="x"
+                    "p" * 999,
+                    path="graph.a",
+                    got="1" * 9999,
+                    source="\n".join("abc" * 99),
+                    fix="x",
+                    code="bad-value",
                 )
             ]
         )

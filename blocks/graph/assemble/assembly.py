@@ -74,6 +74,7 @@ class Assembly:
                 fits=did_you_mean(str(name).rpartition(".")[2], self.catalog),
                 fix="python -m blocks catalog lists all; blocks of your own come with "
                 "library=[FOLDER]",
+                code="unknown-block",
             )
         )
 

@@ -31,7 +31,10 @@ def build_body(
     """Build every node of a body in order; the outputs of the body by name."""
     if not isinstance(nodes, Mapping) or not nodes:
         problem = Problem(
-            "a body is a mapping of named nodes", got=show(nodes), fits="name: {block: Name}"
+            "a body is a mapping of named nodes",
+            got=show(nodes),
+            fits="name: {block: Name}",
+            code="bad-node",
         )
         assembly.report(problem, path, builder.path)
         return {"out": broken("")}
@@ -55,11 +58,16 @@ def _explain_lost(name: str, anchor: str, names: list[str]) -> Problem:
     got = f"after: {anchor}"
     if anchor == name:
         problem, fits = f"{name!r} cannot stand after itself", did_you_mean("", known)
-        return Problem(problem, got=got, fits=fits)
+        return Problem(problem, got=got, fits=fits, code="circular")
     if anchor in known:
         problem = f"{name!r} and {anchor!r} wait for each other"
-        return Problem(problem, got=got, fix="leave `after` out at one of them")
-    return Problem(f"'after' names no node {anchor!r}", got=got, fits=did_you_mean(anchor, known))
+        return Problem(problem, got=got, fix="leave `after` out at one of them", code="circular")
+    return Problem(
+        f"'after' names no node {anchor!r}",
+        got=got,
+        fits=did_you_mean(anchor, known),
+        code="unknown-name",
+    )
 
 
 def _build_one(
@@ -109,7 +117,9 @@ def _read_output(assembly: Assembly, builder: BodyBuilder, name: str, reference:
     value = read_value(assembly, builder, reference)
     if value.tensor is None and not value.broken:
         problem = f"the output {name!r} is an optional input, which the data does not have"
-        raise NodeError(Problem(problem, got=f"outputs: {reference}", fits="a node"))
+        raise NodeError(
+            Problem(problem, got=f"outputs: {reference}", fits="a node", code="wrong-inputs")
+        )
     return value
 
 
@@ -118,13 +128,17 @@ def _read_outputs(outputs: Any) -> dict[str, str]:
     if outputs is None:
         raise NodeError(
             Problem(
-                "no node of this body gives anything", fix="leave the body out, too, or add a node"
+                "no node of this body gives anything",
+                fix="leave the body out, too, or add a node",
+                code="missing-key",
             )
         )
     if isinstance(outputs, Mapping):
         _check_removed(outputs)
     if not is_outputs(outputs):
-        problem = Problem("`outputs` names what is given", got=f"outputs: {show(outputs)}")
+        problem = Problem(
+            "`outputs` names what is given", got=f"outputs: {show(outputs)}", code="bad-node"
+        )
         raise NodeError(replace(problem, fits=FITS))
     if isinstance(outputs, str):
         return {"out": outputs}
@@ -136,7 +150,12 @@ def _read_outputs(outputs: Any) -> dict[str, str]:
     if len(set(names)) < len(names):
         fix = "name each: outputs: {name: NODE}"
         raise NodeError(
-            Problem("two outputs have one name", got=f"outputs: {show(outputs)}", fix=fix)
+            Problem(
+                "two outputs have one name",
+                got=f"outputs: {show(outputs)}",
+                fix=fix,
+                code="name-taken",
+            )
         )
     return dict(zip(names, outputs, strict=True))
 
@@ -153,6 +172,7 @@ def _check_removed(outputs: Mapping[str, Any]) -> None:
             got=f"outputs: {{{removed}: null}}",
             fits=did_you_mean(removed, known),
             fix="name a node, or leave it out",
+            code="unknown-name",
         )
     )
 
@@ -215,11 +235,13 @@ def _report_unread(
         if builder.left_out:
             names = ", ".join(builder.left_out)
             fix += f"\n`when` leaves out {names}: its name then stands for its first input"
-        problem = Problem("this node feeds nothing", fix=fix)
+        problem = Problem("this node feeds nothing", fix=fix, code="unused")
         assembly.report(problem, (), builder.below(name), builder.origins.get(name))
     elif name in explicit and not builder.left_out:
         problem = Problem(
-            f"nothing reads the input {name!r}", fix="name it in some node's `in:`, or leave it out"
+            f"nothing reads the input {name!r}",
+            fix="name it in some node's `in:`, or leave it out",
+            code="unused",
         )
         path = () if builder.path else ("model", "inputs", name)
         assembly.report(problem, path, builder.path or f"inputs.{name}")

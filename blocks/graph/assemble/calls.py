@@ -118,6 +118,7 @@ def _run(
             got=", ".join(map(str, [*positional, *named.values()])),
             source=message[:90],
             fits="what it takes where it stands first",
+            code="shape-mismatch",
         )
         raise NodeError(problem) from error
     if isinstance(result, tuple):

@@ -83,7 +83,9 @@ class NodeContext:
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             problem = Problem(
-                f"two inputs of a body are called {twice!r}", fix="name them: in: {x: a, name: b}"
+                f"two inputs of a body are called {twice!r}",
+                fix="name them: in: {x: a, name: b}",
+                code="name-taken",
             )
             raise NodeError(problem)
         return builder.enter(self.inputs, self.previous)

@@ -50,6 +50,7 @@ def _explain(error: ExpressionError, text: Text) -> Problem:
         source=text.sources(),
         fits=error.fits,
         fix=error.fix,
+        code=error.code,
     )
 
 
@@ -64,6 +65,7 @@ def _check_count(count: int, text: Text, most: int) -> None:
                 got=got,
                 source=text.sources(),
                 fix="to leave a node out, write when: false",
+                code="bad-value",
             )
         )
     if count > most:
@@ -74,6 +76,7 @@ def _check_count(count: int, text: Text, most: int) -> None:
                 source=text.sources(),
                 fits=f"{most:,} at most",
                 fix=f"if it is meant: limits.modules={count * 20}",
+                code="too-large",
             )
         )
 
@@ -88,12 +91,15 @@ def _check_lists(assembly: Assembly, lists: Mapping[str, Any], text: Text, path:
                 got=got,
                 source=source,
                 fits="repeat: 4, or repeat: {depth: [2, 2], heads: [3, 6]}",
+                code="bad-value",
             )
         )
     lengths = {name: len(value) for name, value in lists.items()}
     if not min(lengths.values()):
         fix = "to leave a node out, write when: false"
-        raise NodeError(Problem("a list of repeat is empty", got=got, source=source, fix=fix))
+        raise NodeError(
+            Problem("a list of repeat is empty", got=got, source=source, fix=fix, code="bad-value")
+        )
     if len(set(lengths.values())) != 1:
         raise NodeError(
             Problem(
@@ -101,6 +107,7 @@ def _check_lists(assembly: Assembly, lists: Mapping[str, Any], text: Text, path:
                 got=", ".join(f"{name} has {length}" for name, length in lengths.items()),
                 source="\n".join(f"{name}  {assembly.origin((*path, name))}" for name in lengths),
                 fix="give each list the same length",
+                code="shape-mismatch",
             )
         )
     return next(iter(lengths.values()))

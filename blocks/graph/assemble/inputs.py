@@ -35,7 +35,11 @@ def add_model_input(
     except ExpressionError as error:
         builder.add_input(name, broken(name))
         problem = Problem(
-            error.problem, got=f"{name}: {show(text.raw)}", fits=error.fits, fix=error.fix
+            error.problem,
+            got=f"{name}: {show(text.raw)}",
+            fits=error.fits,
+            fix=error.fix,
+            code=error.code,
         )
         raise NodeError(problem) from None
     except NodeError:
@@ -63,7 +67,9 @@ def _is_optional(name: str, raw: Any) -> bool:
     optional = raw.get("optional", False)
     if not isinstance(optional, bool):
         problem, fits = f"whether {name} is optional is true or false", "optional: true"
-        raise NodeError(Problem(problem, got=f"optional: {show(optional)}", fits=fits))
+        raise NodeError(
+            Problem(problem, got=f"optional: {show(optional)}", fits=fits, code="bad-value")
+        )
     return optional
 
 
@@ -71,7 +77,11 @@ def _shape_of(name: str, raw: Mapping[str, Any]) -> Any:
     unknown = next((key for key in raw if key not in WORDS), None)
     if unknown is not None:
         problem = f"no word {show(unknown)!r} beside the shape of {name}"
-        raise NodeError(Problem(problem, got=show(raw), fits=did_you_mean(str(unknown), WORDS)))
+        raise NodeError(
+            Problem(
+                problem, got=show(raw), fits=did_you_mean(str(unknown), WORDS), code="unknown-key"
+            )
+        )
     return raw["shape"]
 
 
@@ -83,7 +93,13 @@ def _is_absent(raw: Any, scope: Scope, stated: Collection[str]) -> bool:
     if misspelt := misspelt_fact(fact, (*scope.facts, *stated)):
         fix = f"correct the name, or if it is another: +data.facts.{fact}=null"
         raise NodeError(
-            Problem(f"no data state {fact!r}", got=f"shape: data.{fact}", fits=misspelt, fix=fix)
+            Problem(
+                f"no data state {fact!r}",
+                got=f"shape: data.{fact}",
+                fits=misspelt,
+                fix=fix,
+                code="unknown-fact",
+            )
         )
     return True
 
@@ -120,6 +136,7 @@ def _must_be_read(name: str, raw: Any, fact: Any) -> None:
                 f"the shape of {name} is known only when the data are read",
                 got=show(fact),
                 fix=f"state what is null: {overrides}",
+                code="missing-fact",
             )
         )
 
@@ -140,19 +157,27 @@ def _make_value(name: str, fact: Any, dtype: Any) -> Value:
     kind = str(stated)
     if kind not in DTYPES:
         fits = did_you_mean(kind, DTYPES)
-        raise NodeError(Problem(f"no dtype {kind!r}", got=f"dtype: {kind}", fits=fits))
+        raise NodeError(
+            Problem(f"no dtype {kind!r}", got=f"dtype: {kind}", fits=fits, code="bad-value")
+        )
     axes = [axis for axis in names if axis is not None]
     if problem := check_words(axes, "an axis"):
         raise NodeError(problem)
     got = show(fact)
     if "batch" in axes:
         text = f"the shape of {name} is stated without the batch"
-        raise NodeError(Problem(text, got=got, fits=FITS))
+        raise NodeError(Problem(text, got=got, fits=FITS, code="bad-value"))
     if wrong := must_be_shape(sizes):
-        raise NodeError(Problem(f"the shape of {name} is not known: {wrong}", got=got, fits=FITS))
+        raise NodeError(
+            Problem(
+                f"the shape of {name} is not known: {wrong}", got=got, fits=FITS, code="bad-value"
+            )
+        )
     if vocab is not None and (kind not in WHOLE or must_be_shape((vocab,))):
         fits = "{tokens: 128, dtype: int, vocab: 30522}"
-        raise NodeError(Problem(f"the vocabulary of {name} is not one", got=got, fits=fits))
+        raise NodeError(
+            Problem(f"the vocabulary of {name} is not one", got=got, fits=fits, code="bad-value")
+        )
     tensor = meta_tensor((BATCH, *sizes), DTYPES[kind])
     return Value(tensor, ("batch", *names), None, f"input {name}", vocab)
 

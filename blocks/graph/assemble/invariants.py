@@ -46,7 +46,11 @@ def _check_params(assembly: Assembly, params: Mapping[str, Any]) -> None:
                 f"{name} is missing (???), and no node reads it",
                 "leave it out, or let a node read it",
             )
-            assembly.report(Problem(problem, path=f"model.params.{name}", fix=fix), place, "")
+            assembly.report(
+                Problem(problem, path=f"model.params.{name}", fix=fix, code="missing-key"),
+                place,
+                "",
+            )
 
 
 def idle_words(assembly: Assembly, overridden: Iterable[Path]) -> list[Problem]:
@@ -61,7 +65,9 @@ def idle_words(assembly: Assembly, overridden: Iterable[Path]) -> list[Problem]:
             what = f"no node reads {path[-1]!r}" if unread else f"no node uses the slot {path[1]!r}"
             where, shown = str(assembly.origin(path)), ".".join(map(str, path))
             fix = "leave it out, or let a node read it"
-            problems.append(Problem(f"this changes nothing: {what}", where, shown, fix=fix))
+            problems.append(
+                Problem(f"this changes nothing: {what}", where, shown, fix=fix, code="unused")
+            )
     return problems
 
 
@@ -80,12 +86,17 @@ def tie(assembly: Assembly, model: nn.Module, ties: Mapping[str, str]) -> None:
         lost = [name for name in (target, source) if not isinstance(name, str) or name not in known]
         if lost:
             fits, got = did_you_mean(show(lost[0]), known), f"{show(target)}: {show(source)}"
-            problem = Problem(f"no parameter {show(lost[0])!r} to tie", got=got, fits=fits)
+            problem = Problem(
+                f"no parameter {show(lost[0])!r} to tie", got=got, fits=fits, code="unknown-name"
+            )
             assembly.report(problem, place, "tie")
         elif known[target].shape != known[source].shape:
             got = f"{target} {tuple(known[target].shape)}, {source} {tuple(known[source].shape)}"
             problem = Problem(
-                "tied parameters differ in shape", got=got, fits="two parameters of one shape"
+                "tied parameters differ in shape",
+                got=got,
+                fits="two parameters of one shape",
+                code="shape-mismatch",
             )
             assembly.report(problem, place, "tie")
         else:
@@ -100,7 +111,7 @@ def expect(assembly: Assembly, model: nn.Module, claims: Mapping[str, Any]) -> N
         if claim not in ("parameters", "when"):
             fits = did_you_mean(claim, ("parameters", "when"))
             assembly.report(
-                Problem(f"a model cannot expect {claim!r}", fits=fits),
+                Problem(f"a model cannot expect {claim!r}", fits=fits, code="unknown-key"),
                 ("model", "expect", claim),
                 "expect",
             )
@@ -115,7 +126,7 @@ def _compare(
     wanted = to_whole(claims.get("parameters"))
     if wanted is not None and (not isinstance(wanted, int) or isinstance(wanted, bool)):
         got, fits = f"parameters: {show(wanted)}", "a whole number"
-        problem = Problem("the number of parameters is none", got=got, fits=fits)
+        problem = Problem("the number of parameters is none", got=got, fits=fits, code="bad-value")
         assembly.report(problem, ("model", "expect", "parameters"), "expect")
         return
     count = sum(parameter.numel() for parameter in model.parameters())
@@ -125,6 +136,7 @@ def _compare(
             got=f"{count:,}",
             fits=f"{wanted:,}",
             fix="correct the graph, or the claim",
+            code="expectation-failed",
         )
         assembly.report(problem, ("model", "expect", "parameters"), "expect")
 
@@ -146,6 +158,7 @@ def _claimed(assembly: Assembly, when: Any) -> bool:
                     f"no data state {'.'.join(filter(None, (fact, member)))!r}",
                     got=got,
                     fits=misspelt,
+                    code="unknown-fact",
                 )
             )
     try:
@@ -154,10 +167,17 @@ def _claimed(assembly: Assembly, when: Any) -> bool:
         if asked:
             return False  # other data than the claim is about
         raise NodeError(
-            Problem(f"when: {error.problem}", got=got, fits=error.fits, fix=error.fix)
+            Problem(
+                f"when: {error.problem}", got=got, fits=error.fits, fix=error.fix, code=error.code
+            )
         ) from None
     if not isinstance(value, bool):
         raise NodeError(
-            Problem("`when` is true or false", got=got, fits="a comparison: data.classes == 1000")
+            Problem(
+                "`when` is true or false",
+                got=got,
+                fits="a comparison: data.classes == 1000",
+                code="bad-value",
+            )
         )
     return value

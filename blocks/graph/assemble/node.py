@@ -109,12 +109,18 @@ def evaluate_condition(assembly: Assembly, raw: Any, path: Path, scope: Scope) -
                     source=sources,
                     fits=error.fits,
                     fix=error.fix,
+                    code=error.code,
                 )
             ) from None
         got += f", which is {show(value)}"
     if not isinstance(value, bool):
         raise NodeError(
-            Problem("`when` is true or false", got=got, fits="a comparison: layer.index > 0")
+            Problem(
+                "`when` is true or false",
+                got=got,
+                fits="a comparison: layer.index > 0",
+                code="bad-value",
+            )
         )
     return value
 
@@ -126,12 +132,19 @@ def _check_shape(assembly: Assembly, context: NodeContext, value: Value) -> None
     if not isinstance(shape, list | tuple) or set(raw) != {"shape"}:
         fits = "expect: {shape: [batch, 65, 192]}"
         raise NodeError(
-            Problem("`expect` of a node states its shape", got=f"expect: {show(raw)}", fits=fits)
+            Problem(
+                "`expect` of a node states its shape",
+                got=f"expect: {show(raw)}",
+                fits=fits,
+                code="bad-value",
+            )
         )
     got, expected = (
         show_shape(value.shape),
         f"({', '.join(show(to_whole(size)) for size in shape)})",
     )
     if got != expected:
-        problem = Problem("the shape is not the one expected", got=got, fits=expected)
+        problem = Problem(
+            "the shape is not the one expected", got=got, fits=expected, code="expectation-failed"
+        )
         assembly.report(problem, (*context.path, "expect"), context.display)

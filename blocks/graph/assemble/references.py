@@ -38,7 +38,9 @@ def read_inputs(
             inputs.append(Input(str(port), str(port), value))
         return inputs, previous
     fits = "in: node, in: [a, b], in: {port: node}, or in: []"
-    raise NodeError(Problem("`in` names what flows in", got=f"in: {show(flow)}", fits=fits))
+    raise NodeError(
+        Problem("`in` names what flows in", got=f"in: {show(flow)}", fits=fits, code="bad-node")
+    )
 
 
 def read_value(
@@ -60,7 +62,12 @@ def read_value(
             f"`when` leaves out {value.made_by!r}, which has no input that its name could stand for"
         )
         raise NodeError(
-            Problem(problem, got=f"in: {reference}", fix="leave this out by the same `when`")
+            Problem(
+                problem,
+                got=f"in: {reference}",
+                fix="leave this out by the same `when`",
+                code="wrong-inputs",
+            )
         )
     return value
 
@@ -81,4 +88,4 @@ def _explain_unknown(
     if path:
         word, source = "in", str(assembly.origin(path))
     got = f"{word}: {show(reference)}"
-    return Problem(problem, got=got, source=source, fits=fits, fix=fix)
+    return Problem(problem, got=got, source=source, fits=fits, fix=fix, code="unknown-name")

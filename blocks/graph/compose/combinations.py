@@ -53,6 +53,7 @@ def check_swept_once(arguments: Sequence[str]) -> None:
                 key,
                 got=f"{seen[key]} and {text}",
                 fix=f"one list of values: {key}=1,2,3",
+                code="bad-sweep",
             )
             raise ConfigError([problem])
         seen[key] = text
@@ -126,6 +127,7 @@ def check_count(overrides: Sequence[Override]) -> None:
             got=last[largest].input_line or "",
             fits=f"{MAX_RUNS:,} at most",
             fix="fewer values, or several sweeps",
+            code="too-large",
         )
         raise ConfigError([problem])
 
@@ -161,6 +163,7 @@ def _override(parser: OverridesParser, text: str, problems: list[Problem]) -> Ov
             "an interval has infinitely many values",
             on_command_line(text),
             fits="key=1,2,3, key=range(1,5), key=choice(a,b) or group=glob(*)",
+            code="bad-sweep",
         )
         problems.append(problem)
     return override
@@ -172,6 +175,7 @@ def _unreadable(text: str) -> Problem:
         f"the command line: {text}",
         fits="key=value, key=1,2 or key=range(1,5)",
         fix=mend_override(text),
+        code="bad-override",
     )
 
 
@@ -193,5 +197,7 @@ def _model_of(text: str, problems: list[Problem]) -> str:
     problem = "no model of this project" if file.is_file() else "no such file"
     fits = "a file in conf/model"
     fix = "YAML of your own: --config-dir DIR model=NAME, with DIR/model/NAME.yaml"
-    problems.append(Problem(problem, on_command_line(text), fits=fits, fix=fix))
+    problems.append(
+        Problem(problem, on_command_line(text), fits=fits, fix=fix, code="missing-file")
+    )
     return ""

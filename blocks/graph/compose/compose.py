@@ -106,6 +106,7 @@ def compose(
             "the command line: --config-dir",
             got=kind_of(config_dir),
             fits="a folder with model/, data/, ...",
+            code="missing-file",
         )
         raise ConfigError([problem])
     loader = loader or open_loader()

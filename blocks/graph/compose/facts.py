@@ -31,6 +31,7 @@ def declared_facts(composed: Composed) -> Facts:
                 path,
                 got=show(found),
                 fits="data: {facts: {image: {channels: 1, height: 8, width: 8}}}",
+                code="bad-value",
             )
             raise ConfigError([problem])
     return dict(found)

@@ -31,7 +31,15 @@ def refuse_flags(words: Sequence[str], flags: Sequence[str], usage: str) -> Conf
         else:
             fix = explain_word(override, walk_keys(config))
         fits = "KEY=VALUE; --help lists the options"
-        problems.append(Problem("no such option", f"the command line: {shown}", fits=fits, fix=fix))
+        problems.append(
+            Problem(
+                "no such option",
+                f"the command line: {shown}",
+                fits=fits,
+                fix=fix,
+                code="unknown-flag",
+            )
+        )
     return ConfigError(problems)
 
 

@@ -40,7 +40,9 @@ def explain_error(
         return explain_refusal(error.__cause__), None
     if isinstance(error, RecursionError):
         fix = "a file must not name itself in its defaults list, nor a value refer to itself"
-        return Problem("the configuration refers to itself without end", COMPOSED, fix=fix), None
+        return Problem(
+            "the configuration refers to itself without end", COMPOSED, fix=fix, code="circular"
+        ), None
     if isinstance(error, yaml.YAMLError):
         return _explain_yaml(error), None
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
@@ -59,12 +61,13 @@ def explain_error(
             on_command_line(culprit),
             got=text.rpartition("Got ")[2],
             fix="the name of one of its files, or a value by its path: group.key=value",
+            code="bad-override",
         ), culprit
     text = text or str(error.__cause__ or type(error).__name__)
     named = re.search(r"[iI]n '([^']+)'", text)
     where = f"{named[1]}.yaml" if named else COMPOSED
     fix = "look at the defaults list and at ${...}"
-    return Problem(text.splitlines()[0][:100], where, fix=fix), None
+    return Problem(text.splitlines()[0][:100], where, fix=fix, code="bad-reference"), None
 
 
 def explain_refusal(error: Refused) -> Problem:
@@ -72,7 +75,7 @@ def explain_refusal(error: Refused) -> Problem:
     mark = error.problem_mark
     assert mark is not None
     where = Origin(mark.name, mark.line + 1, mark.column + 1)
-    return Problem(str(error.problem), where, error.path, **error.parts)
+    return Problem(str(error.problem), where, error.path, **error.parts, code=error.code)
 
 
 def explain_interpolation(
@@ -83,13 +86,13 @@ def explain_interpolation(
     text = str(error).splitlines()[0]
     text = text.replace("KeyError raised while resolving interpolation: ", "").strip('"')
     fix = "${...} names a key from the top: ${seed}; a model's own params need no ${...}"
-    return Problem(text, origins.get(tuple(key.split("."))), key, fix=fix)
+    return Problem(text, origins.get(tuple(key.split("."))), key, fix=fix, code="bad-reference")
 
 
 def _explain_yaml(error: yaml.YAMLError) -> Problem:
     mark = getattr(error, "problem_mark", None)
     if not isinstance(error, yaml.MarkedYAMLError) or mark is None:
-        return Problem(f"not YAML: {str(error).splitlines()[0]}")
+        return Problem(f"not YAML: {str(error).splitlines()[0]}", code="invalid-yaml")
     if error.context_mark is not None and find_look_alike(_line_at(error.context_mark) or ""):
         mark = error.context_mark
     fix = "look at brackets, quotes and indentation here and above"
@@ -97,8 +100,11 @@ def _explain_yaml(error: yaml.YAMLError) -> Problem:
         if sign in str(error.problem):
             fix = known
             break
+    code = "invalid-yaml"
+    if "duplicate key" in str(error.problem):
+        code = "duplicate-key"
     where = Origin(mark.name, mark.line + 1, mark.column + 1)
-    return Problem(f"not YAML: {error.problem}", where, got=_line_at(mark), fix=fix)
+    return Problem(f"not YAML: {error.problem}", where, got=_line_at(mark), fix=fix, code=code)
 
 
 def _explain_missing_file(
@@ -122,7 +128,9 @@ def _explain_missing_file(
     if "${" in (culprit or ""):
         fix = "let the shell put it in: $NAME"
     problem = f"{group or config_name} has no option {option!r}"
-    return Problem(problem, where, got=f"{group}={option}", fits=fits, fix=fix), culprit
+    return Problem(
+        problem, where, got=f"{group}={option}", fits=fits, fix=fix, code="unknown-option"
+    ), culprit
 
 
 def _explain_key(
@@ -138,12 +146,12 @@ def _explain_key(
         where = _find_in_chosen(others, last)
     if culprit and culprit.startswith("+") and last in known:
         fix = f"without the +: {culprit.lstrip('+')}"
-        return Problem(f"{name} is there already", where, fix=fix)
+        return Problem(f"{name} is there already", where, fix=fix, code="name-taken")
     is_group = "/" in name or "group" in text
     kind = "group" if is_group else "key"
     problem = f"no {kind} {last!r} in {parent or 'the configuration'}"
     if is_group or not culprit or culprit.startswith("~"):
-        return Problem(problem, where, fits=did_you_mean(last, known))
+        return Problem(problem, where, fits=did_you_mean(last, known), code="unknown-key")
     fixes = []
     fits = None
     meant = explain_word(culprit, walk_keys(plain))
@@ -153,7 +161,7 @@ def _explain_key(
         fits = did_you_mean(last, known)
     if parent:
         fixes.append(f"to add a new key, write +{culprit}")
-    return Problem(problem, where, fits=fits, fix="\n".join(fixes) or None)
+    return Problem(problem, where, fits=fits, fix="\n".join(fixes) or None, code="unknown-key")
 
 
 def _read_known_keys(

@@ -59,7 +59,14 @@ def parse_changes(words: Sequence[str], section: str) -> dict[str, Any]:
     for override in parsed:
         if override.is_delete() or "=" not in str(override.input_line):
             where = on_command_line(str(override.input_line))
-            problems.append(Problem(f"a change of {section} is KEY=VALUE", where, fits="path=FILE"))
+            problems.append(
+                Problem(
+                    f"a change of {section} is KEY=VALUE",
+                    where,
+                    fits="path=FILE",
+                    code="bad-override",
+                )
+            )
     if problems:
         raise ConfigError(problems)
     changes: dict[str, Any] = {}
@@ -97,10 +104,16 @@ def _check_override(text: str) -> Problem | None:
         parsed = parse_override(text)
     except HydraException:
         fits = "key=value, +key=value or ~key"
-        return Problem("this override cannot be read", where, fits=fits, fix=mend_override(text))
+        return Problem(
+            "this override cannot be read",
+            where,
+            fits=fits,
+            fix=mend_override(text),
+            code="bad-override",
+        )
     if parsed.is_sweep_override():
         fix = "sweep with -m (--multirun); one list is key=[2,4]"
-        return Problem("several values at once are a sweep", where, fix=fix)
+        return Problem("several values at once are a sweep", where, fix=fix, code="bad-sweep")
     value: Any = parsed.value()
     quoted = "'" in text or '"' in text
     if parsed.is_delete() or quoted or not isinstance(value, str):
@@ -109,4 +122,4 @@ def _check_override(text: str) -> Problem | None:
     if caught is None or value.lower() in ("on", "off"):
         return None
     problem = caught[0].replace("YAML reads", "a file would read")
-    return Problem(problem, where, got=value, fits=caught[1])
+    return Problem(problem, where, got=value, fits=caught[1], code="ambiguous-text")

@@ -85,6 +85,7 @@ def check_adopted(overrides: Sequence[str]) -> Iterator[Problem]:
                 f"a run folder may not set {found[1]}: it lets code run, or writes elsewhere",
                 f"the run folder: {text}"[:100],
                 fix="set it on the command line, if you trust it",
+                code="not-allowed",
             )
 
 
@@ -96,7 +97,13 @@ def check_origins(config: DictConfig, origins: Origins) -> Iterator[Problem]:
             continue
         for path, origin in origins.items():
             if path[0] == name and origin.file and not rules_the_program(Path(origin.file)):
-                yield Problem(WHY[name], origin, name, fix=f"{FIX[name]} on the command line")
+                yield Problem(
+                    WHY[name],
+                    origin,
+                    name,
+                    fix=f"{FIX[name]} on the command line",
+                    code="not-allowed",
+                )
                 break
 
 
@@ -131,17 +138,25 @@ def check_environment(
         typed = _is_typed(origins, path)
         variable = ENVIRONMENT.search(text)
         if asks_for_more(text):
-            problems.append(Problem(MAY_NAME, where, shown, got=show(text), fits=FITS_NAME))
+            problems.append(
+                Problem(
+                    MAY_NAME, where, shown, got=show(text), fits=FITS_NAME, code="bad-reference"
+                )
+            )
         elif variable and path[0] != "data" and not (typed and path[0] in MADE):
             problem = "a file may read the environment in the section data only, lest secrets leak"
             if typed:
                 problem = f"the section {path[0]} does not read the environment"
             fix = f"let the shell put it in: {shown}=${variable[1]}"
-            problems.append(Problem(problem, where, shown, got=show(text), fix=fix))
+            problems.append(
+                Problem(problem, where, shown, got=show(text), fix=fix, code="refused-file")
+            )
         elif sizes.size_of(path) > HEAVIEST:
             fix = "a value must not refer to itself, nor ${...} stand inside ${...} many times over"
             problem = "the values of ${...} grow without bound"
-            problems.append(Problem(problem, where, shown, got=show(text), fix=fix))
+            problems.append(
+                Problem(problem, where, shown, got=show(text), fix=fix, code="too-large")
+            )
         elif variable:
             reads.add(path)
     return frozenset(reads), problems

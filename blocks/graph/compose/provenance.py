@@ -75,10 +75,10 @@ class Provenance:
         name, package = default.config_path or "", default.package or ""
         where = f"the defaults list of {default.parent}.yaml"
         if package.partition(".")[0] == "hydra" and not name.startswith("hydra/"):
-            self.problems.append(Problem(OF_HYDRA, where, package))
+            self.problems.append(Problem(OF_HYDRA, where, package, code="refused-file"))
         inside = str(default.parent).startswith(("hydra/", "<root>", config_name))
         if name.startswith("hydra/") and not inside:
-            self.problems.append(Problem(OF_HYDRA, where, name))
+            self.problems.append(Problem(OF_HYDRA, where, name, code="refused-file"))
 
     def _add_file(self, default: ResultDefault, file: Path) -> None:
         prefix: KeyPath = ()
@@ -90,7 +90,9 @@ class Provenance:
         for path, origin, is_mapping in found:
             if len(path) == 1 and path[0] in WHY and not prefix and not default.primary:
                 fix = f"{FIX[path[0]]} on the command line"
-                self.problems.append(Problem(WHY[path[0]], origin, path[0], fix=fix))
+                self.problems.append(
+                    Problem(WHY[path[0]], origin, path[0], fix=fix, code="refused-file")
+                )
             if path[0] != "defaults":
                 self._add((*prefix, *path), origin, keep_below=is_mapping)
 
@@ -110,6 +112,7 @@ class Provenance:
             on_command_line(text),
             fits=fits,
             fix=meant,
+            code="unused",
         )
 
     def _add_override(self, path: KeyPath, value: Any, origin: Origin) -> None:

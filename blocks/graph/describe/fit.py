@@ -186,7 +186,9 @@ def _start(overrides: Sequence[str], key: str, config_dir: str | None, loader: C
     if problem:
         fits = ", ".join(_whole_params(composed)) or None
         origin = composed.origin(key)
-        raise ConfigError([Problem(problem, origin, key, got=f"{key}=?", fits=fits)])
+        raise ConfigError(
+            [Problem(problem, origin, key, got=f"{key}=?", fits=fits, code="bad-value")]
+        )
     if isinstance(found, int) and found > 0:
         return found
     return START

@@ -89,6 +89,7 @@ def _read_devices(trainer: Mapping[str, Any]) -> tuple[int, int]:
                     path="trainer.devices",
                     got=f"devices={per_machine}",
                     fix="state it: trainer.devices=8",
+                    code="missing-key",
                 )
             ]
         )

@@ -83,10 +83,14 @@ def find_idle(built: Built) -> list[Problem]:
         path = ("model", "params", name)
         if path not in built.read_params:
             problem = "nothing reads this param"
-            found.append(Problem(problem, built.origin(path), f"params.{name}"))
+            found.append(Problem(problem, built.origin(path), f"params.{name}", code="unused"))
     for slot in built.config:
         if slot not in MODEL_WORDS and slot not in built.used_slots:
-            found.append(Problem("no node uses this slot", built.origin(("model", slot)), slot))
+            found.append(
+                Problem(
+                    "no node uses this slot", built.origin(("model", slot)), slot, code="unused"
+                )
+            )
     for node in built.walk():
         if node.children:
             found += _idle_arguments(node, built.read_params)
@@ -98,7 +102,7 @@ def _idle_arguments(node: Node, read: Container[object]) -> list[Problem]:
     for name, text in node.written.items():
         if text.path not in read:
             problem, path = f"nothing in {node.label} reads {name}", f"graph.{node.path}.{name}"
-            found.append(Problem(problem, text.origin, path))
+            found.append(Problem(problem, text.origin, path, code="unused"))
     return found
 
 

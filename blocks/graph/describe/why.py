@@ -117,6 +117,7 @@ def _unknown(path: str, known: Iterable[str]) -> ConfigError:
         f"the command line: --why {path}",
         fits=did_you_mean(path, known),
         fix="python -m blocks explain lists the nodes; PATH is NODE.ARGUMENT, NODE, or params.NAME",
+        code="unknown-name",
     )
     return ConfigError([problem])
 

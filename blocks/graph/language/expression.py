@@ -44,9 +44,16 @@ UNARY: dict[type, Callable[[Any], Any]] = {
 class ExpressionError(ValueError):
     """An expression cannot be read, or has no value; `fits` and `fix` say what to write."""
 
-    def __init__(self, problem: str, fits: str | None = None, fix: str | None = None):
+    def __init__(
+        self,
+        problem: str,
+        fits: str | None = None,
+        fix: str | None = None,
+        *,
+        code: str = "bad-expression",
+    ):
         super().__init__(problem)
-        self.problem, self.fits, self.fix = problem, fits, fix
+        self.problem, self.fits, self.fix, self.code = problem, fits, fix, code
 
 
 def round_to(value: float, digits: int | None = None) -> float:
@@ -81,6 +88,7 @@ def limited(steps: int = STEPS, where: Origin | None = None) -> Iterator[None]:
             where,
             fits=f"{steps:,} steps in all",
             fix="refer to fewer values, each of them less often",
+            code="too-large",
         )
         raise ConfigError([problem]) from None
     finally:
@@ -102,7 +110,9 @@ def check_size(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return the values; raise ExpressionError where nested lists contain too many."""
     if measure(values) > WIDEST:
         raise ExpressionError(
-            "a list holds too many values", f"{WIDEST:,} with those of the lists inside it"
+            "a list holds too many values",
+            f"{WIDEST:,} with those of the lists inside it",
+            code="too-large",
         )
     return values
 
@@ -136,7 +146,9 @@ def parse(text: str) -> ast.expr:
     """
     if len(text) > LONGEST:
         raise ExpressionError(
-            f"an expression of {len(text)} characters is too long", f"at most {LONGEST}"
+            f"an expression of {len(text)} characters is too long",
+            f"at most {LONGEST}",
+            code="too-large",
         )
     try:
         return ast.parse(text.strip(), mode="eval").body
@@ -161,7 +173,9 @@ def evaluate(text: str, names: Names) -> Any:
         return _evaluate(parse(text), names)
     except RecursionError:
         raise ExpressionError(
-            "the names refer to each other too deep, or in a circle", "a shorter chain"
+            "the names refer to each other too deep, or in a circle",
+            "a shorter chain",
+            code="circular",
         ) from None
     except (TypeError, ZeroDivisionError, OverflowError, IndexError, KeyError, ValueError) as error:
         if isinstance(error, ExpressionError):
@@ -179,7 +193,9 @@ def _evaluate(node: ast.expr, names: Names) -> Any:
     if isinstance(value, str | tuple | list | Mapping):
         spend(measure(value))
     elif isinstance(value, int) and abs(value) > LARGEST:
-        raise ExpressionError(f"{ast.unparse(node)} is too large", f"values up to {LARGEST:.0e}")
+        raise ExpressionError(
+            f"{ast.unparse(node)} is too large", f"values up to {LARGEST:.0e}", code="too-large"
+        )
     else:
         spend(1)
     return value
@@ -309,7 +325,9 @@ def _check_operands(op: type, left: Any, right: Any) -> None:
     multiply or divide with remainder.
     """
     if op is ast.Pow and (abs(right) > 64 or (abs(left) > 1 and abs(left) ** abs(right) > LARGEST)):
-        raise ExpressionError(f"{left} ** {right} is too large", f"values up to {LARGEST:.0e}")
+        raise ExpressionError(
+            f"{left} ** {right} is too large", f"values up to {LARGEST:.0e}", code="too-large"
+        )
     numeric = isinstance(left, int | float) and isinstance(right, int | float)
     if op in (ast.Mult, ast.Mod, ast.Add) and not numeric:
         raise ExpressionError(f"{left!r} and {right!r} cannot be combined", "numbers")
@@ -322,4 +340,6 @@ def get_member(value: Any, name: str, attribute: str) -> Any:
         if attribute in value:
             return value[attribute]
         known = ", ".join(map(str, value))
-    raise ExpressionError(f"{name} has no {attribute!r}", f"{name} has {known}")
+    raise ExpressionError(
+        f"{name} has no {attribute!r}", f"{name} has {known}", code="unknown-name"
+    )

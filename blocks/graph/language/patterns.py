@@ -42,7 +42,9 @@ def parse_pattern(pattern: str) -> tuple[PatternPart, ...]:
     """Split a pattern into its parts; raise ExpressionError."""
     if len(pattern) > LONGEST:
         fits = f"at most {LONGEST}"
-        raise ExpressionError(f"a pattern of {len(pattern)} characters is too long", fits)
+        raise ExpressionError(
+            f"a pattern of {len(pattern)} characters is too long", fits, code="too-large"
+        )
     parts = []
     for piece, star, question, group, plain in TOKEN.findall(pattern):
         if star:
@@ -200,7 +202,9 @@ class Pieces:
     def value(self, name: str) -> Any:
         if name not in self.pieces:
             raise ExpressionError(
-                f"no piece {{{name}}} on the other side", did_you_mean(name, self.pieces)
+                f"no piece {{{name}}} on the other side",
+                did_you_mean(name, self.pieces),
+                code="unknown-name",
             )
         text = self.pieces[name]
         if text.isdecimal() and len(text) < 20:
@@ -303,6 +307,7 @@ def no_match_problem(
                 where,
                 path,
                 fix=f"name {each.path}",
+                code="duplicate-key",
             )
     names = set()
     for parameter in parameters:
@@ -312,5 +317,9 @@ def no_match_problem(
     if any(mark in pattern for mark in "*?[{"):
         names = {re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name) for name in names}
     return Problem(
-        f"{pattern!r} matches no parameter", where, path, fits=did_you_mean(pattern, names)
+        f"{pattern!r} matches no parameter",
+        where,
+        path,
+        fits=did_you_mean(pattern, names),
+        code="unknown-name",
     )

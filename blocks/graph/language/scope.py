@@ -101,7 +101,9 @@ class Scope:
                 f"{name!r} is a node; an expression needs a number", f"e.g. {name}.shape[-1]"
             )
         known = [*self.arguments, *self.lexical, *self.axes, *self.params, *self.counters, "data"]
-        raise ExpressionError(f"no name {name!r} in scope here", did_you_mean(name, known))
+        raise ExpressionError(
+            f"no name {name!r} in scope here", did_you_mean(name, known), code="unknown-name"
+        )
 
     def attribute(self, name: str, attribute: str) -> Any:
         """Return the value of `name.attribute`: a counter, a node's shape, axis or argument, or a
@@ -152,13 +154,16 @@ class Scope:
                 f"the data does not say {name!r}",
                 f"data has {', '.join(known) or 'no facts'}",
                 f"choose other data (data=...), or state it: +data.facts.{name}=...",
+                code="unknown-fact",
             )
         return self.facts[name]
 
     def _unknown_owner(self, name: str) -> ExpressionError:
         known = [*self.counters, *self.node_names(), "data", "params"]
         return ExpressionError(
-            f"no node or counter {name!r} in scope here", did_you_mean(name, known)
+            f"no node or counter {name!r} in scope here",
+            did_you_mean(name, known),
+            code="unknown-name",
         )
 
     def at_repeat(self, end: int) -> "Scope":
@@ -204,6 +209,7 @@ def read_number(text: Text) -> Any:
         raise ExpressionError(
             f"{name} is missing (???)",
             fix=f"write it at {text.origin}, or {name}=... on the command line",
+            code="missing-key",
         )
     if isinstance(raw, list | tuple):
         return check_size(tuple(read_number(replace(text, raw=item)) for item in raw))
@@ -224,7 +230,9 @@ def read_number(text: Text) -> Any:
 def _check_chain(name: str, followed: int) -> None:
     if followed >= DEEPEST:
         problem = f"{name!r} leads on to more than {DEEPEST} names, or to itself"
-        raise ExpressionError(problem, "a shorter chain of names", "write the value out")
+        raise ExpressionError(
+            problem, "a shorter chain of names", "write the value out", code="circular"
+        )
 
 
 def read_word(text: Text, followed: int = 0) -> Any:

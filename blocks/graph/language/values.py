@@ -32,20 +32,23 @@ def read_argument(hint: Any, text: Text, name: str) -> Any:
             f"{name} is missing (???)",
             describe_type(hint),
             f"write {name}: ... here, or give it on the command line",
+            code="missing-argument",
         )
     value = _settle_numbers(_read(hint, text), hint)
     if fits_type(value, hint):
         return value
     if isinstance(value, float) and int in list_choices(hint):
         raise ExpressionError(
-            f"{name} takes a whole number", "4 or 4.0; in an expression // divides whole"
+            f"{name} takes a whole number",
+            "4 or 4.0; in an expression // divides whole",
+            code="wrong-type",
         )
     literals = list_literals(hint)
     if literals:
         fits: str | None = did_you_mean(str(value), literals)
     else:
         fits = show_example(hint, name)
-    raise ExpressionError(f"{name} takes {describe_type(hint)}", fits)
+    raise ExpressionError(f"{name} takes {describe_type(hint)}", fits, code="wrong-type")
 
 
 def _settle_numbers(value: Any, hint: Any) -> Any:
@@ -55,7 +58,9 @@ def _settle_numbers(value: Any, hint: Any) -> Any:
         ExpressionError: a number is too large.
     """
     if isinstance(value, int) and abs(value) > LARGEST:
-        raise ExpressionError("the number is too large", f"numbers up to {LARGEST:.0e}")
+        raise ExpressionError(
+            "the number is too large", f"numbers up to {LARGEST:.0e}", code="too-large"
+        )
     kinds = list_choices(hint)
     if isinstance(value, tuple | list):
         inner: tuple[Any, ...] = ()

@@ -62,7 +62,9 @@ def check_word(name: Any, what: str = "an input") -> Problem | None:
         problem = f"{shown!r} cannot name {what}: Python uses it"
     else:
         return None
-    return Problem(problem, fits=NAME, fix=f"rename the {what.partition(' ')[2]}")
+    return Problem(
+        problem, fits=NAME, fix=f"rename the {what.partition(' ')[2]}", code="name-taken"
+    )
 
 
 def check_words(names: Iterable[Any], what: str) -> Problem | None:
@@ -85,10 +87,13 @@ def check_name(name: Any, taken: tuple[str, ...]) -> Problem | None:
         return Problem(
             f"{text!r} cannot name a node: a PyTorch module uses it",
             fix=f"rename it, e.g. {text.strip('_')}_node",
+            code="name-taken",
         )
     if text in taken:
         return Problem(
-            f"{text!r} is an input here and cannot name a node too", fix="rename the node"
+            f"{text!r} is an input here and cannot name a node too",
+            fix="rename the node",
+            code="name-taken",
         )
     return None
 
@@ -105,12 +110,14 @@ def check_node(raw: Any, option: bool = False) -> Problem | None:
             "a node cannot be empty",
             fits=NODE,
             fix="to delete a node, write ~model.graph.NAME on the command line",
+            code="bad-node",
         )
     if not isinstance(raw, Mapping):
         return Problem(
             "a node is a mapping",
             got=show(raw),
             fits=f"{{block: {show(raw)}}} or {{use: {show(raw)}}}",
+            code="bad-node",
         )
     problem = _check_kind(raw) or _check_needs(raw) or _check_values(raw)
     if problem is not None:
@@ -119,7 +126,9 @@ def check_node(raw: Any, option: bool = False) -> Problem | None:
         return _check_option(raw)
     if "holes" in raw:
         return Problem(
-            "only an option of a slot has holes", fix="move the body to conf/model/SLOT/NAME.yaml"
+            "only an option of a slot has holes",
+            fix="move the body to conf/model/SLOT/NAME.yaml",
+            code="bad-node",
         )
     return None
 
@@ -132,14 +141,14 @@ def _check_kind(raw: Mapping[str, Any]) -> Problem | None:
         return None
     problem = "a node is exactly one of block, use, body, share"
     if kinds:
-        return Problem(problem, got=" and ".join(kinds), fits=NODE)
+        return Problem(problem, got=" and ".join(kinds), fits=NODE, code="bad-node")
     got = ", ".join(map(str, raw)) or "{}"
     for key in map(str, raw):
         if key not in WORDS:
             fits = did_you_mean(MEANT.get(key, key), KINDS)
             if fits.startswith("did"):
-                return Problem(problem, got=got, fits=fits)
-    return Problem(problem, got=got, fits=NODE)
+                return Problem(problem, got=got, fits=fits, code="unknown-key")
+    return Problem(problem, got=got, fits=NODE, code="bad-node")
 
 
 def _check_needs(raw: Mapping[str, Any]) -> Problem | None:
@@ -149,11 +158,13 @@ def _check_needs(raw: Mapping[str, Any]) -> Problem | None:
                 f"{word!r} goes with {needed}",
                 got=f"{word}: {show(raw[word])}",
                 fix=f"write {needed}: ... beside it, or leave it out",
+                code="bad-node",
             )
     if isinstance(raw.get("share"), bool) and "repeat" not in raw:
         return Problem(
             f"'share: {show(raw['share'])}' goes with repeat",
             fits="share: NODE, to use a node again",
+            code="bad-node",
         )
     return None
 
@@ -164,12 +175,14 @@ def _check_option(raw: Mapping[str, Any]) -> Problem | None:
             "what fills a hole is no shared node",
             got=f"share: {show(raw['share'])}",
             fits="block, use or body",
+            code="bad-node",
         )
     for word in USE_KEYS:
         if word in raw:
             return Problem(
                 f"{word!r} belongs to the node that uses this, not here",
                 fix="move it beside `use:`",
+                code="bad-node",
             )
     return None
 
@@ -179,12 +192,16 @@ def _check_values(raw: Mapping[str, Any]) -> Problem | None:
     for word, (accepts, fits) in VALUES.items():
         if word in raw and not accepts(raw[word]):
             return Problem(
-                f"{word!r} does not take this value", got=f"{word}: {show(raw[word])}", fits=fits
+                f"{word!r} does not take this value",
+                got=f"{word}: {show(raw[word])}",
+                fits=fits,
+                code="bad-value",
             )
     if raw.get("as") in COUNTERS:
         return Problem(
             f"'as: {raw['as']}' would hide what {raw['as']} means everywhere",
             fix="choose another name",
+            code="name-taken",
         )
     outputs = None
     if isinstance(raw.get("outputs"), Mapping):
@@ -202,7 +219,9 @@ def check_params(names: Iterable[Any] | None, what: str) -> Problem | None:
     for name in names or ():
         if name in WORDS:
             return Problem(
-                f"{name!r} cannot name {what}: it is a word of the language", fix="rename it"
+                f"{name!r} cannot name {what}: it is a word of the language",
+                fix="rename it",
+                code="name-taken",
             )
     return check_words(names or (), what)
 

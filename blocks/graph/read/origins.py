@@ -66,11 +66,13 @@ def _check_scalar(
     alike = find_look_alike(text) if key else None
     if alike:
         problem = "a key has a character that looks like another"
-        problems.append(Problem(problem, origin, shown, got=text, fix=alike))
+        problems.append(Problem(problem, origin, shown, got=text, fix=alike, code="ambiguous-text"))
         return
     caught = find_trap(text, key)
     if caught:
-        problems.append(Problem(caught[0], origin, shown, got=text, fits=caught[1]))
+        problems.append(
+            Problem(caught[0], origin, shown, got=text, fits=caught[1], code="ambiguous-text")
+        )
 
 
 def find_trap(text: str, key: bool = False) -> tuple[str, str] | None:

@@ -190,6 +190,7 @@ class Reader:
                     source=section.used,
                     fits=error.fits,
                     fix=error.fix,
+                    code=error.code,
                 )
                 self.problems.append(problem)
         found: list[Start] = []
@@ -286,7 +287,7 @@ def _read_distribution(raw: Any) -> tuple[Callable[..., None], Mapping[str, Any]
         name, given = next(iter(raw.items()))
     if not isinstance(name, str) or name not in DISTRIBUTIONS:
         fits = did_you_mean(str(name), DISTRIBUTIONS)
-        raise ExpressionError(f"no distribution {name!r}", fits, FITS)
+        raise ExpressionError(f"no distribution {name!r}", fits, FITS, code="unknown-name")
     function = DISTRIBUTIONS[name]
     known = {each.name: each for each in _arguments(function)}
     if not isinstance(given, Mapping):
@@ -296,10 +297,14 @@ def _read_distribution(raw: Any) -> tuple[Callable[..., None], Mapping[str, Any]
     for argument in given:
         if argument not in known:
             fits = did_you_mean(str(argument), known)
-            raise ExpressionError(f"{name} has no argument {argument!r}", fits)
+            raise ExpressionError(
+                f"{name} has no argument {argument!r}", fits, code="unknown-argument"
+            )
     for each in known.values():
         if each.default is each.empty and each.name not in given:
-            raise ExpressionError(f"{name} needs {each.name}", f"{{{name}: 0.1}}")
+            raise ExpressionError(
+                f"{name} needs {each.name}", f"{{{name}: 0.1}}", code="missing-argument"
+            )
     return function, given
 
 

@@ -36,7 +36,12 @@ def bounded(most: Any, where: Origin) -> Iterator[int]:
         raise ConfigError(
             [
                 Problem(
-                    problem, "the command line", "limits.modules", got=str(most), fits="20000, say"
+                    problem,
+                    "the command line",
+                    "limits.modules",
+                    got=str(most),
+                    fits="20000, say",
+                    code="bad-value",
                 )
             ]
         )
@@ -61,7 +66,9 @@ def bounded(most: Any, where: Origin) -> Iterator[int]:
         problem = (
             f"the network has more than {most:,} modules, or {4 * most:,} tensors of parameters"
         )
-        raise ConfigError([Problem(problem, where, "model", fits="less", fix=fix)]) from None
+        raise ConfigError(
+            [Problem(problem, where, "model", fits="less", fix=fix, code="too-large")]
+        ) from None
     finally:
         for handle in held:
             handle.remove()
@@ -83,6 +90,7 @@ def must_fit(model: nn.Module, where: Origin) -> None:
                     got=got,
                     fits=fits,
                     fix="smaller numbers; python -m blocks explain needs no memory",
+                    code="too-large",
                 )
             ]
         )

@@ -86,6 +86,7 @@ def plan_tensor_parallel(model: Graph, devices: int) -> TensorParallelPlan:
                 path="model",
                 fits="a network with attention or MLPs in its graph",
                 fix=SHARDED,
+                code="unsupported",
             )
         )
     if problems:
@@ -192,6 +193,7 @@ def _make_problem(error: BlockError, path: str, origin: str | None) -> Problem:
         got=error.got,
         fits=error.fits,
         fix=fix,
+        code="unsupported",
     )
 
 

@@ -39,7 +39,9 @@ def read_tensors(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
         tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
     if not tensors:
         fits = f"a state_dict, bare or under {', '.join(WRAPPERS)}"
-        raise ConfigError([Problem("no tensors in there", where, fits=fits)])
+        raise ConfigError(
+            [Problem("no tensors in there", where, fits=fits, code="unreadable-file")]
+        )
     return tensors
 
 
@@ -47,13 +49,19 @@ def _read_file(path: Path) -> Any:
     kind = kind_of(path)
     if kind is not None:
         text = f"{str(path)!r} is {kind}, not a file with weights"
-        raise ConfigError([Problem(text, fix=f"the path of a file: {', '.join(SUFFIXES)}")])
+        raise ConfigError(
+            [Problem(text, fix=f"the path of a file: {', '.join(SUFFIXES)}", code="missing-file")]
+        )
     if not path.is_file():
         text = f"no file {str(path)!r} with weights"
         known = [file.name for file in path.parent.glob("*") if file.suffix in SUFFIXES]
         if known:
-            raise ConfigError([Problem(text, fits=did_you_mean(path.name, known))])
-        raise ConfigError([Problem(text, fix=f"the path of a file: {', '.join(SUFFIXES)}")])
+            raise ConfigError(
+                [Problem(text, fits=did_you_mean(path.name, known), code="missing-file")]
+            )
+        raise ConfigError(
+            [Problem(text, fix=f"the path of a file: {', '.join(SUFFIXES)}", code="missing-file")]
+        )
     try:
         if is_safetensors(path):
             from safetensors.torch import load_file
@@ -65,7 +73,9 @@ def _read_file(path: Path) -> Any:
     except ConfigError:
         raise
     except FileError as error:
-        problem = Problem("this file cannot be read", str(path), got=str(error))
+        problem = Problem(
+            "this file cannot be read", str(path), got=str(error), code="unreadable-file"
+        )
         raise ConfigError([problem]) from error
     except pickle.UnpicklingError as error:
         problem = Problem(
@@ -73,6 +83,7 @@ def _read_file(path: Path) -> Any:
             str(path),
             got=_first_line(error),
             fix="save its state_dict alone",
+            code="refused-file",
         )
         raise ConfigError([problem]) from error
     except Exception as error:  # each format has errors of its own for a broken file
@@ -81,6 +92,7 @@ def _read_file(path: Path) -> Any:
             str(path),
             got=f"{type(error).__name__}: {_first_line(error)}",
             fits="safetensors, or a file of torch.save, whatever its name",
+            code="unreadable-file",
         )
         raise ConfigError([problem]) from error
 
@@ -103,6 +115,7 @@ def read_grids(source: str | Path | Mapping[str, Any]) -> dict[str, Grid]:
             str(source),
             got=show(raw),
             fits='{"position.table": [4, 8]}',
+            code="unreadable-file",
         )
         raise ConfigError([problem]) from error
 
@@ -133,6 +146,7 @@ def refuse_program(path: Path) -> None:
             str(path),
             fits="safetensors, or a file of torch.save",
             fix="python -m tasks export RUN --to safetensors",
+            code="unreadable-file",
         )
         raise ConfigError([problem])
 
@@ -175,4 +189,6 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
         with replace_file(path) as draft:
             draft.write_bytes(save(tensors, metadata=metadata))
     except OSError as error:
-        raise ConfigError([Problem(f"{path} cannot be written", got=str(error))]) from error
+        raise ConfigError(
+            [Problem(f"{path} cannot be written", got=str(error), code="unwritable-file")]
+        ) from error

@@ -40,7 +40,9 @@ def freeze(model: nn.Module, patterns: Iterable[str]) -> list[str]:
         try:
             found = find_matches(parameters, str(pattern))
         except ExpressionError as error:
-            problems.append(Problem(error.problem, path="weights.freeze", fits=error.fits))
+            problems.append(
+                Problem(error.problem, path="weights.freeze", fits=error.fits, code=error.code)
+            )
             continue
         if not found:
             problems.append(no_match_problem(str(pattern), parameters, None, "weights.freeze"))
@@ -86,7 +88,14 @@ def learning_rates(model: nn.Module, multipliers: Mapping[str, Any]) -> dict[str
         except ExpressionError as error:
             got, where = f"{pattern}: {show(raw)}", "weights.learning_rate"
             problems.append(
-                Problem(error.problem, path=where, got=got, fits=error.fits, fix=error.fix)
+                Problem(
+                    error.problem,
+                    path=where,
+                    got=got,
+                    fits=error.fits,
+                    fix=error.fix,
+                    code=error.code,
+                )
             )
     if problems:
         raise ConfigError(problems)
@@ -112,18 +121,32 @@ def fine_tune(
     unknown = [key for key in section if key not in KEYS]
     if unknown:
         fits = did_you_mean(unknown[0], KEYS)
-        raise ConfigError([Problem(f"no key {unknown[0]!r} in weights", path="weights", fits=fits)])
+        raise ConfigError(
+            [
+                Problem(
+                    f"no key {unknown[0]!r} in weights",
+                    path="weights",
+                    fits=fits,
+                    code="unknown-key",
+                )
+            ]
+        )
     problems = []
     for key, (kinds, what, fits) in TYPES.items():
         if section.get(key) is not None and not isinstance(section[key], kinds):
             got = f"{key}: {show(section[key])}"
-            problems.append(Problem(f"{key} is {what}", path=f"weights.{key}", got=got, fits=fits))
+            problems.append(
+                Problem(
+                    f"{key} is {what}", path=f"weights.{key}", got=got, fits=fits, code="bad-value"
+                )
+            )
     if section.get("head") not in (None, "keep", "replace"):
         problem = Problem(
             "head is keep or replace, for the last layer",
             path="weights.head",
             got=f"head: {show(section['head'])}",
             fits="keep, replace",
+            code="bad-value",
         )
         problems.append(problem)
     if problems:
@@ -140,6 +163,8 @@ def fine_tune(
         )
     elif section.get("map") or section.get("grid") or section.get("head") == "replace":
         text = "weights.map, weights.head and weights.grid need weights.load, which is missing"
-        raise ConfigError([Problem(text, path="weights", fix="weights.load=FILE")])
+        raise ConfigError(
+            [Problem(text, path="weights", fix="weights.load=FILE", code="missing-key")]
+        )
     frozen = freeze(model, section.get("freeze") or [])
     return report, frozen, learning_rates(model, section.get("learning_rate") or {})

@@ -97,7 +97,9 @@ def load_weights(
     """
     if head not in ("keep", "replace"):
         fits = did_you_mean(head, ("keep", "replace"))
-        problem = Problem(f"no way {head!r} with the head", path="weights.head", fits=fits)
+        problem = Problem(
+            f"no way {head!r} with the head", path="weights.head", fits=fits, code="bad-value"
+        )
         raise ConfigError([problem])
     file = "the state_dict"
     if isinstance(source, str | Path):
@@ -109,7 +111,7 @@ def load_weights(
     if grid is not None and not loader.resampling:
         fix = "leave weights.grid out, or a map with fit: grid"
         text = "weights.grid is given, and no position table over a grid is loaded"
-        problems.append(Problem(text, path="weights.grid", fix=fix))
+        problems.append(Problem(text, path="weights.grid", fix=fix, code="unused"))
     if strict:
         problems = [*problems, *loader.check_all_used(report, map, folder, model)]
     if problems:
@@ -208,7 +210,9 @@ class Loader:
             except ExpressionError as error:
                 where = self.map.origin("map", self.reading)
                 self.problems.append(
-                    Problem(error.problem, where, name, fits=error.fits, fix=error.fix)
+                    Problem(
+                        error.problem, where, name, fits=error.fits, fix=error.fix, code=error.code
+                    )
                 )
                 for each in line.sources if line else ():
                     self.used[each] = {(0, 1)}
@@ -218,7 +222,13 @@ class Loader:
             if value is not None and not torch.equal(value, new):
                 problem = f"{ours} and {name} are one parameter here and two different ones there"
                 self.problems.append(
-                    Problem(problem, self.file, name, fix="'~model.tie' takes the tie away")
+                    Problem(
+                        problem,
+                        self.file,
+                        name,
+                        fix="'~model.tie' takes the tie away",
+                        code="weights-mismatch",
+                    )
                 )
             if value is None:
                 value, source = new, line.text()
@@ -256,7 +266,13 @@ class Loader:
                 "differs, the head stays new"
             )
         self.problems.append(
-            Problem(f"{ours} is {shape}, and {source} gives {given}", self.file, ours, fix=fix)
+            Problem(
+                f"{ours} is {shape}, and {source} gives {given}",
+                self.file,
+                ours,
+                fix=fix,
+                code="weights-mismatch",
+            )
         )
 
     def _rename(self) -> dict[str, Tensor]:
@@ -272,7 +288,12 @@ class Loader:
         for name, now in names.items():
             if now in found:
                 self.problems.append(
-                    Problem(f"two tensors are {now!r} to this map", self.file, name)
+                    Problem(
+                        f"two tensors are {now!r} to this map",
+                        self.file,
+                        name,
+                        code="weights-mismatch",
+                    )
                 )
             found[now] = self.tensors[name]
             if name in self.grids:
@@ -289,7 +310,12 @@ class Loader:
         except ExpressionError as error:
             self.problems.append(
                 Problem(
-                    error.problem, self.map.origin(*path), path[1], fits=error.fits, fix=error.fix
+                    error.problem,
+                    self.map.origin(*path),
+                    path[1],
+                    fits=error.fits,
+                    fix=error.fix,
+                    code=error.code,
                 )
             )
             return None
@@ -333,6 +359,7 @@ class Loader:
                 got=_shorten(report.missing),
                 fits=guess(report.missing[0], sorted(set(report.left_over)), most=2),
                 fix=fix or "another map, or fewer layers",
+                code="weights-mismatch",
             )
         if report.left_over:
             yield Problem(
@@ -341,6 +368,7 @@ class Loader:
                 "weights",
                 got=_shorten(report.left_over),
                 fix=None if fix else "a line in the map, or in its `drop`",
+                code="weights-mismatch",
             )
 
     def _better_map(self, model: nn.Module, folder: Path | None, matched: int) -> str | None:
@@ -361,7 +389,9 @@ def _read_stated_grid(grid: Any) -> Grid | None:
     try:
         return read_grid(grid)
     except ExpressionError as error:
-        raise ConfigError([Problem(error.problem, path="weights.grid", fits=error.fits)]) from None
+        raise ConfigError(
+            [Problem(error.problem, path="weights.grid", fits=error.fits, code=error.code)]
+        ) from None
 
 
 def _shorten(names: Sequence[str]) -> str:

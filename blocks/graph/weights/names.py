@@ -46,7 +46,9 @@ def read_map(map: str | Path | Mapping[str, Any] | None, folder: Path | None = N
         if problem is not None:
             problems.append(problem)
     if not read.sections.get("map"):
-        problems.append(Problem("a map needs lines", read.name, fits="map: {ours: theirs}"))
+        problems.append(
+            Problem("a map needs lines", read.name, fits="map: {ours: theirs}", code="missing-key")
+        )
     if problems:
         raise ConfigError(problems)
     return read
@@ -62,7 +64,9 @@ def _read_file(path: Path) -> Map:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = Origin(str(path), mark.line + 1, mark.column + 1) if mark else str(path)
-        problem = Problem(f"not YAML: {getattr(error, 'problem', error)}", where)
+        problem = Problem(
+            f"not YAML: {getattr(error, 'problem', error)}", where, code="invalid-yaml"
+        )
         raise ConfigError([problem]) from error
     if traps:
         raise ConfigError(traps)
@@ -77,12 +81,13 @@ def _check_section(read: Map, key: Any, value: Any) -> Problem | None:
             f"no section {key!r} in a map",
             read.origin(str(key)),
             fits=did_you_mean(str(key), SECTIONS),
+            code="unknown-key",
         )
     kind, what = (list, "list of patterns") if key in LISTS else (Mapping, "mapping")
     if value is None or isinstance(value, kind):
         return None
     problem = f"{key!r} of a map is a {what}"
-    return Problem(problem, read.origin(key), got=f"{key}: {show(value)}")
+    return Problem(problem, read.origin(key), got=f"{key}: {show(value)}", code="bad-value")
 
 
 def find_repeated_keys(path: Path) -> list[Problem]:
@@ -103,6 +108,7 @@ def find_repeated_keys(path: Path) -> list[Problem]:
                     Origin(str(path), line, key.start_mark.column + 1),
                     got=f"line {first[key.value]} and line {line}",
                     fix="delete one of them",
+                    code="duplicate-key",
                 )
                 problems.append(problem)
             first.setdefault(str(key.value), line)
@@ -124,5 +130,6 @@ def find_map(name: str | Path, folder: Path | None = None) -> Path:
             str(name), [file.stem for each in folders for file in each.glob("*.yaml")]
         ),
         fix="or the path of a .yaml",
+        code="unknown-option",
     )
     raise ConfigError([problem])

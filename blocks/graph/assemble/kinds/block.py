@@ -130,6 +130,7 @@ def _run_block(
             "forward must return a tensor or a tuple of tensors",
             got=type(assembly.ran[key]).__name__,
             fix="end forward with return ...",
+            code="block-failed",
         )
     for tensor in results:
         if not tensor.numel():
@@ -137,6 +138,7 @@ def _run_block(
                 "an axis of what comes out is empty",
                 got=show_shape(tuple(tensor.shape)),
                 fits="axes of size 1 or more",
+                code="shape-mismatch",
             )
     return module, tuple(results)
 

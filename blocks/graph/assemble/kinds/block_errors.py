@@ -24,6 +24,7 @@ def unknown_argument(signature: Signature, word: str, text: Text) -> Problem:
         got=f"{word}: {show(text.raw)}",
         source=str(text.origin),
         fits=suggest_words(word, signature.parameters),
+        code="unknown-argument",
     )
 
 
@@ -36,10 +37,12 @@ def missing_argument(
             f"{signature.name}: {parameter.word} cannot be inferred",
             got=f"inputs {given}",
             fix=f"write {parameter.word}: ...",
+            code="missing-argument",
         )
     return Problem(
         f"{signature.name} needs {parameter.word}",
         fits=f"{parameter.word}: {describe_type(parameter.annotation)}",
+        code="missing-argument",
     )
 
 
@@ -54,6 +57,7 @@ def contradicting_argument(
         source=f"{text.origin}\nthe input comes from {made_by}",
         fits=f"{word}={inferred}",
         fix=f"leave {word} out: it is inferred",
+        code="shape-mismatch",
     )
 
 
@@ -74,6 +78,7 @@ def refused_by_block(
         fits=name_batch(error.fits),
         fix=name_batch(error.fix),
         source=_sources(mentioned, texts, arguments, known, values),
+        code=error.code,
     )
 
 
@@ -130,8 +135,10 @@ def failed_block(
     line = _line_of(signature.factory, error)
     if line:
         fix = f"look at {line}; DOUGONG_DEBUG=1 shows the traceback"
-        return Problem(message, got=got, source=source, fix=fix)
-    return Problem(message, got=got, source=source, fits=_usage(signature)[:90] or None)
+        return Problem(message, got=got, source=source, fix=fix, code="block-failed")
+    return Problem(
+        message, got=got, source=source, fits=_usage(signature)[:90] or None, code="block-failed"
+    )
 
 
 def _usage(signature: Signature) -> str:

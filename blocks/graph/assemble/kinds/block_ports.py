@@ -49,7 +49,7 @@ def assign_ports(
         if named:
             problem = f"{signature.name} takes a list of inputs"
             got = f"in: {{{', '.join(named)}: ...}}"
-            raise NodeError(Problem(problem, got=got, fits="in: [a, b]"))
+            raise NodeError(Problem(problem, got=got, fits="in: [a, b]", code="bad-node"))
         return tuple(positional), {}
     ports = signature.ports
     _check_names(signature, named)
@@ -71,7 +71,9 @@ def _check_names(signature: Signature, named: dict[str, Value]) -> None:
             if known:
                 fits = did_you_mean(name, known)
             problem = f"{signature.name} has no input {name!r}"
-            raise NodeError(Problem(problem, got=f"in: {{{name}: ...}}", fits=fits))
+            raise NodeError(
+                Problem(problem, got=f"in: {{{name}: ...}}", fits=fits, code="unknown-name")
+            )
 
 
 def _first_is_open(ports: Sequence[Port], named: dict[str, Value]) -> bool:
@@ -91,7 +93,9 @@ def _check_count(
     elif len(known) == 1:
         takes, fits = f"1 input ({known[0]})", "in: NODE"
     got = f"{len(positional)}: {', '.join(item.name for item in inputs)}"
-    raise NodeError(Problem(f"{signature.name} takes {takes}", got=got, fits=fits))
+    raise NodeError(
+        Problem(f"{signature.name} takes {takes}", got=got, fits=fits, code="wrong-inputs")
+    )
 
 
 def _check_filled(signature: Signature, named: dict[str, Value], count: int) -> None:
@@ -99,10 +103,10 @@ def _check_filled(signature: Signature, named: dict[str, Value], count: int) -> 
         if index < count:
             if port.name in named:
                 problem = f"{signature.name}: the input {port.name!r} is given twice"
-                raise NodeError(Problem(problem))
+                raise NodeError(Problem(problem, code="name-taken"))
         elif port.name not in named and not port.optional:
             problem = f"{signature.name} needs an input {port.name!r} {port}"
-            raise NodeError(Problem(problem, fix=f"in: {{{port.name}: NODE}}"))
+            raise NodeError(Problem(problem, fix=f"in: {{{port.name}: NODE}}", code="wrong-inputs"))
 
 
 # Shapes -------------------------------------------------------------------------------------------
@@ -125,7 +129,9 @@ def bind_shapes(signature: Signature, wired: Sequence[tuple[Port, Value]]) -> Bo
         if misfit:
             problem = f"{signature.name}: {misfit}"
             got = f"{value} from {value.made_by}"
-            problems.append(Problem(problem, got=got, fix=_suggest_reshape(port, value)))
+            problems.append(
+                Problem(problem, got=got, fix=_suggest_reshape(port, value), code="shape-mismatch")
+            )
         else:
             _bind_stars(bound, port, value)
             problems += _check_dtype(signature, port, value)
@@ -148,6 +154,7 @@ def _absent(signature: Signature, port: Port, value: Value) -> Problem:
         f"{signature.name} needs {port.name}, which the data does not have",
         got=f"the optional input {value.made_by}",
         fix="leave this out, or choose data that has it",
+        code="wrong-inputs",
     )
 
 
@@ -160,7 +167,7 @@ def _check_dtype(signature: Signature, port: Port, value: Value) -> list[Problem
     if "float32" in port.dtypes:
         fix = "put a block before it that gives real numbers: Embedding, say"
     problem = f"{signature.name}: {port.name} takes {_name_kind(port.dtypes)}"
-    return [Problem(problem, got=f"{dtype} from {value.made_by}", fix=fix)]
+    return [Problem(problem, got=f"{dtype} from {value.made_by}", fix=fix, code="dtype-mismatch")]
 
 
 def _name_kind(dtypes: tuple[str, ...]) -> str:

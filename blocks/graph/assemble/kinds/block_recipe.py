@@ -111,6 +111,7 @@ def _read_argument(signature: Signature, word: str, text: Text, around: Surround
             source=here.sources(),
             fits=error.fits,
             fix=error.fix,
+            code=error.code,
         )
         raise NodeError(problem) from error
 
@@ -139,7 +140,7 @@ def _read_part(assembly: Assembly, text: Text, around: Surroundings) -> Recipe:
     name = raw.pop("block", None)
     if not isinstance(name, str):
         problem, got = "a part is {block: Name, ...}", show(text.raw)
-        raise NodeError(Problem(problem, got=got, source=str(text.origin)))
+        raise NodeError(Problem(problem, got=got, source=str(text.origin), code="bad-node"))
     signature = assembly.find_signature(name, text.origin)
     texts = {}
     for word, value in raw.items():

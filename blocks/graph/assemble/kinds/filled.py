@@ -152,7 +152,7 @@ def _build_body(
     if context.builder.path.count(".") > DEEPEST:
         problem = f"nodes are nested more than {DEEPEST} deep"
         fix = "a slot must not stand in its own body"
-        raise NodeError(Problem(problem, got=f"{label}, in itself", fix=fix))
+        raise NodeError(Problem(problem, got=f"{label}, in itself", fix=fix, code="too-large"))
     opened = open_body(assembly, resolved, context.scope)
     inner = BodyBuilder(context.display)
     given = context.enter(inner)

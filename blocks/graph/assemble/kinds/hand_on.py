@@ -62,6 +62,7 @@ def _check_extras(extras: tuple[str, ...], taken: set[str], label: str) -> None:
                     f"{label} has no input {extra!r}",
                     got=f"in: {{{extra}: ...}}",
                     fits=did_you_mean(extra, taken - {"x"}),
+                    code="unknown-name",
                 )
             )
     if problems:

@@ -82,7 +82,7 @@ def _read_repeats(assembly: Assembly, context: NodeContext) -> Repeats:
     if shared and lists:
         problem = "one module cannot take another element of a list at each repeat"
         fix = "give a number of times, or leave `share: true` out"
-        raise NodeError(Problem(problem, fix=fix))
+        raise NodeError(Problem(problem, fix=fix, code="bad-value"))
     first = replace(context.spec, scope=with_elements(context.scope, lists, 0))
     return Repeats(count, lists, shared, not repeats_inside(assembly, first))
 

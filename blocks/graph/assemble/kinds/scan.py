@@ -50,12 +50,12 @@ def build_scan(assembly: Assembly, context: NodeContext) -> Outputs:
     if "body" not in raw:
         got = ", ".join(f"{kind}: {show(raw[kind])}" for kind in ("block", "share") if kind in raw)
         problem = "`scan` goes with a body"
-        raise NodeError(Problem(problem, got=got, fits="scan: {...}, body: {...}"))
+        raise NodeError(Problem(problem, got=got, fits="scan: {...}, body: {...}", code="bad-node"))
     given = context.enter(BodyBuilder(context.display))
     sequence = given.get("x")
     if sequence is None or sequence.tensor is None:
         problem = "`scan` needs an input whose steps it runs through"
-        raise NodeError(Problem(problem, fits="in: NODE"))
+        raise NodeError(Problem(problem, fits="in: NODE", code="wrong-inputs"))
     steps = _read_steps(assembly, context, sequence)
     flow = _step_inputs(given, steps)
     inputs = [Input(None if name == "x" else name, name, value) for name, value in flow.items()]
@@ -97,7 +97,7 @@ def _step_inputs(given: Mapping[str, Value], steps: Steps) -> dict[str, Value]:
         if flow[state].shape != start.shape and not flow[state].broken:
             problem = f"the state {state!r} does not start with the shape that `scan` states"
             got = f"in: {{{state}: ...}} gives {flow[state]}"
-            raise NodeError(Problem(problem, got=got, fits=f"{start}"))
+            raise NodeError(Problem(problem, got=got, fits=f"{start}", code="shape-mismatch"))
     return flow
 
 
@@ -123,11 +123,11 @@ def _read_steps(assembly: Assembly, context: NodeContext, sequence: Value) -> St
     is_known = isinstance(raw, Mapping) and set(raw) <= WORDS
     if not is_known or not isinstance(raw.get("state"), Mapping) or not raw["state"]:
         problem = "`scan` states its axis and its state"
-        raise NodeError(Problem(problem, got=f"scan: {show(raw)}", fits=FITS))
+        raise NodeError(Problem(problem, got=f"scan: {show(raw)}", fits=FITS, code="bad-node"))
     reverse = raw.get("reverse", False)
     if not isinstance(reverse, bool):
         got = f"reverse: {show(reverse)}"
-        raise NodeError(Problem("`reverse` is true or false", got=got, fits=FITS))
+        raise NodeError(Problem("`reverse` is true or false", got=got, fits=FITS, code="bad-value"))
     states = {}
     axis = _read_axis(raw.get("axis", 1), sequence)
     for state, size in raw["state"].items():
@@ -142,12 +142,16 @@ def _read_axis(raw: Any, sequence: Value) -> int:
         if axis not in sequence.names:
             fits = did_you_mean(axis, [name for name in sequence.names if name])
             problem = f"x has no axis {show(axis)!r} to scan"
-            raise NodeError(Problem(problem, got=str(sequence), fits=fits))
+            raise NodeError(Problem(problem, got=str(sequence), fits=fits, code="unknown-name"))
         axis = sequence.names.index(axis)
     is_number = isinstance(axis, int) and not isinstance(axis, bool)
     if not is_number or not 0 < axis < len(sequence.shape):
         got = f"axis: {show(axis)}, x {sequence}"
-        raise NodeError(Problem("`scan` runs along an axis behind the batch", got=got, fits=FITS))
+        raise NodeError(
+            Problem(
+                "`scan` runs along an axis behind the batch", got=got, fits=FITS, code="bad-value"
+            )
+        )
     return axis
 
 
@@ -158,18 +162,22 @@ def _read_state(assembly: Assembly, state: Any, size: Any, path: Path, scope: Sc
     got = f"{state}: {show(size)}"
     if state in TAKEN:
         taken = f"{state!r} cannot name a state: {TAKEN[state]}"
-        raise NodeError(Problem(taken, got=got, fix="rename the state"))
+        raise NodeError(Problem(taken, got=got, fix="rename the state", code="name-taken"))
     text = Text(size, assembly.origin(path), scope)
     try:
         shape = read_argument(int | tuple[int, ...], text, str(state))
     except ExpressionError as error:
         source = text.sources()
-        raise NodeError(Problem(error.problem, got=got, source=source, fits=error.fits)) from None
+        raise NodeError(
+            Problem(error.problem, got=got, source=source, fits=error.fits, code=error.code)
+        ) from None
     if not isinstance(shape, tuple):
         shape = (shape,)
     if unknown := must_be_shape(shape):
         wrong = f"the state {state!r} has no shape that could be: {unknown}"
-        raise NodeError(Problem(wrong, got=got, source=str(text.origin), fits=FITS))
+        raise NodeError(
+            Problem(wrong, got=got, source=str(text.origin), fits=FITS, code="bad-value")
+        )
     return shape
 
 
@@ -178,8 +186,14 @@ def _check_states(states: Mapping[str, Any], flow: Mapping[str, Value], outputs:
         if state not in outputs:
             problem = f"the body does not say the next {state!r}"
             fits = f"outputs: {{{state}: NODE}} beside body"
-            raise NodeError(Problem(problem, got=f"outputs {', '.join(outputs)}", fits=fits))
+            raise NodeError(
+                Problem(problem, got=f"outputs {', '.join(outputs)}", fits=fits, code="missing-key")
+            )
         if outputs[state].shape != flow[state].shape:
             problem = f"the state {state!r} changes its shape from step to step"
             got = f"{outputs[state]} after {flow[state]}"
-            raise NodeError(Problem(problem, got=got, fits=f"a node that gives {flow[state]}"))
+            raise NodeError(
+                Problem(
+                    problem, got=got, fits=f"a node that gives {flow[state]}", code="shape-mismatch"
+                )
+            )

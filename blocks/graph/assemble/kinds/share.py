@@ -14,7 +14,11 @@ def build_shared(assembly: Assembly, context: NodeContext) -> Outputs:
     extra = [word for word in context.raw if word != "share" and word not in USE_KEYS]
     if extra:
         fix = f"give it where {reference!r} is defined"
-        raise NodeError(Problem(f"a shared node takes no argument {extra[0]!r}", fix=fix))
+        raise NodeError(
+            Problem(
+                f"a shared node takes no argument {extra[0]!r}", fix=fix, code="unknown-argument"
+            )
+        )
     path = locate_shared(assembly, context.builder, reference)
     if path not in assembly.modules:
         raise NodeError(
@@ -22,6 +26,7 @@ def build_shared(assembly: Assembly, context: NodeContext) -> Outputs:
                 f"no node {reference!r} to share, before this one",
                 got=f"share: {reference}",
                 fits=did_you_mean(reference, assembly.modules),
+                code="unknown-name",
             )
         )
     module, outputs = assembly.modules[path]

@@ -58,7 +58,9 @@ def resolve(assembly: Assembly, spec: NodeSpec, here: Scope) -> Resolved:
         slot = spec.raw["use"]
         if slot in seen:
             got, fix = " -> ".join([*seen, str(slot)]), "let one of them be a block or a body"
-            raise NodeError(Problem(f"the slot {slot!r} uses itself", got=got, fix=fix))
+            raise NodeError(
+                Problem(f"the slot {slot!r} uses itself", got=got, fix=fix, code="circular")
+            )
         seen.append(slot)
         hole = spec.scope.holes.get(slot) if isinstance(slot, str) else None
         if hole is not None:
@@ -103,11 +105,11 @@ def _explain_empty_slot(slot: Any, slots: Mapping[str, Any], spec: NodeSpec) -> 
     problem, got = f"no slot {slot!r} is filled here", f"use: {show(slot)}"
     fits = did_you_mean(str(slot), known) if known else None
     if fits and fits.startswith("did"):
-        return Problem(problem, got=got, fits=fits)
+        return Problem(problem, got=got, fits=fits, code="unknown-name")
     fix = (
         f"add `{slot}: OPTION` to the model's defaults, or +model/{slot}=OPTION on the command line"
     )
-    return Problem(problem, got=got, fits=fits, fix=fix)
+    return Problem(problem, got=got, fits=fits, fix=fix, code="unknown-option")
 
 
 def open_body(assembly: Assembly, resolved: Resolved, here: Scope) -> Opened:
@@ -142,6 +144,7 @@ def _check_arguments(texts: Mapping[str, Text], known: list[str], label: str) ->
                     got=f"{name}: {show(text.raw)}",
                     source=str(text.origin),
                     fits=suggest_words(name, known),
+                    code="unknown-argument",
                 )
             )
     if problems:
@@ -160,7 +163,7 @@ def _bind_params(
             continue
         if value == MISSING:
             problem = f"{resolved.name_or('this body')} needs {param}"
-            raise NodeError(Problem(problem, fits=f"{param}: ..."))
+            raise NodeError(Problem(problem, fits=f"{param}: ...", code="missing-argument"))
         path = (*resolved.spec.path, "params", param)
         around = replace(outer, lexical=Without(bound, outer.lexical, param))
         bound[param] = Text(value, assembly.origin(path), around, path)
@@ -183,7 +186,7 @@ def _fill_holes(
         else:
             problem = f"{resolved.name_or('the template')} has a hole {hole!r} to fill"
             fits = f"{hole}: {{use: SLOT}} or {{block: NAME}}"
-            raise NodeError(Problem(problem, fits=fits))
+            raise NodeError(Problem(problem, fits=fits, code="missing-argument"))
         if problem_found := check_node(spec.raw, option=True):
             raise NodeError(replace(problem_found, source=str(assembly.origin(spec.path))))
         filled[hole] = spec
