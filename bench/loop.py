@@ -100,7 +100,7 @@ def by_hand(composed: Any) -> Callable[[int], None]:
 def taking_turns(composed: Any) -> Times:
     """Seconds of each epoch, by either loop."""
     with tempfile.TemporaryDirectory() as folder, SignalGuard() as guard, explain_out_of_memory():
-        write_policy.move(composed, Path(folder))
+        write_policy.move_into_run_folder(composed, Path(folder))
         turns = Turns(by_hand(composed))
         task, data = parts(composed)
         trainer = make_trainer(composed, Path(folder), guard)

@@ -1,17 +1,16 @@
-"""What a block raises when it cannot be built or run as asked."""
+"""The error of a block that cannot be built or run with its arguments."""
 
-# numbers that are tried for an answer: a width of a trillion must not take a day to refuse
-LOOKED_AT = 10_000
+MAX_DIVISOR = 10_000  # divisors above are not listed, so that a width of a trillion fails fast
 
 
 class BlockError(ValueError):
-    """A block says what is wrong; the graph adds where it stands and where the values came from.
+    """An error of a block. The graph adds the place in the YAML and the origin of the values.
 
     Args:
-        problem: one sentence, e.g. "heads must divide dim".
-        got: what came, e.g. "heads=7, dim=192".
-        fits: what would do, e.g. "heads in 1, 2, 3, 4, 6, 8".
-        fix: what to change, where that is more than choosing a value that fits.
+        problem: what is wrong, in one sentence, e.g. "heads must divide dim".
+        got: what was given, e.g. "heads=7, dim=192".
+        fits: what would be valid, e.g. "heads in 1, 2, 3, 4, 6, 8".
+        fix: what to change, where that is more than choosing a valid value.
         code: the kind of mistake for programs, one of `blocks.graph.codes`.
     """
 
@@ -33,8 +32,8 @@ class BlockError(ValueError):
 def must_divide(name: str, value: int, of: str, whole: int) -> None:
     """Raise a BlockError unless `value` is positive and divides `whole`."""
     if value < 1 or whole % value:
-        divisors = [str(k) for k in range(1, min(whole, LOOKED_AT) + 1) if whole % k == 0]
-        more = len(divisors) > 8 or whole > LOOKED_AT
+        divisors = [str(k) for k in range(1, min(whole, MAX_DIVISOR) + 1) if whole % k == 0]
+        more = len(divisors) > 8 or whole > MAX_DIVISOR
         shown = ", ".join([*divisors[:8], "..."] if more else divisors)
         raise BlockError(
             f"{name} must divide {of}",
@@ -47,7 +46,7 @@ def must_be_share(name: str, value: float) -> None:
     """Raise a BlockError unless `value` lies in [0, 1)."""
     if not 0 <= value < 1:
         raise BlockError(
-            f"{name} must be in [0, 1)", got=f"{name}={value}", fits=f"{name}=0.1, say"
+            f"{name} must be in [0, 1)", got=f"{name}={value}", fits=f"e.g. {name}=0.1"
         )
 
 

@@ -1,9 +1,7 @@
-"""The claims of docs/results.md: what each says, and when its figures bear it out.
+"""The claims of docs/results.md, the thresholds that confirm each, and a text of its figures.
 
-The words follow from the figures.
-
-A reading never asserts more than its thresholds check; where they fail, the page says that the
-claim does not hold.
+A text never asserts more than the thresholds check; where they fail, the page states that the
+figures do not confirm the claim.
 """
 
 import statistics
@@ -17,7 +15,7 @@ Reading = tuple[bool, str]
 
 @dataclass(frozen=True)
 class Figures:
-    """The runs of a sweep, asked by their settings.
+    """The runs of a sweep, selected by their settings.
 
     Args:
         rows: one for each run: "settings", a mapping of texts, and the measures of those that
@@ -27,12 +25,12 @@ class Figures:
     rows: Sequence[Row]
 
     def runs(self, **wanted: Any) -> list[Row]:
-        """The runs with these settings; `__` stands for a dot: `data__lag=5`."""
-        asked = {key.replace("__", "."): str(value) for key, value in wanted.items()}
+        """Return the runs with these settings; `__` replaces a dot: `data__lag=5`."""
+        settings = {key.replace("__", "."): str(value) for key, value in wanted.items()}
         return [
             row
             for row in self.rows
-            if all(named(row, key).lower() == value.lower() for key, value in asked.items())
+            if all(named(row, key).lower() == value.lower() for key, value in settings.items())
         ]
 
     def all(self, measure: str, **wanted: Any) -> list[float]:
@@ -42,12 +40,12 @@ class Figures:
         return statistics.fmean(self.all(measure, **wanted))
 
     def values(self, key: str) -> list[str]:
-        """What a setting was, in the order of the sweep."""
+        """Return the values of a setting, in the order of the sweep."""
         return list(dict.fromkeys(named(row, key) for row in self.rows))
 
 
 def named(row: Row, key: str) -> str:
-    """A setting by its path or by the last word of it: `residual` for `model/residual`."""
+    """Return a setting by its path or the last part of it: `residual` for `model/residual`."""
     found = row["settings"]
     return (
         found[key]
@@ -64,11 +62,10 @@ class Claim:
         name: the experiment that measures it.
         title: the claim in a sentence.
         measures: the columns of its table.
-        read: whether the figures bear it out, and what they say.
-        threshold: when it counts as borne out, in words.
-        may_fail: a run that fails by itself, at too high a rate say, is a figure too.
-        look: settings of the run whose report has a picture of what it looked at; the page shows
-            that as well.
+        read: returns whether the figures confirm it, and a text of the figures.
+        threshold: the condition, in words.
+        may_fail: whether a run that fails, e.g. at too high a learning rate, counts as a result.
+        look: settings of the run whose attention the page shows.
     """
 
     name: str
@@ -110,8 +107,8 @@ def memory(f: Figures) -> Reading:
     text += f"; {lags[-1]} were the most tried."
     if 0 in reach.values():
         text += (
-            " A reach of 0 is a network that has not learned the shortest lag in these "
-            "steps, at this learning rate."
+            " A network with 0 steps has not learned the shortest lag in these training steps, "
+            "at this learning rate."
         )
     return reach["rnn_language"] < gated <= reach["gpt"] == lags[-1], text
 
@@ -133,7 +130,8 @@ def serial(f: Figures) -> Reading:
         f"{listing((f'{r:.2f} times', f'at {n + 1} tokens') for n, r in ratio.items())} as long "
         f"as one of the Transformer, though at {lags[-1] + 1} tokens it does {work:.2f} times "
         "the multiply-adds. "
-        "One thread computes here; hardware that works on many tokens at once widens the ratio."
+        "This is one thread; on hardware that processes many tokens in parallel the ratio is "
+        "larger."
     )
     return most >= 1.5 and work <= 1.0, text
 
@@ -145,7 +143,7 @@ def depth(f: Figures) -> Reading:
         for r in f.values("residual")
         for d in depths
     }
-    told = [
+    shown = [
         f"{d} layers {losses['prenorm', d]:.3f} with and {losses['norm_only', d]:.3f} without"
         for d in depths
     ]
@@ -154,7 +152,7 @@ def depth(f: Figures) -> Reading:
     return (
         holds,
         "Training loss after the same steps, with the residual path and without: "
-        f"{', '.join(told)}.",
+        f"{', '.join(shown)}.",
     )
 
 
@@ -164,12 +162,12 @@ def positions(f: Figures) -> Reading:
         for k in ("sort", "reverse")
         for p in f.values("position")
     }
-    told = listing((p, f"{right['reverse', p]:.2f}") for p in f.values("position") if p != "none")
+    shown = listing((p, f"{right['reverse', p]:.2f}") for p in f.values("position") if p != "none")
     best = max(value for (kind, p), value in right.items() if kind == "reverse" and p != "none")
     text = (
         f"Without positions sorting reaches {right['sort', 'none']:.2f} and reversing "
         f"{right['reverse', 'none']:.2f}, "
-        f"where a bag allows 0.34. Reversing with positions: {told}."
+        f"where an unordered set allows 0.34. Reversing with positions: {shown}."
     )
     return right["sort", "none"] >= 0.9 and right["reverse", "none"] <= 0.45 and best >= 0.9, text
 
@@ -182,7 +180,7 @@ def causal(f: Figures) -> Reading:
     text = (
         f"The training loss ends at {loss['true']:.3f} with the mask and at {loss['false']:.4f} "
         "without it; of the texts "
-        f"that the decoder says on its own, {exact['true']:.1%} and {exact['false']:.1%} are right."
+        f"that the decoder generates, {exact['true']:.1%} and {exact['false']:.1%} are right."
     )
     return loss["false"] <= loss["true"] / 4 and exact["false"] <= exact["true"] / 4, text
 
@@ -194,12 +192,12 @@ def search(f: Figures) -> Reading:
         for s in ("true", "false")
         for n in lags
     }
-    told = [
+    shown = [
         f"{n} words {right['true', n]:.2f} with and {right['false', n]:.2f} without" for n in lags
     ]
     return (
         right["true", lags[-1]] - right["false", lags[-1]] >= 0.3,
-        f"Share of the words that come out right, with the search and without: {', '.join(told)}.",
+        f"Share of the words that are right, with attention and without: {', '.join(shown)}.",
     )
 
 
@@ -207,8 +205,10 @@ def patches(f: Figures) -> Reading:
     sides = sorted(map(int, f.values("patch")))
     right, work = ({n: f.mean(m, patch=n) for n in sides} for m in ("test/accuracy", "macs"))
     best = max(sides, key=lambda n: right[n])
-    told = [f"{n}x{n} pixels {right[n]:.3f} for {work[n] / 1e6:.2f} M" for n in sides]
-    text = f"Accuracy for multiply-adds: {', '.join(told)}. Patches of {best}x{best} are best here."
+    shown = [f"{n}x{n} pixels {right[n]:.3f} for {work[n] / 1e6:.2f} M" for n in sides]
+    text = (
+        f"Accuracy for multiply-adds: {', '.join(shown)}. Patches of {best}x{best} are best here."
+    )
     return right[best] - right[sides[-1]] >= 0.01 and work[sides[0]] > 4 * work[sides[-1]], text
 
 
@@ -295,27 +295,27 @@ def rates(f: Figures) -> Reading:
             }
             rate = max(right, key=lambda r: right[r] or [0.0])
             best[f"{optimizer} with {loss.replace('_', ' ')}"] = (rate, max(right[rate] or [0.0]))
-    told = [f"{name} at {rate} ({right:.3f})" for name, (rate, right) in best.items()]
+    shown = [f"{name} at {rate} ({right:.3f})" for name, (rate, right) in best.items()]
     return len(
         {rate for rate, _ in best.values()}
-    ) > 1, f"The best rate of each pair: {', '.join(told)}."
+    ) > 1, f"The best rate of each pair: {', '.join(shown)}."
 
 
 def cat(f: Figures) -> Reading:
     right = {m: f.mean("test/accuracy", model=m) for m in ("vit", "swin", "cat")}
     size = {m: f.mean("parameters", model=m) for m in right}
-    told = listing((m.upper(), f"{right[m]:.3f} ({size[m]:,.0f} parameters)") for m in right)
+    shown = listing((m.upper(), f"{right[m]:.3f} ({size[m]:,.0f} parameters)") for m in right)
     order = " before ".join(m.upper() for m in sorted(right, key=lambda m: -right[m]))
     return right["cat"] >= max(
         right.values()
-    ) - 0.02, f"Accuracy: {told}. The order here is {order}."
+    ) - 0.02, f"Accuracy: {shown}. The order here is {order}."
 
 
 CLAIMS = [
     Claim(
         "memory",
-        "A plain recurrent network cannot hold a long dependency, a gated one holds it longer, "
-        "attention at any distance",
+        "A plain recurrent network does not learn a long dependency, a gated one learns a longer "
+        "one, and attention one of any distance",
         ("test/accuracy",),
         memory,
         "the RNN's reach (0.9 right) is shorter than the longer of GRU and LSTM, and "
@@ -337,7 +337,7 @@ CLAIMS = [
     ),
     Claim(
         "positions",
-        "Without positions attention sees a bag",
+        "Without positions attention sees an unordered set",
         ("test/accuracy", "test/exact"),
         positions,
         "without positions sorting is 0.9 right and reversing at most 0.45; some kind of "
@@ -345,7 +345,7 @@ CLAIMS = [
     ),
     Claim(
         "causal",
-        "Without the causal mask teacher forcing cheats",
+        "Without the causal mask teacher forcing leaks the target",
         ("train/loss", "test/accuracy", "test/exact_match"),
         causal,
         "without the mask both the training loss and the share of right texts are at most a "
@@ -353,15 +353,15 @@ CLAIMS = [
     ),
     Claim(
         "search",
-        "Cross-attention keeps source words from being missed",
+        "Cross-attention keeps the whole source available",
         ("test/accuracy", "test/exact"),
         search,
-        "at the longest source at least 0.3 more of the words are right with the search",
+        "at the longest source at least 0.3 more of the words are right with attention",
         look={"model.params.search": "true", "data.lag": "8"},
     ),
     Claim(
         "patches",
-        "A patch is a word",
+        "A patch is a token",
         ("test/accuracy", "parameters", "macs"),
         patches,
         "the best patch is 0.01 ahead of the whole image as one patch, and the smallest costs "
@@ -377,7 +377,7 @@ CLAIMS = [
     ),
     Claim(
         "shift",
-        "Shifting lets windows talk",
+        "Shifting connects windows",
         ("test/accuracy", "test/loss"),
         shift,
         "the shift is worth 0.01 of accuracy, and its worst run is ahead of the best without it",
@@ -391,23 +391,23 @@ CLAIMS = [
     ),
     Claim(
         "pooling",
-        "Pooling and activation are choices that show",
+        "Pooling and activation change the accuracy",
         ("test/accuracy",),
         pooling,
         "the best pair is 0.01 ahead of the worst",
     ),
     Claim(
         "rates",
-        "Optimiser, loss and learning rate hang together",
+        "Optimizer, loss and learning rate depend on each other",
         ("test/accuracy",),
         rates,
-        "the best of the rates differs between pairs of optimiser and loss",
+        "the best rate differs between pairs of optimizer and loss",
         may_fail=True,
     ),
     Claim(
         "cat",
-        "Attention inside patches and between them keeps up with windows, at equal parameters "
-        "and steps",
+        "Attention inside patches and between them is as accurate as attention in windows, at "
+        "equal parameters and steps",
         ("test/accuracy", "parameters", "macs"),
         cat,
         "CAT is at most 0.02 behind the best of the three",

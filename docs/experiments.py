@@ -1,8 +1,7 @@
 """Run the experiments behind the claims of docs/results.md, record their figures, and write the
 page.
 
-python docs/experiments.py                     all of them, one after another; what is finished is
-not run again
+python docs/experiments.py                     all experiments; finished runs are not repeated
 python docs/experiments.py memory depth        these
 python docs/experiments.py --page              no runs: the page from the figures in docs/results/
 """
@@ -29,7 +28,7 @@ INTERRUPTED = 130
 
 
 def place_of(name: str) -> Path:
-    """The folder of a sweep: another one when the file asks for other runs."""
+    """Return the folder of a sweep, which depends on the runs that its file lists."""
     from blocks.graph.compose.combinations import swept_by_files
 
     digest = hashlib.sha256("\n".join(swept_by_files([f"experiment={name}"])).encode()).hexdigest()[
@@ -39,7 +38,7 @@ def place_of(name: str) -> Path:
 
 
 def arguments(name: str, place: Path) -> list[str]:
-    """The command line of a sweep, which goes on where an earlier one was stopped."""
+    """Return the command line of a sweep, which resumes one that was stopped."""
     from tasks.sweep.plan import PLAN
 
     again = ["resume=true"] if (place / PLAN).is_file() else []
@@ -53,7 +52,7 @@ def arguments(name: str, place: Path) -> list[str]:
 
 
 def run(name: str) -> int:
-    """Run what is missing of a sweep; its exit status."""
+    """Run the missing runs of a sweep and return its exit status."""
     place = place_of(name)
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
     return subprocess.run(
@@ -62,7 +61,7 @@ def run(name: str) -> int:
 
 
 def record(name: str) -> bool:
-    """Keep the figures and the picture of a sweep in docs/; whether it was run to its end."""
+    """Write the figures and the picture of a sweep into docs/; return whether it has ended."""
     from tasks.run import run_folder
     from tasks.sweep import figure, plan, results
 
@@ -75,7 +74,7 @@ def record(name: str) -> bool:
     ):
         return False
     keys = results.list_settings(rows)
-    kept = [
+    recorded = [
         {
             "settings": {key: results.value_of(row, key) for key in keys},
             "status": row["status"],
@@ -99,7 +98,7 @@ def record(name: str) -> bool:
         "machine": one.get("machine"),
         "versions": versions,
         "day": one.get("ended", "")[:10],
-        "rows": kept,
+        "rows": recorded,
     }
     FIGURES.mkdir(exist_ok=True)
     PICTURES.mkdir(exist_ok=True)
@@ -119,7 +118,7 @@ def record(name: str) -> bool:
 
 
 def first_look(report: str) -> str:
-    """The first picture of attention in the report of a run."""
+    """Return the first drawing of attention in the report of a run."""
     found = re.search(
         r'<svg class="run"[^>]*aria-label="the beginning of sample 0".*?</svg>\n?',
         report,
@@ -130,7 +129,7 @@ def first_look(report: str) -> str:
 
 
 def rounded(number: float) -> float:
-    """With the digits that are worth keeping; a count is kept whole."""
+    """Return a number with five digits; a count stays whole."""
     return number if isinstance(number, int) else float(f"{number:.5g}")
 
 
@@ -139,20 +138,17 @@ def rounded(number: float) -> float:
 
 
 def page() -> str:
-    """The generated part of docs/results.md."""
+    """Return the generated part of docs/results.md."""
     parts = [
         BEGIN,
-        "# What is claimed, and what the figures say",
+        "# Claims and figures",
         "",
         "Each claim is an experiment: a file of `conf/experiment/` that lists its runs and "
-        "describes its picture. "
-        "`make experiments` runs all of them (`make experiments ONLY=memory` one), goes on "
-        "where it was stopped, and "
-        "writes this part of the page; the words under a picture follow from its figures. A "
-        "point is the mean of its "
-        "seeds, a whisker reaches from the lowest to the highest. Every run has one CPU thread; "
-        "times are medians over "
-        "the steps of a run, and other work on the machine lengthens them.",
+        "describes its chart. `make experiments` runs all of them (`make experiments ONLY=memory` "
+        "one), resumes where it was stopped, and writes this part of the page. The text and the "
+        "verdict are computed from the figures. A point is the mean over the seeds, and a whisker "
+        "reaches from the lowest to the highest run. Every run has one CPU thread; times are "
+        "medians over the steps of a run, and other processes on the machine lengthen them.",
         "",
     ]
     for number, claim in enumerate(CLAIMS, 1):
@@ -161,7 +157,7 @@ def page() -> str:
 
 
 def section(number: int, claim: Claim) -> list[str]:
-    """One claim: its verdict, its picture, its reading, its figures, its command."""
+    """Return the section of a claim: verdict, chart, text, figures and command."""
     head = [f"## {number}. {claim.title}", ""]
     command = f"`python train.py -m experiment={claim.name}`"
     file = FIGURES / f"{claim.name}.json"
@@ -170,7 +166,7 @@ def section(number: int, claim: Claim) -> list[str]:
     found = json.loads(file.read_text(encoding="utf-8"))
     figures = Figures(found["rows"])
     holds, reading = claim.read(figures)
-    verdict = "**The figures bear it out.**" if holds else "**The figures do not bear it out.**"
+    verdict = "**The figures confirm it.**" if holds else "**The figures do not confirm it.**"
     alt = f"{claim.title}: {', '.join(claim.measures)}"
     return [
         *head,
@@ -182,18 +178,18 @@ def section(number: int, claim: Claim) -> list[str]:
         *table(claim, found["rows"]),
         "",
         *(fields() if claim.name == "sharing" else []),
-        f"Borne out means: {claim.threshold}. {command}: {provenance(found)}.",
+        f"Confirmed means: {claim.threshold}. {command}: {provenance(found)}.",
         "",
     ]
 
 
 def inside(claim: Claim) -> list[str]:
-    """What one of its runs looked at."""
+    """Return the drawing of the attention of one run."""
     if claim.look is None:
         return []
     run = ", ".join(f"`{key}={value}`" for key, value in claim.look.items())
     return [
-        f"Where the run with {run} looks at each word that it says, in a sample of the test:",
+        f"Attention of the run with {run} at each word of its output, for a test sample:",
         "",
         f"![attention of a run](pictures/results/{claim.name}_inside.svg)",
         "",
@@ -201,7 +197,7 @@ def inside(claim: Claim) -> list[str]:
 
 
 def provenance(found: dict[str, Any]) -> str:
-    """How much was run, and on what."""
+    """Return the number of runs, their seeds, time, machine and versions."""
     rows = found["rows"]
     seeds = {row["settings"].get("seed", "0") for row in rows}
     spent = sum(row.get("cpu seconds", 0) for row in rows)
@@ -216,7 +212,7 @@ def provenance(found: dict[str, Any]) -> str:
 
 
 def table(claim: Claim, rows: list[dict[str, Any]]) -> list[str]:
-    """The figures: a line for each setting, the mean over its seeds."""
+    """Return the figures: a row for each setting, with the mean over its seeds."""
     keys = [key for key in rows[0]["settings"] if key != "seed"]
     gathered: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for row in rows:
@@ -238,7 +234,7 @@ def table(claim: Claim, rows: list[dict[str, Any]]) -> list[str]:
 
 
 def cell(numbers: list[float], measure: str) -> str:
-    """The mean of the runs that finished."""
+    """Return the mean over the finished runs."""
     if not numbers:
         return "failed"
     mean = statistics.fmean(numbers)
@@ -252,34 +248,35 @@ def cell(numbers: list[float], measure: str) -> str:
 
 
 def fields() -> list[str]:
-    """The receptive field of each part of the CNN, as `python -m blocks explain --all` tells it."""
+    """Return the receptive field of each part of the CNN, as printed by
+    `python -m blocks explain --all`.
+    """
     from blocks.graph import compose, plan
     from blocks.graph.describe.cost import measure
 
     planned = plan(compose(["model=cnn", "experiment=sharing"]))
     costs = measure(planned)
-    told = [
+    fields = [
         (path, cost.field.size[0])
         for path, cost in costs.items()
         if path.count(".") in (0, 3) and cost.field
     ]
-    wide = [f"`{path}` {size:g}" for path, size in told if size > 1]
+    wide = [f"`{path}` {size:g}" for path, size in fields if size > 1]
     return [
-        "What one place of each convolution sees, in pixels of a side (`python -m blocks "
-        "explain model=cnn --all`): "
-        f"{', '.join(wide)}.",
+        "The receptive field of each convolution, in pixels of a side (`python -m blocks explain "
+        f"model=cnn --all`): {', '.join(wide)}.",
         "",
     ]
 
 
 def written(old: str) -> str:
-    """The page with its generated part anew; what is written by hand stays."""
+    """Return the page with its generated part replaced; the part written by hand stays."""
     hand = old.partition(END)[2] if END in old else f"\n\n{old}"
     return page() + hand
 
 
 def main() -> int:
-    """0 if all went well, 1 if a sweep failed, 130 after Ctrl-C."""
+    """Return 0 on success, 1 if a sweep failed, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -301,7 +298,7 @@ def main() -> int:
             status = INTERRUPTED
             break
         if not record(name):
-            print(f"{name} did not come to its end: run the same command again", file=sys.stderr)
+            print(f"{name} has not ended: run the same command again", file=sys.stderr)
             status = 1
     PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     print(f"page {PAGE.relative_to(ROOT)}")

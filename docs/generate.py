@@ -1,5 +1,5 @@
-"""Make the pages of `docs/` that say what the code says: the catalogue, the way from RNN to Swin, a
-page for each model.
+"""Generate the pages of `docs/` that are derived from the code: the catalogue, the steps from RNN to
+Swin, and a page for each model.
 
 python docs/generate.py [--check]
 """
@@ -30,77 +30,76 @@ STEPS: list[tuple[str, str, dict[str, Any], str]] = [
         "rnn",
         "A sequence, one step after another",
         TEXT,
-        "A state reads one token, changes, and reads the next. Whatever the model knows of the "
-        "first token has to survive every later change, "
-        "and no step can start before the one before it has ended. `recurrence/rnn_graph` "
-        "writes the same step out in YAML.",
+        "A state is updated by one token after another. What the model knows of the first token "
+        "has to survive all later updates, and a step cannot start before the previous one has "
+        "ended. `recurrence/rnn_graph` is the same step written in YAML.",
     ),
     (
         "lstm",
-        "Gates, so that something survives",
+        "Gates keep a state",
         TEXT,
-        "One word changes: the recurrence. A cell that is only added to, and gates that say "
-        "when, carry a gradient further. The steps are still serial.",
+        "Only the recurrence changes. Gates decide what is added to the cell and what is removed, "
+        "and the gradient flows further through the additions. The steps are still serial.",
     ),
     (
         "seq2seq",
-        "Attention: look back instead of remembering",
+        "Attention over the source",
         TEXT,
-        "The decoder is a recurrence written in YAML (`scan`), and at every step it searches "
-        "the encoder's states. This is where attention comes from: "
-        "the summary of the source no longer has to fit into one vector.",
+        "The decoder is a recurrence written in YAML (`scan`) that attends to the encoder's states "
+        "at every step. Attention was introduced here: the source no longer has to fit into one "
+        "vector.",
     ),
     (
         "transformer_base",
         "Attention alone",
         TEXT,
-        "The recurrence goes; every token attends to every token at once. What it knew, order, "
-        "comes back as positions; what it did, depth, "
-        "needs residual paths and norms. Masks keep the decoder from seeing what it should "
-        "predict, and cross-attention keeps source words from being missed.",
+        "There is no recurrence: every token attends to every token in parallel. The order of the "
+        "tokens is given by positions, and residual paths and norms make depth trainable. A causal "
+        "mask hides the tokens that the decoder is to predict, and cross-attention gives it the "
+        "whole source.",
     ),
     (
         "gpt2",
         "The decoder alone",
         TEXT,
-        "Without a source there is nothing to cross to. The norm moves in front of what is "
-        "inside, and the positions are learned.",
+        "Without a source there is no cross-attention. The norm precedes each branch, and the "
+        "positions are learned.",
     ),
     (
         "bert_base",
         "The encoder alone",
         TEXT,
-        "No causal mask: a token sees both sides. The first token stands for the sequence.",
+        "No causal mask: a token attends to both sides. The first token represents the sequence.",
     ),
     (
         "vit_ti16",
-        "A patch is a word",
+        "A patch is a token",
         IMAGE,
-        "The layers stay as they are; only what comes before them changes. An image is cut into "
-        "patches, each a token; a class token is put in front.",
+        "The layers stay the same; only their input changes. An image is cut into patches, each a "
+        "token, and a class token is prepended.",
     ),
     (
         "swin_t",
         "Windows, shifted, in a hierarchy",
         IMAGE,
-        "Tokens stay a grid. Attention looks inside windows, so its cost grows with the image "
-        "and not with its square; every second layer shifts "
-        "the windows, so that they talk. Between stages four tokens become one, as pooling does "
-        "in a CNN.",
+        "The tokens stay a grid. Attention is restricted to windows, so that its cost grows "
+        "linearly with the number of pixels, not quadratically. Every second layer shifts the "
+        "windows, which connects them. Between stages four tokens are merged into one, as by "
+        "pooling in a CNN.",
     ),
     (
         "cat_t",
         "Inside patches, then between them",
         IMAGE,
-        "Instead of shifting, CAT alternates: attention inside a patch, then, channel by "
-        "channel, between patches.",
+        "CAT does not shift windows. It alternates attention inside patches with attention between "
+        "patches, channel by channel.",
     ),
     (
         "resnet50",
-        "The other way to look: convolution",
+        "Convolution",
         IMAGE,
-        "A kernel sees a neighbourhood and is the same everywhere; depth and stride widen what "
-        "it sees. The residual path is the one that the Transformer took over.",
+        "A kernel covers a neighbourhood and is the same everywhere; depth and stride widen the "
+        "receptive field. The Transformer took its residual path from here.",
     ),
 ]
 
@@ -120,9 +119,9 @@ def way() -> str:
     parts = [
         "# From RNN to Swin",
         "",
-        "Each architecture is a file in `conf/model/`. This page walks from one to the next and "
-        "shows what "
-        "changes in the YAML. It is made by `python docs/generate.py`; a test keeps it true.",
+        "Each architecture is a file in `conf/model/`. This page shows what changes in the YAML "
+        "from one to the next. `python docs/generate.py` generates it, and a test checks that it "
+        "is current.",
         "",
     ]
     before = None
@@ -215,7 +214,7 @@ def model_page(name: str, count: str) -> str:
 
 
 def pages() -> dict[Path, str]:
-    """Every generated page and what it should say."""
+    """Return the text of every generated page."""
     return {
         **models(),
         DOCS / "catalog.md": markdown(entries(catalog(), conf_folder() / "model")),

@@ -80,7 +80,7 @@ def must_be_share(argument: str, value: float) -> None:
     """Raise an ArgumentError unless `value` lies in [0, 1)."""
     if not 0 <= value < 1:
         raise ArgumentError(
-            argument, f"{argument} must be in [0, 1)", got=f"{argument}={value}", fits="0.1, say"
+            argument, f"{argument} must be in [0, 1)", got=f"{argument}={value}", fits="e.g. 0.1"
         )
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from blocks.support.streams import spare_streams
 from tasks.commands.predict_items import csv_writer, json_writer, open_output
-from tasks.data.base import read_kept
+from tasks.data.base import read_reader_file
 from tasks.data.images.image_folder import Images
 from tasks.data.readers.base import Item
 from tasks.report import page
@@ -85,7 +85,7 @@ def test_a_name_that_is_not_utf8_is_escaped_in_every_file(images, tmp_path, monk
         for path, name in data.parts["test"]
     )
     data.save(tmp_path)
-    assert read_kept(tmp_path)["classes"] == data.classes
+    assert read_reader_file(tmp_path)["classes"] == data.classes
     assert data_fingerprint(data) == data_fingerprint(data)  # a checkpoint has it
 
     share = torch.tensor([[0.9, 0.1], [0.2, 0.8]])

@@ -83,7 +83,7 @@ def make(
     arguments = read_environment(composed, path, arguments)
     problems = [*check(composed, path, target, arguments, {*given, *leave})]
     if path[0] == "trainer":
-        problems += write_policy.strays(composed, path, arguments)
+        problems += write_policy.find_violations(composed, path, arguments)
     if problems:
         raise ConfigError(problems)
     try:
@@ -296,7 +296,7 @@ def check(
                 code="unknown-argument",
             )
         elif key not in known:
-            yield from write_policy.unchecked(composed, path, key)
+            yield from write_policy.refuse_unchecked(composed, path, key)
         else:
             yield from check_value(composed, (*path, key), value, known[key][0])
     for name, (_, required) in known.items():

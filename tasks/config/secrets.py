@@ -1,9 +1,9 @@
-"""What no file of a run may hold: values read from the environment, and keys and passwords of the
-command line.
+"""Secrets, which no file of a run may contain: values of environment variables, and keys and
+passwords of the command line.
 
-A configuration says `${oc.env:NAME}`; the value is read at the last moment, when an object is made
-of the section that says so (`tasks.config.instantiate.make`), and whatever is written or printed
-afterwards says `${oc.env:NAME}` again.
+A configuration refers to a variable as `${oc.env:NAME}`. Its value is read when an object is
+created from the section (`tasks.config.instantiate.make`); whatever is written or printed
+afterwards has `${oc.env:NAME}` in its place again.
 """
 
 import html
@@ -18,58 +18,61 @@ from blocks.support.yaml_rules import ENVIRONMENT
 from tasks.errors import ArgumentError
 
 HIDDEN = "***"
-SHORTEST = 6  # a shorter value would be found in words that mean something else
-SHORTEST_WORD = 4  # in messages, where a shorter one may be any number
+SHORTEST = 6  # characters; a shorter value would be found inside other words
+SHORTEST_WORD = 4  # in messages, as a whole word; a shorter one may be any number
+SHORTEST_PART = 8  # of a component of a path that is hidden by itself
 SECRET = re.compile(
     r"(^|[_.-])(api_?key|key|token|secret|password|passwd|pwd|credentials?|auth)$", re.IGNORECASE
 )
 LOGIN = re.compile(r"(?<=://)[^\s/@'\"]+:[^\s/@'\"]+(?=@)")
 
-PART = 8  # letters of a part of a path that could be told by itself
-
-_shown: dict[str, str] = {}  # value -> what stands for it in everything that is written
-_told: dict[
-    str, str
-] = {}  # what messages hide as well: short values, as whole words, and parts of paths
+_replacements: dict[str, str] = {}  # value -> what replaces it in everything that is written
+# value -> what replaces it in messages only: short values as whole words, and components of paths
+_message_replacements: dict[str, str] = {}
 
 
 def reveal(value: Any) -> Any:
-    """A value with what the environment says in place of `${oc.env:NAME}`; remembers what must not
-    be written.
+    """Return a value with environment variables in place of `${oc.env:NAME}`, and remember what to
+    hide.
     """
     if isinstance(value, dict):
         return {key: reveal(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [reveal(item) for item in value]
-    return ENVIRONMENT.sub(_read, value) if isinstance(value, str) else value
-
-
-def _read(found: re.Match[str]) -> str:
-    name, default = found[1], found[2]
-    value = os.environ.get(name, default.strip() if default is not None else None)
-    if value is None:
-        fix = "set it: export NAME=value, or give a default: ${oc.env:NAME,value}"
-        raise ArgumentError(
-            "", f"the environment has no {name}", got=found[0], fix=fix, code="missing-key"
-        )
-    if name in os.environ:
-        _remember(value, found[0])
+        return list(map(reveal, value))
+    if isinstance(value, str):
+        return ENVIRONMENT.sub(_read_variable, value)
     return value
 
 
+def _read_variable(found: re.Match[str]) -> str:
+    name, default = found[1], found[2]
+    if name in os.environ:
+        _remember(os.environ[name], found[0])
+        return os.environ[name]
+    if default is None:
+        fix = "set it: export NAME=value, or give a default: ${oc.env:NAME,value}"
+        problem = f"the environment has no {name}"
+        raise ArgumentError("", problem, got=found[0], fix=fix, code="missing-key")
+    return default.strip()
+
+
 def _remember(value: str, written: str) -> None:
-    """Hide a value of the environment in each form in which a program may write it."""
-    paths = [str(Path(value)), os.path.expanduser(value)] if value and "\0" not in value else []
-    forms = {value, *paths, repr(value)[1:-1], json.dumps(value)[1:-1], html.escape(value)}
-    _shown.update(dict.fromkeys((form for form in forms if len(form) >= SHORTEST), written))
+    """Hide the value of an environment variable in each form in which a program may write it."""
+    forms = {value, repr(value)[1:-1], json.dumps(value)[1:-1], html.escape(value)}
+    if value and "\0" not in value:
+        forms |= {str(Path(value)), os.path.expanduser(value)}
+    for form in forms:
+        if len(form) >= SHORTEST:
+            _replacements[form] = written
     if SHORTEST_WORD <= len(value) < SHORTEST:
-        _told[value] = written
-    pieces = [piece for piece in re.split(r"[/\\\s]", value) if len(piece) >= PART]
-    _told.update(dict.fromkeys(pieces, written))
+        _message_replacements[value] = written
+    for part in re.split(r"[/\\\s]", value):
+        if len(part) >= SHORTEST_PART:
+            _message_replacements[part] = written
 
 
 def keep(config: Mapping[str, Any]) -> None:
-    """Remember the values of a configuration whose keys say that they are secrets."""
+    """Remember the values of a configuration whose keys name secrets."""
     for section, value in config.items():
         if section != "model":
             _keep(value)
@@ -79,21 +82,22 @@ def _keep(value: Any, key: str = "") -> None:
     if isinstance(value, Mapping):
         for name, item in value.items():
             _keep(item, str(name))
-    elif (
-        isinstance(value, str)
-        and SECRET.search(key)
-        and len(value) >= SHORTEST
-        and not ENVIRONMENT.search(value)
-    ):
-        _shown[value] = HIDDEN
+    elif isinstance(value, str) and len(value) >= SHORTEST and _is_secret(key, value):
+        _replacements[value] = HIDDEN
+
+
+def _is_secret(key: str, value: str) -> bool:
+    """Return whether a key names a secret, and the value is not a reference to a variable."""
+    return bool(value and SECRET.search(key) and not ENVIRONMENT.search(value))
 
 
 def hide_in_message(text: str) -> str:
-    """A message without anything that the environment says, also where it is short, or cut off."""
+    """Return a message without values of environment variables, even short or truncated ones."""
     text = hide(text)
-    for value in sorted(_told, key=len, reverse=True):
-        text = _told[value].join(re.split(rf"(?<!\w){re.escape(value)}(?!\w)", text))
-    for value, written in _shown.items():
+    for value in sorted(_message_replacements, key=len, reverse=True):
+        parts = re.split(rf"(?<!\w){re.escape(value)}(?!\w)", text)
+        text = _message_replacements[value].join(parts)
+    for value, written in _replacements.items():
         for end in range(len(value) - 1, SHORTEST, -1):
             if text.endswith(value[:end]):
                 return text[:-end] + written
@@ -101,41 +105,31 @@ def hide_in_message(text: str) -> str:
 
 
 def hide(text: str) -> str:
-    """A text without secrets."""
-    for value in sorted(_shown, key=len, reverse=True):
-        text = text.replace(value, _shown[value])
+    """Return a text without secrets."""
+    for value in sorted(_replacements, key=len, reverse=True):
+        text = text.replace(value, _replacements[value])
     return LOGIN.sub(HIDDEN, text)
 
 
 def hidden(value: Any, key: str = "", section: str = "") -> Any:
-    """Plain data without secrets, as they are written."""
+    """Return plain data without secrets."""
     if isinstance(value, Mapping):
         return {name: hidden(item, str(name), section or str(name)) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [hidden(item, "", section) for item in value]
     if not isinstance(value, str):
         return value
-    secret = (
-        section != "model"
-        and key
-        and SECRET.search(key)
-        and value
-        and not ENVIRONMENT.search(value)
-    )
-    return HIDDEN if secret else hide(value)
+    if section != "model" and _is_secret(key, value):
+        return HIDDEN
+    return hide(value)
 
 
 def hidden_override(text: str) -> str:
-    """A word of the command line without secrets; remembers them."""
-    key, equals, value = text.partition("=")
+    """Return an argument of the command line without secrets, and remember them."""
+    key, _, value = text.partition("=")
     bare = key.lstrip("+~")
-    inside = (
-        bool(equals and value)
-        and not bare.startswith("model")
-        and SECRET.search(bare.rpartition(".")[2])
-    )
-    if not inside or ENVIRONMENT.search(value):
+    if bare.startswith("model") or not _is_secret(bare.rpartition(".")[2], value):
         return hide(text)
     if len(value) >= SHORTEST:
-        _shown[value.strip("'\"")] = HIDDEN
+        _replacements[value.strip("'\"")] = HIDDEN
     return f"{key}={HIDDEN}"

@@ -1,6 +1,4 @@
-"""What every data module has in common: it reads once, says what it read, and keeps what prediction
-needs.
-"""
+"""The base of the data modules: read once, state facts, and save what prediction needs."""
 
 import json
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ READER, TOKENIZER = "reader.json", "tokenizer.json"
 
 @dataclass(frozen=True)
 class RawSample:
-    """One sample before normalisation and tokenisation, for people to look at.
+    """One sample before normalisation and tokenisation, for the report.
 
     Args:
         image: (channels, height, width) in [0, 1].
@@ -34,43 +32,47 @@ class RawSample:
 
 
 class DataModule(pl.LightningDataModule):
-    """Base of the data modules. A subclass reads, and makes the loaders of its parts.
+    """Base of the data modules. A subclass reads the data and returns the loaders of its parts.
 
-    `reader` is the class that makes batches of raw input for a trained network, None where there is
-    none; `kept` gives its arguments. `noun` is the column of predictions.csv that `names` fills.
+    Attributes:
+        quick: whether reading takes at most a second, as for generated data.
+        reader: the class that makes batches of raw input for a trained network, if there is one.
+        noun: the column of predictions.csv that `names` fills.
+        notes: what the user should know about the data.
+        table_note: the note on how a table was read.
+        classes: the names of the classes by number, where samples have classes.
+        tokenizer: of a finished run, set before reading; otherwise trained on the training part.
     """
 
-    quick: ClassVar[bool] = (
-        False  # whether reading takes no longer than a second: made, or part of a package
-    )
+    quick: ClassVar[bool] = False
     reader: ClassVar[type[Reader] | None] = None
     noun: ClassVar[str] = "file"
 
     def __init__(self) -> None:
         super().__init__()
-        self.notes: list[str] = []  # what a user should know about the data
-        self.decided = ""  # the note that says how a table was read
-        self.classes: list[str] = []  # by number, where samples have classes
-        self.tokenizer: Any = (
-            None  # of a finished run, set before reading; otherwise trained on the training part
-        )
+        self.notes: list[str] = []
+        self.table_note = ""
+        self.classes: list[str] = []
+        self.tokenizer: Any = None
 
     def read(self) -> None:
-        """Read the data, once; raises ArgumentError for what cannot be read."""
+        """Read the data, once.
+
+        Raises:
+            ArgumentError: the data cannot be read.
+        """
         raise NotImplementedError
 
     def facts(self) -> dict[str, Any]:
-        """What the network has to know: shapes, lengths, vocabulary, the number of classes."""
+        """Return what the network depends on: shapes, lengths, vocabulary, number of classes."""
         raise NotImplementedError
 
     def sizes(self) -> dict[str, int]:
-        """Number of samples in each part."""
+        """Return the number of samples in each part."""
         raise NotImplementedError
 
     def names(self, part: str) -> list[str] | None:
-        """What people call each sample of a part: its file, its text. None where they have no
-        names.
-        """
+        """Return the name of each sample of a part, e.g. its file; None where they have none."""
         return None
 
     def raw_sample(self, part: str, index: int) -> RawSample:
@@ -78,59 +80,58 @@ class DataModule(pl.LightningDataModule):
         raise NotImplementedError
 
     def reading(self, trainer: pl.Trainer | None) -> str:
-        """Who reads the data beside the process that trains, in a few words; nobody where they are
-        held in memory.
-        """
+        """Return which other processes read the data, in a few words; empty for data in memory."""
         return ""
 
-    def kept(self) -> dict[str, Any]:
-        """The arguments of the reader as plain values: what was measured on the training part,
+    def reader_arguments(self) -> dict[str, Any]:
+        """Return the arguments of the reader as plain values: statistics of the training part,
         sizes, lengths.
         """
         return {}
 
     def save(self, place: Path) -> None:
-        """Leave in the run folder what a trained network needs when the data are gone."""
+        """Write into the run folder what prediction needs without the data."""
         if self.tokenizer is not None:
             self.tokenizer.save(place / TOKENIZER)
         if self.reader is not None:
-            content = json.dumps(
-                {"classes": self.classes, "reader": self.kept()}, indent=1, ensure_ascii=False
-            )
+            entries = {"classes": self.classes, "reader": self.reader_arguments()}
+            content = json.dumps(entries, indent=1, ensure_ascii=False)
             (place / READER).write_text(content + "\n", encoding="utf-8", errors="backslashreplace")
 
     def restore(self, place: Path) -> None:
-        """Take from the run folder, before reading, what must be as it was in training."""
+        """Load from the run folder, before reading, what must be as in training."""
         if (place / TOKENIZER).exists():
             self.tokenizer = Tokenizer.load(place / TOKENIZER)
 
     def share(self) -> tuple[int, int]:
-        """Which part of the data this process sees, and of how many; devices that divide layers see
-        the same.
+        """Return the number of the share of the data that this process reads, and the number of
+        shares. Devices that split a layer read the same share.
         """
-        found = (
-            getattr(self.trainer.strategy, "distributed_sampler_kwargs", None)
-            if self.trainer
-            else None
-        )
-        return (found["rank"], found["num_replicas"]) if found else (0, 1)
+        found = None
+        if self.trainer:
+            found = getattr(self.trainer.strategy, "distributed_sampler_kwargs", None)
+        if not found:
+            return 0, 1
+        return found["rank"], found["num_replicas"]
 
     def setup(self, stage: str) -> None:
         self.read()
 
 
-def read_kept(place: Path) -> dict[str, Any]:
-    """What `DataModule.save` left in a run folder: the names of the "classes", and the arguments of
-    the "reader".
+def read_reader_file(place: Path) -> dict[str, Any]:
+    """Return what `DataModule.save` wrote into a run folder: the names of the "classes", and the
+    arguments of the "reader".
+
+    Raises:
+        ArgumentError: the file is missing or damaged.
     """
     path = place / READER
     try:
-        kept = json.loads(read_file(path))
-        return {"reader": dict(kept["reader"]), "classes": [str(name) for name in kept["classes"]]}
+        saved = json.loads(read_file(path))
+        return {"reader": dict(saved["reader"]), "classes": list(map(str, saved["classes"]))}
     except FileNotFoundError as error:
-        fix = "train it again: older runs do not keep it"
-        raise ArgumentError(
-            "run", f"{place} has no {READER}, which tells what its data were", fix=fix
-        ) from error
+        problem = f"{place} has no {READER}, which describes its data"
+        fix = "train it again: older runs do not write it"
+        raise ArgumentError("run", problem, fix=fix) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArgumentError("run", f"{path} is damaged: {error}", fix="take another run") from error

@@ -89,5 +89,5 @@ def select_examples(data: Any, index: Tensor, label: Tensor, prediction: Tensor)
     for number in range(min(EXAMPLES, len(index))):
         wanted = data.classes[int(label[number])]
         given = data.classes[int(prediction[number])]
-        samples.append((int(index[number]), f"wanted {wanted}, said {given}"))
+        samples.append((int(index[number]), f"expected {wanted}, predicted {given}"))
     return Gallery("Examples", samples)

@@ -59,7 +59,11 @@ class Tokens(Task):
         """Raise an ArgumentError where the network sees tokens that it must not see, or does not
         see those it needs.
         """
-        if not self.check_causal or data.direction is None or data.said not in self.input_names:
+        if (
+            not self.check_causal
+            or data.direction is None
+            or data.predicted_input not in self.input_names
+        ):
             return
         batch = next(iter(data.val_dataloader()))
         # position of the last label of each row
@@ -71,9 +75,9 @@ class Tokens(Task):
             return
 
         def logits_of(tokens: Tensor) -> Tensor:
-            return self({**inputs, data.said: tokens})
+            return self({**inputs, data.predicted_input: tokens})
 
-        tokens, vocab = inputs[data.said], self.facts["vocab"]
+        tokens, vocab = inputs[data.predicted_input], self.facts["vocab"]
         ahead = looks_ahead(self.network, logits_of, tokens, position, vocab)
         if ahead and data.direction == "forward":
             problem, effect = "the network sees the tokens that it is to predict", "changes"
@@ -85,8 +89,8 @@ class Tokens(Task):
             "check_causal",
             problem,
             got=(
-                f"another token in {data.said}, at position {position} and later, {effect} the "
-                "logits before it"
+                f"another token in {data.predicted_input}, at position {position} and later, "
+                f"{effect} the logits before it"
             ),
             fix=f"{data.remedy}; task.check_causal=false trains it all the same",
         )
@@ -133,9 +137,9 @@ class Tokens(Task):
             labelled = label != IGNORED
             self.examples.append(
                 {
-                    "given": batch[self.input_names[0]][row].tolist(),
-                    "wanted": label[labelled].tolist(),
-                    "said": predicted[row][labelled].tolist(),
+                    "input": batch[self.input_names[0]][row].tolist(),
+                    "expected": label[labelled].tolist(),
+                    "predicted": predicted[row][labelled].tolist(),
                 }
             )
 
@@ -161,7 +165,7 @@ class Tokens(Task):
         self.examples.clear()
 
     def results(self, data: Any) -> list[Result]:
-        columns = {"given": data.shown, "wanted": data.answers, "said": data.answers}
+        columns = {"input": data.shown, "expected": data.answers, "predicted": data.answers}
         rows = []
         for example in self.examples:
             rows.append([show(example[column]) for column, show in columns.items()])
@@ -185,7 +189,7 @@ class Tokens(Task):
         wanted = data.token_names(label.clamp_min(0).tolist())
         rows = labelled.nonzero()[:, 0].tolist()[:TEXT]
         title = f"sample {number}: where the answers come from"
-        return Sample(title, inputs, tokens=names, said=wanted, rows=rows)
+        return Sample(title, inputs, tokens=names, predicted=wanted, rows=rows)
 
 
 class Language(Tokens):

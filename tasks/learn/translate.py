@@ -121,7 +121,7 @@ class Translate(Tokens):
                     batch,
                     tokens=data.token_names(target),
                     source=data.token_names(source),
-                    said=data.token_names([*target[1:], END]),
+                    predicted=data.token_names([*target[1:], END]),
                 )
             )
         return found
@@ -133,7 +133,7 @@ class Translate(Tokens):
             rows.append([source, wanted, decoded])
             if wanted != decoded:
                 mistakes.append([source, wanted, decoded])
-        columns = ["source", "wanted", "said"]
+        columns = ["source", "expected", "predicted"]
         return [
             Table("Translations of the test", columns, rows[:EXAMPLES]),
             Table("Mistakes", columns, mistakes[:EXAMPLES]),

@@ -1,6 +1,4 @@
-"""The model card of a run, and its network as plain PyTorch: what makes a folder of weights usable
-by strangers.
-"""
+"""The model card of a run, and its network as plain PyTorch, beside exported weights."""
 
 import json
 import re
@@ -15,111 +13,111 @@ from tasks.run.load_run import Finished
 
 SOURCE = "model.py"
 
+CARD = """---
+library_name: dougong
+tags:
+- pytorch
+- {name}
+---
 
-def write_card(run: Finished, place: Path) -> str | None:
+# {name} on {data}
+
+{parameters:,} parameters, seed {seed}. Made by
+
+```sh
+{command}
+```
+
+{scores}## Use
+
+{plain_use}With Dougong, as a graph that can be changed:
+
+```python
+import json
+
+from blocks.graph import build, load_weights
+
+config = json.load(open("config.json", encoding="utf-8"))
+network = build(config["model"], facts=config["facts"]).eval()
+load_weights(network, "model.safetensors")
+```
+
+## Inputs and outputs
+
+```json
+{facts}
+```
+
+## Architecture
+
+```mermaid
+{graph}
+```
+"""
+PLAIN_USE = """With torch and safetensors alone:
+
+```python
+from safetensors.torch import load_model
+
+from {module} import {kind}
+
+network = {kind}()
+load_model(network, "model.safetensors")
+network.eval()
+```
+
+"""
+
+
+def write_card(run: Finished, folder: Path) -> str | None:
     """Write README.md, and model.py where the network can be written as plain PyTorch.
 
     Returns:
-        The name of the class in model.py; None where a block of the user's own stands on more than
+        The name of the class in model.py; None where a block of the user's own needs more than
         torch.
     """
-    record = run_folder.read_record(run.folder) or {}
-    choices = record.get("choices")
-    record = {**record, "choices": choices if isinstance(choices, dict) else {}}
-    name = re.sub(
-        r"[^\w.-]+", "_", str(record["choices"].get("model") or "model")
-    )  # whoever wrote the record
+    record = dict(run_folder.read_record(run.folder) or {})
+    if not isinstance(record.get("choices"), dict):
+        record["choices"] = {}
+    # the record may be of anybody
+    name = re.sub(r"[^\w.-]+", "_", str(record["choices"].get("model") or "model"))
     planned = plan(Composed({"model": run.config["model"]}), run.facts, run.library)
+    command, kind = record.get("command", "train.py"), None
     try:
-        source = emit(
-            planned, name, record.get("command", "train.py"), f"The network of a run, {name}."
-        )
-        (place / SOURCE).write_text(source, encoding="utf-8")
-        kind = re.findall(r"^class (\w+)", source, re.MULTILINE)[
-            -1
-        ]  # the whole stands behind its parts
+        source = emit(planned, name, command, f"The network of a run, {name}.")
+        (folder / SOURCE).write_text(source, encoding="utf-8")
+        kind = re.findall(r"^class (\w+)", source, re.MULTILINE)[-1]  # the whole network is last
     except CannotEmit:
-        kind = None
-    use = plain_use(kind) if kind else []
-    text = card(name, record, use, draw_mermaid(planned, name))
-    (place / "README.md").write_text(text, encoding="utf-8", errors="backslashreplace")
+        pass
+    text = format_card(name, record, kind, draw_mermaid(planned, name))
+    (folder / "README.md").write_text(text, encoding="utf-8", errors="backslashreplace")
     return kind
 
 
-def card(name: str, record: dict[str, Any], use: list[str], graph: str) -> str:
-    """The text of README.md, with the head that the Hub reads."""
-    data = record.get("choices", {}).get("data") or "data of its own"
-    scores = [
-        f"| {metric.removeprefix('test/').replace('_', ' ')} | {value:.4f} |"
-        for metric, value in scored(record)
-    ]
-    head = ["---", "library_name: dougong", "tags:", "- pytorch", f"- {name}", "---", ""]
-    lines = [
-        *head,
-        f"# {name} on {data}",
-        "",
-        f"{record.get('parameters', 0):,} parameters, seed {record.get('seed')}. Made by",
-        "",
-        "```sh",
-        record.get("command", ""),
-        "```",
-        "",
-        *(["| test | |", "|---|---|", *scores, ""] if scores else []),
-        "## Use",
-        "",
-        *use,
-        *composed_use(),
-        "## Inputs and outputs",
-        "",
-        "```json",
-        json.dumps(record.get("facts", {}), indent=2, ensure_ascii=False),
-        "```",
-        "",
-        "## Architecture",
-        "",
-        "```mermaid",
-        graph.rstrip(),
-        "```",
-    ]
-    return "\n".join(lines) + "\n"
+def format_card(name: str, record: dict[str, Any], kind: str | None, graph: str) -> str:
+    """Return the text of README.md, with the header that the Hub reads.
 
-
-def scored(record: dict[str, Any]) -> list[tuple[str, float]]:
-    """The test metrics of a run."""
-    return sorted(record.get("test", {}).items())
-
-
-def plain_use(kind: str) -> list[str]:
-    """How to run it with torch and safetensors alone."""
-    return [
-        "With torch and safetensors alone:",
-        "",
-        "```python",
-        "from safetensors.torch import load_model",
-        "",
-        f"from {SOURCE.removesuffix('.py')} import {kind}",
-        "",
-        f"network = {kind}()",
-        'load_model(network, "model.safetensors")',
-        "network.eval()",
-        "```",
-        "",
-    ]
-
-
-def composed_use() -> list[str]:
-    """How to run it as a graph of blocks."""
-    return [
-        "With Dougong, as a graph that can be changed:",
-        "",
-        "```python",
-        "import json",
-        "",
-        "from blocks.graph import build, load_weights",
-        "",
-        'config = json.load(open("config.json", encoding="utf-8"))',
-        'network = build(config["model"], facts=config["facts"]).eval()',
-        'load_weights(network, "model.safetensors")',
-        "```",
-        "",
-    ]
+    Args:
+        kind: the name of the class in model.py, if there is one.
+        graph: the drawing of the network.
+    """
+    scores = plain_use = ""
+    if record.get("test"):
+        scores = "| test | |\n|---|---|\n"
+        for metric, value in sorted(record["test"].items()):
+            title = metric.removeprefix("test/").replace("_", " ")
+            scores += f"| {title} | {value:.4f} |\n"
+        scores += "\n"
+    if kind is not None:
+        plain_use = PLAIN_USE.format(module=SOURCE.removesuffix(".py"), kind=kind)
+    return CARD.format(
+        name=name,
+        data=record["choices"].get("data") or "data of its own",
+        parameters=record.get("parameters", 0),
+        seed=record.get("seed"),
+        command=record.get("command", ""),
+        scores=scores,
+        plain_use=plain_use,
+        facts=json.dumps(record.get("facts", {}), indent=2, ensure_ascii=False),
+        graph=graph.rstrip(),
+    )

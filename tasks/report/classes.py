@@ -1,6 +1,4 @@
-"""What a run writes about its classes: confusion matrix, predictions, and the most confident
-mistakes.
-"""
+"""Results of a test as sections: tables, samples, confusion matrix, predictions and mistakes."""
 
 import csv
 from pathlib import Path
@@ -32,7 +30,7 @@ def draw_table(table: Table) -> str:
     """Return a table as HTML."""
     if not table.rows:
         return "<p>None.</p>"
-    return page.table(list(table.columns), [list(row) for row in table.rows])
+    return page.table(table.columns, table.rows)
 
 
 def draw_gallery(data: Any, gallery: Gallery) -> str:
@@ -45,7 +43,7 @@ def draw_gallery(data: Any, gallery: Gallery) -> str:
 
 def draw_predictions(folder: Path, data: Any, result: Predictions) -> list[tuple[str, str]]:
     """Write confusion.svg and predictions.csv into the run folder; return their sections."""
-    counts = [list(row) for row in result.counts]
+    counts = list(map(list, result.counts))
     index, label, probabilities = result.index, result.label, result.probabilities
     matrix = matrices.draw_confusion(counts, data.classes)
     path = folder / "confusion.svg"
@@ -61,10 +59,7 @@ def draw_predictions(folder: Path, data: Any, result: Predictions) -> list[tuple
 def write_predictions(
     path: Path, index: Tensor, label: Tensor, probabilities: Tensor, data: Any
 ) -> None:
-    """Write one line for each test sample: true class, prediction and probability.
-
-    Args: as for `sections`.
-    """
+    """Write one line for each test sample: true class, prediction and probability."""
     names = data.names("test")
     classes = data.classes
     lists_all = len(classes) <= SHARES

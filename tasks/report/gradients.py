@@ -1,4 +1,4 @@
-"""How large gradients and updates of each node were over a training, as a section of the report."""
+"""Gradients and updates of each node over the training, as a section of the report."""
 
 from pathlib import Path
 
@@ -7,32 +7,33 @@ import numpy as np
 from tasks.callbacks import gradient_stats
 from tasks.report import matrices, page
 
+TITLES = {"gradient": "gradient norm", "update": "update / weight"}
+ABOUT = (
+    '<p class="soft">The norm of the gradients before clipping, and the change of the weights in '
+    "one step relative to their norm: about 1e-3 where training goes well. A dark row learns "
+    "little.</p>"
+)
 
-def sections(place: Path) -> list[tuple[str, str]]:
-    """How large gradients and updates of each node were; writes gradients.svg and updates.svg."""
-    rows = gradient_stats.read_nodes(place / "nodes.csv")
+
+def sections(folder: Path) -> list[tuple[str, str]]:
+    """Return the section on nodes.csv, none without the file; write gradients.svg and updates.svg.
+
+    Args:
+        folder: of the run.
+    """
+    rows = gradient_stats.read_nodes(folder / "nodes.csv")
     if not rows:
         return []
-    names, steps = (
-        list(dict.fromkeys(row["node"] for row in rows)),
-        sorted({int(row["step"]) for row in rows}),
-    )
-    titles = {"gradient": "gradient norm", "update": "update / weight"}
-    pictures = []
-    for column, title in titles.items():
+    names = list(dict.fromkeys(row["node"] for row in rows))
+    steps = sorted({int(row["step"]) for row in rows})
+    drawings = []
+    for column, title in TITLES.items():
         values = np.full((len(names), len(steps)), np.nan)
         for row in rows:
             if row[column]:
                 values[names.index(row["node"]), steps.index(int(row["step"]))] = float(row[column])
-        pictures.append(
-            matrices.draw_over_training(
-                names, steps, values, title, f"{title} of each node over training"
-            )
-        )
-        (place / f"{column}s.svg").write_text(pictures[-1], encoding="utf-8")
-    words = (
-        '<p class="soft">The norm of the gradients before clipping, and how far one step moves '
-        "the weights as a share "
-        "of their norm: about 1e-3 where training goes well. A dark row learns little.</p>"
-    )
-    return [("Gradients and updates", words + page.beside(pictures))]
+        label = f"{title} of each node over training"
+        drawing = matrices.draw_over_training(names, steps, values, title, label)
+        (folder / f"{column}s.svg").write_text(drawing, encoding="utf-8")
+        drawings.append(drawing)
+    return [("Gradients and updates", ABOUT + page.beside(drawings))]

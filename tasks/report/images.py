@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from blocks.graph.run.inspect import Attention, record_activations, record_attention
 from tasks.report import overlays, page
-from tasks.report.samples import HEADS, LAYERS, Sample, evenly, without_common_end
+from tasks.report.samples import HEADS, LAYERS, Sample, pick_evenly, shorten_paths
 
 MAP_SAMPLES, STAGES, CHANNELS = 3, 6, 9  # the most images, stages and channels of feature maps
 EXTRA_TOKENS = 4  # that may precede the patches of an image: a class token, registers
@@ -18,8 +18,8 @@ Maps = Mapping[str, Attention]  # the attention of a sample by path of the node
 AxisNames = Mapping[str, Sequence[str | None]]
 
 ABOUT_ATTENTION = (
-    "Mean of the heads. The more orange a place, the more it is looked at; the number is the ratio "
-    "of the largest weight to the mean."
+    "Mean of the heads. The more orange a place, the larger its attention weight; the number is "
+    "the ratio of the largest weight to the mean."
 )
 ABOUT_CHANNELS = (
     "Channels from dark to bright, each on its own scale; the strongest on these images come first."
@@ -27,7 +27,7 @@ ABOUT_CHANNELS = (
 
 
 def over_images(network: nn.Module, samples: Sequence[Sample]) -> list[Section]:
-    """Return the section on what each layer looks at, drawn over the images; none where no
+    """Return the section on the attention of each layer, drawn over the images; none where no
     attention is over the image.
     """
     maps = [record_attention(network, sample.batch) for sample in samples]
@@ -40,17 +40,18 @@ def over_images(network: nn.Module, samples: Sequence[Sample]) -> list[Section]:
     if not lookers:
         return []
     paths = list(lookers)
-    names = without_common_end(paths)
-    chosen = evenly(paths, LAYERS)
-    lookers = {path: lookers[path] for path in chosen}
-    about = f"{ABOUT_ATTENTION} Who looks: {escape(describe_lookers(lookers, names))}."
+    names = shorten_paths(paths)
+    chosen = pick_evenly(paths, LAYERS)
+    shown, queries = {}, {}
+    for path in chosen:
+        shown[path], queries[path] = maps[0][path], lookers[path]
+    about = f"{ABOUT_ATTENTION} The queries: {escape(describe_queries(queries, names))}."
     parts = [f'<p class="soft">{about}</p>']
     for sample, layers in zip(samples, maps, strict=True):
         parts.append(draw_layers(sample, layers, chosen, names))
-    shown = {path: maps[0][path] for path in chosen}
     parts.append(draw_from_cell(samples[0], shown, names))
     parts.append(page.folded("Each head", draw_heads(samples[0], shown, names)))
-    return [("What attention looks at", "".join(parts))]
+    return [("Attention over images", "".join(parts))]
 
 
 def image_size(sample: Sample) -> tuple[int, int]:
@@ -60,19 +61,19 @@ def image_size(sample: Sample) -> tuple[int, int]:
     return height, width
 
 
-def describe_lookers(lookers: Mapping[str, str], names: Mapping[str, str]) -> str:
-    """Return who looks in which layers: "all places", or "layers.0: all places; head: the query".
+def describe_queries(queries: Mapping[str, str], names: Mapping[str, str]) -> str:
+    """Return the queries of each layer: "all places", or "layers.0: all places; head: one query".
 
     Args:
-        lookers: by path of the layer.
+        queries: by path of the layer.
         names: the short name of each path.
     """
     groups: dict[str, list[str]] = {}
-    for path, looker in lookers.items():
-        groups.setdefault(looker, []).append(names[path])
+    for path, query in queries.items():
+        groups.setdefault(query, []).append(names[path])
     if len(groups) == 1:
         return next(iter(groups))
-    return "; ".join(f"{', '.join(layers)}: {looker}" for looker, layers in groups.items())
+    return "; ".join(f"{', '.join(layers)}: {query}" for query, layers in groups.items())
 
 
 def draw_layers(sample: Sample, maps: Maps, paths: Sequence[str], names: Mapping[str, str]) -> str:
@@ -104,7 +105,7 @@ def spread(found: Attention, size: tuple[int, ...]) -> tuple[str, Tensor] | None
     """Spread the weights of each head over the image.
 
     Returns:
-        Who looks, and the weights (heads, rows, columns); None where the keys are no image.
+        The queries, and the weights (heads, rows, columns); None where the keys are no image.
     """
     if len(found.tokens) == 2 and not found.cross:
         return "all places", found.received()[0]
@@ -115,7 +116,7 @@ def spread(found: Attention, size: tuple[int, ...]) -> tuple[str, Tensor] | None
     extra = weights.shape[-1] - shape[0] * shape[1]
     patches = weights[:, :, extra:]
     if weights.shape[1] == 1:
-        return "the query", patches[:, 0].unflatten(-1, shape)
+        return "one query", patches[:, 0].unflatten(-1, shape)
     if extra and not found.cross:
         return "the class token", patches[:, 0].unflatten(-1, shape)
     return "all places", patches.mean(1).unflatten(-1, shape)
@@ -138,7 +139,7 @@ def patch_grid(tokens: int, size: tuple[int, ...]) -> tuple[int, int] | None:
 
 
 def draw_from_cell(sample: Sample, maps: Maps, names: Mapping[str, str]) -> str:
-    """Return where the cell in the middle looks, for attention on a grid; empty without such."""
+    """Return the attention of the cell in the middle, for attention on a grid, else ""."""
     figures = []
     for path, found in maps.items():
         if len(found.tokens) != 2 or found.cross:
@@ -149,7 +150,7 @@ def draw_from_cell(sample: Sample, maps: Maps, names: Mapping[str, str]) -> str:
         figures.append(draw_weights(sample, weights, names[path], (row, column)))
     if not figures:
         return ""
-    title = f"<h3>{escape(sample.title)}: where the framed cell looks</h3>"
+    title = f"<h3>{escape(sample.title)}: attention of the framed cell</h3>"
     return title + page.pictures(figures)
 
 
@@ -192,7 +193,7 @@ def feature_maps(network: nn.Module, samples: Sequence[Sample], names: AxisNames
         stages.append((path, maps))
     if not stages:
         return []
-    drawn = [draw_stage(path, maps, samples) for path, maps in evenly(stages, STAGES)]
+    drawn = [draw_stage(path, maps, samples) for path, maps in pick_evenly(stages, STAGES)]
     return [("Feature maps", f'<p class="soft">{ABOUT_CHANNELS}</p>{"".join(drawn)}')]
 
 

@@ -1,7 +1,6 @@
-"""What a trained network looks at, and what its channels answer to, as sections of the report.
+"""Attention and feature maps of a trained network, as sections of the report.
 
-A task says with its samples how they are to be read: as an image, or as tokens with names. The rest
-is the same.
+A task returns test samples as images or as tokens with names; the rest is the same for all tasks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,19 +14,25 @@ from tasks.report.samples import SAMPLES, Sample
 def sections(
     network: nn.Module, samples: Sequence[Sample], names: Mapping[str, Sequence[str | None]]
 ) -> list[tuple[str, str]]:
-    """Attention over images and tokens, and feature maps; nothing of what the network has not.
+    """Return attention over images, feature maps and attention over tokens, as far as the network
+    has them.
 
     Args:
-        network: trained; it stays as it is.
+        network: trained; it does not change.
         samples: of the test.
-        names: the names of the axes of what each node gives, by path.
+        names: the names of the axes of each node's output, by path.
     """
-    pictures = [sample for sample in samples if sample.image is not None]
-    texts = [sample for sample in samples if sample.tokens is not None]
+    with_image: list[Sample] = []
+    with_tokens: list[Sample] = []
+    for sample in samples:
+        if sample.image is not None:
+            with_image.append(sample)
+        if sample.tokens is not None:
+            with_tokens.append(sample)
     found: list[tuple[str, str]] = []
-    if pictures:
-        found += images.over_images(network, pictures[:SAMPLES])
-        found += images.feature_maps(network, pictures, names)
-    if texts:
-        found += tokens.over_tokens(network, texts[:SAMPLES])
+    if with_image:
+        found += images.over_images(network, with_image[:SAMPLES])
+        found += images.feature_maps(network, with_image, names)
+    if with_tokens:
+        found += tokens.over_tokens(network, with_tokens[:SAMPLES])
     return found

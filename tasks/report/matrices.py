@@ -55,7 +55,7 @@ def draw_matrix(
     Args:
         colours: (rows, columns, 4), each from 0 to 255.
         cell: width and height of a cell in pixels.
-        label: the picture in words, for those who hear it.
+        label: the drawing in words, for screen readers.
         rows: a label for each row, or none at all.
         columns: a label for each column, above; empty ones are left out.
         title: stands above.
@@ -213,7 +213,7 @@ def draw_over_training(
         steps: numbers of the steps.
         values: (nodes, steps); not a number where there is none.
         title: stands above.
-        label: the picture in words, for those who hear it.
+        label: the drawing in words, for screen readers.
     """
     known = np.log10(values[np.isfinite(values) & (values > 0)])
     most = known.max() if known.size else 0.0
@@ -227,7 +227,9 @@ def draw_over_training(
     for line in values:
         there = line[~np.isnan(line)]
         last.append(f"{there[-1]:.2g}" if len(there) else "none")
-    shown = {0, len(steps) // 2, len(steps) - 1}
+    columns = [""] * len(steps)
+    for number in (0, len(steps) // 2, len(steps) - 1):
+        columns[number] = f"{steps[number]:,}"
     exponents: Sequence[float] = range(math.ceil(low), math.floor(high) + 1)
     if len(exponents) < 2:
         exponents = (low, high)
@@ -237,7 +239,7 @@ def draw_over_training(
         (300 / len(steps), 15.0 if len(names) <= 40 else max(4.0, 640 / len(names))),
         label,
         rows=list(map(keep_end, names)),
-        columns=[f"{step:,}" * (number in shown) for number, step in enumerate(steps)],
+        columns=columns,
         title=title,
         x="step",
         last=last,
@@ -246,5 +248,5 @@ def draw_over_training(
 
 
 def keep_end(path: str) -> str:
-    """A path of at most 26 characters, of which the last tell most."""
+    """Return the last 26 characters of a path."""
     return path if len(path) <= 26 else "…" + path[-25:]

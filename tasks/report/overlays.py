@@ -1,6 +1,4 @@
-"""Images for a page: samples, attention over images, feature maps; each an address that carries
-the image itself.
-"""
+"""Images of the report as data URLs: samples, attention over images, feature maps."""
 
 import base64
 import io
@@ -21,19 +19,18 @@ TILE = 48  # pixels of a feature map
 
 
 def png(picture: Image.Image) -> str:
-    """An image as an address that carries the image itself."""
+    """Return an image as a data URL."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
-    return carried(buffer.getvalue(), "png")
+    return data_url(buffer.getvalue(), "png")
 
 
-def carried(content: bytes, kind: str) -> str:
-    """A file as an address that carries the file itself."""
+def data_url(content: bytes, kind: str) -> str:
     return f"data:image/{kind};base64," + base64.b64encode(content).decode()
 
 
 def thumbnail(image: Any) -> Image.Image:
-    """A tensor in [0, 1] with one or three channels, as a PIL image of at most 224 pixels."""
+    """Return a tensor in [0, 1] of one or three channels as an image of at most 224 pixels."""
     pixels = (image * 255).round().byte()
     array = pixels[0].numpy() if len(pixels) != 3 else pixels.permute(1, 2, 0).numpy()
     picture = Image.fromarray(array)
@@ -80,20 +77,18 @@ def draw_signal(signal: Tensor, height: int = 64, step: int = 4) -> Tensor:
 
 
 def overlay(image: Any, weights: Any, mark: tuple[int, int] | None = None) -> str:
-    """Weights over the image they are of, as the address of a picture; full orange is three
-    times the mean, or more.
+    """Return weights over their image, as a data URL; full orange is three times the mean, or more.
 
     Args:
         image: (channels, height, width) in [0, 1].
-        weights: (rows, columns) of the grid that lies over the image.
-        mark: row and column of the cell that looks; it gets a frame.
+        weights: (rows, columns) of the grid over the image.
+        mark: row and column of the cell to frame.
     """
     base, size = pixels(image, SIDE)
-    full = (
-        max(float(weights.max()), 3 * float(weights.mean())) or 1.0
-    )  # an even look is faint everywhere
+    # equal weights are faint everywhere
+    full = max(float(weights.max()), 3 * float(weights.mean())) or 1.0
     heat = resized(np.asarray(weights, dtype=np.float32) / full, size)[..., None]
-    opacity = 0.7 * heat  # the image is seen through the largest weight, too
+    opacity = 0.7 * heat  # the image stays visible below the largest weight
     mixed = base.mean(-1, keepdims=True) * 0.75 * (1 - opacity) + HOT * opacity
     if mark is not None:
         frame(mixed, weights.shape, mark)
@@ -101,32 +96,26 @@ def overlay(image: Any, weights: Any, mark: tuple[int, int] | None = None) -> st
 
 
 def frame(picture: Any, grid: tuple[int, ...], mark: tuple[int, int]) -> None:
-    """A line around one cell of a grid that lies over a picture."""
-    (top, bottom), (left, right) = (
-        (round(place * size / count), round((place + 1) * size / count) - 1)
-        for place, size, count in zip(mark, picture.shape, grid, strict=False)
-    )
-    for edge in (
-        picture[top : bottom + 1, [left, right]],
-        picture[[top, bottom], left : right + 1],
-    ):
-        assert edge.size
+    """Draw a line around one cell of a grid over a picture."""
+    high, wide = picture.shape[0] / grid[0], picture.shape[1] / grid[1]
+    top, bottom = round(mark[0] * high), round((mark[0] + 1) * high) - 1
+    left, right = round(mark[1] * wide), round((mark[1] + 1) * wide) - 1
     picture[top : bottom + 1, [left, left + 1, right - 1, right]] = 255
     picture[[top, top + 1, bottom - 1, bottom], left : right + 1] = 255
 
 
 def plain(image: Any) -> str:
-    """The image alone, as large as its overlays."""
+    """Return the image alone, of the size of its overlays."""
     return address(pixels(image, SIDE)[0], small=max(image.shape[1:]) <= 32)
 
 
 def tiles(images: Sequence[Any], maps: Any) -> str:
-    """Feature maps beside their images: a row for each image, a tile for each channel, as the
-    address of a picture.
+    """Return feature maps beside their images as a data URL: a row for each image, a tile for each
+    channel.
 
     Args:
         images: each (channels, height, width) in [0, 1].
-        maps: (images, channels, height, width); each channel is shown from its least to its
+        maps: (images, channels, height, width); each channel is scaled from its least to its
             greatest value over all images.
     """
     low, high = maps.min((0, 2, 3), keepdims=True), maps.max((0, 2, 3), keepdims=True)
@@ -134,16 +123,14 @@ def tiles(images: Sequence[Any], maps: Any) -> str:
     step = TILE + 3
     sheet = np.zeros((len(images) * step - 3, (maps.shape[1] + 1) * step - 3, 4), dtype=np.uint8)
     for row, image in enumerate(images):
-        found = [
-            pixels(image, TILE)[0],
-            *(matrices.viridis(resized(channel, (TILE, TILE)))[..., :3] for channel in share[row]),
-        ]
+        found = [pixels(image, TILE)[0]]
+        for channel in share[row]:
+            found.append(matrices.viridis(resized(channel, (TILE, TILE)))[..., :3])
         for column, tile in enumerate(found):
-            place = sheet[row * step : row * step + TILE, column * step : column * step + TILE]
-            (
-                place[: tile.shape[0], : tile.shape[1], :3],
-                place[: tile.shape[0], : tile.shape[1], 3],
-            ) = tile, 255
+            high, wide = tile.shape[:2]
+            place = sheet[row * step : row * step + high, column * step : column * step + wide]
+            place[..., :3] = tile
+            place[..., 3] = 255
     picture = Image.fromarray(sheet)
     return png(picture.quantize(96, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))
 
@@ -173,10 +160,10 @@ def resized(values: Any, size: tuple[int, int]) -> Any:
 
 
 def address(array: Any, small: bool) -> str:
-    """A picture as an address that carries it: sharp cells losslessly, photographs as JPEG."""
+    """Return a picture as a data URL: a small one without loss, a photograph as JPEG."""
     picture = Image.fromarray(array.clip(0, 255).round().astype(np.uint8))
     if small:
         return png(picture)
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=82)
-    return carried(buffer.getvalue(), "jpeg")
+    return data_url(buffer.getvalue(), "jpeg")

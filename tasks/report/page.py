@@ -1,5 +1,5 @@
-"""A page that opens without a network: one HTML file, its pictures inside, light or dark as the
-reader's screen.
+"""The HTML of the report: one file that contains its pictures, light or dark as the reader's
+screen.
 """
 
 from collections.abc import Sequence
@@ -61,62 +61,69 @@ summary { cursor: pointer; margin: 12px 0 10px; }
 
 
 def html(title: str, head: str, sections: Sequence[tuple[str, str]]) -> str:
-    """The whole page."""
-    body = "".join(
-        f"<section><h2>{escape(name)}</h2>{content}</section>\n" for name, content in sections
-    )
+    """Return the whole page, without empty sections."""
+    body = ""
+    for name, content in sections:
+        if not content:
+            continue
+        body += f"<section><h2>{escape(name)}</h2>{content}</section>\n"
     return (
-        '<!doctype html>\n<html lang="en"><head><meta '
-        f'charset="utf-8"><title>{escape(title)}</title>'
-        '<meta name="viewport" content="width=device-width, '
-        f'initial-scale=1"><style>{STYLE}{RULES}</style></head>\n'
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f"<title>{escape(title)}</title>"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{STYLE}{RULES}</style></head>\n"
         f"<body>{head}\n{body}</body></html>\n"
     )
 
 
 def headline(title: str, score: tuple[str, str] | None, facts: Sequence[tuple[str, str]]) -> str:
-    """Title, the one number, and a line of facts."""
-    number = (
-        f'<div><div class="score">{escape(score[0])}</div><div '
-        f'class="soft">{escape(score[1])}</div></div>'
-        if score
-        else ""
-    )
-    pairs = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts
-    )
-    return f'<header><h1>{escape(title)}</h1>{number}</header><dl class="facts">{pairs}</dl>'
+    """Return the title, the main number with its name, and a line of facts."""
+    number = listed = ""
+    if score:
+        value, name = map(escape, score)
+        number = f'<div><div class="score">{value}</div><div class="soft">{name}</div></div>'
+    for name, value in facts:
+        listed += f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
+    return f'<header><h1>{escape(title)}</h1>{number}</header><dl class="facts">{listed}</dl>'
 
 
 def table(
     head: Sequence[str], rows: Sequence[Sequence[str]], indents: Sequence[int] | None = None
 ) -> str:
-    """A table; columns of numbers stand to the right, first cells may be indented."""
-    number = [
-        bool(rows) and all(is_number(row[column]) for row in rows) for column in range(len(head))
-    ]
-    kinds = [' class="number"' if right else "" for right in number]
-    top = "".join(f"<th{kind}>{escape(name)}</th>" for name, kind in zip(head, kinds, strict=True))
+    """Return a table; columns of numbers are aligned to the right.
+
+    Args:
+        indents: of the first cell of each row.
+    """
+    kinds = []
+    for column in range(len(head)):
+        right = bool(rows) and all(is_number(row[column]) for row in rows)
+        kinds.append(' class="number"' * right)
     lines = []
     for place, row in enumerate(rows):
-        cells = [f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds, strict=True)]
+        cells = _cells("td", row, kinds)
         if indents:
             cells[0] = f'<td style="padding-left: {1.2 * indents[place]:g}em">{escape(row[0])}</td>'
         lines.append(f"<tr>{''.join(cells)}</tr>")
-    return (
-        "<div "
-        f'class="wide"><table><thead><tr>{top}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
-    )
+    top, body = "".join(_cells("th", head, kinds)), "".join(lines)
+    return wide(f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>")
+
+
+def _cells(tag: str, texts: Sequence[str], kinds: Sequence[str]) -> list[str]:
+    pairs = zip(texts, kinds, strict=True)
+    return [f"<{tag}{kind}>{escape(text)}</{tag}>" for text, kind in pairs]
 
 
 def is_number(cell: str) -> bool:
-    """Whether a cell reads as a number, or is empty."""
+    """Return whether a cell is a number or empty."""
     return not cell.strip("0123456789.,%-+± e")
 
 
 def pairs(entries: Sequence[tuple[str, str]]) -> str:
-    """Names and values below each other."""
-    body = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in entries)
+    """Return names and values below each other."""
+    body = ""
+    for name, value in entries:
+        body += f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>"
     return f'<dl class="pairs">{body}</dl>'
 
 
@@ -125,7 +132,7 @@ def code(text: str) -> str:
 
 
 def fit(content: str) -> str:
-    """A picture no wider than the page."""
+    """Return a drawing that is at most as wide as the page."""
     return f'<div class="fit">{content}</div>'
 
 
@@ -145,7 +152,7 @@ def figure(source: str, words: str) -> str:
 
 
 def quotation(text: str, words: str, most: int = 600) -> str:
-    """A text across the page, cut where it is long, in the direction that it is written in."""
+    """Return a text across the page in its own direction, cut after `most` characters."""
     shown = text if len(text) <= most else f"{text[:most]} …"
     return (
         f'<figure class="text"><blockquote dir="auto">{escape(shown)}</blockquote>'
@@ -154,17 +161,17 @@ def quotation(text: str, words: str, most: int = 600) -> str:
 
 
 def pictures(figures: Sequence[str]) -> str:
-    """Small figures in rows, as many as fit."""
+    """Return small figures in rows, as many as fit."""
     return f'<div class="pictures">{"".join(figures)}</div>'
 
 
 def beside(contents: Sequence[str]) -> str:
-    """Pictures beside each other where there is room, else below."""
-    return f'<div class="beside">{"".join(f"<div>{content}</div>" for content in contents)}</div>'
+    """Return drawings side by side, as many as fit."""
+    return f'<div class="beside">{"".join(map("<div>{}</div>".format, contents))}</div>'
 
 
 def sheet(source: str, words: str) -> str:
-    """One wide picture with words below."""
+    """Return one wide figure with its caption."""
     text = escape(words, True)
     return (
         f'<figure class="sheet"><img src="{source}" '

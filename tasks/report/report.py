@@ -58,8 +58,7 @@ def write(folder: Path, composed: Composed, record: dict[str, Any], data: Any, t
 
 def write_page(folder: Path, title: str, head: str, sections: Sequence[Section]) -> None:
     """Write report.html, without empty sections and without secrets."""
-    shown = [section for section in sections if section[1]]
-    content = secrets.hide(page.html(title, head, shown))
+    content = secrets.hide(page.html(title, head, sections))
     path = folder / "report.html"
     path.write_text(content, encoding="utf-8", errors="backslashreplace")
 
@@ -148,10 +147,8 @@ def list_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
     data = record["facts"]
     sizes = [f"{count:,} {part}" for part, count in record["samples"].items()]
     facts = [("parameters", f"{record['parameters']:,}"), ("samples", ", ".join(sizes))]
-    image = data.get("image", {})
-    if image:
-        axes = [str(image.get(axis)) for axis in ("channels", "height", "width")]
-        facts.append(("image", " × ".join(axes)))
+    if image := data.get("image"):
+        facts.append(("image", "{channels} × {height} × {width}".format(**image)))
     for name, fact in (("classes", "classes"), ("vocabulary", "vocab")):
         if fact in data:
             facts.append((name, str(data[fact])))

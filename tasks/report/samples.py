@@ -1,4 +1,4 @@
-"""Samples of the test for a look inside the network: what flows in, and how it is to be read."""
+"""Samples and results of the test, as a task returns them for the report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,24 +6,24 @@ from typing import Any
 
 from torch import Tensor
 
-SAMPLES, LAYERS, HEADS = 4, 6, 8  # the most that is shown of each
-TEXT = 32  # tokens of a text that attention is shown of
+SAMPLES, LAYERS, HEADS = 4, 6, 8  # the most of each in a report
+TEXT = 32  # the most tokens of a text in a drawing of attention
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample of the test, and how it is to be read.
+    """One sample of the test, and how the report shows it.
 
     Args:
-        title: what stands above it.
+        title: the heading.
         batch: the inputs of the network, one row each.
         image: (channels, height, width) in [0, 1], for images.
         tokens: the name of each token of the input; of the target, where there is a source as well.
         source: the name of each token of the source.
-        said: the name of what was said at each token.
-        rows: which tokens look; None for all.
-        columns: which tokens are looked at; None for all.
-        cross: only cross-attention looks at the image; other attention of the network is among
+        predicted: the name of the prediction at each token.
+        rows: the queries to show; None for all.
+        columns: the keys to show; None for all.
+        cross: only cross-attention is over the image; other attention of the network is among
             words.
     """
 
@@ -32,7 +32,7 @@ class Sample:
     image: Tensor | None = None
     tokens: Sequence[str] | None = None
     source: Sequence[str] | None = None
-    said: Sequence[str] | None = None
+    predicted: Sequence[str] | None = None
     rows: Sequence[int] | None = None
     columns: Sequence[int] | None = None
     cross: bool = False
@@ -75,25 +75,21 @@ class Predictions:
 Result = Table | Gallery | Predictions
 
 
-def evenly(items: Sequence[Any], most: int) -> list[Any]:
-    """At most so many of them, the first and the last included."""
+def pick_evenly(items: Sequence[Any], most: int) -> list[Any]:
+    """Return at most `most` items at equal distances, with the first and the last."""
     if len(items) <= most:
         return list(items)
     return [items[round(number * (len(items) - 1) / (most - 1))] for number in range(most)]
 
 
-def without_common_end(paths: Sequence[str]) -> dict[str, str]:
-    """Each path without the words that all of them end in: "layers.0.attention.inner" is layer
-    0.
+def shorten_paths(paths: Sequence[str]) -> dict[str, str]:
+    """Return each path without the components that all paths end in: "layers.0.attention.inner" is
+    "layers.0".
     """
-    split = [path.split(".") for path in paths]
-    shared = 0
-    least = min(map(len, split), default=1)
-    while (
-        len(paths) > 1 and shared < least - 1 and len({parts[-1 - shared] for parts in split}) == 1
-    ):
-        shared += 1
-    return {
-        path: ".".join(parts[: len(parts) - shared])
-        for path, parts in zip(paths, split, strict=True)
-    }
+    short = list(paths)
+    while len(paths) > 1:
+        heads, _, ends = zip(*[path.rpartition(".") for path in short], strict=True)
+        if len(set(ends)) > 1 or not all(heads):
+            break
+        short = list(heads)
+    return dict(zip(paths, short, strict=True))

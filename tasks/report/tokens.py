@@ -10,15 +10,12 @@ from torch import Tensor, nn
 
 from blocks.graph.run.inspect import Attention, record_attention
 from tasks.report import matrices, page
-from tasks.report.samples import HEADS, LAYERS, Sample, evenly, without_common_end
+from tasks.report.samples import HEADS, LAYERS, Sample, pick_evenly, shorten_paths
 
 Section = tuple[str, str]
 Maps = Mapping[str, Attention]  # the attention of a sample by path of the node
 
-ABOUT_TOKENS = (
-    '<p class="soft">A row for each token that looks, a column for each that is looked at; mean of '
-    "the heads.</p>"
-)
+ABOUT_TOKENS = '<p class="soft">A row for each query, a column for each key; mean of the heads.</p>'
 ABOUT_ALIGNMENT = (
     "A row for each token of the translation, a column for each token of the source; mean of the "
     "heads."
@@ -30,17 +27,20 @@ def over_tokens(network: nn.Module, samples: Sequence[Sample]) -> list[Section]:
     one, and the attention of the tokens of one side.
     """
     maps = [record_attention(network, sample.batch) for sample in samples]
-    names = without_common_end(list(maps[0]))
-    cross = [path for path, found in maps[0].items() if found.cross]
-    own = [path for path in maps[0] if path not in cross]
+    names = shorten_paths(list(maps[0]))
+    cross: list[str] = []
+    own: list[str] = []
+    for path, found in maps[0].items():
+        kind = cross if found.cross else own
+        kind.append(path)
     sections = []
     if cross:
         sections.append(("Alignment", draw_alignment(samples, maps, cross, names)))
     if own:
         shown = samples[:1] if cross else samples[:2]
         content = ""
-        for sample, found in zip(shown, maps, strict=False):
-            content += draw_self_attention(sample, found, own, names)
+        for sample, layers in zip(shown, maps, strict=False):
+            content += draw_self_attention(sample, layers, own, names)
         if cross:
             content = page.folded("Among the tokens of one side", content)
         sections.append(("Attention", ABOUT_TOKENS + content))
@@ -66,7 +66,7 @@ def draw_alignment(
     layers: list[str] = []
     if len(cross) > 1:
         about += f" {escape(names[best])}, the sharpest of {len(cross)} layers."
-        for path in evenly(cross, LAYERS):
+        for path in pick_evenly(cross, LAYERS):
             layers.append(draw_attention(samples[0], maps[0][path], names[path]))
     drawn = []
     for sample, found in zip(samples, maps, strict=True):
@@ -92,7 +92,7 @@ def draw_self_attention(
         own: paths of the layers with self-attention.
         names: the short name of each path.
     """
-    chosen = evenly(own, LAYERS)
+    chosen = pick_evenly(own, LAYERS)
     rows = slice(None) if sample.rows is None else list(sample.rows)
     drawn = []
     sharpness = {}
@@ -110,10 +110,11 @@ def draw_heads(sample: Sample, found: Attention, name: str) -> list[str]:
     count = min(found.weights.shape[1], HEADS)
     if count == 1:
         return []
-    return [
-        draw_attention(sample, found, f"{name}, head {number}", slice(number, number + 1))
-        for number in range(count)
-    ]
+    drawings = []
+    for number in range(count):
+        head = slice(number, number + 1)
+        drawings.append(draw_attention(sample, found, f"{name}, head {number}", head))
+    return drawings
 
 
 def draw_attention(sample: Sample, found: Attention, title: str, heads: slice = slice(None)) -> str:
@@ -135,19 +136,17 @@ def draw_attention(sample: Sample, found: Attention, title: str, heads: slice = 
 def token_names(
     sample: Sample, found: Attention, weights: Tensor
 ) -> tuple[Sequence[str] | None, Sequence[str] | None]:
-    """Return the names of the tokens that look, and of those that are looked at."""
+    """Return the names of the queries, and of the keys."""
     if found.cross:
-        return sample.said, sample.source
+        return sample.predicted, sample.source
     names = own_names(sample, weights)
-    if sample.rows is not None and sample.said is not None:
-        return sample.said, names
+    if sample.rows is not None and sample.predicted is not None:
+        return sample.predicted, names
     return names, names
 
 
 def own_names(sample: Sample, weights: Tensor) -> Sequence[str] | None:
-    """Return the names of the tokens that look at each other: those of the source, unless the
-    attention is causal.
-    """
+    """Return the names of the tokens in self-attention: of the source, unless it is causal."""
     order = [sample.source, sample.tokens]
     is_causal = not weights.triu(1).any()
     if is_causal:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tasks.config.write_policy import PLACES
+from tasks.config.write_policy import FOLDERS
 
 START_OPTIONS = ("resume", "ckpt_path", "carry_over", "runs")  # of a start, not of the run
 NOT_TRAINED = ("model.example",)  # values that no training reads
@@ -38,7 +38,7 @@ def trained_entries(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entries of a configuration that belong to the run, by path."""
     entries = {}
     for name, value in flatten(config):
-        if name.partition(".")[0] in START_OPTIONS or name.rpartition(".")[2] in PLACES:
+        if name.partition(".")[0] in START_OPTIONS or name.rpartition(".")[2] in FOLDERS:
             continue
         if not name.startswith(NOT_TRAINED):
             entries[name] = value

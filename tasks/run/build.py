@@ -150,7 +150,7 @@ def make_trainer(composed: Composed, folder: Path, guard: SignalGuard) -> pl.Tra
         "callbacks": [*callbacks, StepTime()],
         "logger": make_each(composed, "logger") or False,
         "default_root_dir": str(folder),
-        "plugins": [SafeCheckpointIO(write_policy.writable(composed, folder))],
+        "plugins": [SafeCheckpointIO(write_policy.list_writable(composed, folder))],
     }
     ours = strategy.strategy_options(composed.config["trainer"])
     replaced = [*runtime.OWN_OPTIONS, *ours]

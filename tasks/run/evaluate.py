@@ -81,8 +81,8 @@ def evaluate_run(run: Finished, changes: dict[str, Any]) -> dict[str, float]:
         ConfigError: the data cannot be read.
     """
     composed, data = reopen_data(run, changes)
-    if data.decided:
-        print(f"note: {data.decided}", file=sys.stderr)
+    if data.table_note:
+        print(f"note: {data.table_note}", file=sys.stderr)
     check_same_facts(run, data)
     task = make_task(composed, run.network, run.facts, {})
     trainer = pl.Trainer(

@@ -10,7 +10,7 @@ import yaml
 from blocks.graph import Composed, build, read_archive
 from tasks.config import instantiate
 from tasks.config.targets import update_targets
-from tasks.data.base import TOKENIZER, read_kept
+from tasks.data.base import TOKENIZER, read_reader_file
 from tasks.data.readers.base import Reader
 from tasks.data.text.tokenizer import Tokenizer
 from tasks.errors import ArgumentError
@@ -61,7 +61,7 @@ class Finished:
         if find_data(self.config).reader is None:
             problem = f"{self.folder}: data of this kind are not read one by one"
             raise ArgumentError("run", problem)
-        return read_kept(self.folder)
+        return read_reader_file(self.folder)
 
     @property
     def tokenizer(self) -> Tokenizer:

@@ -48,7 +48,7 @@ def prepare_run(composed: Composed, folder: Path, record: run_folder.Record) -> 
     check_sections(composed)
     secrets.keep(composed.config)
     write_config(composed, folder)
-    write_policy.move(composed, folder)
+    write_policy.move_into_run_folder(composed, folder)
     pl.seed_everything(composed.config["seed"], workers=True, verbose=False)
     data = read_data(composed)
     facts = data.facts()

@@ -395,7 +395,7 @@ def test_builds_and_runs_on_meta(make):
         ),
         (
             lambda: AdditiveAttention(12, C, hidden=17, dropout=1.0),
-            "dropout must be in [0, 1); got dropout=1.0; fits: dropout=0.1, say",
+            "dropout must be in [0, 1); got dropout=1.0; fits: e.g. dropout=0.1",
         ),
         (
             lambda: SelfAttention(DIM, heads=H)(torch.randn(B, N, DIM), torch.ones(B, N)),

@@ -186,7 +186,7 @@ def test_a_block_that_does_something_is_not_idle(block):
 def test_a_rate_outside_zero_to_one_is_told(rate):
     with pytest.raises(BlockError) as error:
         DropPath(rate)
-    assert str(error.value) == f"rate must be in [0, 1); got rate={rate}; fits: rate=0.1, say"
+    assert str(error.value) == f"rate must be in [0, 1); got rate={rate}; fits: e.g. rate=0.1"
 
 
 @settings(max_examples=20, deadline=None)

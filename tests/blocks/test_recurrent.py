@@ -212,7 +212,7 @@ def test_weights_on_a_gpu_lie_in_one_piece():
         (
             RNN,
             {"hidden": 3, "dropout": 1.0},
-            "dropout must be in [0, 1); got dropout=1.0; fits: dropout=0.1, say",
+            "dropout must be in [0, 1); got dropout=1.0; fits: e.g. dropout=0.1",
         ),
         (
             RNN,

@@ -176,7 +176,7 @@ def test_builds_and_runs_on_meta(shift):
         ({"heads": 7}, "heads must divide dim; got heads=7, dim=15; fits: heads in 1, 3, 5, 15"),
         ({"window": 0}, "window must be positive; got window=0; fits: window=1 or more"),
         ({"shift": 3}, "shift must be in [0, window); got shift=3, window=3; fits: e.g. shift=1"),
-        ({"dropout": 1.0}, "dropout must be in [0, 1); got dropout=1.0; fits: dropout=0.1, say"),
+        ({"dropout": 1.0}, "dropout must be in [0, 1); got dropout=1.0; fits: e.g. dropout=0.1"),
     ],
 )
 def test_mistakes_are_told_with_a_fix(options, text):

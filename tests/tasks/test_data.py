@@ -174,7 +174,7 @@ def test_an_evaluation_sees_every_sample_once():
             {"val": 0.5, "test": 0.5},
             "val and test leave nothing for training; got val=0.5, test=0.5; fits: val + test < 1",
         ),
-        ({"test": 1.0}, "test must be in [0, 1); got test=1.0; fits: 0.1, say"),
+        ({"test": 1.0}, "test must be in [0, 1); got test=1.0; fits: e.g. 0.1"),
     ],
 )
 def test_impossible_data_arguments_are_told(options, text):

@@ -70,7 +70,7 @@ def test_an_unknown_range_is_refused_by_name_and_can_be_stated(tmp_path):
     )
     data = Images(str(tmp_path), channels=1, span=[0, 23800])
     data.read()
-    assert ImageReader(**data.kept()).span == [0, 23800]
+    assert ImageReader(**data.reader_arguments()).span == [0, 23800]
     (item,) = reader([0, 23800]).items(str(tmp_path / "b" / "0.tif"))
     torch.testing.assert_close(item.sample, torch.tensor(GREY / 238.0).float()[None])
     (item,) = reader().items(str(tmp_path / "b" / "0.tif"))

@@ -18,7 +18,7 @@ from PIL import Image
 from blocks.graph import build, compose, plan
 from tasks.learn import classify
 from tasks.report import gradients, images, inspection, matrices, overlays, report
-from tasks.report.samples import Sample, evenly, without_common_end
+from tasks.report.samples import Sample, pick_evenly, shorten_paths
 from tasks.run import run_folder
 
 FACTS = {
@@ -158,9 +158,9 @@ def test_the_class_token_is_who_looks_in_a_vit():
 
 
 SHOWN = {
-    "vit": ["What attention looks at"],
-    "swin": ["What attention looks at", "Feature maps"],
-    "cat": ["What attention looks at", "Feature maps"],
+    "vit": ["Attention over images"],
+    "swin": ["Attention over images", "Feature maps"],
+    "cat": ["Attention over images", "Feature maps"],
     "cnn": ["Feature maps"],
     "mlp": [],
 }
@@ -195,7 +195,7 @@ def test_a_translation_shows_its_alignment(model):
     names = {
         "tokens": ["<start>", "九", "月"],
         "source": list("Sep<"),
-        "said": ["九", "月", "<end>"],
+        "predicted": ["九", "月", "<end>"],
     }
     found = dict(inspection.sections(network, [Sample(NASTY, batch, **names)], {}))
     assert list(found) == (["Alignment", "Attention"] if model == "transformer" else ["Alignment"])
@@ -221,7 +221,7 @@ def test_the_answers_of_a_question_are_its_rows():
         "q",
         {"tokens": torch.arange(9)[None]},
         tokens=list("abcdefghi"),
-        said=list("ABCDEFGHI"),
+        predicted=list("ABCDEFGHI"),
         rows=[6, 8],
     )
     ((_, content),) = inspection.sections(network, [sample], {})
@@ -251,11 +251,11 @@ def test_the_padding_of_a_text_is_not_shown():
 
 
 def test_of_many_layers_the_first_the_last_and_some_between_are_shown():
-    assert evenly(range(24), 6) == [0, 5, 9, 14, 18, 23]
-    assert evenly(range(3), 6) == [0, 1, 2]
+    assert pick_evenly(range(24), 6) == [0, 5, 9, 14, 18, 23]
+    assert pick_evenly(range(3), 6) == [0, 1, 2]
     paths = ["layers.0.attention.inner", "layers.1.attention.inner"]
-    assert without_common_end(paths) == {paths[0]: "layers.0", paths[1]: "layers.1"}
-    assert without_common_end(["only.one"]) == {"only.one": "only.one"}
+    assert shorten_paths(paths) == {paths[0]: "layers.0", paths[1]: "layers.1"}
+    assert shorten_paths(["only.one"]) == {"only.one": "only.one"}
 
 
 # When it fails ------------------------------------------------------------------------------------

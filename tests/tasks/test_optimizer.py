@@ -163,7 +163,7 @@ def test_a_constant_schedule_stays():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"warmup": 1.0}, "warmup must be in [0, 1); got warmup=1.0; fits: 0.1, say"),
+        ({"warmup": 1.0}, "warmup must be in [0, 1); got warmup=1.0; fits: e.g. 0.1"),
         ({"final": -0.1}, "final must be in [0, 1]; got final=-0.1; fits: e.g. 0.01"),
     ],
 )

@@ -140,7 +140,7 @@ def test_padding_is_masked_and_a_batch_is_no_longer_than_its_longest_question(da
 
 @pytest.fixture
 def reader(data):
-    return QuestionReader(tokenizer=data.tokenizer, **data.kept())
+    return QuestionReader(tokenizer=data.tokenizer, **data.reader_arguments())
 
 
 @pytest.fixture
@@ -234,10 +234,13 @@ def test_a_run_answers_and_says_how_well_for_each_kind(tmp_path, monkeypatch, ca
         assert metrics[f"test/accuracy_{kind}"] == pytest.approx(np.mean(right))
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Kinds of question" in page
-    assert "What attention looks at" in page
-    assert "Who looks: the query." in page  # of the question, and not its words among themselves
+    assert "Attention over images" in page
+    assert "The queries: one query." in page  # of the question, and not its words among themselves
     assert "could not be drawn" not in page
-    assert f"{rows[0]['question']}? wanted {rows[0]['label']}, said {rows[0]['prediction']}" in page
+    assert (
+        f"{rows[0]['question']}? expected {rows[0]['label']}, predicted {rows[0]['prediction']}"
+        in page
+    )
 
     Image.fromarray(np.zeros((31, 37), dtype=np.uint8)).save(tmp_path / "dark.png")
     arguments = [tmp_path / "run", tmp_path / "dark.png", "--question", "how many sevens"]

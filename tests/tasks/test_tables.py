@@ -65,7 +65,7 @@ def test_the_films_of_everyone_just_train(tmp_path):
     data.read()
     assert data.classes == ["negative", "positive"]
     assert sum(data.sizes().values()) == 40
-    assert data.kept()["column"] == "review"
+    assert data.reader_arguments()["column"] == "review"
     assert data.notes[0] == (
         "x.csv: comma-separated; line 1 is a header (it holds review and sentiment); "
         "text: review, label: sentiment; to overrule: data.header=false, "

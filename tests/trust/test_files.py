@@ -21,7 +21,7 @@ import pytest
 from blocks.graph import ConfigError, build, compose, load_weights
 from blocks.graph.weights import read_map
 from blocks.support.files import kind_of, memory, open_file, read_file
-from tasks.data.base import read_kept
+from tasks.data.base import read_reader_file
 from tasks.data.images import arrays, idx, image_folder, npz
 from tasks.data.readers.image import ImageReader
 from tasks.data.readers.question import QuestionReader
@@ -114,7 +114,7 @@ def resumed(path):
 
 
 def kept_file(path):
-    return read_kept(path.parent)
+    return read_reader_file(path.parent)
 
 
 PLACES = {

@@ -41,7 +41,7 @@ def test_every_form_is_in_the_corpus():
 
 @pytest.mark.parametrize("text", [*corpus_unread.NAMES, *corpus_unread.NAMES[:2]])
 def test_a_name_of_a_file_is_no_program(text):
-    assert write_policy.template(text.encode().decode("unicode_escape"), fields=True)
+    assert write_policy.find_template(text.encode().decode("unicode_escape"), fields=True)
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def test_a_name_of_a_file_is_no_program(text):
     ["{epoch}", "{epoch:02d}-{step}", "best-{val/loss:.3f}", "run 3 (a), 花", "{val/top-1:5.2f}"],
 )
 def test_a_name_of_a_file_may_have_metrics(text):
-    assert write_policy.template(text, fields=True) == ""
-    assert bool(write_policy.template(text)) == ("{" in text)
+    assert write_policy.find_template(text, fields=True) == ""
+    assert bool(write_policy.find_template(text)) == ("{" in text)
 
 
 def test_a_checkpoint_is_written_and_removed_in_the_run_folder_alone(tmp_path):
@@ -84,15 +84,15 @@ def test_what_a_file_leaves_out_lies_in_the_run_folder_too(name):
     unsaid = {
         key
         for key, value in defaults.items()
-        if key in write_policy.PLACES and isinstance(value, str)
+        if key in write_policy.FOLDERS and isinstance(value, str)
     }
-    assert unsaid <= set(write_policy.UNSAID.get(name, {}))
+    assert unsaid <= set(write_policy.DEFAULTS.get(name, {}))
     sent = {
         key
         for key, value in defaults.items()
         if key in write_policy.SENDING and value is not write_policy.SENDING[key]
     }
-    assert sent <= {*write_policy.UNSAID.get(name, {}), "model_registry"}
+    assert sent <= {*write_policy.DEFAULTS.get(name, {}), "model_registry"}
 
 
 def test_a_logger_that_says_nothing_stays_in_the_run_folder(tmp_path):
@@ -105,7 +105,7 @@ def test_a_logger_that_says_nothing_stays_in_the_run_folder(tmp_path):
     composed = compose(
         ["experiment=mine", f"+logger.typed={{_target_: {wandb}}}"], config_dir=str(tmp_path)
     )
-    write_policy.move(composed, tmp_path / "run")
+    write_policy.move_into_run_folder(composed, tmp_path / "run")
     found = composed.config["logger"]
     assert found["w"] == {"_target_": wandb, "save_dir": str(tmp_path / "run"), "offline": True}
     assert found["m"]["tracking_uri"] == f"file:{tmp_path / 'run' / 'mlruns'}"
@@ -130,8 +130,8 @@ def test_a_checkpoint_named_by_its_metrics_is_saved(tmp_path):
 
 @pytest.fixture
 def forgotten(monkeypatch):
-    monkeypatch.setattr(secrets, "_shown", {})
-    monkeypatch.setattr(secrets, "_told", {})
+    monkeypatch.setattr(secrets, "_replacements", {})
+    monkeypatch.setattr(secrets, "_message_replacements", {})
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def bounded(most: Any, where: Origin) -> Iterator[int]:
                     "the command line",
                     "limits.modules",
                     got=str(most),
-                    fits="20000, say",
+                    fits="e.g. 20000",
                     code="bad-value",
                 )
             ]

@@ -195,7 +195,7 @@ class Images(DataModule):
         image = open_image(self.parts[part][index][0], self.channels, self.span)
         return RawSample(image=to_tensor(center_crop(image, self.size), self.channels))
 
-    def kept(self) -> dict[str, Any]:
+    def reader_arguments(self) -> dict[str, Any]:
         return {
             **self._shape(),
             "mean": self.mean.flatten().tolist(),

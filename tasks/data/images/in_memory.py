@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tasks.data.base import READER, DataModule, RawSample, read_kept
+from tasks.data.base import READER, DataModule, RawSample, read_reader_file
 from tasks.data.images import augment
 from tasks.data.images.decode import to_unit_range
 from tasks.data.readers.image import ImageReader
@@ -145,10 +145,10 @@ class InMemoryImages(DataModule):
     def restore(self, place: Path) -> None:
         super().restore(place)
         if (place / READER).exists():
-            reader = ImageReader(**read_kept(place)["reader"])
+            reader = ImageReader(**read_reader_file(place)["reader"])
             self.measured, self.scale = (reader.mean, reader.std), reader.scale
 
-    def kept(self) -> dict[str, Any]:
+    def reader_arguments(self) -> dict[str, Any]:
         self.read()
         return {
             **self._shape(),

@@ -56,9 +56,9 @@ class InMemorySequences(DataModule):
         facts: what the YAML declares about the data; checked against what is read.
 
     Attributes:
-        direction: on which tokens of the input `said` the prediction of a label may depend.
+        direction: on which tokens of `predicted_input` the prediction of a label may depend.
             "forward": those up to its own position; "both": all of them; None: not checked.
-        said: the input that holds the tokens that are predicted.
+        predicted_input: the input that holds the tokens that are predicted.
         remedy: what to change in the YAML if the network depends on other tokens.
         padding: the names of the tensors that are as long as a mask, by the mask.
     """
@@ -67,7 +67,7 @@ class InMemorySequences(DataModule):
 
     direction: str | None = None
     remedy: str = "model/attention=causal"
-    said: str = "tokens"
+    predicted_input: str = "tokens"
 
     def __init__(
         self, *, batch_size: int = 64, seed: int = 0, split_seed: int = 0, facts: dict | None = None

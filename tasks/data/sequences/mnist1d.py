@@ -67,7 +67,7 @@ class Mnist1d(InMemorySequences):
         tokens, dim = self.parts["train"]["signal"].shape[1:]
         return {"signal": {"tokens": tokens, "dim": dim}, "classes": len(self.classes)}
 
-    def kept(self) -> dict[str, Any]:
+    def reader_arguments(self) -> dict[str, Any]:
         return {"tokens": self.facts()["signal"]["tokens"]}
 
     def raw_sample(self, part: str, index: int) -> RawSample:

@@ -68,7 +68,7 @@ class Recall(InMemorySequences):
         if kind not in ("lag", "hold"):
             self.direction = "forward"  # the answer is predicted token by token
         if form == "pair":
-            self.said = "target"
+            self.predicted_input = "target"
             if kind in ("lag", "hold"):
                 got, fits = f"form=pair, kind={kind}", "kind=copy, reverse, sort"
                 raise ArgumentError("form", f"{kind} has no target", got=got, fits=fits)

@@ -159,7 +159,7 @@ class LabelledTexts(InMemorySequences):
     def raw_sample(self, part: str, index: int) -> RawSample:
         return RawSample(text=self.rows[part][index][0])
 
-    def kept(self) -> dict[str, Any]:
+    def reader_arguments(self) -> dict[str, Any]:
         return {"length": self.length, "column": self.column}
 
 
@@ -194,7 +194,7 @@ class Labelled(LabelledTexts):
 
     def labelled(self) -> list[Row]:
         rows, notes, layout = read_rows(self.path, self.wanted, self.header, self.delimiter)
-        self.decided = layout.note
+        self.table_note = layout.note
         self.notes += [layout.note, *notes]
         self.column = layout.indices[0] + 1
         if layout.names is not None:

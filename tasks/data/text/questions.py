@@ -174,7 +174,7 @@ class Questions(InMemorySequences):
         question = self.questions[int(samples["number"][index])]
         return RawSample(image=samples["image"][index].clamp(0, 1), text=f"{question.text}?")
 
-    def kept(self) -> dict[str, Any]:
+    def reader_arguments(self) -> dict[str, Any]:
         image = self.facts()["image"]
         return {"height": image["height"], "width": image["width"], "length": self.length}
 

@@ -38,7 +38,7 @@ class Translation(InMemorySequences):
     languages: tuple[str | None, str | None] = (None, None)
     direction = "forward"
     remedy = "a decoder whose self-attention is causal, as that of model=transformer"
-    said = "target"
+    predicted_input = "target"
     padding: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "source_mask": ("source", "source_mask"),
         "target_mask": ("target", "target_mask", "label"),
@@ -191,7 +191,7 @@ class Pairs(Translation):
 
     def pairs(self) -> dict[str, list[Pair]]:
         found, notes, layout = read_rows(self.path, self.wanted, self.header, self.delimiter)
-        self.decided = layout.note
+        self.table_note = layout.note
         self.notes += [layout.note, *notes]
         groups: dict[str, list[Pair]] = {}  # by the source text, which stays in one part
         for source, target in found:

@@ -165,7 +165,7 @@ def _check_dtype(signature: Signature, port: Port, value: Value) -> list[Problem
         return []
     fix = "an input of whole numbers says so: {shape: [...], dtype: int}"
     if "float32" in port.dtypes:
-        fix = "put a block before it that gives real numbers: Embedding, say"
+        fix = "put a block before it whose output has real numbers, e.g. Embedding"
     problem = f"{signature.name}: {port.name} takes {_name_kind(port.dtypes)}"
     return [Problem(problem, got=f"{dtype} from {value.made_by}", fix=fix, code="dtype-mismatch")]
 
