@@ -25,7 +25,7 @@ def plan(
     """Assemble the model of a composed configuration on the meta device.
 
     Args:
-        facts: what the data says of itself, over what its YAML declares (`data.facts`).
+        facts: of the data, in place of those that its YAML declares (`data.facts`).
         library: folders or packages of the user's own blocks, over `library` on the command line.
 
     Raises:
@@ -92,7 +92,7 @@ def build(
         model: a file of `conf/model/` without its ending, or the model itself.
         overrides: as on the command line, without `model.` in front: "params.depth=6",
             "attention=window".
-        facts: what the data says: {"image": [3, 224, 224], "classes": 10}.
+        facts: of the data: {"image": [3, 224, 224], "classes": 10}.
         data: whose declared facts to use (a file of `conf/data/`); the default of `conf/train.yaml`
             when left out.
         library: folders or packages with blocks of your own.

@@ -1,4 +1,4 @@
-"""Problems between a YAML file and a model, with what a beginner needs to act on them."""
+"""Mistakes in a configuration, and the messages that report them."""
 
 import difflib
 import os
@@ -24,7 +24,7 @@ class Origin:
         file: the YAML file, or None when the value came from elsewhere.
         line: line in the file, from 1.
         column: column in the file, from 1.
-        text: what to say where there is no file, e.g. "the command line: model.params.dim=7".
+        text: the origin where there is no file, e.g. "the command line: model.params.dim=7".
     """
 
     file: str | None = None
@@ -40,14 +40,14 @@ class Origin:
 
 @lru_cache(maxsize=1024)
 def _short(file: str, folder: str) -> str:
-    """The file relative to the working directory where it lies below it."""
+    """Return a file below the working directory relative to it, and any other as it is."""
     relative = os.path.relpath(file, folder)
     return file if relative.startswith("..") else Path(relative).as_posix()
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake: what is wrong, where, what came, from where, what fits, what to change.
+    """One mistake: what is wrong, where, what was given, from where, what fits, what to change.
 
     `code` names the kind of mistake for programs (`blocks.graph.codes`); it is not printed.
     """
@@ -65,12 +65,8 @@ class Problem:
         head = "  ".join(_cut(str(part), 200) for part in (self.where, self.path) if part)
         problem = _cut(self.problem, 200)
         lines = [head, f"  {problem}"] if head else [problem]
-        for word, text in (
-            ("got", self.got),
-            ("from", self.source),
-            ("fits", self.fits),
-            ("fix", self.fix),
-        ):
+        parts = {"got": self.got, "from": self.source, "fits": self.fits, "fix": self.fix}
+        for word, text in parts.items():
             if text:
                 first, *rest = _few_lines(str(text))
                 lines += [f"  {word:<9} {first}", *(f"  {'':<9} {line}" for line in rest)]
@@ -78,9 +74,7 @@ class Problem:
 
 
 def _few_lines(text: str, most: int = 5) -> list[str]:
-    """The lines of one part of a message, long ones folded: no more than keep the whole on one
-    screen.
-    """
+    """Return the lines of one part of a message, wrapped, and at most `most` of them."""
     lines = [_cut(folded, 200) for line in text.splitlines() for folded in _fold(line)] or [""]
     if len(lines) <= most:
         return lines
@@ -88,9 +82,7 @@ def _few_lines(text: str, most: int = 5) -> list[str]:
 
 
 def _fold(line: str, width: int = 200) -> list[str]:
-    """A line between whose words it is broken where it is long; only the start of an endless one is
-    looked at.
-    """
+    """Wrap a long line between words; a very long one is cut first."""
     if len(line) <= width:
         return [line]
     if len(line) > 10 * width:
@@ -118,11 +110,10 @@ TWINS = {**QUOTES, **SIGNS, **INVISIBLE}
 
 
 def find_look_alike(text: str) -> str | None:
-    """What stands in a text instead of a plain character, e.g. a full-width colon, and what to
-    write.
+    """Return which character of a text looks like an ASCII one, e.g. a full-width colon, and what
+    to write instead.
 
-    Words in other scripts are left alone: only a word that is plain without its look-alikes has
-    any.
+    Words in other scripts are ignored: all non-ASCII characters of the word must look like ASCII.
     """
     for word in re.split(r"[ \t\n]", text):
         twins = {char: _twin(char) for char in word if not char.isascii()}
@@ -142,66 +133,56 @@ def _twin(char: str) -> str | None:
 
 
 def name_look_alike(problem: Problem) -> Problem:
-    """A problem whose fix names the character that looks like a plain one, if there is one in what
-    was given.
-    """
-    place = (
-        problem.where if isinstance(problem.where, str) else getattr(problem.where, "text", None)
-    )
-    found = next(
-        filter(
-            None, (find_look_alike(text) for text in (problem.got, problem.problem, place) if text)
-        ),
-        None,
-    )
-    if found is None or found in (problem.fix or ""):
-        return problem
-    return replace(problem, fix="\n".join(filter(None, (found, problem.fix))))
+    """Add to the fix of a problem which character looks like an ASCII one, if there is one."""
+    place = problem.where
+    if isinstance(place, Origin):
+        place = place.text
+    for text in filter(None, (problem.got, problem.problem, place)):
+        found = find_look_alike(text)
+        if found is None:
+            continue
+        if found in (problem.fix or ""):
+            return problem
+        return replace(problem, fix="\n".join(filter(None, (found, problem.fix))))
+    return problem
 
 
 class ConfigError(ValueError):
-    """Every problem found in one pass. `str(error)` is one screen of text for a person."""
+    """Every problem found in one pass. `str(error)` is at most one screen of text."""
 
-    SCREEN = 24  # lines; a problem that does not fit gets one line
+    SCREEN = 24  # lines; a problem beyond them gets one line
     MOST = 6
 
     def __init__(self, problems: Iterable[Problem]):
         named = [name_look_alike(problem) for problem in problems]
         self.problems = list({_key(problem): problem for problem in reversed(named)}.values())[::-1]
-        count = len(self.problems)
-        texts = [
-            str(problem) for problem in self.problems[: self.SCREEN]
-        ]  # each takes a line at least
-        whole = len(texts)
-        while (
-            whole > 1
-            and _height(texts[:whole]) + (2 + min(count - whole, self.MOST + 1)) * (whole < count)
-            > self.SCREEN
-        ):
-            whole -= 1
-        listed = self.problems[whole : whole + self.MOST]
-        short = [
-            f"  {problem.where or problem.path}  {problem.problem}"[:110] for problem in listed
-        ]
-        if count > whole + self.MOST:
-            short.append(f"  ... and {count - whole - self.MOST} more")
-        super().__init__(
-            "\n\n".join([*texts[:whole], *(["\n".join(["and", *short])] if short else [])])
-        )
+        texts = list(map(str, self.problems[: self.SCREEN]))  # each takes a line at least
+        while len(texts) > 1 and _height(texts) + self._tail_height(len(texts)) > self.SCREEN:
+            texts.pop()
+        rest = self.problems[len(texts) :]
+        if rest:
+            lines = ["and"]
+            for problem in rest[: self.MOST]:
+                lines.append(f"  {problem.where or problem.path}  {problem.problem}"[:110])
+            if len(rest) > self.MOST:
+                lines.append(f"  ... and {len(rest) - self.MOST} more")
+            texts.append("\n".join(lines))
+        super().__init__("\n\n".join(texts))
+
+    def _tail_height(self, whole: int) -> int:
+        """Return the lines that follow when only the first problems are reported whole."""
+        rest = len(self.problems) - whole
+        return 2 + min(rest, self.MOST + 1) if rest else 0
 
 
 def _key(problem: Problem) -> tuple[str, str, str]:
-    """What makes two problems one: the same line of a file, or without a file the same node of each
-    repeat.
+    """Return the same key for the problems to report once: those of one line of a file, or without
+    a file those of one node in each repeat.
     """
-    in_file = (isinstance(problem.where, Origin) and problem.where.file is not None) or re.search(
-        r":\d+:\d+$", str(problem.where)
-    )
-    return (
-        str(problem.where),
-        problem.problem,
-        "" if in_file else re.sub(r"\.\d+(?=\.|$)", "", problem.path),
-    )
+    where, path = str(problem.where), re.sub(r"\.\d+(?=\.|$)", "", problem.path)
+    if re.search(r":\d+:\d+$", where):
+        path = ""
+    return where, problem.problem, path
 
 
 def _height(texts: list[str]) -> int:
@@ -209,7 +190,7 @@ def _height(texts: list[str]) -> int:
 
 
 def guess(word: Any, known: Iterable[str], most: int = 1) -> str | None:
-    """The nearest of `known` as a question; None where none is near."""
+    """Return "did you mean ...?" with the nearest of `known`; None where none is near."""
     word, known = str(word), list(map(str, known))
     spend(1 + len(known) * len(word) // GUESSED)
     near = difflib.get_close_matches(word, known, n=most, cutoff=0.6)
@@ -217,7 +198,7 @@ def guess(word: Any, known: Iterable[str], most: int = 1) -> str | None:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """What fits in place of `word`: the nearest of `known` first, then a few of the rest."""
+    """Return the nearest of `known` as a question; where none is near, the first of them."""
     known = sorted(set(map(str, known)))
     near = guess(word, known, most=2)
     if near:
@@ -225,11 +206,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     shown = known[:12]
     while len(", ".join(shown)) > 80 and len(shown) > 1:
         shown.pop()
-    return (", ".join(shown) + (", ..." if len(known) > len(shown) else "")) if known else "nothing"
+    if len(known) > len(shown):
+        shown.append("...")
+    return ", ".join(shown) or "nothing"
 
 
 def show(value: Any) -> str:
-    """A value as YAML would have it, in one line of at most 70 characters."""
+    """Return a value as YAML, in one line of at most 70 characters."""
     text = _yaml(value)
     return text if len(text) <= 70 else f"{text[:67]}..."
 

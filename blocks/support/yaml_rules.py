@@ -1,9 +1,8 @@
-"""What a YAML file may hold, whoever wrote it: checked by its syntax alone, before anything is made
-of it.
+"""What a YAML file may contain: checked on its syntax alone, before it is composed.
 
-A file that is chosen says what is built and trained. What could run code, say how Hydra runs, or
-blow up when it is read, is refused here with its line. Everything that reads the project's YAML
-goes through `check`.
+A configuration file may choose what is built and trained. What could run code, configure Hydra, or
+exhaust the memory when it is read is refused here with its line. Everything that reads the
+project's YAML goes through `check`.
 """
 
 import os
@@ -339,7 +338,7 @@ def _defaults(node: yaml.Node) -> Iterator[Refused]:
                     name.start_mark,
                     "defaults",
                     got=name.value[:80],
-                    fix="say it on the command line",
+                    fix="set it on the command line",
                 )
 
 
@@ -349,7 +348,7 @@ def _swept(key: yaml.Node, value: yaml.Node, above: tuple[str, ...]) -> Iterator
     if len(path) <= len(SWEPT):
         if path != SWEPT[: len(path)] or not isinstance(value, yaml.MappingNode):
             yield Refused(
-                OF_HYDRA, key.start_mark, shown, fits=fits, fix="say it on the command line"
+                OF_HYDRA, key.start_mark, shown, fits=fits, fix="set it on the command line"
             )
             return
         if path == SWEPT and (size := value.end_mark.index - value.start_mark.index) > WIDE:
@@ -377,4 +376,4 @@ def _swept(key: yaml.Node, value: yaml.Node, above: tuple[str, ...]) -> Iterator
             "a file that is chosen may sweep numbers and words of the model, data, task, "
             "optimizer and trainer"
         )
-        yield Refused(text, key.start_mark, shown, fits=fits, fix="say it on the command line")
+        yield Refused(text, key.start_mark, shown, fits=fits, fix="set it on the command line")

@@ -68,7 +68,7 @@ def test_another_word_of_hydra_is_refused_with_its_place(told):
         "/experiment/mine.yaml:3:9  hydra.job\n"
         "  a file that is chosen may not change how Hydra runs\n"
         "  fits      hydra.sweeper.params: {data.lag: '5,20'}\n"
-        "  fix       say it on the command line"
+        "  fix       set it on the command line"
     )
 
 

@@ -205,7 +205,7 @@ class Reader:
         pattern: str,
         raw: Any,
     ) -> None:
-        """Enter what one line says; a line that names nothing is a mistake."""
+        """Read one line; report a line that matches no parameter."""
         where = (*section.where, pattern)
         inside = [each for each in self.parameters if each.path.startswith(section.prefix)]
         whole = set()
@@ -331,7 +331,7 @@ def matrices_of(model: nn.Module, path: str, part: str = "") -> list[Tensor]:
 
 
 def parts_of(model: nn.Module) -> list[PackedPart]:
-    """What blocks say of the matrices in their fused projections."""
+    """Return the matrices in fused projections, as blocks declare them in `parts`."""
     found = []
     for path, module in model.named_modules():
         inside = module.parts() if hasattr(module, "parts") else {}

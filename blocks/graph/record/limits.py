@@ -24,7 +24,7 @@ def bounded(most: Any, where: Origin) -> Iterator[int]:
     """Build at most so many modules, and four times as many tensors of parameters.
 
     Args:
-        most: what the command line says, or None.
+        most: the value on the command line, or None.
         where: the place of the model, for the error.
 
     Raises:
@@ -75,7 +75,7 @@ def bounded(most: Any, where: Origin) -> Iterator[int]:
 
 
 def must_fit(model: nn.Module, where: Origin) -> None:
-    """Raise a ConfigError before the memory of this machine is asked for more than it has."""
+    """Raise a ConfigError where the parameters need more memory than this machine has."""
     tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     there = memory()

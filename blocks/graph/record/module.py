@@ -12,13 +12,13 @@ from blocks.graph.record.skip_init import make
 
 
 class Graph(fx.GraphModule):
-    """A body as a module. `print(graph.code)` shows its forward; `meta` says where each node
-    stands in YAML.
+    """A body as a module. `print(graph.code)` prints its forward; `meta` has the place of each
+    node in the YAML.
     """
 
     def recompile(self) -> Any:
-        """Generate `forward` and call it as any module is called: fx's own wrapper costs time and
-        eats tracebacks.
+        """Generate `forward`, without the wrapper of fx around it, which costs time and hides
+        tracebacks.
         """
         code = super().recompile()
         if "__call__" in vars(type(self)):

@@ -18,7 +18,7 @@ from blocks.graph.record.module import Graph, bind_parameters, materialise
 from blocks.graph.record.value import Value
 
 Path = tuple[Any, ...]
-UNREAD = object()  # stands for the value of an argument that is evaluated where it is read
+UNREAD = object()  # the value of an argument that is evaluated where it is read
 
 
 @dataclass(frozen=True)

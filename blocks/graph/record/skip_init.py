@@ -58,7 +58,7 @@ def make(recipe: Callable[[], nn.Module], path: str, replaced: Collection[str]) 
     draws all of it.
 
     Args:
-        path: where the block stands in the model.
+        path: of the block in the model.
         replaced: paths of the parameters that are filled later.
     """
     with SkipInit() as skipped:

@@ -1,6 +1,4 @@
-"""The grid that tokens came from, and which parameters are tables over a grid: blocks say it, files
-keep it.
-"""
+"""The grid that tokens came from, and the parameters that are tables over a grid."""
 
 import math
 from collections.abc import Iterator
@@ -17,10 +15,9 @@ Grid = tuple[int, int]  # rows, columns
 
 
 def trace_grid(module: nn.Module, before: Value | None, tensor: Tensor) -> Grid | None:
-    """The grid behind the tokens that a block gives: what its `patch_grid` says, or that of what
-    flows in.
+    """Return the grid of the tokens that a block gives: of its `patch_grid`, or that of its input.
 
-    A block that flattens a grid and says nothing either keeps its cells or cuts it into square
+    A block without `patch_grid` that flattens a grid keeps the cells or cuts it into square
     patches.
     """
     grid = before.cells if before is not None else None

@@ -10,8 +10,7 @@ from torch import Tensor, fx
 
 from blocks.graph.errors import show
 
-# a large prime stands for the batch axis on the meta device, so that no real size is mistaken for
-# it
+# the size of the batch axis on the meta device: a large prime, which no other axis has
 BATCH = 7919
 MOST = (
     2**40

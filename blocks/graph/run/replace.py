@@ -20,7 +20,7 @@ def replace_modules(root: nn.Module, replace: Callable[[nn.Module], nn.Module]) 
 
     Args:
         root: the module whose descendants are replaced; it stays itself.
-        replace: returns what stands in for a module, or the module. It is called once for a module
+        replace: returns the replacement of a module, or the module. It is called once for a module
             that several parents share.
     """
     replaced: dict[nn.Module, nn.Module] = {}

@@ -2,7 +2,7 @@
 their inputs.
 
 A block declares how it is split (`blocks.support.tensor_parallel`). For the linear layers of a body
-the graph decides: where only pointwise blocks lie between some layers and a later one, as in an
+the graph decides: where only pointwise blocks are between some layers and a later one, as in an
 MLP, each device computes a share of the width between. Everything else is whole on every device.
 """
 
@@ -120,7 +120,7 @@ def _split_chain(
 
 
 def _find_chains(graph: Graph, layers: set[int]) -> Iterator[tuple[list[str], str]]:
-    """Yield (first layers, last layer) wherever only pointwise blocks lie between.
+    """Yield (first layers, last layer) wherever only pointwise blocks are between.
 
     Args:
         graph: a body.
