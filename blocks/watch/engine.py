@@ -1,6 +1,7 @@
 """Answers about models again and again while their files change."""
 
 import contextlib
+import gc
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -114,7 +115,11 @@ class Engine:
         """Let every composition of this process use the files that were read before."""
         self.changed.update(dict.fromkeys(self.loader.refresh()))
         token = KEPT.set(self.loader)
+        collects = gc.isenabled()
+        gc.disable()  # a model is one web of references; who asks collects between two questions
         try:
             yield
         finally:
             KEPT.reset(token)
+            if collects:
+                gc.enable()

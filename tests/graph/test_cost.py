@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from blocks.graph import build, compose, plan
+from blocks.graph import build, compose, conf_folder, plan
+from blocks.graph.compose.facts import example_of
+from blocks.graph.describe import cost
 from blocks.graph.describe.cost import Cost, measure, multiply_adds
 
 TOKENS, VOCAB = 12, 101
@@ -28,6 +30,28 @@ def of_dictionary(graph: dict, **inputs: object) -> dict[str, Cost]:
     from blocks.graph import Composed
 
     return measure(plan(Composed({"model": {"inputs": inputs, "graph": graph}})))
+
+
+# Equal bodies -------------------------------------------------------------------------------------
+
+MODELS = sorted(file.stem for file in (conf_folder() / "model").glob("*.yaml"))
+
+
+class OneByOne(cost.EqualBodies):
+    """Knows no body that is equal to another."""
+
+    def ask(self, *_: object) -> None:
+        return None
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_equal_bodies_cost_what_they_cost_one_by_one(model, monkeypatch):
+    composed = compose([f"model={model}"])
+    planned = plan(composed, example_of(composed))
+    found = measure(planned)
+    monkeypatch.setattr(cost, "EqualBodies", OneByOne)
+    assert found == measure(planned)
+    assert list(found) == list(measure(planned))
 
 
 # Formulas -----------------------------------------------------------------------------------------

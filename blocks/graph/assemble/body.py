@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
 from torch import fx
@@ -75,7 +76,7 @@ def _build_one(
 ) -> None:
     if builder.path == "":
         assembly.passed = 0
-        assembly.total = lambda: count_innermost(assembly, spec)
+        assembly.total = cache(partial(count_innermost, assembly, spec))
     text = str(name)
     with assembly.reporting(spec.path, builder.below(text)):
         problem = check_name(name, tuple(builder.inputs)) or check_node(spec.raw)

@@ -9,7 +9,9 @@ say nothing. What a batch shares (a mask, a table of positions) counts once, as 
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
@@ -18,6 +20,13 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from blocks.graph.describe.equal_bodies import (
+    EqualBodies,
+    Known,
+    Outcome,
+    find_outcome,
+    renew,
+)
 from blocks.graph.describe.fused_kernels import Kernels
 from blocks.graph.describe.receptive_field import Field, Fields, storage_of
 from blocks.graph.record.module import Graph, Scan
@@ -83,6 +92,7 @@ class Accounts:
         self.times = 1  # a step of a scan stands for many
         held = [*model.parameters(), *model.buffers()]
         self.kept = {storage_of(tensor): tensor for tensor in held}  # weights are there anyway
+        self.equal: EqualBodies | None = None
         self.fields = Fields()
         self.recipes: Mapping[int, Any] = {}
         self.known: dict[Any, tuple[Any, int]] = {}
@@ -119,10 +129,65 @@ class Accounts:
         for cost in self.here:
             cost.macs += self.times * _for_one(macs)
 
+    def is_kept(self, tensor: Tensor) -> bool:
+        return storage_of(tensor) in self.kept
+
+    def mark_kept(self, tensor: Tensor) -> None:
+        self.kept[storage_of(tensor)] = tensor
+
+    def look_up(self, tensor: Tensor) -> Known:
+        return Known(self.is_kept(tensor), self.fields.of(tensor))
+
+    def learn(self, tensor: Tensor, known: Known) -> None:
+        """Treat a tensor as another, of which this is known."""
+        if known.is_kept:
+            self.mark_kept(tensor)
+        if known.field is not None:
+            self.fields.give(tensor, known.field)
+
+    def run_once(
+        self, module: nn.Module, path: str, given: list[Any], run: Callable[[], Any]
+    ) -> Any:
+        """Run a body or a block; one that is equal to one that ran, with equal inputs, is not run
+        again.
+        """
+        key = None
+        if self.equal is not None and self.times == 1:
+            key = self.equal.ask(module, given, self.look_up)
+        if self.equal is None or key is None:
+            return run()
+        if key in self.equal.outcomes:
+            return self._repeat(self.equal.outcomes[key], path, given)
+        start = len(self.costs)
+        result = run()
+        inside = {"": self.here[-1]}
+        for below in islice(self.costs, start, None):
+            inside[below.removeprefix(path)] = self.costs[below]
+        outcome = find_outcome(inside, given, result, self.look_up)
+        if outcome is not None:
+            self.equal.outcomes[key] = outcome
+        return result
+
+    def _repeat(self, outcome: Outcome, path: str, given: list[Any]) -> Any:
+        """Enter the costs of a body that is equal to one that ran; tensors like those it gave."""
+        own = outcome.costs[""]
+        for cost in self.here:
+            cost.macs += own.macs
+            cost.memory += own.memory
+        if own.field is not None:
+            self.see(own.field)
+        for below, cost in outcome.costs.items():
+            if below:
+                self.costs[f"{path}{below}"] = replace(cost)
+        for tensor, keeps in zip(given, outcome.keeps, strict=True):
+            if keeps:
+                self.mark_kept(tensor)
+        return renew(outcome, self.learn)
+
     def keep(self, tensor: Tensor) -> Tensor:
         """A tensor that autograd saves. A view keeps the whole of what it is a view of."""
-        if storage_of(tensor) not in self.kept:
-            self.kept[storage_of(tensor)] = tensor
+        if not self.is_kept(tensor):
+            self.mark_kept(tensor)
             size = self.times * _for_one(tensor.untyped_storage().nbytes())
             for cost in self.here:
                 cost.memory += size
@@ -140,6 +205,7 @@ def _for_one(count: int) -> int:
 def measure(plan: Built) -> dict[str, Cost]:
     """What every node costs, by its path; the whole model under ""."""
     accounts = Accounts(plan.model)
+    accounts.equal = EqualBodies(plan.recipes)
     inputs = _inputs(plan)
     accounts.fields.start(inputs.values())
     with Kernels(), saved_tensors_hooks(accounts.keep, lambda x: x):
@@ -202,11 +268,15 @@ def _run(graph: Graph, path: str, inputs: Mapping[str, Any], accounts: Accounts)
 
 def _call(module: nn.Module, path: str, arguments: Any, keywords: Any, accounts: Accounts) -> Any:
     if not isinstance(module, Graph):
-        return accounts.run(module, arguments, keywords)
+        run = partial(accounts.run, module, arguments, keywords)
+        if keywords:
+            return run()
+        return accounts.run_once(module, path, [*arguments], run)
     if isinstance(module, Scan):
         return _scan(module, path, arguments[0], keywords, accounts)
-    given = dict(zip(module.input_names, arguments, strict=False)) | keywords
-    return _run(module, path, given, accounts)
+    inputs = {**dict(zip(module.input_names, arguments, strict=False)), **keywords}
+    run = partial(_run, module, path, inputs, accounts)
+    return accounts.run_once(module, path, [*inputs.values()], run)
 
 
 def _scan(

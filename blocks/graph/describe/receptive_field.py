@@ -68,7 +68,11 @@ class Fields:
         for tensor in inputs:
             if tensor.dim() >= 3 and tensor.is_floating_point():
                 ones = (1.0,) * (tensor.dim() - 2)
-                self._set(tensor, Field(ones, ones, tuple(tensor.shape[2:])))
+                self.give(tensor, Field(ones, ones, tuple(tensor.shape[2:])))
+
+    def of(self, tensor: Tensor) -> Field | None:
+        """The field of a tensor; None where it has none."""
+        return self.known.get(storage_of(tensor))
 
     def follow(
         self, name: str, operation: Any, arguments: tuple[Any, ...], out: Any
@@ -83,7 +87,7 @@ class Fields:
             if field is None or field.places != tuple(arguments[0].shape[2:]):
                 return None
             field = _see_through(field, window, tuple(first.shape[2:]))
-            self._set(first, field)
+            self.give(first, field)
             return field
         if (
             torch.Tag.pointwise in operation.tags
@@ -110,9 +114,9 @@ class Fields:
             field = Field(field.size, tuple(jump), places)
         rows = BATCH * prod(field.places)
         if name not in PRODUCTS or out.shape[0] == rows:
-            self._set(out, field)
+            self.give(out, field)
 
-    def _set(self, tensor: Tensor, field: Field) -> None:
+    def give(self, tensor: Tensor, field: Field) -> None:
         self.known[storage_of(tensor)] = field
         self.alive.append(tensor)
 
