@@ -383,16 +383,14 @@ def check_runs(composed: Any) -> None:
     if not isinstance(runs, str) or not runs:
         where = composed.origin("runs")
         raise ConfigError(
-            [
-                Problem(
-                    "runs names a folder",
-                    where,
-                    "runs",
-                    got=f"runs={runs!r}",
-                    fits="runs=FOLDER",
-                    code="bad-value",
-                )
-            ]
+            Problem(
+                "runs names a folder",
+                where,
+                "runs",
+                got=f"runs={runs!r}",
+                fits="runs=FOLDER",
+                code="bad-value",
+            )
         )
 
 
@@ -406,16 +404,14 @@ def check_folder_is_named(together: bool) -> None:
 
     if together:
         raise ConfigError(
-            [
-                Problem(
-                    "processes that were started together need one run folder",
-                    COMMAND_LINE,
-                    "hydra.run.dir",
-                    got="several processes, and no folder",
-                    fix="hydra.run.dir=runs/NAME, the same for all of them",
-                    code="bad-command",
-                )
-            ]
+            Problem(
+                "processes that were started together need one run folder",
+                COMMAND_LINE,
+                "hydra.run.dir",
+                got="several processes, and no folder",
+                fix="hydra.run.dir=runs/NAME, the same for all of them",
+                code="bad-command",
+            )
         )
 
 
@@ -438,7 +434,7 @@ def check_resume(overrides: list[str], *, sweeps: bool = False) -> None:
         fits = value == "true" if sweeps else adopt.requested_folder([text]) is not None
         if not fits:
             raise ConfigError(
-                [Problem(problem, COMMAND_LINE, "resume", got=text, fix=fix, code="bad-run")]
+                Problem(problem, COMMAND_LINE, "resume", got=text, fix=fix, code="bad-run")
             )
 
 
@@ -452,7 +448,7 @@ def adopt_overrides(overrides: list[str]) -> list[str]:
         return adopt.read_overrides(overrides)
     except ArgumentError as error:
         raise ConfigError(
-            [Problem(error.problem, COMMAND_LINE, "resume", fix=error.fix, code=error.code)]
+            Problem(error.problem, COMMAND_LINE, "resume", fix=error.fix, code=error.code)
         ) from error
 
 

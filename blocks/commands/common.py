@@ -97,4 +97,4 @@ def write(file: Path, text: str, option: str) -> None:
             fits="a file in a folder that exists",
             code="unwritable-file",
         )
-        raise ConfigError([problem]) from error
+        raise ConfigError(problem) from error

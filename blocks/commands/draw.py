@@ -33,15 +33,13 @@ def run(chosen: argparse.Namespace) -> int:
     file = chosen.output or Path(f"{title}.html")
     if file.suffix not in WRITERS:
         raise ConfigError(
-            [
-                Problem(
-                    "the ending of the file says what is drawn",
-                    "the command line",
-                    got=f"-o {file}",
-                    fits=", ".join(WRITERS),
-                    code="bad-command",
-                )
-            ]
+            Problem(
+                "the ending of the file says what is drawn",
+                "the command line",
+                got=f"-o {file}",
+                fits=", ".join(WRITERS),
+                code="bad-command",
+            )
         )
     write(file, draw(Planner()(composed), file.suffix, title, chosen.depth), "-o")
     print(file)

@@ -40,7 +40,7 @@ def run(chosen: argparse.Namespace) -> int:
             got=str(error),
             code="unsupported",
         )
-        raise ConfigError([problem]) from error
+        raise ConfigError(problem) from error
     if chosen.output is None:
         print(text, end="")
         return 0

@@ -55,33 +55,29 @@ def read(words: Sequence[str]) -> tuple[str, float, str, list[str]]:
     if len(unknown) != 1:
         problem = "nothing to solve for" if not unknown else "one unknown at a time"
         raise ConfigError(
-            [
-                Problem(
-                    problem,
-                    "the command line",
-                    got=" ".join(unknown) or None,
-                    fits=fits,
-                    code="bad-command",
-                )
-            ]
+            Problem(
+                problem,
+                "the command line",
+                got=" ".join(unknown) or None,
+                fits=fits,
+                code="bad-command",
+            )
         )
     if "/" in unknown[0] or unknown[0].startswith("model=") or "." not in unknown[0]:
         problem, got = "only a number has a nearest value", f"{unknown[0]}, a choice of files"
         raise ConfigError(
-            [Problem(problem, "the command line", got=got, fits=fits, code="bad-command")]
+            Problem(problem, "the command line", got=got, fits=fits, code="bad-command")
         )
     if len(budgets) != 1:
         problem = "no budget" if not budgets else "one budget at a time"
         raise ConfigError(
-            [
-                Problem(
-                    problem,
-                    "the command line",
-                    got=" ".join(budgets) or None,
-                    fits=fits,
-                    code="bad-command",
-                )
-            ]
+            Problem(
+                problem,
+                "the command line",
+                got=" ".join(budgets) or None,
+                fits=fits,
+                code="bad-command",
+            )
         )
     name, _, text = budgets[0].partition("=")
     try:
@@ -90,14 +86,12 @@ def read(words: Sequence[str]) -> tuple[str, float, str, list[str]]:
         budget = 0.0
     if not budget > 0:
         raise ConfigError(
-            [
-                Problem(
-                    "a budget is a number above 0",
-                    f"the command line: {budgets[0]}",
-                    fits=f"{name}=5e6",
-                    code="bad-command",
-                )
-            ]
+            Problem(
+                "a budget is a number above 0",
+                f"the command line: {budgets[0]}",
+                fits=f"{name}=5e6",
+                code="bad-command",
+            )
         )
     key = unknown[0].removesuffix("=?")
     key = f"model.{key}" if key.startswith("params.") else key

@@ -33,7 +33,7 @@ def run(chosen: argparse.Namespace) -> int:
             fits="a folder with model/",
             code="missing-file",
         )
-        raise ConfigError([problem])
+        raise ConfigError(problem)
     folders = [conf_folder() / "model", *([own / "model"] if own else [])]
     target = Path(chosen.output)
     try:
@@ -41,16 +41,14 @@ def run(chosen: argparse.Namespace) -> int:
         target.mkdir(parents=True, exist_ok=True)
     except BlockError as error:
         raise ConfigError(
-            [Problem(error.problem, "the command line", fits=error.fits, code=error.code)]
+            Problem(error.problem, "the command line", fits=error.fits, code=error.code)
         ) from error
     except OSError as error:
         got = f"-o {target} ({error.strerror})"
         raise ConfigError(
-            [
-                Problem(
-                    "the folder cannot be made", "the command line", got=got, code="unwritable-file"
-                )
-            ]
+            Problem(
+                "the folder cannot be made", "the command line", got=got, code="unwritable-file"
+            )
         ) from error
     for name, schema in schemas(blocks, folders).items():
         write(target / name, format_schema(schema), "-o")

@@ -134,17 +134,15 @@ def _catalog(composed: Composed, library: Iterable[str]) -> Mapping[str, Any]:
         return catalog([*composed.typed.get("library", []), *library])
     except BlockError as error:
         raise ConfigError(
-            [
-                Problem(
-                    error.problem,
-                    origin,
-                    "library",
-                    got=error.got,
-                    fits=error.fits,
-                    fix=error.fix or (None if error.fits else "mend that file, or leave it out"),
-                    code=error.code,
-                )
-            ]
+            Problem(
+                error.problem,
+                origin,
+                "library",
+                got=error.got,
+                fits=error.fits,
+                fix=error.fix or (None if error.fits else "mend that file, or leave it out"),
+                code=error.code,
+            )
         ) from error
 
 

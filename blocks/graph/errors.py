@@ -153,7 +153,9 @@ class ConfigError(ValueError):
     SCREEN = 24  # lines; a problem beyond them gets one line
     MOST = 6
 
-    def __init__(self, problems: Iterable[Problem]):
+    def __init__(self, problems: Problem | Iterable[Problem]):
+        if isinstance(problems, Problem):
+            problems = [problems]
         named = [name_look_alike(problem) for problem in problems]
         self.problems = list({_key(problem): problem for problem in reversed(named)}.values())[::-1]
         texts = list(map(str, self.problems[: self.SCREEN]))  # each takes a line at least

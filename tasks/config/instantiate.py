@@ -54,6 +54,11 @@ def problem(composed: Composed, path: Path, text: str, *, code: str, **parts: An
     )
 
 
+def config_error(composed: Composed, path: Path, text: str, **parts: Any) -> ConfigError:
+    """Return the error with one problem; the arguments are those of `problem`."""
+    return ConfigError(problem(composed, path, text, **parts))
+
+
 def make(
     composed: Composed,
     path: Path,
@@ -92,12 +97,12 @@ def make(
                 return functools.partial(target, **arguments)
             return target(**arguments, **given)
     except ArgumentError as error:
-        raise ConfigError([argument_problem(composed, path, error)]) from error
+        raise ConfigError(argument_problem(composed, path, error)) from error
     except ConfigError:
         raise
     except (TypeError, ValueError, OSError, ImportError, MisconfigurationException) as error:
         refusal = refusal_problem(composed, path, target, arguments, error)
-        raise ConfigError([refusal]) from error
+        raise ConfigError(refusal) from error
 
 
 def refusal_problem(
@@ -142,18 +147,7 @@ def read_environment(composed: Composed, path: Path, arguments: dict[str, Any]) 
         try:
             read[key] = secrets.reveal(value) if is_allowed else value
         except ArgumentError as error:
-            raise ConfigError(
-                [
-                    problem(
-                        composed,
-                        where,
-                        error.problem,
-                        got=error.got,
-                        fix=error.fix,
-                        code=error.code,
-                    )
-                ]
-            ) from error
+            raise ConfigError(argument_problem(composed, where, error)) from error
     return read
 
 
@@ -185,34 +179,26 @@ def find_class(composed: Composed, path: Path) -> Any:
     allowed = TARGETS[path[0]]
     shown = ".".join(path)
     if not isinstance(values, dict) or "_target_" not in values:
-        raise ConfigError(
-            [
-                problem(
-                    composed,
-                    path,
-                    f"{shown} has no _target_: it does not state its class",
-                    fits=", ".join(allowed),
-                    fix=f"{shown}._target_={allowed[0]}",
-                    code="missing-key",
-                )
-            ]
+        raise config_error(
+            composed,
+            path,
+            f"{shown} has no _target_: it does not state its class",
+            fits=", ".join(allowed),
+            fix=f"{shown}._target_={allowed[0]}",
+            code="missing-key",
         )
     name = values["_target_"]
     if name in getattr(composed, "typed", {}).get("trust", []):
         return import_trusted(composed, path, name)
     if name not in allowed:
-        raise ConfigError(
-            [
-                problem(
-                    composed,
-                    (*path, "_target_"),
-                    f"this _target_ is not allowed in the section {path[0]}",
-                    got=str(name),
-                    fits=", ".join(allowed),
-                    fix=guess(name, allowed) or OWN_CLASS,
-                    code="not-allowed",
-                )
-            ]
+        raise config_error(
+            composed,
+            (*path, "_target_"),
+            f"this _target_ is not allowed in the section {path[0]}",
+            got=str(name),
+            fits=", ".join(allowed),
+            fix=guess(name, allowed) or OWN_CLASS,
+            code="not-allowed",
         )
     with importing(composed, path):
         return import_name(name)
@@ -230,18 +216,13 @@ def import_trusted(composed: Composed, path: Path, name: str) -> Any:
         with here():
             return import_name(name)
     except Exception as error:  # the user's file may raise anything
-        raise ConfigError(
-            [
-                problem(
-                    composed,
-                    (*path, "_target_"),
-                    f"{name} cannot be imported",
-                    got=f"{type(error).__name__}: {error}",
-                    fits="package.module.Class, installed or below the folder where the program "
-                    "starts",
-                    code="broken-code",
-                )
-            ]
+        raise config_error(
+            composed,
+            (*path, "_target_"),
+            f"{name} cannot be imported",
+            got=f"{type(error).__name__}: {error}",
+            fits="package.module.Class, installed or below the folder where the program starts",
+            code="broken-code",
         ) from error
 
 
@@ -257,9 +238,7 @@ def importing(composed: Composed, path: Path) -> Iterator[None]:
                 name = section(composed, path)["_target_"]
                 text = f"{name} needs the package {package}, which is not installed"
                 fix = f"pip install -c constraints.txt -e '.[{extra}]'"
-                raise ConfigError(
-                    [problem(composed, path, text, fix=fix, code="not-installed")]
-                ) from error
+                raise config_error(composed, path, text, fix=fix, code="not-installed") from error
         raise
 
 

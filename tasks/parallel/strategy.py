@@ -230,7 +230,7 @@ def check_strategy(network: Any, trainer: pl.Trainer) -> None:
             fits=", ".join(divisors),
             code="bad-value",
         )
-        raise ConfigError([problem])
+        raise ConfigError(problem)
     if size > 1:
         plan_tensor_parallel(network, size)
 

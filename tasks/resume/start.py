@@ -81,7 +81,7 @@ def find_start(
         problem = instantiate.problem(
             composed, (key,), error.problem, **parts_of(error), code=error.code
         )
-        raise ConfigError([problem]) from error
+        raise ConfigError(problem) from error
     if found.changed:
         lines = [carry_over_weights(found, network)]
     else:

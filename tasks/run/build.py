@@ -125,8 +125,8 @@ def make_task(
         argument = instantiate.find_argument(str(error).lower(), composed.config["optimizer"])
         path = ("optimizer", *argument)
         fix = f"another value of {'.'.join(path)}"
-        raise ConfigError(
-            [instantiate.problem(composed, path, str(error), fix=fix, code="bad-argument")]
+        raise instantiate.config_error(
+            composed, path, str(error), fix=fix, code="bad-argument"
         ) from error
     given = {
         "network": network,
@@ -212,14 +212,10 @@ def checkpoint_activations(composed: Composed, network: nn.Module) -> None:
         ConfigError: the network repeats nothing.
     """
     if not use_activation_checkpointing(network):
-        raise ConfigError(
-            [
-                instantiate.problem(
-                    composed,
-                    ("trainer", "checkpoint_activations"),
-                    "this network repeats nothing, so there are no activations to recompute",
-                    fits="false",
-                    code="unsupported",
-                )
-            ]
+        raise instantiate.config_error(
+            composed,
+            ("trainer", "checkpoint_activations"),
+            "this network repeats nothing, so there are no activations to recompute",
+            fits="false",
+            code="unsupported",
         )

@@ -30,7 +30,7 @@ def check_task(composed: Composed, task: Any, data: Any) -> None:
         if not is_resumed:  # a resumed run continues as it began
             task.check_alone(data)
     except ArgumentError as error:
-        raise ConfigError([instantiate.argument_problem(composed, ("task",), error)]) from error
+        raise ConfigError(instantiate.argument_problem(composed, ("task",), error)) from error
 
 
 def check_processes(composed: Composed, trainer: pl.Trainer, samples: int) -> None:
@@ -42,31 +42,23 @@ def check_processes(composed: Composed, trainer: pl.Trainer, samples: int) -> No
     count = trainer.world_size
     if samples < count // strategy.group_size(trainer):
         parts = "every" if strategy.is_sharded(trainer) else "the training"
-        raise ConfigError(
-            [
-                instantiate.problem(
-                    composed,
-                    ("trainer", "devices"),
-                    f"each process needs a sample of {parts} part",
-                    got=f"{count} processes, {samples} samples",
-                    fix=f"trainer.devices={samples}, or more data",
-                    code="bad-value",
-                )
-            ]
+        raise instantiate.config_error(
+            composed,
+            ("trainer", "devices"),
+            f"each process needs a sample of {parts} part",
+            got=f"{count} processes, {samples} samples",
+            fix=f"trainer.devices={samples}, or more data",
+            code="bad-value",
         )
     # a process that runs out of memory would leave the others waiting
     if count > 1 and composed.config.get("tune"):
-        raise ConfigError(
-            [
-                instantiate.problem(
-                    composed,
-                    ("tune",),
-                    "the batch size is tuned on one device",
-                    got=f"tune=true with {count} processes",
-                    fix="tune=true trainer.devices=1",
-                    code="bad-value",
-                )
-            ]
+        raise instantiate.config_error(
+            composed,
+            ("tune",),
+            "the batch size is tuned on one device",
+            got=f"tune=true with {count} processes",
+            fix="tune=true trainer.devices=1",
+            code="bad-value",
         )
 
 
@@ -120,19 +112,14 @@ def check_schedule(composed: Composed, trainer: pl.Trainer, schedule: Any) -> No
     if not isinstance(schedule, Schedule) or schedule.endless:
         return
     if trainer.max_epochs == -1 and trainer.max_steps == -1 and share_of_time(trainer) is None:
-        raise ConfigError(
-            [
-                instantiate.problem(
-                    composed,
-                    ("schedule",),
-                    "this schedule needs to know where the training ends",
-                    got="max_epochs=-1, max_steps=-1, no max_time",
-                    fits="trainer.max_epochs=60, trainer.max_steps=1000 or "
-                    "+trainer.max_time=00:01:00:00",
-                    fix="schedule=constant",
-                    code="missing-key",
-                )
-            ]
+        raise instantiate.config_error(
+            composed,
+            ("schedule",),
+            "this schedule needs to know where the training ends",
+            got="max_epochs=-1, max_steps=-1, no max_time",
+            fits="trainer.max_epochs=60, trainer.max_steps=1000 or +trainer.max_time=00:01:00:00",
+            fix="schedule=constant",
+            code="missing-key",
         )
 
 
@@ -157,18 +144,13 @@ def check_batch_norm(
         if batch_size > 1:
             got = f"one training sample for each process, batch_size={batch_size}"
             change = "more training samples"
-        raise ConfigError(
-            [
-                instantiate.problem(
-                    composed,
-                    ("data", "batch_size"),
-                    "batch norm takes the mean over a batch, and a batch has one sample",
-                    got=got,
-                    source=locate(error),
-                    fits="2 or more",
-                    fix=f"{change}, or a norm of each sample alone: model/norm=layernorm, "
-                    "model/conv=plain",
-                    code="bad-value",
-                )
-            ]
+        raise instantiate.config_error(
+            composed,
+            ("data", "batch_size"),
+            "batch norm takes the mean over a batch, and a batch has one sample",
+            got=got,
+            source=locate(error),
+            fits="2 or more",
+            fix=f"{change}, or a norm of each sample alone: model/norm=layernorm, model/conv=plain",
+            code="bad-value",
         ) from error

@@ -102,7 +102,7 @@ def check_task_facts(composed: Composed, kind: Any, facts: Facts) -> None:
             fits="task=... or data=... that go together",
             code="data-mismatch",
         )
-        raise ConfigError([problem])
+        raise ConfigError(problem)
 
 
 # Inputs -------------------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def find_outputs(composed: Composed, planned: Built, facts: Facts) -> dict[str, 
             with evaluation_mode(planned.model):
                 result = planned.model(**batch)
         except Exception as error:  # a block may raise anything for shapes it was not built for
-            raise ConfigError([explain_misfit(composed, batch, stated, error)]) from error
+            raise ConfigError(explain_misfit(composed, batch, stated, error)) from error
         if is_named:
             result = result.values()
         elif not isinstance(result, tuple):

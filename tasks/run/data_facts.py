@@ -23,7 +23,7 @@ def read_data(composed: Composed) -> Any:
     try:
         data.read()
     except ArgumentError as error:
-        raise ConfigError([instantiate.argument_problem(composed, ("data",), error)]) from error
+        raise ConfigError(instantiate.argument_problem(composed, ("data",), error)) from error
     check_facts(composed, data.facts())
     return data
 
@@ -45,7 +45,7 @@ def read_facts(composed: Composed) -> dict[str, Any] | None:
     try:
         facts: dict[str, Any] = instantiate.make(composed, ("data",)).facts()
     except ArgumentError as error:
-        raise ConfigError([instantiate.argument_problem(composed, ("data",), error)]) from error
+        raise ConfigError(instantiate.argument_problem(composed, ("data",), error)) from error
     check_facts(composed, facts)
     return facts
 

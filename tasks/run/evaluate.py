@@ -117,7 +117,7 @@ def reopen_data(run: Finished, changes: dict[str, Any]) -> tuple[Composed, Any]:
     try:
         data.read()
     except ArgumentError as error:
-        raise ConfigError([instantiate.argument_problem(composed, ("data",), error)]) from error
+        raise ConfigError(instantiate.argument_problem(composed, ("data",), error)) from error
     return composed, data
 
 

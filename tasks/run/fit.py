@@ -42,7 +42,7 @@ def fit_run(prepared: Prepared, ready: ReadyRun, checkpoint: Path | None) -> dic
     try:
         run_trainer(trainer.fit, ready.task, datamodule=prepared.data, ckpt_path=checkpoint)
     except MisconfigurationException as error:
-        raise ConfigError([explain_misconfiguration(prepared.composed, str(error))]) from error
+        raise ConfigError(explain_misconfiguration(prepared.composed, str(error))) from error
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
     (clock,) = [callback for callback in callbacks if isinstance(callback, StepTime)]
     measured = {

@@ -117,16 +117,14 @@ def unwritable_error(folder: Path, error: OSError, key: str = "runs") -> Excepti
     from blocks.graph import ConfigError, Problem
 
     return ConfigError(
-        [
-            Problem(
-                f"no folder can be made in {shorten_path(folder)}",
-                "the command line",
-                key,
-                got=error.strerror,
-                fix=f"{key}=FOLDER, where you may write",
-                code="unwritable-file",
-            )
-        ]
+        Problem(
+            f"no folder can be made in {shorten_path(folder)}",
+            "the command line",
+            key,
+            got=error.strerror,
+            fix=f"{key}=FOLDER, where you may write",
+            code="unwritable-file",
+        )
     )
 
 
@@ -137,15 +135,13 @@ def check_unused(folder: Path) -> None:
     from blocks.graph import ConfigError, Problem
 
     raise ConfigError(
-        [
-            Problem(
-                f"{shorten_path(folder)} holds a run already",
-                "the command line",
-                "hydra.run.dir",
-                fix="another hydra.run.dir, or leave it out for a new folder",
-                code="unwritable-file",
-            )
-        ]
+        Problem(
+            f"{shorten_path(folder)} holds a run already",
+            "the command line",
+            "hydra.run.dir",
+            fix="another hydra.run.dir, or leave it out for a new folder",
+            code="unwritable-file",
+        )
     )
 
 

@@ -87,15 +87,13 @@ def find_missing(
     """
     if read_plan(folder)["jobs"] != hide_jobs(jobs):
         raise ConfigError(
-            [
-                Problem(
-                    f"{run_folder.shorten_path(folder)} holds a sweep with other jobs",
-                    "the command line",
-                    "resume",
-                    fix="another hydra.sweep.dir, or no resume=true",
-                    code="unwritable-file",
-                )
-            ]
+            Problem(
+                f"{run_folder.shorten_path(folder)} holds a sweep with other jobs",
+                "the command line",
+                "resume",
+                fix="another hydra.sweep.dir, or no resume=true",
+                code="unwritable-file",
+            )
         )
     missing = []
     for row in read_rows(folder):

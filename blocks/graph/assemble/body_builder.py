@@ -50,7 +50,7 @@ class BodyBuilder:
         """Add an argument to the generated code; those without a default stand first."""
         problem = check_word(name)
         if problem:  # reported before with its place; no unchecked name gets into generated code
-            raise ConfigError([problem])
+            raise ConfigError(problem)
         if optional:
             placeholder = self.graph.placeholder(name, default_value=None)
         else:

@@ -55,7 +55,7 @@ def check_swept_once(arguments: Sequence[str]) -> None:
                 fix=f"one list of values: {key}=1,2,3",
                 code="bad-sweep",
             )
-            raise ConfigError([problem])
+            raise ConfigError(problem)
         seen[key] = text
 
 
@@ -129,7 +129,7 @@ def check_count(overrides: Sequence[Override]) -> None:
             fix="fewer values, or several sweeps",
             code="too-large",
         )
-        raise ConfigError([problem])
+        raise ConfigError(problem)
 
 
 def count_values(override: Override) -> int:

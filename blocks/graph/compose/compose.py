@@ -108,7 +108,7 @@ def compose(
             fits="a folder with model/, data/, ...",
             code="missing-file",
         )
-        raise ConfigError([problem])
+        raise ConfigError(problem)
     loader = loader or open_loader()
     adopted = list(map(make_readable, adopted))
     overrides = [*adopted, *map(make_readable, overrides)]

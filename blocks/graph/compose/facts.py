@@ -33,7 +33,7 @@ def declared_facts(composed: Composed) -> Facts:
                 fits="data: {facts: {image: {channels: 1, height: 8, width: 8}}}",
                 code="bad-value",
             )
-            raise ConfigError([problem])
+            raise ConfigError(problem)
     return dict(found)
 
 

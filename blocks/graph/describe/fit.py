@@ -187,7 +187,7 @@ def _start(overrides: Sequence[str], key: str, config_dir: str | None, loader: C
         fits = ", ".join(_whole_params(composed)) or None
         origin = composed.origin(key)
         raise ConfigError(
-            [Problem(problem, origin, key, got=f"{key}=?", fits=fits, code="bad-value")]
+            Problem(problem, origin, key, got=f"{key}=?", fits=fits, code="bad-value")
         )
     if isinstance(found, int) and found > 0:
         return found

@@ -83,15 +83,13 @@ def _read_devices(trainer: Mapping[str, Any]) -> tuple[int, int]:
     per_machine, strategy = trainer.get("devices", 1), trainer.get("strategy")
     if not isinstance(per_machine, int) or per_machine < 1:
         raise ConfigError(
-            [
-                Problem(
-                    "the number of devices is known only on the machine itself",
-                    path="trainer.devices",
-                    got=f"devices={per_machine}",
-                    fix="state it: trainer.devices=8",
-                    code="missing-key",
-                )
-            ]
+            Problem(
+                "the number of devices is known only on the machine itself",
+                path="trainer.devices",
+                got=f"devices={per_machine}",
+                fix="state it: trainer.devices=8",
+                code="missing-key",
+            )
         )
     divided = 1
     if strategy == "tensor_parallel":

@@ -119,7 +119,7 @@ def _unknown(path: str, known: Iterable[str]) -> ConfigError:
         fix="python -m blocks explain lists the nodes; PATH is NODE.ARGUMENT, NODE, or params.NAME",
         code="unknown-name",
     )
-    return ConfigError([problem])
+    return ConfigError(problem)
 
 
 def _explain_param(places: Places, name: str) -> str:

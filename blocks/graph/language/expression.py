@@ -90,7 +90,7 @@ def limited(steps: int = STEPS, where: Origin | None = None) -> Iterator[None]:
             fix="refer to fewer values, each of them less often",
             code="too-large",
         )
-        raise ConfigError([problem]) from None
+        raise ConfigError(problem) from None
     finally:
         budget.reset(token)
 

@@ -34,16 +34,14 @@ def bounded(most: Any, where: Origin) -> Iterator[int]:
     if not isinstance(most, int) or isinstance(most, bool) or most < 1:
         problem = "limits.modules is a whole number"
         raise ConfigError(
-            [
-                Problem(
-                    problem,
-                    "the command line",
-                    "limits.modules",
-                    got=str(most),
-                    fits="e.g. 20000",
-                    code="bad-value",
-                )
-            ]
+            Problem(
+                problem,
+                "the command line",
+                "limits.modules",
+                got=str(most),
+                fits="e.g. 20000",
+                code="bad-value",
+            )
         )
     left = {"modules": most, "tensors": 4 * most}
 
@@ -67,7 +65,7 @@ def bounded(most: Any, where: Origin) -> Iterator[int]:
             f"the network has more than {most:,} modules, or {4 * most:,} tensors of parameters"
         )
         raise ConfigError(
-            [Problem(problem, where, "model", fits="less", fix=fix, code="too-large")]
+            Problem(problem, where, "model", fits="less", fix=fix, code="too-large")
         ) from None
     finally:
         for handle in held:
@@ -82,15 +80,13 @@ def must_fit(model: nn.Module, where: Origin) -> None:
     if there is not None and needed > there:
         got, fits = f"{needed / 1e9:,.0f} GB", f"{there / 1e9:,.0f} GB, the memory of this machine"
         raise ConfigError(
-            [
-                Problem(
-                    "the weights do not fit into memory",
-                    where,
-                    "model",
-                    got=got,
-                    fits=fits,
-                    fix="smaller numbers; python -m blocks explain needs no memory",
-                    code="too-large",
-                )
-            ]
+            Problem(
+                "the weights do not fit into memory",
+                where,
+                "model",
+                got=got,
+                fits=fits,
+                fix="smaller numbers; python -m blocks explain needs no memory",
+                code="too-large",
+            )
         )

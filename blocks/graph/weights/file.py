@@ -39,9 +39,7 @@ def read_tensors(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
         tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
     if not tensors:
         fits = f"a state_dict, bare or under {', '.join(WRAPPERS)}"
-        raise ConfigError(
-            [Problem("no tensors in there", where, fits=fits, code="unreadable-file")]
-        )
+        raise ConfigError(Problem("no tensors in there", where, fits=fits, code="unreadable-file"))
     return tensors
 
 
@@ -50,17 +48,17 @@ def _read_file(path: Path) -> Any:
     if kind is not None:
         text = f"{str(path)!r} is {kind}, not a file with weights"
         raise ConfigError(
-            [Problem(text, fix=f"the path of a file: {', '.join(SUFFIXES)}", code="missing-file")]
+            Problem(text, fix=f"the path of a file: {', '.join(SUFFIXES)}", code="missing-file")
         )
     if not path.is_file():
         text = f"no file {str(path)!r} with weights"
         known = [file.name for file in path.parent.glob("*") if file.suffix in SUFFIXES]
         if known:
             raise ConfigError(
-                [Problem(text, fits=did_you_mean(path.name, known), code="missing-file")]
+                Problem(text, fits=did_you_mean(path.name, known), code="missing-file")
             )
         raise ConfigError(
-            [Problem(text, fix=f"the path of a file: {', '.join(SUFFIXES)}", code="missing-file")]
+            Problem(text, fix=f"the path of a file: {', '.join(SUFFIXES)}", code="missing-file")
         )
     try:
         if is_safetensors(path):
@@ -76,7 +74,7 @@ def _read_file(path: Path) -> Any:
         problem = Problem(
             "this file cannot be read", str(path), got=str(error), code="unreadable-file"
         )
-        raise ConfigError([problem]) from error
+        raise ConfigError(problem) from error
     except pickle.UnpicklingError as error:
         problem = Problem(
             "this file holds more than tensors: reading it could run code",
@@ -85,7 +83,7 @@ def _read_file(path: Path) -> Any:
             fix="save its state_dict alone",
             code="refused-file",
         )
-        raise ConfigError([problem]) from error
+        raise ConfigError(problem) from error
     except Exception as error:  # each format has errors of its own for a broken file
         problem = Problem(
             "this file cannot be read as weights",
@@ -94,7 +92,7 @@ def _read_file(path: Path) -> Any:
             fits="safetensors, or a file of torch.save, whatever its name",
             code="unreadable-file",
         )
-        raise ConfigError([problem]) from error
+        raise ConfigError(problem) from error
 
 
 def read_grids(source: str | Path | Mapping[str, Any]) -> dict[str, Grid]:
@@ -117,7 +115,7 @@ def read_grids(source: str | Path | Mapping[str, Any]) -> dict[str, Grid]:
             fits='{"position.table": [4, 8]}',
             code="unreadable-file",
         )
-        raise ConfigError([problem]) from error
+        raise ConfigError(problem) from error
 
 
 def is_safetensors(path: Path) -> bool:
@@ -148,7 +146,7 @@ def refuse_program(path: Path) -> None:
             fix="python -m tasks export RUN --to safetensors",
             code="unreadable-file",
         )
-        raise ConfigError([problem])
+        raise ConfigError(problem)
 
 
 def _first_line(error: Exception) -> str:
@@ -190,5 +188,5 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
             draft.write_bytes(save(tensors, metadata=metadata))
     except OSError as error:
         raise ConfigError(
-            [Problem(f"{path} cannot be written", got=str(error), code="unwritable-file")]
+            Problem(f"{path} cannot be written", got=str(error), code="unwritable-file")
         ) from error

@@ -122,14 +122,12 @@ def fine_tune(
     if unknown:
         fits = did_you_mean(unknown[0], KEYS)
         raise ConfigError(
-            [
-                Problem(
-                    f"no key {unknown[0]!r} in weights",
-                    path="weights",
-                    fits=fits,
-                    code="unknown-key",
-                )
-            ]
+            Problem(
+                f"no key {unknown[0]!r} in weights",
+                path="weights",
+                fits=fits,
+                code="unknown-key",
+            )
         )
     problems = []
     for key, (kinds, what, fits) in TYPES.items():
@@ -164,7 +162,7 @@ def fine_tune(
     elif section.get("map") or section.get("grid") or section.get("head") == "replace":
         text = "weights.map, weights.head and weights.grid need weights.load, which is missing"
         raise ConfigError(
-            [Problem(text, path="weights", fix="weights.load=FILE", code="missing-key")]
+            Problem(text, path="weights", fix="weights.load=FILE", code="missing-key")
         )
     frozen = freeze(model, section.get("freeze") or [])
     return report, frozen, learning_rates(model, section.get("learning_rate") or {})

@@ -100,7 +100,7 @@ def load_weights(
         problem = Problem(
             f"no way {head!r} with the head", path="weights.head", fits=fits, code="bad-value"
         )
-        raise ConfigError([problem])
+        raise ConfigError(problem)
     file = "the state_dict"
     if isinstance(source, str | Path):
         file = str(source)
@@ -390,7 +390,7 @@ def _read_stated_grid(grid: Any) -> Grid | None:
         return read_grid(grid)
     except ExpressionError as error:
         raise ConfigError(
-            [Problem(error.problem, path="weights.grid", fits=error.fits, code=error.code)]
+            Problem(error.problem, path="weights.grid", fits=error.fits, code=error.code)
         ) from None
 
 

@@ -60,14 +60,14 @@ def _read_file(path: Path) -> Map:
         found, traps = read_origins(path)
         traps = [*traps, *find_repeated_keys(path)]
     except Refused as error:
-        raise ConfigError([explain_refusal(error)]) from error
+        raise ConfigError(explain_refusal(error)) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = Origin(str(path), mark.line + 1, mark.column + 1) if mark else str(path)
         problem = Problem(
             f"not YAML: {getattr(error, 'problem', error)}", where, code="invalid-yaml"
         )
-        raise ConfigError([problem]) from error
+        raise ConfigError(problem) from error
     if traps:
         raise ConfigError(traps)
     if not isinstance(sections, Mapping):
@@ -132,4 +132,4 @@ def find_map(name: str | Path, folder: Path | None = None) -> Path:
         fix="or the path of a .yaml",
         code="unknown-option",
     )
-    raise ConfigError([problem])
+    raise ConfigError(problem)

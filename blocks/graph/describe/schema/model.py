@@ -84,5 +84,5 @@ def _read_file(file: Path) -> Mapping[str, Any]:
     try:
         raw = yaml.safe_load(check(file))
     except Refused as error:
-        raise ConfigError([explain_refusal(error)]) from error
+        raise ConfigError(explain_refusal(error)) from error
     return raw if isinstance(raw, Mapping) else {}
