@@ -89,7 +89,7 @@ class TableSweeper(BasicSweeper):
             sys.exit(2)
         counts = f"{len(jobs)} runs"
         if self.earlier:
-            counts += f", {len(jobs) - len(numbers)} are done"
+            counts += f", {len(jobs) - len(numbers)} done"
         print(f"{counts}, sweep folder {run_folder.shorten_path(self.folder)}", flush=True)
         status = 0
         overrides = {int(job["folder"]): job["overrides"] for job in jobs if "folder" in job}
@@ -174,7 +174,10 @@ class TableSweeper(BasicSweeper):
             print(f"picture {shorten_path(path)}", flush=True)
         page = write_page(self.folder, rows, picture=svg, **self._page_options())
         print(f"page {shorten_path(page)}", flush=True)
-        sys.exit(status or int(any(row["status"] != "finished" for row in rows)))
+        unfinished = [row for row in rows if row["status"] != "finished"]
+        if any(row["folder"] for row in unfinished):
+            print("the same command with resume=true runs what is not finished", flush=True)
+        sys.exit(status or int(bool(unfinished)))
 
     def _page_options(self) -> dict[str, Any]:
         """Return what the page shows besides the runs."""

@@ -75,7 +75,7 @@ class SearchSweeper(TableSweeper):
         abandoned = search.fail_abandoned(study)
         counts = f"{self.trials} trials"
         if self.earlier:
-            counts += f", {search.count_started(study)} are done"
+            counts += f", {search.count_started(study)} done"
         if abandoned:
             counts += f", {abandoned} were abandoned and run again"
         print(f"{counts}, sweep folder {run_folder.shorten_path(self.folder)}", flush=True)

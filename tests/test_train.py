@@ -157,11 +157,12 @@ def test_a_job_that_leaves_or_is_killed_does_not_end_the_sweep_and_runs_again_wh
     assert "job 0 died" in out
     assert "it exited with status 0" in out
     assert "the process was ended by SIGKILL; if nobody did so, the system was out of memory" in out
+    assert out.endswith("\nthe same command with resume=true runs what is not finished\n")
     (tmp_path / "broken").unlink()
     kept = json.loads(next(tmp_path.rglob("2/run.json")).read_text())["started"]
     status, out, _ = finish(start(tmp_path, *command, "resume=true"))
     assert (status, out.splitlines()[0].partition(",")[0]) == (0, "3 runs")
-    assert "3 runs, 1 are done, sweep folder " in out
+    assert "3 runs, 1 done, sweep folder " in out
     assert json.loads(next(tmp_path.rglob("2/run.json")).read_text())["started"] == kept
     (table,) = tmp_path.rglob("sweep.csv")
     assert [line.split(",")[2] for line in table.read_text().splitlines()[1:]] == ["finished"] * 3

@@ -160,4 +160,4 @@ def test_a_search_prunes_ends_with_its_best_and_goes_on(tmp_path):
     assert len(table.read_text().splitlines()) == 7
     words[2] = "hydra.sweeper.trials=6"
     again = start("resume=true")
-    assert again.stdout.startswith("6 trials, 6 are done, sweep folder ")
+    assert again.stdout.startswith("6 trials, 6 done, sweep folder ")
