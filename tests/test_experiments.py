@@ -115,7 +115,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "PICTURES", tmp_path / "results")
     place = experiments.place_of("shift")
     plan.write_plan(place, [{"overrides": [f"seed={n}"], "folder": str(n)} for n in range(2)])
-    (place / figure.NAME).write_text("<svg/>")
+    (place / figure.NAME).write_text("<svg/>", encoding="utf-8")
     return place
 
 
@@ -128,7 +128,7 @@ def test_a_sweep_that_was_stopped_is_gone_on_with_and_not_recorded(place):
     assert not experiments.record("shift")  # no claim is read from half its runs
     run_folder.Record(place / "1").add(status="finished", seconds=1.0, test={"test/accuracy": 0.25})
     assert experiments.record("shift")
-    rows = json.loads((experiments.FIGURES / "shift.json").read_text())["rows"]
+    rows = json.loads((experiments.FIGURES / "shift.json").read_text(encoding="utf-8"))["rows"]
     assert [(row["settings"], row["test/accuracy"]) for row in rows] == [
         ({"seed": "0"}, 0.5),
         ({"seed": "1"}, 0.25),

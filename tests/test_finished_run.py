@@ -28,7 +28,7 @@ def run(tmp_path):
 def start(program, *words):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *program, *words]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8")
 
 
 def test_it_names_modules_of_that_release():

@@ -20,6 +20,7 @@ else:
 
 ROOT = Path(__file__).resolve().parents[1]
 LINES = 500  # a longer file holds more than one thing
+STARTS = ("run", "Popen", "check_output")  # of a process
 
 
 def python_files(*folders: str) -> list[Path]:
@@ -149,6 +150,21 @@ def test_blocks_do_not_print_in_passing():
         printing = [node.lineno for node in calls if node.func.id == "print"]
         door = path.name == "__main__.py" or path.parent.name == "commands"
         assert door or not printing, f"{name(path)} prints in line {printing}"
+
+
+def test_every_text_is_read_and_written_with_its_encoding():
+    """What ruff (PLW1514) does not see: methods of paths, and the output of processes."""
+    wrong = []
+    for path in python_files("blocks", "tasks", "hydra_plugins", "bench", "docs", "tests"):
+        for call in ast.walk(tree(path)):
+            if not isinstance(call, ast.Call):
+                continue
+            given = {keyword.arg for keyword in call.keywords}
+            called = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+            opens = (called, len(call.args)) in (("read_text", 0), ("write_text", 1))
+            if (opens or ("text" in given and called in STARTS)) and "encoding" not in given:
+                wrong.append(f"{name(path)}:{call.lineno}")
+    assert not wrong
 
 
 def test_no_file_names_a_folder_of_somebodys_machine():

@@ -53,7 +53,8 @@ def here(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "import os, sys\nprint(*sys.argv[1:], "
-        "os.getcwd())\nsys.exit(int(sys.argv[3].partition('=')[2]))"
+        "os.getcwd())\nsys.exit(int(sys.argv[3].partition('=')[2]))",
+        encoding="utf-8",
     )
     return Here(tmp_path / "sweep", script)
 
@@ -80,7 +81,7 @@ def test_whatever_a_job_does_the_others_finish_and_a_lost_one_is_noted(here, cap
         "it ended without a message: its time or memory was up, its machine failed, or the queue "
         "ended it"
     )
-    assert (here.folder / "4" / "job.log").read_text() == (
+    assert (here.folder / "4" / "job.log").read_text(encoding="utf-8") == (
         f"--config-name train status=0 hydra.run.dir='{here.folder / '4'}' {Path.cwd()}\n"
     )
     assert "job 5 failed: status=3  it exited with status 3" in capsys.readouterr().out
@@ -133,7 +134,7 @@ def start(tmp_path, launcher, code="import train; train.main()"):
         [sys.executable, "-c", program],
         cwd=tmp_path,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=300,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )

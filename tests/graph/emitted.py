@@ -25,7 +25,7 @@ import torch
 torch.set_num_threads(1)
 saved = torch.load(sys.argv[2])
 space = types.ModuleType("emitted")
-exec(compile(pathlib.Path(sys.argv[1]).read_text(), sys.argv[1], "exec"), space.__dict__)
+exec(compile(pathlib.Path(sys.argv[1]).read_bytes(), sys.argv[1], "exec"), space.__dict__)
 torch.manual_seed(0)
 model = getattr(space, sys.argv[3])().eval()
 differing = set(model.state_dict()) ^ set(saved["weights"])
@@ -63,7 +63,7 @@ def run_alone(made, text, folder, inputs):
                 parameter.uniform_(-0.1, 0.1)
         found = model(**inputs)
     found = found if isinstance(found, dict) else {"out": found}
-    (folder / "emitted.py").write_text(text)
+    (folder / "emitted.py").write_text(text, encoding="utf-8")
     saved = {
         "weights": model.state_dict(),
         "buffers": dict(model.named_buffers()),
@@ -71,12 +71,12 @@ def run_alone(made, text, folder, inputs):
         "outputs": found,
     }
     torch.save(saved, folder / "saved.pt")
-    (folder / "alone.py").write_text(ALONE)
+    (folder / "alone.py").write_text(ALONE, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-I", "-W", "error", "alone.py", "emitted.py", "saved.pt", class_of(text)],
         cwd=folder,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -98,7 +98,7 @@ def must_be_tidy(text):
         done = subprocess.run(
             [*RUFF, *words, "--isolated", "-"],
             input=text,
-            text=True,
+            encoding="utf-8",
             capture_output=True,
             check=False,
         )

@@ -91,7 +91,7 @@ def test_a_file_is_a_model():
 
 
 def test_a_file_that_is_no_model_is_told(tmp_path):
-    (tmp_path / "mine.yaml").write_text("graph: {}")
+    (tmp_path / "mine.yaml").write_text("graph: {}", encoding="utf-8")
     with pytest.raises(ConfigError) as raised:
         combinations([str(tmp_path / "mine.yaml")])
     assert str(raised.value).splitlines()[1:] == [
@@ -142,10 +142,13 @@ def test_each_mistake_is_told_once(capsys):
 
 def test_what_changes_nothing_is_warned_of(tmp_path, capsys):
     (tmp_path / "model" / "extra").mkdir(parents=True)
-    (tmp_path / "model" / "extra" / "some.yaml").write_text("# Nothing uses this.\nblock: ReLU\n")
+    (tmp_path / "model" / "extra" / "some.yaml").write_text(
+        "# Nothing uses this.\nblock: ReLU\n", encoding="utf-8"
+    )
     (tmp_path / "model" / "mine.yaml").write_text(
         "# A model with words that change nothing.\ndefaults: [vit, extra: some, "
-        "_self_]\nparams: {unread: 3}\n"
+        "_self_]\nparams: {unread: 3}\n",
+        encoding="utf-8",
     )
     found = find_idle(plan(compose(["model=mine"], config_dir=str(tmp_path))))
     assert [(problem.path, problem.problem) for problem in found] == [
@@ -204,7 +207,9 @@ def test_a_mistake_in_every_repeat_is_one_of_its_combination(tmp_path):
     """Each combination counts once, however often the mistake is met in it."""
     (tmp_path / "model").mkdir()
     graph = "graph:\n  a: {repeat: 6, body: {b: {block: Linear, features: wide}}}\n"
-    (tmp_path / "model" / "mine.yaml").write_text(f"params: {{n: 1}}\ninputs: {{x: [6]}}\n{graph}")
+    (tmp_path / "model" / "mine.yaml").write_text(
+        f"params: {{n: 1}}\ninputs: {{x: [6]}}\n{graph}", encoding="utf-8"
+    )
     results = check(["model=mine", "seed=1,2", "model.params.n=1,2,3"], config_dir=str(tmp_path))
     assert len(results) == 6
     counts = re.findall(r"(\d+) of (\d+)", report([*results, replace(results[0], problems=())]))

@@ -339,7 +339,7 @@ def test_the_page_works_in_a_browser(model, tmp_path):
     done = subprocess.run(
         [str(CHROMIUM), *options, page.as_uri()],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=120,
         check=True,
     )

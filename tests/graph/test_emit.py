@@ -124,7 +124,8 @@ def test_names_are_defined_and_read_without_a_formatter_too(model, monkeypatch):
     check = [*RUFF, "check", "--isolated", "--quiet", "--select", "F,I", "-"]
     text = emit(planned(model), model, "emit")
     assert (
-        subprocess.run(check, input=text, text=True, capture_output=True, check=False).stdout == ""
+        subprocess.run(check, input=text, encoding="utf-8", capture_output=True, check=False).stdout
+        == ""
     )
 
 
@@ -132,7 +133,7 @@ def test_the_command_writes_a_file_and_says_which(tmp_path, capsys):
     file = tmp_path / "vit.py"
     assert main(["emit", "model=vit", "-o", str(file)]) == 0
     assert capsys.readouterr().out.strip() == str(file)
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     assert text.startswith('"""A small Vision Transformer for small images')
     assert "self.layers = nn.Sequential(*(Layer() for _ in range(4)))" in text
     assert len(text.splitlines()) < 170

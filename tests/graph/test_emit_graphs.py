@@ -50,7 +50,7 @@ class Weigh(nn.Module):
 
 def test_a_name_that_is_set_on_some_paths_only_keeps_its_first_value(tmp_path):
     (tmp_path / "library").mkdir()
-    (tmp_path / "library" / "weigh.py").write_text(LIBRARY)
+    (tmp_path / "library" / "weigh.py").write_text(LIBRARY, encoding="utf-8")
     body = {"weigh": {"block": "Weigh"}, "again": {"block": "Weigh"}}
     config = {"inputs": {"x": {"tokens": 5, "dim": 7}}, "graph": body}
     made = plan(Composed({"model": config}), {}, library=[str(tmp_path / "library")])
@@ -154,7 +154,7 @@ class Tripled(nn.Module):
 
 def test_a_helper_of_the_users_may_bear_the_name_of_one_of_ours(tmp_path):
     (tmp_path / "library").mkdir()
-    (tmp_path / "library" / "tripled.py").write_text(HELPERS)
+    (tmp_path / "library" / "tripled.py").write_text(HELPERS, encoding="utf-8")
     graph = {
         "attention": {"block": "SelfAttention", "heads": 1},
         "plain": {"block": "Tripled"},

@@ -37,7 +37,7 @@ def told(folder: Path, model: str | None, overrides: list[str]) -> str:
     """What a wrong configuration is answered with."""
     (folder / "model").mkdir()
     if model is not None:
-        (folder / "model" / "broken.yaml").write_text(f"{model}\n")
+        (folder / "model" / "broken.yaml").write_text(f"{model}\n", encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         plan(
             compose(
@@ -145,7 +145,7 @@ def test_a_mistake_in_a_block_of_ones_own_is_told(name, tmp_path, monkeypatch):
     file, code, text = OWN[name]
     if file is not None:
         (tmp_path / "mine").mkdir()
-        (tmp_path / "mine" / file).write_text(f"{code}\n")
+        (tmp_path / "mine" / file).write_text(f"{code}\n", encoding="utf-8")
     model = "inputs: {x: {tokens: 7, dim: 6}}\ngraph:\n  act: {block: Own}"
     assert told(tmp_path, model, ["library=[mine]"]) == text
 
@@ -153,7 +153,9 @@ def test_a_mistake_in_a_block_of_ones_own_is_told(name, tmp_path, monkeypatch):
 def test_a_block_of_ones_own_is_not_named_in_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "own.py").write_text("raise SystemExit('the code of a stranger runs')\n")
+    (tmp_path / "mine" / "own.py").write_text(
+        "raise SystemExit('the code of a stranger runs')\n", encoding="utf-8"
+    )
     model = (
         "# @package _global_\nlibrary: [mine]\nmodel:\n  inputs: {x: [6]}\n  graph: {act: "
         "{block: ReLU}}"
@@ -220,14 +222,14 @@ def explain(folder: Path, *arguments: str, debug: str = "0") -> subprocess.Compl
     command = [sys.executable, "-m", "blocks", "explain", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "DOUGONG_DEBUG": debug}
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+        command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", timeout=120
     )
 
 
 def test_the_command_line_ends_with_status_2_and_nothing_on_stdout(tmp_path):
     model, _, text = WRONG["unknown_block"]
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "broken.yaml").write_text(model)
+    (tmp_path / "model" / "broken.yaml").write_text(model, encoding="utf-8")
     done = explain(tmp_path, "model=broken", "--config-dir", ".")
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{text}\n")
 

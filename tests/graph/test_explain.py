@@ -266,7 +266,7 @@ def test_seven_billion_parameters_are_explained_in_two_seconds_and_one_gigabyte(
         *(f"model.params.{k}={v}" for k, v in size.items()),
     ]
     command = [sys.executable, "-c", SCRIPT, "explain", *words, "--depth", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=ROOT, check=True)
     assert re.search(r"logits \(batch, 2048, 32000\) +6,738,415,616 +14.6 T", done.stdout)
     seconds, gigabytes = map(float, done.stderr.split())
     assert seconds < 2

@@ -233,9 +233,9 @@ residual:
 def fragile(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "glass.yaml").write_text(MODEL)
+    (tmp_path / "model" / "glass.yaml").write_text(MODEL, encoding="utf-8")
     (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "fragile.py").write_text(OWN)
+    (tmp_path / "own" / "fragile.py").write_text(OWN, encoding="utf-8")
     return plan(compose(["model=glass", "library=[own]"], config_dir=str(tmp_path))).materialise()
 
 

@@ -160,10 +160,13 @@ def test_overrides_in_python_are_those_of_the_command_line():
 
 def test_a_model_of_the_users_own_folder_reads_the_projects_slots(tmp_path):
     (tmp_path / "model" / "norm").mkdir(parents=True)
-    (tmp_path / "model" / "norm" / "mine.yaml").write_text("block: LayerNorm\nepsilon: 0.5\n")
+    (tmp_path / "model" / "norm" / "mine.yaml").write_text(
+        "block: LayerNorm\nepsilon: 0.5\n", encoding="utf-8"
+    )
     (tmp_path / "model" / "tiny.yaml").write_text(
         "defaults: [mlp: gelu, norm: mine, _self_]\ninputs: {x: [6]}\n"
-        "graph:\n  norm: {use: norm}\n  mlp: {use: mlp, hidden: 9}\n"
+        "graph:\n  norm: {use: norm}\n  mlp: {use: mlp, hidden: 9}\n",
+        encoding="utf-8",
     )
     net = plan(compose(["model=tiny"], config_dir=str(tmp_path))).materialise()
     assert net.norm.eps == 0.5
@@ -175,7 +178,8 @@ def test_a_block_of_ones_own_comes_from_a_folder(tmp_path):
         "from torch import nn\n\n\nclass Times(nn.Module):\n"
         "    def __init__(self, factor: int = 2):\n        super().__init__()\n"
         "        self.factor = factor\n\n    def forward(self, x):\n        return self.factor "
-        "* x\n"
+        "* x\n",
+        encoding="utf-8",
     )
     x = tokens()
     net = build(

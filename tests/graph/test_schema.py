@@ -281,9 +281,9 @@ class Mine(nn.Module):
 
 
 def test_blocks_and_slots_of_ones_own_are_added(tmp_path):
-    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "mine.py").write_text(MINE, encoding="utf-8")
     (tmp_path / "model" / "gate").mkdir(parents=True)
-    (tmp_path / "model" / "gate" / "soft.yaml").write_text("block: Mine\n")
+    (tmp_path / "model" / "gate" / "soft.yaml").write_text("block: Mine\n", encoding="utf-8")
     made = schemas(catalog([str(tmp_path / "mine.py")]), [MODELS, tmp_path / "model"])
     size = made["model.json"]["definitions"]["block_Mine"]["properties"]["size"]
     assert size["description"] == "How large. A whole number; must be given."

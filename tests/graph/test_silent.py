@@ -169,7 +169,7 @@ def test_two_options_of_one_slot_bear_their_own_names(tmp_path):
         "inputs: {x: {tokens: 7, dim: 6}}\n"
         "graph:\n  a: {use: residual, inner: {use: mlp}}\n  b: {use: scaled, inner: {use: mlp}}\n"
     )
-    (tmp_path / "model" / "both.yaml").write_text(text)
+    (tmp_path / "model" / "both.yaml").write_text(text, encoding="utf-8")
     composed = compose(["model=both"], config_dir=str(tmp_path))
     planned = plan(composed)
     found = describe(planned)["nodes"]
@@ -186,7 +186,7 @@ def write(folder, **files):
     for name, text in files.items():
         file = folder / "model" / f"{name.replace('__', '/')}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+        file.write_text(text, encoding="utf-8")
     return str(folder)
 
 

@@ -173,7 +173,8 @@ def test_a_file_cannot_ask_for_a_billion_runs(tmp_path):
     }
     for value, (ask, told) in cases.items():
         file.write_text(
-            f"# @package _global_\nhydra: {{sweeper: {{params: {{seed: '{value}'}}}}}}\n"
+            f"# @package _global_\nhydra: {{sweeper: {{params: {{seed: '{value}'}}}}}}\n",
+            encoding="utf-8",
         )
         begun = time.process_time()
         with pytest.raises(ConfigError, match=told):

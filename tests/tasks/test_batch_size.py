@@ -52,7 +52,7 @@ def test_the_word_tune_tells_the_batch_size_and_trains_nothing(tmp_path, capsys)
     known = run_folder.describe_start(composed.config, words, tmp_path)
     record = run_folder.Record(tmp_path, **known)
     assert train.train(composed, tmp_path, record) == {}
-    kept = json.loads((tmp_path / "run.json").read_text())
+    kept = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
     assert kept["status"] == "finished"
     assert [each["batch_size"] for each in kept["tune"]] == [700]
     assert (
@@ -60,7 +60,7 @@ def test_the_word_tune_tells_the_batch_size_and_trains_nothing(tmp_path, capsys)
         .out.splitlines()[-1]
         .startswith("data.batch_size=700 is the smallest within 5% of the fastest; another")
     )
-    assert yaml.safe_load((tmp_path / "config.yaml").read_text())["tune"] is True
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text(encoding="utf-8"))["tune"] is True
     assert not (tmp_path / "checkpoints").exists()
 
 

@@ -390,7 +390,7 @@ def test_a_broken_image_that_was_not_looked_for_stops_the_run_by_name(tmp_path):
 
 def test_a_folder_without_images_is_told(tmp_path):
     (tmp_path / "cat").mkdir()
-    (tmp_path / "cat" / "notes.txt").write_text("meow")
+    (tmp_path / "cat" / "notes.txt").write_text("meow", encoding="utf-8")
     assert told(Images(str(tmp_path))) == (
         f"no images in {tmp_path}; got it holds cat; left out: cat/notes.txt (no image); "
         f"fits: {tmp_path.name}/CLASS/IMAGE with one of "

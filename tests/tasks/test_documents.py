@@ -97,7 +97,7 @@ def test_a_folder_without_texts_says_what_it_holds(tmp_path):
 def test_every_part_has_its_share_and_nothing_is_lost(tmp_path, sizes, mask):
     texts = [f"{number}" * size for number, size in enumerate(sizes)]
     for number, text in enumerate(texts):
-        (tmp_path / f"{number}.txt").write_text(text)
+        (tmp_path / f"{number}.txt").write_text(text, encoding="utf-8")
     data = Documents(
         path=str(tmp_path), tokenizer="characters", length=50, mask=mask, val=0.2, test=0.2
     )

@@ -43,7 +43,7 @@ def trained(folder, *arguments):
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     result = subprocess.run(
-        command, cwd=folder, env=environment, text=True, capture_output=True, timeout=180
+        command, cwd=folder, env=environment, encoding="utf-8", capture_output=True, timeout=180
     )
     assert result.returncode == 0, result.stderr
     return folder / "run"
@@ -112,7 +112,7 @@ def test_a_folder_for_the_hub_explains_itself_and_runs_without_this_project(run,
         "network.parameters()))"
     )
     result = subprocess.run(
-        [sys.executable, "-c", alone], cwd=tmp_path / "hub", text=True, capture_output=True
+        [sys.executable, "-c", alone], cwd=tmp_path / "hub", encoding="utf-8", capture_output=True
     )
     assert result.stdout.strip() == str(sum(p.numel() for p in run.network.parameters())), (
         result.stderr
@@ -144,10 +144,10 @@ def test_a_package_that_is_missing_is_told_with_what_to_install(monkeypatch):
 
 
 def test_a_file_that_is_there_is_not_overwritten(run, tmp_path):
-    (tmp_path / "model.pt2").write_text("mine")
+    (tmp_path / "model.pt2").write_text("mine", encoding="utf-8")
     with pytest.raises(ArgumentError, match="exists already"):
         export_run(run, "pt2", tmp_path / "model.pt2", read_inputs(run, B), "test samples")
-    assert (tmp_path / "model.pt2").read_text() == "mine"
+    assert (tmp_path / "model.pt2").read_text(encoding="utf-8") == "mine"
 
 
 def test_random_inputs_have_the_shapes_of_the_real_ones(run):
@@ -168,7 +168,9 @@ def test_without_the_data_random_inputs_are_compared_and_that_is_reported(
     moved = tmp_path / "run"
     (moved / "checkpoints").mkdir(parents=True)
     torch.save(kept, moved / "checkpoints" / "best.ckpt")
-    (moved / "config.yaml").write_text(yaml.safe_dump(kept["hyper_parameters"]["config"]))
+    (moved / "config.yaml").write_text(
+        yaml.safe_dump(kept["hyper_parameters"]["config"]), encoding="utf-8"
+    )
     monkeypatch.setattr(sys, "argv", ["tasks", "export", str(moved), "--to", "safetensors"])
     assert main() == 0
     out, err = capsys.readouterr()

@@ -23,7 +23,7 @@ def python(*arguments, folder, given=None):
         [sys.executable, *arguments],
         cwd=folder,
         env=environment,
-        text=True,
+        encoding="utf-8",
         capture_output=True,
         timeout=180,
         input=given,
@@ -127,7 +127,7 @@ def test_what_is_no_run_of_the_kind_is_told(writer, tmp_path):
 def test_a_damaged_checkpoint_is_named(writer, tmp_path):
     broken = tmp_path / "run"
     (broken / "checkpoints").mkdir(parents=True)
-    (broken / "config.yaml").write_text("{}")
+    (broken / "config.yaml").write_text("{}", encoding="utf-8")
     (broken / "checkpoints" / "best.ckpt").write_bytes(b"PK\x03\x04 not whole")
     result = python("-m", "tasks", "generate", broken, folder=tmp_path)
     assert result.returncode == 2

@@ -269,14 +269,14 @@ def test_what_cannot_be_drawn_is_told_and_the_rest_is_drawn(tmp_path, capsys):
         network=None, samples=broken, trainer=types.SimpleNamespace(strategy=None)
     )
     (tmp_path / "nodes.csv").write_text(
-        "step,epoch,node,gradient,update\n1,1,head,0.5,0.001\n2,1,head,,0.002\n"
+        "step,epoch,node,gradient,update\n1,1,head,0.5,0.001\n2,1,head,,0.002\n", encoding="utf-8"
     )
     found = report.inspect_network(tmp_path, task, None, types.SimpleNamespace(rows=[]))
     assert titles(found) == ["Inside the network", "Gradients and updates"]
     assert "This could not be drawn: RuntimeError: &lt;script&gt;" in found[0][1]
     assert "note: Inside the network: This could not be drawn" in capsys.readouterr().out
     for name in ("gradients.svg", "updates.svg"):
-        parseString((tmp_path / name).read_text())
+        parseString((tmp_path / name).read_text(encoding="utf-8"))
 
 
 def test_a_run_without_nodes_has_no_such_section(tmp_path):

@@ -117,7 +117,7 @@ def test_rare_classes_and_contradictions_are_told(tmp_path):
 )
 def test_files_that_do_not_do_are_told(tmp_path, content, options, message):
     path = tmp_path / ("x.jsonl" if content.startswith("{") else "x.csv")
-    path.write_text(content)
+    path.write_text(content, encoding="utf-8")
     with pytest.raises(ArgumentError) as error:
         read(str(path), **options)
     assert str(error.value).replace(f"{tmp_path}/", "").startswith(message)
@@ -210,11 +210,11 @@ def test_arguments_are_texts_unless_they_name_a_file(tmp_path, monkeypatch):
     assert items("/a") == [("/a", "a")]
     assert items("see a.csv") == [("see a.csv", " a")]
     (tmp_path / "abc").mkdir()
-    (tmp_path / "abc" / "x.txt").write_text("ab\n\nba\n")
+    (tmp_path / "abc" / "x.txt").write_text("ab\n\nba\n", encoding="utf-8")
     assert items("") == [("", "an empty text")]  # not the folder where we stand
     assert items("abc") == [("abc", "abc")]
     assert items("abc/") == [("ab", "ab"), ("", "an empty text"), ("ba", "ba")]
-    (tmp_path / "x.doc").write_text("a")
+    (tmp_path / "x.doc").write_text("a", encoding="utf-8")
     assert items("x.doc") == [
         ("x.doc", "no file of texts: .doc; fits: .csv .tsv .tab .jsonl .ndjson .txt .text")
     ]
@@ -222,14 +222,16 @@ def test_arguments_are_texts_unless_they_name_a_file(tmp_path, monkeypatch):
 
 def test_every_row_of_a_table_keeps_its_place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "x.tsv").write_text("label\ttext\nx\tab\ny\n\nz\t \nx\tba\n")
+    (tmp_path / "x.tsv").write_text("label\ttext\nx\tab\ny\n\nz\t \nx\tba\n", encoding="utf-8")
     assert items("x.tsv") == [
         ("ab", "ab"),
         ("x.tsv:3", "a column is missing"),
         ("x.tsv:5", "an empty text"),
         ("ba", "ba"),
     ]
-    (tmp_path / "y.jsonl").write_text('{"text": "ab"}\n{"text": \n{"text": 1}\n[]\n{"x": "a"}\n')
+    (tmp_path / "y.jsonl").write_text(
+        '{"text": "ab"}\n{"text": \n{"text": 1}\n[]\n{"x": "a"}\n', encoding="utf-8"
+    )
     assert items("y.jsonl")[1:] == [
         ("y.jsonl:2", "no JSON"),
         ("1", ""),
@@ -253,7 +255,7 @@ def test_every_row_of_a_table_keeps_its_place(tmp_path, monkeypatch):
     ],
 )
 def test_the_column_of_the_texts_is_found_or_told(tmp_path, content, column, found):
-    (tmp_path / "x.csv").write_text(content)
+    (tmp_path / "x.csv").write_text(content, encoding="utf-8")
     assert [text for _, text in items(tmp_path / "x.csv", column)] == found
 
 

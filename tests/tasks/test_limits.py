@@ -45,20 +45,20 @@ def learn(place, *words):
 )
 def test_a_run_of_few_batches_has_its_report(tmp_path, words):
     assert learn(tmp_path, *words)
-    assert "Learning curves" in (tmp_path / "report.html").read_text()
+    assert "Learning curves" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert (tmp_path / "checkpoints").is_dir() == ("callbacks.checkpoint=null" not in words)
 
 
 @pytest.mark.parametrize("words", [SMALL, PAIRS])
 def test_a_run_without_a_test_says_so(tmp_path, words):
     assert learn(tmp_path, *words, *FEW, "trainer.limit_test_batches=0") == {}
-    assert json.loads((tmp_path / "run.json").read_text())["status"] == "finished"
-    assert "not tested" in (tmp_path / "report.html").read_text()
+    assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["status"] == "finished"
+    assert "not tested" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_translations_of_a_report_are_those_of_their_sources(tmp_path):
     learn(tmp_path, *PAIRS, *FEW)
-    page = (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
     composed = compose([*QUIET, *PAIRS])
     data = read_data(composed)
     shown = [data.shown(row.tolist()) for row in data.parts["test"]["source"][:12]]

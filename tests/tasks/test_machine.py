@@ -54,7 +54,7 @@ def test_threads_are_set(monkeypatch):
     ("quota", "fits"), [("max 100000", 7), ("150000 100000", 2), ("50000 100000", 1)]
 )
 def test_a_container_may_have_fewer_cores_than_the_machine(tmp_path, monkeypatch, quota, fits):
-    (tmp_path / "cpu.max").write_text(quota)
+    (tmp_path / "cpu.max").write_text(quota, encoding="utf-8")
     monkeypatch.setattr(runtime, "QUOTA", tmp_path / "cpu.max")
     monkeypatch.setattr(runtime.os, "sched_getaffinity", lambda _: set(range(7)), raising=False)
     assert runtime.count_cores() == fits

@@ -169,10 +169,10 @@ def test_tables_of_images_and_questions_are_read_line_by_line(reader, picture):
         ("four.png", "how many unicorns"),
         ("four.png", ""),
     ]
-    with (picture.parent / "t.csv").open("w", newline="") as file:
+    with (picture.parent / "t.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("image", "question"), *rows])
     lines = [json.dumps(dict(zip(("image", "question"), row, strict=True))) for row in rows]
-    (picture.parent / "t.jsonl").write_text("\n".join(lines))
+    (picture.parent / "t.jsonl").write_text("\n".join(lines), encoding="utf-8")
     for name in ("t.csv", "t.jsonl"):
         first, missing, strange, empty = reader.items(str(picture.parent / name))
         assert first.error is None
@@ -224,7 +224,7 @@ def test_a_run_answers_and_says_how_well_for_each_kind(tmp_path, monkeypatch, ca
         tmp_path / "run", **run_folder.describe_start(composed.config, words, tmp_path)
     )
     metrics = train.train(composed, tmp_path / "run", record)
-    with (tmp_path / "run" / "predictions.csv").open() as file:
+    with (tmp_path / "run" / "predictions.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 64
     assert metrics["test/accuracy"] == pytest.approx(np.mean([int(row["correct"]) for row in rows]))
@@ -232,7 +232,7 @@ def test_a_run_answers_and_says_how_well_for_each_kind(tmp_path, monkeypatch, ca
     for kind in KINDS:
         right = [int(row["correct"]) for row in rows if kinds[row["question"]] == kind]
         assert metrics[f"test/accuracy_{kind}"] == pytest.approx(np.mean(right))
-    page = (tmp_path / "run" / "report.html").read_text()
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "Kinds of question" in page
     assert "Attention over images" in page
     assert "The queries: one query." in page  # of the question, and not its words among themselves

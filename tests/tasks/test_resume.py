@@ -55,7 +55,9 @@ def state(place):
     tensors = dict(found["state_dict"])
     for number, entries in found["optimizer_states"][0]["state"].items():
         tensors |= {f"{number}.{name}": torch.as_tensor(value) for name, value in entries.items()}
-    lines = [line.split(",") for line in (place / "metrics.csv").read_text().splitlines()]
+    lines = [
+        line.split(",") for line in (place / "metrics.csv").read_text(encoding="utf-8").splitlines()
+    ]
     return tensors, [line[:2] + line[3:] for line in lines]
 
 
@@ -89,7 +91,10 @@ def test_a_run_that_ended_after_any_save_goes_on_as_if_it_had_not(
     found, again = state(tmp_path)
     assert {name for name in tensors if not tensors[name].equal(found[name])} == set()
     assert again == rows
-    assert json.loads((tmp_path / "run.json").read_text())["sessions"][-1]["status"] == "finished"
+    assert (
+        json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["sessions"][-1]["status"]
+        == "finished"
+    )
 
 
 def test_a_signal_in_a_validation_is_heeded_within_a_batch(whole, tmp_path, monkeypatch):
@@ -134,7 +139,7 @@ def test_what_differs_is_named(whole, tmp_path):
         compose(SMALL), {"image": {"channels": 1, "height": 8, "width": 8}, "classes": 10}
     ).materialise()
     path = whole / "checkpoints" / "last.ckpt"
-    config = yaml.safe_load((whole / "config.yaml").read_text())
+    config = yaml.safe_load((whole / "config.yaml").read_text(encoding="utf-8"))
     kept = checkpoint_file.load_checkpoint(path)["dougong"]
     same = {
         "config": config,
@@ -174,13 +179,16 @@ def test_what_cannot_be_learned_any_more_is_refused(whole):
 
 
 def test_a_start_that_was_a_mistake_leaves_what_was_there(tmp_path):
-    (tmp_path / "run.json").write_text('{"status": "finished", "seed": 0}')
-    (tmp_path / "config.yaml").write_text("seed: 0\n")
+    (tmp_path / "run.json").write_text('{"status": "finished", "seed": 0}', encoding="utf-8")
+    (tmp_path / "config.yaml").write_text("seed: 0\n", encoding="utf-8")
     record = run_folder.Record(tmp_path, resumed=True, seed=5)
-    (tmp_path / "config.yaml").write_text("seed: 5\n")
+    (tmp_path / "config.yaml").write_text("seed: 5\n", encoding="utf-8")
     record.take_back()
-    assert (tmp_path / "config.yaml").read_text() == "seed: 0\n"
-    assert json.loads((tmp_path / "run.json").read_text()) == {"status": "finished", "seed": 0}
+    assert (tmp_path / "config.yaml").read_text(encoding="utf-8") == "seed: 0\n"
+    assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8")) == {
+        "status": "finished",
+        "seed": 0,
+    }
 
 
 def test_the_command_of_a_run_is_taken_over_and_can_be_changed(tmp_path):
@@ -212,9 +220,11 @@ def test_a_run_folder_of_somebody_else_says_nothing_that_acts(tmp_path):
         "+logger.csv.token=***",
         3,
     ]
-    (tmp_path / "run.json").write_text(json.dumps({"overrides": words}))
+    (tmp_path / "run.json").write_text(json.dumps({"overrides": words}), encoding="utf-8")
     assert adopt.read_overrides([f"resume='{tmp_path}'"]) == ["model=cnn"]
-    (tmp_path / "run.json").write_text(json.dumps({"overrides": ["library=[evil]"]}))
+    (tmp_path / "run.json").write_text(
+        json.dumps({"overrides": ["library=[evil]"]}), encoding="utf-8"
+    )
     with pytest.raises(ConfigError, match="a run folder may not set library: it lets code run"):
         compose([f"resume='{tmp_path}'"], adopted=adopt.read_overrides([f"resume='{tmp_path}'"]))
     (tmp_path / "metrics.csv").symlink_to("/srv/elsewhere")
@@ -279,7 +289,7 @@ def test_rows_of_a_checkpoint_replace_those_that_came_after_it(tmp_path):
     later.restore(kept)
     later.log_metrics({"val/loss": 0.25, "epoch": 2}, step=20)
     later.save()
-    lines = (tmp_path / "metrics.csv").read_text().splitlines()
+    lines = (tmp_path / "metrics.csv").read_text(encoding="utf-8").splitlines()
     assert [line.split(",")[0] for line in lines] == ["epoch", "1", "2", "3"]
     assert lines[3].endswith(",0.25")
 
@@ -314,7 +324,7 @@ def test_a_first_validation_that_is_no_number_is_not_the_best_for_ever(tmp_path,
         "trainer.val_check_interval=7",
         "callbacks.checkpoint.monitor=val/score",
     )
-    assert json.loads((tmp_path / "run.json").read_text())["best epoch"] == 3
+    assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["best epoch"] == 3
 
 
 def test_what_is_shown_of_a_resumed_run_is_what_is_shown_of_one_nobody_touched(
@@ -339,9 +349,11 @@ def test_what_is_shown_of_a_resumed_run_is_what_is_shown_of_one_nobody_touched(
     monkeypatch.undo()
     learn(place, f"resume='{place}'", small=words)
     for name in ("nodes.csv", "gradients.svg", "updates.svg", "curves.svg", "predictions.csv"):
-        assert (tmp_path / "whole" / name).read_text() == (place / name).read_text(), name
+        assert (tmp_path / "whole" / name).read_text(encoding="utf-8") == (place / name).read_text(
+            encoding="utf-8"
+        ), name
     pages = [
-        re.split("Run it again", (path / "report.html").read_text())[0]
+        re.split("Run it again", (path / "report.html").read_text(encoding="utf-8"))[0]
         for path in (tmp_path / "whole", place)
     ]
     ours, theirs = (re.sub(r"\d+ s\b", "", page) for page in pages)

@@ -75,7 +75,7 @@ def test_the_record_says_what_ran_and_how_it_ended(done):
 
 def test_the_kept_configuration_describes_the_same_network(done):
     place, composed, _ = done
-    kept = yaml.safe_load((place / "config.yaml").read_text())
+    kept = yaml.safe_load((place / "config.yaml").read_text(encoding="utf-8"))
     network = assemble(Composed(kept))
     assert [name for name, _ in network.named_parameters()] == [
         name for name, _ in assemble(composed).named_parameters()
@@ -98,7 +98,7 @@ def test_a_checkpoint_is_plain_data_and_gives_the_network_back(done):
     batch = next(iter(data.test_dataloader()))
     with torch.no_grad():
         share = network.eval()(image=batch["image"])["logits"].softmax(1)
-    with (place / "predictions.csv").open() as file:
+    with (place / "predictions.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["prediction"] for row in rows[:64]] == [
         str(int(number)) for number in share.argmax(1)
@@ -107,7 +107,7 @@ def test_a_checkpoint_is_plain_data_and_gives_the_network_back(done):
 
 
 def test_metrics_have_one_row_for_each_epoch(done):
-    with (done[0] / "metrics.csv").open() as file:
+    with (done[0] / "metrics.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["epoch"], row["step"]) for row in rows] == [("1", "4"), ("2", "8")]
     assert all(
@@ -118,7 +118,7 @@ def test_metrics_have_one_row_for_each_epoch(done):
 
 
 def test_the_report_needs_no_network_and_holds_all(done):
-    page = (done[0] / "report.html").read_text()
+    page = (done[0] / "report.html").read_text(encoding="utf-8")
     addresses = re.findall(r"""(?:src|href)=["']([^"']{0,30})""", page) + re.findall(
         r"@import|url\((?!#)", page
     )
@@ -167,7 +167,10 @@ def test_folders_are_unique_even_for_fifty_starts_at_once(tmp_path):
 
 def test_a_record_is_replaced_as_a_whole(tmp_path):
     record = run_folder.Record(tmp_path, seed=3)
-    assert json.loads((tmp_path / "run.json").read_text()) == {"status": "running", "seed": 3}
+    assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8")) == {
+        "status": "running",
+        "seed": 3,
+    }
     record.add(status="failed", error="x")
     assert run_folder.read_record(tmp_path) == {"status": "failed", "seed": 3, "error": "x"}
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]

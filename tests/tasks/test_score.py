@@ -275,7 +275,7 @@ class Elsewhere(Sum):  # a state that is not in the memory does not go where its
 
 def told(name, folder):
     """A gpt with a block of one's own behind its layers."""
-    (folder / "own.py").write_text(OWN)
+    (folder / "own.py").write_text(OWN, encoding="utf-8")
     return network("gpt", f"+graph.extra={{block: {name}, after: layers}}", library=(str(folder),))
 
 

@@ -29,7 +29,7 @@ def finished(place, number, **epochs):
     record.add(
         **{"status": "finished", "best epoch": 2, "parameters": 100 * (number + 1), "seconds": 1.0}
     )
-    with (place / str(number) / "metrics.csv").open("w", newline="") as file:
+    with (place / str(number) / "metrics.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["epoch", *epochs])
         writer.writeheader()
         for epoch, values in enumerate(zip(*epochs.values(), strict=True), 1):
@@ -150,14 +150,19 @@ def test_a_search_prunes_ends_with_its_best_and_goes_on(tmp_path):
         command = [sys.executable, str(ROOT / "train.py"), *words, *more]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         return subprocess.run(
-            command, cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=600
+            command,
+            cwd=tmp_path,
+            env=environment,
+            encoding="utf-8",
+            capture_output=True,
+            timeout=600,
         )
 
     first = start()
     assert first.returncode == 0, first.stderr
     assert "best: trial " in first.stdout
     (table,) = tmp_path.rglob("sweep.csv")
-    assert len(table.read_text().splitlines()) == 7
+    assert len(table.read_text(encoding="utf-8").splitlines()) == 7
     words[2] = "hydra.sweeper.trials=6"
     again = start("resume=true")
     assert again.stdout.startswith("6 trials, 6 done, sweep folder ")

@@ -109,6 +109,8 @@ def test_two_processes_are_a_large_batch(tmp_path, start):
     process = forked.begin(
         tmp_path / "split", [*TRANSLATE, *together, *split], processes=2, change=change
     )
-    assert forked.wait(process, 300) == 0, (tmp_path / "split" / "output.txt").read_text()
+    assert forked.wait(process, 300) == 0, (tmp_path / "split" / "output.txt").read_text(
+        encoding="utf-8"
+    )
     found = read(tmp_path / "split")
     assert float((found - wanted).norm() / (wanted - start).norm()) < 2e-6

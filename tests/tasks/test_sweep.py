@@ -62,12 +62,12 @@ def test_the_table_has_every_run_the_means_and_the_reasons(place):
 
 def test_the_same_as_csv(place):
     table.write_csv(place, plan.read_rows(place))
-    with (place / "sweep.csv").open() as file:
+    with (place / "sweep.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["status"] for row in rows] == ["finished"] * 4 + ["died", "failed"]
     assert rows[3]["test/accuracy"] == "0.96"
     assert rows[5]["error"] == "no option c fits a, b"
-    with (place / "sweep_mean.csv").open() as file:
+    with (place / "sweep_mean.csv").open(encoding="utf-8") as file:
         means = list(csv.DictReader(file))
     assert [(row["model"], row["runs"], row["failed"]) for row in means] == [
         ("a", "2", "0"),
@@ -102,7 +102,7 @@ def test_what_did_not_finish_or_was_composed_to_other_values_runs_again(place):
     configs = {number: {"seed": number} for number in range(5)}
     for number in range(4):
         (place / jobs[number]["folder"] / "config.yaml").write_text(
-            f"seed: {number if number != 2 else 99}\n"
+            f"seed: {number if number != 2 else 99}\n", encoding="utf-8"
         )
     assert plan.find_missing(place, jobs, configs) == [2, 4]  # the sixth cannot be composed
     with pytest.raises(ConfigError, match="holds a sweep with other jobs"):

@@ -45,7 +45,7 @@ def place(tmp_path):
         text = "\n".join(
             ["epoch,val/accuracy,val/loss,test/accuracy", *lines, f"2,,,{0.9 - number / 50}"]
         )
-        (tmp_path / job["folder"] / "metrics.csv").write_text(text)
+        (tmp_path / job["folder"] / "metrics.csv").write_text(text, encoding="utf-8")
         record.add(
             status="finished",
             seconds=3.0,
@@ -53,7 +53,7 @@ def place(tmp_path):
             test={"test/accuracy": 0.9},
         )
         record.add(**{"best epoch": 2})
-        (tmp_path / job["folder"] / "report.html").write_text("")
+        (tmp_path / job["folder"] / "report.html").write_text("", encoding="utf-8")
     return tmp_path
 
 
@@ -173,7 +173,7 @@ def test_the_best_run_lies_on_top(view, place):
 
 
 def test_the_page_has_its_sections_and_every_run_in_its_table(place):
-    text = page.write_page(place, plan.read_rows(place)).read_text()
+    text = page.write_page(place, plan.read_rows(place)).read_text(encoding="utf-8")
     assert re.findall("<h2>(.*?)</h2>", text) == [
         "Runs",
         "What val accuracy depends on",
@@ -207,7 +207,7 @@ def test_runs_whose_figures_are_equal_or_alone_have_no_chart(place):
 
 def test_a_sweep_in_which_nothing_finished_has_a_page_too(tmp_path):
     plan.write_plan(tmp_path, [{"overrides": ["model=x"], "error": "no option x"}])
-    text = page.write_page(tmp_path, plan.read_rows(tmp_path)).read_text()
+    text = page.write_page(tmp_path, plan.read_rows(tmp_path)).read_text(encoding="utf-8")
     assert "0 of 1 runs" in text
     assert "no option x" in text
 
@@ -230,7 +230,9 @@ document.body.dataset.told = tell.join("|");
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 def test_the_table_sorts_in_a_browser(place, tmp_path):
     written = page.write_page(place, plan.read_rows(place))
-    written.write_text(written.read_text().replace("</body>", TRIED))
+    written.write_text(
+        written.read_text(encoding="utf-8").replace("</body>", TRIED), encoding="utf-8"
+    )
     offline = ["quic", "gpu", "background-networking", "component-update", "sync"]
     options = [
         "--headless",
@@ -244,7 +246,7 @@ def test_the_table_sorts_in_a_browser(place, tmp_path):
     done = subprocess.run(
         [str(CHROMIUM), *options, written.as_uri()],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=120,
         check=True,
     )

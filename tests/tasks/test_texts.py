@@ -57,7 +57,7 @@ def test_a_tokenizer_comes_back_from_its_file(tmp_path):
     BPE.save(tmp_path / "tokenizer.json")
     again = Tokenizer.load(tmp_path / "tokenizer.json")
     assert again.encode("the mat 中") == BPE.encode("the mat 中")
-    (tmp_path / "tokenizer.json").write_text("{")
+    (tmp_path / "tokenizer.json").write_text("{", encoding="utf-8")
     with pytest.raises(ArgumentError, match=r"tokenizer\.json is no tokenizer"):
         Tokenizer.load(tmp_path / "tokenizer.json")
 

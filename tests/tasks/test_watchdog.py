@@ -51,7 +51,7 @@ def alive(number):
 @pytest.mark.parametrize("stopped", [False, True])
 def test_a_process_ends_with_its_parent_even_if_it_was_stopped(stopped):
     with subprocess.Popen(
-        [sys.executable, "-c", PARENT], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", PARENT], cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8"
     ) as parent:
         child = int(parent.stdout.readline().split()[0])
         if stopped:
@@ -104,11 +104,12 @@ def test_a_run_that_hangs_is_ended_by_a_signal(ended, number):
     ]
 
 
-def test_a_run_that_gives_signs_of_life_is_not_ended(ended):
+def test_a_run_that_gives_signs_of_life_is_not_ended(ended, monkeypatch):
+    monkeypatch.setattr(watchdog, "PATIENCE", 1.0)  # a loaded machine pauses the loop
     with SignalGuard(Watchdog(print)) as guard:
         guard.patient = True
         os.kill(os.getpid(), signal.SIGTERM)
-        for _ in range(50):
+        for _ in range(75):
             time.sleep(0.02)
             guard.beat()
     assert not ended
@@ -188,7 +189,8 @@ def test_a_file_of_a_stranger_starts_no_sixty_four_processes(tmp_path, monkeypat
     monkeypatch.setattr(runtime, "count_cores", lambda: 2)
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "flood.yaml").write_text(
-        "# @package _global_\ntrainer: {devices: 64, strategy: ddp, threads: 999}\n"
+        "# @package _global_\ntrainer: {devices: 64, strategy: ddp, threads: 999}\n",
+        encoding="utf-8",
     )
     composed = compose(["experiment=flood"], config_dir=str(tmp_path))
     with pytest.raises(

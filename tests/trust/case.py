@@ -97,7 +97,7 @@ def play(
     for name in ("here/runs", "conf", "run"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for name in ("here/evil.py", "conf/evil.py", "run/evil.py"):
-        (folder / name).write_text(EVIL.replace("@MARK@", str(mark)))
+        (folder / name).write_text(EVIL.replace("@MARK@", str(mark)), encoding="utf-8")
     for name, content in case.files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

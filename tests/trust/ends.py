@@ -180,7 +180,7 @@ def attempt(
     if not forked.gone(process):
         wrong.append("a process is left")
         forked.kill(process)
-    told = (place / "output.txt").read_text()
+    told = (place / "output.txt").read_text(encoding="utf-8")
     if status != way.status:
         wrong.append(f"status {status}")
     if not re.search(way.says, told):
@@ -224,7 +224,7 @@ def main() -> int:
                 [*WORDS, *(TWO if processes > 1 else []), *asked.add],
             )
             status = forked.wait(forked.begin(whole, words, processes=processes, learn=learn), 120)
-            assert status == 0, (whole / "output.txt").read_text()[-3000:]
+            assert status == 0, (whole / "output.txt").read_text(encoding="utf-8")[-3000:]
         for name, way in ways.items():
             found = [attempt(name, way, number, folder, learn, asked.add) for number in BATCHES]
             bad += sum(map(bool, found))

@@ -52,7 +52,7 @@ def apart(command: list[str], here: Path) -> tuple[int, str, str]:
     }
     words = [sys.executable, *SCRIPTS[command[0]], *command[1:]]
     done = subprocess.run(
-        words, cwd=here, env=environment, capture_output=True, text=True, timeout=300
+        words, cwd=here, env=environment, capture_output=True, encoding="utf-8", timeout=300
     )
     return done.returncode, done.stdout, done.stderr
 

@@ -168,7 +168,7 @@ def write_images(folder: Path) -> None:
 
 def table(place: Path) -> list[dict[str, str]]:
     """The rows of metrics.csv without the clock."""
-    with (place / "metrics.csv").open() as file:
+    with (place / "metrics.csv").open(encoding="utf-8") as file:
         return [
             {name: value for name, value in row.items() if name != "seconds"}
             for row in csv.DictReader(file)

@@ -83,7 +83,12 @@ def run(folder: Path, *words: str) -> None:
     command = [sys.executable, str(ROOT / "train.py"), *words, f"hydra.run.dir={folder.name}"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        command, cwd=folder.parent, env=environment, text=True, capture_output=True, timeout=600
+        command,
+        cwd=folder.parent,
+        env=environment,
+        encoding="utf-8",
+        capture_output=True,
+        timeout=600,
     )
     if done.returncode:
         raise RuntimeError(f"status {done.returncode}: {' '.join(command)}\n{done.stderr[-3000:]}")
@@ -91,7 +96,7 @@ def run(folder: Path, *words: str) -> None:
 
 def losses(folder: Path) -> list[float]:
     """Training and validation loss of every epoch."""
-    with (folder / "metrics.csv").open(newline="") as file:
+    with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
         return [
             float(row[name])
             for row in csv.DictReader(file)

@@ -95,9 +95,9 @@ def words(strategy: str, precision: str) -> list[str]:
 def run(place: Path, given: list[str], processes: int) -> dict[str, torch.Tensor]:
     """The tensors at the end of a run that nobody touches."""
     status = forked.wait(forked.begin(place, given, processes=processes), 300)
-    assert status == 0, (
-        f"the run in {place} ended with {status}:\n{(place / 'output.txt').read_text()[-3000:]}"
-    )
+    if status != 0:
+        output = (place / "output.txt").read_text(encoding="utf-8")
+        raise AssertionError(f"the run in {place} ended with {status}:\n{output[-3000:]}")
     return forked.weights(place / "checkpoints" / "last.ckpt")
 
 
@@ -203,10 +203,10 @@ def train_all(
 
 def metrics(place: Path) -> dict[str, float]:
     """What a run has measured over validation and test."""
-    with (place / "metrics.csv").open() as file:
+    with (place / "metrics.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     found = {name: float(value) for name, value in rows[-1].items() if name.startswith("val/")}
-    return found | json.loads((place / "run.json").read_text())["test"]
+    return found | json.loads((place / "run.json").read_text(encoding="utf-8"))["test"]
 
 
 def equal_metrics(folder: Path, samples: Sequence[int]) -> bool:
@@ -223,7 +223,7 @@ def equal_metrics(folder: Path, samples: Sequence[int]) -> bool:
         if status is None:
             forked.kill(number)
         if status != 0:
-            said = (folder / f"processes-{processes}" / "output.txt").read_text()
+            said = (folder / f"processes-{processes}" / "output.txt").read_text(encoding="utf-8")
             print(
                 f"{processes} processes: status {status} after {time.monotonic() - began:.0f} "
                 f"s\n{said}"
@@ -307,7 +307,7 @@ def ends_together(folder: Path, way: str, part: str, rank: int) -> bool:
     seconds = time.monotonic() - began
     if left:
         forked.kill(number)
-    told = re.search(WAYS[way][1], (place / "output.txt").read_text())
+    told = re.search(WAYS[way][1], (place / "output.txt").read_text(encoding="utf-8"))
     good = bool(status) and not left and (bool(told) or (rank == 0 and way == "killed"))
     print(
         f"process {rank} {way} in {part}: status {status}, {seconds:.1f} s, "

@@ -91,14 +91,14 @@ def sweep(folder: Path, ways: list[str], seeds: int, *words: str) -> subprocess.
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        command, cwd=folder, env=environment, text=True, capture_output=True, timeout=900
+        command, cwd=folder, env=environment, encoding="utf-8", capture_output=True, timeout=900
     )
 
 
 def states(folder: Path) -> dict[tuple[str, str], str]:
     """(way, seed) -> how it ended, from the table of the sweep."""
     (table,) = folder.rglob("sweep.csv")
-    with table.open(newline="") as file:
+    with table.open(newline="", encoding="utf-8") as file:
         return {
             (row["model.graph.fragile.way"], row["seed"]): row["status"]
             for row in csv.DictReader(file)
@@ -108,7 +108,7 @@ def states(folder: Path) -> dict[tuple[str, str], str]:
 def started(folder: Path) -> dict[str, str]:
     """folder -> when its run started."""
     return {
-        path.parent.name: json.loads(path.read_text())["started"]
+        path.parent.name: json.loads(path.read_text(encoding="utf-8"))["started"]
         for path in folder.rglob("*/run.json")
     }
 

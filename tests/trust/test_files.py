@@ -105,7 +105,7 @@ def experiment(path):
 
 def from_run(path):
     """The checkpoint of a run folder that is opened."""
-    (path.parents[1] / "config.yaml").write_text("model: {}\n")
+    (path.parents[1] / "config.yaml").write_text("model: {}\n", encoding="utf-8")
     return load_run.open_run(path.parents[1])
 
 
@@ -201,7 +201,7 @@ def test_a_folder_where_a_file_is_meant_is_told(place, tmp_path):
 
 
 def test_a_link_to_a_file_is_read(tmp_path):
-    (tmp_path / "a").write_text("x")
+    (tmp_path / "a").write_text("x", encoding="utf-8")
     (tmp_path / "b").symlink_to("a")
     assert read_file(tmp_path / "b") == b"x"
     assert kind_of(tmp_path / "b") is kind_of(tmp_path / "nothing") is None
@@ -210,7 +210,7 @@ def test_a_link_to_a_file_is_read(tmp_path):
 def test_a_file_that_becomes_a_pipe_is_not_waited_for(tmp_path, monkeypatch):
     """The first look sees a file, the second what was opened."""
     pipe = make("a named pipe", tmp_path / "a")
-    (tmp_path / "b").write_text("x")
+    (tmp_path / "b").write_text("x", encoding="utf-8")
     before = os.stat(tmp_path / "b")
     monkeypatch.setattr(os, "stat", lambda path, **_: before)
     with watchdog(), pytest.raises(OSError, match="named pipe"):

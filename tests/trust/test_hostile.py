@@ -81,7 +81,7 @@ def test_an_experiment_says_more_than_the_first_file_and_less_than_the_command_l
 
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment/mine.yaml").write_text(
-        f"{GLOBAL}seed: 5\nweights: {{freeze: [patch]}}\n"
+        f"{GLOBAL}seed: 5\nweights: {{freeze: [patch]}}\n", encoding="utf-8"
     )
     composed = compose(["experiment=mine"], config_dir=str(tmp_path))
     assert (composed.config["seed"], composed.config["weights"]["freeze"]) == (5, ["patch"])

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def harness(name, *words):
     command = [sys.executable, "-m", f"tests.trust.{name}", *words]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=600)
 
 
 @pytest.mark.slow

@@ -56,7 +56,7 @@ def test_a_name_of_a_file_may_have_metrics(text):
 def test_a_checkpoint_is_written_and_removed_in_the_run_folder_alone(tmp_path):
     run, other = tmp_path / "run", tmp_path / "other.ckpt"
     run.mkdir()
-    other.write_text("mine")
+    other.write_text("mine", encoding="utf-8")
     (run / "link").symlink_to(tmp_path)
     files = SafeCheckpointIO([run])
     for name in ("../other.ckpt", "a/../../other.ckpt", "link/other.ckpt", str(other)):
@@ -64,7 +64,7 @@ def test_a_checkpoint_is_written_and_removed_in_the_run_folder_alone(tmp_path):
             files.save_checkpoint({}, run / name)
         with pytest.raises(SaveError, match="outside the run folder"):
             files.remove_checkpoint(f"{run}/{name}" if name[0] != "/" else name)
-    assert other.read_text() == "mine"
+    assert other.read_text(encoding="utf-8") == "mine"
     files.save_checkpoint({"epoch": 1}, run / "epoch=1.ckpt")
     files.remove_checkpoint(run / "epoch=1.ckpt")
     SafeCheckpointIO().save_checkpoint(
@@ -101,7 +101,7 @@ def test_a_logger_that_says_nothing_stays_in_the_run_folder(tmp_path):
     (tmp_path / "experiment").mkdir()
     wandb, flow = "pytorch_lightning.loggers.WandbLogger", "pytorch_lightning.loggers.MLFlowLogger"
     text = f"{GLOBAL}logger: {{w: {{_target_: {wandb}}}, m: {{_target_: {flow}}}}}\n"
-    (tmp_path / "experiment/mine.yaml").write_text(text)
+    (tmp_path / "experiment/mine.yaml").write_text(text, encoding="utf-8")
     composed = compose(
         ["experiment=mine", f"+logger.typed={{_target_: {wandb}}}"], config_dir=str(tmp_path)
     )

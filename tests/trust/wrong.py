@@ -195,7 +195,7 @@ def told(entry: str, folder: Path) -> tuple[int, str, str]:
     words = []
     if entry.startswith("FILE "):
         text = FILE + entry.removeprefix("FILE ").replace("\\n", "\n") + "\n"
-        (folder / "conf/experiment/mine.yaml").write_text(text)
+        (folder / "conf/experiment/mine.yaml").write_text(text, encoding="utf-8")
         words = ["--config-dir", str(folder / "conf"), "experiment=mine"]
     else:
         words = re.split(r" (?=[+~\w./]+=)", entry) if "{" not in entry else [entry]
