@@ -11,7 +11,7 @@ import yaml
 
 from blocks.graph import Built, Composed, plan
 from blocks.graph.describe.draw import draw_svg
-from blocks.graph.describe.table import lines
+from blocks.graph.describe.table import describe_group, walk_folded
 from blocks.graph.record.record import count_parameters
 from tasks.config import secrets
 from tasks.parallel import strategy
@@ -115,13 +115,11 @@ def describe_architecture(built: Built, name: str) -> str:
     total = count_parameters(built.model)
     rows = []
     indents = []
-    for line in lines(built.nodes):
-        cells = [line.name, line.label, line.output, "", ""]
-        if line.parameters:
-            cells[3:] = [f"{line.parameters:,}", f"{line.parameters / total:.1%}"]
-        rows.append(cells)
-        indents.append(line.depth)
     header = ["node", "block", "output", "parameters", "share"]
+    for depth, group in walk_folded(built.nodes):
+        cells = describe_group(group, total)
+        rows.append([cells[name] for name in header])
+        indents.append(depth)
     table = page.table(header, rows, indents=indents)
     if len(rows) > TABLE_ROWS:
         table = page.folded(f"{len(rows)} nodes", table)

@@ -148,24 +148,18 @@ def fit(
     """
     loader, known = loader or CachedLoader(), dict[Any, Any]()
     sizes: dict[int, tuple[int, int]] = {}
+    measured = ("parameters", "macs").index(measure)
 
     def size(value: int) -> int:
         composed = compose([*overrides, f"{key}={value}"], config_dir=config_dir, loader=loader)
         built = (build or plan)(composed)
         sizes[value] = count_parameters(built.model), multiply_adds(built, known)
-        return size_of(*sizes[value], measure)
+        return sizes[value][measured]
 
     value = Search(size).nearest(budget, _start(overrides, key, config_dir, loader))
     parameters, macs = sizes[value]
-    off = size_of(parameters, macs, measure) / budget - 1
+    off = sizes[value][measured] / budget - 1
     return Fit(tuple(overrides), key, value, parameters, macs, off)
-
-
-def size_of(parameters: int, macs: int, measure: str) -> int:
-    """The one of the two that a budget is about."""
-    if measure == "parameters":
-        return parameters
-    return macs
 
 
 def _start(overrides: Sequence[str], key: str, config_dir: str | None, loader: CachedLoader) -> int:

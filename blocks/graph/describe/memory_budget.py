@@ -195,14 +195,14 @@ def text(found: Mapping[str, int], setting: Setting, parameters: int) -> str:
     rows = []
     for name, reason in _reasons(setting, parameters).items():
         if found[name]:
-            rows.append((name.removesuffix(" recomputed"), size_of(found[name]), reason))
-    rows.append(("total", size_of(total(found, setting.recomputes)), "at most, of each device"))
+            rows.append((name.removesuffix(" recomputed"), short(found[name], "B"), reason))
+    rows.append(("total", short(total(found, setting.recomputes), "B"), "at most, of each device"))
     lines = align_columns(rows, left=(0, 2))
     rule = "-" * max(map(len, lines))
     lines.insert(len(lines) - 1, rule)
     if found["activations"] != found[RECOMPUTED]:
         other = str(not setting.recomputes).lower()
-        size = size_of(total(found, not setting.recomputes))
+        size = short(total(found, not setting.recomputes), "B")
         lines.append(f"trainer.checkpoint_activations={other}: {size}")
     return "\n".join(lines)
 
@@ -228,11 +228,6 @@ def _reasons(setting: Setting, parameters: int) -> dict[str, str]:
         name: activations,
         "outputs": "of that batch and of the loss, in float32",
     }
-
-
-def size_of(count: int) -> str:
-    """Bytes as people say them: 27,000,000,000 -> "27.0 GB"."""
-    return short(count, "B")
 
 
 def _name(kind: torch.dtype) -> str:

@@ -3,7 +3,6 @@
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from blocks.graph.describe.cost import Cost
@@ -17,27 +16,6 @@ MORE = ("share", "memory", "field", "input", "where")  # shown when asked for
 LEFT = ("node", "block", "output", "input", "where")  # aligned to the left; the others are numbers
 CSV = ("path", "block", "inputs", "outputs", "parameters", "macs", "memory", "field", "where")
 PREFIXES = ("", "k", "M", "G", "T")
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of the table: a node, or equal repeats of one.
-
-    Args:
-        parameters, macs, memory: of all repeats together; the last two are None where costs were
-            not measured.
-    """
-
-    depth: int
-    name: str
-    label: str
-    output: str
-    parameters: int
-    macs: int | None = None
-    memory: int | None = None
-    field: str = ""
-    input: str = ""
-    where: str = ""
 
 
 # As data ------------------------------------------------------------------------------------------
@@ -120,46 +98,44 @@ def comma_separated(built: Built, costs: Costs) -> str:
 # As text ------------------------------------------------------------------------------------------
 
 
-def lines(
-    nodes: Sequence[Node], costs: Costs | None = None, depth: int = 0, deepest: int | None = None
-) -> Iterator[Line]:
-    """Lines of the table; equal neighbours in a repeat become one, "0-11"."""
+def walk_folded(
+    nodes: Sequence[Node], deepest: int | None = None, depth: int = 0
+) -> Iterator[tuple[int, list[Node]]]:
+    """Every line of the table: its depth, and a node or equal repeats of one."""
     for group in fold(nodes):
-        yield _line(group, costs, depth)
+        yield depth, group
         if deepest is None or depth + 1 < deepest:
-            yield from lines(group[0].children, costs, depth + 1, deepest)
+            yield from walk_folded(group[0].children, deepest, depth + 1)
 
 
-def _line(group: Sequence[Node], costs: Costs | None, depth: int) -> Line:
+def describe_group(group: Sequence[Node], total: int, costs: Costs | None = None) -> dict[str, str]:
+    """The columns of a line; equal repeats together are "0-11".
+
+    Args:
+        total: parameters of the model.
+    """
     first, last = group[0], group[-1]
-    name, label = first.name, first.label
+    name, label, parameters, share = first.name, first.label, "", ""
     if len(group) > 1:
         name, label = f"{name}-{last.name}", f"{label} x{len(group)}"
-    line = Line(
-        depth,
-        name,
-        label,
-        ", ".join(map(show_shape, last.shapes.values())),
-        sum(node.parameters for node in group),
-        input=", ".join(map(show_shape, first.input_shapes)),
-        where=first.origin,
-    )
-    if costs is None:
-        return line
-    cost = _total_cost(group, costs)
-    field = str(cost.field or "")
-    return replace(line, macs=cost.macs, memory=cost.memory, field=field)
-
-
-def _total_cost(group: Sequence[Node], costs: Costs) -> Cost:
-    """The cost of equal repeats together; the field is that of the last."""
-    total = Cost()
+    if count := sum(node.parameters for node in group):
+        parameters, share = f"{count:,}", f"{count / total:.1%}"
+    cost = Cost()
     for node in group:
-        cost = costs.get(node.path, Cost())
-        total.macs += cost.macs
-        total.memory += cost.memory
-        total.field = cost.field
-    return total
+        one = (costs or {}).get(node.path, Cost())
+        cost = Cost(cost.macs + one.macs, cost.memory + one.memory, one.field)
+    return {
+        "node": name,
+        "block": label,
+        "output": ", ".join(map(show_shape, last.shapes.values())),
+        "parameters": parameters,
+        "MACs": short(cost.macs),
+        "share": share,
+        "memory": short(cost.memory, "B"),
+        "field": str(cost.field or ""),
+        "input": ", ".join(map(show_shape, first.input_shapes)),
+        "where": first.origin,
+    }
 
 
 def short(number: float | None, unit: str = "") -> str:
@@ -189,30 +165,14 @@ def table(
         columns += MORE
     total = count_parameters(built.model)
     rows = [{name: name for name in columns}]
-    rows += [_cells(line, total) for line in lines(built.nodes, costs, 0, depth)]
+    for level, group in walk_folded(built.nodes, depth):
+        cells = describe_group(group, total, costs)
+        rows.append({**cells, "node": "  " * level + cells["node"]})
     rows.append(_total_cells(built, costs, total))
-    cells = [[row[name] for name in columns] for row in rows]
-    texts = align_columns(cells, [columns.index(name) for name in columns if name in LEFT])
-    rule = "-" * (sum(column_widths(cells)) + 2 * len(columns) - 2)
+    columned = [[row[name] for name in columns] for row in rows]
+    texts = align_columns(columned, [columns.index(name) for name in columns if name in LEFT])
+    rule = "-" * (sum(column_widths(columned)) + 2 * len(columns) - 2)
     return "\n".join([texts[0], rule, *texts[1:-1], rule, texts[-1]])
-
-
-def _cells(line: Line, total: int) -> dict[str, str]:
-    parameters = share = ""
-    if line.parameters:
-        parameters, share = f"{line.parameters:,}", f"{line.parameters / total:.1%}"
-    return {
-        "node": "  " * line.depth + line.name,
-        "block": line.label,
-        "output": line.output,
-        "parameters": parameters,
-        "MACs": short(line.macs),
-        "share": share,
-        "memory": short(line.memory, "B"),
-        "field": line.field,
-        "input": line.input,
-        "where": line.where,
-    }
 
 
 def _total_cells(built: Built, costs: Costs | None, total: int) -> dict[str, str]:

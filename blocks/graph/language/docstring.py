@@ -48,3 +48,8 @@ def _first_paragraph(text: str) -> str:
 def one_line(text: str) -> str:
     """Join the words of a text in one line."""
     return " ".join(text.split())
+
+
+def without_roles(text: str) -> str:
+    """Leave out the roles of Sphinx: names of code stand in single backticks."""
+    return re.sub(r":\w+:`~?([^`<]*?)\s*(?:<[^`]*>)?`", r"`\1`", text).replace("``", "`")

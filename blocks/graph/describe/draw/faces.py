@@ -9,12 +9,8 @@ from blocks.graph.describe.draw.picture import Body, DrawnNode
 HEAD, FACE, PILL, LEAST = 30, 46, 20, 148  # heights, and the least width of a folded node
 WIDE, NARROW = set("mwMW%@—×"), set("iljtfrI.,:;'|()[]!/ ")
 UNITS = ((10**9, "B"), (10**6, "M"), (10**3, "k"))
-SOFT, END, MIDDLE, BOLD = (
-    ' class="soft"',
-    ' text-anchor="end"',
-    ' text-anchor="middle"',
-    ' font-weight="600"',
-)
+SOFT, BOLD = ' class="soft"', ' font-weight="600"'
+END, MIDDLE = ' text-anchor="end"', ' text-anchor="middle"'
 
 
 # Sizes --------------------------------------------------------------------------------------------
@@ -35,11 +31,6 @@ def _letter_width(letter: str) -> float:
     if letter.isupper() or letter in "&_":
         return 0.7
     return 0.6
-
-
-def label_width(shape: str) -> float:
-    """The width of a shape beside an edge."""
-    return text_width(shape, 10)
 
 
 def count_text(count: int) -> str:

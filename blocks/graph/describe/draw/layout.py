@@ -7,7 +7,7 @@ in channels of their own. So no line crosses a box.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from blocks.graph.describe.draw.faces import HEAD, face_size, label_width, least_width, pill_size
+from blocks.graph.describe.draw.faces import HEAD, face_size, least_width, pill_size, text_width
 from blocks.graph.describe.draw.order import Lane, Net, Order, Target, order_body
 from blocks.graph.describe.draw.picture import Body, DrawnNode
 
@@ -204,7 +204,7 @@ class _Layout:
         for net in self.labelled:
             if net.source == vertex:
                 start = self._out_x(net) - self.boxes[vertex].x
-                reach = max(reach, start + 8 + label_width(net.shape))
+                reach = max(reach, start + 8 + text_width(net.shape, 10))
         return reach
 
     # The gaps -------------------------------------------------------------------------------------

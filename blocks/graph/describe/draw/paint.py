@@ -9,7 +9,7 @@ from blocks.graph.describe.draw.fold import join_names, merge_arguments, structu
 from blocks.graph.describe.draw.kinds import kind_of, kind_of_body
 from blocks.graph.describe.draw.picture import Body, DrawnNode, Picture, show_sizes
 from blocks.graph.describe.draw.wires import Inside, edges_of, inside_of
-from blocks.graph.language.docstring import read_docstring
+from blocks.graph.language.docstring import read_docstring, without_roles
 from blocks.graph.language.signature import signature_of
 from blocks.graph.record.module import Scan
 from blocks.graph.record.record import Built, Node, count_parameters, fold
@@ -131,7 +131,7 @@ class _Painter:
             signature = signature_of(block, self.built.catalog[block])
             drawn.kind = kind_of(signature.factory)
             read = read_docstring(signature.documentation)
-            drawn.summary = _plain(_without_roles(read.summary))
+            drawn.summary = _plain(without_roles(read.summary))
             drawn.source = _first_sentence(_plain(read.sections.get("Source", "")))
             drawn.formula = _plain(read.sections.get("Formula", FORMULAS.get(block, "")))
 
@@ -142,11 +142,6 @@ class _Painter:
         beside = f"{node.path.rpartition('.')[0]}.{shared}".lstrip(".")
         found = self.built.find(beside) or self.built.find(shared)
         return found.module if found is not None else None
-
-
-def _without_roles(text: str) -> str:
-    """reStructuredText without the roles of Sphinx."""
-    return re.sub(r":\w+:`~?([^`<]*?)\s*(?:<[^`]*>)?`", r"\1", text)
 
 
 def _plain(text: str) -> str:

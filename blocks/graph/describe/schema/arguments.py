@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from blocks.graph.describe.schema.parts import STRING, Schema, any_of, array, mapping, ref
 from blocks.graph.language import types
-from blocks.graph.language.docstring import read_docstring
+from blocks.graph.language.docstring import read_docstring, without_roles
 from blocks.graph.language.signature import Parameter, Signature, is_module
 from blocks.graph.language.words import KINDS
 
@@ -72,15 +72,10 @@ def arguments_of(signature: Signature, is_layer: bool) -> dict[str, Schema]:
             continue
         text = texts.get(parameter.name, "")
         if is_layer:
-            text = re.split(r"(?<=[.!?]) | Default:", _without_roles(text))[0]
+            text = re.split(r"(?<=[.!?]) | Default:", without_roles(text))[0]
         description = _describe_argument(text, parameter, signature)
         found[key] = {"description": description, **wrap(describe_type(parameter.annotation))}
     return found
-
-
-def _without_roles(text: str) -> str:
-    """reStructuredText without the roles of Sphinx."""
-    return re.sub(r":\w+:`([^`]*)`", r"`\1`", text).replace("``", "`")
 
 
 def wrap(schema: Schema) -> Schema:
@@ -109,4 +104,4 @@ def show_default(value: Any) -> str:
 
 def summary_of(signature: Signature) -> str:
     """The first paragraph of a block's docstring."""
-    return _without_roles(read_docstring(signature.documentation).summary) or signature.name
+    return without_roles(read_docstring(signature.documentation).summary) or signature.name
