@@ -16,7 +16,10 @@ if sys.path and sys.path[0] in ("", os.getcwd()):
 import argparse
 import importlib
 import types
+from collections.abc import Callable
+from functools import partial
 
+CRASH, MISTAKE = 1, 2
 # a file of blocks/commands each; imported only when it is called, so that --help answers at once
 COMMANDS = {
     "explain": "one row a node: block, output shape, parameters, multiply-adds; --why: where a "
@@ -61,8 +64,10 @@ def spare_the_compiler() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit status: 0, or 2 after a mistake of the user's."""
+    from blocks.support.answers import Parser
+
     arguments = sys.argv[1:] if arguments is None else arguments
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "python -m blocks",
         description=__doc__,
         epilog=EXAMPLES,
@@ -88,21 +93,39 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     elif rest:  # overrides behind an option
         setattr(chosen, words, [*getattr(chosen, words), *rest])
-    from blocks.graph import ConfigError
     from blocks.support.streams import spare_streams
 
     spare_streams()
-    try:
-        if flags:
-            from blocks.graph.compose.flags import refuse_flags
+    run = partial(modules[chosen.command].run, chosen)
+    if flags:
+        run = partial(refuse, arguments, flags, usage.format_usage())
+    return run_command(run, arguments)
 
-            raise refuse_flags(arguments, flags, usage.format_usage())
-        return modules[chosen.command].run(chosen)
+
+def refuse(words: list[str], flags: list[str], usage: str) -> int:
+    """Raise a ConfigError for options that a command does not have."""
+    from blocks.graph.compose.flags import refuse_flags
+
+    raise refuse_flags(words, flags, usage)
+
+
+def run_command(run: Callable[[], int], words: list[str]) -> int:
+    """Run a command, print its error, and return the exit status."""
+    from blocks.graph import ConfigError
+    from blocks.support.answers import asks_for_json, error_entries, print_error
+
+    try:
+        return run()
     except ConfigError as error:
         if os.environ.get("DOUGONG_DEBUG") == "1":
             raise
-        print(error, file=sys.stderr)
-        return 2
+        print_error(str(error), error_entries(error), MISTAKE, words)
+        return MISTAKE
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) or not asks_for_json(words):
+            raise
+        print_error("", error_entries(error), CRASH, words)
+        return CRASH
 
 
 def start() -> int:

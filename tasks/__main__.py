@@ -38,7 +38,9 @@ COMMANDS = {
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the command line; options for own code may stand before the command."""
-    parser = argparse.ArgumentParser(prog="python -m tasks", description="Use a finished run.")
+    from blocks.support.answers import Parser
+
+    parser = Parser(prog="python -m tasks", description="Use a finished run.")
     parser.set_defaults(library=[], trust=[])
     add_code_options(parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -85,12 +87,13 @@ def main(words: list[str] | None = None) -> int:
     from blocks.support.streams import spare_streams
 
     spare_streams()
-    return run_command(parse_arguments(words))
+    return run_command(parse_arguments(words), words)
 
 
-def run_command(arguments: argparse.Namespace) -> int:
+def run_command(arguments: argparse.Namespace, words: list[str]) -> int:
     """Run the chosen command and print the mistakes that it raises."""
-    from blocks.graph import ConfigError
+    from blocks.graph import ConfigError, locate
+    from blocks.support.answers import asks_for_json, error_entries, print_error
     from tasks.config.secrets import hide_in_message
     from tasks.errors import ArgumentError, SampleError
 
@@ -102,15 +105,16 @@ def run_command(arguments: argparse.Namespace) -> int:
     except BrokenPipeError:  # the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
-    except ConfigError as error:
-        print(hide_in_message(str(error)), file=sys.stderr)
-        return MISTAKE
-    except (ArgumentError, OSError) as error:
-        print("\n".join(hide_in_message(str(error)).split("; ")), file=sys.stderr)
-        return MISTAKE
-    except SampleError as error:
-        print(hide_in_message(str(error)), file=sys.stderr)
-        return FAILED
+    except Exception as error:
+        status, text = FAILED, hide_in_message(str(error))
+        if isinstance(error, (ArgumentError, OSError)):
+            status, text = MISTAKE, "\n".join(text.split("; "))
+        elif isinstance(error, ConfigError):
+            status = MISTAKE
+        elif not isinstance(error, SampleError) and not asks_for_json(words):
+            raise
+        print_error(text, error_entries(error, locate(error)), status, words, hide_in_message)
+        return status
 
 
 if __name__ == "__main__":

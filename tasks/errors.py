@@ -56,6 +56,8 @@ class SampleError(RuntimeError):
     kept.
     """
 
+    code = "bad-data"
+
 
 def must_be_positive(argument: str, value: float) -> None:
     """Raise an ArgumentError unless `value` is greater than zero."""

@@ -102,6 +102,7 @@ GRAPH = {
     "build": {"assemble", "compose", "errors", "language", "record", "steps"},
     "describe": {
         "build",
+        "codes",
         "compose",
         "errors",
         "language",

@@ -1,6 +1,8 @@
 """Every block: what it takes, gives and does, and which models use it."""
 
 import argparse
+import json
+from dataclasses import asdict
 
 from blocks.catalog import catalog
 from blocks.graph import ConfigError, Problem, conf_folder, did_you_mean
@@ -9,6 +11,7 @@ from blocks.graph.describe.catalog_pages import entries
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="one block, or several, in full")
+    parser.add_argument("--json", action="store_true", help="print an object: blocks")
     parser.add_argument(
         "--library", action="append", default=[], metavar="FOLDER", help="with blocks of your own"
     )
@@ -31,6 +34,10 @@ def run(chosen: argparse.Namespace) -> int:
                 for name in unknown
             ]
         )
+    if chosen.json:
+        names = chosen.names or list(found)
+        print(json.dumps({"blocks": [asdict(found[name]) for name in names]}, indent=1))
+        return 0
     if chosen.names:
         print("\n\n".join(found[name].text() for name in chosen.names))
         return 0

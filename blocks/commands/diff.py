@@ -1,6 +1,7 @@
 """The structural difference of two models: nodes, shapes, parameters, multiply-adds."""
 
 import argparse
+import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from blocks.commands import Planner, add_no_server, write
 from blocks.graph import Built, ConfigError, compose, conf_folder, plan
 from blocks.graph.compose.compose import Composed
 from blocks.graph.compose.facts import example_of, has_chosen
-from blocks.graph.describe.diff import Side, side
+from blocks.graph.describe.diff import Side, describe_difference, side
 from blocks.graph.describe.diff_text import page, text
 
 
@@ -18,7 +19,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("old", help="overrides, separated by commas: model=vit")
     parser.add_argument("new", help="the same: model=vit,model/residual=postnorm")
     parser.add_argument("overrides", nargs="*", help="for both sides: data=imagenet")
-    parser.add_argument("--html", metavar="FILE", help="write a page that needs nothing else")
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument("--json", action="store_true", help="print an object: old, new, nodes")
+    forms.add_argument("--html", metavar="FILE", help="write a page that needs nothing else")
     parser.add_argument(
         "--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)"
     )
@@ -28,6 +31,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Compose both, print the difference; the exit status."""
     old, new, data = two_sides([chosen.old, chosen.new], chosen.overrides, chosen.config_dir)
+    if chosen.json:
+        answer = {**describe_difference(old, new), "data": data or None}
+        print(json.dumps(answer, indent=1))
+        return 0
     if chosen.html:
         write(Path(chosen.html), page(old, new), "--html")
         print(f"wrote {chosen.html}")

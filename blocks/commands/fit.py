@@ -1,8 +1,10 @@
 """The value of a param that meets a budget; several models at an equal budget in one call."""
 
 import argparse
+import json
 import shlex
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from blocks.commands import Planner
 from blocks.graph import ConfigError, Problem
@@ -25,7 +27,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "words", nargs="+", help=f"{EXAMPLE}; or macs=1e9, or flops=1e9, which counts the same"
     )
-    parser.add_argument(
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument("--json", action="store_true", help="print an object: fits")
+    forms.add_argument(
         "--commands",
         action="store_true",
         help="print the commands that train them; `| sh` runs them",
@@ -43,7 +47,12 @@ def run(chosen: argparse.Namespace) -> int:
         fit(each, key, budget, measure, chosen.config_dir, loader, build)
         for each in combinations(overrides, chosen.config_dir)
     ]
-    print(commands(fits, chosen.config_dir) if chosen.commands else table(fits))
+    if chosen.json:
+        print(json.dumps({"fits": list(map(asdict, fits))}, indent=1))
+    elif chosen.commands:
+        print(commands(fits, chosen.config_dir))
+    else:
+        print(table(fits))
     return 0
 
 

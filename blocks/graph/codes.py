@@ -29,6 +29,7 @@ CODES = {
     "missing-key": "A required key is not given.",
     "name-taken": "A name is reserved, or is used twice.",
     "not-allowed": "The command line or a run folder asks for code that is not trusted.",
+    "not-finite": "The loss or a gradient became infinite or not a number.",
     "not-installed": "A package is needed that is not installed.",
     "process-lost": "A process of the run has ended or does not answer.",
     "refused-file": "A file asks for something that no file may do, e.g. run code.",

@@ -12,7 +12,17 @@ from blocks.watch.place import digest_environment, locate_socket
 ANSWERED = ("explain", "check", "diff")
 # Help is as wide as the terminal; a file is written, or code of the user imported, by the process
 # that was asked to.
-NOT_ASKED = ("-h", "--help", "--html", "--no-server", "library", "+library", "trust", "+trust")
+NOT_ASKED = (
+    "-h",
+    "--help",
+    "--html",
+    "--sarif",
+    "--no-server",
+    "library",
+    "+library",
+    "trust",
+    "+trust",
+)
 TO_BEGIN = 0.1  # seconds within which the resident process begins to answer, unless it is busy
 TO_ANSWER = 60.0
 

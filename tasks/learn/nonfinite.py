@@ -10,6 +10,8 @@ from torch import Tensor, nn
 class NotFiniteError(RuntimeError):
     """The loss or a gradient became infinite or not a number."""
 
+    code = "not-finite"
+
 
 class FiniteMonitor:
     """Records whether all values so far were finite, without waiting for the device.

@@ -41,6 +41,8 @@ CONNECTION_ERROR = re.compile(
 class ProcessLostError(RuntimeError):
     """Another process of this run has ended."""
 
+    code = "process-lost"
+
 
 class Watchdog(threading.Thread):
     """Watches the main thread and the other processes of a run.

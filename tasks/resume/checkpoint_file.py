@@ -26,6 +26,8 @@ CHUNK = 1 << 22
 class SaveError(RuntimeError):
     """A checkpoint could not be saved. The run ends; the checkpoint before it is intact."""
 
+    code = "unwritable-file"
+
 
 class HashingFile:
     """A file that is hashed while it is written, so that its checksum needs no reading.

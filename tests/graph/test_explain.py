@@ -232,7 +232,7 @@ def test_overrides_may_stand_behind_options(capsys):
     ("words", "told"),
     [
         (["--depth", "-1"], "argument --depth: -1 is no number of levels; 0, 1, 2, ..."),
-        (["--json", "--csv"], "argument --csv: not allowed with argument --json"),
+        (["--csv", "--csv=1"], "argument --csv: ignored explicit argument '1'"),
     ],
 )
 def test_a_word_that_explain_does_not_know_is_told(words, told, capsys):

@@ -1,7 +1,7 @@
 """The structural difference of two composed models: nodes added, removed, replaced and moved."""
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from blocks.graph.describe.cost import Cost, measure
@@ -323,4 +323,20 @@ def _rewritten(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
             found.append(f"no {name} (was {before})")
         else:
             found.append(f"{name} {before} -> {after}")
+    return found
+
+
+def describe_difference(old: Side, new: Side) -> dict[str, Any]:
+    """Both models as a whole, and the nodes that differ, as plain data."""
+    found: dict[str, Any] = {}
+    for name, each in (("old", old), ("new", new)):
+        found[name] = {
+            "overrides": each.label,
+            "parameters": each.parameters,
+            "macs": each.macs,
+            "outputs": each.outputs,
+        }
+    found["parameters"] = new.parameters - old.parameters
+    found["macs"] = new.macs - old.macs
+    found["nodes"] = list(map(asdict, difference(old, new)))
     return found

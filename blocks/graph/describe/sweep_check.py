@@ -15,6 +15,7 @@ from blocks.graph.errors import ConfigError, Problem
 from blocks.graph.language.words import MODEL_WORDS
 from blocks.graph.read.loader import open_loader
 from blocks.graph.record.record import Built, Node, count_parameters
+from blocks.support.answers import problem_entry
 from blocks.support.text_table import align_columns
 
 MOST = 6  # mistakes reported in full
@@ -106,6 +107,45 @@ def _idle_arguments(node: Node, read: Container[object]) -> list[Problem]:
     return found
 
 
+def group_problems(results: Sequence[Result], attribute: str) -> list[tuple[Problem, list[int]]]:
+    """Each problem once, with the indices of the combinations that have it.
+
+    Args:
+        attribute: "problems" or "idle".
+    """
+    groups: dict[tuple[str, str, str], tuple[Problem, dict[int, None]]] = {}
+    for index, result in enumerate(results):
+        for problem in getattr(result, attribute):  # a repeated node has it several times
+            key = (str(problem.where), problem.problem, problem.got or "")
+            groups.setdefault(key, (problem, {}))[1][index] = None
+    return [(problem, list(found)) for problem, found in groups.values()]
+
+
+# As data ------------------------------------------------------------------------------------------
+
+
+def describe_results(results: Sequence[Result]) -> dict[str, Any]:
+    """The results as plain data: every combination, and each mistake once with its combinations."""
+    runs = []
+    for result in results:
+        run = {"overrides": list(result.overrides), "ok": not result.problems}
+        if not result.problems:
+            run |= {"parameters": result.parameters, "macs": result.macs}
+        runs.append(run)
+    return {
+        "runs": runs,
+        "errors": _describe_groups(results, "problems"),
+        "warnings": _describe_groups(results, "idle"),
+    }
+
+
+def _describe_groups(results: Sequence[Result], attribute: str) -> list[dict[str, Any]]:
+    found = []
+    for problem, in_runs in group_problems(results, attribute):
+        found.append({**problem_entry(problem), "runs": in_runs})
+    return found
+
+
 # As text ------------------------------------------------------------------------------------------
 
 
@@ -192,14 +232,9 @@ def _varying_keys(results: Sequence[Result]) -> list[str]:
 
 def _group(results: Sequence[Result], attribute: str) -> list[tuple[Problem, str]]:
     """Equal problems of several combinations as one, with the combinations that have it."""
-    groups: dict[tuple[str, str, str], tuple[Problem, dict[int, Result]]] = {}
-    for index, result in enumerate(results):
-        for problem in getattr(result, attribute):  # a repeated node has it several times
-            key = (str(problem.where), problem.problem, problem.got or "")
-            groups.setdefault(key, (problem, {}))[1][index] = result
     listed = []
-    for problem, found in groups.values():
-        listed.append((problem, _describe_some([*found.values()], results)))
+    for problem, found in group_problems(results, attribute):
+        listed.append((problem, _describe_some([results[index] for index in found], results)))
     return listed
 
 
