@@ -11,7 +11,7 @@ from blocks.commands import Planner, add_no_server, restore_the_compiler, write
 from blocks.graph import Built, conf_folder
 from blocks.graph.compose.compose import Composed
 from blocks.graph.compose.facts import has_chosen
-from blocks.graph.describe.sarif import format_sarif
+from blocks.graph.describe.answers.sarif import format_sarif
 from blocks.graph.describe.sweep_check import check, describe_results, report
 
 

@@ -23,8 +23,8 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "conf" / "model"
     folder.mkdir(parents=True)
-    (folder / "broken.yaml").write_text(BROKEN)
-    (folder / "sound one.yaml").write_text(GOOD)
+    (folder / "broken.yaml").write_text(BROKEN, encoding="utf-8")
+    (folder / "sound one.yaml").write_text(GOOD, encoding="utf-8")
     return folder
 
 
@@ -44,7 +44,7 @@ def test_an_error_as_json_says_what_its_text_says(name, tmp_path, monkeypatch, c
     words = [f"model={'vit' if model is None else 'broken'}", *overrides]
     if model is not None:
         (tmp_path / "model").mkdir()
-        (tmp_path / "model" / "broken.yaml").write_text(f"{model}\n")
+        (tmp_path / "model" / "broken.yaml").write_text(f"{model}\n", encoding="utf-8")
         words.append(f"--config-dir={tmp_path}")
     status, answer, err = ask(capsys, "explain", *words, "--json")
     assert (status, answer["status"], err) == (2, 2, "")

@@ -57,7 +57,7 @@ def test_a_meaning_is_one_sentence(code):
 def codes_for(folder: Path, model: str | None, overrides: list[str]) -> list[str]:
     (folder / "model").mkdir(parents=True)
     if model is not None:
-        (folder / "model" / "broken.yaml").write_text(f"{model}\n")
+        (folder / "model" / "broken.yaml").write_text(f"{model}\n", encoding="utf-8")
     chosen = "vit" if model is None else "broken"
     with pytest.raises(ConfigError) as caught:
         plan(compose([f"model={chosen}", *overrides], config_dir=str(folder)))

@@ -1,0 +1,1 @@
+"""What `python -m blocks` answers to programs: SARIF, and the schemas of its JSON."""
