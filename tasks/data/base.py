@@ -10,6 +10,7 @@ from torch import Tensor
 
 from blocks.support.files import read_file
 from tasks.data.readers.base import Reader
+from tasks.data.sampler import Order
 from tasks.data.text.tokenizer import Tokenizer
 from tasks.errors import ArgumentError
 
@@ -42,7 +43,10 @@ class DataModule(pl.LightningDataModule):
         table_note: the note on how a table was read.
         classes: the names of the classes by number, where samples have classes.
         tokenizer: of a finished run, set before reading; otherwise trained on the training part.
+        seed: seed of the order of the samples.
     """
+
+    seed = 0
 
     quick: ClassVar[bool] = False
     reader: ClassVar[type[Reader] | None] = None
@@ -114,8 +118,27 @@ class DataModule(pl.LightningDataModule):
             return 0, 1
         return found["rank"], found["num_replicas"]
 
+    def order(self, part: str) -> Order:
+        """Return the order of the samples of a part that this process reads."""
+        rank, world = self.share()
+        shuffle = part == "train"
+        return Order(self.sizes()[part], shuffle=shuffle, seed=self.seed, rank=rank, world=world)
+
+    def loader(self, part: str) -> Any:
+        """Return the batches of a part; those of the training are shuffled and augmented."""
+        raise NotImplementedError
+
     def setup(self, stage: str) -> None:
         self.read()
+
+    def train_dataloader(self) -> Any:
+        return self.loader("train")
+
+    def val_dataloader(self) -> Any:
+        return self.loader("val")
+
+    def test_dataloader(self) -> Any:
+        return self.loader("test")
 
 
 def read_reader_file(place: Path) -> dict[str, Any]:

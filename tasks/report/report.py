@@ -1,6 +1,5 @@
 """The report of a run: curves.svg, and report.html with everything there is to see."""
 
-import csv
 import logging
 from collections.abc import Callable, Sequence
 from html import escape
@@ -16,6 +15,7 @@ from blocks.graph.record.record import count_parameters
 from tasks.config import secrets
 from tasks.parallel import strategy
 from tasks.report import classes, gradients, inspection, page, plots
+from tasks.run import run_folder
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def write(folder: Path, composed: Composed, record: dict[str, Any], data: Any, t
         folder: of the run.
         record: the entries of `run.json`.
     """
-    curves = plots.draw_curves(read_metrics(folder / "metrics.csv"), record.get("best epoch"))
+    curves = plots.draw_curves(run_folder.read_metrics(folder), record.get("best epoch"))
     (folder / "curves.svg").write_text(curves, encoding="utf-8")
     built = plan(composed, record["facts"])
     config = yaml.safe_dump(secrets.hidden(composed.config), sort_keys=False, allow_unicode=True)
@@ -97,17 +97,6 @@ def name_axes(built: Built) -> dict[str, tuple[str | None, ...]]:
         for value in list(node.outputs.values())[:1]:
             found[node.path] = value.names
     return found
-
-
-def read_metrics(path: Path) -> list[dict[str, float]]:
-    """Return the rows of metrics.csv, without empty entries."""
-    if not path.exists():
-        return []
-    rows = []
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            rows.append({name: float(value) for name, value in row.items() if value})
-    return rows
 
 
 def describe_architecture(built: Built, name: str) -> str:

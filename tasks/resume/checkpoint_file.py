@@ -199,10 +199,8 @@ def copy(path: Path, target: Path) -> None:
 
 def remove_draft(draft: Path) -> None:
     """Remove a draft if possible; what prevented writing it may prevent this too."""
-    try:
+    with contextlib.suppress(OSError):
         draft.unlink(missing_ok=True)
-    except OSError:
-        return  # the error of the writing is about to be raised
 
 
 def exists(path: Path) -> bool:

@@ -53,12 +53,8 @@ class Needed:
         """Format the shape that fits, with the sizes that are known."""
         shown = ["batch"]
         for name, size in zip(self.axes, self.sizes, strict=True):
-            if size is None:
-                shown.append(name)
-            elif name == "vocab":
-                shown.append(f"{size} or more")
-            else:
-                shown.append(str(size))
+            more = " or more" * (name == "vocab")
+            shown.append(name if size is None else f"{size}{more}")
         return f"({', '.join(shown)})"
 
 
@@ -125,7 +121,8 @@ def check_inputs(composed: Composed, planned: Built, facts: Facts) -> Iterator[P
                 fits=", ".join(shapes),
                 fix=f"a name that fits, `optional: true` where it may be left out, {ELSE}",
             )
-        tokens = count_vocabulary(facts.get(name))
+        fact = facts.get(name)
+        tokens = fact.get("vocab") if isinstance(fact, Mapping) else None
         if tokens and value.vocab and tokens > value.vocab:
             yield model_problem(
                 composed,
@@ -172,13 +169,6 @@ def read_axes(fact: Mapping[Any, Any] | Sequence[Any]) -> dict[Any, Any]:
     if isinstance(fact, Mapping):
         return dict(fact)
     return dict(enumerate(fact))
-
-
-def count_vocabulary(fact: Any) -> int | None:
-    """Return the number of tokens of the vocabulary that a fact names, if it names one."""
-    if isinstance(fact, Mapping):
-        return fact.get("vocab")
-    return None
 
 
 # Outputs ------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The run folder and `run.json`, the record of what ran in it. Needs neither torch nor Hydra."""
 
 import contextlib
+import csv
 import datetime
 import importlib.metadata
 import json
@@ -267,6 +268,16 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """Return the rows of metrics.csv in a run folder, without empty entries; none without it."""
+    path = folder / "metrics.csv"
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [{name: float(value) for name, value in row.items() if value} for row in rows]
+
+
 # Description of a run -----------------------------------------------------------------------------
 
 
@@ -278,7 +289,7 @@ def describe_start(config: dict[str, Any], overrides: list[str], root: Path) -> 
         overrides: of the command line; their secrets are hidden.
         root: the folder of the project, for the git commit.
     """
-    shown = [secrets.hidden_override(text) for text in overrides]
+    shown = list(map(secrets.hidden_override, overrides))
     return {
         "command": format_command(shown),
         "overrides": shown,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tasks.report import page, plots
-from tasks.report.report import read_metrics
+from tasks.run import run_folder
 from tasks.sweep import results
 
 NAME = "sweep.html"
@@ -311,7 +311,7 @@ def curve_panels(view: View, place: Path) -> list[plots.Panel]:
     curves: dict[str, dict[str, dict[float, float]]] = {}  # figure -> run -> epoch -> value
     colours = {}
     for row in (*unranked(view), *view.ranked[::-1]):
-        lines = read_metrics(place / row["folder"] / "metrics.csv") if row["folder"] else []
+        lines = run_folder.read_metrics(place / row["folder"]) if row["folder"] else []
         colours[str(row["job"])] = view.colour(row)
         for line in filter(lambda line: "epoch" in line, lines):
             for name, value in line.items():  # of an epoch that has several values the last

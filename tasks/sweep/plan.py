@@ -28,21 +28,17 @@ def write_plan(folder: Path, jobs: Sequence[Job], command: Sequence[str] = ()) -
         command: the overrides of the command line.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"command": hide_overrides(command), "jobs": hide_jobs(jobs)}
+    hidden = list(map(secrets.hidden_override, command))
+    content = {"command": hidden, "jobs": hide_jobs(jobs)}
     text = json.dumps(content, indent=2, ensure_ascii=False)
     path = folder / PLAN
     path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
-def hide_overrides(overrides: Sequence[str]) -> list[str]:
-    """Return overrides without secrets."""
-    return [secrets.hidden_override(text) for text in overrides]
-
-
 def hide_jobs(jobs: Sequence[Job]) -> list[Job]:
     """Return jobs without secrets."""
     # overrides first: hiding them registers the secrets to hide elsewhere
-    overrides = [hide_overrides(job["overrides"]) for job in jobs]
+    overrides = [list(map(secrets.hidden_override, job["overrides"])) for job in jobs]
     hidden = []
     for job, words in zip(jobs, overrides, strict=True):
         hidden.append({**secrets.hidden(job), "overrides": words})
@@ -62,7 +58,7 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
 
 def find_latest(runs: Path, command: Sequence[str]) -> Path | None:
     """Return the folder of the newest sweep of a command below `runs`."""
-    wanted = hide_overrides(command)
+    wanted = list(map(secrets.hidden_override, command))
     plans = sorted(runs.rglob(PLAN), key=lambda file: file.stat().st_mtime, reverse=True)
     for file in plans:
         # a sweep that was killed while it wrote its plan

@@ -1,6 +1,5 @@
 """The results of a sweep as rows: settings, status and figures of each run."""
 
-import csv
 import math
 import signal
 import statistics
@@ -51,21 +50,13 @@ def read_validation(folder: Path, epoch: int | None) -> dict[str, float]:
     """Return the validation metrics of a run at an epoch, or at the last one that was
     validated.
     """
-    path = folder / "metrics.csv"
-    if not path.is_file():
-        return {}
     chosen: dict[str, float] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for line in csv.DictReader(file):
-            metrics = {
-                name: float(value)
-                for name, value in line.items()
-                if name.startswith("val/") and value
-            }
-            if metrics:
-                chosen = metrics
-            if metrics and line["epoch"] == str(epoch):
-                break
+    for row in run_folder.read_metrics(folder):
+        metrics = {name: value for name, value in row.items() if name.startswith("val/")}
+        if metrics:
+            chosen = metrics
+        if metrics and row["epoch"] == epoch:
+            break
     return chosen
 
 

@@ -20,7 +20,7 @@ from tasks.data.images.decode import (
     to_tensor,
 )
 from tasks.data.readers.image import ImageReader
-from tasks.data.sampler import Order, Workers, generator
+from tasks.data.sampler import Workers, generator
 from tasks.data.split import PARTS, check_classes, check_parts, check_shares, split_missing
 from tasks.data.walk import escape_name, list_first
 from tasks.data.workers import automatic, must_be_workers
@@ -220,25 +220,13 @@ class Images(DataModule):
         gpu = trainer.strategy.root_device.type != "cpu"
         return automatic(gpu=gpu, processes=trainer.num_devices)
 
-    def train_dataloader(self) -> Workers:
-        return self._loader("train", crop=self.crop, flip=self.flip, shuffle=True)
-
-    def val_dataloader(self) -> Workers:
-        return self._loader("val")
-
-    def test_dataloader(self) -> Workers:
-        return self._loader("test")
-
-    def _loader(
-        self, part: str, crop: float = 1.0, flip: bool = False, shuffle: bool = False
-    ) -> Workers:
-        rank, world = self.share()
-        found = self.parts[part]
-        order = Order(len(found), shuffle=shuffle, seed=self.seed, rank=rank, world=world)
+    def loader(self, part: str) -> Workers:
+        is_training = part == "train"
+        order = self.order(part)
         batches = math.ceil(len(order) / self.batch_size)
         workers = min(self._workers(self.trainer), batches)  # none without a batch
         loader = DataLoader(
-            ImageFiles(self, part, self._labels(found), crop=crop, flip=flip),
+            ImageFiles(self, part, self._labels(self.parts[part])),
             batch_size=self.batch_size,
             sampler=order,
             num_workers=workers,
@@ -246,7 +234,7 @@ class Images(DataModule):
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
             collate_fn=collate_samples,
-            drop_last=shuffle and len(order) >= self.batch_size,
+            drop_last=is_training and len(order) >= self.batch_size,
             generator=generator(self.seed),
         )
         return Workers(loader)
@@ -304,9 +292,11 @@ def collate_samples(samples: list[dict[str, Any]] | SampleError) -> Any:
 class ImageFiles(Dataset[dict[str, Any]]):
     """The images of one part; a key is (epoch, index), on which alone the augmentation depends."""
 
-    def __init__(self, data: Images, part: str, label: Tensor, *, crop: float, flip: bool):
+    def __init__(self, data: Images, part: str, label: Tensor):
         self.paths = [file for file, _ in data.parts[part]]
-        self.label, self.crop, self.flip = label, crop, flip
+        self.label, self.crop, self.flip = label, 1.0, False
+        if part == "train":
+            self.crop, self.flip = data.crop, data.flip
         self.size, self.channels, self.span = data.size, data.channels, data.span
         self.seed, self.mean, self.std = data.seed, data.mean, data.std
 

@@ -157,21 +157,13 @@ class InMemoryImages(DataModule):
             "scale": self.scale,
         }
 
-    def train_dataloader(self) -> Batches:
-        return self._batches("train", shuffle=True, moved=self.moved, flip=self.flip)
-
-    def val_dataloader(self) -> Batches:
-        return self._batches("val")
-
-    def test_dataloader(self) -> Batches:
-        return self._batches("test")
-
-    def _batches(self, part: str, shuffle: bool = False, **augmentation: Any) -> Batches:
-        rank, world = self.share()
-        size = self.sizes()[part]
-        order = Order(size, shuffle=shuffle, seed=self.seed, rank=rank, world=world)
+    def loader(self, part: str) -> Batches:
+        augmentation: dict[str, Any] = {}
+        if part == "train":
+            augmentation = {"moved": self.moved, "flip": self.flip}
+        tensors, order = self.parts[part], self.order(part)
         return Batches(
-            self.parts[part], self.batch_size, order, mean=self.mean, std=self.std, **augmentation
+            tensors, self.batch_size, order, mean=self.mean, std=self.std, **augmentation
         )
 
 

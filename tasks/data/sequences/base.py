@@ -129,18 +129,9 @@ class InMemorySequences(DataModule):
     def sizes(self) -> dict[str, int]:
         return {name: len(next(iter(self.parts[name].values()))) for name in PARTS}
 
-    def train_dataloader(self) -> Batches:
-        return Batches(self.fresh, self.batch_size, self._order("train", shuffle=True), self.narrow)
-
-    def val_dataloader(self) -> Batches:
-        return Batches(self.parts["val"], self.batch_size, self._order("val"), self.narrow)
-
-    def test_dataloader(self) -> Batches:
-        return Batches(self.parts["test"], self.batch_size, self._order("test"), self.narrow)
-
-    def _order(self, part: str, shuffle: bool = False) -> Order:
-        rank, world = self.share()
-        return Order(self.sizes()[part], shuffle=shuffle, seed=self.seed, rank=rank, world=world)
+    def loader(self, part: str) -> Batches:
+        samples = self.fresh if part == "train" else self.parts[part]
+        return Batches(samples, self.batch_size, self.order(part), self.narrow)
 
 
 def take_rows(part: Part, index: Tensor) -> Part:
