@@ -1,6 +1,4 @@
-"""The end of a sweep as one page, `results.html`: its runs as a table and in charts, readable
-without a network.
-"""
+"""The results of a sweep as one HTML file, `sweep.html`: its runs as a table and in charts."""
 
 import itertools
 import math
@@ -17,25 +15,20 @@ from tasks.run import run_folder
 from tasks.sweep import results
 
 NAME = "sweep.html"
-SMALL_IS_GOOD = (
-    "loss",
-    "error",
-    "perplexity",
-    "bits_per_character",
-    "seconds",
-    "parameters",
-    "macs",
+SMALLER_IS_BETTER = (
+    *("loss", "error", "perplexity", "bits_per_character"),
+    *("seconds", "parameters", "macs"),
 )
 COSTS = ("parameters", "macs", "cpu seconds", "seconds")
-FAR_APART = 30.0  # positive numbers that differ by this factor lie on a logarithmic axis
-MOST = 4  # panels of learning curves
-DEPENDS = """<p class="soft">A dot is a run; the deeper its colour, the better its rank. The share
-is that of the differences between runs that one setting explains by itself. What is missing from
-the whole comes from settings together, and from chance.</p>"""
+LOG_RATIO = 30.0  # positive numbers that differ by this factor get a logarithmic axis
+MAX_CURVES = 4  # panels of learning curves
+DEPENDS = """<p class="soft">A dot is a run; the deeper its colour, the better its rank. The
+percentage is the share of the variance between runs that one setting explains by itself. The rest
+is explained by settings in combination, and by chance.</p>"""
 CURVES = '<p class="soft">A line is a run; the deeper its colour, the better its rank.</p>'
 FRONT = (
-    '<p class="soft">No run beats those on the dashed line in both figures; they bear their '
-    "numbers.</p>"
+    '<p class="soft">The numbered runs on the dashed line are the Pareto front: no run is better '
+    "in both figures.</p>"
 )
 SORT = """
 <style>
@@ -64,11 +57,11 @@ Row = dict[str, Any]
 
 
 class View:
-    """The runs of a sweep, with what they set, what they reached, and which of them is better.
+    """The runs of a sweep with their settings, figures and ranks.
 
     Args:
-        rows: as `plan.read_rows` gives them.
-        goal: figure -> max or min, as a search has it; else the first figure of the validation.
+        rows: of `plan.read_rows`.
+        goal: figure -> max or min, of a search; None for the first figure of the validation.
     """
 
     def __init__(self, rows: Sequence[Row], goal: Mapping[str, str] | None = None):
@@ -79,21 +72,21 @@ class View:
         self.figures = list(filter(results.is_measure, names))
         self.goal = dict(goal or {})
         if self.figures and not goal:
-            main = min(self.figures, key=order_of)
-            self.goal = {main: direction_of(main)}
+            main = min(self.figures, key=rank_figure)
+            self.goal = {main: find_direction(main)}
         self.main = next(iter(self.goal), "")
         self.ranked = [row for row in self.finished if is_known(row, self.main)]  # the best first
         self.ranked.sort(key=self.reached, reverse=self.goal.get(self.main) == "max")
 
     def values(self, key: str) -> list[str]:
-        """What runs set a key to, where they did."""
+        """Return the values of a setting in the runs that have it."""
         return list(filter(None, (results.value_of(row, key) for row in self.rows)))
 
     def reached(self, row: Row) -> float:
         return row[self.main]
 
     def colour(self, row: Row) -> tuple[float, ...]:
-        """Deep for the best, pale for the worst, by rank, so that one outlier hides nothing."""
+        """Return the colour of a run, deep for the best and pale for the worst, by rank."""
         red, green, blue = (part / 255 for part in plots.BLUE)
         for place, other in enumerate(self.ranked):
             if other is row:
@@ -102,22 +95,22 @@ class View:
 
 
 def is_known(row: Row, name: str) -> bool:
-    """Whether a run has a figure that can be compared: nothing beats one that is not a number."""
+    """Return whether a run has a finite figure of this name."""
     return math.isfinite(row.get(name, math.nan))
 
 
-def direction_of(name: str) -> str:
-    """Whether a figure should be high or low."""
-    return "min" if name.endswith(SMALL_IS_GOOD) else "max"
+def find_direction(name: str) -> str:
+    """Return whether the best value of a figure is its max or min."""
+    return "min" if name.endswith(SMALLER_IS_BETTER) else "max"
 
 
-def order_of(name: str) -> tuple[bool, bool]:
-    """A key that puts the validation first, for the test must not choose."""
+def rank_figure(name: str) -> tuple[bool, bool]:
+    """Return a sort key that puts the validation first: the test must not guide a choice."""
     return not name.startswith("val/"), not name.endswith("accuracy")
 
 
-def plain(name: str) -> str:
-    """A figure as people write it."""
+def format_name(name: str) -> str:
+    """Return the name of a figure in plain words."""
     return name.replace("/", " ").replace("_", " ")
 
 
@@ -128,16 +121,16 @@ def write_page(
     importance: Mapping[str, float] | None = None,
     picture: str = "",
 ) -> Path:
-    """Write the page of the sweep in `place`; returns its path.
+    """Write the page of the sweep in `place`, and return its path.
 
     Args:
-        rows: as `plan.read_rows` gives them.
+        rows: of `plan.read_rows`.
         goal: figure -> max or min, of a search.
-        importance: setting -> share, of a search; else the page works it out.
-        picture: the SVG that the section `picture` asked for.
+        importance: setting -> share, of a search; None to compute it here.
+        picture: the SVG of the section `picture`.
     """
     view = View(rows, goal)
-    main = plain(view.main)
+    main = format_name(view.main)
     sections = [
         ("The picture of the experiment", page.fit(picture), picture),
         ("Runs", page.wide(table(view, place)) + SORT, view.rows),
@@ -157,21 +150,21 @@ def write_page(
 
 
 def chart(title: str, words: str, panels: Sequence[plots.Panel]) -> tuple[str, str, bool]:
-    """A section of charts, and whether there are any."""
+    """Return a section of charts, and whether there are any."""
     return title, words + page.fit(plots.draw_panels(panels)) if panels else "", bool(panels)
 
 
 def head(view: View, title: str) -> str:
-    """How many runs ended well, and the best of them."""
+    """Return the number of finished runs, and the best of them."""
     facts = [("finished", f"{len(view.finished)} of {len(view.rows)} runs")]
     score = None
     for best in view.ranked[:1]:
         score = (
             plots.format_number(best[view.main]),
-            f"{plain(view.main)} of run {best['job']}, the best",
+            f"{format_name(view.main)} of run {best['job']}, the best",
         )
         for key in view.settings:
-            if key != "seed":  # none is better than another
+            if key != "seed":  # no seed is better than another
                 value = short(results.value_of(best, key))
                 facts.append((f"best {key.rpartition('.')[2]}", value))
     seconds = sum(row.get("seconds", 0) for row in view.finished)
@@ -180,10 +173,10 @@ def head(view: View, title: str) -> str:
 
 
 def table(view: View, place: Path) -> str:
-    """A line for each run, the best first; its headings sort."""
+    """Return a row for each run, the best first; a click on a heading sorts them."""
     figures = sorted(view.figures, key=lambda name: name not in view.goal)
     top, lines = "", ""
-    for name in ("run", "status", *view.settings, *map(plain, figures)):
+    for name in ("run", "status", *view.settings, *map(format_name, figures)):
         top += f'<th scope="col"><button type="button">{escape(name)}</button></th>'
     for row in (*view.ranked, *unranked(view)):
         lines += line(view, row, figures, place)
@@ -191,13 +184,13 @@ def table(view: View, place: Path) -> str:
 
 
 def unranked(view: View) -> list[Row]:
-    """Runs that have no figure to be ranked by."""
+    """Return the runs without the figure that ranks them."""
     jobs = {row["job"] for row in view.ranked}
     return [row for row in view.rows if row["job"] not in jobs]
 
 
 def line(view: View, row: Row, figures: Sequence[str], place: Path) -> str:
-    """One run of the table; its number leads to its report."""
+    """Return a row of the table; the number links to the report of the run."""
     number = str(row["job"])
     if row["folder"] and (place / row["folder"] / "report.html").is_file():
         number = f'<a href="{escape(row["folder"], True)}/report.html">{number}</a>'
@@ -211,20 +204,20 @@ def line(view: View, row: Row, figures: Sequence[str], place: Path) -> str:
 
 
 def short(value: str) -> str:
-    """A setting as people read it: a number that a search drew, with four digits."""
+    """Return the value of a setting, a long number with four digits."""
     found = numbers([value]) if len(value) > 8 else None
     return f"{found[0]:.4g}" if found else value
 
 
 def figure(value: float) -> str:
-    """A number of the table: whole, or with four digits."""
+    """Return a number for the table: whole, or with four digits."""
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def numbers(texts: Sequence[Any]) -> list[float] | None:
-    """The values as numbers, if all of them are."""
+    """Return texts as numbers; None unless all are finite numbers."""
     try:
         found = list(map(float, texts))
     except (TypeError, ValueError):
@@ -233,12 +226,12 @@ def numbers(texts: Sequence[Any]) -> list[float] | None:
 
 
 def explained(view: View) -> dict[str, float]:
-    """The share of the variance of the main figure that lies between the values of one setting
-    (eta squared).
+    """Return the share of the variance of the main figure between the values of each setting (eta
+    squared).
 
-    That is the main effect of an analysis of variance (Fisher, 1925), the first term of
-    functional ANOVA. What is left comes from settings together and, where the seed is no
-    setting, from chance.
+    It is the main effect of an analysis of variance (Fisher, 1925), the first term of functional
+    ANOVA. The rest is explained by settings in combination and, where the seed is no setting, by
+    chance.
     """
     rows = view.ranked
     values = list(map(view.reached, rows))
@@ -250,7 +243,7 @@ def explained(view: View) -> dict[str, float]:
         groups: dict[str, list[float]] = {}
         for row in rows:
             groups.setdefault(results.value_of(row, key), []).append(row[view.main])
-        if 1 < len(groups) < len(rows):  # values of their own for all runs would explain all
+        if 1 < len(groups) < len(rows):  # a different value in each run would explain everything
             found[key] = 0.0
             for group in groups.values():
                 between = len(group) * (statistics.fmean(group) - centre) ** 2
@@ -259,9 +252,7 @@ def explained(view: View) -> dict[str, float]:
 
 
 def settings_panels(view: View, shares: Mapping[str, float]) -> list[plots.Panel]:
-    """For each setting the runs by its value, what explains most first; none where there are
-    fewer than two runs.
-    """
+    """Return a panel for each setting, the most important first; none for fewer than two runs."""
     order = sorted(view.settings, key=lambda key: -shares.get(key, -1))
     rows = view.ranked[::-1]  # the best on top
     panels: list[plots.Panel] = []
@@ -271,7 +262,7 @@ def settings_panels(view: View, shares: Mapping[str, float]) -> list[plots.Panel
     for key in order:
         values = [results.value_of(row, key) for row in rows]
         name = f"{key}: explains {shares[key]:.0%}" if key in shares else key
-        panels.append(dots(view, rows, (values, name), (reached, plain(view.main))))
+        panels.append(dots(view, rows, (values, name), (reached, format_name(view.main))))
     return panels
 
 
@@ -283,15 +274,15 @@ def dots(
     ends: Sequence[str] = (),
     **more: Any,
 ) -> plots.Panel:
-    """A dot for each run; numbers lie where they belong, words beside each other."""
+    """Return a panel with a dot for each run, at its number or, for words, at its category."""
     words = list(map(str, along[0]))
     values, log = numbers(words), []
-    # names, and the numbers that somebody chose, are written as they stand
+    # categories, and a few chosen numbers, are labelled as they are written
     chosen = isinstance(along[0][0], str) and len(set(words)) <= 6
     if values is None:
         names = list(dict.fromkeys(words))
         values, chosen = list(map(float, map(names.index, words))), True
-    elif min(values) > 0 and max(values) / min(values) >= FAR_APART:
+    elif min(values) > 0 and max(values) / min(values) >= LOG_RATIO:
         log = ["x"]
     return plots.Panel(
         kind="dots",
@@ -307,30 +298,30 @@ def dots(
 
 
 def curve_panels(view: View, place: Path) -> list[plots.Panel]:
-    """A panel for each figure that is measured at every epoch, the best run on top."""
+    """Return a panel for each figure that is measured at every epoch, with the best run on top."""
     curves: dict[str, dict[str, dict[float, float]]] = {}  # figure -> run -> epoch -> value
     colours = {}
     for row in (*unranked(view), *view.ranked[::-1]):
         lines = run_folder.read_metrics(place / row["folder"]) if row["folder"] else []
         colours[str(row["job"])] = view.colour(row)
         for line in filter(lambda line: "epoch" in line, lines):
-            for name, value in line.items():  # of an epoch that has several values the last
+            for name, value in line.items():  # the last value of each epoch
                 curves.setdefault(name, {}).setdefault(str(row["job"]), {})[line["epoch"]] = value
     names = sorted(filter(lambda name: name.startswith("val/"), curves))
     names.sort(key=lambda name: name not in view.goal)
     panels = []
-    for name in [*names, "train/loss"][:MOST]:
+    for name in [*names, "train/loss"][:MAX_CURVES]:
         series = {}
         for job, curve in curves.get(name, {}).items():
             series[job] = list(map(plots.Point, curve, curve.values()))
         if max(map(len, series.values()), default=0) > 1:
             tints = list(map(colours.__getitem__, series))
-            panels.append(plots.Panel(series=series, x="epoch", y=plain(name), colours=tints))
+            panels.append(plots.Panel(series=series, x="epoch", y=format_name(name), colours=tints))
     return panels
 
 
 def front_panels(view: View) -> list[plots.Panel]:
-    """The front of Pareto: two goals of a search, else what the main figure costs."""
+    """Return the Pareto front of two goals of a search, or of the main figure and a cost."""
     names = list(view.goal)[:2]
     if len(names) < 2:
         for cost in COSTS:
@@ -339,25 +330,25 @@ def front_panels(view: View) -> list[plots.Panel]:
         names = names[:2]
     if len(names) < 2:
         return []
-    up, along = names  # a cost lies across
+    up, along = names  # a cost is on the horizontal axis
     if view.goal.get(up) == "min" and view.goal.get(along):
         up, along = along, up
     rows = [row for row in view.ranked[::-1] if is_known(row, along) and is_known(row, up)]
     if len(rows) < 2:
         return []
     points = [(float(row[along]), float(row[up])) for row in rows]
-    ways = [view.goal.get(name, direction_of(name)) for name in (along, up)]
+    ways = [view.goal.get(name, find_direction(name)) for name in (along, up)]
     ends = [""] * len(rows)
     for number in front(points, (ways[0], ways[1])):
         ends[number] = str(rows[number]["job"])
     across, height = zip(*points, strict=True)
-    return [dots(view, rows, (across, plain(along)), (height, plain(up)), ends, wide=480)]
+    return [
+        dots(view, rows, (across, format_name(along)), (height, format_name(up)), ends, wide=480)
+    ]
 
 
 def front(points: Sequence[tuple[float, float]], ways: tuple[str, str]) -> list[int]:
-    """The points that no other point beats: none is as good in both and better in one; by the
-    first figure.
-    """
+    """Return the points that no other point dominates, sorted by the first figure."""
     made = np.where(np.array(ways) == "min", 1, -1) * np.array(points)
     found = []
     for number, one in enumerate(made):
@@ -368,7 +359,7 @@ def front(points: Sequence[tuple[float, float]], ways: tuple[str, str]) -> list[
 
 
 def failures(view: View) -> str:
-    """Why runs did not finish."""
+    """Return the errors of the runs that did not finish."""
     parts = []
     for row in view.rows:
         if row["status"] != "finished":

@@ -11,7 +11,7 @@ import pytest
 
 from tasks.run import run_folder
 from tasks.sweep import page, plan
-from tasks.sweep.page import View, direction_of
+from tasks.sweep.page import View, find_direction
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -129,10 +129,10 @@ def test_what_is_on_the_front_bears_its_number(view):
 
 def test_figures_of_cost_should_be_low_and_others_high():
     assert [
-        page.direction_of(name)
+        page.find_direction(name)
         for name in ("val/loss", "parameters", "test/bits_per_character", "cpu seconds")
     ] == ["min"] * 4
-    assert [direction_of(name) for name in ("val/accuracy", "test/bleu", "test/exact_match")] == [
+    assert [find_direction(name) for name in ("val/accuracy", "test/bleu", "test/exact_match")] == [
         "max"
     ] * 3
 
