@@ -62,23 +62,36 @@ def spare_the_compiler() -> None:
     sys.modules.setdefault("torch._dynamo", compiler)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The exit status: 0, or 2 after a mistake of the user's."""
+def list_commands(program: str) -> int:
+    """Print the commands, and return the exit status of a line without one."""
+    print(f"{program} COMMAND ...")
+    for name, summary in COMMANDS.items():
+        print(f"  {name:<8} {summary}")
+    return MISTAKE
+
+
+def main(arguments: list[str] | None = None, program: str = "python -m blocks") -> int:
+    """Run a command.
+
+    Args:
+        arguments: of the command line.
+        program: how the user calls it.
+
+    Returns:
+        The exit status: 0, or 2 after a mistake of the user's.
+    """
     from blocks.support.answers import Parser
 
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = Parser(
-        "python -m blocks",
+        program,
         description=__doc__,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     if not arguments:
-        print("python -m blocks COMMAND ...")
-        for name, summary in COMMANDS.items():
-            print(f"  {name:<8} {summary}")
-        return 2
+        return list_commands(program)
     modules, usage = {}, parser
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
@@ -99,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
     run = partial(modules[chosen.command].run, chosen)
     if flags:
         run = partial(refuse, arguments, flags, usage.format_usage())
-    return run_command(run, arguments)
+    return run_command(run, arguments, program)
 
 
 def refuse(words: list[str], flags: list[str], usage: str) -> int:
@@ -109,9 +122,9 @@ def refuse(words: list[str], flags: list[str], usage: str) -> int:
     raise refuse_flags(words, flags, usage)
 
 
-def run_command(run: Callable[[], int], words: list[str]) -> int:
+def run_command(run: Callable[[], int], words: list[str], program: str) -> int:
     """Run a command, print its error, and return the exit status."""
-    from blocks.graph import ConfigError
+    from blocks.graph import ConfigError, corrected_line
     from blocks.support.answers import asks_for_json, error_entries, print_error
 
     try:
@@ -119,7 +132,11 @@ def run_command(run: Callable[[], int], words: list[str]) -> int:
     except ConfigError as error:
         if os.environ.get("DOUGONG_DEBUG") == "1":
             raise
-        print_error(str(error), error_entries(error), MISTAKE, words)
+        text = str(error)
+        line = corrected_line(error, words) if program == "dougong" else None
+        if line is not None:
+            text = f"{text}\n\n{line}"
+        print_error(text, error_entries(error), MISTAKE, words)
         return MISTAKE
     except Exception as error:
         if isinstance(error, BrokenPipeError) or not asks_for_json(words):
@@ -128,20 +145,20 @@ def run_command(run: Callable[[], int], words: list[str]) -> int:
         return CRASH
 
 
-def start() -> int:
+def start(arguments: list[str], program: str = "python -m blocks") -> int:
     """Let the process of `watch` answer, or run the command here; the exit status."""
     from blocks.watch.client import ask
 
-    status = ask(sys.argv[1:])
+    status = ask(arguments, program)
     if status is not None:
         return status
     spare_the_compiler()
-    return main()
+    return main(arguments, program)
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(start())
+        sys.exit(start(sys.argv[1:]))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

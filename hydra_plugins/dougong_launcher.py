@@ -4,7 +4,6 @@ import contextlib
 import logging
 import multiprocessing
 import os
-import runpy
 import signal
 import sys
 import threading
@@ -18,11 +17,19 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
+from blocks.support.program import train_script
 from tasks.process.parent import die_with_parent
 
 # overrides of the sweep, which a single run does not read
 SWEEP_KEYS = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper", "hydra.sweep")
-PRELOADED = ["torch", "pytorch_lightning", "torchmetrics", "blocks.graph", "tasks.run.train"]
+PRELOADED = [
+    "torch",
+    "pytorch_lightning",
+    "torchmetrics",
+    "blocks.graph",
+    "tasks.run.train",
+    "tasks.session",
+]
 CRASH = 1
 MAIN_LOCK = threading.Lock()
 
@@ -38,8 +45,7 @@ class JobLauncher(Launcher):
         for source in config.hydra.runtime.config_sources:
             if source.provider == "command-line":
                 self.flags += ["--config-dir", str(source.path)]
-        main = getattr(sys.modules["__main__"], "__file__", None)
-        self.script = str(Path(main or "train.py").absolute())
+        self.door = train_script()
 
     def job_folder(self, number: int) -> Path:
         """Return the run folder of a job."""
@@ -127,7 +133,7 @@ class ProcessLauncher(JobLauncher):
             log = self.job_folder(number) / "job.log"
         arguments = self.arguments(overrides, number)
         process = processes.Process(
-            target=run_script, args=(self.script, arguments, str(Path.cwd()), log)
+            target=run_job, args=(train_script(), arguments, str(Path.cwd()), log)
         )
         process.start()
         running.append(process)
@@ -145,18 +151,19 @@ def interrupt_jobs(jobs: dict[Future[JobReturn], int], running: list[Any]) -> No
             os.kill(process.pid, signal.SIGINT)
 
 
-def run_script(script: str, arguments: list[str], directory: str, log: Path | None) -> None:
-    """Turn this process into `python SCRIPT ARGUMENTS`, and exit with its status.
+def run_job(door: list[str], arguments: list[str], directory: str, log: Path | None) -> None:
+    """Turn this process into `python train.py ARGUMENTS`, and exit with its status.
 
     Args:
+        door: the words that start the program that trains, after `python`.
+        arguments: the words behind them.
         directory: the working directory.
         log: a file for the output; None leaves it where it goes.
     """
     die_with_parent(signal.SIGTERM)  # the run saves, and `resume=true` continues from there
     os.chdir(directory)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.path.insert(0, str(Path(script).parent))
-    sys.argv = [script, *arguments]
+    sys.argv = [*door, *arguments]  # with which Lightning starts the other processes of a run
     if log is not None:
         redirect_output(log)
     # imported before a log was set up, Lightning would print its messages itself
@@ -165,7 +172,9 @@ def run_script(script: str, arguments: list[str], directory: str, log: Path | No
     lightning.propagate = True
     status = 0
     try:
-        runpy.run_path(script, run_name="__main__")
+        from tasks.session import main
+
+        main(arguments)
     except SystemExit as error:
         if isinstance(error.code, int):
             status = error.code

@@ -81,7 +81,7 @@ class QueueLauncher(JobLauncher):
         """Return the function that runs elsewhere; it needs only the files of this project, and
         never raises.
         """
-        command = [sys.executable, self.script, *self.arguments(overrides, number)]
+        command = [sys.executable, *self.door, *self.arguments(overrides, number)]
         directory = str(Path.cwd())
         log_name = str(self.job_folder(number) / "job")
 

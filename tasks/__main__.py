@@ -36,11 +36,11 @@ COMMANDS = {
 }
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(program: str) -> argparse.ArgumentParser:
     """Build the parser of the command line; options for own code may stand before the command."""
     from blocks.support.answers import Parser
 
-    parser = Parser(prog="python -m tasks", description="Use a finished run.")
+    parser = Parser(prog=program, description="Use a finished run.")
     parser.set_defaults(library=[], trust=[])
     add_code_options(parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -58,9 +58,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def parse_arguments(words: list[str]) -> argparse.Namespace:
+def parse_arguments(words: list[str], program: str = "python -m tasks") -> argparse.Namespace:
     """Parse the command line; positional arguments may stand before and after options."""
-    parser = build_parser()
+    parser = build_parser(program)
     arguments, rest = parser.parse_known_args(words)
     repeated = None
     for name in ("input", "text", "data"):
@@ -74,8 +74,12 @@ def parse_arguments(words: list[str]) -> argparse.Namespace:
     return arguments
 
 
-def main(words: list[str] | None = None) -> int:
+def main(words: list[str] | None = None, program: str = "python -m tasks") -> int:
     """Run a command.
+
+    Args:
+        words: of the command line.
+        program: how the user calls it.
 
     Returns:
         The exit status: 0; 1 if an item failed; 2 after a mistake of the user's; 130 after Ctrl-C.
@@ -87,7 +91,7 @@ def main(words: list[str] | None = None) -> int:
     from blocks.support.streams import spare_streams
 
     spare_streams()
-    return run_command(parse_arguments(words), words)
+    return run_command(parse_arguments(words, program), words)
 
 
 def run_command(arguments: argparse.Namespace, words: list[str]) -> int:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-import train
 from blocks.__main__ import COMMANDS, main
 from blocks.graph import ConfigError, compose
 from tasks import __main__ as tasks_main
+from tasks import session
+from tasks.session import checks, command_line, failures
 
 SHORT = {
     "lr=0.1": "write optimizer.lr=0.1",
@@ -148,7 +149,7 @@ FLAGS = {
 @pytest.mark.parametrize("words", FLAGS)
 def test_an_option_that_is_none_is_answered_with_the_override(words):
     with pytest.raises(ConfigError) as caught:
-        train.parse_command_line(["seed=1", *words.split(), "trainer=debug"])
+        command_line.parse_command_line(["seed=1", *words.split(), "trainer=debug"])
     assert str(caught.value) == FLAG.format(words, FLAGS[words])
 
 
@@ -163,8 +164,8 @@ def test_an_option_of_explain_that_is_none_is_answered_with_what_is_meant(words,
 def test_a_mistake_in_an_option_ends_train_with_status_2(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["train.py", "--epochs", "5"])
     with pytest.raises(SystemExit) as left:
-        train.main()
-    assert left.value.code == train.MISTAKE
+        session.main()
+    assert left.value.code == failures.MISTAKE
     assert capsys.readouterr().err == FLAG.format("--epochs 5", "trainer.max_epochs=5") + "\n"
 
 
@@ -183,32 +184,31 @@ def test_a_mistake_in_an_option_ends_train_with_status_2(monkeypatch, capsys):
 def test_options_of_train_stand_anywhere(words, read):
     from hydra._internal.utils import get_args_parser
 
-    command = train.parse_command_line(words.split())
-    assert command.words() == read.split()
-    assert vars(command.arguments) == vars(get_args_parser().parse_args(read.split()))
-    folder = "hydra.run.dir='x'"
-    found = get_args_parser().parse_args(command.words([folder]))
-    assert found.overrides == [folder, *command.arguments.overrides]
+    arguments = command_line.parse_command_line(words.split())
+    assert vars(arguments) == vars(get_args_parser().parse_args(read.split()))
 
 
-def test_one_function_sets_the_arguments_that_hydra_reads():
-    root = Path(train.__file__).parent
+def test_one_function_sets_the_arguments_that_lightning_reads():
+    root = Path(__file__).resolve().parents[1]
+    files = [root / "train.py"]
+    for folder in ("dougong", "hydra_plugins", "tasks", "blocks"):
+        files += sorted((root / folder).rglob("*.py"))
     found = []
-    for path in (root / "train.py", *sorted((root / "hydra_plugins").glob("*.py"))):
+    for path in files:
         for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(function, ast.FunctionDef):
                 text = ast.unparse(function)
-                if re.search(r"sys\.argv(\[1:\])? = |sys\.argv\.\w+\(", text):
+                if re.search(r"sys\.argv(\[.*\])? = |sys\.argv\.\w+\(", text):
                     found.append(f"{path.name}:{function.name}")
-    # the second runs a job of a sweep as `python train.py` in a process of its own
-    assert found == ["train.py:run_hydra", "dougong_launcher.py:run_script"]
+    # it runs a job of a sweep as `python train.py` in a process of its own
+    assert found == ["dougong_launcher.py:run_job"]
 
 
 @pytest.mark.parametrize("word", ["optimizer.lr=[1,", "a={b", "optimizer.lr=1,2,(3"])
 def test_an_override_of_a_sweep_that_cannot_be_read_is_named(word):
-    command = train.parse_command_line(["-m", "seed=1,2", word])
+    arguments = command_line.parse_command_line(["-m", "seed=1,2", word])
     with pytest.raises(ConfigError) as caught:
-        train.check_sweep(command.arguments)
+        checks.check_sweep(arguments)
     assert str(caught.value).startswith(
         f"the command line: {word}\n  this override cannot be read\n  fits      key=value, key=1,2"
     )

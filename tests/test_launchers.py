@@ -26,7 +26,7 @@ class Here(QueueLauncher):
 
     def __init__(self, place: Path, script: Path, n_jobs: int = 2):
         super().__init__(n_jobs)
-        self.folder, self.flags, self.script = place, ["--config-name", "train"], str(script)
+        self.folder, self.flags, self.door = place, ["--config-name", "train"], [str(script)]
         self.waves, self.cancelled, self.closed = [], [], False
 
     def submit(self, jobs):

@@ -22,7 +22,7 @@ DOCUMENTS = [
     ROOT / "docs/models/README.md",
 ]
 
-OWN_PATH = r"(?:blocks|tasks|conf|tests|docs|bench|hydra_plugins)/[\w./*]*"
+OWN_PATH = r"(?:blocks|dougong|tasks|conf|tests|docs|bench|hydra_plugins)/[\w./*]*"
 
 
 def read_text(path: Path | str) -> str:

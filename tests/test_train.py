@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-import train
 from blocks.graph import ConfigError
 from tasks.run import run_folder as run_folder
+from tasks.session.checks import check_resume
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["trainer=debug", "model.params.depth=1", "model.params.dim=16"]
@@ -101,8 +101,8 @@ def test_a_mistake_fits_on_a_screen_leaves_no_folder_and_exits_2(tmp_path, overr
 def test_a_wish_to_resume_that_means_nothing_here_is_told(word, sweeps):
     text = "a sweep is resumed as a whole" if sweeps else "names the folder of a run"
     with pytest.raises(ConfigError, match=text):
-        train.check_resume(["seed=1", word], sweeps=sweeps)
-    train.check_resume(["seed=1", "resume=true" if sweeps else "resume=RUN"], sweeps=sweeps)
+        check_resume(["seed=1", word], sweeps=sweeps)
+    check_resume(["seed=1", "resume=true" if sweeps else "resume=RUN"], sweeps=sweeps)
 
 
 def test_a_sweep_goes_on_after_failures_and_says_so(tmp_path):

@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 
 from blocks.commands import Planner, add_no_server, write
-from blocks.graph import Built, ConfigError, compose, conf_folder, plan
+from blocks.graph import Built, ConfigError, compose, plan
 from blocks.graph.compose.compose import Composed
 from blocks.graph.compose.facts import example_of, has_chosen
 from blocks.graph.describe.diff import Side, describe_difference, side
 from blocks.graph.describe.diff_text import page, text
+from blocks.support.conf_folders import option_files
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,8 +102,8 @@ def attempts(
         yield "", own
         return
     yield "", [partial(plan, each) for each in composed]
-    for file in sorted((conf_folder() / "data").glob("*.yaml")):
-        yield file.stem, [partial(_with_data, each, file.stem, config_dir) for each in words]
+    for name in option_files("data"):
+        yield name, [partial(_with_data, each, name, config_dir) for each in words]
     for example in examples:
         yield "", [partial(planner, each, example) for each in composed]
     yield "", own

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from blocks.commands import Planner, write
 from blocks.graph import ConfigError, Problem, compose
-from blocks.graph.compose.compose import conf_folder
 from blocks.graph.describe.emit import CannotEmit, emit, read_header
+from blocks.support.conf_folders import conf_folders
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def run(chosen: argparse.Namespace) -> int:
     composed = compose(chosen.overrides, config_dir=chosen.config_dir)
     title = composed.choices.get("model") or "model"
     folders = [Path(chosen.config_dir)] if chosen.config_dir else []
-    files = [folder / "model" / f"{title}.yaml" for folder in (*folders, conf_folder())]
+    files = [folder / "model" / f"{title}.yaml" for folder in (*folders, *conf_folders())]
     about = next((read_header(file) for file in files if file.is_file()), "")
     command = shlex.join(["python", "-m", "blocks", "emit", *chosen.overrides])
     try:

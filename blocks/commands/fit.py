@@ -12,6 +12,7 @@ from blocks.graph.compose.combinations import combinations
 from blocks.graph.describe.fit import Fit, fit
 from blocks.graph.describe.table import short
 from blocks.graph.read.loader import CachedLoader
+from blocks.support.program import train_command
 from blocks.support.text_table import align_columns
 
 BUDGETS = {
@@ -111,7 +112,7 @@ def commands(fits: Sequence[Fit], config_dir: str | None) -> str:
     """The line that trains each model."""
     own = ["--config-dir", config_dir] if config_dir else []
     return "\n".join(
-        shlex.join(["python", "train.py", *own, *each.overrides, f"{each.key}={each.value}"])
+        shlex.join([*train_command(), *own, *each.overrides, f"{each.key}={each.value}"])
         for each in fits
     )
 

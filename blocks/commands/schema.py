@@ -6,8 +6,9 @@ from pathlib import Path
 from blocks.catalog import catalog
 from blocks.commands import write
 from blocks.errors import BlockError
-from blocks.graph import ConfigError, Problem, conf_folder
+from blocks.graph import ConfigError, Problem
 from blocks.graph.describe.schema import format_schema, schemas
+from blocks.support.conf_folders import conf_folders
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +35,7 @@ def run(chosen: argparse.Namespace) -> int:
             code="missing-file",
         )
         raise ConfigError(problem)
-    folders = [conf_folder() / "model", *([own / "model"] if own else [])]
+    folders = [folder / "model" for folder in (*conf_folders(), *filter(None, [own]))]
     target = Path(chosen.output)
     try:
         blocks = catalog(chosen.library)

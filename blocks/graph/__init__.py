@@ -6,7 +6,8 @@ model = build("vit", overrides=["params.depth=6"], facts={"image": [3, 224, 224]
 
 from blocks.catalog import here
 from blocks.graph.build import assemble, build, plan
-from blocks.graph.compose.compose import Composed, compose, conf_folder
+from blocks.graph.compose.compose import Composed, compose
+from blocks.graph.compose.corrected import corrected_line
 from blocks.graph.compose.overrides import parse_changes
 from blocks.graph.compose.policy import stays_inside
 from blocks.graph.errors import ConfigError, Problem, did_you_mean, show
@@ -24,6 +25,7 @@ from blocks.graph.run.verify_incremental import verify_incremental
 from blocks.graph.weights import load_weights, save_weights
 from blocks.graph.weights.finetune import fine_tune, freeze, learning_rates
 from blocks.graph.weights.safe_load import read_archive
+from blocks.support.conf_folders import conf_folder
 from blocks.support.decode_cache import StepError
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "compile_network",
     "compose",
     "conf_folder",
+    "corrected_line",
     "did_you_mean",
     "find_repeats",
     "fine_tune",

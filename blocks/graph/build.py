@@ -8,7 +8,7 @@ from typing import Any
 from blocks.catalog import catalog
 from blocks.errors import BlockError
 from blocks.graph.assemble.model import assemble_model
-from blocks.graph.compose.compose import Composed, compose, conf_folder, stated_facts
+from blocks.graph.compose.compose import Composed, compose, stated_facts
 from blocks.graph.compose.facts import declared_facts
 from blocks.graph.errors import ConfigError, Problem, did_you_mean, show
 from blocks.graph.language.expression import limited
@@ -17,6 +17,7 @@ from blocks.graph.record.limits import bounded
 from blocks.graph.record.module import Graph
 from blocks.graph.record.record import Built
 from blocks.graph.steps import STEPS
+from blocks.support.conf_folders import conf_folders
 
 
 def plan(
@@ -105,7 +106,7 @@ def build(
     if isinstance(model, Mapping):
         composed = Composed({"model": dict(model), "data": {"facts": {}}})
     else:
-        folders = [conf_folder(), *([Path(config_dir)] if config_dir else [])]
+        folders = [*conf_folders(), *([Path(config_dir)] if config_dir else [])]
         chosen = [f"model={model}", *([f"data={data}"] if data else [])]
         chosen += [_full_override(text, folders) for text in overrides]
         composed = compose(chosen, config_dir=config_dir)

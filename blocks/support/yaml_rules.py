@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from blocks.support.conf_folders import conf_folder
 from blocks.support.files import open_file
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -69,14 +70,6 @@ class Refused(yaml.MarkedYAMLError):
             f"{mark.name}:{mark.line + 1}:{mark.column + 1}  {self.path}".rstrip()
             + f"\n  {self.problem}"
         )
-
-
-def conf_folder() -> Path:
-    """The project's own `conf/`: beside `blocks/` in a checkout, inside it in an installed
-    package.
-    """
-    package = Path(__file__).resolve().parents[1]
-    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
 
 
 def rules_the_program(file: Path) -> bool:

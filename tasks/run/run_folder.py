@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from blocks.support.files import FileError, read_file, replace_file
+from blocks.support.program import train_command
 from tasks.config import secrets
 
 RECORD = "run.json"
@@ -309,7 +310,7 @@ def current_time() -> str:
 
 def format_command(overrides: list[str]) -> str:
     """Return the command that runs the same again, into a new folder."""
-    return shlex.join(["python", "train.py", *overrides])
+    return shlex.join([*train_command(), *overrides])
 
 
 def list_versions() -> dict[str, str]:

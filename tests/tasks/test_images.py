@@ -12,7 +12,7 @@ from tasks.data.images.image_folder import Images
 from tasks.data.readers.image import ImageReader
 from tasks.errors import ArgumentError, SampleError
 from tasks.run.check_training import check_batch_norm
-from train import is_mistake
+from tasks.session.failures import is_mistake
 
 GREY = np.arange(35, dtype=np.uint8).reshape(5, 7) * 7
 DEEP = {

@@ -286,11 +286,11 @@ def test_a_run_without_nodes_has_no_such_section(tmp_path):
 @pytest.mark.parametrize("status", ["running", "finished"])
 def test_a_finished_run_stays_finished_when_its_report_fails(tmp_path, monkeypatch, capsys, status):
     monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2]))
-    import train
+    from tasks.session import failures
 
     record = run_folder.Record(tmp_path)
     record.add(status=status)
-    assert train.record_failure(RuntimeError("no room left"), record) == train.CRASH
+    assert failures.record_failure(RuntimeError("no room left"), record) == failures.CRASH
     kept = run_folder.read_record(tmp_path)
     assert kept["status"] == ("finished" if status == "finished" else "failed")
     assert "no room left" in (kept["report"]["error"] if status == "finished" else kept["error"])

@@ -11,11 +11,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep
 from hydra.errors import HydraException
 
-from blocks.graph.compose.compose import ERRORS, conf_folder, opened_hydra
+from blocks.graph.compose.compose import ERRORS, opened_hydra
 from blocks.graph.compose.keys import mend_override
 from blocks.graph.compose.overrides import on_command_line
 from blocks.graph.errors import ConfigError, Problem
 from blocks.graph.read.loader import SEARCH_PATH
+from blocks.support.conf_folders import option_files
 
 MAX_RUNS = 10_000  # of one sweep
 
@@ -190,9 +191,10 @@ def _is_file(text: str) -> bool:
 
 
 def _model_of(text: str, problems: list[Problem]) -> str:
-    """Return the name that chooses a file of `conf/model/`."""
-    file, models = Path(text).resolve(), (conf_folder() / "model").resolve()
-    if file.parent == models and file.is_file():
+    """Return the name that chooses a file of `model/`."""
+    file = Path(text).resolve()
+    chosen = option_files("model").get(file.stem)
+    if chosen is not None and chosen.resolve() == file:
         return file.stem
     problem = "no model of this project" if file.is_file() else "no such file"
     fits = "a file in conf/model"

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra import initialize_config_dir
+from hydra import initialize_config_dir, version
 from hydra._internal.defaults_list import DefaultsList
-from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.default_element import ResultDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
@@ -31,9 +30,11 @@ from blocks.graph.compose.provenance import Provenance, mark_run_folder, remove_
 from blocks.graph.errors import ConfigError, Origin, Problem
 from blocks.graph.read.loader import SEARCH_PATH, Loader, open_loader, parse_override
 from blocks.graph.read.probes import Stamp, take_stamp
+from blocks.support.conf_folders import conf_folder, option_files
+from blocks.support.config_source import checked_files, is_ours
 from blocks.support.environment import unread_environment
 from blocks.support.files import kind_of
-from blocks.support.yaml_rules import check, conf_folder
+from blocks.support.yaml_rules import check
 
 ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError)
 
@@ -189,12 +190,6 @@ def _list_choices(defaults: Sequence[ResultDefault]) -> dict[str, str]:
     return choices
 
 
-def stated_facts() -> frozenset[str]:
-    """Return the names of the facts that the files of `conf/data` declare."""
-    files = sorted((conf_folder() / "data").glob("*.yaml"))
-    return _read_stated_facts(tuple((file, take_stamp(file)) for file in files))
-
-
 @lru_cache(maxsize=1)
 def _read_stated_facts(files: tuple[tuple[Path, Stamp], ...]) -> frozenset[str]:
     names: set[str] = set()
@@ -203,22 +198,41 @@ def _read_stated_facts(files: tuple[tuple[Path, Stamp], ...]) -> frozenset[str]:
     return frozenset(names)
 
 
+def stated_facts() -> frozenset[str]:
+    """Return the names of the facts that the files of `data/` declare."""
+    files = option_files("data").values()
+    return _read_stated_facts(tuple((file, take_stamp(file)) for file in files))
+
+
 @contextmanager
 def opened_hydra() -> Iterator[GlobalHydra]:
-    """Open Hydra as it is inside a job, or set it up for the project's `conf/`, without reading the
+    """Open Hydra as it is inside a job, or set it up for our folders of YAML, without reading the
     environment.
     """
     instance = GlobalHydra.instance()
-    if instance.is_initialized():
-        with unread_environment():
+    with unread_environment():
+        if instance.is_initialized() and is_ours(instance.config_loader().get_search_path()):
             yield instance
+            return
+        with (
+            _set_aside(instance),
+            checked_files(),
+            initialize_config_dir(str(conf_folder()), version_base="1.3", job_name="dougong"),
+        ):
+            yield GlobalHydra.instance()
+
+
+@contextmanager
+def _set_aside(instance: GlobalHydra) -> Iterator[None]:
+    """Keep the Hydra of another program, inside whose job we are called, and give it back."""
+    if not instance.is_initialized():
+        yield
         return
-    with (
-        unread_environment(),
-        initialize_config_dir(str(conf_folder()), version_base="1.3", job_name="dougong"),
-    ):
-        if not getattr(SourcesRegistry.instance().resolve("file"), "checks", False):
-            raise RuntimeError(
-                "hydra_plugins/ of this project is not found: YAML files would be read unchecked"
-            )
-        yield GlobalHydra.instance()
+    theirs, base = instance.hydra, version.getbase()
+    assert base is not None
+    instance.hydra = None
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = theirs
+        version.VersionBase.instance().setbase(base)

@@ -15,8 +15,9 @@ from blocks.graph.compose.keys import explain_option, explain_word, walk_keys
 from blocks.graph.compose.overrides import on_command_line
 from blocks.graph.errors import Origin, Problem, did_you_mean, find_look_alike
 from blocks.graph.read.loader import SEARCH_PATH, parse_override
+from blocks.support.conf_folders import conf_folders
 from blocks.support.files import read_file
-from blocks.support.yaml_rules import Refused, conf_folder
+from blocks.support.yaml_rules import Refused
 
 YAML_FIXES = {
     "duplicate key": "keep one of the two",
@@ -170,9 +171,15 @@ def _read_known_keys(
     """Return the keys of a section, and the configuration, without the override that failed."""
     try:
         config: Any = hydra_compose(config_name, overrides)
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError):  # others fail as well
+        searched = [text for text in overrides if text.startswith(f"{SEARCH_PATH}=")]
+        if len(searched) == len(overrides):
+            return [], {}
+        return _read_known_keys(parent, searched, config_name)
+    try:
         section = OmegaConf.select(config, parent) if parent else config
         plain: Any = OmegaConf.to_container(config, resolve=False)
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError):
+    except OmegaConfBaseException:
         return [], {}
     if not isinstance(section, DictConfig):
         return [], plain
@@ -204,7 +211,7 @@ def _find_bad_choice(overrides: Sequence[str]) -> str | None:
 
 def _list_folders(overrides: Sequence[str]) -> list[Path]:
     """Return the folders with YAML: the project's, and those of the user."""
-    folders = [conf_folder()]
+    folders = conf_folders()
     for override in overrides:
         if override.startswith(f"{SEARCH_PATH}="):
             folders.append(Path(override.partition("file://")[2].rstrip("']")))

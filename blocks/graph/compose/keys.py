@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from blocks.support.yaml_rules import check, conf_folder
+from blocks.support.conf_folders import conf_folders, is_of_the_program
+from blocks.support.yaml_rules import check
 
 DEEPEST = 3  # names in a path that a person sets: model.params.depth
 MAX_SHOWN = 3  # paths in a message
@@ -153,6 +154,9 @@ def find_choices(word: str) -> list[str]:
 
 
 def list_sections() -> list[Path]:
-    """Return the folders of `conf/` whose files the command line chooses."""
-    folders = filter(Path.is_dir, conf_folder().iterdir())
-    return sorted(folder for folder in folders if folder.name != "hydra")
+    """Return the folders whose files the command line chooses, e.g. `conf/model`."""
+    found = []
+    for conf in conf_folders():
+        folders = filter(Path.is_dir, conf.iterdir())
+        found += sorted(folder for folder in folders if not is_of_the_program(folder.name))
+    return found

@@ -13,6 +13,7 @@ from blocks.graph.compose.overrides import COMMAND_LINE, on_command_line
 from blocks.graph.compose.policy import FIX, WHY
 from blocks.graph.errors import Origin, Problem, did_you_mean
 from blocks.graph.read.loader import SEARCH_PATH, Loader
+from blocks.support.conf_folders import conf_folder, is_of_the_program
 from blocks.support.yaml_rules import OF_HYDRA
 
 KeyPath = tuple[Any, ...]
@@ -134,6 +135,8 @@ def _find_file(default: ResultDefault, folders: Sequence[Path]) -> Path | None:
     """Return the file of an element of the defaults list; None for Hydra's own."""
     if default.config_path is None or default.config_path.startswith("hydra/"):
         return None
+    if is_of_the_program(default.config_path):
+        folders = [conf_folder()]
     for folder in folders:
         file = folder / f"{default.config_path}.yaml"
         if file.is_file():

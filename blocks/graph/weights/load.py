@@ -16,7 +16,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from blocks.graph.compose.compose import conf_folder
 from blocks.graph.errors import ConfigError, Problem, did_you_mean, guess
 from blocks.graph.language.expression import ExpressionError, limited
 from blocks.graph.language.patterns import fill_template, match_name
@@ -27,6 +26,7 @@ from blocks.graph.weights.first import find_first, is_rgb
 from blocks.graph.weights.interpolate import fit_channels, resample
 from blocks.graph.weights.line import Line, read_line
 from blocks.graph.weights.names import Map, read_map
+from blocks.support.conf_folders import conf_folders
 
 MAX_SHOWN = 6  # names in an error
 
@@ -374,7 +374,7 @@ class Loader:
     def _better_map(self, model: nn.Module, folder: Path | None, matched: int) -> str | None:
         """Return the map that fills most of this model from this file, if it fills more."""
         best, most = None, matched
-        for each in filter(None, (folder, conf_folder() / "weights")):
+        for each in (*filter(None, [folder]), *(conf / "weights" for conf in conf_folders())):
             for file in sorted(each.glob("*.yaml")):
                 loader = Loader(read_map(file), self.tensors, self.file, self.grids)
                 report, _ = loader.plan(model, "replace")

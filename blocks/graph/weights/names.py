@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from blocks.graph.compose.compose import conf_folder
 from blocks.graph.compose.hydra_messages import explain_refusal
 from blocks.graph.errors import ConfigError, Origin, Problem, did_you_mean, show
 from blocks.graph.read.origins import LOADER, read_origins
+from blocks.support.conf_folders import conf_folders
 from blocks.support.yaml_rules import Refused, check
 
 SECTIONS = ("rename", "tie", "drop", "keep", "head", "map")
@@ -117,7 +117,7 @@ def find_repeated_keys(path: Path) -> list[Problem]:
 
 def find_map(name: str | Path, folder: Path | None = None) -> Path:
     """Return the file of a map; raise ConfigError with the existing maps."""
-    folders = [conf_folder() / "weights"]
+    folders = [conf / "weights" for conf in conf_folders()]
     if folder:
         folders.insert(0, folder)
     for path in (Path(name), *(each / f"{name}.yaml" for each in folders)):
