@@ -60,31 +60,24 @@ def edges_of(inside: Inside, body: Body, vertices: Mapping[str, int]) -> list[Ed
     Args:
         vertices: name of a node -> its vertex; equal repeats share one.
     """
-    found = _Edges(inside, body, vertices)
+    ends: list[tuple[Value, int, str]] = []
     for node in inside.working:
         for into, value in _inputs_of(node):
-            found.connect(value, vertices[node.name], into)
-    for number, value in enumerate(inside.outputs.values()):
-        found.connect(value, body.first_output + number, "")
-    return list(found.edges)
-
-
-class _Edges:
-    def __init__(self, inside: Inside, body: Body, vertices: Mapping[str, int]):
-        self.body, self.vertices = body, vertices
-        self.edges: dict[Edge, None] = {}
-
-    def connect(self, value: Value, target: int, into: str) -> None:
-        """Add the edge along which a value flows, unless it stays in one vertex."""
+            ends.append((value, vertices[node.name], into))
+    for vertex, value in enumerate(inside.outputs.values(), body.first_output):
+        ends.append((value, vertex, ""))
+    edges: dict[Edge, None] = {}
+    for value, target, into in ends:
         maker = maker_of(value)
         if maker is None:
             assert value.node is not None
-            source, port, shape = self.body.entry(str(value.node.target)), "out", value.shape
+            source, port, shape = body.entry(str(value.node.target)), "out", value.shape
         else:
             port = value.made_by.partition(".")[2] or next(iter(maker.outputs))
-            source, shape = self.vertices[maker.name], maker.shapes[port]
-        if source != target:
-            self.edges[Edge(source, port, target, into, show_sizes(shape))] = None
+            source, shape = vertices[maker.name], maker.shapes[port]
+        if source != target:  # otherwise it stays in one vertex
+            edges[Edge(source, port, target, into, show_sizes(shape))] = None
+    return list(edges)
 
 
 def _inputs_of(node: Node) -> Iterator[tuple[str, Value]]:

@@ -356,7 +356,7 @@ class Constructor:
                     trial.write_value("", "", _column([row[0], made], key))
             if trial.columns:
                 found.append(key)
-                if any(map(partial(_is_module, key=key), calls)):
+                if any(isinstance(value, Made | nn.Module) for value in _column(calls, key)):
                     return None
         return found
 
@@ -371,9 +371,8 @@ class Constructor:
                 texts[key] = self.write_value(child, key, _column([row[0] for row in rows], key))
         call = self._write_call(rows[0][0].callee, texts)
         if not loops:
-            return (
-                f"({call} for _ in range({self.write_value(child, 'depth', list(map(len, rows)))}))"
-            )
+            depth = self.write_value(child, "depth", list(map(len, rows)))
+            return f"({call} for _ in range({depth}))"
         over = next(iter(loops.values()))
         if len(loops) > 1:
             over = f"zip({', '.join(loops.values())}, strict=True)"
@@ -409,10 +408,6 @@ def _column(calls: Iterable[Made], key: str) -> list[Any]:
         else:
             found.append(inspect.signature(made.callee).parameters[key].default)
     return found
-
-
-def _is_module(made: Made, key: str) -> bool:
-    return isinstance(_column([made], key)[0], Made | nn.Module)
 
 
 def _is_same(value: Any, other: Any) -> bool:

@@ -129,9 +129,7 @@ def class_name(title: str, taken: set[str]) -> str:
 def _write_class(bodies: Bodies, group: Group, forward: Forward) -> list[str]:
     listed = bodies.container_of(group.members[0]) == "list"
     after = _write_aliases(bodies) if bodies.model in group.members else []
-    lines = [f"class {group.name}(nn.Module):"]
-    if listed:
-        lines = [f"class {group.name}(nn.ModuleList):"]
+    lines = [f"class {group.name}({'nn.ModuleList' if listed else 'nn.Module'}):"]
     if group.lines or after or listed:
         given = ["self"]
         for name, values in group.parameters.items():
@@ -168,15 +166,12 @@ def _write_aliases(bodies: Bodies) -> list[str]:
     for path, first in bodies.aliases.items():
         above, _, name = path.rpartition(".")
         module = bodies.model.get_submodule(path)
-        if (
-            first
-            and bodies.class_of(module) not in bodies.inlined
-            and id(module) not in bodies.idle
-        ):
-            if name.isdigit():
-                lines.append(f'{_show_path(above)}.add_module("{name}", {_show_path(first)})')
-            else:
-                lines.append(f"{_show_path(path)} = {_show_path(first)}")
+        if not first or bodies.class_of(module) in bodies.inlined or id(module) in bodies.idle:
+            continue
+        if name.isdigit():
+            lines.append(f'{_show_path(above)}.add_module("{name}", {_show_path(first)})')
+        else:
+            lines.append(f"{_show_path(path)} = {_show_path(first)}")
     seen: dict[int, str] = {}
     for path, parameter in bodies.model.named_parameters(remove_duplicate=False):
         first = path

@@ -324,17 +324,14 @@ class _Plainer(ast.NodeTransformer):
         if isinstance(node, ast.Raise):
             return isinstance(node.exc, ast.Call) and self._is_error(node.exc.func)
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-            return self._is_ours(node.value) and ast.unparse(node.value.func).lstrip(
-                "_"
-            ).startswith("must_")
-        if isinstance(node, ast.If | ast.For | ast.ExceptHandler) and not getattr(
-            node, "orelse", None
-        ):
-            *others, last = node.body
-            return self._is_check(last) and all(
-                self._is_check(item) or _is_local(item) for item in others
-            )
-        return False
+            called = ast.unparse(node.value.func).lstrip("_")
+            return self._is_ours(node.value) and called.startswith("must_")
+        if not isinstance(node, ast.If | ast.For | ast.ExceptHandler):
+            return False
+        *others, last = node.body
+        if getattr(node, "orelse", None) or not self._is_check(last):
+            return False
+        return all(self._is_check(item) or _is_local(item) for item in others)
 
 
 def _is_local(node: ast.stmt) -> bool:
