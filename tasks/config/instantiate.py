@@ -92,12 +92,10 @@ def make(
     if problems:
         raise ConfigError(problems)
     try:
-        with importing(composed, path):
+        with locating(composed, path), importing(composed, path):
             if leave:
                 return functools.partial(target, **arguments)
             return target(**arguments, **given)
-    except ArgumentError as error:
-        raise ConfigError(argument_problem(composed, path, error)) from error
     except ConfigError:
         raise
     except (TypeError, ValueError, OSError, ImportError, MisconfigurationException) as error:
@@ -144,25 +142,25 @@ def read_environment(composed: Composed, path: Path, arguments: dict[str, Any]) 
     for key, value in arguments.items():
         where = (*path, key)
         is_allowed = path[0] == "data" or any(each[: len(where)] == where for each in asked)
-        try:
+        with locating(composed, where):
             read[key] = secrets.reveal(value) if is_allowed else value
-        except ArgumentError as error:
-            raise ConfigError(argument_problem(composed, where, error)) from error
     return read
 
 
-def argument_problem(composed: Composed, path: Path, error: ArgumentError) -> Problem:
-    """Return the problem that an object has with one of its arguments, at that argument."""
-    where = (*path, error.argument) if error.argument else path
-    return problem(
-        composed,
-        where,
-        error.problem,
-        got=error.got,
-        fits=error.fits,
-        fix=error.fix,
-        code=error.code,
-    )
+@contextlib.contextmanager
+def locating(composed: Composed, path: Path, *, exact: bool = False) -> Iterator[None]:
+    """Raise the ArgumentErrors inside as ConfigErrors at the argument in the section `path`.
+
+    Args:
+        exact: whether `path` is the argument itself.
+    """
+    try:
+        yield
+    except ArgumentError as error:
+        if error.argument and not exact:
+            path = (*path, error.argument)
+        parts = {"got": error.got, "fits": error.fits, "fix": error.fix, "code": error.code}
+        raise config_error(composed, path, error.problem, **parts) from error
 
 
 # Classes ------------------------------------------------------------------------------------------

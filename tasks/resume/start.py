@@ -9,7 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from blocks.graph import Composed, ConfigError
+from blocks.graph import Composed
 from tasks.config import instantiate, secrets
 from tasks.errors import ArgumentError
 from tasks.lightning import Point
@@ -61,7 +61,8 @@ def find_start(
     """
     folder = adopt.parse_folder(composed.config.get("resume"))
     choice = composed.config.get("ckpt_path")
-    try:
+    key = "resume" if choice is None else "ckpt_path"
+    with instantiate.locating(composed, (key,), exact=True):
         path = find_checkpoint(folder, choice)
         if path is None:
             return None
@@ -76,12 +77,6 @@ def find_start(
             raise changed_graph(found)
         if not found.changed:
             check_end(found, composed.config["trainer"])
-    except ArgumentError as error:
-        key = "resume" if choice is None else "ckpt_path"
-        problem = instantiate.problem(
-            composed, (key,), error.problem, **parts_of(error), code=error.code
-        )
-        raise ConfigError(problem) from error
     if found.changed:
         lines = [carry_over_weights(found, network)]
     else:
@@ -93,12 +88,6 @@ def find_start(
     if found.changed:
         return None
     return path
-
-
-def parts_of(error: ArgumentError) -> dict[str, str]:
-    """Return the parts of an error that a Problem has too."""
-    parts = {"got": error.got, "fits": error.fits, "fix": error.fix}
-    return {name: text for name, text in parts.items() if text is not None}
 
 
 def find_checkpoint(folder: Path | None, choice: str | None) -> Path | None:

@@ -8,7 +8,6 @@ import pytorch_lightning as pl
 from blocks.graph import Composed, ConfigError, Problem, locate, plan
 from blocks.graph.errors import guess
 from tasks.config import instantiate
-from tasks.errors import ArgumentError
 from tasks.learn.base import share_of_time
 from tasks.learn.optimizer import Schedule
 from tasks.parallel import strategy
@@ -24,13 +23,11 @@ def check_task(composed: Composed, task: Any, data: Any) -> None:
     Raises:
         ConfigError: the task refuses them.
     """
-    try:
+    with instantiate.locating(composed, ("task",)):
         task.check(data)
         is_resumed = adopt.parse_folder(composed.config.get("resume")) is not None
         if not is_resumed:  # a resumed run continues as it began
             task.check_alone(data)
-    except ArgumentError as error:
-        raise ConfigError(instantiate.argument_problem(composed, ("task",), error)) from error
 
 
 def check_processes(composed: Composed, trainer: pl.Trainer, samples: int) -> None:

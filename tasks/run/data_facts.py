@@ -7,7 +7,6 @@ from blocks.graph import Composed, ConfigError, Problem
 from blocks.graph.errors import guess
 from tasks.config import instantiate
 from tasks.config.targets import update_targets
-from tasks.errors import ArgumentError
 
 # samples, tokens, ...: data with a larger number take longer than a second to read
 QUICK_LIMIT = 100_000
@@ -20,10 +19,8 @@ def read_data(composed: Composed) -> Any:
         ConfigError: the data refuse an argument, or differ from the declared facts.
     """
     data = instantiate.make(composed, ("data",))
-    try:
+    with instantiate.locating(composed, ("data",)):
         data.read()
-    except ArgumentError as error:
-        raise ConfigError(instantiate.argument_problem(composed, ("data",), error)) from error
     check_facts(composed, data.facts())
     return data
 
@@ -42,10 +39,8 @@ def read_facts(composed: Composed) -> dict[str, Any] | None:
         return None
     if any(isinstance(value, int) and value > QUICK_LIMIT for value in section.values()):
         return None
-    try:
+    with instantiate.locating(composed, ("data",)):
         facts: dict[str, Any] = instantiate.make(composed, ("data",)).facts()
-    except ArgumentError as error:
-        raise ConfigError(instantiate.argument_problem(composed, ("data",), error)) from error
     check_facts(composed, facts)
     return facts
 

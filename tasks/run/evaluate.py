@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from blocks.graph import Composed, ConfigError
+from blocks.graph import Composed
 from tasks.config import instantiate
 from tasks.data.base import READER
 from tasks.errors import ArgumentError
@@ -114,10 +114,8 @@ def reopen_data(run: Finished, changes: dict[str, Any]) -> tuple[Composed, Any]:
     composed = Composed(config, typed={"trust": list(run.trust)})
     data = instantiate.make(composed, ("data",), without=("facts",))
     data.restore(run.folder)
-    try:
+    with instantiate.locating(composed, ("data",)):
         data.read()
-    except ArgumentError as error:
-        raise ConfigError(instantiate.argument_problem(composed, ("data",), error)) from error
     return composed, data
 
 
