@@ -19,7 +19,7 @@ from pathlib import Path
 import yaml
 
 from blocks.support.yaml_rules import check
-from tests.trust import corpus_ends, corpus_run, corpus_unread, corpus_yaml, cost
+from tests.trust import corpus_ends, corpus_project, corpus_run, corpus_unread, corpus_yaml, cost
 from tests.trust.case import SECRET, Case, play
 from tests.trust.watch import ROOT
 
@@ -28,7 +28,8 @@ SCRIPTS = {"train": [str(ROOT / "train.py")], "blocks": ["-m", "blocks"], "tasks
 
 def cases() -> Iterator[Case]:
     """The whole corpus, but for what would never end, which `endless` has."""
-    for family in (*corpus_yaml.FAMILIES, *corpus_run.FAMILIES, *corpus_unread.FAMILIES):
+    corpora = (corpus_yaml, corpus_run, corpus_unread, corpus_project)
+    for family in [family for corpus in corpora for family in corpus.FAMILIES]:
         yield from family()
 
 
