@@ -160,7 +160,9 @@ def test_blocks_do_not_print_in_passing():
 def test_every_text_is_read_and_written_with_its_encoding():
     """What ruff (PLW1514) does not see: methods of paths, and the output of processes."""
     wrong = []
-    for path in python_files("blocks", "tasks", "hydra_plugins", "bench", "docs", "tests"):
+    for path in python_files(
+        "blocks", "dougong", "tasks", "hydra_plugins", "bench", "docs", "tests"
+    ):
         for call in ast.walk(tree(path)):
             if not isinstance(call, ast.Call):
                 continue

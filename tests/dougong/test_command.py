@@ -165,7 +165,8 @@ def test_bash_completes(line, tmp_path):
     script = tmp_path / "ask.sh"
     script.write_text(
         "_python_argcomplete() { :; }\n"
-        f'"{sys.executable}" "{DOOR}" 8>&1 9>/dev/null 1>/dev/null\n'
+        f'"{sys.executable}" "{DOOR}" 8>&1 9>/dev/null 1>/dev/null\n',
+        encoding="utf-8",
     )
     asked = {
         "_ARGCOMPLETE": "1",

@@ -135,10 +135,10 @@ text = {MODEL!r}
 folder = Path({str(folder)!r})
 engine = Engine()
 def size():
-    pages = Path("/proc/self/statm").read_text().split()[1]
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
     return int(pages) * resource.getpagesize()
 for edit in range(600):
-    (folder / "model" / "own.yaml").write_text(text.format(dim=16 + edit))
+    (folder / "model" / "own.yaml").write_text(text.format(dim=16 + edit), encoding="utf-8")
     assert engine.run(main, ["explain", "model=own", "--config-dir", str(folder)]).status == 0
     if edit % 50 == 49:
         gc.collect()
@@ -149,6 +149,6 @@ print((size() - before) / 1e6)
     if sys.platform != "linux":
         pytest.skip("reads /proc")
     grown = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=True
     ).stdout
     assert float(grown) < 20  # megabytes over 500 edits
