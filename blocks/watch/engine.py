@@ -16,6 +16,8 @@ from blocks.graph.describe.diff import Side
 from blocks.graph.describe.sweep_check import Result, check
 from blocks.graph.read.live_loader import LiveLoader
 from blocks.graph.read.loader import KEPT
+from blocks.graph.record.kept import KEPT as KEPT_RESULTS
+from blocks.graph.record.kept import Kept
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Engine:
 
     def __init__(self) -> None:
         self.loader = LiveLoader()
+        self.results = Kept()
         self.changed: dict[Path, None] = {}  # files, since `take_changed` was called
 
     def explain(self, words: Sequence[str], config_dir: str | None = None) -> Explained:
@@ -114,12 +117,14 @@ class Engine:
     def _keeping(self) -> Iterator[None]:
         """Let every composition of this process use the files that were read before."""
         self.changed.update(dict.fromkeys(self.loader.refresh()))
-        token = KEPT.set(self.loader)
+        tokens = KEPT.set(self.loader), KEPT_RESULTS.set(self.results)
         collects = gc.isenabled()
         gc.disable()  # a model is one web of references; who asks collects between two questions
         try:
             yield
         finally:
-            KEPT.reset(token)
+            KEPT.reset(tokens[0])
+            KEPT_RESULTS.reset(tokens[1])
+            self.results.trim()
             if collects:
                 gc.enable()

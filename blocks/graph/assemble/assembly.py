@@ -11,7 +11,9 @@ from blocks.graph.assemble.context import NodeContext, Outputs, Path
 from blocks.graph.errors import NodeError, Origin, Problem, did_you_mean
 from blocks.graph.language.scope import Scope, Text
 from blocks.graph.language.signature import Signature, signature_of
+from blocks.graph.language.words import check_node
 from blocks.graph.record.initialise import Section, Start
+from blocks.graph.record.kept import Kept, open_kept
 from blocks.graph.record.limits import MODULES
 from blocks.graph.record.record import Recipe
 
@@ -54,13 +56,22 @@ class Assembly:
     params: dict[str, Text] = field(default_factory=dict)
     read_params: set[Path] = field(default_factory=set)
     used_slots: set[str] = field(default_factory=set)
-    ran: dict[Any, Any] = field(default_factory=dict)  # outputs of blocks that ran already
+    kept: Kept = field(default_factory=open_kept)  # blocks that were made and ran already
+    # (id of a node as it is written, option) -> it, and what is wrong with it
+    checked: dict[tuple[int, bool], tuple[Any, Problem | None]] = field(default_factory=dict)
     passed: int = 0  # innermost repeats passed inside the present top-level node
     total: Callable[[], int] = lambda: 0  # of the innermost repeats of that node
 
     def __post_init__(self) -> None:
         # the names that every text may refer to
         self.outermost = Scope(params=self.params, facts=self.facts, read=self.read_params)
+
+    def check_node(self, raw: Any, option: bool = False) -> Problem | None:
+        """What is wrong with a node as it is written; each is checked once."""
+        key = (id(raw), option)
+        if key not in self.checked:
+            self.checked[key] = raw, check_node(raw, option)
+        return self.checked[key][1]
 
     def find_signature(self, name: Any, origin: Origin) -> Signature:
         """The signature of a block; raises NodeError with the nearest names."""

@@ -13,8 +13,9 @@ from blocks.graph.assemble.context import NodeSpec, Outputs, Path, broken, menti
 from blocks.graph.assemble.counting import count_innermost
 from blocks.graph.assemble.references import read_value
 from blocks.graph.errors import NodeError, Problem, did_you_mean, show
+from blocks.graph.language.copies import alter
 from blocks.graph.language.scope import Scope
-from blocks.graph.language.words import check_name, check_node, check_words, is_outputs, order_nodes
+from blocks.graph.language.words import check_name, check_words, is_outputs, order_nodes
 from blocks.graph.record.module import Graph
 
 FITS = "outputs: NODE, outputs: [a, b] or outputs: {name: NODE}"
@@ -39,7 +40,7 @@ def build_body(
         )
         assembly.report(problem, path, builder.path)
         return {"out": broken("")}
-    scope = replace(scope, nodes=builder.view, node_names=lambda: tuple(builder.results))
+    scope = alter(scope, nodes=builder.view, node_names=lambda: tuple(builder.results))
     names, lost = order_nodes(nodes)
     for name, anchor in lost:
         problem = _explain_lost(name, anchor, names)
@@ -79,7 +80,7 @@ def _build_one(
         assembly.total = cache(partial(count_innermost, assembly, spec))
     text = str(name)
     with assembly.reporting(spec.path, builder.below(text)):
-        problem = check_name(name, tuple(builder.inputs)) or check_node(spec.raw)
+        problem = check_name(name, tuple(builder.inputs)) or assembly.check_node(spec.raw)
         if problem:
             raise NodeError(problem)
         builder.origins[name] = str(assembly.origin(spec.path))

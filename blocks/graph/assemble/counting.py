@@ -1,13 +1,13 @@
 """How often nodes are repeated, and how many innermost repeats a node has: `depth.count`."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from blocks.graph.assemble.assembly import Assembly
 from blocks.graph.assemble.context import NodeSpec, Path
 from blocks.graph.assemble.kinds.template import open_body, resolve
 from blocks.graph.errors import NodeError, Problem, show
+from blocks.graph.language.copies import alter
 from blocks.graph.language.expression import ExpressionError
 from blocks.graph.language.scope import Scope, Text, read_number
 from blocks.graph.language.values import read_argument
@@ -128,7 +128,7 @@ def count_innermost(assembly: Assembly, spec: NodeSpec, level: int = 0) -> int:
     total = 0
     for index in range(times):
         for node in open_nodes(
-            assembly, replace(spec, scope=with_elements(spec.scope, lists, index))
+            assembly, alter(spec, scope=with_elements(spec.scope, lists, index))
         ):
             total += count_innermost(assembly, node, level + 1)
     return total
@@ -173,4 +173,4 @@ def open_nodes(assembly: Assembly, spec: NodeSpec) -> list[NodeSpec]:
 def with_elements(scope: Scope, lists: Mapping[str, Any], index: int) -> Scope:
     """The scope of one repeat, in which each list is one of its elements."""
     elements = {name: values[index] for name, values in lists.items()}
-    return replace(scope, lexical={**scope.lexical, **elements})
+    return alter(scope, lexical={**scope.lexical, **elements})

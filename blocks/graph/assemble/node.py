@@ -1,7 +1,6 @@
 """One node: its inputs, its condition, its kind. `KINDS` is the table of the language's kinds."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from blocks.graph.assemble.assembly import Assembly
@@ -13,6 +12,7 @@ from blocks.graph.assemble.kinds.scan import build_scan
 from blocks.graph.assemble.kinds.share import build_shared
 from blocks.graph.assemble.references import read_inputs
 from blocks.graph.errors import NodeError, Problem, show
+from blocks.graph.language.copies import alter
 from blocks.graph.language.expression import ExpressionError, evaluate, to_whole
 from blocks.graph.language.scope import Scope, Text
 from blocks.graph.record.value import Value, axes_of, show_shape
@@ -56,8 +56,8 @@ def build_node(
     values = [item.value for item in inputs]
     if previous is not None and _leaves_first_out(spec.raw, values):
         values.insert(0, previous)
-    scope = replace(spec.scope, axes=axes_of(values), arguments={}, trace=[])
-    spec = replace(spec, scope=scope)
+    scope = alter(spec.scope, axes=axes_of(values), arguments={}, trace=[])
+    spec = alter(spec, scope=scope)
     context = NodeContext(builder, name, spec, inputs, previous, wanted)
     if any(value.broken for value in values):
         builder.spoilt = True

@@ -1,6 +1,7 @@
 """Overrides of the command line: quoted where Hydra needs quotes, checked, and read as values."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -34,6 +35,7 @@ def make_readable(override: str) -> str:
     return override
 
 
+@lru_cache(maxsize=1024)
 def _can_parse(override: str) -> bool:
     try:
         OverridesParser.create().parse_override(override)

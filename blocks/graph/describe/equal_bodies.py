@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from blocks.graph.describe.receptive_field import Field, storage_of
+from blocks.graph.record.kept import open_kept
 from blocks.graph.record.module import Graph, Scan
 
 
@@ -59,7 +60,7 @@ class EqualBodies:
     recipes: Mapping[int, Any]
     keys: dict[int, Any] = field(default_factory=dict)
     ran: set[int] = field(default_factory=set)
-    outcomes: dict[Any, Outcome] = field(default_factory=dict)
+    outcomes: dict[Any, Outcome] = field(default_factory=lambda: open_kept().outcomes)
 
     def key_of(self, module: nn.Module) -> Any:
         """Return what is equal for modules of equal structure with equal arguments."""
@@ -75,8 +76,8 @@ class EqualBodies:
             return (module.code, *children)
         recipe = self.recipes.get(id(module))
         if recipe is None:
-            return id(module)
-        return recipe.factory, repr(recipe.arguments)
+            return object()  # equal to nothing
+        return recipe.key
 
     def ask(self, module: nn.Module, inputs: Sequence[Any], look_up: LookUp) -> Any:
         """Return the key of a body or block with its inputs; None where it must run.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from blocks.graph.errors import Origin, did_you_mean, show
+from blocks.graph.language.copies import alter
 from blocks.graph.language.expression import ExpressionError, check_size, evaluate, get_member
 from blocks.graph.steps import spend
 
@@ -56,7 +57,7 @@ class Text:
         """Return the same text where its node is used: the axes are those of the node's inputs."""
         others = dict(arguments)
         others.pop(word, None)
-        return replace(self, scope=replace(self.scope, axes=axes, arguments=others))
+        return alter(self, scope=alter(self.scope, axes=axes, arguments=others))
 
     def sources(self) -> str:
         """Return where it was written, and where each name was that has been followed."""
@@ -184,9 +185,9 @@ class Scope:
         value = found.raw
         if isinstance(value, str | list | tuple):
             _check_chain(name, self.followed)
-            there = replace(found.scope, trace=self.trace, followed=self.followed + 1)
+            there = alter(found.scope, trace=self.trace, followed=self.followed + 1)
             try:
-                value = read_number(replace(found, scope=there))
+                value = read_number(alter(found, scope=there))
             except ExpressionError:
                 if value != MISSING:
                     self.trace.append(f"{name}: {show(value)}  {found.origin}")

@@ -28,6 +28,12 @@ class Recipe:
     factory: Callable[..., nn.Module]
     arguments: Mapping[str, Any]
 
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Equal for recipes that make equal modules."""
+        inside = [each.key for each in self.arguments.values() if isinstance(each, Recipe)]
+        return self.factory, repr(self.arguments), *inside
+
     def make(self) -> nn.Module:
         arguments = dict(self.arguments)
         for name, value in arguments.items():

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from blocks.graph.errors import show
+from blocks.graph.language.copies import alter
 
 # the size of the batch axis on the meta device: a large prime, which no other axis has
 BATCH = 7919
@@ -45,7 +46,7 @@ class Value:
 
     def at(self, node: fx.Node, made_by: str) -> "Value":
         """The same value as another node of the generated code gives it."""
-        return replace(self, node=node, made_by=made_by, idle=())
+        return alter(self, node=node, made_by=made_by, idle=())
 
     @property
     def shape(self) -> tuple[int, ...]:

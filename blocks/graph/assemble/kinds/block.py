@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,8 +15,10 @@ from blocks.graph.assemble.kinds.block_errors import failed_block, refused_by_bl
 from blocks.graph.assemble.kinds.block_ports import Names, assign_ports, bind_shapes
 from blocks.graph.assemble.kinds.block_recipe import Surroundings, read_arguments
 from blocks.graph.errors import NodeError
+from blocks.graph.language.copies import alter
 from blocks.graph.language.scope import Text
 from blocks.graph.language.signature import Port, Signature, axis_names
+from blocks.graph.record.kept import draw
 from blocks.graph.record.record import Recipe
 from blocks.graph.record.value import Value, show_shape
 
@@ -54,7 +56,7 @@ def build_block(
     """Build one block; raises NodeError with every problem found."""
     own = {}
     for word, text in texts.items():
-        own[word] = replace(text, scope=replace(text.scope, trace=[]))  # a trace of its own
+        own[word] = alter(text, scope=alter(text.scope, trace=[]))  # a trace of its own
     positional, named = assign_ports(signature, inputs, previous)
     wired = _wire_ports(signature, positional, named)
     bound = bind_shapes(signature, wired)
@@ -116,19 +118,24 @@ def _run_block(
     tensors = [value.tensor for value in positional]
     keywords = {name: value.tensor for name, value in named.items()}
     key = _key_of(signature, recipe, tensors, keywords)
-    with torch.device("meta"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch repeats them when real parameters are made
-        module = recipe.make()
-        if key not in assembly.ran:
-            with torch.no_grad():
-                assembly.ran[key] = module(*tensors, **keywords)
-    results = assembly.ran[key]
+    kept = assembly.kept
+    module = kept.copy(recipe.key)
+    if module is None or key not in kept.ran:
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch repeats them when real parameters are made
+            if module is None:
+                module = recipe.make()
+                kept.made[recipe.key] = draw(module)
+            if key not in kept.ran:
+                with torch.no_grad():
+                    kept.ran[key] = module(*tensors, **keywords)
+    results = kept.ran[key]
     if not isinstance(results, tuple | list):
         results = (results,)
     if not all(isinstance(tensor, Tensor) for tensor in results):
         raise BlockError(
             "forward must return a tensor or a tuple of tensors",
-            got=type(assembly.ran[key]).__name__,
+            got=type(kept.ran[key]).__name__,
             fix="end forward with return ...",
             code="block-failed",
         )
@@ -152,7 +159,7 @@ def _key_of(
     shapes = []
     for tensor in (*tensors, *keywords.values()):
         shapes.append(None if tensor is None else (tuple(tensor.shape), tensor.dtype))
-    return signature.factory, repr(recipe.arguments), repr(shapes), tuple(keywords)
+    return recipe.key, repr(shapes), tuple(keywords)
 
 
 def _name_outputs(

@@ -11,6 +11,7 @@ from blocks.graph.assemble.kinds.block_errors import (
     unknown_argument,
 )
 from blocks.graph.errors import NodeError, Problem, show
+from blocks.graph.language.copies import alter
 from blocks.graph.language.expression import ExpressionError
 from blocks.graph.language.scope import Text
 from blocks.graph.language.signature import Signature, is_module
@@ -46,7 +47,7 @@ def read_arguments(
     """
     values, problems = _read_written(signature, around)
     problems += _infer_arguments(signature, values, around)
-    inner = replace(around, known={**around.known, **values})
+    inner = alter(around, known={**around.known, **values})
     problems += _read_parts(assembly, signature, values, inner)
     for word, parameter in signature.parameters.items():
         if parameter.required and word not in values and word not in around.texts:

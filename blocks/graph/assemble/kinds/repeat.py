@@ -12,6 +12,7 @@ from blocks.graph.assemble.context import NodeContext, NodeSpec, Outputs
 from blocks.graph.assemble.counting import count_repeats, repeats_inside, with_elements
 from blocks.graph.assemble.kinds.share import locate_shared
 from blocks.graph.errors import NodeError, Problem
+from blocks.graph.language.copies import alter
 from blocks.graph.language.scope import Counter, Scope
 from blocks.graph.record.value import Value, axes_of
 
@@ -124,7 +125,7 @@ def _scope_of(
     if repeats.innermost:
         assembly.passed += 1
     scope = with_elements(scope, repeats.lists, index)
-    return replace(scope, counters=counters, axes=axes_of(list(flow.values())))
+    return alter(scope, counters=counters, axes=axes_of(list(flow.values())))
 
 
 def _carry(flow: dict[str, Value], outputs: Outputs, carried: str | None) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 from blocks.graph.assemble.assembly import Assembly
 from blocks.graph.assemble.context import NodeSpec, Without
 from blocks.graph.errors import NodeError, Problem, did_you_mean, show
+from blocks.graph.language.copies import alter
 from blocks.graph.language.scope import MISSING, Scope, Text
-from blocks.graph.language.words import MODEL_WORDS, arguments_of, check_node, suggest_words
+from blocks.graph.language.words import MODEL_WORDS, arguments_of, suggest_words
 
 KINDS = {"block", "use", "body"}  # one of these makes a mapping an option of a slot
 
@@ -71,7 +72,7 @@ def resolve(assembly: Assembly, spec: NodeSpec, here: Scope) -> Resolved:
             chosen = assembly.choices.get(slot, "")
             if chosen:
                 label = f"{slot}: {chosen}"
-        if problem := check_node(spec.raw, option=True):
+        if problem := assembly.check_node(spec.raw, option=True):
             raise NodeError(replace(problem, source=str(assembly.origin(spec.path))))
         texts = {**_read_arguments(assembly, spec), **texts}
     return Resolved(spec, texts, label)
@@ -92,7 +93,7 @@ def _find_option(assembly: Assembly, slot: Any, spec: NodeSpec, here: Scope) -> 
     if not isinstance(raw, Mapping):
         raise NodeError(_explain_empty_slot(slot, slots, spec))
     assembly.used_slots.add(slot)
-    scope = replace(assembly.outermost, axes=here.axes, counters=here.counters)
+    scope = alter(assembly.outermost, axes=here.axes, counters=here.counters)
     return NodeSpec(raw, ("model", slot), scope)
 
 
@@ -127,10 +128,10 @@ def open_body(assembly: Assembly, resolved: Resolved, here: Scope) -> Opened:
     if isinstance(holes, list):
         holes = dict.fromkeys(holes)
     _check_arguments(texts, [*params, *holes], resolved.name_or("this body"))
-    outer = replace(spec.scope, axes=here.axes, counters=here.counters, arguments={}, trace=[])
+    outer = alter(spec.scope, axes=here.axes, counters=here.counters, arguments={}, trace=[])
     bound = _bind_params(assembly, params, resolved, outer)
     filled = _fill_holes(assembly, holes, resolved, outer)
-    scope = replace(outer, lexical={**outer.lexical, **bound}, holes={**outer.holes, **filled})
+    scope = alter(outer, lexical={**outer.lexical, **bound}, holes={**outer.holes, **filled})
     return Opened(spec.raw["body"], scope, bound)
 
 
@@ -165,7 +166,7 @@ def _bind_params(
             problem = f"{resolved.name_or('this body')} needs {param}"
             raise NodeError(Problem(problem, fits=f"{param}: ...", code="missing-argument"))
         path = (*resolved.spec.path, "params", param)
-        around = replace(outer, lexical=Without(bound, outer.lexical, param))
+        around = alter(outer, lexical=Without(bound, outer.lexical, param))
         bound[param] = Text(value, assembly.origin(path), around, path)
     return bound
 
@@ -187,7 +188,7 @@ def _fill_holes(
             problem = f"{resolved.name_or('the template')} has a hole {hole!r} to fill"
             fits = f"{hole}: {{use: SLOT}} or {{block: NAME}}"
             raise NodeError(Problem(problem, fits=fits, code="missing-argument"))
-        if problem_found := check_node(spec.raw, option=True):
+        if problem_found := assembly.check_node(spec.raw, option=True):
             raise NodeError(replace(problem_found, source=str(assembly.origin(spec.path))))
         filled[hole] = spec
     return filled
