@@ -7,6 +7,7 @@ from blocks.catalog import catalog
 from blocks.commands import write
 from blocks.errors import BlockError
 from blocks.graph import ConfigError, Problem
+from blocks.graph.describe.answers.schema import describe_answers
 from blocks.graph.describe.schema import format_schema, schemas
 from blocks.support.conf_folders import conf_folders
 
@@ -25,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Write `model.json` and `option.json`."""
+    """Write `model.json`, `option.json` and `answers.json`."""
     own = Path(chosen.config_dir) if chosen.config_dir else None
     if own and not own.is_dir():
         problem = Problem(
@@ -51,7 +52,8 @@ def run(chosen: argparse.Namespace) -> int:
                 "the folder cannot be made", "the command line", got=got, code="unwritable-file"
             )
         ) from error
-    for name, schema in schemas(blocks, folders).items():
+    found = {**schemas(blocks, folders), "answers.json": describe_answers()}
+    for name, schema in found.items():
         write(target / name, format_schema(schema), "-o")
         print(target / name)
     return 0

@@ -5,14 +5,18 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from jsonschema import Draft7Validator, ValidationError
 
 from blocks.__main__ import main
 from blocks.commands import fit
 from blocks.graph import conf_folder
 from blocks.graph.codes import CODES
+from blocks.graph.describe.answers.schema import describe_answers
+from blocks.graph.describe.schema import format_schema
 from tests.graph.test_errors import WRONG
 
 PARTS = ["file", "line", "column", "where", "path", "code", "problem", "got", "from", "fits", "fix"]
+SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "answers.json"
 BROKEN = "inputs: {x: {tokens: 7, dim: 6}}\ngraph:\n  head: {block: Liner, features: 5}\n"
 GOOD = BROKEN.replace("Liner", "Linear")
 
@@ -29,10 +33,42 @@ def project(tmp_path, monkeypatch):
 
 
 def ask(capsys, *words):
-    """The exit status, the object on standard output, and what stands on standard error."""
+    """The exit status, the object on standard output, and what stands on standard error.
+
+    The object must fit the published schema: that of the command, or that of errors.
+    """
     status = main(list(words))
     out, err = capsys.readouterr()
-    return status, json.loads(out), err
+    answer = json.loads(out)
+    name = "errors"
+    if answer.keys() != {"errors", "status"}:
+        name = "memory" if "--memory" in words else words[0]
+    must_fit(name, answer)
+    return status, answer, err
+
+
+def must_fit(name, answer):
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    schema = {"definitions": schema["definitions"], "$ref": f"#/definitions/{name}"}
+    Draft7Validator(schema).validate(answer)
+
+
+def test_the_published_schema_is_current():
+    assert SCHEMA.read_text(encoding="utf-8") == format_schema(describe_answers())
+
+
+@pytest.mark.parametrize("words", [["model=vit"], ["model=swin", "--memory"], ["model=rnn"]])
+def test_explain_answers_by_its_schema(words, capsys):
+    status, answer, _ = ask(capsys, "explain", *words, "--json")
+    assert status == 0
+    with pytest.raises(ValidationError):
+        must_fit("diff", answer)
+
+
+def test_all_blocks_of_the_catalogue_fit_the_schema(capsys):
+    status, answer, _ = ask(capsys, "catalog", "--json")
+    assert status == 0
+    assert len(answer["blocks"]) > 50
 
 
 @pytest.mark.parametrize("name", WRONG)

@@ -1,0 +1,126 @@
+"""JSON Schema of the answers that `python -m blocks ... --json` prints, and of errors."""
+
+from typing import Any
+
+from blocks.graph.codes import CODES
+from blocks.graph.describe.schema.parts import head, mapping, ref
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+WHOLE: Schema = {"type": "integer"}
+NUMBER: Schema = {"type": "number"}
+TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
+WHOLE_OR_NULL: Schema = {"type": ["integer", "null"]}
+SIZES: Schema = {"type": "array", "items": {"type": ["integer", "string"]}}
+
+PROBLEM: dict[str, Schema] = {
+    "file": TEXT_OR_NULL,
+    "line": WHOLE_OR_NULL,
+    "column": WHOLE_OR_NULL,
+    "where": TEXT_OR_NULL,
+    "path": TEXT_OR_NULL,
+    "code": {"enum": list(CODES)},
+    "problem": TEXT,
+    "got": TEXT_OR_NULL,
+    "from": TEXT_OR_NULL,
+    "fits": TEXT_OR_NULL,
+    "fix": TEXT_OR_NULL,
+}
+NODE: dict[str, Schema] = {
+    "name": TEXT,
+    "path": TEXT,
+    "block": TEXT,
+    "inputs": {"type": "array", "items": SIZES},
+    "outputs": mapping(SIZES),
+    "parameters": WHOLE,
+    "share": NUMBER,
+    "macs": WHOLE,
+    "memory": WHOLE,
+    "field": {"type": ["array", "null"], "items": NUMBER},
+    "arguments": mapping({"type": ["integer", "number", "string", "boolean", "null"]}),
+    "where": TEXT,
+    "children": {"type": "array", "items": {"$ref": "#/definitions/node"}},
+}
+SIDE = {"overrides": TEXT, "parameters": WHOLE, "macs": WHOLE, "outputs": TEXT}
+BLOCK_LISTS = ("takes", "gives", "arguments", "models")
+BLOCK_TEXTS = ("name", "family", "summary", "source", "documentation")
+BYTES = (
+    "weights",
+    "gradients",
+    "optimizer",
+    "gathered",
+    "activations",
+    "activations recomputed",
+    "outputs",
+)
+
+
+def describe_answers() -> Schema:
+    """Return the schema; `definitions` has one entry for each command."""
+    block = {**dict.fromkeys(BLOCK_TEXTS, TEXT), **dict.fromkeys(BLOCK_LISTS, list_of(TEXT))}
+    run = {"overrides": list_of(TEXT), "ok": {"type": "boolean"}}
+    fit = {"overrides": list_of(TEXT), "key": TEXT, "value": WHOLE, "parameters": WHOLE}
+    line = {"kind": TEXT, "depth": WHOLE, "name": TEXT, "details": list_of(TEXT)}
+    found = list_of(record({**PROBLEM, "runs": list_of(WHOLE)}))
+    definitions = {
+        "problem": record(PROBLEM),
+        "node": record(NODE, {"repeat": {}}),
+        "errors": record({"errors": list_of(ref("problem")), "status": WHOLE}),
+        "explain": record(
+            {
+                "parameters": WHOLE,
+                "macs": WHOLE,
+                "memory": WHOLE,
+                "outputs": mapping(SIZES),
+                "nodes": list_of(ref("node")),
+            }
+        ),
+        "memory": record(dict.fromkeys(BYTES, WHOLE)),
+        "check": record(
+            {
+                "runs": list_of(record(run, {"parameters": WHOLE, "macs": WHOLE})),
+                "errors": found,
+                "warnings": found,
+                "status": WHOLE,
+            }
+        ),
+        "diff": record(
+            {
+                "old": record(SIDE),
+                "new": record(SIDE),
+                "parameters": WHOLE,
+                "macs": WHOLE,
+                "nodes": list_of(record(line)),
+                "data": TEXT_OR_NULL,
+            }
+        ),
+        "fit": record({"fits": list_of(record({**fit, "macs": WHOLE, "off": NUMBER}))}),
+        "catalog": record({"blocks": list_of(record(block))}),
+    }
+    answers = ("errors", "explain", "memory", "check", "diff", "fit", "catalog")
+    return {
+        **head("An answer of python -m blocks --json"),
+        "anyOf": [ref(name) for name in answers],
+        "definitions": definitions,
+    }
+
+
+def list_of(items: Schema) -> Schema:
+    """A list whose items fit one schema."""
+    return {"type": "array", "items": items}
+
+
+def record(properties: dict[str, Schema], optional: dict[str, Schema] | None = None) -> Schema:
+    """An object with exactly these keys.
+
+    Args:
+        properties: keys that are always there.
+        optional: keys that may be absent.
+    """
+    return {
+        "type": "object",
+        "properties": {**properties, **(optional or {})},
+        "required": list(properties),
+        "additionalProperties": False,
+    }
