@@ -15,11 +15,12 @@ if sys.path and sys.path[0] in ("", os.getcwd()):
 
 import argparse
 import importlib
+import traceback
 import types
 from collections.abc import Callable
 from functools import partial
 
-CRASH, MISTAKE = 1, 2
+CRASH, MISTAKE, INTERRUPTED = 1, 2, 130
 # a file of blocks/commands each; imported only when it is called, so that --help answers at once
 COMMANDS = {
     "explain": "one row a node: block, output shape, parameters, multiply-adds; --why: where a "
@@ -131,7 +132,7 @@ def run_command(run: Callable[[], int], words: list[str], program: str) -> int:
         return run()
     except ConfigError as error:
         if os.environ.get("DOUGONG_DEBUG") == "1":
-            raise
+            traceback.print_exc()
         text = str(error)
         line = corrected_line(error, words) if program == "dougong" else None
         if line is not None:
@@ -159,6 +160,7 @@ def start(arguments: list[str], program: str = "python -m blocks") -> int:
 if __name__ == "__main__":
     try:
         sys.exit(start(sys.argv[1:]))
-    except BrokenPipeError:
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)

@@ -1,5 +1,5 @@
 """Generate the pages of `docs/` that are derived from the code: the catalogue, the steps from RNN to
-Swin, and a page for each model.
+Swin, the codes of errors, and a page for each model.
 
 python docs/generate.py [--check]
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 from blocks.catalog import catalog
 from blocks.graph import build, compose, conf_folder, plan
+from blocks.graph.codes import CODES
 from blocks.graph.describe.catalog_pages import entries, markdown
 from blocks.graph.describe.draw import draw_svg
 from blocks.graph.record.record import count_parameters
@@ -213,12 +214,23 @@ def model_page(name: str, count: str) -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
+def answers() -> str:
+    """The page about answers, with the table of codes."""
+    text = (DOCS / "answers.md").read_text(encoding="utf-8")
+    before, start, rest = text.partition("<!-- codes: python docs/generate.py -->\n")
+    _, end, after = rest.partition("<!-- end -->\n")
+    rows = ["| code | meaning |", "|---|---|"]
+    rows += [f"| `{code}` | {meaning} |" for code, meaning in CODES.items()]
+    return "".join([before, start, "\n", *(f"{row}\n" for row in rows), "\n", end, after])
+
+
 def pages() -> dict[Path, str]:
     """Return the text of every generated page."""
     return {
         **models(),
         DOCS / "catalog.md": markdown(entries(catalog(), conf_folder() / "model")),
         DOCS / "from_rnn_to_swin.md": way(),
+        DOCS / "answers.md": answers(),
     }
 
 

@@ -24,6 +24,10 @@ def test_the_way_from_rnn_to_swin_is_current():
     assert (DOCS / "from_rnn_to_swin.md").read_text(encoding="utf-8") == generate.way()
 
 
+def test_the_codes_are_current():
+    assert (DOCS / "answers.md").read_text(encoding="utf-8") == generate.answers()
+
+
 @pytest.mark.slow
 def test_every_generated_page_is_current():
     stale = [

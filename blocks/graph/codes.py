@@ -34,6 +34,7 @@ CODES = {
     "process-lost": "A process of the run has ended or does not answer.",
     "refused-file": "A file asks for something that no file may do, e.g. run code.",
     "shape-mismatch": "Sizes or numbers of axes do not fit each other.",
+    "system-error": "The system refused an operation on a file, a disk or a connection.",
     "too-large": "A limit on size, depth, steps or memory is exceeded.",
     "unknown-argument": "A block, a slot or a class has no argument of this name.",
     "unknown-block": "No block has this name.",

@@ -15,7 +15,15 @@ from typing import Any, NoReturn
 ENVIRONMENT = "DOUGONG_ERRORS"
 PLACE = re.compile(r"(.+):(\d+):(\d+)")
 COMMAND_LINE = "the command line"
-CODES = {"KeyboardInterrupt": "interrupted", "Interrupted": "interrupted"}
+CODES = {  # class of an exception that has no code of its own -> code
+    "KeyboardInterrupt": "interrupted",
+    "Interrupted": "interrupted",
+    "HydraException": "bad-override",
+    "FileError": "unreadable-file",
+    "FileNotFoundError": "missing-file",
+    "PermissionError": "unreadable-file",
+    "OSError": "system-error",
+}
 
 
 def error_entry(
@@ -84,9 +92,10 @@ def code_of(error: BaseException) -> str:
     code = getattr(error, "code", None)
     if isinstance(code, str):
         return code
-    if isinstance(error, OSError):
-        return "unreadable-file"
-    return CODES.get(type(error).__name__, "crash")
+    for base in type(error).__mro__:
+        if base.__name__ in CODES:
+            return CODES[base.__name__]
+    return "crash"
 
 
 def asks_for_json(words: Iterable[str] = ()) -> bool:

@@ -39,10 +39,20 @@ def record_failure(error: BaseException, record: Any) -> int:
         return OK if is_other_process else error.status
     if is_interrupt:
         return INTERRUPTED
+    status = MISTAKE if is_mistake(error) else CRASH
     # the first process reports which one was lost
     if run_folder.is_first() or not isinstance(error, ProcessLostError):
-        print(ending["error"], file=sys.stderr, flush=True)
-    return MISTAKE if is_mistake(error) else CRASH
+        print_failure(error, ending["error"], status)
+    return status
+
+
+def print_failure(error: BaseException, text: str, status: int) -> None:
+    """Print an error as text, or as JSON with `DOUGONG_ERRORS=json`."""
+    from blocks.graph import locate
+    from blocks.support.answers import error_entries, print_error
+    from tasks.config.secrets import hide_in_message
+
+    print_error(text, error_entries(error, locate(error)), status, hide=hide_in_message)
 
 
 def explain_error(error: BaseException) -> str:

@@ -32,6 +32,7 @@ from tasks.session.failures import (
     OK,
     explain_error,
     is_mistake,
+    print_failure,
     record_failure,
 )
 
@@ -57,7 +58,7 @@ def main(words: list[str] | None = None) -> None:
         raise
     except KeyboardInterrupt:
         session.status = INTERRUPTED
-        print("\nstopped by Ctrl-C", file=sys.stderr)
+        print_failure(KeyboardInterrupt("stopped by Ctrl-C"), "\nstopped by Ctrl-C", INTERRUPTED)
     except BaseException as error:
         session.report_error(error)
     if session.status and run_folder.is_rank():
@@ -176,13 +177,14 @@ class Session:
         from tasks.process.signals import Interrupted
 
         if not isinstance(error, Interrupted):
-            print(explain_error(error), file=sys.stderr)
             self.status = MISTAKE if is_mistake(error) else CRASH
+            print_failure(error, explain_error(error), self.status)
         elif self.status:  # set by the job, and OK in all processes of a run but the first
             name = "Ctrl-C" if error.name == "SIGINT" else error.name
-            print(f"\nstopped by {name}", file=sys.stderr)
+            text = f"\nstopped by {name}"
             if error.saved:
-                print(f"saved {error.saved}; resume=RUN continues from it", file=sys.stderr)
+                text += f"\nsaved {error.saved}; resume=RUN continues from it"
+            print_failure(error, text, self.status)
 
 
 def typed_overrides() -> list[str]:
