@@ -44,9 +44,12 @@ def main(words: list[str] | None = None) -> int:
         return run_own(first, words[1:])
     if first in blocks_commands() or first in tasks_commands():
         return run_question(first, words)
+    from blocks.support.answers import COMMAND_LINE, error_entry, print_error
     from dougong.suggest import explain_unknown
 
-    print(explain_unknown(words, [*all_commands()]), file=sys.stderr)
+    text = explain_unknown(words, [*all_commands()])
+    entry = error_entry(text, code="bad-command", where=f"{COMMAND_LINE}: {first}")
+    print_error(text, [entry], MISTAKE, words)
     return MISTAKE
 
 
@@ -133,8 +136,10 @@ def run_question(command: str, words: list[str]) -> int:
 
 def run_own(command: str, words: list[str]) -> int:
     """Run a command of `dougong.commands`."""
+    from blocks.support.answers import Parser, error_entries, print_error
+
     module = importlib.import_module(f"dougong.commands.{command}")
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         f"dougong {command}",
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -153,5 +158,5 @@ def run_own(command: str, words: list[str]) -> int:
 
         if not isinstance(error, ConfigError):
             raise
-        print(error, file=sys.stderr)
+        print_error(str(error), error_entries(error), MISTAKE, words)
         return MISTAKE

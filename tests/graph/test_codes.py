@@ -18,9 +18,8 @@ LIST = Path(__file__).parent / "wrong_codes.txt"
 
 def stated() -> Iterator[tuple[str, str]]:
     """Every code that the source states, with its place."""
-    for folder in ("blocks", "tasks", "hydra_plugins", "train.py"):
-        root = ROOT / folder
-        for file in [root] if root.is_file() else sorted(root.rglob("*.py")):
+    for folder in ("blocks", "dougong", "tasks", "hydra_plugins"):
+        for file in sorted((ROOT / folder).rglob("*.py")):
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
                 yield from codes_of(node, file)
 
