@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from blocks.commands import Planner, add_no_server, restore_the_compiler, write
-from blocks.graph import Built, conf_folder
+from blocks.graph import Built
 from blocks.graph.compose.compose import Composed
 from blocks.graph.compose.facts import has_chosen
 from blocks.graph.describe.answers.sarif import format_sarif
 from blocks.graph.describe.sweep_check import check, describe_results, report
+from blocks.support.conf_folders import conf_folders
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,16 +60,17 @@ def find_folders(
 ) -> list[tuple[list[str], str | None]]:
     """Return the command lines to check, each with the folder that its files are in.
 
-    A file `FOLDER/model/NAME.yaml` outside the project's `conf/` is checked as `model=NAME` with
+    A file `FOLDER/model/NAME.yaml` outside of `conf_folders` is checked as `model=NAME` with
     `--config-dir FOLDER`, with all overrides.
     """
+    known = [folder.resolve() for folder in conf_folders()]
     own: dict[str, list[str]] = {}
     rest = []
     for word in words:
         file = Path(word).resolve()
         folder = file.parent
         is_own = "=" not in word and file.suffix in (".yaml", ".yml") and file.is_file()
-        if is_own and folder.name == "model" and folder.parent != conf_folder().resolve():
+        if is_own and folder.name == "model" and folder.parent not in known:
             own.setdefault(str(folder.parent), []).append(file.stem)
         else:
             rest.append(word)

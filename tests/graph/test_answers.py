@@ -142,10 +142,14 @@ def test_check_states_each_mistake_once_with_its_runs(project, capsys):
 
 def test_check_reads_models_of_the_project_and_of_a_folder_of_the_users(project, capsys):
     ours = str(conf_folder() / "model" / "vit.yaml")
-    words = ("check", "conf/model/sound one.yaml", ours, "seed=1", "--json")
-    status, answer, _ = ask(capsys, *words)
-    found = [run["overrides"] for run in answer["runs"]]
-    assert (status, found) == (0, [["model=vit", "seed=1"], ["model=sound one", "seed=1"]])
+    elsewhere = project.parents[1] / "elsewhere" / "model" / "other.yaml"
+    elsewhere.parent.mkdir(parents=True)
+    elsewhere.write_text(GOOD, encoding="utf-8")
+    files = (str(elsewhere), "conf/model/sound one.yaml", ours)
+    status, answer, _ = ask(capsys, "check", *files, "seed=1", "--json")
+    found = [run["overrides"][0] for run in answer["runs"]]
+    assert (status, found) == (0, ["model=sound one", "model=vit", "model=other"])
+    assert all(run["overrides"][1] == "seed=1" for run in answer["runs"])
 
 
 def test_the_difference_states_parameters_and_nodes(capsys):
