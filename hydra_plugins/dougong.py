@@ -81,11 +81,17 @@ class TableSweeper(BasicSweeper):
 
         try:
             jobs, configs = self._compose_jobs(self._combinations(arguments))
+            # Hydra imports a plugin twice, so the launcher is no instance of the class named here
+            check_jobs = getattr(self.launcher, "check_jobs", None)
+            if check_jobs is not None:
+                check_jobs([jobs[number]["overrides"] for number in configs])
             if self.earlier is None:
                 plan.write_plan(self.folder, jobs, self.command)
             numbers = plan.find_missing(self.folder, jobs, configs)
         except ConfigError as error:
             print(error, file=sys.stderr)
+            if self.earlier is None:
+                run_folder.remove_folder(self.folder)
             sys.exit(2)
         counts = f"{len(jobs)} runs"
         if self.earlier:

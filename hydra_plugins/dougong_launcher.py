@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
 from blocks.support.program import train_script
+from tasks.process.devices import VISIBLE, DevicePool, visible_devices
 from tasks.process.parent import die_with_parent
 
 # overrides of the sweep, which a single run does not read
@@ -46,6 +47,9 @@ class JobLauncher(Launcher):
             if source.provider == "command-line":
                 self.flags += ["--config-dir", str(source.path)]
         self.door = train_script()
+
+    def check_jobs(self, job_overrides: Sequence[Sequence[str]]) -> None:
+        """Raise a ConfigError where the jobs cannot run here as they are asked for."""
 
     def job_folder(self, number: int) -> Path:
         """Return the run folder of a job."""
@@ -90,11 +94,20 @@ class ProcessLauncher(JobLauncher):
     A job may raise, exit, be killed or run out of memory: it is reported, and the next one starts.
     Where the system allows it, processes are forked from one that has imported torch and Lightning.
 
+    Jobs that run at once on accelerators have their own.
+
     Args:
         n_jobs: how many jobs run at once. They share the cores, unless OMP_NUM_THREADS is set.
+        share_devices: whether jobs that run at once share the accelerators.
+        devices: the accelerators that jobs get; null: those of CUDA_VISIBLE_DEVICES, or all.
     """
 
-    def __init__(self, n_jobs: int = 1):
+    def __init__(
+        self,
+        n_jobs: int = 1,
+        share_devices: bool = False,
+        devices: Sequence[str | int] | None = None,
+    ):
         from tasks.process.runtime import EXCESS, count_cores
 
         if not isinstance(n_jobs, int) or n_jobs < 1:
@@ -103,10 +116,46 @@ class ProcessLauncher(JobLauncher):
             most = f"at most {EXCESS} for each of the {count_cores()} cores of this machine"
             raise ValueError(f"hydra.launcher.n_jobs must be {most}, got {n_jobs}")
         self.n_jobs = n_jobs
+        self.share_devices = share_devices
+        self.devices = devices
+        self.needs: dict[tuple[str, ...], int] = {}  # overrides of a job -> its accelerators
+
+    def check_jobs(self, job_overrides: Sequence[Sequence[str]]) -> None:
+        from tasks.sweep.devices import check_fit
+
+        devices = self.list_devices()
+        if devices:
+            needs = [self.count_devices(overrides, devices) for overrides in job_overrides]
+            check_fit(needs, self.n_jobs, devices)
+
+    def list_devices(self) -> list[str]:
+        """Return the names of the accelerators that jobs get; empty where jobs share them."""
+        if self.n_jobs == 1 or self.share_devices:
+            return []
+        if self.devices is not None:
+            return list(map(str, self.devices))
+        import torch
+
+        return visible_devices(os.environ.get(VISIBLE), torch.cuda.device_count())
+
+    def count_devices(self, overrides: Sequence[str], devices: Sequence[str]) -> int:
+        """Return how many of the accelerators a job uses."""
+        from blocks.graph import compose
+        from tasks.sweep.devices import count_needed
+
+        words = run_overrides(overrides)
+        if tuple(words) not in self.needs:
+            trainer = compose(words, config_name=self.flags[1]).config.get("trainer") or {}
+            share = max(1, len(devices) // self.n_jobs)
+            self.needs[tuple(words)] = count_needed(trainer, share)
+        return self.needs[tuple(words)]
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
+        self.check_jobs(job_overrides)
+        devices = self.list_devices()
+        free = DevicePool(devices)
         method = "spawn"
         if "forkserver" in multiprocessing.get_all_start_methods():
             method = "forkserver"
@@ -117,7 +166,11 @@ class ProcessLauncher(JobLauncher):
                 processes.set_forkserver_preload(PRELOADED)
             jobs: dict[Future[JobReturn], int] = {}
             for number, overrides in enumerate(job_overrides, initial_job_idx):
-                jobs[pool.submit(self._run, processes, list(overrides), number, running)] = number
+                needed = 0
+                if devices:
+                    needed = self.count_devices(overrides, devices)
+                given = (processes, list(overrides), number, running, free, needed)
+                jobs[pool.submit(self._run, *given)] = number
             try:
                 found = {jobs[job]: job.result() for job in as_completed(jobs)}
             except BaseException:
@@ -126,19 +179,26 @@ class ProcessLauncher(JobLauncher):
         return [found[number] for number in sorted(found)]
 
     def _run(
-        self, processes: Any, overrides: list[str], number: int, running: list[Any]
+        self,
+        processes: Any,
+        overrides: list[str],
+        number: int,
+        running: list[Any],
+        free: DevicePool,
+        needed: int,
     ) -> JobReturn:
         log = None
         if self.n_jobs > 1:
             log = self.job_folder(number) / "job.log"
         arguments = self.arguments(overrides, number)
-        process = processes.Process(
-            target=run_job, args=(train_script(), arguments, str(Path.cwd()), log)
-        )
-        process.start()
-        running.append(process)
-        process.join()
-        running.remove(process)
+        with free.take(needed) as environment:
+            process = processes.Process(
+                target=run_job, args=(self.door, arguments, str(Path.cwd()), log, environment)
+            )
+            process.start()
+            running.append(process)
+            process.join()
+            running.remove(process)
         return self.finish_job(overrides, number, process.exitcode, quiet=log is None)
 
 
@@ -151,7 +211,13 @@ def interrupt_jobs(jobs: dict[Future[JobReturn], int], running: list[Any]) -> No
             os.kill(process.pid, signal.SIGINT)
 
 
-def run_job(door: list[str], arguments: list[str], directory: str, log: Path | None) -> None:
+def run_job(
+    door: list[str],
+    arguments: list[str],
+    directory: str,
+    log: Path | None,
+    environment: Mapping[str, str],
+) -> None:
     """Turn this process into `python train.py ARGUMENTS`, and exit with its status.
 
     Args:
@@ -159,7 +225,9 @@ def run_job(door: list[str], arguments: list[str], directory: str, log: Path | N
         arguments: the words behind them.
         directory: the working directory.
         log: a file for the output; None leaves it where it goes.
+        environment: variables to set.
     """
+    os.environ.update(environment)
     die_with_parent(signal.SIGTERM)  # the run saves, and `resume=true` continues from there
     os.chdir(directory)
     signal.signal(signal.SIGINT, signal.default_int_handler)
