@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -90,7 +91,10 @@ def _is_empty(path: Path) -> bool:
 
 def _show(engine: Engine, question: Sequence[str], command: Command, changed: list[Path]) -> None:
     start = time.perf_counter()
-    printed = engine.run(command, question)
+    try:
+        printed = engine.run(command, question)
+    except Exception:  # a mistake of ours ends one answer, not the process
+        printed = Printed(1, "", traceback.format_exc())
     seconds = time.perf_counter() - start
     names = ", ".join(map(_shorten, changed)) or "first answer"
     note = f"{names}: {1000 * seconds:.0f} ms"
