@@ -15,18 +15,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from bench.__main__ import machine
 
-MODELS = {  # name -> file of conf/model, its params, the multiple that its width must be, data
-    "ViT-B/16": ("vit_b16", "", 64, "imagenet"),
-    "Swin-T": ("swin_t", "", 24, "imagenet"),
-    "GPT, 48 layers": ("gpt2", "depth: 48, ", 64, "text"),
+WORDS = "params: {{drop_path: {rate}, dim: {width}}}"
+MODELS = {  # name -> file of conf/model, data, lines of the file, first width, step
+    "ViT-B/16": ("vit_b16", "imagenet", WORDS, 256, 64),
+    "Swin-T": ("swin_t", "imagenet", WORDS, 96, 24),
+    "GPT, 48 layers": (
+        "gpt2",
+        "text",
+        "params: {{depth: 48, dropout: {rate}, dim: {width}}}",
+        768,
+        48,
+    ),
 }
-RATES = {"vit_b16": "drop_path", "swin_t": "drop_path", "gpt2": "dropout"}
-WARM = 5  # edits that are not counted
+WARM = 3  # edits that are not counted
 
 
 def main() -> None:
@@ -41,30 +48,37 @@ def main() -> None:
     print(", ".join(f"{name} {value}" for name, value in machine().items() if name != "seed"))
     print(f"{os.cpu_count()} cores; milliseconds from saving a file to the last line printed\n")
     print(f"{'model':<16} {'edit':<6} {'median':>7} {'95 %':>7}")
-    for title, (model, params, multiple, data) in MODELS.items():
+    for title, (model, data, line, width, step) in MODELS.items():
+        text = f"defaults: [{model}, _self_]\nexpect: null\n{line}\n"
         with tempfile.TemporaryDirectory() as folder:
-            for edit, seconds in measure(Path(folder), model, params, multiple, data, chosen.edits):
+            edits = Edits(text, width, step, chosen.edits)
+            for edit, seconds in measure(Path(folder), edits, data):
                 ordered = sorted(1000 * each for each in seconds)
                 late = ordered[int(0.95 * (len(ordered) - 1))]
                 print(f"{title:<16} {edit:<6} {statistics.median(ordered):7.0f} {late:7.0f}")
 
 
-def measure(
-    folder: Path, model: str, params: str, multiple: int, data: str, edits: int
-) -> Iterator[tuple[str, list[float]]]:
-    """Edit the file of a model that begins with another; yield the kind of the edits, and the
-    seconds that each answer took.
-    """
+@dataclass(frozen=True)
+class Edits:
+    """How a file is edited: its text, with `rate` and `width` to fill in."""
+
+    text: str
+    width: int
+    step: int
+    count: int
+
+    def make(self, kind: str, number: int) -> str:
+        """Return the text after an edit."""
+        if kind == "rate":
+            return self.text.format(rate=0.1 + number / 1000, width=self.width)
+        return self.text.format(rate=0.1, width=self.width + number * self.step)
+
+
+def measure(folder: Path, edits: Edits, data: str) -> Iterator[tuple[str, list[float]]]:
+    """Edit a file; yield the kind of the edits, and the seconds that each answer took."""
     file = folder / "model" / "edited.yaml"
     file.parent.mkdir()
-
-    def save(rate: float, width: int) -> None:
-        values = f"{params}{RATES[model]}: {rate}, dim: {width}"
-        text = f"defaults: [{model}, _self_]\nexpect: null\nparams: {{{values}}}\n"
-        file.write_text(text, encoding="utf-8")
-
-    first = 4 * multiple
-    save(0.1, first)
+    file.write_text(edits.make("rate", 0), encoding="utf-8")
     words = ["watch", "explain", "model=edited", f"data={data}", "--config-dir", str(folder)]
     command = [sys.executable, "-m", "blocks", *words]
     with subprocess.Popen(
@@ -74,13 +88,10 @@ def measure(
         wait_for_answer(process.stdout)
         for kind in ("rate", "width"):
             found = []
-            for edit in range(WARM + edits):
+            for number in range(1, WARM + edits.count + 1):
                 time.sleep(0.3)  # a hand is not faster
                 start = time.perf_counter()
-                if kind == "rate":
-                    save(0.1 + edit / 1000, first)
-                else:
-                    save(0.1, first + (1 + edit) * multiple)
+                file.write_text(edits.make(kind, number), encoding="utf-8")
                 wait_for_answer(process.stdout)
                 found.append(time.perf_counter() - start)
             yield kind, found[WARM:]

@@ -1,5 +1,6 @@
 """Answers of the engine while files change: always what a process that starts now would print."""
 
+import json
 import os
 import subprocess
 import sys
@@ -113,13 +114,22 @@ def test_a_mistake_is_an_error_and_the_next_answer_is_right(folder):
     assert (old.parameters, new.parameters) != (0, 0)
 
 
-@pytest.mark.parametrize("model", ["vit", "swin_t", "gpt2", "lstm_language"])
-def test_a_kept_composition_is_what_hydra_composes(model):
+NAMES = sorted(file.stem for file in (conf_folder() / "experiment").glob("*.yaml"))
+KEPT_WORDS = [
+    *(["model=vit"], ["model=swin_t", "seed=3"], ["model=gpt2", "data=text"], ["trainer=debug"]),
+    *(["model.params.dim=32"], ["+model.graph.more={block: Dropout, after: position}"]),
+    *([f"experiment={name}"] for name in NAMES),
+]
+
+
+def test_a_kept_composition_is_what_hydra_composes():
     loader = LiveLoader()
-    for words in ([f"model={model}"], [f"model={model}", "seed=3"], ["model=vit"]):
-        for _ in range(2):
-            loader.refresh()
-            assert compose(words, loader=loader) == compose(words)
+    for words in [*KEPT_WORDS, *KEPT_WORDS[:3]]:
+        loader.refresh()
+        kept, fresh = compose(words, loader=loader), compose(words)
+        assert kept == fresh, words
+        assert json.dumps(kept.config) == json.dumps(fresh.config), words  # in the same order
+        assert list(kept.origins.items()) == list(fresh.origins.items())
 
 
 @pytest.mark.slow
