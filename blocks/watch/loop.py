@@ -17,8 +17,8 @@ from blocks.watch.place import find_version
 from blocks.watch.server import Server, open_server
 
 Command = Callable[[list[str]], int]
-POLL = 0.01  # seconds between two looks at the files
-SETTLE = 0.005  # seconds in which a file that is being written changes again
+POLL = 0.005  # seconds between two looks at the files
+SETTLE = 0.003  # seconds in which a file that is being written changes again
 EMPTY = 0.1  # seconds that a file may be empty while an editor writes it
 SOURCE = 0.5  # seconds between two looks at the Python source
 CLEAR = "\x1b[H\x1b[2J"

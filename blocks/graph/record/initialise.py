@@ -173,9 +173,11 @@ class Reader:
         The last line that names a parameter wins.
         """
         self.absent, self.parts = _absent(model), parts_of(model)
-        self.parameters = []
-        for each in list_parameters(model):
-            self.parameters.append(replace(each, value=matrices_of(model, each.path)[0]))
+        self.parameters = list_parameters(model)
+        if any(hasattr(type(module), "stacks") for module in model.modules()):
+            for index, each in enumerate(self.parameters):
+                matrix = matrices_of(model, each.path)[0]
+                self.parameters[index] = replace(each, value=matrix)
         starts: dict[str, dict[str, Start | None]] = {each.path: {} for each in self.parameters}
         for section, pattern, raw in self._lines(sections):
             where = (*section.where, pattern)
@@ -334,7 +336,7 @@ def parts_of(model: nn.Module) -> list[PackedPart]:
     """Return the matrices in fused projections, as blocks declare them in `parts`."""
     found = []
     for path, module in model.named_modules():
-        inside = module.parts() if hasattr(module, "parts") else {}
+        inside = module.parts() if hasattr(type(module), "parts") else {}
         for whole, views in inside.items():
             for name, view in views.items():
                 place, kind = f"{path}.{name}.weight", f"{type(module).__name__}.{name}.weight"

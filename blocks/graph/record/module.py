@@ -47,9 +47,9 @@ class Graph(fx.GraphModule):
 
     def _generate_again(self, code: PythonCode, forward: Callable[..., Any]) -> PythonCode:
         """Take the code of an equal graph: generating it takes longer than all else."""
-        self._code = code.src
-        self._lineno_map = code._lineno_map
-        self._prologue_start = code._prologue_start
+        vars(self).update(
+            _code=code.src, _lineno_map=code._lineno_map, _prologue_start=code._prologue_start
+        )
         type(self).forward = forward
         if "_wrapped_call" not in vars(type(self)):
             type(self)._wrapped_call = _WrappedCall(type(self), None)  # type: ignore[attr-defined]
