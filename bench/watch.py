@@ -82,7 +82,7 @@ def measure(folder: Path, edits: Edits, data: str) -> Iterator[tuple[str, list[f
     words = ["watch", "explain", "model=edited", f"data={data}", "--config-dir", str(folder)]
     command = [sys.executable, "-m", "blocks", *words]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8"
     ) as process:
         assert process.stdout is not None
         wait_for_answer(process.stdout)

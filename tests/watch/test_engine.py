@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,22 @@ def test_a_kept_composition_is_what_hydra_composes():
         assert kept == fresh, words
         assert json.dumps(kept.config) == json.dumps(fresh.config), words  # in the same order
         assert list(kept.origins.items()) == list(fresh.origins.items())
+
+
+@pytest.mark.parametrize(("model", "data"), [("vit_b16", "imagenet"), ("swin_t", "imagenet")])
+def test_an_edit_is_answered_at_once(folder, model, data):
+    """A tenth of a second where nothing else runs (`python -m bench.watch`)."""
+    engine = Engine()
+    seconds = []
+    for edit in range(5):
+        params = f"{{drop_path: {0.1 + edit / 100}}}"
+        text = f"defaults: [{model}, _self_]\nexpect: null\nparams: {params}\n"
+        write(folder, text, "edited")
+        start = time.perf_counter()
+        assert ask(engine, folder, "model=edited", f"data={data}").status == 0
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds[1:]) < 1.5
+    assert min(seconds[1:]) < seconds[0]
 
 
 @pytest.mark.slow
