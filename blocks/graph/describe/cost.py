@@ -135,8 +135,13 @@ class Accounts:
     def mark_kept(self, tensor: Tensor) -> None:
         self.kept[storage_of(tensor)] = tensor
 
+    def forget_tensors(self) -> None:
+        """Let go of the tensors: autograd holds this object, and no collector sees that circle."""
+        self.kept.clear()
+        self.fields = Fields()
+
     def look_up(self, tensor: Tensor) -> Known:
-        return Known(self.is_kept(tensor), self.fields.of(tensor))
+        return Known(self.is_kept(tensor), self.fields.of(tensor), tensor.requires_grad)
 
     def learn(self, tensor: Tensor, known: Known) -> None:
         """Treat a tensor as another, of which this is known."""
@@ -210,6 +215,7 @@ def measure(plan: Built) -> dict[str, Cost]:
     accounts.fields.start(inputs.values())
     with Kernels(), saved_tensors_hooks(accounts.keep, lambda x: x):
         _count(plan, inputs, accounts)
+    accounts.forget_tensors()
     return accounts.costs
 
 

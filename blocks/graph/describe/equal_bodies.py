@@ -23,10 +23,12 @@ class Known:
     Args:
         is_kept: whether it is kept for the backward pass.
         field: its receptive field.
+        requires_grad: whether the backward pass reaches it.
     """
 
     is_kept: bool
     field: Field | None
+    requires_grad: bool
 
 
 LookUp = Callable[[Tensor], Known]
@@ -101,7 +103,7 @@ def _describe(inputs: Sequence[Tensor | None], look_up: LookUp) -> list[Any]:
         alias = order.setdefault(storage_of(each), len(order))
         layout = (each.shape, each.stride(), each.storage_offset(), each.dtype)
         size = each.untyped_storage().nbytes()
-        found.append((layout, size, alias, each.requires_grad, look_up(each)))
+        found.append((layout, size, alias, look_up(each)))
     return found
 
 
@@ -121,7 +123,8 @@ def find_outcome(
         storages.add(storage_of(each))
         if each.untyped_storage().nbytes() != each.numel() * each.element_size():
             return None
-    known = tuple((each, look_up(each)) for each in outputs)
+    # detached: a graph of autograd would keep all that led to it
+    known = tuple((each.detach(), look_up(each)) for each in outputs)
     keeps = tuple(each is not None and look_up(each).is_kept for each in inputs)
     return Outcome(costs, keeps, known, isinstance(result, tuple))
 
@@ -131,7 +134,7 @@ def renew(outcome: Outcome, learn: Callable[[Tensor, Known], None]) -> Any:
     made = []
     for like, known in outcome.outputs:
         tensor = torch.empty_strided(like.shape, like.stride(), dtype=like.dtype, device="meta")
-        if like.requires_grad:
+        if known.requires_grad:
             tensor = tensor.requires_grad_().clone()
         learn(tensor, known)
         made.append(tensor)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 Make = Callable[[], Tensor]
-MOST = 4096  # results of a kind
+MOST = 1024  # results of a kind; a model of fifty layers has a few hundred
 PLAIN = {int, float, bool, str, bytes, type(None), torch.dtype, torch.device, torch.Size}
 COLLECTIONS = {list, set, dict, OrderedDict}
 STATE = ("_parameters", "_buffers", "_modules")
