@@ -193,3 +193,41 @@ class LearnedTokens(nn.Module):
 
     def forward(self, x: Shaped[Tensor, "batch ..."]) -> Float[Tensor, "batch out_tokens out_dim"]:
         return self.token.expand(x.shape[0], -1, -1)
+
+
+class FeatureTokens(nn.Module):
+    """A token for each number of a row: the number times a learned vector, plus another.
+
+    Formula:
+        x_j · W_j + b_j, for each feature j
+
+    Args:
+        features: how many numbers; inferred from the input.
+        dim: width of a token.
+
+    Shape:
+        (batch, features) -> (batch, features, dim)
+
+    Raises:
+        BlockError: `dim` is not positive.
+
+    Source:
+        Gorishniy et al. 2021, arXiv:2106.11959 (FT-Transformer), section 3.3. Weights start as
+        those of a linear layer with `dim` inputs.
+    """
+
+    def __init__(self, features: int, dim: int):
+        super().__init__()
+        must_be_positive("dim", dim)
+        self.weight = nn.Parameter(torch.empty(features, dim))
+        self.bias = nn.Parameter(torch.empty(features, dim))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weights and biases uniformly from +- 1 / sqrt(dim)."""
+        bound = self.weight.shape[1] ** -0.5
+        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features dim"]:
+        return x[..., None] * self.weight + self.bias

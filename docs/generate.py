@@ -25,6 +25,11 @@ TEXT = {
     "source": {"tokens": 64, "dtype": "int", "vocab": 1000},
     "target": {"tokens": 64, "dtype": "int", "vocab": 1000},
 }
+TABLE = {
+    "numbers": {"features": 10},
+    "categories": {"columns": 3, "dtype": "int", "vocab": 20},
+    "targets": 1,
+}
 IMAGE = {"image": {"channels": 3, "height": 224, "width": 224}, "classes": 1000}
 STEPS: list[tuple[str, str, dict[str, Any], str]] = [
     (
@@ -170,6 +175,8 @@ SMALL = {
     "swin": DIGITS,
     "unet": DIGITS,
     "vit": DIGITS,
+    "table_mlp": TABLE,
+    "ft_transformer": TABLE,
 }
 
 

@@ -1,4 +1,4 @@
-"""Predict the classes of items in batches, and write them as CSV or JSON."""
+"""Predict the classes or the numbers of items in batches, and write them as CSV or JSON."""
 
 import argparse
 import csv
@@ -6,7 +6,7 @@ import itertools
 import json
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +24,9 @@ from tasks.run.load_run import Finished, open_run
 HEADERS: dict[str, Header] = {"auto": "auto", "true": True, "false": False}
 NAME_WIDTH = 60  # of an item in a message
 
-Class = tuple[str, float]  # name and probability
-Answer = tuple[Item, list[Class]]  # the most probable classes, none for a bad item
-Writer = Callable[[Item, list[Class]], None]
+Value = tuple[str, float]  # a class and its probability, or a target and its number
+Answer = tuple[Item, list[Value]]  # the most probable classes or all targets, none for a bad item
+Writer = Callable[[Item, list[Value]], None]
 
 
 def write_predictions(arguments: argparse.Namespace) -> int:
@@ -38,31 +38,42 @@ def write_predictions(arguments: argparse.Namespace) -> int:
     """
     must_be_positive("top", arguments.top)
     must_be_positive("batch_size", arguments.batch_size)
-    run = open_classifier(arguments)
-    top = min(arguments.top, len(run.classes))
+    run = open_predictor(arguments)
+    top = 1
+    if "classes" in run.facts:
+        top = min(arguments.top, len(run.classes))
     batch_size = arguments.batch_size
     if is_interactive(arguments.input):
         print("one item a line; Ctrl-D ends", file=sys.stderr)
         batch_size = 1
     status = OK
     with open_output(arguments.output) as file:
-        write = json_writer(file) if arguments.json else csv_writer(file, top)
-        for item, classes in predict_items(run, read_items(run, arguments.input), top, batch_size):
+        write = choose_writer(run, file, top, json_lines=arguments.json)
+        for item, values in predict_items(run, read_items(run, arguments.input), top, batch_size):
             if item.error:
                 status = FAILED
                 report_item(item, item.error)
             elif item.note:
                 report_item(item, item.note)
-            write(item, classes)
+            write(item, values)
     return status
 
 
-def open_classifier(arguments: argparse.Namespace) -> Finished:
+def choose_writer(run: Finished, file: IO[str], top: int, *, json_lines: bool) -> Writer:
+    """Return the function that writes an answer of a run."""
+    if "targets" in run.facts:
+        return number_writer(file, run.reader.targets, json_lines=json_lines)
+    return json_writer(file) if json_lines else csv_writer(file, top)
+
+
+def open_predictor(arguments: argparse.Namespace) -> Finished:
     """Open the run, and set the question or the columns that its reader uses."""
     run = open_run(arguments.run, tuple(arguments.library))
-    if "classes" not in run.facts:
+    if not {"classes", "targets"} & set(run.facts):
         raise ArgumentError(
-            "run", f"{arguments.run} is no classifier", fits="a run of task=classify"
+            "run",
+            f"{arguments.run} predicts neither classes nor numbers",
+            fits="a run of task=classify, answer or regress",
         )
     if arguments.question is not None:
         run.reader.ask(arguments.question)
@@ -112,16 +123,22 @@ def predict_items(
             yield item, [] if item.error else next(remaining)
 
 
-def predict_batch(run: Finished, samples: list[Any], top: int) -> list[list[Class]]:
-    """Return the `top` most probable classes of each sample, in descending order."""
+def predict_batch(run: Finished, samples: list[Any], top: int) -> list[list[Value]]:
+    """Return the `top` most probable classes of each sample, in descending order, or its targets in
+    the units of the data.
+    """
     batch = run.reader.batch(samples)
     inputs = {name: batch[name] for name in run.network.input_names if name in batch}
     with torch.no_grad():
         result = run.network(**inputs)
     logits = result["logits"] if isinstance(result, dict) else result
-    probabilities, numbers = logits.float().softmax(1).topk(top)
+    if "targets" in run.facts:
+        names = run.reader.targets
+        numbers = run.reader.to_units(logits).tolist()
+        return [list(zip(names, row, strict=True)) for row in numbers]
+    probabilities, chosen = logits.float().softmax(1).topk(top)
     rows = []
-    for row, values in zip(numbers.tolist(), probabilities.tolist(), strict=True):
+    for row, values in zip(chosen.tolist(), probabilities.tolist(), strict=True):
         names = [run.classes[number] for number in row]
         rows.append(list(zip(names, values, strict=True)))
     return rows
@@ -137,7 +154,7 @@ def csv_writer(file: IO[str], top: int) -> Writer:
         header += [f"prediction_{rank}", f"probability_{rank}"]
     writer.writerow([*header, "error"])
 
-    def write(item: Item, classes: list[Class]) -> None:
+    def write(item: Item, classes: list[Value]) -> None:
         cells: list[str] = []
         for name, probability in classes:
             cells += [name, f"{probability:.6f}"]
@@ -152,7 +169,7 @@ def csv_writer(file: IO[str], top: int) -> Writer:
 def json_writer(file: IO[str]) -> Writer:
     """Return a function that writes an answer as a JSON object on a line."""
 
-    def write(item: Item, classes: list[Class]) -> None:
+    def write(item: Item, classes: list[Value]) -> None:
         answer: dict[str, Any] = {"input": escape_name(item.name)}
         if item.error:
             answer["error"] = item.error
@@ -162,6 +179,29 @@ def json_writer(file: IO[str]) -> Writer:
                 for name, probability in classes
             ]
         print(json.dumps(answer, ensure_ascii=False), file=file, flush=True)
+
+    return write
+
+
+def number_writer(file: IO[str], names: Sequence[str], *, json_lines: bool) -> Writer:
+    """Return a function that writes an answer as input, the number of each target, error."""
+    writer = csv.writer(file, lineterminator="\n")
+    if not json_lines:
+        writer.writerow(["input", *names, "error"])
+
+    def write(item: Item, values: list[Value]) -> None:
+        name = escape_name(item.name)
+        if json_lines:
+            answer: dict[str, Any] = {"input": name}
+            if item.error:
+                answer["error"] = item.error
+            else:
+                answer["predictions"] = {target: float(f"{value:.6g}") for target, value in values}
+            print(json.dumps(answer, ensure_ascii=False), file=file)
+        else:
+            cells = [f"{value:.6g}" for _, value in values] or [""] * len(names)
+            writer.writerow([name, *cells, item.error or ""])
+        file.flush()
 
     return write
 

@@ -13,6 +13,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tasks.learn.tokens.Tokens",
         "tasks.learn.tokens.Language",
         "tasks.learn.translate.Translate",
+        "tasks.learn.regress.Regress",
     ),
     "data": (
         "tasks.data.images.digits.Digits",
@@ -27,6 +28,8 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tasks.data.text.translation.Pairs",
         "tasks.data.text.labelled.Labelled",
         "tasks.data.text.names.Names",
+        "tasks.data.features.embedded.Embedded",
+        "tasks.data.features.table.TableFile",
     ),
     "optimizer": ("torch.optim.AdamW", "torch.optim.SGD"),
     "schedule": (

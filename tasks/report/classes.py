@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from tasks.report import matrices, overlays, page
-from tasks.report.samples import Gallery, Predictions, Result, Table
+from tasks.report import matrices, overlays, page, plots
+from tasks.report.samples import Gallery, Numbers, Predictions, Result, Table
 
 MISTAKES = 12  # on the page
 SHARES = 20  # classes up to which the predictions list the probability of each
@@ -19,6 +19,8 @@ def draw_results(folder: Path, data: Any, results: list[Result]) -> list[tuple[s
     for result in results:
         if isinstance(result, Predictions):
             sections += draw_predictions(folder, data, result)
+        elif isinstance(result, Numbers):
+            sections += draw_numbers(folder, data, result)
         elif isinstance(result, Gallery):
             sections.append((result.title, draw_gallery(data, result)))
         else:
@@ -54,6 +56,56 @@ def draw_predictions(folder: Path, data: Any, result: Predictions) -> list[tuple
         ("Classes", page.table(*class_table(counts, data.classes))),
         ("Mistakes", draw_mistakes(index, label, probabilities, data)),
     ]
+
+
+def draw_numbers(folder: Path, data: Any, result: Numbers) -> list[tuple[str, str]]:
+    """Write predicted.svg and predictions.csv into the run folder; return their sections."""
+    picture = plots.draw_predicted(result)
+    path = folder / "predicted.svg"
+    path.write_text(picture, encoding="utf-8", errors="backslashreplace")
+    write_numbers(folder / "predictions.csv", result, data)
+    error = result.predicted - result.target
+    rows = []
+    for number, name in enumerate(result.names):
+        residual, target = error[:, number].double(), result.target[:, number].double()
+        spread = (target - target.mean()).square().sum()
+        share = "-"
+        if spread > 0:
+            share = f"{float(1 - residual.square().sum() / spread):.3f}"
+        mae, rmse = residual.abs().mean(), residual.square().mean().sqrt()
+        rows.append([name, f"{float(mae):.4g}", f"{float(rmse):.4g}", share])
+    worst = error.abs().sum(1).argsort(descending=True)[:MISTAKES].tolist()
+    samples = []
+    for row in worst:
+        pairs = zip(result.target[row].tolist(), result.predicted[row].tolist(), strict=True)
+        caption = "; ".join(f"{true:.4g}, predicted {guess:.4g}" for true, guess in pairs)
+        samples.append((int(result.index[row]), caption))
+    return [
+        ("Predicted and true", page.fit(picture)),
+        ("Targets", page.table(["target", "MAE", "RMSE", "R2"], rows)),
+        ("Largest errors", draw_gallery(data, Gallery("Largest errors", samples))),
+    ]
+
+
+def write_numbers(path: Path, result: Numbers, data: Any) -> None:
+    """Write one line for each test sample: the target and the prediction of each name."""
+    names = data.names("test")
+    header = ["index"]
+    if names:
+        header.append(data.noun)
+    for name in result.names:
+        header += [name, f"predicted {name}"]
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        for row, number in enumerate(result.index.tolist()):
+            cells = [number]
+            if names:
+                cells.append(names[number])
+            pairs = zip(result.target[row].tolist(), result.predicted[row].tolist(), strict=True)
+            for pair in pairs:
+                cells += [f"{value:.6g}" for value in pair]
+            writer.writerow(cells)
 
 
 def write_predictions(

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from blocks.support.palette import THEMES
+from tasks.report.samples import Numbers
 
 GREYS = ("ink", "soft", "rule", "paper")
 INK, SOFT, RULE, PAPER = (THEMES["light"][name] for name in GREYS)
@@ -96,6 +97,7 @@ class Panel:
         colours: one for each series, or for each dot.
         ends: what to write at the end of each line, or beside each dot.
         wide: pixels between the axes.
+        diagonal: whether a line shows where both axes have one value, for dots.
     """
 
     series: Mapping[str, Sequence[Point]]
@@ -109,6 +111,7 @@ class Panel:
     colours: Sequence[Any] = COLOURS
     ends: Sequence[str] = ()
     wide: float = WIDE
+    diagonal: bool = False
 
 
 @contextmanager
@@ -290,7 +293,10 @@ def draw_bars(axes: Any, panel: Panel) -> None:
 def draw_dots(axes: Any, panel: Panel) -> None:
     """A dot for each point; those that are named are joined by steps."""
     x, y, *_ = np.array(panel.series[""]).T
-    axes.scatter(x, y, s=40, c=list(panel.colours), clip_on=False)
+    size = 40 if len(x) <= 50 else 12
+    axes.scatter(x, y, s=size, c=list(panel.colours), clip_on=False)
+    if panel.diagonal:
+        axes.axline((x.mean(), x.mean()), slope=1, **DASHED)
     chosen = np.array(panel.ends, dtype=bool).nonzero()[0]
     for number in chosen.tolist():
         place = (x[number], y[number])
@@ -331,10 +337,29 @@ def draw_curves(rows: Sequence[Mapping[str, float]], best: float | None = None) 
             if quantity and part in ("train", "val") and math.isfinite(value):
                 line = found.setdefault(quantity, {}).setdefault(part, [])
                 line.append(Point(row["epoch"], value))
-    first = ("loss", "accuracy")
+    first = ("loss", "accuracy", "r2")
     order = sorted(found, key=lambda name: (name not in first, name != "loss", name))
     panels = [curve_panel(name, found[name], best) for name in order]
     return draw_panels(panels, "" if panels else "no finite metrics")
+
+
+def draw_predicted(numbers: Numbers) -> str:
+    """Predicted against true numbers of the test: a panel for each target."""
+    panels = []
+    for number, name in enumerate(numbers.names):
+        pairs = zip(numbers.target[:, number], numbers.predicted[:, number], strict=True)
+        points = [Point(float(true), float(guess)) for true, guess in pairs]
+        dots = [COLOURS[0]] * len(points)
+        panel = Panel(
+            series={"": points},
+            x=f"true {name}",
+            y=f"predicted {name}",
+            kind="dots",
+            colours=dots,
+            diagonal=True,
+        )
+        panels.append(panel)
+    return draw_panels(panels)
 
 
 def curve_panel(quantity: str, series: Mapping[str, Sequence[Point]], best: float | None) -> Panel:

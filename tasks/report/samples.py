@@ -72,7 +72,24 @@ class Predictions:
     probabilities: Tensor
 
 
-Result = Table | Gallery | Predictions
+@dataclass(frozen=True)
+class Numbers:
+    """Predicted numbers of the test samples, in the order of the data and in their units.
+
+    Args:
+        names: of the targets.
+        index: (samples,).
+        target: (samples, targets).
+        predicted: (samples, targets).
+    """
+
+    names: Sequence[str]
+    index: Tensor
+    target: Tensor
+    predicted: Tensor
+
+
+Result = Table | Gallery | Predictions | Numbers
 
 
 def pick_evenly(items: Sequence[Any], most: int) -> list[Any]:

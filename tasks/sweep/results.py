@@ -130,9 +130,9 @@ def value_of(row: Row, key: str) -> str:
 
 
 def list_metrics(rows: Sequence[Row]) -> list[str]:
-    """Return the columns with test metrics, accuracy first."""
+    """Return the columns with test metrics, accuracy and R2 first."""
     names = {name: None for row in rows for name in row if name.startswith("test/")}
-    return sorted(names, key=lambda name: (not name.endswith("accuracy"), name))
+    return sorted(names, key=lambda name: (not name.endswith(("accuracy", "/r2")), name))
 
 
 def list_measures(rows: Sequence[Row]) -> list[str]:

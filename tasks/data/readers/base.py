@@ -1,7 +1,7 @@
 """Turn raw input into batches of a trained network, for `python -m tasks predict`."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,12 @@ class Reader:
     new data module brings a new reader and changes no command. `items` does not raise for bad
     input: it yields an `Item` with an error, and continues.
     """
+
+    targets: Sequence[str] = ()  # the names of the numbers that are predicted
+
+    def to_units(self, value: Tensor) -> Tensor:
+        """Return predicted numbers (batch, targets) in the units of the data."""
+        raise NotImplementedError
 
     @classmethod
     def open(cls, place: Path, kept: dict[str, Any]) -> "Reader":

@@ -1,0 +1,1 @@
+"""Tables whose columns are features: numbers and categories become tensors."""
