@@ -71,6 +71,7 @@ def test_a_run_prints_what_it_is_its_score_and_where_everything_lies(tmp_path):
     place = tmp_path / lines[0].partition("folder ")[2]
     assert lines[5:] == [f"report {(place / 'report.html').relative_to(tmp_path)}"]
     assert (place / "report.html").is_file()
+    assert (place / "train.log").is_file()
     assert json.loads((place / "run.json").read_text(encoding="utf-8"))[
         "command"
     ] == "python train.py " + " ".join(SMALL)

@@ -32,6 +32,7 @@ EXAMPLES = {  # name -> constructor arguments, inputs
     "ChannelScale": ({"channels": D}, lambda: (tokens(*IMAGE),)),
     "ClassToken": ({"dim": D}, lambda: (tokens(),)),
     "Concat": ({}, lambda: (tokens(), tokens(B, N, 5))),
+    "FeatureTokens": ({"features": D, "dim": 3}, lambda: (tokens(B, D),)),
     "CrossAttention": (
         {"dim": D, "context_dim": 5, "heads": 2},
         lambda: (tokens(), tokens(B, 2, 5)),

@@ -27,6 +27,8 @@ FACTS = {
     "image": {"channels": 3, "height": 224, "width": 224},
     "classes": 10,
     "question": WORDS,
+    "numbers": {"features": 6},
+    "categories": {"columns": 3, "dtype": "int", "vocab": 53},
     "signal": {"tokens": 40, "dim": 1},
     "tokens": WORDS,
     "source": WORDS,

@@ -32,6 +32,8 @@ FACTS = {
     "target": TEXT,
     "vocab": 101,
     "question": TEXT,
+    "numbers": {"features": 6},
+    "categories": {"columns": 3, "dtype": "int", "vocab": 53},
     "signal": {"tokens": 40, "dim": 1},
 }
 MODELS = sorted(file.stem for file in (conf_folder() / "model").glob("*.yaml"))

@@ -36,7 +36,11 @@ def signal(tokens):
     return {"tokens": tokens, "dim": 1}
 
 
-IMAGENET = {"image": image(224), "classes": 1000, "signal": signal(40), **words(128)}
+ROW = {
+    "numbers": {"features": 6},
+    "categories": {"columns": 3, "dtype": "int", "vocab": VOCAB},
+}
+IMAGENET = {"image": image(224), "classes": 1000, "signal": signal(40), **words(128), **ROW}
 MNIST1D = {"signal": signal(40), "classes": 10}
 SIGNALS = ["signal_cnn", "signal_gru", "signal_logistic", "signal_mlp"]
 # the others: ImageNet, and words
@@ -102,6 +106,7 @@ SMALL = {
     "cat_t": small(*CAT, slow=True),
     "cnn": small("params.width=8"),
     "convnext_t": small("params.widths=[16,32]", "params.depths=[1,2]", "graph.stem.features=16"),
+    "ft_transformer": small("params.dim=32", "params.depth=2", "params.heads=4"),
     "gpt": small("params.dim=32", "params.depth=2"),
     "gpt2": small(*ONE_VOCABULARY, slow=True),
     "gru": small(*SEQUENCE),
@@ -119,6 +124,7 @@ SMALL = {
     "rnn_language": small(*SEQUENCE, slow=True),
     "seq2seq": small(*SEQUENCE),
     "swin": small("params.dim=16", side=8),
+    "table_mlp": small("params.dim=32"),
     "swin_b": small(*SWIN, slow=True),
     "swin_s": small(*SWIN, slow=True),
     "swin_t": small(*SWIN, slow=True),
@@ -201,6 +207,7 @@ def _one_thread():
 def facts_of(name, tokens=TOKENS, **more):
     return {
         **words(tokens),
+        **ROW,
         "signal": signal(tokens),
         "image": image(SMALL.get(name, Small()).side),
         "classes": 4,
