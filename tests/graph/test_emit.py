@@ -22,6 +22,8 @@ FACTS = {
     "target": {**WORDS, "tokens": 5},
     "vocab": 53,
     "question": WORDS,
+    "numbers": {"features": 6},
+    "categories": {"columns": 3, "dtype": "int", "vocab": 53},
     "signal": {"tokens": 40, "dim": 1},
 }
 SIDES = {

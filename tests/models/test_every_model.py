@@ -36,10 +36,7 @@ def signal(tokens):
     return {"tokens": tokens, "dim": 1}
 
 
-ROW = {
-    "numbers": {"features": 6},
-    "categories": {"columns": 3, "dtype": "int", "vocab": VOCAB},
-}
+ROW = {"numbers": {"features": 6}, "categories": {"columns": 3, "dtype": "int", "vocab": VOCAB}}
 IMAGENET = {"image": image(224), "classes": 1000, "signal": signal(40), **words(128), **ROW}
 MNIST1D = {"signal": signal(40), "classes": 10}
 SIGNALS = ["signal_cnn", "signal_gru", "signal_logistic", "signal_mlp"]
