@@ -1,25 +1,23 @@
-"""A launcher of Hydra that runs each job of a sweep in a process of its own."""
+"""A launcher of Hydra that runs each job of a sweep in a process of its own.
+
+Every program that uses Hydra imports this package when it starts. So functions import what is slow,
+and `blocks` and `tasks`, for which such a program may have modules of its own.
+"""
 
 import contextlib
 import logging
-import multiprocessing
 import os
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
-
-from blocks.support.program import train_script
-from tasks.process.devices import VISIBLE, DevicePool, visible_devices
-from tasks.process.parent import die_with_parent
 
 # overrides of the sweep, which a single run does not read
 SWEEP_KEYS = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper", "hydra.sweep")
@@ -41,6 +39,8 @@ class JobLauncher(Launcher):
     """
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
+        from blocks.support.program import train_script
+
         self.folder = Path(str(config.hydra.sweep.dir)).absolute()
         self.flags = ["--config-name", str(config.hydra.job.config_name)]
         for source in config.hydra.runtime.config_sources:
@@ -136,6 +136,8 @@ class ProcessLauncher(JobLauncher):
             return list(map(str, self.devices))
         import torch
 
+        from tasks.process.devices import VISIBLE, visible_devices
+
         return visible_devices(os.environ.get(VISIBLE), torch.cuda.device_count())
 
     def count_devices(self, overrides: Sequence[str], devices: Sequence[str]) -> int:
@@ -153,6 +155,11 @@ class ProcessLauncher(JobLauncher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
+        import multiprocessing
+        from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+
+        from tasks.process.devices import DevicePool
+
         self.check_jobs(job_overrides)
         devices = self.list_devices()
         free = DevicePool(devices)
@@ -169,7 +176,7 @@ class ProcessLauncher(JobLauncher):
                 needed = 0
                 if devices:
                     needed = self.count_devices(overrides, devices)
-                given = (processes, list(overrides), number, running, free, needed)
+                given = (processes, list(overrides), number, running, free.take(needed))
                 jobs[pool.submit(self._run, *given)] = number
             try:
                 found = {jobs[job]: job.result() for job in as_completed(jobs)}
@@ -184,14 +191,13 @@ class ProcessLauncher(JobLauncher):
         overrides: list[str],
         number: int,
         running: list[Any],
-        free: DevicePool,
-        needed: int,
+        taken: contextlib.AbstractContextManager[Mapping[str, str]],
     ) -> JobReturn:
         log = None
         if self.n_jobs > 1:
             log = self.job_folder(number) / "job.log"
         arguments = self.arguments(overrides, number)
-        with free.take(needed) as environment:
+        with taken as environment:
             process = processes.Process(
                 target=run_job, args=(self.door, arguments, str(Path.cwd()), log, environment)
             )
@@ -202,7 +208,7 @@ class ProcessLauncher(JobLauncher):
         return self.finish_job(overrides, number, process.exitcode, quiet=log is None)
 
 
-def interrupt_jobs(jobs: dict[Future[JobReturn], int], running: list[Any]) -> None:
+def interrupt_jobs(jobs: Iterable[Any], running: list[Any]) -> None:
     """Cancel the jobs that wait and interrupt those that run."""
     for job in jobs:
         job.cancel()
@@ -227,6 +233,8 @@ def run_job(
         log: a file for the output; None leaves it where it goes.
         environment: variables to set.
     """
+    from tasks.process.parent import die_with_parent
+
     os.environ.update(environment)
     die_with_parent(signal.SIGTERM)  # the run saves, and `resume=true` continues from there
     os.chdir(directory)

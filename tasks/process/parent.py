@@ -3,7 +3,6 @@
 Does not import torch: the first process of a sweep uses it too.
 """
 
-import ctypes
 import os
 import signal
 import sys
@@ -24,6 +23,8 @@ def die_with_parent(number: int = getattr(signal, "SIGKILL", signal.SIGTERM)) ->
     """
     parent = os.getppid()
     if sys.platform == "linux":
+        import ctypes
+
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
         if os.getppid() != parent:  # it ended in between
             os.kill(os.getpid(), number)
