@@ -10,6 +10,7 @@ from blocks.support.conf_folders import (
     option_files,
     project_folder,
 )
+from blocks.support.files import read_file
 
 HEADER = "# @package"
 PROGRAM, PROJECT = "dougong", "this project"
@@ -54,12 +55,15 @@ def list_groups() -> list[Choice]:
 
 def read_summary(file: Path) -> str:
     """Return the first comment of a YAML file, without the header that Hydra reads."""
-    with file.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            if line.startswith("#") and not line.startswith(HEADER):
-                return line.lstrip("# ").strip()
-            if not line.startswith("#"):
-                return ""
+    try:
+        text = read_file(file).decode("utf-8", errors="replace")
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    for line in text.splitlines():
+        if line.startswith("#") and not line.startswith(HEADER):
+            return line.lstrip("# ").strip()
+        if not line.startswith("#"):
+            return ""
     return ""
 
 

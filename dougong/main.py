@@ -13,6 +13,8 @@ OWN = {  # a file of dougong/commands each
     "init": "begin a project of your own: a model, an experiment, a block with its test",
     "list": "models, data, experiments and other choices, with a line each",
     "show": "print the YAML file of a choice; --save copies it into the project",
+    "result": "how a run ended: its scores, and the last epochs of its metrics",
+    "mcp": "serve an agent: these commands as tools of the Model Context Protocol",
     "completion": "print what makes bash, zsh, fish or PowerShell complete these commands",
 }
 OK, MISTAKE, INTERRUPTED = 0, 2, 130

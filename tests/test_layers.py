@@ -84,6 +84,16 @@ PACKAGES = {
         "tasks",
     },
     "dougong": {*PLAIN, "argcomplete", "blocks", "tasks", "yaml"},
+    "dougong.agents": {
+        *PLAIN,
+        "anyio",
+        "blocks",
+        "dougong.main",
+        "mcp",
+        "mcp_types",
+        "pydantic",
+        "tasks.process",
+    },
     "hydra_plugins": {
         *PLAIN,
         "blocks.graph",

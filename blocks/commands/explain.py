@@ -45,17 +45,23 @@ def run(chosen: argparse.Namespace) -> int:
     composed = compose(chosen.overrides, config_dir=chosen.config_dir)
     planned = Planner()(composed)
     if chosen.why:
-        print(why(planned, chosen.why))
+        found = why(planned, chosen.why)
+        if chosen.json:
+            found = json.dumps({"path": chosen.why, "why": found}, indent=1)
+        print(found)
         return 0
     if chosen.memory:
         setting = Setting.of(composed.config)
         parameters = count_parameters(planned.model)
-        found = budget(planned, setting)
-        print(json.dumps(found, indent=1) if chosen.json else text(found, setting, parameters))
+        bytes_of = budget(planned, setting)
+        answer = text(bytes_of, setting, parameters)
+        if chosen.json:
+            answer = json.dumps(bytes_of, indent=1)
+        print(answer)
         return 0
     costs = measure(planned)
     if chosen.json:
-        print(json.dumps(describe(planned, costs), indent=1))
+        print(json.dumps(describe(planned, costs, chosen.depth), indent=1))
     elif chosen.csv:
         print(comma_separated(planned, costs))
     else:

@@ -2,7 +2,8 @@
 end.
 
 Opening a named pipe waits for somebody who writes, and a device may have no end. Links are
-followed.
+followed. A process whose environment names a folder in `DOUGONG_CONFINED`, and every process that
+it starts, opens no file outside that folder and the program's own YAML.
 """
 
 import os
@@ -14,6 +15,10 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+from blocks.support.conf_folders import conf_folder, lab_folders
+
+CONFINED = "DOUGONG_CONFINED"
+OUTSIDE = "outside of the project, where this process reads nothing"
 KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFCHR: "a device",
@@ -48,6 +53,8 @@ def kind_of(path: str | Path) -> str | None:
     """What a path is where it is no regular file, e.g. "a named pipe"; None where it is one, or
     is not there.
     """
+    if lies_outside(path):
+        return OUTSIDE
     try:
         return _kind(os.stat(path))
     except (OSError, ValueError):
@@ -56,8 +63,24 @@ def kind_of(path: str | Path) -> str | None:
 
 def check_kind(path: str | Path, kind: str | None) -> None:
     """Raise FileError unless `kind`, as `kind_of` gives it, says that it is a regular file."""
+    if kind == OUTSIDE:
+        raise FileError(path, f"it is {OUTSIDE}")
     if kind is not None:
         raise FileError(path, f"it is {kind}, not a regular file")
+
+
+def is_confined() -> bool:
+    """Return whether this process works for somebody who is not trusted (`DOUGONG_CONFINED`)."""
+    return bool(os.environ.get(CONFINED))
+
+
+def lies_outside(path: str | Path) -> bool:
+    """Return whether this process is confined to a folder, and a path leads out of it."""
+    if not is_confined():
+        return False
+    real = Path(os.path.realpath(path))
+    allowed = (Path(os.environ[CONFINED]), conf_folder(), *lab_folders())
+    return not any(real.is_relative_to(os.path.realpath(folder)) for folder in allowed)
 
 
 def open_file(path: str | Path) -> BufferedReader:
@@ -126,7 +149,7 @@ def memory() -> int | None:
 
 
 def _open(path: str, flags: int) -> int:
-    check_kind(path, _kind(os.stat(path)))  # before it is opened, which can act on a device
+    check_kind(path, kind_of(path))  # before it is opened, which can act on a device
     number = os.open(path, flags | WAIT)
     try:
         check_kind(path, _kind(os.fstat(number)))  # it may have been replaced in between

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "kind", nargs="?", help="model, data, experiment, ...; model/norm, ...; or block"
     )
-    parser.add_argument("--json", action="store_true", help="print a list of objects")
+    parser.add_argument("--json", action="store_true", help="print an object: choices")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,7 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not found:
         raise unknown_kind(kind)
     if arguments.json:
-        print(json.dumps([asdict(choice) for choice in found], indent=1, ensure_ascii=False))
+        answer = {"choices": [asdict(choice) for choice in found]}
+        print(json.dumps(answer, indent=1, ensure_ascii=False))
         return 0
     width = max(len(choice.name) for choice in found)
     for choice in found:

@@ -2,17 +2,20 @@
 
 import argparse
 import difflib
+import json
 import shutil
 import sys
 from pathlib import Path
 
 from blocks.support.conf_folders import option_files
+from blocks.support.files import read_file
 from dougong.choices import list_groups
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("name", help="model/vit, model/norm/rmsnorm, data/digits, ...")
+    parser.add_argument("--json", action="store_true", help="print an object: name, file, yaml")
     parser.add_argument(
         "--save",
         action="store_true",
@@ -32,8 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     if file is None:
         raise unknown_choice(arguments.name, group, option)
     if not arguments.save:
-        print(f"# {file}", file=sys.stderr)
-        print(file.read_text(encoding="utf-8"), end="")
+        print_file(name, file, as_json=arguments.json)
         return 0
     copy = Path("conf", group, f"{option}.yaml")
     if copy.exists():
@@ -47,6 +49,28 @@ def run(arguments: argparse.Namespace) -> int:
     shutil.copyfile(file, copy)
     print(f"{copy} is a copy of {file}; {group}={option} reads it from now on in this folder")
     return 0
+
+
+def print_file(name: str, file: Path, *, as_json: bool) -> None:
+    """Print a file, and its path beside it.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    from blocks.graph import ConfigError, Problem
+
+    try:
+        text = read_file(file).decode("utf-8", errors="replace")
+    except OSError as error:
+        problem = "the file cannot be read"
+        raise ConfigError(
+            Problem(problem, str(file), got=error.strerror, code="unreadable-file")
+        ) from error
+    if as_json:
+        print(json.dumps({"name": name, "file": str(file), "yaml": text}, ensure_ascii=False))
+        return
+    print(f"# {file}", file=sys.stderr)
+    print(text, end="")
 
 
 def unknown_choice(name: str, group: str, option: str) -> Exception:

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from blocks.support.files import kind_of
+from blocks.support.files import OUTSIDE, kind_of, lies_outside
 
 SHOWN = 5  # names in a note
 
@@ -26,6 +26,9 @@ class Walk:
         waiting = [folder]
         while waiting:
             current = waiting.pop(0)
+            if lies_outside(current):
+                self._leave_out(current, OUTSIDE)
+                continue
             try:
                 found = current.stat()
                 names = sorted(os.listdir(current))

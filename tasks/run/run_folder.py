@@ -4,6 +4,7 @@ import contextlib
 import csv
 import datetime
 import importlib.metadata
+import io
 import json
 import os
 import platform
@@ -274,8 +275,7 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
     path = folder / "metrics.csv"
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = csv.DictReader(io.StringIO(read_file(path).decode("utf-8"), newline=""))
     return [{name: float(value) for name, value in row.items() if value} for row in rows]
 
 

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import datetime
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,7 @@ def main(words: list[str] | None = None) -> None:
 
     The status is 0; 2 after a mistake of the user's; 1 after a crash; 128 + n after signal n.
     """
+    from blocks.support.files import is_confined
     from blocks.support.streams import spare_streams
     from tasks.process.parent import die_with_parent
     from tasks.run import run_folder
@@ -51,6 +53,8 @@ def main(words: list[str] | None = None) -> None:
     spare_streams()
     if run_folder.is_rank():
         die_with_parent()
+    elif is_confined():
+        die_with_parent(signal.SIGTERM)  # saves
     session = Session()
     try:
         session.start(sys.argv[1:] if words is None else words)

@@ -96,7 +96,7 @@ def test_a_mistake_in_a_file_of_the_project_is_reported_with_its_line(project):
 
 def test_choices_of_the_project_are_listed_and_proposed(project, capsys):
     assert dougong.main(["list", "model", "--json"]) == 0
-    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["choices"]}
     assert rows["my_model"]["origin"] == "this project"
     assert rows["vit"]["origin"] == "dougong"
     with pytest.raises(ConfigError, match="did you mean my_model"):

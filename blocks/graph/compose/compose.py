@@ -17,23 +17,29 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from blocks.graph.compose.confined import (
+    AGENT,
+    check_confined_overrides,
+    check_confined_values,
+)
 from blocks.graph.compose.hydra_messages import explain_error, explain_interpolation
 from blocks.graph.compose.overrides import COMMAND_LINE, make_readable, parse_overrides
 from blocks.graph.compose.policy import (
+    RUN_FOLDER,
     check_adopted,
     check_environment,
     check_origins,
     keep_unread,
     read_typed_keys,
 )
-from blocks.graph.compose.provenance import Provenance, mark_run_folder, remove_nulls
+from blocks.graph.compose.provenance import Provenance, mark_adopted, remove_nulls
 from blocks.graph.errors import ConfigError, Origin, Problem
 from blocks.graph.read.loader import SEARCH_PATH, Loader, open_loader, parse_override
 from blocks.graph.read.probes import Stamp, take_stamp
 from blocks.support.conf_folders import conf_folder, option_files
 from blocks.support.config_source import checked_files, is_ours
 from blocks.support.environment import unread_environment
-from blocks.support.files import kind_of
+from blocks.support.files import is_confined, kind_of
 from blocks.support.yaml_rules import check
 
 ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError)
@@ -113,20 +119,26 @@ def compose(
     loader = loader or open_loader()
     adopted = list(map(make_readable, adopted))
     overrides = [*adopted, *map(make_readable, overrides)]
+    giver = RUN_FOLDER
+    if is_confined():
+        giver, adopted = AGENT, overrides
+        check_confined_overrides(overrides)
     with opened_hydra() as hydra:
         good, problems = parse_overrides(overrides)
-        problems += check_adopted(adopted)
+        problems += check_adopted(adopted, giver)
         if config_dir is not None:
             good.insert(0, f"{SEARCH_PATH}=['file://{Path(config_dir).resolve()}']")
         config, listed = _load(hydra, loader, config_name, good, problems)
         provenance = Provenance(hydra, loader)
         provenance.add_files(listed.defaults, listed.config_overrides, config_name)
         provenance.add_overrides(listed.defaults, listed.config_overrides)
-    origins = mark_run_folder(provenance.origins, adopted)
+    origins = mark_adopted(provenance.origins, adopted, giver)
     problems += provenance.problems
     problems += check_origins(config, origins)
     environment, forbidden = check_environment(config, origins)
     problems += forbidden
+    if is_confined():
+        problems += check_confined_values(config, origins, environment)
     plain: dict[str, Any] = {}
     if not forbidden:
         if environment:

@@ -44,6 +44,7 @@ FIX = {
 # Sections of which objects are made.
 MADE = ("data", "task", "optimizer", "schedule", "trainer", "callbacks", "logger")
 FORBIDDEN = re.compile(r"[+~]*(library|trust|limits|runs|hydra)([./@=]|$)")
+RUN_FOLDER = "the run folder"
 HEAVIEST = 100_000  # keys, values and characters that a value may grow to by its ${...}
 
 
@@ -76,14 +77,18 @@ def _to_plain(value: Any) -> Any:
     return str(getattr(value, "text", value))
 
 
-def check_adopted(overrides: Sequence[str]) -> Iterator[Problem]:
-    """Yield a problem for each override of a run folder that only the user may write."""
+def check_adopted(overrides: Sequence[str], giver: str = RUN_FOLDER) -> Iterator[Problem]:
+    """Yield a problem for each override of somebody else that only the user may write.
+
+    Args:
+        giver: where the overrides come from.
+    """
     for text in overrides:
         found = FORBIDDEN.match(text)
         if found:
             yield Problem(
-                f"a run folder may not set {found[1]}: it lets code run, or writes elsewhere",
-                f"the run folder: {text}"[:100],
+                f"{giver} may not set {found[1]}: it lets code run, or writes elsewhere",
+                f"{giver}: {text}"[:100],
                 fix="set it on the command line, if you trust it",
                 code="not-allowed",
             )
@@ -134,7 +139,7 @@ def check_environment(
     problems: list[Problem] = []
     sizes = _ResolvedSizes(plain)
     for path, text in _walk_texts(plain):
-        where, shown = _find_origin(origins, path), ".".join(map(str, path))
+        where, shown = find_origin(origins, path), ".".join(map(str, path))
         typed = _is_typed(origins, path)
         variable = ENVIRONMENT.search(text)
         if asks_for_more(text):
@@ -254,7 +259,7 @@ def _is_typed(origins: Origins, path: KeyPath) -> bool:
     return path in origins and str(origins[path].text).startswith("the command line")
 
 
-def _find_origin(origins: Origins, path: KeyPath) -> Origin | None:
+def find_origin(origins: Origins, path: KeyPath) -> Origin | None:
     """Return where a value was written, or the nearest section around it."""
     for end in range(len(path), 0, -1):
         if path[:end] in origins:

@@ -144,15 +144,19 @@ def _find_file(default: ResultDefault, folders: Sequence[Path]) -> Path | None:
     return None
 
 
-def mark_run_folder(
-    origins: Mapping[KeyPath, Origin], adopted: Sequence[str]
+def mark_adopted(
+    origins: Mapping[KeyPath, Origin], adopted: Sequence[str], giver: str
 ) -> dict[KeyPath, Origin]:
-    """Return the origins, with overrides of a run folder told from those of the command line."""
+    """Return the origins, with overrides of somebody else told from those of the command line.
+
+    Args:
+        giver: where the adopted overrides come from.
+    """
     marked = dict(origins)
     for path, origin in origins.items():
         text = str(origin.text).removeprefix(f"{COMMAND_LINE}: ")
         if origin.file is None and text in adopted:
-            marked[path] = Origin(text=f"the run folder: {text}")
+            marked[path] = Origin(text=f"{giver}: {text}")
     return marked
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,22 +22,24 @@ PREFIXES = ("", "k", "M", "G", "T")
 # As data ------------------------------------------------------------------------------------------
 
 
-def describe(built: Built, costs: Costs | None = None) -> dict[str, Any]:
+def describe(built: Built, costs: Costs | None = None, depth: int | None = None) -> dict[str, Any]:
     """The model as plain data: totals, outputs, and its nodes, nested.
 
     Args:
         costs: what `cost.measure` found; without them costs are not mentioned.
+        depth: how many levels of nested nodes; all when left out.
     """
     total = count_parameters(built.model)
+    depth = sys.maxsize if depth is None else depth
     outputs = {name: _sizes(value.shape) for name, value in built.outputs.items()}
     found: dict[str, Any] = {"parameters": total}
     if costs is not None:
         found |= {"macs": costs[""].macs, "memory": costs[""].memory}
-    nodes = [_describe_node(node, total, costs) for node in built.nodes]
+    nodes = [_describe_node(node, total, costs, depth) for node in built.nodes]
     return {**found, "outputs": outputs, "nodes": nodes}
 
 
-def _describe_node(node: Node, total: int, costs: Costs | None) -> dict[str, Any]:
+def _describe_node(node: Node, total: int, costs: Costs | None, depth: int) -> dict[str, Any]:
     parameters = node.parameters
     found: dict[str, Any] = {
         "name": node.name,
@@ -55,7 +58,11 @@ def _describe_node(node: Node, total: int, costs: Costs | None) -> dict[str, Any
     found["where"] = node.origin
     if node.repeat:
         found["repeat"] = node.repeat
-    found["children"] = [_describe_node(child, total, costs) for child in node.children]
+    found["children"] = []
+    if depth > 1:
+        found["children"] = [
+            _describe_node(child, total, costs, depth - 1) for child in node.children
+        ]
     return found
 
 

@@ -43,6 +43,21 @@ NODE: dict[str, Schema] = {
     "children": {"type": "array", "items": {"$ref": "#/definitions/node"}},
 }
 SIDE = {"overrides": TEXT, "parameters": WHOLE, "macs": WHOLE, "outputs": TEXT}
+CHOICE = ("name", "summary", "file", "origin")
+NUMBER_OR_NULL: Schema = {"type": ["number", "null"]}
+SCORES: Schema = {"type": "object", "additionalProperties": NUMBER}
+RESULT: dict[str, Schema] = {
+    "run": TEXT,
+    "epochs": WHOLE,
+    "status": TEXT_OR_NULL,
+    "command": TEXT_OR_NULL,
+    "seconds": NUMBER_OR_NULL,
+    "best_epoch": WHOLE_OR_NULL,
+    "checkpoint": TEXT_OR_NULL,
+    "test": {"anyOf": [SCORES, {"type": "null"}]},
+    "error": TEXT_OR_NULL,
+    "metrics": {"type": "array", "items": SCORES},
+}
 BLOCK_LISTS = ("takes", "gives", "arguments", "models")
 BLOCK_TEXTS = ("name", "family", "summary", "source", "documentation")
 BYTES = (
@@ -97,10 +112,14 @@ def describe_answers() -> Schema:
         ),
         "fit": record({"fits": list_of(record({**fit, "macs": WHOLE, "off": NUMBER}))}),
         "catalog": record({"blocks": list_of(record(block))}),
+        "why": record({"path": TEXT, "why": TEXT}),
+        "list": record({"choices": list_of(record(dict.fromkeys(CHOICE, TEXT)))}),
+        "show": record({"name": TEXT, "file": TEXT, "yaml": TEXT}),
+        "result": record(RESULT),
     }
-    answers = ("errors", "explain", "memory", "check", "diff", "fit", "catalog")
+    answers = [name for name in definitions if name not in ("problem", "node")]
     return {
-        **head("An answer of python -m blocks --json"),
+        **head("An answer of python -m blocks --json, or of dougong --json"),
         "anyOf": [ref(name) for name in answers],
         "definitions": definitions,
     }
