@@ -54,7 +54,8 @@ def test_only_listed_targets_stand_in_a_section(name):
         "            tasks.data.sequences.recall.Recall, tasks.data.text.text.Topics, "
         "tasks.data.text.documents.Documents, tasks.data.text.translation.Phrases, "
         "tasks.data.text.translation.Pairs,\n"
-        "            tasks.data.text.labelled.Labelled, tasks.data.text.names.Names\n"
+        "            tasks.data.text.labelled.Labelled, tasks.data.text.names.Names, "
+        "tasks.data.features.embedded.Embedded, tasks.data.features.table.TableFile\n"
         "  fix       a class of your own: trust=PACKAGE.CLASS on the command line"
     )
 

@@ -230,7 +230,7 @@ class Fussy(torch.nn.Module):
 def test_each_item_has_its_row(monkeypatch, tmp_path, size):
     monkeypatch.setattr(Path, "rglob", lambda *_: pytest.fail("walks the file system"))
     run = SimpleNamespace(
-        reader=TextReader(CHARACTERS, length=9), network=Fussy(), classes=["p", "q"]
+        reader=TextReader(CHARACTERS, length=9), network=Fussy(), classes=["p", "q"], facts={}
     )
     given = [
         "",
@@ -267,7 +267,8 @@ def test_a_reader_that_raises_costs_one_row(tmp_path):
                 raise PermissionError(13, "Permission denied")
             yield from super().items(given)
 
-    run = SimpleNamespace(reader=Broken(CHARACTERS, length=9), network=Fussy(), classes=["p", "q"])
+    reader = Broken(CHARACTERS, length=9)
+    run = SimpleNamespace(reader=reader, network=Fussy(), classes=["p", "q"], facts={})
     found = list(predict_items(run, read_items(run, ["a", "gone", "b"]), 1, 64))
     assert [item.error for item, _ in found] == [None, "[Errno 13] Permission denied", None]
 

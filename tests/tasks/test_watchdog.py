@@ -65,7 +65,7 @@ def test_a_process_ends_with_its_parent_even_if_it_was_stopped(stopped):
 
 def test_processes_that_read_data_end_with_the_one_that_trains():
     data = Images("nowhere", workers=1)
-    data.classes, data.parts = ["cat"], {"val": [("x.png", "cat")]}
+    data.classes, data.parts = ["cat"], {"train": [], "val": [("x.png", "cat")], "test": []}
     assert data.val_dataloader().loader.worker_init_fn is end_worker_with_parent
 
 
