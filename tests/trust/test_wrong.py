@@ -2,10 +2,13 @@
 `slow`.
 """
 
+import json
 import sys
+from pathlib import Path
 
 import pytest
 
+from blocks.graph.codes import CODES
 from tests.trust import starts, wrong
 
 # Those that are found out in training only.
@@ -27,6 +30,36 @@ def test_a_mistake_is_told_on_one_screen(entry, tmp_path):
 @pytest.mark.parametrize("entry", [entry for entry in wrong.entries() if entry not in QUICK])
 def test_every_mistake_is_told_on_one_screen(entry, tmp_path):
     check(entry, tmp_path)
+
+
+CODE_LINES = (Path(__file__).parent / "wrong_codes.txt").read_text(encoding="utf-8").splitlines()
+LISTED = [line.partition(": ")[2] for line in CODE_LINES]
+
+
+def check_codes(entry, folder, monkeypatch):
+    """Errors as JSON have the codes that they had before, and the text of nothing else."""
+    monkeypatch.setenv("DOUGONG_ERRORS", "json")
+    status, _, err = wrong.told(entry, folder)
+    answer = json.loads(err.splitlines()[-1])
+    found = [error["code"] for error in answer["errors"]]
+    assert answer["status"] == status
+    assert set(found) <= CODES.keys()
+    assert f"{' '.join(found)}: {entry}" in CODE_LINES
+
+
+def test_every_mistake_has_a_code():
+    assert sorted(LISTED) == sorted(wrong.entries())
+
+
+@pytest.mark.parametrize("entry", QUICK[::3])
+def test_the_code_of_a_mistake_stays(entry, tmp_path, monkeypatch):
+    check_codes(entry, tmp_path, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", LISTED)
+def test_the_codes_of_the_listed_mistakes_stay(entry, tmp_path, monkeypatch):
+    check_codes(entry, tmp_path, monkeypatch)
 
 
 def test_there_are_more_than_a_hundred():
