@@ -31,7 +31,7 @@ LEARNING = {
 
 # package -> what it may import besides itself: other packages, and libraries
 PACKAGES = {
-    "blocks.support": {*PLAIN, "blocks.errors", "hydra", "omegaconf", "yaml"},
+    "blocks.support": {*PLAIN, "blocks.errors", "huggingface_hub", "hydra", "omegaconf", "yaml"},
     "blocks.attention": {*PLAIN, "blocks.errors", "blocks.support", "einops", "jaxtyping"},
     "blocks": {
         *PLAIN,
@@ -119,7 +119,7 @@ GRAPH = {
     "assemble": {"errors", "language", "record"},
     "weights": {"assemble", "compose", "errors", "language", "read", "record", "steps"},
     "run": {"errors", "record"},
-    "build": {"assemble", "compose", "errors", "language", "record", "steps"},
+    "build": {"assemble", "compose", "errors", "language", "record", "steps", "weights"},
     "describe": {
         "build",
         "codes",

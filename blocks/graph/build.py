@@ -9,7 +9,7 @@ from blocks.catalog import catalog
 from blocks.errors import BlockError
 from blocks.graph.assemble.model import assemble_model
 from blocks.graph.compose.compose import Composed, compose, stated_facts
-from blocks.graph.compose.facts import declared_facts
+from blocks.graph.compose.facts import declared_facts, example_of
 from blocks.graph.errors import ConfigError, Problem, did_you_mean, show
 from blocks.graph.language.expression import limited
 from blocks.graph.language.words import MODEL_WORDS
@@ -17,6 +17,7 @@ from blocks.graph.record.limits import bounded
 from blocks.graph.record.module import Graph
 from blocks.graph.record.record import Built
 from blocks.graph.steps import STEPS
+from blocks.graph.weights.finetune import fine_tune
 from blocks.support.conf_folders import conf_folders
 
 
@@ -90,10 +91,12 @@ def build(
     """Build a model by name, or from a dictionary in the language of `docs/grammar.md`.
 
     Args:
-        model: a file of `conf/model/` without its ending, or the model itself.
+        model: a file of `conf/model/` without its ending, or the model itself. A folder, or
+            "hub:USER/NAME@REVISION", is a shared model, whose weights are loaded.
         overrides: as on the command line, without `model.` in front: "params.depth=6",
-            "attention=window".
-        facts: of the data: {"image": [3, 224, 224], "classes": 10}.
+            "attention=window", "weights.load=null".
+        facts: of the data: {"image": [3, 224, 224], "classes": 10}; those that a shared model
+            states, if neither they nor data are given.
         data: whose declared facts to use (a file of `conf/data/`); the default of `conf/train.yaml`
             when left out.
         library: folders or packages with blocks of your own.
@@ -110,8 +113,15 @@ def build(
         chosen = [f"model={model}", *([f"data={data}"] if data else [])]
         chosen += [_full_override(text, folders) for text in overrides]
         composed = compose(chosen, config_dir=config_dir)
+        if composed.shared and facts is None and data is None:
+            facts = example_of(composed)
     planned = plan(composed, facts, library)
-    return planned.model if device == "meta" else planned.materialise(device)
+    if device == "meta":
+        return planned.model
+    built = planned.materialise(device)
+    if composed.shared:
+        fine_tune(built, composed.config["weights"])
+    return built
 
 
 def _full_override(text: str, folders: Sequence[Path]) -> str:
@@ -119,7 +129,7 @@ def _full_override(text: str, folders: Sequence[Path]) -> str:
     "model/attention=window".
     """
     marks, key, rest = re.fullmatch(r"([+~]*)([^=]*)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
-    if re.match(r"(model|data)([./=]|$)", key) or key in ("model", "data"):
+    if re.match(r"(model|data|weights)([./=]|$)", key) or key in ("model", "data"):
         return text
     slot, at, place = key.partition("@")
     is_slot = "." not in slot and any((folder / "model" / slot).is_dir() for folder in folders)

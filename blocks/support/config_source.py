@@ -21,6 +21,7 @@ from blocks.support.conf_folders import (
     lab_folders,
     project_folder,
 )
+from blocks.support.share.folder import check_shared, locate_config, shared_option
 from blocks.support.yaml_rules import Refused, check
 
 PROJECT, LAB = "project", "lab"  # Hydra's name for who named a folder
@@ -35,6 +36,8 @@ class FileConfigSource(file_config_source.FileConfigSource):
         """Return True also for what is no regular file, so that `load_config` reports what it
         is.
         """
+        if shared_option(config_path) is not None:
+            return self.provider == "main"
         if self._is_unread(config_path):
             return False
         return (Path(self.path) / self._normalize_file_name(config_path)).exists()
@@ -47,6 +50,8 @@ class FileConfigSource(file_config_source.FileConfigSource):
         return [name for name in found if not self._is_unread(f"{config_path}/{name}".lstrip("/"))]
 
     def load_config(self, config_path: str) -> ConfigResult:
+        if shared_option(config_path) is not None:
+            return self._load_shared(config_path)
         file = Path(self.path) / self._normalize_file_name(config_path)
         if file.exists():
             try:
@@ -54,6 +59,15 @@ class FileConfigSource(file_config_source.FileConfigSource):
             except Refused as error:
                 raise CompactHydraException(str(error)) from error
         return super().load_config(config_path)
+
+    def _load_shared(self, config_path: str) -> ConfigResult:
+        """Load the YAML of a shared model, which may set the section `model` alone."""
+        try:
+            file = locate_config(Path(self.path), config_path)
+            check_shared(file, check(file, file.parent))
+        except Refused as error:
+            raise CompactHydraException(str(error)) from error
+        return type(self)(self.provider, f"file://{file.parent}").load_config(file.stem)
 
     def _is_unread(self, config_path: str) -> bool:
         """Return whether a project or a package has a file that only the program may have."""

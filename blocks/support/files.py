@@ -148,6 +148,13 @@ def memory() -> int | None:
         return None
 
 
+def is_safetensors(path: Path) -> bool:
+    """Return whether a file begins like safetensors: the length of a JSON object, then '{'."""
+    with open_file(path) as file:
+        length, brace = int.from_bytes(file.read(8), "little"), file.read(1)
+    return brace == b"{" and 2 <= length <= path.stat().st_size - 8
+
+
 def _open(path: str, flags: int) -> int:
     check_kind(path, kind_of(path))  # before it is opened, which can act on a device
     number = os.open(path, flags | WAIT)

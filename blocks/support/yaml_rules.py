@@ -360,6 +360,8 @@ def _swept(key: yaml.Node, value: yaml.Node, above: tuple[str, ...]) -> Iterator
         NOT_SWEPT.match(path[-1])
         or not isinstance(value, yaml.ScalarNode)
         or re.search(r"[{$]", value.value)
+        # a shared model, which the command line alone may name: a folder, or one of the Hub
+        or (path[-1].lstrip("+") == "model" and re.search(r"[/:\\]", value.value))
     ):
         if re.match(r"[+~]*library([./@=]|$)", path[-1]):
             yield Refused(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tasks.errors import ArgumentError
 from tasks.export.formats import FORMATS
-from tasks.export.parity import TOLERANCE, Batch, Parity, compare_networks
+from tasks.export.parity import Batch, Parity, check_parity, compare_networks
 from tasks.run.load_run import Finished
 
 
@@ -48,13 +48,7 @@ def export_run(run: Finished, format: str, path: Path, batch: Batch, source: str
         with quiet_exporters():
             network = FORMATS[format].write(run, written, batch)
             parity = compare_networks(run, network, batch, source)
-        if not parity.is_close:
-            raise ArgumentError(
-                "run",
-                "what was written differs from the run",
-                got=str(parity),
-                fits=f"{TOLERANCE:.0e}",
-            )
+        check_parity(parity)
         os.replace(written, path)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

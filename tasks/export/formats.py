@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from safetensors.torch import load_model
 from torch import Tensor
 
 from blocks.graph import build, load_weights, save_weights
+from blocks.support.share.folder import MODEL, WEIGHTS
 from tasks.data.base import READER, TOKENIZER
 from tasks.errors import ArgumentError
-from tasks.export.parity import Batch, Network, name_outputs
+from tasks.export.parity import Batch, Network, check_parity, compare_networks, name_outputs
+from tasks.export.transformers import write_transformers
 from tasks.report.card import SOURCE, write_card
 from tasks.run.load_run import Finished
 
@@ -112,23 +115,39 @@ def write_safetensors(run: Finished, path: Path, batch: Batch) -> Network:
 
 
 def write_hub(run: Finished, path: Path, batch: Batch) -> Network:
-    """Write a folder with weights, configuration, model card, and the model as plain PyTorch, which
-    is the network returned.
+    """Write a folder that `model=FOLDER` opens: weights, YAML, model card, and the model as plain
+    PyTorch, for itself and for transformers.
     """
     path.mkdir()
-    save_weights(run.network, path / "model.safetensors")
-    config = json.dumps(describe_run(run), indent=2, ensure_ascii=False)
-    (path / "config.json").write_text(f"{config}\n", encoding="utf-8", errors="backslashreplace")
+    save_weights(run.network, path / WEIGHTS)
+    write_model(run, path / MODEL)
     for name in (TOKENIZER, READER):
         if (run.folder / name).is_file():
             shutil.copyfile(run.folder / name, path / name)
     class_name = write_card(run, path)
+    write_transformers(run, path, class_name)
+    opened = build(str(path.absolute()), library=run.library).eval()
     if class_name is None:
-        return rebuild_network(run, path / "model.safetensors")
+        return lambda part: name_outputs(opened(**part))
+    check_parity(compare_networks(run, lambda part: name_outputs(opened(**part)), batch, MODEL))
     network = runpy.run_path(str(path / SOURCE))[class_name]()
-    load_model(network, path / "model.safetensors")
+    load_model(network, path / WEIGHTS)
     network.eval()
     return lambda part: name_outputs(network(**part))
+
+
+def write_model(run: Finished, path: Path) -> None:
+    """Write the YAML of the model, with the facts of the data as its example."""
+    model = {**run.config["model"], "example": dict(run.facts)}
+    text = yaml.dump(model, Dumper=PlainDumper, sort_keys=False, allow_unicode=True)
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+class PlainDumper(yaml.SafeDumper):
+    """Writes YAML without aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 def rebuild_network(run: Finished, weights: Path) -> Network:

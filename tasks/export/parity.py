@@ -44,6 +44,14 @@ class Parity:
         return f"{self.source}, batches of {sizes}: {largest}"
 
 
+def check_parity(parity: Parity) -> None:
+    """Raise an ArgumentError where the outputs differ by more than the tolerance."""
+    if not parity.is_close:
+        raise ArgumentError(
+            "run", "what was written differs from the run", got=str(parity), fits=f"{TOLERANCE:.0e}"
+        )
+
+
 @torch.no_grad()
 def compare_networks(run: Finished, written: Network, batch: Batch, source: str) -> Parity:
     """Compare the outputs for batches of two sizes: a size that was written into the file shows

@@ -33,13 +33,14 @@ tags:
 {plain_use}With Dougong, as a graph that can be changed:
 
 ```python
-import json
+from dougong import build
 
-from blocks.graph import build, load_weights
+network = build("FOLDER").eval()  # or build("hub:USER/NAME@REVISION")
+```
 
-config = json.load(open("config.json", encoding="utf-8"))
-network = build(config["model"], facts=config["facts"]).eval()
-load_weights(network, "model.safetensors")
+```sh
+dougong explain model=FOLDER
+dougong train model=FOLDER
 ```
 
 ## Inputs and outputs
@@ -64,6 +65,14 @@ from {module} import {kind}
 network = {kind}()
 load_model(network, "model.safetensors")
 network.eval()
+```
+
+With transformers, which runs the code of this folder:
+
+```python
+from transformers import AutoModel
+
+network = AutoModel.from_pretrained("FOLDER", trust_remote_code=True)
 ```
 
 """

@@ -10,11 +10,13 @@ from tasks.session.failures import COMMAND_LINE
 
 def quote_overrides(arguments: argparse.Namespace) -> None:
     """Quote the values that Hydra cannot read otherwise, e.g. paths with spaces, brackets or
-    Chinese characters.
+    Chinese characters; name shared models by path or commit.
     """
     from blocks.graph.compose.overrides import make_readable
+    from blocks.graph.compose.shared import name_models
 
-    arguments.overrides = [make_readable(text) for text in arguments.overrides]
+    overrides = name_models(arguments.overrides, arguments.config_dir)
+    arguments.overrides = [make_readable(text) for text in overrides]
 
 
 def note_unread_files() -> None:

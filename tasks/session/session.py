@@ -92,6 +92,8 @@ class Session:
         """
         arguments = parse_command_line(words)
         refuse_unsafe_options(arguments)
+        if arguments.cfg:
+            quote_overrides(arguments)
         if asks_hydra(arguments):
             from blocks.support.environment import unread_environment
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from blocks.graph import build, compose
 from tasks.errors import ArgumentError
 from tasks.export import (
     FORMATS,
@@ -20,8 +21,8 @@ from tasks.export import (
     make_inputs,
     read_inputs,
 )
-from tasks.export.formats import write_safetensors
-from tasks.run.load_run import open_run
+from tasks.export.formats import write_hub, write_safetensors
+from tasks.run.load_run import Finished, open_run
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = [
@@ -33,11 +34,11 @@ TINY = [
 B = 7
 
 
-def trained(folder, *arguments):
+def trained(folder, *arguments, start=TINY):
     command = [
         sys.executable,
         str(ROOT / "train.py"),
-        *TINY,
+        *start,
         *arguments,
         f"hydra.run.dir={folder}/run",
     ]
@@ -100,6 +101,8 @@ def test_a_folder_for_the_hub_explains_itself_and_runs_without_this_project(run,
         "config.json",
         "model.py",
         "model.safetensors",
+        "model.yaml",
+        "modeling_dougong.py",
         "reader.json",
     ]
     card = (tmp_path / "hub" / "README.md").read_text(encoding="utf-8")
@@ -117,6 +120,78 @@ def test_a_folder_for_the_hub_explains_itself_and_runs_without_this_project(run,
     assert result.stdout.strip() == str(sum(p.numel() for p in run.network.parameters())), (
         result.stderr
     )
+
+
+def test_a_folder_for_the_hub_is_opened_as_a_model_with_equal_bits(run, tmp_path, monkeypatch):
+    batch = read_inputs(run, B)
+    export_run(run, "hub", tmp_path / "hub", batch, "test samples")
+    monkeypatch.chdir(tmp_path)
+    network = build("./hub").eval()
+    with torch.no_grad():
+        assert torch.equal(network(**batch)["logits"], run.network(**batch)["logits"])
+    composed = compose(["model=./hub", "data=digits"])
+    assert composed.config["model"] == run.config["model"] | {"example": run.facts}
+    assert composed.config["weights"]["load"] == str(tmp_path / "hub" / "model.safetensors")
+
+
+@pytest.mark.slow
+def test_a_shared_model_is_trained_further(run, tmp_path):
+    export_run(run, "hub", tmp_path / "hub", read_inputs(run, B), "test samples")
+    words = (
+        "model=./hub",
+        "trainer.limit_train_batches=1",
+        "trainer.max_epochs=1",
+        "optimizer.lr=1e-30",
+    )
+    further = open_run(trained(tmp_path, *words, start=()))
+    batch = read_inputs(run, B)
+    with torch.no_grad():
+        found, expected = further.network(**batch)["logits"], run.network(**batch)["logits"]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+OPEN = """
+import sys
+import torch
+from transformers import AutoModel
+batch, expected = torch.load(sys.argv[2], weights_only=True)
+network = AutoModel.from_pretrained(sys.argv[1], trust_remote_code=True).eval()
+with torch.no_grad():
+    print(torch.equal(network(**batch)["logits"], expected))
+network.save_pretrained(sys.argv[3])
+again = AutoModel.from_pretrained(sys.argv[3], trust_remote_code=True).eval()
+with torch.no_grad():
+    print(torch.equal(again(**batch)["logits"], expected))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "overrides", "facts"),
+    [
+        ("vit", [], {"image": {"channels": 1, "height": 8, "width": 8}, "classes": 5}),
+        ("swin", [], {"image": {"channels": 3, "height": 32, "width": 32}, "classes": 5}),
+        ("gpt", [], {"tokens": {"tokens": 11, "dtype": "int", "vocab": 31}, "vocab": 31}),
+    ],
+)
+def test_transformers_opens_the_folder_with_equal_bits(model, overrides, facts, tmp_path):
+    """Learned tables, tables that are computed (swin) and tied parameters (gpt)."""
+    pytest.importorskip("transformers")
+    config = compose([f"model={model}"]).config
+    network = build(model, overrides, facts).eval()
+    run = Finished(tmp_path, config, facts, network, ())
+    batch = make_inputs(run, 3)
+    write_hub(run, tmp_path / "hub", batch)
+    with torch.no_grad():
+        torch.save((batch, network(**batch)["logits"]), tmp_path / "expected.pt")
+    words = [tmp_path / "hub", tmp_path / "expected.pt", tmp_path / "again"]
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN, *map(str, words)],
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")},
+        encoding="utf-8",
+        capture_output=True,
+    )
+    assert done.stdout.split() == ["True", "True"], done.stderr
 
 
 def test_what_differs_is_told_and_not_left_behind(run, tmp_path, monkeypatch):

@@ -33,6 +33,7 @@ from blocks.graph.compose.policy import (
     read_typed_keys,
 )
 from blocks.graph.compose.provenance import Provenance, mark_adopted, remove_nulls
+from blocks.graph.compose.shared import check_chooser, find_shared, name_models, use_weights
 from blocks.graph.errors import ConfigError, Origin, Problem
 from blocks.graph.read.loader import SEARCH_PATH, Loader, open_loader, parse_override
 from blocks.graph.read.probes import Stamp, take_stamp
@@ -40,6 +41,7 @@ from blocks.support.conf_folders import conf_folder, option_files
 from blocks.support.config_source import checked_files, is_ours
 from blocks.support.environment import unread_environment
 from blocks.support.files import is_confined, kind_of
+from blocks.support.share.folder import shared_name, shared_option
 from blocks.support.yaml_rules import check
 
 ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError)
@@ -58,6 +60,7 @@ class Composed:
         typed: the values that only the command line may set: `library`, `trust`, `limits`.
         environment: paths of values that may and do read the environment; they stay as written,
             `${oc.env:NAME}`.
+        shared: the folder or the address of a shared model; None for one of `conf/`.
     """
 
     config: dict[str, Any]
@@ -66,6 +69,7 @@ class Composed:
     overrides: tuple[str, ...] = ()
     typed: dict[str, Any] = field(default_factory=dict)
     environment: frozenset[tuple[Any, ...]] = frozenset()
+    shared: str | None = None
 
     def is_typed(self, path: Sequence[Any]) -> bool:
         """Return whether the command line gave exactly this value."""
@@ -117,12 +121,7 @@ def compose(
         )
         raise ConfigError(problem)
     loader = loader or open_loader()
-    adopted = list(map(make_readable, adopted))
-    overrides = [*adopted, *map(make_readable, overrides)]
-    giver = RUN_FOLDER
-    if is_confined():
-        giver, adopted = AGENT, overrides
-        check_confined_overrides(overrides)
+    overrides, adopted, giver = _read_command_line(overrides, adopted, config_dir)
     with opened_hydra() as hydra:
         good, problems = parse_overrides(overrides)
         problems += check_adopted(adopted, giver)
@@ -150,6 +149,7 @@ def compose(
     if problems:
         raise ConfigError(problems)
     remove_nulls(plain, provenance.replaced)
+    shared = _open_shared(listed, overrides, plain, origins)
     return Composed(
         plain,
         origins=origins,
@@ -157,7 +157,45 @@ def compose(
         overrides=tuple(overrides),
         typed=read_typed_keys([parse_override(text) for text in good if text not in adopted]),
         environment=environment,
+        shared=shared,
     )
+
+
+def _read_command_line(
+    overrides: Sequence[str], adopted: Sequence[str], config_dir: str | None
+) -> tuple[list[str], list[str], str]:
+    """Return all overrides, those that count as a file's, and who gave these.
+
+    Raises:
+        ConfigError: an override that may not be looked up, or a shared model that is not there.
+    """
+    adopted = list(map(make_readable, adopted))
+    if is_confined():
+        check_confined_overrides([*adopted, *map(make_readable, overrides)])
+    words = [*adopted, *map(make_readable, name_models(overrides, config_dir))]
+    if is_confined():
+        return words, words, AGENT
+    return words, adopted, RUN_FOLDER
+
+
+def _open_shared(
+    listed: DefaultsList,
+    overrides: Sequence[str],
+    config: dict[str, Any],
+    origins: dict[tuple[Any, ...], Origin],
+) -> str | None:
+    """Let the configuration use the weights of a shared model; return its folder or address.
+
+    Raises:
+        ConfigError: a file chose it, or its weights are not read.
+    """
+    shared = find_shared(listed.defaults)
+    if shared is None:
+        return None
+    problems = check_chooser(shared, overrides) or use_weights(shared, config, origins)
+    if problems:
+        raise ConfigError(problems)
+    return shared
 
 
 def _load(
@@ -193,6 +231,10 @@ def _list_choices(defaults: Sequence[ResultDefault]) -> dict[str, str]:
     """Return group -> option: `residual@model.scaled: layerscale` chooses for `model/scaled`."""
     choices = {}
     for default in defaults:
+        shared = shared_option(default.config_path)
+        if shared is not None:
+            choices["model"] = shared_name(shared)
+            continue
         group, _, option = (default.config_path or "").rpartition("/")
         package = (default.package or "").replace(".", "/")
         if "/" in group and package.rpartition("/")[0] == group.rpartition("/")[0]:

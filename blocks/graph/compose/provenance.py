@@ -14,6 +14,7 @@ from blocks.graph.compose.policy import FIX, WHY
 from blocks.graph.errors import Origin, Problem, did_you_mean
 from blocks.graph.read.loader import SEARCH_PATH, Loader
 from blocks.support.conf_folders import conf_folder, is_of_the_program
+from blocks.support.share.folder import locate_config
 from blocks.support.yaml_rules import OF_HYDRA
 
 KeyPath = tuple[Any, ...]
@@ -138,7 +139,7 @@ def _find_file(default: ResultDefault, folders: Sequence[Path]) -> Path | None:
     if is_of_the_program(default.config_path):
         folders = [conf_folder()]
     for folder in folders:
-        file = folder / f"{default.config_path}.yaml"
+        file = locate_config(folder, default.config_path)
         if file.is_file():
             return file
     return None

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from blocks.graph.errors import Origin, Problem
 from blocks.graph.read.loader import CachedLoader, compose_files, parse_override
 from blocks.graph.read.probes import Probes
+from blocks.support.share.folder import locate_config, shared_option
 
 MOST = 64  # compositions that are kept
 
@@ -108,7 +109,10 @@ class _ProbedRepository(CachingConfigRepository):
         self.probes = probes
 
     def load_config(self, config_path: str) -> ConfigResult | None:
-        self._probe(f"{config_path}.yaml")
+        if shared_option(config_path) is not None:
+            self.probes.add(locate_config(Path(), config_path))
+        else:
+            self._probe(f"{config_path}.yaml")
         return super().load_config(config_path)
 
     def config_exists(self, config_path: str) -> bool:
@@ -142,7 +146,7 @@ class _KeptFiles(ConfigLoaderImpl):
 
 def _locate(result: ConfigResult, name: str) -> Path:
     """Return the file that a configuration was read from."""
-    return Path(result.path.removeprefix("file://")) / f"{name}.yaml"
+    return locate_config(Path(result.path.removeprefix("file://")), name)
 
 
 def _listing_of(result: ConfigResult) -> tuple[Any, ...]:

@@ -13,7 +13,14 @@ from blocks.graph.errors import ConfigError, Problem, did_you_mean, show
 from blocks.graph.language.expression import ExpressionError
 from blocks.graph.record.token_grid import Grid, find_tables, read_grid
 from blocks.graph.weights.safe_load import read_archive
-from blocks.support.files import FileError, check_memory, kind_of, open_file, replace_file
+from blocks.support.files import (
+    FileError,
+    check_memory,
+    is_safetensors,
+    kind_of,
+    open_file,
+    replace_file,
+)
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # what trainers put around a state_dict
 PROGRAMS = ("models/model.json", "serialized_exported_program.json")  # of torch.export, in a zip
@@ -116,13 +123,6 @@ def read_grids(source: str | Path | Mapping[str, Any]) -> dict[str, Grid]:
             code="unreadable-file",
         )
         raise ConfigError(problem) from error
-
-
-def is_safetensors(path: Path) -> bool:
-    """Return whether a file begins like safetensors: the length of a JSON object, then '{'."""
-    with open_file(path) as file:
-        length, brace = int.from_bytes(file.read(8), "little"), file.read(1)
-    return brace == b"{" and 2 <= length <= path.stat().st_size - 8
 
 
 def refuse_program(path: Path) -> None:
