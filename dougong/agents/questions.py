@@ -64,7 +64,7 @@ class Questions:
                 return failed("the process that answers has ended", code="crash", status=1), ""
             finally:
                 if printed is None:  # too slow, ended, or no longer wanted
-                    self.stop()
+                    await self.stop()
         if printed is None:
             problem = f"there was no answer within {self.seconds:g} seconds"
             fix = "fewer values or a smaller model"
@@ -96,8 +96,12 @@ class Questions:
         found: dict[str, Any] = json.loads(await self.answers.receive_until(b"\n", LARGEST))
         return found
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """End the process; the next question starts another."""
-        if self.process is not None and self.process.returncode is None:
-            self.process.kill()
-        self.process = None
+        process, self.process = self.process, None
+        if process is None:
+            return
+        if process.returncode is None:
+            process.kill()
+        with anyio.CancelScope(shield=True):
+            await process.aclose()

@@ -73,6 +73,8 @@ class Tools:
         if training.run is None:
             return training.find_error()
         answer, _ = await self.questions.ask(["result", training.run, "--json"], [])
+        if "errors" in answer:  # a mistake was found after the folder had been made
+            return training.find_error()
         return {**answer, "stopped": training.is_stopped}
 
 
@@ -130,7 +132,7 @@ async def serve(folder: Path, most_seconds: float) -> None:
         async with stdio_server() as (incoming, outgoing):
             await server.run(incoming, outgoing, server.create_initialization_options())
     finally:
-        tools.questions.stop()
+        await tools.questions.stop()
 
 
 def run(folder: Path, most_seconds: float) -> None:

@@ -63,6 +63,7 @@ class Training:
         finally:
             with anyio.CancelScope(shield=True):
                 await self._stop(process)
+                await process.aclose()
 
     async def _read(self, output: ByteReceiveStream) -> None:
         """Keep the last lines of the output; notice when training begins, or fails."""

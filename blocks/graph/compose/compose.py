@@ -18,13 +18,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from blocks.graph.compose.confined import (
-    AGENT,
     check_confined_overrides,
     check_confined_values,
 )
 from blocks.graph.compose.hydra_messages import explain_error, explain_interpolation
 from blocks.graph.compose.overrides import COMMAND_LINE, make_readable, parse_overrides
 from blocks.graph.compose.policy import (
+    AGENT,
     RUN_FOLDER,
     check_adopted,
     check_environment,

@@ -11,12 +11,18 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from blocks.graph.compose.overrides import parse_overrides
-from blocks.graph.compose.policy import KeyPath, Origins, check_adopted, find_origin, stays_inside
+from blocks.graph.compose.policy import (
+    AGENT,
+    KeyPath,
+    Origins,
+    check_adopted,
+    find_origin,
+    stays_inside,
+)
 from blocks.graph.errors import ConfigError, Problem, show
 from blocks.graph.read.loader import parse_override
 from blocks.support.files import lies_outside
 
-AGENT = "the overrides"
 MOST, LONGEST = 100, 5_000  # overrides, and characters of each
 FITS = "key=value, +key=value or ~key"
 FITS_PATH = "a path in the project, relative to its folder"

@@ -44,7 +44,8 @@ FIX = {
 # Sections of which objects are made.
 MADE = ("data", "task", "optimizer", "schedule", "trainer", "callbacks", "logger")
 FORBIDDEN = re.compile(r"[+~]*(library|trust|limits|runs|hydra)([./@=]|$)")
-RUN_FOLDER = "the run folder"
+RUN_FOLDER, AGENT = "the run folder", "the overrides"  # who gives overrides that are not trusted
+WHO = {RUN_FOLDER: "a run folder", AGENT: "an agent"}
 HEAVIEST = 100_000  # keys, values and characters that a value may grow to by its ${...}
 
 
@@ -87,7 +88,7 @@ def check_adopted(overrides: Sequence[str], giver: str = RUN_FOLDER) -> Iterator
         found = FORBIDDEN.match(text)
         if found:
             yield Problem(
-                f"{giver} may not set {found[1]}: it lets code run, or writes elsewhere",
+                f"{WHO[giver]} may not set {found[1]}: it lets code run, or writes elsewhere",
                 f"{giver}: {text}"[:100],
                 fix="set it on the command line, if you trust it",
                 code="not-allowed",
