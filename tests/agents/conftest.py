@@ -2,10 +2,6 @@
 
 import pytest
 
-pytest.importorskip("mcp", reason="the extra mcp is not installed")
-
-from tests.agents.client import connected
-
 MODEL = "defaults: [vit, _self_]\nparams: {dim: 96}\n"
 
 
@@ -21,5 +17,8 @@ def project(tmp_path_factory):
 @pytest.fixture(scope="session")
 def agent(project):
     """An agent that works in the project."""
+    pytest.importorskip("mcp", reason="the extra mcp is not installed")
+    from tests.agents.client import connected
+
     with connected(project, "--max-seconds", "100") as found:
         yield found
