@@ -46,6 +46,7 @@ ELSEWHERE = {
 COMPOSED = ("llama_7b", "submitit_slurm", "hydra/sweeper=search")
 # What is shown for its error: no 7 heads divide these widths.
 FAILS = {
+    "python -m blocks explain model.params.depht=6": 2,
     "python -m blocks explain model.params.heads=7": 2,
     "python -m blocks check model.params.dim=32,64 model.params.heads=4,7": 2,
 }
