@@ -276,6 +276,7 @@ class Reader:
         for name, value in given.items():
             text = Text(value, self.origin(where), scope)
             arguments[name] = read_argument(_hints(function)[name], text, name)
+        _check_range(function, arguments)
         if isinstance(parameter, PackedPart):
             return Start(parameter.whole, function, arguments, parameter.name)
         return Start(parameter.path, function, arguments)
@@ -308,6 +309,23 @@ def _read_distribution(raw: Any) -> tuple[Callable[..., None], Mapping[str, Any]
                 f"{name} needs {each.name}", f"{{{name}: 0.1}}", code="missing-argument"
             )
     return function, given
+
+
+def _check_range(function: Callable[..., None], arguments: Mapping[str, Any]) -> None:
+    """Raise ExpressionError for arguments with which there is nothing to draw."""
+    given = {each.name: each.default for each in _arguments(function)} | {**arguments}
+    for name, value in arguments.items():
+        if name != "value" and isinstance(value, float) and not math.isfinite(value):
+            raise ExpressionError(f"{name} of {function.__name__} is {value}", "a finite number")
+    if given.get("std", 0.0) < 0:
+        raise ExpressionError(f"std of {function.__name__} is negative", "0 or more")
+    high, low = given.get("high", 0.0), given.get("low", 0.0)
+    if low is None:
+        low = -high
+    if low > high:
+        raise ExpressionError(
+            f"{function.__name__} has no number between {low:g} and {high:g}", "low below high"
+        )
 
 
 @cache

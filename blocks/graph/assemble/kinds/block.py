@@ -147,6 +147,14 @@ def _run_block(
                 fits="axes of size 1 or more",
                 code="shape-mismatch",
             )
+    for name, parameter in module.named_parameters():
+        if not parameter.numel():
+            raise BlockError(
+                f"the parameter {name} is empty",
+                got=show_shape(tuple(parameter.shape)),
+                fits="axes of size 1 or more",
+                code="shape-mismatch",
+            )
     return module, tuple(results)
 
 
