@@ -86,6 +86,7 @@ def test_a_pattern_that_matches_nothing_is_an_error(repository):
     assert (done.returncode, done.stderr) == (2, "no file matches models/*.yaml\n")
 
 
+@pytest.mark.slow
 def test_the_comment_states_the_models_that_differ(repository):
     done, temporary = run_step("compare", repository, FILES="conf/model/*.yaml", BASE="HEAD")
     assert done.returncode == 0, done.stderr

@@ -64,6 +64,7 @@ def codes_for(folder: Path, model: str | None, overrides: list[str]) -> list[str
     return [problem.code for problem in caught.value.problems]
 
 
+@pytest.mark.slow
 def test_the_codes_of_the_wrong_models_stay(tmp_path, monkeypatch, golden):
     """A line for each file of wrong/: the codes of its problems, in their order."""
     monkeypatch.chdir(tmp_path)

@@ -129,6 +129,7 @@ def sweep(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_each_process_of_a_sweep_sees_its_own_devices(tmp_path):
     """There is none here, so the runs fail; what their processes were given is what counts."""
     done = sweep(tmp_path, "trainer.accelerator=gpu", f"hydra.launcher.devices=['7','{MIG}']")
