@@ -62,6 +62,7 @@ def test_a_signal_ends_with_128_and_its_number(number, status, tmp_path, monkeyp
     assert str(status) in PAGE
 
 
+@pytest.mark.slow
 def test_an_error_of_training_is_one_line_of_json(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     process = start([*TRAIN, "trainer.max_epochs=-5"], DOUGONG_ERRORS="json")

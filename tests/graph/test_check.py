@@ -65,6 +65,7 @@ def composed_or_told(overrides, loader=None):
         return str(error)
 
 
+@pytest.mark.slow
 def test_composing_with_a_memory_gives_what_hydra_composes():
     loader = CachedLoader()
     for overrides in [

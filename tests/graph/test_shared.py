@@ -298,6 +298,7 @@ def try_models(home: Path, endpoint: str, *names: str) -> tuple[list[str], str]:
     return done.stdout.splitlines(), done.stderr
 
 
+@pytest.mark.slow
 def test_a_model_of_the_hub_is_fetched_once_and_then_opened_without_a_network(made, tmp_path):
     folder, network = made
     total = repr(logits(network).double().sum().item())
