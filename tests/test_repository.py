@@ -90,6 +90,8 @@ def test_the_wheel_is_tried_outside_the_source_tree():
     outside = [step["run"] for step in steps if "runner.temp" in step.get("working-directory", "")]
     assert [command.split()[0] for command in outside] == ["empty/bin/python"] * 2
     assert outside[-1] == "empty/bin/python -m blocks explain model=vit"
+    inside = [step.get("run", "").split('"')[-1].strip() for step in steps]
+    assert inside.index("-m pip check") < inside.index("-m pytest -m slow tests/test_install.py")
 
 
 def test_a_workflow_can_only_read_the_repository():

@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print or copy the file.
 
     Raises:
-        ConfigError: there is no such choice, or the copy exists already.
+        ConfigError: there is no such choice; the copy exists already, or cannot be written.
     """
     name = arguments.name.replace("=", "/").removesuffix(".yaml")
     group, _, option = name.rpartition("/")
@@ -37,16 +37,22 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.save:
         print_file(name, file, as_json=arguments.json)
         return 0
+    from blocks.graph import ConfigError, Problem
+
     copy = Path("conf", group, f"{option}.yaml")
     if copy.exists():
-        from blocks.graph import ConfigError, Problem
-
         problem = "the project has a file of this name already"
         raise ConfigError(
             Problem(problem, str(copy), fix="delete it, or rename it, first", code="bad-command")
         )
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(file, copy)
+    try:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
+    except OSError as error:
+        problem = "the file cannot be written"
+        raise ConfigError(
+            Problem(problem, str(copy), got=error.strerror, code="unwritable-file")
+        ) from error
     print(f"{copy} is a copy of {file}; {group}={option} reads it from now on in this folder")
     return 0
 
