@@ -154,7 +154,11 @@ def start(arguments: list[str], program: str = "python -m blocks") -> int:
     if status is not None:
         return status
     spare_the_compiler()
-    return main(arguments, program)
+    try:
+        return main(arguments, program)
+    finally:
+        if not hasattr(sys.modules.get("torch._dynamo"), "__file__"):
+            sys.modules.pop("torch._dynamo", None)  # the rest of this process may train
 
 
 if __name__ == "__main__":
