@@ -14,7 +14,7 @@ from blocks.graph import ConfigError, build, compose
 from tasks.__main__ import main
 from tasks.commands.predict_items import predict_items, read_items
 from tasks.data.features.embedded import Embedded
-from tasks.data.features.encoding import UNKNOWN, Category, Encoding, Number, measure
+from tasks.data.features.encoding import Category, Encoding, Number, measure
 from tasks.data.features.table import TableFile
 from tasks.data.readers.table import TableReader
 from tasks.errors import ArgumentError
@@ -96,7 +96,7 @@ def test_columns_that_say_nothing_are_left_out_and_named():
 def test_a_table_without_categories_has_a_column_of_zeros():
     encoding, _ = measure({"size": ["1", "2"]}, [0, 1])
     assert encoding.facts()["categories"] == {"columns": 1, "dtype": "int", "vocab": 1}
-    assert encoding.encode({"size": ["1"]}, 1)["categories"].tolist() == [[UNKNOWN]]
+    assert encoding.encode({"size": ["1"]}, 1)["categories"].tolist() == [[0]]
 
 
 # Tables -------------------------------------------------------------------------------------------
@@ -116,8 +116,45 @@ def test_a_table_is_read_and_what_was_decided_is_noted(tmp_path):
     assert sum(data.sizes().values()) == 117
     assert data.notes[0] == "target: price; 2 numbers: area, rooms; 1 categories: town (2)"
     assert "1 line left out: 12 (2 columns, not 5)" in data.notes
-    assert "2 lines left out: 9 (price is no number), 22 (area is no number)" in data.notes
+    assert "2 lines left out: 9 (price is no number), 22 (area is no number: 'large')" in data.notes
     assert data.names("test")[0].isdecimal()
+
+
+@pytest.mark.parametrize(
+    ("name", "mark", "cells", "values", "note"),
+    [
+        ("a.csv", ",", ['"1,234"', '"12,000.5"', "7"], [1234, 12000.5, 7], True),
+        ("a.csv", ",", ['"0,25"', '"1,234"', "7"], [0.25, 1.234, 7], False),
+        ("a.csv", ";", ["1,234", "12,5", "7"], [1.234, 12.5, 7], False),
+        ("a.tsv", "\t", ["1.234,5", "12,5", "7"], [1234.5, 12.5, 7], False),
+    ],
+)
+def test_commas_in_numbers_are_read_as_their_column_means_them(
+    tmp_path, name, mark, cells, values, note
+):
+    lines = [mark.join(("size", "colour", "price"))]
+    for number in range(30):
+        lines.append(mark.join((cells[number % 3], "ab"[number % 2], str(number))))
+    path = tmp_path / name
+    path.write_text("\n".join(lines), encoding="utf-8")
+    data = TableFile(path=str(path), target="price")
+    columns, _ = data.load()
+    assert list(map(float, columns["size"][:3])) == values
+    assert ("commas group thousands in size" in data.notes) == note
+
+
+def test_a_header_is_known_by_the_names_that_are_given(tmp_path):
+    """Words above words look like a row; the target's name, and a run's columns, say otherwise."""
+    rows = [
+        ["town", "kind", "sort"],
+        *[["AB"[n % 2], "xyz"[n % 3], "uv"[n % 2]] for n in range(40)],
+    ]
+    data = TableFile(path=str(write_table(tmp_path, rows)), target="sort")
+    data.read()
+    assert sorted(data.classes) == ["u", "v"]
+    reader = TableReader(**json.loads(json.dumps(data.reader_arguments())))
+    items = list(reader.items(str(write_table(tmp_path, rows[:3], "new.csv"))))
+    assert [item.error for item in items] == [None, None]
 
 
 def test_the_parts_do_not_depend_on_the_seed_and_do_not_overlap(tmp_path):

@@ -12,9 +12,8 @@ from torch import Tensor
 from tasks.data.tables.cells import MISSING
 
 Columns = Mapping[str, Sequence[str]]  # name -> the cells of all rows
-UNKNOWN = 0  # code of a category that training did not have
-MOST_SHARE = 0.5  # a text column with more different values than this share of the rows ...
 LEAST_NUMBERS = 0.95  # share of the cells of a column of numbers; the others are mistakes
+MOST_SHARE = 0.5  # a text column with more different values than this share of the rows ...
 MOST_VALUES = 50  # ... and than this number names rows rather than categories
 
 
@@ -121,11 +120,7 @@ class Encoding:
 
     def find_fault(self, columns: Columns, row: int) -> str | None:
         """Return why a row has no features: a cell that is no finite number; None if it has."""
-        for column in self.numbers:
-            cell = columns[column.name][row]
-            if not is_missing(cell) and not math.isfinite(parse_number(cell)):
-                return f"{column.name} is no number: {cell.strip()[:40]!r}"
-        return None
+        return find_bad_number({column.name: columns[column.name] for column in self.numbers}, row)
 
     def to_plain(self) -> dict[str, Any]:
         """Return the encoding as plain values, for JSON."""
@@ -196,6 +191,15 @@ def measure_number(name: str, cells: Sequence[str]) -> Number:
     return Number(name, float(known.mean()), std or 1.0, len(known) < len(values))
 
 
+def find_bad_number(numbers: Columns, row: int) -> str | None:
+    """Return what is wrong with a cell in a column of numbers; None if nothing is."""
+    for name, cells in numbers.items():
+        cell = cells[row]
+        if not is_missing(cell) and not math.isfinite(parse_number(cell)):
+            return f"{name} is no number: {cell.strip()[:40]!r}"
+    return None
+
+
 def is_missing(cell: str) -> bool:
     """Return whether a cell marks a missing value."""
     return cell.strip().lower() in MISSING
@@ -209,9 +213,9 @@ def holds_numbers(cells: Sequence[str]) -> bool:
 
 
 def parse_number(cell: str) -> float:
-    """Return the number in a cell, with a decimal point or comma; NaN where there is none."""
+    """Return the number in a cell; NaN where there is none."""
     try:
-        return float(cell.replace(",", "."))
+        return float(cell)
     except ValueError:
         return math.nan
 

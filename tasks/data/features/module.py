@@ -13,8 +13,8 @@ from tasks.data.features.encoding import (
     Columns,
     Encoding,
     clean_category,
+    find_bad_number,
     holds_numbers,
-    is_missing,
     measure,
     parse_number,
 )
@@ -292,15 +292,6 @@ def find_target_fault(target: Columns, row: int, *, is_class: bool) -> str | Non
         if not cell:
             return f"{name} is missing"
         if not is_class and not math.isfinite(parse_number(cell)):
-            return f"{name} is no number"
-    return None
-
-
-def find_bad_number(numbers: Columns, row: int) -> str | None:
-    """Return what is wrong with a cell in a column of numbers; None if nothing is."""
-    for name, cells in numbers.items():
-        cell = cells[row]
-        if not is_missing(cell) and not math.isfinite(parse_number(cell)):
             return f"{name} is no number"
     return None
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.data.features.module import Features
-from tasks.data.features.rows import split_header
+from tasks.data.features.rows import read_columns
 from tasks.data.tables.rows import describe_bad, read_table
 from tasks.data.tables.wanted import Header
 from tasks.errors import ArgumentError
@@ -29,15 +29,18 @@ class TableFile(Features):
 
     def load(self) -> tuple[dict[str, list[str]], list[str]]:
         table = read_table(self.path, 2, self.delimiter)
-        names, rows, bad = split_header(table, self.header)
-        if bad:
-            self.notes.append(describe_bad(bad))
-        if not rows or len(names) < 2:
+        rows = read_columns(
+            table, self.header, [*(self.target or ()), *self.categories, *self.exclude]
+        )
+        if rows.bad:
+            self.notes.append(describe_bad(rows.bad))
+        if rows.grouped:
+            self.notes.append(f"commas group thousands in {', '.join(rows.grouped)}")
+        if not rows.lines or len(rows.columns) < 2:
             raise ArgumentError(
                 "path",
                 f"{self.path} has no rows of features and a target",
                 got=table.tried or None,
                 fits="a column for each feature, and one for the target",
             )
-        columns = {name: [row[index] for _, row in rows] for index, name in enumerate(names)}
-        return columns, [str(line) for line, _ in rows]
+        return rows.columns, list(map(str, rows.lines))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tasks.data.features.encoding import Encoding
-from tasks.data.features.rows import split_header
+from tasks.data.features.rows import read_columns
 from tasks.data.readers.base import Item, Reader
 from tasks.data.tables.rows import read_table
 from tasks.data.tables.table import Table, parse_table
@@ -59,26 +59,28 @@ class TableReader(Reader):
             yield Item("-", error=error.problem)
 
     def _rows(self, table: Table, prefix: str) -> Iterator[Item]:
-        names, rows, bad = split_header(table)
         wanted = self.encoding.names
-        if set(wanted) - set(names):
-            missing = ", ".join(name for name in wanted if name not in names)
-            yield Item(prefix.rstrip(": "), error=f"the columns {missing} are missing")
+        rows = read_columns(table, named=wanted)
+        missing = [name for name in wanted if name not in rows.columns]
+        if missing:
+            error = f"the columns {', '.join(missing)} are missing"
+            yield Item(prefix.rstrip(": "), error=error)
             return
-        faults = dict(bad)
-        found = dict(rows)
-        for line in sorted({*faults, *found}):
+        faults = dict(rows.bad)
+        numbers = {line: number for number, line in enumerate(rows.lines)}
+        for line in sorted({*faults, *numbers}):
             name = f"{prefix}{line}"
             if line in faults:
                 yield Item(name, error=faults[line])
                 continue
-            row: Row = {column: [cell] for column, cell in zip(names, found[line], strict=True)}
-            fault = self.encoding.find_fault(row, 0)
+            number = numbers[line]
+            fault = self.encoding.find_fault(rows.columns, number)
             if fault is not None:
                 yield Item(name, error=fault)
                 continue
-            unknown = self.encoding.unknown(row, 0)
+            unknown = self.encoding.unknown(rows.columns, number)
             note = f"not in training: {', '.join(unknown)}" if unknown else None
+            row: Row = {column: [rows.columns[column][number]] for column in wanted}
             yield Item(name, sample=row, note=note)
 
     def batch(self, samples: list[Any]) -> dict[str, Tensor]:
