@@ -21,7 +21,7 @@ from bench import table
 from bench.measure import Times
 from blocks.graph import compose, plan
 from tasks.config import write_policy
-from tasks.learn.optimizer import build_optimizer
+from tasks.optimize.groups import build_optimizer
 from tasks.process import runtime
 from tasks.process.out_of_memory import explain_out_of_memory
 from tasks.process.signals import SignalGuard

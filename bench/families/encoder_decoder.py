@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bench.contender import Contender, Family
 from bench.families.ours import built, macs
-from tasks.learn.chunked_loss import VocabularyLoss
+from tasks.learn.losses.chunked_loss import VocabularyLoss
 
 DIM, DEPTH, HEADS, HIDDEN, VOCAB, BATCH, TOKENS = 256, 3, 4, 1024, 8000, 16, 64
 LARGE = 256  # pairs, on a GPU

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bench.contender import Contender, Family
 from bench.families.ours import built, macs
-from tasks.learn.chunked_loss import VocabularyLoss
+from tasks.learn.losses.chunked_loss import VocabularyLoss
 
 GPT, BERT = 50257, 30522  # vocabularies
 IGNORED, MASKED = -100, 0.15

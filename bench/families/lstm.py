@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from bench.contender import Contender, Family
 from bench.families.language import IGNORED, following
 from bench.families.ours import built, macs
-from tasks.learn.chunked_loss import VocabularyLoss
+from tasks.learn.losses.chunked_loss import VocabularyLoss
 
 DIM, DEPTH, VOCAB, BATCH, TOKENS = 512, 2, 8000, 16, 64
 LARGE = 128  # texts, on a GPU

@@ -12,10 +12,11 @@ from torchmetrics import Metric
 
 from tasks import lightning
 from tasks.errors import ArgumentError
-from tasks.learn.metrics import metric_states, set_metric_states
-from tasks.learn.nonfinite import FiniteMonitor, NotFiniteError, find_nonfinite
-from tasks.learn.optimizer import Constant, Schedule, build_optimizer
-from tasks.learn.padding import find_mixing, find_origin
+from tasks.learn.checks.nonfinite import FiniteMonitor, NotFiniteError, find_nonfinite
+from tasks.learn.checks.padding import find_mixing, find_origin
+from tasks.learn.metrics.running import metric_states, set_metric_states
+from tasks.optimize.groups import build_optimizer
+from tasks.optimize.schedule import Constant, Schedule
 from tasks.parallel.strategy import (
     ParallelStrategy,
     clip_grad_norm,

@@ -12,7 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionM
 from tasks.data.split import PARTS
 from tasks.errors import must_be_one_of, must_be_share
 from tasks.learn.base import Batch, Task
-from tasks.learn.metrics import Mean
+from tasks.learn.metrics.running import Mean
 from tasks.report.samples import TEXT, Predictions, Result, Sample
 
 LOSSES = ("cross_entropy", "squared_error")

@@ -11,7 +11,7 @@ from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, R2Score
 from tasks.data.split import PARTS
 from tasks.errors import ArgumentError, must_be_one_of, must_be_positive
 from tasks.learn.base import Batch, Task
-from tasks.learn.metrics import Mean
+from tasks.learn.metrics.running import Mean
 from tasks.report.samples import Numbers, Result
 
 LOSSES = ("squared", "absolute", "huber", "quantile")

@@ -11,9 +11,9 @@ from tasks.data.sequences.base import IGNORED
 from tasks.data.split import PARTS
 from tasks.errors import ArgumentError, must_be_share
 from tasks.learn.base import Batch, Task
-from tasks.learn.causality import looks_ahead
-from tasks.learn.chunked_loss import VocabularyLoss
-from tasks.learn.metrics import Mean
+from tasks.learn.checks.causality import looks_ahead
+from tasks.learn.losses.chunked_loss import VocabularyLoss
+from tasks.learn.metrics.running import Mean
 from tasks.report.samples import TEXT, Result, Sample, Table
 
 EXAMPLES = 12  # samples that the report shows

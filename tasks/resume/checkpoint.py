@@ -15,7 +15,7 @@ from torch import Tensor
 from tasks import lightning
 from tasks.callbacks.logger import CsvLogger
 from tasks.errors import must_be_one_of, must_be_positive
-from tasks.learn.metrics import metric_states, set_metric_states, train_metrics
+from tasks.learn.metrics.running import metric_states, set_metric_states, train_metrics
 from tasks.lightning import Point
 from tasks.process.signals import Interrupted, SignalGuard
 from tasks.resume import checkpoint_file, compare, state

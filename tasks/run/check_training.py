@@ -9,7 +9,7 @@ from blocks.graph import Composed, ConfigError, Problem, locate, plan
 from blocks.graph.errors import guess
 from tasks.config import instantiate
 from tasks.learn.base import share_of_time
-from tasks.learn.optimizer import Schedule
+from tasks.optimize.schedule import Schedule
 from tasks.parallel import strategy
 from tasks.resume import adopt
 

@@ -77,9 +77,9 @@ def test_a_section_without_target_says_what_fits():
     assert told(("schedule",), {"warmup": 0.1}) == (
         "conf/schedule.yaml:7:1  schedule\n"
         "  schedule has no _target_: it does not state its class\n"
-        "  fits      tasks.learn.optimizer.Cosine, tasks.learn.optimizer.Constant, "
-        "tasks.learn.optimizer.InverseSquareRoot\n"
-        "  fix       schedule._target_=tasks.learn.optimizer.Cosine"
+        "  fits      tasks.optimize.schedule.Cosine, tasks.optimize.schedule.Constant, "
+        "tasks.optimize.schedule.InverseSquareRoot\n"
+        "  fix       schedule._target_=tasks.optimize.schedule.Cosine"
     )
 
 

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from tasks.learn.nonfinite import FiniteMonitor, find_nonfinite
+from tasks.learn.checks.nonfinite import FiniteMonitor, find_nonfinite
 
 
 def network():

@@ -13,7 +13,7 @@ from tasks.data.sequences.base import IGNORED
 from tasks.data.text.mask import by_frequency, by_neighbours, masked
 from tasks.data.text.text import RunningText, Topics
 from tasks.data.text.tokenizer import MASK
-from tasks.learn.causality import looks_ahead
+from tasks.learn.checks.causality import looks_ahead
 from tasks.run.build import make_task
 from tasks.run.check_training import check_task
 from tasks.run.data_facts import read_data

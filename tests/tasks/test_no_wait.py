@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tasks.learn.classify import Classify
-from tasks.learn.metrics import Mean
+from tasks.learn.metrics.running import Mean
 from tasks.learn.tokens import Tokens
 
 B, N, VOCAB, CLASSES = 3, 7, 11, 5

@@ -9,13 +9,13 @@ from torch.distributed.tensor import distribute_module
 
 from blocks.graph import assemble, compose
 from tasks.errors import ArgumentError
-from tasks.learn import optimizer
-from tasks.learn.optimizer import Constant, Cosine, InverseSquareRoot
+from tasks.optimize import groups
+from tasks.optimize.schedule import Constant, Cosine, InverseSquareRoot
 
 
 def names(network, wanted):
     by_id = {id(parameter): name for name, parameter in network.named_parameters()}
-    pair = optimizer.group_parameters(network, 0.5)
+    pair = groups.group_parameters(network, 0.5)
     return sorted(
         by_id[id(p)] for group in pair if group["weight_decay"] == wanted for p in group["params"]
     )
@@ -37,7 +37,7 @@ def test_every_trained_parameter_is_in_one_group_once():
     network = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Linear(5, 7))
     network[2].weight.requires_grad_(False)
     network.append(network[0])  # a shared module
-    found = [p for group in optimizer.group_parameters(network, 0.1) for p in group["params"]]
+    found = [p for group in groups.group_parameters(network, 0.1) for p in group["params"]]
     assert len(found) == len({id(p) for p in found}) == 5
 
 
@@ -52,7 +52,7 @@ def test_decay_moves_only_what_decays():
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     import functools
 
-    made = optimizer.build_optimizer(
+    made = groups.build_optimizer(
         network, functools.partial(torch.optim.SGD, lr=1.0, weight_decay=0.5)
     )
     for parameter in network.parameters():
@@ -66,7 +66,7 @@ def test_decay_moves_only_what_decays():
     ("kind", "decay"), [(torch.optim.AdamW, 0.01), (torch.optim.SGD, 0), (torch.optim.Adam, 0)]
 )
 def test_what_the_yaml_does_not_say_is_as_torch_has_it(kind, decay):
-    made = optimizer.build_optimizer(nn.Linear(3, 5), partial(kind))
+    made = groups.build_optimizer(nn.Linear(3, 5), partial(kind))
     assert [group["weight_decay"] for group in made.param_groups] == [decay, 0.0]
     assert {group["lr"] for group in made.param_groups} == {
         kind([torch.zeros(1)]).param_groups[0]["lr"]
@@ -74,7 +74,7 @@ def test_what_the_yaml_does_not_say_is_as_torch_has_it(kind, decay):
 
 
 def test_a_rate_is_multiplied_where_the_yaml_does_not_say_it():
-    made = optimizer.build_optimizer(nn.Linear(3, 5), partial(torch.optim.AdamW), {"weight": 0.5})
+    made = groups.build_optimizer(nn.Linear(3, 5), partial(torch.optim.AdamW), {"weight": 0.5})
     assert [group["lr"] for group in made.param_groups] == [0.0005, 0.001]
 
 
@@ -187,11 +187,11 @@ def one_device():
 def test_whole_weights_are_updated_at_once_and_shards_as_torch_can(kind, one_device):
     torch.manual_seed(0)
     network = nn.Linear(3, 5)
-    step = optimizer.build_optimizer(network, partial(kind, lr=0.5))
+    step = groups.build_optimizer(network, partial(kind, lr=0.5))
     assert all(group["fused"] for group in step.param_groups)
     distribute_module(network, one_device)
     before = network.weight.to_local().clone()
-    step = optimizer.build_optimizer(network, partial(kind, lr=0.5))
+    step = groups.build_optimizer(network, partial(kind, lr=0.5))
     network.weight.to_local().sum().backward()
     step.step()
     assert not torch.equal(network.weight.to_local(), before)

@@ -10,7 +10,7 @@ import torch
 from blocks.graph import ConfigError, assemble, build, compose
 from tasks.data.sampler import generator
 from tasks.data.sequences.base import trim_padding
-from tasks.learn.padding import find_mixing
+from tasks.learn.checks.padding import find_mixing
 from tasks.run.build import make_task
 from tasks.run.check_training import check_task
 from tasks.run.data_facts import read_data

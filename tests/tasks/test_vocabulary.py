@@ -7,8 +7,8 @@ from torch import nn
 
 from blocks.graph import build
 from tasks.data.sequences.base import IGNORED
-from tasks.learn import chunked_loss
-from tasks.learn.chunked_loss import Table, VocabularyLoss, loss_in_chunks, loss_of_logits
+from tasks.learn.losses import chunked_loss
+from tasks.learn.losses.chunked_loss import Table, VocabularyLoss, loss_in_chunks, loss_of_logits
 
 B, T, D, V = 3, 67, 11, 13
 GPT = [

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from blocks.graph import Graph
 from blocks.graph.record.module import Scan
 from blocks.graph.run.inspect import evaluation_mode
-from tasks.learn.causality import TOLERANCE, open_branches
+from tasks.learn.checks.causality import TOLERANCE, open_branches
 
 Batch = dict[str, Tensor]
 Outputs = list[tuple[str, Tensor]]  # of nodes by path, in the order of computation

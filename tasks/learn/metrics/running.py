@@ -13,7 +13,7 @@ class Mean(MeanMetric):
 
     The check of `MeanMetric` makes each step wait for a GPU; its `nan_strategy="disable"` skips
     it, and ignores the weights. A loss that is not finite ends the run anyway, by
-    `tasks.learn.nonfinite`.
+    `tasks.learn.checks.nonfinite`.
     """
 
     def update(self, value: Tensor, weight: Tensor | int = 1) -> None:  # type: ignore[override]

@@ -1,0 +1,1 @@
+"""Optimizers: parameter groups, schedules, and those that torch does not have."""
