@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from tasks.config.duration import is_duration
+
 LARGEST = 2**63 - 1  # the largest integer that a checkpoint can hold
 
 
@@ -63,6 +65,11 @@ DURATION = Range(
     "is no duration",
     '"00:01:30:00" in quotes: days, hours, minutes, seconds',
 )
+BUDGET = Range(
+    lambda value: value is None or is_duration(value),
+    "is no duration",
+    "10m, 1h30m, 90s, 2d; null: no limit",
+)
 DEVICES = Range(is_count_or_null, "is a number of devices", "1 or more; null: all of a machine")
 THREADS = Range(is_count_or_null, "is a number of threads", "1 or more; null: one for each core")
 SWITCH = Range(
@@ -103,6 +110,7 @@ RANGES: dict[str, dict[str, Range]] = {
         ),
         "devices": COUNT,
         "max_time": DURATION,
+        "time": BUDGET,
         **dict.fromkeys(("compile", "checkpoint_activations", "channels_last"), SWITCH),
         "tensor_parallel_size": DEVICES,
         "threads": THREADS,

@@ -19,6 +19,7 @@ from blocks.graph import conf_folder
 from blocks.graph.describe.schema.weights import weights
 from blocks.graph.language.docstring import read_docstring
 from tasks.config import hints, targets
+from tasks.config.duration import WHOLE
 from tasks.config.instantiate import import_name
 from tasks.process import runtime
 from tasks.run.sections import SECTIONS
@@ -47,6 +48,7 @@ ABOUT = {
     "tensor_parallel_size": "Number of devices that split each layer; null: all of a machine. For "
     "fsdp and tensor_parallel.",
     "channels_last": "Store images with the channels last, which makes convolutions faster.",
+    "time": "How long the training may take at most, e.g. 10m, 1h30m; schedules follow it.",
     "threads": "Threads of the processor; null: one for each core that this process may use.",
 }
 
@@ -118,6 +120,8 @@ def own_options() -> Schema:
         kind = KINDS[bool]
         if name in ("tensor_parallel_size", "threads"):
             kind = {"anyOf": [{**KINDS[int], "minimum": 1}, KINDS[NoneType]]}
+        if name == "time":
+            kind = {"anyOf": [{**KINDS[str], "pattern": f"^{WHOLE.pattern}$"}, KINDS[NoneType]]}
         found[name] = {**kind, "description": ABOUT[name]}
     return found
 

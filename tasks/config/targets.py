@@ -36,6 +36,9 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tasks.optimize.schedule.Cosine",
         "tasks.optimize.schedule.Constant",
         "tasks.optimize.schedule.InverseSquareRoot",
+        "tasks.optimize.schedule.OneCycle",
+        "tasks.optimize.schedule.StepDecay",
+        "tasks.optimize.schedule.WarmupStableDecay",
     ),
     "trainer": ("pytorch_lightning.Trainer",),
     "callbacks": (

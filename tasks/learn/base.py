@@ -15,8 +15,9 @@ from tasks.errors import ArgumentError
 from tasks.learn.checks.nonfinite import FiniteMonitor, NotFiniteError, find_nonfinite
 from tasks.learn.checks.padding import find_mixing, find_origin
 from tasks.learn.metrics.running import metric_states, set_metric_states
+from tasks.optimize.curve import Schedule
 from tasks.optimize.groups import build_optimizer
-from tasks.optimize.schedule import Constant, Schedule
+from tasks.optimize.schedule import Constant
 from tasks.parallel.strategy import (
     ParallelStrategy,
     clip_grad_norm,

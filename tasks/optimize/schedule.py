@@ -1,71 +1,27 @@
 """Learning rate schedules."""
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import ClassVar, Literal
 
-import torch
+from tasks.errors import ArgumentError, must_be_one_of, must_be_share
+from tasks.optimize.curve import Schedule, count_steps, is_steps, must_be_share_or_steps
 
-from tasks.errors import ArgumentError, must_be_share
 
-
-class Schedule(ABC):
-    """The shape of the learning rate over a training: a linear warm-up, then `factor`.
-
-    Args:
-        warmup: share of all steps, in [0, 1), in which the rate rises from zero.
-        rewarm: share of the remaining steps, in [0, 1), in which the rate of a run that is resumed
-            with another end rises again from its last value; None to continue on the curve of all
-            steps.
-    """
-
-    endless = False  # whether it needs no number of steps
-
-    def __init__(self, *, warmup: float, rewarm: float | None = None):
-        must_be_share("warmup", warmup)
-        if rewarm is not None:
-            must_be_share("rewarm", rewarm)
-        self.warmup, self.rewarm = warmup, rewarm
-
-    @abstractmethod
-    def factor(self, step: int, steps: int, warmup: float | None = None, low: float = 0.0) -> float:
-        """Return the multiplier of the learning rate.
-
-        Args:
-            step: counted from zero.
-            steps: number of steps of the schedule.
-            warmup: another share of the steps than `self.warmup`.
-            low: multiplier at which the warm-up begins.
-        """
-
-    def count_rise(self, steps: int, warmup: float | None) -> int:
-        """Return the number of steps of the warm-up."""
-        if warmup is None:
-            warmup = self.warmup
-        return round(warmup * steps)
-
-    def __call__(
-        self,
-        optimizer: torch.optim.Optimizer,
-        steps: float,
-        clock: Callable[[], float] | None = None,
-    ) -> torch.optim.lr_scheduler.LRScheduler:
-        """Return the schedule of an optimizer.
-
-        Args:
-            optimizer: whose rates are set.
-            steps: of the whole training, inf where only the clock ends it.
-            clock: gives the share of the allowed time that has passed; None without a limit.
-        """
-        return Curve(optimizer, self, steps, clock)
+def must_be_final(final: float) -> None:
+    """Raise an ArgumentError unless `final` is a share of the highest rate."""
+    if not 0 <= final <= 1:
+        raise ArgumentError(
+            "final", "final must be in [0, 1]", got=f"final={final}", fits="e.g. 0.01"
+        )
 
 
 class Cosine(Schedule):
     """Linear warm-up, then half a cosine from the learning rate down to a share of it.
 
     Args:
-        warmup: share of all steps, in [0, 1), in which the rate rises from zero.
+        warmup: how long the rate rises from zero: a share of all steps in [0, 1), or a whole number
+            of steps.
         final: the rate of the last step, as a share of the highest.
         rewarm: share of the remaining steps, in [0, 1), in which the rate of a run that is resumed
             with another end rises again from its last value, to fall once more; None to continue
@@ -78,16 +34,10 @@ class Cosine(Schedule):
 
     def __init__(self, *, warmup: float = 0.1, final: float = 0.01, rewarm: float | None = None):
         super().__init__(warmup=warmup, rewarm=rewarm)
-        if not 0 <= final <= 1:
-            raise ArgumentError(
-                "final", "final must be in [0, 1]", got=f"final={final}", fits="e.g. 0.01"
-            )
+        must_be_final(final)
         self.final = final
 
-    def factor(self, step: int, steps: int, warmup: float | None = None, low: float = 0.0) -> float:
-        rise = self.count_rise(steps, warmup)
-        if step < rise:
-            return low + (1 - low) * (step + 1) / rise
+    def decay(self, step: int, rise: int, steps: float) -> float:
         done = min((step - rise) / max(steps - 1 - rise, 1), 1.0)
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * done)) / 2
 
@@ -96,17 +46,15 @@ class Constant(Schedule):
     """Linear warm-up, then the same rate to the end.
 
     Args:
-        warmup: share of all steps, in [0, 1), in which the rate rises from zero.
+        warmup: how long the rate rises from zero: a share of all steps in [0, 1), or a whole number
+            of steps.
     """
 
     def __init__(self, *, warmup: float = 0.0):
         super().__init__(warmup=warmup)
-        self.endless = warmup == 0
+        self.endless = is_steps(warmup) or warmup == 0
 
-    def factor(self, step: int, steps: int, warmup: float | None = None, low: float = 0.0) -> float:
-        rise = self.count_rise(steps, warmup)
-        if step < rise:
-            return low + (1 - low) * (step + 1) / rise
+    def decay(self, step: int, rise: int, steps: float) -> float:
         return 1.0
 
 
@@ -114,7 +62,8 @@ class InverseSquareRoot(Schedule):
     """Linear warm-up, then a rate that falls with the square root of the step.
 
     Args:
-        warmup: share of all steps, in [0, 1), in which the rate rises from zero.
+        warmup: how long the rate rises from zero: a share of all steps in [0, 1), or a whole number
+            of steps.
         rewarm: as for `Cosine`.
 
     Source:
@@ -123,110 +72,188 @@ class InverseSquareRoot(Schedule):
 
     def __init__(self, *, warmup: float = 0.1, rewarm: float | None = None):
         super().__init__(warmup=warmup, rewarm=rewarm)
+        self.endless = is_steps(warmup)
 
-    def factor(self, step: int, steps: int, warmup: float | None = None, low: float = 0.0) -> float:
-        rise = max(self.count_rise(steps, warmup), 1)
-        if step < rise:
-            return low + (1 - low) * (step + 1) / rise
+    def count_rise(self, steps: float, warmup: float | None = None) -> int:
+        return max(super().count_rise(steps, warmup), 1)
+
+    def decay(self, step: int, rise: int, steps: float) -> float:
         return math.sqrt(rise / (step + 1))
 
 
-class Curve(torch.optim.lr_scheduler.LRScheduler):
-    """The learning rates of a run to the end of its steps or of its time, whichever is nearer.
+class WarmupStableDecay(Schedule):
+    """Linear warm-up, then a constant rate, which falls in the last steps only.
+
+    A run can be continued from a checkpoint before the decay with any other number of steps.
 
     Args:
-        optimizer: whose rates are set.
-        schedule: the shape.
-        steps: as `Schedule.__call__` takes them.
-        clock: as `Schedule.__call__` takes it.
+        warmup: how long the rate rises from zero: a share of all steps in [0, 1), or a whole number
+            of steps.
+        decay: how long the rate falls: a share of all steps, or a whole number of steps.
+        shape: how it falls, of the share x of the decay that has passed: sqrt, 1 - sqrt(x); linear,
+            1 - x; cosine, half a cosine.
+        final: the rate after the last step, as a share of the highest.
+        rewarm: as for `Cosine`.
+
+    Source:
+        Hu et al. 2024, arXiv:2404.06395, section 4; Hagele et al. 2024, arXiv:2405.18392, section 3
+        and its code for the shapes. The decay of the first is exponential.
     """
 
-    RESOLUTION = 10_000  # parts into which the allowed time is divided
+    SHAPES: ClassVar[dict[str, Callable[[float], float]]] = {
+        "sqrt": lambda share: 1 - math.sqrt(share),
+        "linear": lambda share: 1 - share,
+        "cosine": lambda share: (1 + math.cos(math.pi * share)) / 2,
+    }
 
     def __init__(
         self,
-        optimizer: torch.optim.Optimizer,
-        schedule: Schedule,
-        steps: float,
-        clock: Callable[[], float] | None = None,
+        *,
+        warmup: float = 0.05,
+        decay: float = 0.2,
+        shape: Literal["sqrt", "linear", "cosine"] = "sqrt",
+        final: float = 0.0,
+        rewarm: float | None = None,
     ):
-        self.schedule = schedule
-        self.steps = steps
-        self.clock = clock
-        # step, factor and time at which the rate rose again
-        self.first = 0
-        self.low = 0.0
-        self.passed = 0.0
-        self.note: str | None = None  # how a changed end changes the rate
-        super().__init__(optimizer)
+        super().__init__(warmup=warmup, rewarm=rewarm)
+        must_be_share_or_steps("decay", decay)
+        must_be_one_of("shape", shape, tuple(self.SHAPES))
+        must_be_final(final)
+        self.length, self.shape, self.final = decay, shape, final
+        if is_steps(decay):
+            self.fixed["decay"] = decay
 
-    def factor(self) -> float:
-        """Return the multiplier of the rates in this step."""
-        step, steps = self.last_epoch - self.first, self.steps - self.first
-        if self.clock is not None:
-            share = max((self.clock() - self.passed) / max(1 - self.passed, 1e-9), step / steps)
-            step = min(int(share * self.RESOLUTION), self.RESOLUTION - 1)
-            steps = self.RESOLUTION
-        elif math.isinf(steps):
+    def decay(self, step: int, rise: int, steps: float) -> float:
+        begin = max(steps - count_steps(self.length, steps), rise)
+        if step < begin:
             return 1.0
-        warmup = None
-        if self.first:
-            warmup = self.schedule.rewarm
-        return self.schedule.factor(step, int(steps), warmup, self.low)
+        share = min((step - begin) / max(steps - begin, 1), 1.0)
+        return self.final + (1 - self.final) * self.SHAPES[self.shape](share)
 
-    def get_lr(self) -> Any:
-        factor = self.factor()
-        return [base * factor for base in self.base_lrs]
-
-    def state_dict(self) -> dict[str, Any]:
-        state = dict(vars(self))
-        for name in ("optimizer", "schedule", "clock", "note"):
-            del state[name]
-        return {name: value for name, value in state.items() if not callable(value)}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from a checkpoint, and set the rates of the next step where the training ends
-        elsewhere now.
-        """
-        steps = self.steps  # as configured now, not as before
-        state = {**state_dict, "steps": steps}
-        state.pop("lr_lambdas", None)  # in checkpoints of other schedules
-        super().load_state_dict(state)
-        before, base = float(self._last_lr[0]), float(self.base_lrs[0])
-        is_moved = state_dict.get("steps", steps) != steps
-        is_moved = is_moved or not math.isclose(self.get_lr()[0], before, rel_tol=0.01)
-        if is_moved and self.schedule.rewarm is not None and base:
-            self.first = self.last_epoch
-            self.low = before / base
-            self.passed = 0.0
-            if self.clock is not None:
-                self.passed = self.clock()
-        self._last_lr = self.get_lr()
-        for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
-            group["lr"] = rate
-        self.note = None
-        if is_moved:
-            self.note = self.describe_change(before, base)
-
-    def describe_change(self, before: float, base: float) -> str:
-        """Return how a changed end changes the learning rate.
-
-        Args:
-            before: the last rate.
-            base: the highest rate.
-        """
-        now = float(self._last_lr[0])
-        end = f"step {self.steps:.0f}"
-        if self.clock is not None:
-            end = "the end of max_time"
-        text = (
-            f"schedule  step {self.last_epoch + 1}, on the way to {end}: learning rate "
-            f"{now:.3g}, before {before:.3g}"
+    def describe_misfit(self, steps: float) -> str | None:
+        rise, fall = self.count_rise(steps), count_steps(self.length, steps)
+        if rise >= steps or rise + fall <= steps:
+            return super().describe_misfit(steps)
+        return (
+            f"schedule  warm-up and decay have {rise + fall} steps and the training {steps:.0f}: "
+            "the decay begins after the warm-up and is shorter"
         )
-        if self.first == self.last_epoch:
-            rewarm = self.schedule.rewarm
-            return f"{text}; rises to {base:.3g} and falls again (schedule.rewarm={rewarm})"
-        if now <= 2 * before or not before:
-            return text
-        fix = "schedule.rewarm=0.1 lets it rise over a tenth of the steps left"
-        return f"{text}, {now / before:.0f} times as high; {fix}"
+
+
+class OneCycle(Schedule):
+    """The rate rises to its highest value, then falls far below the first one; the momentum does
+    the reverse.
+
+    Args:
+        warmup: how long the rate rises: a share of all steps in [0, 1), or a whole number of steps.
+        start: the first rate, as a share of the highest.
+        final: the rate of the last step, as a share of the highest.
+        shape: of rise and fall: cosine, linear.
+        momentum: the lowest and the highest momentum (the first beta of AdamW), which falls while
+            the rate rises; null leaves that of the optimizer.
+        rewarm: as for `Cosine`.
+
+    Source:
+        Smith and Topin 2018, arXiv:1708.07120, in two phases, as torch's OneCycleLR.
+    """
+
+    def __init__(
+        self,
+        *,
+        warmup: float = 0.3,
+        start: float = 0.04,
+        final: float = 4e-6,
+        shape: Literal["cosine", "linear"] = "cosine",
+        momentum: list[float] | None = None,
+        rewarm: float | None = None,
+    ):
+        super().__init__(warmup=warmup, rewarm=rewarm)
+        must_be_final(final)
+        must_be_share("start", start)
+        must_be_one_of("shape", shape, ("cosine", "linear"))
+        if momentum is not None:
+            must_be_range_of_momentum(momentum)
+        self.start, self.final, self.shape, self.range = start, final, shape, momentum
+
+    def factor(
+        self, step: int, steps: float, warmup: float | None = None, low: float = 0.0
+    ) -> float:
+        is_rising, share = self._phase(step, steps, warmup)
+        if is_rising:
+            return self._interpolate(low or self.start, 1.0, share)
+        return self._interpolate(1.0, self.final, share)
+
+    def momentum(self, step: int, steps: float, warmup: float | None = None) -> float | None:
+        if self.range is None:
+            return None
+        low, high = self.range
+        is_rising, share = self._phase(step, steps, warmup)
+        if is_rising:
+            return self._interpolate(high, low, share)
+        return self._interpolate(low, high, share)
+
+    def _phase(self, step: int, steps: float, warmup: float | None) -> tuple[bool, float]:
+        """Return whether the rate rises, and the share of this phase that has passed."""
+        if warmup is None:
+            warmup = self.warmup
+        # a fraction of a step, as in torch
+        peak = (warmup if is_steps(warmup) else warmup * steps) - 1
+        if step <= peak:
+            return True, step / max(peak, 1)
+        return False, min((step - peak) / (steps - 1 - peak), 1.0)
+
+    def _interpolate(self, first: float, last: float, share: float) -> float:
+        if self.shape == "cosine":
+            share = (1 - math.cos(math.pi * share)) / 2
+        return first + (last - first) * share
+
+
+def must_be_range_of_momentum(momentum: list[float]) -> None:
+    """Raise an ArgumentError unless `momentum` is a lowest and a highest one."""
+    is_range = len(momentum) == 2 and 0 <= momentum[0] <= momentum[1] < 1
+    if not is_range:
+        raise ArgumentError(
+            "momentum",
+            "momentum must be the lowest and the highest one, in [0, 1)",
+            got=f"momentum={momentum}",
+            fits="[0.85, 0.95]; null leaves that of the optimizer",
+        )
+
+
+class StepDecay(Schedule):
+    """Linear warm-up, then a rate that is multiplied at each milestone.
+
+    Args:
+        milestones: shares of all steps in (0, 1), or whole numbers of steps.
+        gamma: multiplier at each milestone, in (0, 1].
+        warmup: how long the rate rises from zero: a share of all steps in [0, 1), or a whole number
+            of steps.
+
+    Source:
+        He et al. 2016, arXiv:1512.03385, section 3.4; as torch's MultiStepLR.
+    """
+
+    def __init__(
+        self,
+        *,
+        milestones: list[float] | None = None,
+        gamma: float = 0.1,
+        warmup: float = 0.0,
+    ):
+        super().__init__(warmup=warmup)
+        if milestones is None:
+            milestones = [0.5, 0.75]
+        for milestone in milestones:
+            must_be_share_or_steps("milestones", milestone)
+        if not 0 < gamma <= 1:
+            raise ArgumentError(
+                "gamma", "gamma must be in (0, 1]", got=f"gamma={gamma}", fits="e.g. 0.1"
+            )
+        self.milestones, self.gamma = milestones, gamma
+        self.endless = all(map(is_steps, milestones)) and (is_steps(warmup) or warmup == 0)
+        if any(map(is_steps, milestones)) and not self.endless:
+            self.fixed["milestones"] = milestones
+
+    def decay(self, step: int, rise: int, steps: float) -> float:
+        passed = [each for each in self.milestones if step >= count_steps(each, steps)]
+        return self.gamma ** len(passed)

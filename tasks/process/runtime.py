@@ -20,6 +20,7 @@ OWN_OPTIONS = (
     "tensor_parallel_size",
     "channels_last",
     "threads",
+    "time",
 )
 # Entries that are numbers of processes, threads or machines.
 COUNTED = (

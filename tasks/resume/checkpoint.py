@@ -344,7 +344,7 @@ def limits_differ(checkpoint: Mapping[str, Any], module: pl.LightningModule) -> 
     """Return whether the configuration ends the training elsewhere than that of a checkpoint."""
     before = checkpoint.get("hyper_parameters", {}).get("config", {})
     lines = compare.compare_config(before, module.hparams.get("config", {}))
-    return any(line.startswith(("trainer.max_", "callbacks.")) for line in lines)
+    return any(line.startswith(("trainer.max_", "trainer.time", "callbacks.")) for line in lines)
 
 
 def metric_rows(trainer: pl.Trainer, *, with_epoch: bool) -> list[dict[str, Any]]:

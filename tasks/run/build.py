@@ -12,6 +12,7 @@ from blocks.graph import Composed, ConfigError, fine_tune, use_activation_checkp
 from tasks import lightning
 from tasks.callbacks.step_time import StepTime
 from tasks.config import instantiate, secrets, write_policy
+from tasks.config.duration import parse_duration
 from tasks.parallel import strategy
 from tasks.process import runtime
 from tasks.process.signals import SignalGuard
@@ -152,6 +153,8 @@ def make_trainer(composed: Composed, folder: Path, guard: SignalGuard) -> pl.Tra
         "default_root_dir": str(folder),
         "plugins": [SafeCheckpointIO(write_policy.list_writable(composed, folder))],
     }
+    if limit := composed.config["trainer"].get("time"):
+        given["max_time"] = parse_duration(limit)
     ours = strategy.strategy_options(composed.config["trainer"])
     replaced = [*runtime.OWN_OPTIONS, *ours]
     if not any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks):

@@ -9,7 +9,7 @@ from blocks.graph import Composed, ConfigError, Problem, locate, plan
 from blocks.graph.errors import guess
 from tasks.config import instantiate
 from tasks.learn.base import share_of_time
-from tasks.optimize.schedule import Schedule
+from tasks.optimize.curve import Schedule
 from tasks.parallel import strategy
 from tasks.resume import adopt
 
@@ -108,13 +108,23 @@ def check_schedule(composed: Composed, trainer: pl.Trainer, schedule: Any) -> No
     """Raise a ConfigError for a schedule that depends on the end of a training without end."""
     if not isinstance(schedule, Schedule) or schedule.endless:
         return
+    if share_of_time(trainer) is not None:
+        for name, value in schedule.fixed.items():
+            raise instantiate.config_error(
+                composed,
+                ("schedule", name),
+                f"{name} is in steps, and how many steps fit into the time is unknown",
+                got=f"{name}={value}",
+                fits="shares of the time, e.g. 0.2",
+                code="bad-value",
+            )
     if trainer.max_epochs == -1 and trainer.max_steps == -1 and share_of_time(trainer) is None:
         raise instantiate.config_error(
             composed,
             ("schedule",),
             "this schedule needs to know where the training ends",
-            got="max_epochs=-1, max_steps=-1, no max_time",
-            fits="trainer.max_epochs=60, trainer.max_steps=1000 or +trainer.max_time=00:01:00:00",
+            got="max_epochs=-1, max_steps=-1, time=null",
+            fits="trainer.max_epochs=60, trainer.max_steps=1000 or trainer.time=1h",
             fix="schedule=constant",
             code="missing-key",
         )

@@ -114,6 +114,15 @@ def check_trainer_options(composed: Composed) -> Iterator[Problem]:
                 composed, path, text, got=got, fits=bound.fits, code="bad-value"
             )
         yield from instantiate.check_excess(composed, path, value)
+    if trainer.get("time") and trainer.get("max_time"):
+        yield instantiate.problem(
+            composed,
+            ("trainer", "time"),
+            "time and max_time both limit the training",
+            got=f"time={trainer['time']}, max_time={trainer['max_time']}",
+            fix="one of them",
+            code="bad-value",
+        )
 
 
 def find_missing_sections(composed: Composed) -> Iterator[Problem]:

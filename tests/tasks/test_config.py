@@ -78,7 +78,9 @@ def test_a_section_without_target_says_what_fits():
         "conf/schedule.yaml:7:1  schedule\n"
         "  schedule has no _target_: it does not state its class\n"
         "  fits      tasks.optimize.schedule.Cosine, tasks.optimize.schedule.Constant, "
-        "tasks.optimize.schedule.InverseSquareRoot\n"
+        "tasks.optimize.schedule.InverseSquareRoot, tasks.optimize.schedule.OneCycle, "
+        "tasks.optimize.schedule.StepDecay,\n"
+        "            tasks.optimize.schedule.WarmupStableDecay\n"
         "  fix       schedule._target_=tasks.optimize.schedule.Cosine"
     )
 

@@ -163,7 +163,11 @@ def test_a_constant_schedule_stays():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"warmup": 1.0}, "warmup must be in [0, 1); got warmup=1.0; fits: e.g. 0.1"),
+        (
+            {"warmup": 1.0},
+            "warmup must be a share in [0, 1) or a whole number of steps; got warmup=1.0; "
+            "fits: e.g. 0.1 of all steps, or 500 steps",
+        ),
         ({"final": -0.1}, "final must be in [0, 1]; got final=-0.1; fits: e.g. 0.01"),
     ],
 )

@@ -108,7 +108,7 @@ optimizer=sgd optimizer.momentum=0
 +optimizer.params=3
 optimizer=null
 schedule=cosin
-schedule.warmup=2
+schedule.warmup=2.5
 schedule.warmup=-0.1
 schedule.final=-1
 schedule.warmup=long
