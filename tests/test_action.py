@@ -99,6 +99,7 @@ def test_the_comment_states_the_models_that_differ(repository):
     assert (temporary / "models.md").read_text(encoding="utf-8") == done.stdout
 
 
+@pytest.mark.slow
 def test_the_hook_checks_the_files_of_a_commit(repository):
     files = ["conf/model/wide.yaml", "conf/model/wrong.yaml"]
     assert all(re.search(HOOK["files"], file) for file in files)

@@ -147,6 +147,7 @@ class Leaving(nn.Module):
 """
 
 
+@pytest.mark.slow
 def test_a_job_that_leaves_or_is_killed_does_not_end_the_sweep_and_runs_again_when_asked(tmp_path):
     (tmp_path / "leaving.py").write_text(LEAVING, encoding="utf-8")
     (tmp_path / "broken").touch()

@@ -223,7 +223,13 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+LONG = ("module", "notebook", "explain")  # variants of the others
+
+
+@pytest.mark.parametrize(
+    "way",
+    [pytest.param(way, marks=[pytest.mark.slow] * (way in LONG)) for way in WAYS],
+)
 def test_files_named_as_our_packages_break_nothing(way, tmp_path):
     for name in ("tasks", "blocks", "train"):
         (tmp_path / f"{name}.py").write_text(MINE, encoding="utf-8")

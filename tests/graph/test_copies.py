@@ -35,7 +35,17 @@ def describe(built: Built) -> list[object]:
     return found
 
 
-@pytest.mark.parametrize("model", MODELS)
+def slow(*names):
+    return [pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+QUICK = ("cat", "gpt", "lstm_language", "resnet18", "seq2seq", "swin", "transformer", "unet", "vit")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [*QUICK, *slow(*(name for name in MODELS if name not in QUICK))],
+)
 def test_a_model_of_copies_is_the_model_made_one_by_one(model):
     composed = compose([f"model={model}"])
     facts = example_of(composed)
@@ -57,7 +67,7 @@ def test_a_model_of_copies_is_the_model_made_one_by_one(model):
     assert len(ids) == len({id(each) for each in one_by_one.model.parameters()})
 
 
-@pytest.mark.parametrize("model", ["vit", "swin_t", "lstm_language", "cat_b"])
+@pytest.mark.parametrize("model", ["vit", "lstm_language", *slow("swin_t", "cat_b")])
 def test_real_parameters_are_those_of_a_model_made_one_by_one(model):
     composed = compose([f"model={model}"])
     facts = example_of(composed)

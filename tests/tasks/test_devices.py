@@ -138,6 +138,7 @@ def test_each_process_of_a_sweep_sees_its_own_devices(tmp_path):
     assert seen <= {"7", MIG, "not set"}  # the sweep itself may read the blocks
 
 
+@pytest.mark.slow
 def test_a_sweep_that_does_not_fit_is_refused_and_leaves_nothing(tmp_path):
     done = sweep(tmp_path, "trainer.accelerator=gpu", "hydra.launcher.devices=[0]")
     assert done.returncode == 2

@@ -74,6 +74,7 @@ def test_one_answer_a_text_and_bad_ones_do_not_stop_the_rest(translator):
     assert len(result.stderr.splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_texts_come_from_standard_input_too(translator):
     lines = "Oct 1, 2020\nOct 2, 2020\n"
     result = python(
@@ -84,6 +85,7 @@ def test_texts_come_from_standard_input_too(translator):
     assert python("-m", "tasks", *plain, folder=translator[0]).stdout == result.stdout
 
 
+@pytest.mark.slow
 def test_a_writer_goes_on_where_the_prompt_stops_the_same_for_a_seed(writer):
     place, out = writer
     assert "test bits_per_character " in out

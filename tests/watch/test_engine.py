@@ -123,6 +123,7 @@ KEPT_WORDS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_kept_composition_is_what_hydra_composes():
     loader = LiveLoader()
     for words in [*KEPT_WORDS, *KEPT_WORDS[:3]]:
