@@ -12,7 +12,7 @@ from rich.progress import Progress as Bar
 
 from tasks.errors import must_be_one_of
 
-SHOWN = ("train/loss", "val/loss", "val/accuracy", "val/r2")
+SHOWN = ("train/loss", "val/loss", "val/accuracy", "val/r2", "val/miou")
 
 
 class Progress(Callback):

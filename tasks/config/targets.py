@@ -14,6 +14,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tasks.learn.tokens.Language",
         "tasks.learn.translate.Translate",
         "tasks.learn.regress.Regress",
+        "tasks.learn.segment.Segment",
     ),
     "data": (
         "tasks.data.images.digits.Digits",
@@ -30,6 +31,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tasks.data.text.names.Names",
         "tasks.data.features.embedded.Embedded",
         "tasks.data.features.table.TableFile",
+        "tasks.data.masks.digit_canvas.DigitCanvas",
     ),
     "optimizer": ("torch.optim.AdamW", "torch.optim.SGD"),
     "schedule": (

@@ -10,7 +10,7 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
 from tasks.data.split import PARTS
-from tasks.errors import must_be_one_of, must_be_share
+from tasks.errors import ArgumentError, must_be_one_of, must_be_share
 from tasks.learn.base import Batch, Task
 from tasks.learn.metrics.running import Mean
 from tasks.report.samples import TEXT, Predictions, Result, Sample
@@ -55,6 +55,13 @@ class Classify(Task):
         self.counts: list[list[int]] = []  # of the test: true class, predicted class
         # of the test: index, label and probabilities of each batch
         self.predictions: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def check(self, data: Any) -> None:
+        super().check(data)
+        if "label" in self.facts:
+            raise ArgumentError(
+                "data", "these data have a class for each pixel", fix="task=segment"
+            )
 
     def train_metrics(self) -> dict[str, Metric]:
         return self.part_metrics("train")

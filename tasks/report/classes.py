@@ -1,15 +1,20 @@
 """Results of a test as sections: tables, samples, confusion matrix, predictions and mistakes."""
 
 import csv
+from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
+from tasks.data.readers.mask import class_colours
 from tasks.report import matrices, overlays, page, plots
-from tasks.report.samples import Gallery, Numbers, Predictions, Result, Table
+from tasks.report.samples import Gallery, Masked, Masks, Numbers, Predictions, Result, Table
 
 MISTAKES = 12  # on the page
+LEGEND = 40  # classes whose colours are listed
 SHARES = 20  # classes up to which the predictions list the probability of each
 
 
@@ -21,6 +26,8 @@ def draw_results(folder: Path, data: Any, results: list[Result]) -> list[tuple[s
             sections += draw_predictions(folder, data, result)
         elif isinstance(result, Numbers):
             sections += draw_numbers(folder, data, result)
+        elif isinstance(result, Masks):
+            sections += draw_masks(folder, data, result)
         elif isinstance(result, Gallery):
             sections.append((result.title, draw_gallery(data, result)))
         else:
@@ -85,6 +92,97 @@ def draw_numbers(folder: Path, data: Any, result: Numbers) -> list[tuple[str, st
         ("Targets", page.table(["target", "MAE", "RMSE", "R2"], rows)),
         ("Largest errors", draw_gallery(data, Gallery("Largest errors", samples))),
     ]
+
+
+def draw_masks(folder: Path, data: Any, result: Masks) -> list[tuple[str, str]]:
+    """Write confusion.svg and predictions.csv into the run folder; return their sections."""
+    counts = np.array(result.counts, dtype=float)
+    share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    matrix = matrices.draw_confusion(share.round().astype(int).tolist(), data.classes)
+    path = folder / "confusion.svg"
+    path.write_text(matrix, encoding="utf-8", errors="backslashreplace")
+    write_scores(folder / "predictions.csv", result, data)
+    header = ["class", "pixels", "IoU", "Dice", "precision", "recall"]
+    rows = mask_table(result.counts, data.classes)
+    pictures = draw_pairs(result.first, "First test images", data)
+    pictures += draw_pairs(result.worst, "Fewest pixels right", data)
+    about = '<p class="soft">Per cent of the pixels of each true class.</p>'
+    return [
+        ("Masks", draw_legend(data.classes) + pictures),
+        ("Classes", page.table(header, rows)),
+        ("Confusion matrix", about + page.fit(matrix)),
+    ]
+
+
+def mask_table(counts: Sequence[Sequence[int]], classes: list[str]) -> list[list[str]]:
+    """Return a row for each class: pixels, IoU, Dice, precision and recall; a dash where a class
+    has no pixels.
+
+    Args:
+        counts: number of pixels by true class and predicted class.
+        classes: their names.
+    """
+    rows = []
+    predicted = [sum(column) for column in zip(*counts, strict=True)]
+    for number, line in enumerate(counts):
+        right, true, found = line[number], sum(line), predicted[number]
+        rows.append(
+            [
+                classes[number],
+                f"{true:,}",
+                format_ratio(right, true + found - right),
+                format_ratio(2 * right, true + found),
+                format_ratio(right, found),
+                format_ratio(right, true),
+            ]
+        )
+    return rows
+
+
+def draw_pairs(masks: Sequence[Masked], title: str, data: Any) -> str:
+    """Return the image, the true and the predicted mask of some test samples."""
+    figures = []
+    colours = class_colours(len(data.classes))
+    names = data.names("test")
+    for found in masks:
+        image = data.raw_sample("test", found.index).image
+        name = f"test image {found.index}"
+        if names:
+            name = names[found.index]
+        truth = overlays.masked(image, found.truth, colours)
+        predicted = overlays.masked(image, found.predicted, colours)
+        figures += [
+            page.figure(overlays.plain(image), name),
+            page.figure(truth, "true mask"),
+            page.figure(predicted, f"predicted, {found.accuracy():.1%} of the pixels right"),
+        ]
+    return f'<h3>{escape(title)}</h3><div class="triples">{"".join(figures)}</div>'
+
+
+def draw_legend(classes: Sequence[str]) -> str:
+    """Return the colour of each class in an overlay; the first class has none."""
+    colours = class_colours(len(classes)).tolist()
+    shown = [f'<span class="soft">no colour: {escape(classes[0])}</span>']
+    for name, (red, green, blue) in list(zip(classes, colours, strict=True))[1:LEGEND]:
+        chip = f'<i class="chip" style="background:rgb({red},{green},{blue})"></i>'
+        shown.append(f"<span>{chip}{escape(name)}</span>")
+    return f'<p class="legend">{" ".join(shown)}</p>'
+
+
+def write_scores(path: Path, result: Masks, data: Any) -> None:
+    """Write one line for each test sample: the pixels that are judged, and those that are right."""
+    names = data.names("test")
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.writer(file)
+        header = ["index", "pixels", "right"]
+        if names:
+            header.insert(1, data.noun)
+        writer.writerow(header)
+        for index, right, judged in result.scores:
+            cells: list[Any] = [index, judged, right]
+            if names:
+                cells.insert(1, names[index])
+            writer.writerow(cells)
 
 
 def write_numbers(path: Path, result: Numbers, data: Any) -> None:

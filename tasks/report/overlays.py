@@ -95,6 +95,24 @@ def overlay(image: Any, weights: Any, mark: tuple[int, int] | None = None) -> st
     return address(mixed, small=max(image.shape[1:]) <= 32)
 
 
+def masked(image: Any, mask: Any, colours: Any) -> str:
+    """Return a mask over its image in grey, as a data URL; the first class, the background as a
+    rule, has no colour, and pixels that are not judged are white.
+
+    Args:
+        image: (channels, height, width) in [0, 1].
+        mask: (height, width), the class of each pixel; a negative one is not judged.
+        colours: (classes, 3) from 0 to 255.
+    """
+    base, size = pixels(image, SIDE)
+    drawn = Image.fromarray(np.asarray(mask, dtype=np.int32))
+    classes = np.asarray(drawn.resize(size[::-1], Image.Resampling.NEAREST))
+    grey = np.repeat(base.mean(-1, keepdims=True), 3, -1)
+    colour = np.where(classes[..., None] < 0, 255, colours[classes.clip(min=0)])
+    mixed = np.where(classes[..., None] == 0, grey, 0.3 * grey + 0.7 * colour)
+    return png(Image.fromarray(mixed.clip(0, 255).round().astype(np.uint8)))
+
+
 def frame(picture: Any, grid: tuple[int, ...], mark: tuple[int, int]) -> None:
     """Draw a line around one cell of a grid over a picture."""
     high, wide = picture.shape[0] / grid[0], picture.shape[1] / grid[1]

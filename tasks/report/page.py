@@ -46,6 +46,10 @@ figure img {
   background: var(--shade);
   border-radius: 6px;
 }
+.triples { display: grid; grid-template-columns: repeat(3, minmax(80px, 200px)); gap: 16px; }
+.legend span { margin-right: 14px; white-space: nowrap; }
+.chip { display: inline-block; width: 0.8em; height: 0.8em; margin-right: 5px; border-radius: 3px;
+border: 1px solid var(--soft); }
 .text { grid-column: 1 / -1; }
 .text blockquote { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 figcaption { font-size: 13px; color: var(--soft); }

@@ -89,7 +89,47 @@ class Numbers:
     predicted: Tensor
 
 
-Result = Table | Gallery | Predictions | Numbers
+@dataclass(frozen=True)
+class Masked:
+    """The true and the predicted mask of a test sample.
+
+    Args:
+        index: of the sample.
+        truth: (height, width), the class of each pixel; a negative one is not judged.
+        predicted: (height, width).
+        right: number of pixels that are right.
+        judged: number of pixels that are judged.
+    """
+
+    index: int
+    truth: Tensor
+    predicted: Tensor
+    right: int
+    judged: int
+
+    def accuracy(self) -> float:
+        """Return the share of the pixels that is right; one where none is judged."""
+        return self.right / self.judged if self.judged else 1.0
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Predicted masks of the test samples.
+
+    Args:
+        counts: number of pixels by true class and predicted class.
+        scores: of each sample: index, pixels that are right, pixels that are judged.
+        first: the first samples.
+        worst: the samples with the smallest share of right pixels.
+    """
+
+    counts: Sequence[Sequence[int]]
+    scores: Sequence[tuple[int, int, int]]
+    first: Sequence[Masked]
+    worst: Sequence[Masked]
+
+
+Result = Table | Gallery | Predictions | Numbers | Masks
 
 
 def pick_evenly(items: Sequence[Any], most: int) -> list[Any]:

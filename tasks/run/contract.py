@@ -18,6 +18,8 @@ from tasks.config import instantiate
 Facts = Mapping[str, Any]
 ELSE = "or another model or task"
 POOLS = {"GlobalAverage": 1, "MeanTokens": -1}  # block -> axis of the channels
+GRID = ("height", "width")  # axes that a task interpolates
+MORE = {"vocab": " or more", **dict.fromkeys(GRID, " or less")}  # sizes that fit, too
 CHOSEN = re.compile(r"[+~]*(model|data|task|experiment)[./=]")
 
 
@@ -40,9 +42,13 @@ class Needed:
     def __str__(self) -> str:
         return f"{self.task} needs the output {self.output} (batch, {', '.join(self.axes)})"
 
+    def is_grid(self) -> bool:
+        """Return whether the output is an image of its first axis."""
+        return self.axes[1:] == GRID
+
     def fits(self, tensor: Tensor) -> bool:
         """Return whether a tensor has these axes. A vocabulary may be larger, e.g. that of a table
-        with spare rows.
+        with spare rows; an image may be coarser.
         """
         if tensor.dim() != 1 + len(self.axes) or len(tensor) != BATCH:
             return False
@@ -53,14 +59,17 @@ class Needed:
         """Format the shape that fits, with the sizes that are known."""
         shown = ["batch"]
         for name, size in zip(self.axes, self.sizes, strict=True):
-            more = " or more" * (name == "vocab")
-            shown.append(name if size is None else f"{size}{more}")
+            shown.append(name if size is None else f"{size}{MORE.get(name, '')}")
         return f"({', '.join(shown)})"
 
 
 def fits_axis(name: str, wanted: int | None, size: int) -> bool:
     """Return whether an axis has the size that is wanted; None fits any size."""
-    return wanted is None or size == wanted or (name == "vocab" and size > wanted)
+    if wanted is None or size == wanted:
+        return True
+    if name in GRID:
+        return size < wanted
+    return name == "vocab" and size > wanted
 
 
 def check_contract(composed: Composed, planned: Built, facts: Facts) -> None:
@@ -257,6 +266,8 @@ def check_output(
     shape = needed.format_shape()
     if name not in given:
         head = f"{{block: Linear, features: data.{needed.axes[-1]}}}"
+        if needed.is_grid():
+            head = f"{{block: Conv2d, features: data.{needed.axes[0]}, kernel: 1}}"
         yield model_problem(
             composed,
             ("model", "outputs"),
@@ -288,8 +299,11 @@ def suggest_fix(planned: Built, node: str, tensor: Tensor, needed: Needed) -> st
         for block, axis in POOLS.items():
             if tensor.shape[axis] == needed.sizes[-1]:
                 return suggest_pool(planned, node, block, needed.output)
+    if needed.is_grid() and tensor.dim() == 2:
+        return "a model for masks, e.g. model=unet"
     if tensor.dim() == 1 + len(needed.axes):
-        return f"a head of data.{needed.axes[-1]} features"
+        features = needed.axes[0] if needed.is_grid() else needed.axes[-1]
+        return f"a head of data.{features} features"
     return f"a node that gives {needed.format_shape()}"
 
 
@@ -307,10 +321,12 @@ def suggest_pool(planned: Built, node: str, block: str, output: str) -> str:
 
 
 def find_sizes(axes: tuple[str, ...], facts: Facts) -> tuple[int | None, ...]:
-    """Return the sizes of the axes of an output: facts of the data, and for `tokens` the length of
-    the target, or of the text if there is no target.
+    """Return the sizes of the axes of an output: facts of the data, for `tokens` the length of the
+    target, or of the text if there is no target, and for `height` and `width` those of the mask.
     """
     sizes = {**facts, "tokens": None}
+    for name in GRID:
+        sizes[name] = read_axes(facts.get("label", {})).get(name)
     for name in ("tokens", "target"):
         if name in facts:
             sizes["tokens"] = read_axes(facts[name]).get("tokens")

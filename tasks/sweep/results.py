@@ -17,6 +17,7 @@ MEASURES = (  # besides test metrics
     "seconds",
     "cpu seconds",
 )
+FIRST = ("/miou", "accuracy", "/r2")  # metrics of the first columns
 
 Row = dict[str, Any]
 
@@ -130,9 +131,12 @@ def value_of(row: Row, key: str) -> str:
 
 
 def list_metrics(rows: Sequence[Row]) -> list[str]:
-    """Return the columns with test metrics, accuracy and R2 first."""
+    """Return the columns with test metrics, the mean IoU, accuracy and R2 first."""
     names = {name: None for row in rows for name in row if name.startswith("test/")}
-    return sorted(names, key=lambda name: (not name.endswith(("accuracy", "/r2")), name))
+    first = ("/miou", "accuracy", "/r2")
+    return sorted(
+        names, key=lambda name: (not name.endswith("/miou"), not name.endswith(first), name)
+    )
 
 
 def list_measures(rows: Sequence[Row]) -> list[str]:

@@ -55,7 +55,8 @@ def test_only_listed_targets_stand_in_a_section(name):
         "tasks.data.text.documents.Documents, tasks.data.text.translation.Phrases, "
         "tasks.data.text.translation.Pairs,\n"
         "            tasks.data.text.labelled.Labelled, tasks.data.text.names.Names, "
-        "tasks.data.features.embedded.Embedded, tasks.data.features.table.TableFile\n"
+        "tasks.data.features.embedded.Embedded, tasks.data.features.table.TableFile, "
+        "tasks.data.masks.digit_canvas.DigitCanvas\n"
         "  fix       a class of your own: trust=PACKAGE.CLASS on the command line"
     )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -78,7 +78,7 @@ class InMemoryImages(DataModule):
         facts: what the YAML declares about the data; checked against what is read.
     """
 
-    reader = ImageReader
+    reader: ClassVar[type[ImageReader]] = ImageReader
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class InMemoryImages(DataModule):
     def restore(self, place: Path) -> None:
         super().restore(place)
         if (place / READER).exists():
-            reader = ImageReader(**read_reader_file(place)["reader"])
+            reader: Any = self.reader.open(place, read_reader_file(place)["reader"])
             self.measured, self.scale = (reader.mean, reader.std), reader.scale
 
     def reader_arguments(self) -> dict[str, Any]:

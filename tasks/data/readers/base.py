@@ -22,12 +22,14 @@ class Item:
         sample: what `Reader.batch` takes; None if there is an error.
         error: why it cannot be read.
         note: what was decided about it, for standard error.
+        size: height and width of an image as it is in its file.
     """
 
     name: str
     sample: Any = None
     error: str | None = None
     note: str | None = None
+    size: tuple[int, int] | None = None
 
 
 class Reader:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from blocks.support.files import kind_of
@@ -97,7 +98,7 @@ class ImageReader(Reader):
                 return Item(str(path), error="an empty file")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                image = center_crop(open_image(path, self.channels, self.span), self.size)
+                image = open_image(path, self.channels, self.span)
         except ArgumentError as error:
             text = error.problem
             if error.got:
@@ -105,7 +106,11 @@ class ImageReader(Reader):
             return Item(str(path), error=without_path(text, path))
         except OSError as error:
             return Item(str(path), error=without_path(str(error), path))
-        return Item(str(path), to_tensor(image, self.channels))
+        return Item(str(path), self.fit(image), size=(image.height, image.width))
+
+    def fit(self, image: Image.Image) -> Tensor:
+        """Return an image as the network takes it, before normalisation."""
+        return to_tensor(center_crop(image, self.size), self.channels)
 
     def _packed(self, path: Path, wanted: str | None = None) -> Iterator[Item]:
         """Yield the images of an .npz or .npy file: of one array, or of all that hold images."""
