@@ -24,6 +24,7 @@ from blocks.graph.run.tensor_parallel import Columns, TensorParallelPlan, plan_t
 from blocks.graph.run.verify_incremental import verify_incremental
 from blocks.graph.weights import load_weights, save_weights
 from blocks.graph.weights.finetune import fine_tune, freeze, learning_rates
+from blocks.graph.weights.first import find_ends
 from blocks.graph.weights.safe_load import read_archive
 from blocks.support.conf_folders import conf_folder
 from blocks.support.decode_cache import StepError
@@ -46,6 +47,7 @@ __all__ = [
     "conf_folder",
     "corrected_line",
     "did_you_mean",
+    "find_ends",
     "find_repeats",
     "fine_tune",
     "freeze",

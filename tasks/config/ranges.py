@@ -85,7 +85,7 @@ SHARES = Range(
 
 RANGES: dict[str, dict[str, Range]] = {
     "optimizer": {
-        "lr": RATE,
+        **dict.fromkeys(("lr", "adamw_lr"), RATE),
         "weight_decay": NOT_NEGATIVE,
         "momentum": NOT_NEGATIVE,
         "eps": NOT_NEGATIVE,

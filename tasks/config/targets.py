@@ -33,7 +33,12 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tasks.data.features.table.TableFile",
         "tasks.data.masks.digit_canvas.DigitCanvas",
     ),
-    "optimizer": ("torch.optim.AdamW", "torch.optim.SGD"),
+    "optimizer": (
+        "torch.optim.AdamW",
+        "torch.optim.SGD",
+        "tasks.optimize.lion.Lion",
+        "tasks.optimize.muon.Muon",
+    ),
     "schedule": (
         "tasks.optimize.schedule.Cosine",
         "tasks.optimize.schedule.Constant",

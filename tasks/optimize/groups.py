@@ -2,10 +2,12 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
+from blocks.graph import find_ends
 from tasks.parallel.optimizer_state import disable_grouped_kernels, mesh_of
 
 # Last part of the name of a parameter that does not decay, whatever its shape.
@@ -32,11 +34,49 @@ def named_parameters(network: nn.Module) -> Iterator[tuple[str, nn.Parameter, nn
                 yield f"{path}.{name}" if path else name, parameter, module
 
 
+class Matrices:
+    """Which parameters of a network are matrices inside it, and how they are composed.
+
+    Embeddings, and the layers that read an input or compute an output, do not count.
+
+    Args:
+        network: read only.
+    """
+
+    def __init__(self, network: nn.Module):
+        self.ends = tuple(f"{path}." for path in find_ends(network))
+        self.rows: dict[str, list[int]] = {}
+        for path, module in network.named_modules():
+            if not hasattr(type(module), "parts"):
+                continue
+            for name, parts in module.parts().items():
+                whole = module.get_parameter(name)
+                rows = [len(part) for part in parts.values()]
+                is_cut = sum(rows) == len(whole)
+                if is_cut and all(part.shape[1:] == whole.shape[1:] for part in parts.values()):
+                    self.rows[f"{path}.{name}".lstrip(".")] = rows
+
+    def find_form(self, name: str, parameter: nn.Parameter, module: nn.Module) -> str:
+        """Return "matrix" (out, in), "kernel" (out, in, ...), "stack" of matrices (in, out), or ""
+        for a parameter that is no matrix inside the network.
+        """
+        is_outer = isinstance(module, nn.Embedding) or name.startswith(self.ends)
+        if parameter.ndim < 2 or is_outer:
+            return ""
+        last = name.rpartition(".")[2]
+        if hasattr(module, "stacks") and last in module.stacks():  # type: ignore[operator]
+            return "stack"
+        if parameter.ndim == 2:
+            return "matrix"
+        return "kernel"
+
+
 def group_parameters(
     network: nn.Module,
     weight_decay: float,
     lr: float | None = None,
     rates: Mapping[str, float] | None = None,
+    matrices: Matrices | None = None,
 ) -> list[dict]:
     """Return the parameters of `network` in groups: those with weight decay first.
 
@@ -48,15 +88,25 @@ def group_parameters(
         weight_decay: of the parameters that decay.
         lr: the learning rate that `rates` multiply.
         rates: name of a parameter -> multiplier of its learning rate, 1 where there is none.
+        matrices: gives the groups a `form` and `rows`, as `Muon` takes them.
     """
-    parameters: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    parameters: dict[tuple[bool, float, str, tuple[int, ...]], list[nn.Parameter]] = {}
     for name, parameter, module in named_parameters(network):
         is_exempt = name.rpartition(".")[2] in getattr(module, "undecayed", ())
-        key = (is_decayed(name, parameter) and not is_exempt, (rates or {}).get(name, 1.0))
+        decayed = is_decayed(name, parameter) and not is_exempt
+        form = ""
+        rows: tuple[int, ...] = ()
+        if matrices is not None and decayed:
+            form = matrices.find_form(name, parameter, module)
+            rows = tuple(matrices.rows.get(name, ()))
+        key = (decayed, (rates or {}).get(name, 1.0), form, rows)
         parameters.setdefault(key, []).append(parameter)
     groups = []
-    for decayed, rate in sorted(parameters, reverse=True):
-        group = {"params": parameters[decayed, rate], "weight_decay": 0.0}
+    for key in sorted(parameters, reverse=True):
+        decayed, rate, form, rows = key
+        group: dict[str, Any] = {"params": parameters[key], "weight_decay": 0.0}
+        if form:
+            group |= {"form": form, "rows": list(rows)}
         if decayed:
             group["weight_decay"] = weight_decay
         if rate != 1.0 and lr is not None:
@@ -93,7 +143,11 @@ def build_optimizer(
     fused = fused and "fused" in signature and not {"fused", "foreach"} & set(given)
     if fused and not any(map(mesh_of, network.parameters())):
         options["fused"] = True
-    groups = group_parameters(network, chosen.get("weight_decay", 0.0), chosen.get("lr"), rates)
+    matrices = None
+    if getattr(getattr(make, "func", make), "splits_matrices", False):
+        matrices = Matrices(network)
+    decay, lr = chosen.get("weight_decay", 0.0), chosen.get("lr")
+    groups = group_parameters(network, decay, lr, rates, matrices)
     optimizer = make(groups, **options)
     disable_grouped_kernels(optimizer)
     return optimizer

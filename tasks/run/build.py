@@ -23,6 +23,7 @@ from tasks.run import contract, run_folder
 from tasks.run.check_training import (
     check_batch_norm,
     check_monitors,
+    check_optimizer,
     check_processes,
     check_schedule,
     check_task,
@@ -63,6 +64,7 @@ def build_run(prepared: Prepared, guard: SignalGuard) -> ReadyRun:
     check_monitors(composed, task)
     trainer = make_trainer(composed, prepared.folder, guard)
     check_schedule(composed, trainer, task.schedule)
+    check_optimizer(composed, trainer, task.make_optimizer)
     strategy.check_strategy(network, trainer)
     check_samples(prepared, trainer)
     parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -121,7 +123,10 @@ def make_task(
         schedule = instantiate.make(composed, ("schedule",))
     contract.check_task_facts(composed, instantiate.find_class(composed, ("task",)), facts)
     try:
-        optimizer([torch.zeros(1, requires_grad=True)])
+        with instantiate.locating(composed, ("optimizer",)):
+            optimizer([torch.zeros(1, requires_grad=True)])
+    except ConfigError:
+        raise
     except (TypeError, ValueError) as error:
         argument = instantiate.find_argument(str(error).lower(), composed.config["optimizer"])
         path = ("optimizer", *argument)

@@ -130,6 +130,20 @@ def check_schedule(composed: Composed, trainer: pl.Trainer, schedule: Any) -> No
         )
 
 
+def check_optimizer(composed: Composed, trainer: pl.Trainer, optimizer: Any) -> None:
+    """Raise a ConfigError for an optimizer of whole matrices where they are cut among devices."""
+    kind = getattr(optimizer, "func", optimizer)
+    if getattr(kind, "splits_matrices", False) and strategy.is_sharded(trainer):
+        raise instantiate.config_error(
+            composed,
+            ("optimizer",),
+            f"{kind.__name__} needs whole matrices, and this strategy cuts them among devices",
+            got=f"trainer.strategy={composed.config['trainer']['strategy']}",
+            fix="optimizer=adamw, or trainer=ddp",
+            code="unsupported",
+        )
+
+
 def check_batch_norm(
     composed: Composed, facts: dict[str, Any], batch_size: int, samples: int
 ) -> None:

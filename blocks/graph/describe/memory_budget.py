@@ -21,7 +21,8 @@ from blocks.graph.run.activation_checkpoint import find_repeats
 from blocks.graph.run.tensor_parallel import Columns, plan_tensor_parallel
 from blocks.support.text_table import align_columns
 
-STATES = {"AdamW": 2, "SGD": 1}  # numbers that an optimiser keeps for each weight
+# numbers that an optimiser keeps for each weight; Muon two at the ends of a network
+STATES = {"AdamW": 2, "Lion": 1, "Muon": 1, "SGD": 1}
 SHARDED = ("fsdp", "tensor_parallel")
 RECOMPUTED = "activations recomputed"
 
