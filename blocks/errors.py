@@ -50,6 +50,17 @@ def must_be_share(name: str, value: float) -> None:
         )
 
 
+def must_have_equal_shapes(**shapes: tuple[int, ...]) -> None:
+    """Raise a BlockError unless all shapes are the same."""
+    if len(set(shapes.values())) > 1:
+        got = ", ".join(f"{name} {shape[1:]}" for name, shape in shapes.items())
+        raise BlockError(
+            f"{' and '.join(shapes)} have one shape",
+            got=f"{got} of each sample",
+            code="shape-mismatch",
+        )
+
+
 def must_be_positive(name: str, value: int | float) -> None:
     """Raise a BlockError unless `value` is greater than zero."""
     if value <= 0:

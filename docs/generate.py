@@ -174,6 +174,7 @@ SMALL = {
     "mlp": DIGITS,
     "swin": DIGITS,
     "unet": DIGITS,
+    "vae": DIGITS,
     "vit": DIGITS,
     "table_mlp": TABLE,
     "ft_transformer": TABLE,

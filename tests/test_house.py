@@ -57,7 +57,8 @@ NOT_FAMILIES = ("__init__", "__main__", "catalog", "errors")
 FAMILIES = [
     path for path in sorted((ROOT / "blocks").glob("*.py")) if path.stem not in NOT_FAMILIES
 ]
-FAMILIES += [path for path in python_files("blocks/attention") if path.stem != "__init__"]
+for folder in ("attention", "combine", "losses"):
+    FAMILIES += [path for path in python_files(f"blocks/{folder}") if path.stem != "__init__"]
 
 
 def test_the_front_doors_import_late_so_that_help_is_quick():

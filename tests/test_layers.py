@@ -33,6 +33,8 @@ LEARNING = {
 PACKAGES = {
     "blocks.support": {*PLAIN, "blocks.errors", "huggingface_hub", "hydra", "omegaconf", "yaml"},
     "blocks.attention": {*PLAIN, "blocks.errors", "blocks.support", "einops", "jaxtyping"},
+    "blocks.combine": {*PLAIN, "blocks.errors", "einops", "jaxtyping"},
+    "blocks.losses": {*PLAIN, "blocks.errors", "jaxtyping"},
     "blocks": {
         *PLAIN,
         "blocks.errors",
@@ -105,6 +107,7 @@ PACKAGES = {
         "tasks",
     },
 }
+FAMILIES = ("blocks", "blocks.attention", "blocks.combine", "blocks.losses")
 HYDRA = {"blocks.graph.compose", "blocks.graph.read"}  # the only parts of the graph that import it
 
 # stage of blocks/graph -> the stages that it may import
@@ -204,7 +207,7 @@ def test_only_two_stages_of_the_graph_know_hydra():
 
 
 def test_the_graph_imports_no_block():
-    families = {module for module in FILES if package_of(module) in ("blocks", "blocks.attention")}
+    families = {module for module in FILES if package_of(module) in FAMILIES}
     families -= {"blocks", "blocks.catalog", "blocks.errors"}
     for module, imported in IMPORTS.items():
         if is_below(module, "blocks.graph"):

@@ -4,8 +4,16 @@ from blocks.commands.common import (
     Planner,
     add_no_server,
     levels,
+    plan_composed_loss,
     restore_the_compiler,
     write,
 )
 
-__all__ = ["Planner", "add_no_server", "levels", "restore_the_compiler", "write"]
+__all__ = [
+    "Planner",
+    "add_no_server",
+    "levels",
+    "plan_composed_loss",
+    "restore_the_compiler",
+    "write",
+]

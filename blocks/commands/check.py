@@ -7,7 +7,13 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from blocks.commands import Planner, add_no_server, restore_the_compiler, write
+from blocks.commands import (
+    Planner,
+    add_no_server,
+    plan_composed_loss,
+    restore_the_compiler,
+    write,
+)
 from blocks.graph import Built
 from blocks.graph.compose.compose import Composed
 from blocks.graph.compose.facts import has_chosen
@@ -93,6 +99,7 @@ def build_checked(planner: Planner) -> Callable[[Composed], Built]:
             from tasks.run.contract import check_contract
 
             check_contract(composed, planned, planned.facts)
+            plan_composed_loss(composed, planned)
         return planned
 
     return build

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from blocks.graph import Built, ConfigError, Problem, plan
+from blocks.graph import Built, BuiltObjective, ConfigError, Problem, plan
 from blocks.graph.compose.compose import Composed
 from blocks.graph.compose.facts import look_up_facts
 from blocks.graph.read.loader import open_loader
@@ -55,6 +55,22 @@ class Planner:
                 open_loader().note(Path(section["path"]))
             self.read[key] = read_facts(composed)
         return self.read[key]
+
+
+def plan_composed_loss(composed: Composed, planned: Built) -> BuiltObjective | None:
+    """The objective of a task that composes its loss in YAML; None for any other task.
+
+    Raises:
+        ConfigError: a term, a metric or the teacher is wrong.
+    """
+    task = composed.config.get("task")
+    if not (isinstance(task, Mapping) and isinstance(task.get("loss"), Mapping)):
+        return None
+    restore_the_compiler()
+    from tasks.run.objective import plan_objective
+
+    found = plan_objective(composed, planned)
+    return None if found is None else found.built
 
 
 def restore_the_compiler() -> None:

@@ -3,11 +3,17 @@
 import argparse
 import json
 
-from blocks.commands import Planner, add_no_server, levels
+from blocks.commands import Planner, add_no_server, levels, plan_composed_loss
 from blocks.graph import compose
 from blocks.graph.describe.cost import measure
 from blocks.graph.describe.memory_budget import Setting, budget, text
-from blocks.graph.describe.table import comma_separated, describe, table
+from blocks.graph.describe.table import (
+    comma_separated,
+    describe,
+    describe_objective,
+    table,
+    table_objective,
+)
 from blocks.graph.describe.why import why
 from blocks.graph.record.record import count_parameters
 
@@ -60,10 +66,16 @@ def run(chosen: argparse.Namespace) -> int:
         print(answer)
         return 0
     costs = measure(planned)
+    objective = plan_composed_loss(composed, planned)
     if chosen.json:
-        print(json.dumps(describe(planned, costs, chosen.depth), indent=1))
+        described = describe(planned, costs, chosen.depth)
+        if objective is not None:
+            described["objective"] = describe_objective(objective)
+        print(json.dumps(described, indent=1))
     elif chosen.csv:
         print(comma_separated(planned, costs))
     else:
         print(table(planned, costs, chosen.depth, chosen.all))
+        if objective is not None:
+            print(f"\n{table_objective(objective)}")
     return 0

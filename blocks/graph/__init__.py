@@ -5,6 +5,7 @@ model = build("vit", overrides=["params.depth=6"], facts={"image": [3, 224, 224]
 """
 
 from blocks.catalog import here
+from blocks.graph.assemble.objective import Sources, assemble_objective
 from blocks.graph.build import assemble, build, plan
 from blocks.graph.compose.compose import Composed, compose
 from blocks.graph.compose.corrected import corrected_line
@@ -12,6 +13,7 @@ from blocks.graph.compose.overrides import parse_changes
 from blocks.graph.compose.policy import stays_inside
 from blocks.graph.errors import ConfigError, Problem, did_you_mean, show
 from blocks.graph.record.module import Graph, locate
+from blocks.graph.record.objective import BuiltObjective
 from blocks.graph.record.record import Built
 from blocks.graph.run.activation_checkpoint import find_repeats, use_activation_checkpointing
 from blocks.graph.run.compile_regions import compile_network
@@ -31,6 +33,7 @@ from blocks.support.decode_cache import StepError
 
 __all__ = [
     "Built",
+    "BuiltObjective",
     "Columns",
     "Composed",
     "ConfigError",
@@ -38,9 +41,11 @@ __all__ = [
     "Headless",
     "IncrementalModel",
     "Problem",
+    "Sources",
     "StepError",
     "TensorParallelPlan",
     "assemble",
+    "assemble_objective",
     "build",
     "compile_network",
     "compose",

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
+from torch import Tensor
 
+from blocks.graph import Graph
 from tasks.commands.common import FAILED, OK
 from tasks.data.readers.base import Item
 from tasks.data.tables.wanted import Header
@@ -61,25 +63,47 @@ def write_predictions(arguments: argparse.Namespace) -> int:
 
 def choose_writer(run: Finished, file: IO[str], top: int, *, json_lines: bool) -> Writer:
     """Return the function that writes an answer of a run."""
-    if "targets" in run.facts:
-        return number_writer(file, run.reader.targets, json_lines=json_lines)
+    if names := list_numbers(run):
+        return number_writer(file, names, json_lines=json_lines)
     return json_writer(file) if json_lines else csv_writer(file, top)
 
 
 def open_predictor(arguments: argparse.Namespace) -> Finished:
     """Open the run, and set the question or the columns that its reader uses."""
     run = open_run(arguments.run, tuple(arguments.library))
-    if not {"classes", "targets"} & set(run.facts):
+    if "classes" not in run.facts and not list_numbers(run):
         raise ArgumentError(
             "run",
             f"{arguments.run} predicts neither classes nor numbers",
-            fits="a run of task=classify, answer or regress",
+            fits="a run of task=classify, answer or regress, or outputs (batch, features)",
         )
     if arguments.question is not None:
         run.reader.ask(arguments.question)
     if arguments.text is not None or arguments.header != "auto":
         run.reader.choose(arguments.text, HEADERS[arguments.header])
     return run
+
+
+def list_numbers(run: Finished) -> Sequence[str]:
+    """Return the names of the numbers that a run predicts; none for one that predicts classes."""
+    if "targets" in run.facts:
+        return run.reader.targets
+    names = []
+    for name, size in find_vectors(run.network).items():
+        names += [f"{name}.{number}" for number in range(size)]
+    return names
+
+
+def find_vectors(network: Graph) -> dict[str, int]:
+    """Return the outputs (batch, features) of a network without logits, and their sizes."""
+    if "logits" in network.output_names or network.output_names == ("out",):
+        return {}
+    (output,) = network.graph.find_nodes(op="output")
+    found = {}
+    for name, value in zip(network.output_names, output.meta["inputs"], strict=True):
+        if len(value.shape) == 2:
+            found[name] = value.shape[1]
+    return found
 
 
 def read_items(run: Finished, given: list[str]) -> Iterator[Item]:
@@ -131,17 +155,25 @@ def predict_batch(run: Finished, samples: list[Any], top: int) -> list[list[Valu
     inputs = {name: batch[name] for name in run.network.input_names if name in batch}
     with torch.no_grad():
         result = run.network(**inputs)
-    logits = result["logits"] if isinstance(result, dict) else result
-    if "targets" in run.facts:
-        names = run.reader.targets
-        numbers = run.reader.to_units(logits).tolist()
-        return [list(zip(names, row, strict=True)) for row in numbers]
-    probabilities, chosen = logits.float().softmax(1).topk(top)
+    if names := list_numbers(run):
+        if "targets" in run.facts:
+            numbers = run.reader.to_units(take_logits(result))
+        else:
+            numbers = torch.cat([result[name] for name in find_vectors(run.network)], 1).float()
+        return [list(zip(names, row, strict=True)) for row in numbers.tolist()]
+    probabilities, chosen = take_logits(result).float().softmax(1).topk(top)
     rows = []
     for row, values in zip(chosen.tolist(), probabilities.tolist(), strict=True):
         names = [run.classes[number] for number in row]
         rows.append(list(zip(names, values, strict=True)))
     return rows
+
+
+def take_logits(result: Any) -> Tensor:
+    """Return the logits of a network that gives them alone, or by name."""
+    if isinstance(result, dict):
+        return result["logits"]
+    return result
 
 
 def csv_writer(file: IO[str], top: int) -> Writer:

@@ -15,6 +15,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tasks.learn.translate.Translate",
         "tasks.learn.regress.Regress",
         "tasks.learn.segment.Segment",
+        "tasks.learn.objective.Objective",
     ),
     "data": (
         "tasks.data.images.digits.Digits",

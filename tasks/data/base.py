@@ -1,6 +1,7 @@
 """The base of the data modules: read once, state facts, and save what prediction needs."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -44,9 +45,12 @@ class DataModule(pl.LightningDataModule):
         classes: the names of the classes by number, where samples have classes.
         tokenizer: of a finished run, set before reading; otherwise trained on the training part.
         seed: seed of the order of the samples.
+        batch_axes: entry of a batch that is no input of a network -> its axes after the batch,
+            whose sizes are facts.
     """
 
     seed = 0
+    batch_axes: ClassVar[Mapping[str, tuple[str, ...]]] = {"label": ()}
 
     quick: ClassVar[bool] = False
     reader: ClassVar[type[Reader] | None] = None

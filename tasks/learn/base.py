@@ -371,11 +371,19 @@ class Task(pl.LightningModule):
         if isinstance(self.trainer.strategy, ParallelStrategy):
             self.trainer.strategy.distribute(self.network)
 
+    def other_parameters(self) -> list[nn.Parameter]:
+        """Return parameters outside of the network that are trained with it."""
+        return []
+
     def configure_optimizers(self) -> Any:
         # fused kernels would undo the scaling of a float16 loss themselves, after the clipping
         is_scaled = str(self.trainer.precision) == "16-mixed"
         optimizer = build_optimizer(
-            self.network, self.make_optimizer, self.rates, fused=not is_scaled
+            self.network,
+            self.make_optimizer,
+            self.rates,
+            others=self.other_parameters(),
+            fused=not is_scaled,
         )
         steps = self.trainer.estimated_stepping_batches
         if not math.isinf(steps):

@@ -6,34 +6,15 @@ from typing import Any, ClassVar, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, R2Score
+from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric
 
 from tasks.data.split import PARTS
 from tasks.errors import ArgumentError, must_be_one_of, must_be_positive
 from tasks.learn.base import Batch, Task
-from tasks.learn.metrics.running import Mean
+from tasks.learn.metrics.running import Determination, Mean
 from tasks.report.samples import Numbers, Result
 
 LOSSES = ("squared", "absolute", "huber", "quantile")
-
-
-class Determination(R2Score):
-    """The coefficient of determination, R2, as the mean over the targets; not a number for fewer
-    than two samples, where it has no meaning.
-
-    Args:
-        targets: how many; a process without a sample takes part in the sums of all.
-    """
-
-    def __init__(self, targets: int):
-        super().__init__()
-        for name in ("sum_squared_error", "sum_error", "residual"):
-            self.add_state(name, torch.zeros(targets), dist_reduce_fx="sum")
-
-    def compute(self) -> Tensor:
-        if self.total < 2:
-            return torch.full((), torch.nan)
-        return super().compute()
 
 
 class Regress(Task):

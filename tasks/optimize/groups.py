@@ -1,7 +1,7 @@
 """Parameter groups with weight decay and learning rates of their own, and their optimizer."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -120,6 +120,7 @@ def build_optimizer(
     make: Callable[..., torch.optim.Optimizer],
     rates: Mapping[str, float] | None = None,
     *,
+    others: Sequence[nn.Parameter] = (),
     fused: bool = True,
 ) -> torch.optim.Optimizer:
     """Return the optimizer that `make` describes, over the groups of `network`.
@@ -128,6 +129,7 @@ def build_optimizer(
         network: whose parameters are optimized.
         make: a class, or a partial of one.
         rates: name of a parameter -> multiplier of its learning rate.
+        others: parameters outside of the network, which do not decay.
         fused: use the kernel that updates all parameters at once, where the optimizer has one and
             `make` does not choose.
     """
@@ -148,6 +150,8 @@ def build_optimizer(
         matrices = Matrices(network)
     decay, lr = chosen.get("weight_decay", 0.0), chosen.get("lr")
     groups = group_parameters(network, decay, lr, rates, matrices)
+    if others:
+        groups.append({"params": list(others), "weight_decay": 0.0})
     optimizer = make(groups, **options)
     disable_grouped_kernels(optimizer)
     return optimizer

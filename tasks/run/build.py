@@ -28,6 +28,7 @@ from tasks.run.check_training import (
     check_schedule,
     check_task,
 )
+from tasks.run.objective import PlannedObjective
 from tasks.run.prepare import Prepared
 
 FROZEN_NAMES = 3  # frozen parameters that a note names
@@ -59,7 +60,7 @@ def build_run(prepared: Prepared, guard: SignalGuard) -> ReadyRun:
     network = prepared.plan.materialise()
     runtime.configure_process(composed.config["trainer"])
     rates = load_weights(composed, network, data)
-    task = make_task(composed, network, prepared.facts, rates)
+    task = make_task(composed, network, prepared.facts, rates, prepared.objective)
     check_task(composed, task, data)
     check_monitors(composed, task)
     trainer = make_trainer(composed, prepared.folder, guard)
@@ -108,7 +109,11 @@ def load_weights(composed: Composed, network: nn.Module, data: Any) -> dict[str,
 
 
 def make_task(
-    composed: Composed, network: nn.Module, facts: dict[str, Any], rates: dict[str, float]
+    composed: Composed,
+    network: nn.Module,
+    facts: dict[str, Any],
+    rates: dict[str, float],
+    objective: PlannedObjective | None = None,
 ) -> pl.LightningModule:
     """Return the task around the network.
 
@@ -116,6 +121,7 @@ def make_task(
 
     Args:
         rates: multiplier of the learning rate by parameter name.
+        objective: of a task that composes its loss.
     """
     optimizer = instantiate.make(composed, ("optimizer",), leave=("params",))
     schedule = None
@@ -142,6 +148,8 @@ def make_task(
         "rates": rates,
         "config": {"config": secrets.hidden(composed.config), "facts": facts},
     }
+    if objective is not None:
+        given |= {"objective": objective.built, "taught": objective.teacher}
     return instantiate.make(composed, ("task",), given)
 
 

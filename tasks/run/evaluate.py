@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from blocks.graph import Composed
+from blocks.graph import Composed, plan
 from tasks.config import instantiate
 from tasks.data.base import READER
 from tasks.errors import ArgumentError
@@ -16,6 +16,7 @@ from tasks.process import runtime
 from tasks.run.build import ReadyRun, make_task
 from tasks.run.fit import run_trainer
 from tasks.run.load_run import Finished
+from tasks.run.objective import plan_objective
 from tasks.run.prepare import Prepared
 
 COMPARED_FACTS = ("classes", "vocab", "image", "mask")
@@ -84,7 +85,10 @@ def evaluate_run(run: Finished, changes: dict[str, Any]) -> dict[str, float]:
     if data.table_note:
         print(f"note: {data.table_note}", file=sys.stderr)
     check_same_facts(run, data)
-    task = make_task(composed, run.network, run.facts, {})
+    objective = plan_objective(composed, plan(composed, run.facts, run.library))
+    task: Any = make_task(composed, run.network, run.facts, {}, objective)
+    if objective is not None:
+        task.terms.load_state_dict(run.terms)
     trainer = pl.Trainer(
         accelerator="cpu",
         use_distributed_sampler=False,

@@ -1,11 +1,13 @@
 """Loads a finished run: its configuration, its trained network, its tokenizer."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
+from torch import Tensor
 
 from blocks.graph import Composed, build, read_archive
 from tasks.config import instantiate
@@ -16,6 +18,7 @@ from tasks.data.text.tokenizer import Tokenizer
 from tasks.errors import ArgumentError
 
 PREFIX = "network."  # of the network's parameters in a checkpoint
+TERMS = "terms."  # of parameters of a composed loss, e.g. of projections
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Finished:
         network: with the weights of the best epoch, in evaluation mode.
         library: folders of the user's own blocks.
         trust: the user's own classes that `_target_` may name.
+        terms: parameters of a composed loss, by name.
     """
 
     folder: Path
@@ -37,6 +41,7 @@ class Finished:
     network: Any
     library: tuple[str, ...] = ()
     trust: tuple[str, ...] = ()
+    terms: Mapping[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def reader(self) -> Reader:
@@ -92,14 +97,14 @@ def open_run(folder: Path, library: tuple[str, ...] = (), trust: tuple[str, ...]
         )
     file = find_checkpoint(folder)
     try:
-        config, facts, weights = read_checkpoint(file)
+        config, facts, state = read_checkpoint(file)
     except Exception as error:  # torch raises whatever the damage leads to
         lines = str(error).splitlines() or [type(error).__name__]
         problem = f"{file} cannot be read: {yaml.safe_dump(lines[0]).strip()}"
         raise ArgumentError("run", problem, fix="take another run") from error
     network = build(config["model"], facts=facts, library=library)
     try:
-        network.load_state_dict(weights)
+        network.load_state_dict(select(state, PREFIX))
     except (RuntimeError, TypeError, AttributeError) as error:
         raise ArgumentError(
             "run",
@@ -107,7 +112,7 @@ def open_run(folder: Path, library: tuple[str, ...] = (), trust: tuple[str, ...]
             got=str(error).splitlines()[-1].strip()[:100],
             fix="take another run",
         ) from error
-    return Finished(folder, config, facts, network.eval(), library, trust)
+    return Finished(folder, config, facts, network.eval(), library, trust, select(state, TERMS))
 
 
 def find_checkpoint(folder: Path) -> Path:
@@ -129,7 +134,7 @@ def find_checkpoint(folder: Path) -> Path:
 
 
 def read_checkpoint(file: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Return the configuration, the facts of the data and the network's weights of a checkpoint.
+    """Return the configuration, the facts of the data and the parameters of a checkpoint.
 
     Raises:
         ValueError: its hyper-parameters are not those of a run.
@@ -141,11 +146,16 @@ def read_checkpoint(file: Path) -> tuple[dict[str, Any], dict[str, Any], dict[st
         if not isinstance(part, dict):
             raise ValueError("its hyper-parameters are not those of a run")
     update_targets(config)
-    weights = {}
-    for name, value in content["state_dict"].items():
-        if name.startswith(PREFIX):
-            weights[name.removeprefix(PREFIX)] = value
-    return config, facts, weights
+    return config, facts, dict(content["state_dict"])
+
+
+def select(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the parameters whose names begin with a prefix, without it."""
+    found = {}
+    for name, value in state.items():
+        if name.startswith(prefix):
+            found[name.removeprefix(prefix)] = value
+    return found
 
 
 def find_data(values: dict[str, Any]) -> Any:

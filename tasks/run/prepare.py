@@ -13,6 +13,7 @@ from tasks.config import secrets, write_policy
 from tasks.run import run_folder
 from tasks.run.contract import check_contract
 from tasks.run.data_facts import read_data
+from tasks.run.objective import PlannedObjective, plan_objective
 from tasks.run.sections import check_sections
 
 
@@ -28,6 +29,7 @@ class Prepared:
         facts: the facts of the data.
         plan: the network on the meta device.
         macs: multiply-adds of one sample.
+        objective: of a task that composes its loss.
     """
 
     composed: Composed
@@ -37,6 +39,7 @@ class Prepared:
     facts: dict[str, Any]
     plan: Built
     macs: int | None
+    objective: PlannedObjective | None = None
 
 
 def prepare_run(composed: Composed, folder: Path, record: run_folder.Record) -> Prepared:
@@ -55,8 +58,9 @@ def prepare_run(composed: Composed, folder: Path, record: run_folder.Record) -> 
     data.save(folder)
     planned = plan(composed, facts)
     check_contract(composed, planned, facts)
+    objective = plan_objective(composed, planned)
     macs = multiply_adds(planned)
-    return Prepared(composed, folder, record, data, facts, planned, macs)
+    return Prepared(composed, folder, record, data, facts, planned, macs, objective)
 
 
 def write_config(composed: Composed, folder: Path) -> None:

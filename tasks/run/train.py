@@ -13,11 +13,11 @@ from tasks.process.watchdog import Watchdog
 from tasks.report import report
 from tasks.resume.start import find_start
 from tasks.run import run_folder
-from tasks.run.batch_size import tune_batch_size
 from tasks.run.build import build_run
 from tasks.run.evaluate import test_run
 from tasks.run.fit import fit_run
 from tasks.run.prepare import prepare_run
+from tasks.tune.batch_size import tune_batch_size
 
 
 def train(composed: Composed, folder: Path, record: run_folder.Record) -> dict[str, float]:

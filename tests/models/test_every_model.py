@@ -130,6 +130,7 @@ SMALL = {
     "transformer_big": small(*ONE_VOCABULARY, "params.depth=1", "params.hidden=64", slow=True),
     "transformer_deepnorm": small(*ONE_VOCABULARY, "params.depth=1", "params.hidden=64"),
     "unet": small("params.width=8"),
+    "vae": small("params.hidden=32", side=8),
     "vgg16": small(
         "params.widths=[8,16]",
         "params.depths=[1,2]",
@@ -149,7 +150,7 @@ LINEAR = (RuntimeError, "mat1 and mat2 shapes cannot be multiplied")
 TABLE = (BlockError, "more tokens than learned positions")
 CELLS = (BlockError, "learned positions know one grid only")
 NOT_LARGER = {
-    **dict.fromkeys(["mlp", "mixer_b16", *SIGNALS], LINEAR),
+    **dict.fromkeys(["mlp", "mixer_b16", "vae", *SIGNALS], LINEAR),
     **dict.fromkeys(
         [
             "answer",

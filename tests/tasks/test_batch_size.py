@@ -5,9 +5,10 @@ import torch
 import yaml
 
 from blocks.graph import ConfigError, compose
-from tasks.run import batch_size, run_folder, train
-from tasks.run.batch_size import StepMeasure, Tried, choose_batch_size, try_batch_sizes
+from tasks.run import run_folder, train
 from tasks.run.sections import check_sections
+from tasks.tune import batch_size
+from tasks.tune.batch_size import StepMeasure, Tried, choose_batch_size, try_batch_sizes
 
 
 def test_the_batch_doubles_while_it_pays():

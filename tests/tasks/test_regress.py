@@ -18,7 +18,8 @@ from tasks.data.features.encoding import Category, Encoding, Number, measure
 from tasks.data.features.table import TableFile
 from tasks.data.readers.table import TableReader
 from tasks.errors import ArgumentError
-from tasks.learn.regress import Determination, Regress
+from tasks.learn.metrics.running import Determination
+from tasks.learn.regress import Regress
 from tasks.optimize.schedule import Constant
 from tasks.run import run_folder
 from tasks.run.evaluate import evaluate_run

@@ -35,6 +35,7 @@ class Assembly:
         altered: the command line changed the model, so that the claims of its file do not bind.
         most: limit of a `repeat`.
         stated: names of facts that any data state; an absent name near one of them is a mistake.
+        root: what messages call the body at the top.
     """
 
     catalog: Mapping[str, Any]
@@ -46,6 +47,7 @@ class Assembly:
     altered: bool = False
     most: int = MODULES
     stated: Collection[str] = ()
+    root: str = "graph"
 
     problems: list[Problem] = field(default_factory=list)
     recipes: dict[int, Recipe] = field(default_factory=dict)
@@ -103,17 +105,16 @@ class Assembly:
         place: Any = where
         if not place and path:
             place = self.origin(path)
-        shown = _shown_path(display)
+        shown = self._shown_path(display)
         self.problems.append(
             replace(problem, where=problem.where or place, path=problem.path or shown)
         )
 
-
-def _shown_path(display: str) -> str:
-    if display.partition(".")[0] in SECTIONS:
-        shown = display
-    else:
-        shown = f"graph.{display}".rstrip(".")
-    if len(shown) > SHOWN:
-        return f"{shown[:30]} ... {shown[-30:]}"
-    return shown
+    def _shown_path(self, display: str) -> str:
+        if self.root == "graph" and display.partition(".")[0] in SECTIONS:
+            shown = display
+        else:
+            shown = f"{self.root}.{display}".rstrip(".")
+        if len(shown) > SHOWN:
+            return f"{shown[:30]} ... {shown[-30:]}"
+        return shown

@@ -1,6 +1,6 @@
 """A body: its nodes in order, its outputs, and the module that comes of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
@@ -40,18 +40,34 @@ def build_body(
         )
         assembly.report(problem, path, builder.path)
         return {"out": broken("")}
+    build_nodes(assembly, builder, nodes, path, scope, mentions({"in": outputs}))
+    return _find_outputs(assembly, builder, outputs, outputs_path)
+
+
+def build_nodes(
+    assembly: Assembly,
+    builder: BodyBuilder,
+    nodes: Mapping[str, Any],
+    path: Path,
+    scope: Scope,
+    later: Sequence[str] = (),
+) -> None:
+    """Build every node of a body in order.
+
+    Args:
+        later: references to them from elsewhere.
+    """
     scope = alter(scope, nodes=builder.view, node_names=lambda: tuple(builder.results))
     names, lost = order_nodes(nodes)
     for name, anchor in lost:
         problem = _explain_lost(name, anchor, names)
         assembly.report(problem, (*path, name, "after"), builder.below(name))
-    later = mentions({"in": outputs})
+    references = list(later)
     for name in names:
-        later += mentions(nodes[name])
+        references += mentions(nodes[name])
     for name in names:
         spec = NodeSpec(nodes[name], (*path, name), scope)
-        _build_one(assembly, builder, name, spec, later)
-    return _find_outputs(assembly, builder, outputs, outputs_path)
+        _build_one(assembly, builder, name, spec, references)
 
 
 def _explain_lost(name: str, anchor: str, names: list[str]) -> Problem:

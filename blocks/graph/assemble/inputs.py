@@ -58,7 +58,7 @@ def _read_input(name: str, text: Text, optional: bool, stated: Collection[str]) 
         return Value(None, (), None, name)
     fact = _fact(replace(text, raw=raw))
     _must_be_read(name, raw, fact)
-    return _make_value(name, fact, dtype)
+    return value_of_fact(name, fact, dtype)
 
 
 def _is_optional(name: str, raw: Any) -> bool:
@@ -141,8 +141,8 @@ def _must_be_read(name: str, raw: Any, fact: Any) -> None:
         )
 
 
-def _make_value(name: str, fact: Any, dtype: Any) -> Value:
-    """The value of an input.
+def value_of_fact(name: str, fact: Any, dtype: Any = None) -> Value:
+    """The value of an input, or of another entry of a batch.
 
     Args:
         fact: its shape without the batch: a mapping of axes, a list of sizes, or one size.

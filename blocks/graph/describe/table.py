@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from blocks.graph.describe.cost import Cost
+from blocks.graph.record.objective import BuiltObjective
 from blocks.graph.record.record import Built, Node, count_parameters, fold
-from blocks.graph.record.value import show_shape, show_size
+from blocks.graph.record.value import Value, show_shape, show_size
 from blocks.support.text_table import align_columns, column_widths
 
 Costs = Mapping[str, Cost]
@@ -16,6 +17,7 @@ COLUMNS = ("node", "block", "output", "parameters", "MACs")
 MORE = ("share", "memory", "field", "input", "where")  # shown when asked for
 LEFT = ("node", "block", "output", "input", "where")  # aligned to the left; the others are numbers
 CSV = ("path", "block", "inputs", "outputs", "parameters", "macs", "memory", "field", "where")
+TERMS = ("loss", "block", "inputs", "weight")  # of a composed loss
 PREFIXES = ("", "k", "M", "G", "T")
 
 
@@ -190,3 +192,55 @@ def _total_cells(built: Built, costs: Costs | None, total: int) -> dict[str, str
     if costs is not None:
         cells |= {"MACs": short(costs[""].macs), "memory": short(costs[""].memory, "B")}
     return cells
+
+
+# The loss -----------------------------------------------------------------------------------------
+
+
+def describe_objective(objective: BuiltObjective) -> dict[str, Any]:
+    """The objective as plain data: `terms`, `nodes` and `metrics`, each with its inputs."""
+    found: dict[str, Any] = {"terms": [], "nodes": [], "metrics": []}
+    for node in objective.built.nodes:
+        kind = "nodes"
+        entry: dict[str, Any] = {"name": node.name, "block": node.label}
+        if node.name in objective.weights:
+            kind = "terms"
+            entry["weight"] = objective.weights[node.name]
+        entry["inputs"] = list(map(describe_value, node.flow.values()))
+        found[kind].append(entry)
+    for name, metric in objective.metrics.items():
+        inputs = list(map(describe_value, metric.values))
+        found["metrics"].append({"name": name, "block": metric.spec["block"], "inputs": inputs})
+    return found
+
+
+def describe_value(value: Value) -> dict[str, str]:
+    """The name of a value, and its shape."""
+    return {"name": value.made_by, "shape": show_shape(value.shape)}
+
+
+def table_objective(objective: BuiltObjective) -> str:
+    """The objective as a table of text."""
+    described = describe_objective(objective)
+    rows = [TERMS, *list_rows(described["nodes"]), *list_rows(described["terms"])]
+    lines = align_columns(rows, (0, 1, 2))
+    rule = "-" * (sum(column_widths(rows)) + 2 * len(TERMS) - 2)
+    lines.insert(1, rule)
+    if described["metrics"]:
+        found = [
+            ("metric", "block", "inputs"),
+            *(row[:3] for row in list_rows(described["metrics"])),
+        ]
+        shown = align_columns(found, (0, 1, 2))
+        lines += ["", shown[0], "-" * len(rule), *shown[1:]]
+    return "\n".join(lines)
+
+
+def list_rows(entries: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield the cells of each entry."""
+    for entry in entries:
+        inputs = ", ".join(f"{each['name']} {each['shape']}" for each in entry["inputs"])
+        weight = entry.get("weight", "")
+        if isinstance(weight, float):
+            weight = f"{weight:.4g}"
+        yield entry["name"], entry["block"], inputs, weight

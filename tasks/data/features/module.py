@@ -1,9 +1,9 @@
 """The data module of tables: columns of features, and one or several targets."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -67,6 +67,10 @@ class Features(DataModule):
         facts: what the YAML declares about the data; checked against what is read.
     """
 
+    batch_axes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "label": (),
+        "target": ("targets",),
+    }  # the one that its facts have
     reader = TableReader
     noun = "row"
 

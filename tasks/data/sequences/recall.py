@@ -1,6 +1,7 @@
 """Generated sequences whose answer lies in the past: how much a network remembers, and how long."""
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -42,6 +43,7 @@ class Recall(InMemorySequences):
     """
 
     quick = True
+    batch_axes: ClassVar[Mapping[str, tuple[str, ...]]] = {"label": ("tokens",)}
 
     def __init__(
         self,

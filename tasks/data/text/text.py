@@ -1,6 +1,7 @@
 """Running text, cut into windows, for language models."""
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -35,6 +36,8 @@ class RunningText(InMemorySequences):
         test: share of the text for the test.
         options: those of `InMemorySequences`.
     """
+
+    batch_axes: ClassVar[Mapping[str, tuple[str, ...]]] = {"label": ("tokens",)}
 
     def __init__(
         self,

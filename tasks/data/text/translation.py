@@ -39,6 +39,7 @@ class Translation(InMemorySequences):
     direction = "forward"
     remedy = "a decoder whose self-attention is causal, as that of model=transformer"
     predicted_input = "target"
+    batch_axes: ClassVar[Mapping[str, tuple[str, ...]]] = {"label": ("tokens",)}
     padding: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "source_mask": ("source", "source_mask"),
         "target_mask": ("target", "target_mask", "label"),

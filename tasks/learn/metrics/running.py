@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import MeanMetric, Metric, R2Score
 
 
 class Mean(MeanMetric):
@@ -19,6 +19,25 @@ class Mean(MeanMetric):
     def update(self, value: Tensor, weight: Tensor | int = 1) -> None:  # type: ignore[override]
         self.mean_value += value * weight
         self.weight += weight
+
+
+class Determination(R2Score):
+    """The coefficient of determination, R2, as the mean over the targets; not a number for fewer
+    than two samples, where it has no meaning.
+
+    Args:
+        targets: how many; a process without a sample takes part in the sums of all.
+    """
+
+    def __init__(self, targets: int):
+        super().__init__()
+        for name in ("sum_squared_error", "sum_error", "residual"):
+            self.add_state(name, torch.zeros(targets), dist_reduce_fx="sum")
+
+    def compute(self) -> Tensor:
+        if self.total < 2:
+            return torch.full((), torch.nan)
+        return super().compute()
 
 
 def train_metrics(module: Any) -> dict[str, Metric]:

@@ -1,0 +1,1 @@
+"""Values that are found by trying them on this machine: the batch size."""
