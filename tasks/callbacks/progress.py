@@ -12,6 +12,7 @@ from rich.progress import Progress as Bar
 
 from tasks.errors import must_be_one_of
 
+SIGNAL = " Signaling Trainer to stop."
 SHOWN = ("train/loss", "val/loss", "val/accuracy", "val/r2", "val/miou")
 
 
@@ -72,6 +73,12 @@ class Progress(Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._close(trainer)
+        if self.style == "none" or not trainer.should_stop or not trainer.is_global_zero:
+            return
+        for callback in trainer.early_stopping_callbacks:
+            if callback.stopping_reason_message:
+                reason = callback.stopping_reason_message.removesuffix(SIGNAL)
+                print(f"stopped early in {format_epoch(trainer)}: {reason}", flush=True)
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException

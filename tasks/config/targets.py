@@ -57,6 +57,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tasks.resume.checkpoint.Checkpoint",
         "tasks.callbacks.gradient_stats.GradientStats",
         "tasks.callbacks.progress.Progress",
+        "tasks.callbacks.weight_average.WeightAverage",
         "tasks.sweep.pruning.Prune",
     ),
     "logger": (

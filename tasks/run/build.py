@@ -21,6 +21,7 @@ from tasks.resume.checkpoint import Checkpoint
 from tasks.resume.checkpoint_file import SafeCheckpointIO
 from tasks.run import contract, run_folder
 from tasks.run.check_training import (
+    check_average,
     check_batch_norm,
     check_monitors,
     check_optimizer,
@@ -65,6 +66,7 @@ def build_run(prepared: Prepared, guard: SignalGuard) -> ReadyRun:
     check_monitors(composed, task)
     trainer = make_trainer(composed, prepared.folder, guard)
     check_schedule(composed, trainer, task.schedule)
+    check_average(composed, trainer)
     check_optimizer(composed, trainer, task.make_optimizer)
     strategy.check_strategy(network, trainer)
     check_samples(prepared, trainer)

@@ -14,6 +14,7 @@ from tasks.parallel import strategy
 from tasks.resume import adopt
 
 CHECKPOINT = "tasks.resume.checkpoint.Checkpoint"
+AVERAGE = "tasks.callbacks.weight_average.WeightAverage"
 PRUNE = "tasks.sweep.pruning.Prune"
 
 
@@ -142,6 +143,20 @@ def check_optimizer(composed: Composed, trainer: pl.Trainer, optimizer: Any) -> 
             fix="optimizer=adamw, or trainer=ddp",
             code="unsupported",
         )
+
+
+def check_average(composed: Composed, trainer: pl.Trainer) -> None:
+    """Raise a ConfigError for an average of the weights where they are cut among devices."""
+    for name, section in (composed.config.get("callbacks") or {}).items():
+        if section and section["_target_"] == AVERAGE and strategy.is_sharded(trainer):
+            raise instantiate.config_error(
+                composed,
+                ("callbacks", name),
+                "an average needs whole weights, and this strategy cuts them among devices",
+                got=f"trainer.strategy={composed.config['trainer']['strategy']}",
+                fix=f"callbacks.{name}=null, or trainer=ddp",
+                code="unsupported",
+            )
 
 
 def check_batch_norm(
