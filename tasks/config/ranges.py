@@ -72,6 +72,7 @@ BUDGET = Range(
 )
 DEVICES = Range(is_count_or_null, "is a number of devices", "1 or more; null: all of a machine")
 THREADS = Range(is_count_or_null, "is a number of threads", "1 or more; null: one for each core")
+TOKENS = Range(is_count_or_null, "is a number of tokens", "1 or more; null: see the batches")
 SWITCH = Range(
     lambda value: value is None or isinstance(value, bool), "must be true or false", "true, false"
 )
@@ -111,6 +112,7 @@ RANGES: dict[str, dict[str, Range]] = {
         "devices": COUNT,
         "max_time": DURATION,
         "time": BUDGET,
+        "accumulate_tokens": TOKENS,
         **dict.fromkeys(("compile", "checkpoint_activations", "channels_last"), SWITCH),
         "tensor_parallel_size": DEVICES,
         "threads": THREADS,

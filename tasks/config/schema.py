@@ -49,6 +49,8 @@ ABOUT = {
     "fsdp and tensor_parallel.",
     "channels_last": "Store images with the channels last, which makes convolutions faster.",
     "time": "How long the training may take at most, e.g. 10m, 1h30m; schedules follow it.",
+    "accumulate_tokens": "Tokens of a step: gradients are accumulated over as many batches as come "
+    "nearest; null for accumulate_grad_batches.",
     "threads": "Threads of the processor; null: one for each core that this process may use.",
 }
 
@@ -118,7 +120,7 @@ def own_options() -> Schema:
     found: Schema = {}
     for name in runtime.OWN_OPTIONS:
         kind = KINDS[bool]
-        if name in ("tensor_parallel_size", "threads"):
+        if name in ("tensor_parallel_size", "threads", "accumulate_tokens"):
             kind = {"anyOf": [{**KINDS[int], "minimum": 1}, KINDS[NoneType]]}
         if name == "time":
             kind = {"anyOf": [{**KINDS[str], "pattern": f"^{WHOLE.pattern}$"}, KINDS[NoneType]]}

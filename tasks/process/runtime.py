@@ -21,6 +21,7 @@ OWN_OPTIONS = (
     "channels_last",
     "threads",
     "time",
+    "accumulate_tokens",
 )
 # Entries that are numbers of processes, threads or machines.
 COUNTED = (

@@ -13,6 +13,8 @@ from tasks import lightning
 from tasks.callbacks.step_time import StepTime
 from tasks.config import instantiate, secrets, write_policy
 from tasks.config.duration import parse_duration
+from tasks.optimize.accumulate import choose_batches, count_tokens
+from tasks.optimize.layers import layer_rates
 from tasks.parallel import strategy
 from tasks.process import runtime
 from tasks.process.signals import SignalGuard
@@ -66,6 +68,7 @@ def build_run(prepared: Prepared, guard: SignalGuard) -> ReadyRun:
     check_monitors(composed, task)
     trainer = make_trainer(composed, prepared.folder, guard)
     check_schedule(composed, trainer, task.schedule)
+    accumulate_tokens(prepared, trainer)
     check_average(composed, trainer)
     check_optimizer(composed, trainer, task.make_optimizer)
     strategy.check_strategy(network, trainer)
@@ -107,6 +110,11 @@ def load_weights(composed: Composed, network: nn.Module, data: Any) -> dict[str,
         if len(frozen) > FROZEN_NAMES:
             names.append("...")
         data.notes.append(f"{len(frozen)} parameters are frozen: {', '.join(names)}")
+    decay = (composed.config.get("weights") or {}).get("layer_decay")
+    if decay is not None:
+        with instantiate.locating(composed, ("weights",)):
+            for name, rate in layer_rates(network, decay).items():
+                rates[name] = rates.get(name, 1.0) * rate
     return rates
 
 
@@ -192,6 +200,34 @@ def make_each(composed: Composed, section: str) -> list[Any]:
         for name, value in (composed.config.get(section) or {}).items()
         if value
     ]
+
+
+def accumulate_tokens(prepared: Prepared, trainer: pl.Trainer) -> None:
+    """Let the trainer accumulate as many batches as `trainer.accumulate_tokens` asks for, and note
+    how many they are.
+
+    Raises:
+        ConfigError: the data have no tokens, or the number of batches is given, too.
+    """
+    composed, data = prepared.composed, prepared.data
+    asked = composed.config["trainer"].get("accumulate_tokens")
+    if asked is None:
+        return
+    if trainer.accumulate_grad_batches != 1:
+        raise instantiate.config_error(
+            composed,
+            ("trainer", "accumulate_tokens"),
+            "accumulate_tokens and accumulate_grad_batches both say how long to accumulate",
+            got=f"{asked} tokens, {trainer.accumulate_grad_batches} batches",
+            fix="one of them",
+            code="bad-value",
+        )
+    samples = data.batch_size * trainer.world_size // strategy.group_size(trainer)
+    with instantiate.locating(composed, ("trainer",)):
+        batches = choose_batches(asked, prepared.facts, samples)
+    trainer.accumulate_grad_batches = batches
+    tokens = batches * samples * count_tokens(prepared.facts)
+    data.notes.append(f"a step takes {batches} batches of each process, {tokens:,} tokens in all")
 
 
 def check_samples(prepared: Prepared, trainer: pl.Trainer) -> None:

@@ -11,7 +11,7 @@ from blocks.graph.language.expression import ExpressionError, evaluate, limited
 from blocks.graph.language.patterns import Pieces, find_matches, list_parameters, no_match_problem
 from blocks.graph.weights import Report, load_weights
 
-KEYS = ("load", "map", "head", "grid", "freeze", "learning_rate")
+KEYS = ("load", "map", "head", "grid", "freeze", "learning_rate", "layer_decay")
 
 TYPES: dict[str, tuple[Any, str, str]] = {
     "load": (str, "a file", "weights.safetensors"),
@@ -19,6 +19,7 @@ TYPES: dict[str, tuple[Any, str, str]] = {
     "grid": (list, "rows and columns", "[4, 8]"),
     "freeze": ((list, str), "a list of patterns", "[layers.0.*]"),
     "learning_rate": (Mapping, "a mapping of patterns to numbers", "{patch: 0.1}"),
+    "layer_decay": ((int, float), "a number in (0, 1]", "0.75"),  # read by those who train
 }
 
 
