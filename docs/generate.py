@@ -171,6 +171,7 @@ SMALL = {
     "cat": DIGITS,
     "cnn": DIGITS,
     "lenet5": LENET,
+    "mae": DIGITS,
     "mlp": DIGITS,
     "swin": DIGITS,
     "unet": DIGITS,

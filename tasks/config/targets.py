@@ -16,6 +16,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tasks.learn.regress.Regress",
         "tasks.learn.segment.Segment",
         "tasks.learn.objective.Objective",
+        "tasks.learn.reconstruct.Reconstruct",
     ),
     "data": (
         "tasks.data.images.digits.Digits",

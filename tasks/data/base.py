@@ -122,14 +122,24 @@ class DataModule(pl.LightningDataModule):
             return 0, 1
         return found["rank"], found["num_replicas"]
 
-    def order(self, part: str) -> Order:
-        """Return the order of the samples of a part that this process reads."""
+    def order(self, part: str, *, shuffle: bool | None = None) -> Order:
+        """Return the order of the samples of a part that this process reads.
+
+        Args:
+            part: train, val or test.
+            shuffle: a new order in each epoch; None for the training only.
+        """
         rank, world = self.share()
-        shuffle = part == "train"
+        if shuffle is None:
+            shuffle = part == "train"
         return Order(self.sizes()[part], shuffle=shuffle, seed=self.seed, rank=rank, world=world)
 
     def loader(self, part: str) -> Any:
         """Return the batches of a part; those of the training are shuffled and augmented."""
+        raise NotImplementedError
+
+    def plain_loader(self, part: str) -> Any:
+        """Return the batches of a part in the order of the data, without augmentation."""
         raise NotImplementedError
 
     def setup(self, stage: str) -> None:

@@ -11,7 +11,17 @@ from torch import Tensor
 
 from tasks.data.readers.mask import class_colours
 from tasks.report import matrices, overlays, page, plots
-from tasks.report.samples import Gallery, Masked, Masks, Numbers, Predictions, Result, Table
+from tasks.report.galleries.reconstructions import draw_reconstructions
+from tasks.report.samples import (
+    Gallery,
+    Masked,
+    Masks,
+    Numbers,
+    Predictions,
+    Reconstructions,
+    Result,
+    Table,
+)
 
 MISTAKES = 12  # on the page
 LEGEND = 40  # classes whose colours are listed
@@ -28,6 +38,8 @@ def draw_results(folder: Path, data: Any, results: list[Result]) -> list[tuple[s
             sections += draw_numbers(folder, data, result)
         elif isinstance(result, Masks):
             sections += draw_masks(folder, data, result)
+        elif isinstance(result, Reconstructions):
+            sections.append(("Reconstructions", draw_reconstructions(result, data)))
         elif isinstance(result, Gallery):
             sections.append((result.title, draw_gallery(data, result)))
         else:

@@ -22,7 +22,14 @@ log = logging.getLogger(__name__)
 Section = tuple[str, str]  # title and content
 
 TABLE_ROWS = 60  # a longer table is folded
-SHARES = ("accuracy", "exact", "exact_match", "miou")  # metrics that are shown in per cent
+SHARES = (
+    "accuracy",
+    "exact",
+    "exact_match",
+    "miou",
+    "linear_accuracy",
+    "knn_accuracy",
+)  # metrics that are shown in per cent
 
 
 def write(folder: Path, composed: Composed, record: dict[str, Any], data: Any, task: Any) -> None:

@@ -129,7 +129,31 @@ class Masks:
     worst: Sequence[Masked]
 
 
-Result = Table | Gallery | Predictions | Numbers | Masks
+@dataclass(frozen=True)
+class Reconstructed:
+    """An image of the test, cut into patches, and what a network made of the hidden ones.
+
+    Args:
+        index: of the sample.
+        target: (patches, values), row by row; the values of a patch are rows, columns, channels.
+        value: (patches, values), as reconstructed.
+        mask: (patches,), True where a patch was hidden.
+    """
+
+    index: int
+    target: Tensor
+    value: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class Reconstructions:
+    """Reconstructed images of the test."""
+
+    shown: Sequence[Reconstructed]
+
+
+Result = Table | Gallery | Predictions | Numbers | Masks | Reconstructions
 
 
 def pick_evenly(items: Sequence[Any], most: int) -> list[Any]:

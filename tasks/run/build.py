@@ -31,6 +31,7 @@ from tasks.run.check_training import (
     check_schedule,
     check_task,
 )
+from tasks.run.load_run import open_run
 from tasks.run.objective import PlannedObjective
 from tasks.run.prepare import Prepared
 
@@ -96,14 +97,18 @@ def load_weights(composed: Composed, network: nn.Module, data: Any) -> dict[str,
         The multiplier of the learning rate by parameter name.
     """
     try:
-        loaded, frozen, rates = fine_tune(network, composed.config.get("weights") or {})
+        section = composed.config.get("weights") or {}
+        donor = open_donor(composed, section.get("load"))
+        loaded, frozen, rates = fine_tune(network, section, donor=donor)
     except ConfigError as error:
         problems = []
         for problem in error.problems:
             where = problem.where or composed.origin(problem.path or "weights.load")
             problems.append(replace(problem, where=where))
         raise ConfigError(problems) from error
-    if loaded is not None:
+    if donor is not None:
+        data.notes.append(f"weights of the run {section['load']}: {loaded}")
+    elif loaded is not None:
         data.notes.append(str(loaded))
     if frozen:
         names = list(frozen[:FROZEN_NAMES])
@@ -116,6 +121,19 @@ def load_weights(composed: Composed, network: nn.Module, data: Any) -> dict[str,
             for name, rate in layer_rates(network, decay).items():
                 rates[name] = rates.get(name, 1.0) * rate
     return rates
+
+
+def open_donor(composed: Composed, source: Any) -> nn.Module | None:
+    """Return the network of the run folder that `weights.load` names; None for a file.
+
+    Raises:
+        ConfigError: the folder is no run, or has no checkpoint.
+    """
+    if not isinstance(source, str) or not Path(source).expanduser().is_dir():
+        return None
+    library = tuple(map(str, composed.config.get("library") or ()))
+    with instantiate.locating(composed, ("weights", "load"), exact=True):
+        return open_run(Path(source).expanduser(), library).network
 
 
 def make_task(

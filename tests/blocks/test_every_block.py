@@ -40,6 +40,7 @@ LOSSES = {  # each gives one number for the batch
     "QuantileLoss": ({"quantile": 0.3}, lambda: (tokens(), tokens())),
     "SquaredError": ({}, lambda: (tokens(), tokens())),
 }
+MASK = torch.tensor([[False, False, False, True, True], [True, False, False, True, False]])
 EXAMPLES = {  # name -> constructor arguments, inputs
     **LOSSES,
     "Add": ({}, lambda: (tokens(), tokens())),
@@ -89,6 +90,11 @@ EXAMPLES = {  # name -> constructor arguments, inputs
     "PatchMerging": ({"dim": D}, lambda: (tokens(*GRID),)),
     "RMSNorm": ({"dim": D}, lambda: (tokens(),)),
     "RNN": ({"dim": D, "hidden": 3}, lambda: (tokens(),)),
+    "RandomMask": ({"ratio": 0.5}, lambda: (tokens(),)),
+    "RestoreTokens": (
+        {"dim": D},
+        lambda: (tokens(), torch.tensor([[0, 1, 2], [1, 2, 4]]), MASK),
+    ),
     "ReZero": ({"initial": 0.5}, lambda: (tokens(),)),
     "Rearrange": ({"pattern": "b t d -> b d t"}, lambda: (tokens(),)),
     "ResponseNorm": ({"dim": D}, lambda: (tokens(*GRID),)),

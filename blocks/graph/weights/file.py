@@ -27,14 +27,17 @@ PROGRAMS = ("models/model.json", "serialized_exported_program.json")  # of torch
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
 
-def read_tensors(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the tensors of a file or a state_dict by name, without running code of the file.
+def read_tensors(source: str | Path | Mapping[str, Any] | nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of a file, a state_dict or a model by name, without running code of the
+    file.
 
     Raises:
         ConfigError: the file cannot be read, or contains no tensors.
     """
     where = None
     found: Any = source
+    if isinstance(source, nn.Module):
+        found = source = source.state_dict()
     if not isinstance(source, Mapping):
         where = str(source)
         found = _read_file(Path(source))
@@ -102,10 +105,12 @@ def _read_file(path: Path) -> Any:
         raise ConfigError(problem) from error
 
 
-def read_grids(source: str | Path | Mapping[str, Any]) -> dict[str, Grid]:
-    """Return the rows and columns of the position tables of a file that `save_weights` wrote, by
-    name; raise ConfigError.
+def read_grids(source: str | Path | Mapping[str, Any] | nn.Module) -> dict[str, Grid]:
+    """Return the rows and columns of the position tables of a model, or of a file that
+    `save_weights` wrote, by name; raise ConfigError.
     """
+    if isinstance(source, nn.Module):
+        return {name: grid for name, (_, grid) in find_tables(source).items()}
     if isinstance(source, Mapping) or not is_safetensors(Path(source)):
         return {}
     from safetensors import safe_open

@@ -10,6 +10,7 @@ from blocks.graph.errors import ConfigError, Problem, did_you_mean, show
 from blocks.graph.language.expression import ExpressionError, evaluate, limited
 from blocks.graph.language.patterns import Pieces, find_matches, list_parameters, no_match_problem
 from blocks.graph.weights import Report, load_weights
+from blocks.graph.weights.first import find_last
 
 KEYS = ("load", "map", "head", "grid", "freeze", "learning_rate", "layer_decay")
 
@@ -103,9 +104,47 @@ def learning_rates(model: nn.Module, multipliers: Mapping[str, Any]) -> dict[str
     return rates
 
 
+def load_donor(model: nn.Module, donor: nn.Module, section: Mapping[str, Any]) -> Report:
+    """Copy into a model what another model has under the same names.
+
+    A layer that gives an output of the model stays as it is where its shape differs; the report
+    names what was not loaded.
+
+    Args:
+        model: the model.
+        donor: the other one.
+        section: as `fine_tune` takes it.
+
+    Raises:
+        ConfigError: no name is the same, or the shapes of another layer differ.
+    """
+    names: Any = section.get("map")
+    if names is None:
+        heads = [f"{name}.*" for name in find_last(model)]
+        names = {"map": {"{name*}": {"from": "{name*}", "fit": "own"}}, "head": heads}
+    report = load_weights(
+        model, donor, names, head="replace", strict=False, grid=section.get("grid")
+    )
+    if not report.matched:
+        raise ConfigError(
+            Problem(
+                "this run and the model have no layer of the same name",
+                path="weights.load",
+                got=", ".join(name for name, _ in donor.named_children()),
+                fits=", ".join(name for name, _ in model.named_children()),
+                fix="a run of a model with the same nodes, or weights.map",
+                code="weights-mismatch",
+            )
+        )
+    return report
+
+
 @limited()
 def fine_tune(
-    model: nn.Module, section: Mapping[str, Any], folder: Path | None = None
+    model: nn.Module,
+    section: Mapping[str, Any],
+    folder: Path | None = None,
+    donor: nn.Module | None = None,
 ) -> tuple[Report | None, list[str], dict[str, float]]:
     """Apply the section `weights` of a configuration: load, freeze, multiply learning rates.
 
@@ -114,6 +153,7 @@ def fine_tune(
         section: {load: FILE, map: NAME, head: keep, grid: [rows, columns], freeze: [pattern],
             learning_rate: {pattern: number}}; all optional.
         folder: a folder with the user's maps, searched first.
+        donor: the network of the run that `load` names, if it names one.
 
     Returns:
         The report of the load (None without one), the frozen parameters, and the multiplier of each
@@ -151,7 +191,9 @@ def fine_tune(
     if problems:
         raise ConfigError(problems)
     report = None
-    if section.get("load"):
+    if donor is not None:
+        report = load_donor(model, donor, section)
+    elif section.get("load"):
         report = load_weights(
             model,
             section["load"],

@@ -79,6 +79,19 @@ def _collect(
     return True
 
 
+def find_last(model: nn.Module) -> set[str]:
+    """Return the names of the top-level nodes that give an output."""
+    found: set[str] = set()
+    if not isinstance(model, fx.GraphModule):
+        return found
+    for node in model.graph.nodes:
+        if node.op == "output":
+            for source in node.all_input_nodes:
+                if source.op == "call_module":
+                    found.add(str(source.target))
+    return found
+
+
 def is_rgb(value: Tensor, shape: tuple[int, ...]) -> bool:
     """Return whether a tensor contains filters of RGB images, and `shape` differs in the number of
     channels only.

@@ -71,7 +71,7 @@ class Report:
 @limited()
 def load_weights(
     model: nn.Module,
-    source: str | Path | Mapping[str, Tensor],
+    source: str | Path | Mapping[str, Tensor] | nn.Module,
     map: str | Path | Mapping[str, Any] | None = None,
     *,
     head: Literal["keep", "replace"] = "keep",
@@ -83,7 +83,8 @@ def load_weights(
 
     Args:
         model: the model.
-        source: a file (.safetensors, or .pt, .pth, .bin with tensors only), or a state_dict.
+        source: a file (.safetensors, or .pt, .pth, .bin with tensors only), a state_dict, or
+            another model.
         map: a file of `conf/weights/` without its suffix, a path, or the map itself; None where the
             names are those of the model.
         head: "replace" keeps the head new where the number of classes differs.
@@ -104,6 +105,8 @@ def load_weights(
     file = "the state_dict"
     if isinstance(source, str | Path):
         file = str(source)
+    elif isinstance(source, nn.Module):
+        file = "the other model"
     loader = Loader(read_map(map, folder), read_tensors(source), file, read_grids(source))
     loader.stated = _read_stated_grid(grid)
     report, values = loader.plan(model, head)

@@ -20,7 +20,7 @@ from tasks.data.images.decode import (
     to_tensor,
 )
 from tasks.data.readers.image import ImageReader
-from tasks.data.sampler import Workers, generator
+from tasks.data.sampler import Order, Workers, generator
 from tasks.data.split import PARTS, check_classes, check_parts, check_shares, split_missing
 from tasks.data.walk import escape_name, list_first
 from tasks.data.workers import automatic, must_be_workers
@@ -221,12 +221,16 @@ class Images(DataModule):
         return automatic(gpu=gpu, processes=trainer.num_devices)
 
     def loader(self, part: str) -> Workers:
-        is_training = part == "train"
-        order = self.order(part)
+        return self._batches(part, self.order(part), is_training=part == "train")
+
+    def plain_loader(self, part: str) -> Workers:
+        return self._batches(part, self.order(part, shuffle=False), is_training=False)
+
+    def _batches(self, part: str, order: Order, *, is_training: bool) -> Workers:
         batches = math.ceil(len(order) / self.batch_size)
         workers = min(self._workers(self.trainer), batches)  # none without a batch
         loader = DataLoader(
-            ImageFiles(self, part, self._labels(self.parts[part])),
+            ImageFiles(self, part, self._labels(self.parts[part]), is_augmented=is_training),
             batch_size=self.batch_size,
             sampler=order,
             num_workers=workers,
@@ -292,10 +296,10 @@ def collate_samples(samples: list[dict[str, Any]] | SampleError) -> Any:
 class ImageFiles(Dataset[dict[str, Any]]):
     """The images of one part; a key is (epoch, index), on which alone the augmentation depends."""
 
-    def __init__(self, data: Images, part: str, label: Tensor):
+    def __init__(self, data: Images, part: str, label: Tensor, *, is_augmented: bool):
         self.paths = [file for file, _ in data.parts[part]]
         self.label, self.crop, self.flip = label, 1.0, False
-        if part == "train":
+        if is_augmented:
             self.crop, self.flip = data.crop, data.flip
         self.size, self.channels, self.span = data.size, data.channels, data.span
         self.seed, self.mean, self.std = data.seed, data.mean, data.std

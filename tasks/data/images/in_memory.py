@@ -12,8 +12,8 @@ from tasks.data.images import augment
 from tasks.data.images.decode import to_unit_range
 from tasks.data.readers.image import ImageReader
 from tasks.data.sampler import IndexBatches, Order, generator
-from tasks.data.split import PARTS, check_shares
-from tasks.errors import must_be_positive, must_be_share, must_not_be_negative
+from tasks.data.split import PARTS, check_shares, hold_out
+from tasks.errors import ArgumentError, must_be_positive, must_be_share, must_not_be_negative
 
 
 class Batches(IndexBatches):
@@ -72,6 +72,8 @@ class InMemoryImages(DataModule):
         rotate: rotate them by up to this many degrees.
         scale: make them larger or smaller by up to this share.
         flip: mirror half of the training images.
+        share: of the training samples that are used, the same share of each class, at least one;
+            mean and standard deviation are those of all.
         seed: seed of the order and the augmentation.
         split_seed: seed of the split; separate, so that runs with several seeds are judged on the
             same samples.
@@ -90,6 +92,7 @@ class InMemoryImages(DataModule):
         rotate: float = 0.0,
         scale: float = 0.0,
         flip: bool = False,
+        share: float = 1.0,
         seed: int = 0,
         split_seed: int = 0,
         facts: dict | None = None,
@@ -99,8 +102,13 @@ class InMemoryImages(DataModule):
         must_not_be_negative("shift", shift)
         must_not_be_negative("rotate", rotate)
         must_be_share("scale", scale)
+        if not 0 < share <= 1:
+            raise ArgumentError(
+                "share", "share must be in (0, 1]", got=f"share={share}", fits="e.g. 0.1"
+            )
         check_shares(val, test)
         self.batch_size, self.val, self.test, self.flip = batch_size, val, test, flip
+        self.used = share
         self.moved = {"shift": shift, "rotate": rotate, "scale": scale}
         self.seed, self.split_seed, self.declared = seed, split_seed, facts
         self.parts: dict[str, dict[str, Tensor]] = {}
@@ -123,9 +131,18 @@ class InMemoryImages(DataModule):
         for name, (image, label) in self.load().items():
             self.parts[name] = {"image": image, "label": label.long()}
         self.mean, self.std = self.measured or channel_statistics(self.parts["train"]["image"])
+        if self.used < 1:
+            self._keep_share()
         if not self.classes:
             largest = max(int(part["label"].max()) for part in self.parts.values())
             self.classes = list(map(str, range(largest + 1)))
+
+    def _keep_share(self) -> None:
+        """Keep a share of the training samples, stratified by class."""
+        train = self.parts["train"]
+        _, kept = hold_out(train["label"], self.used, self.split_seed, salt=3)
+        self.parts["train"] = {name: value[kept] for name, value in train.items()}
+        self.notes.append(f"share={self.used:g}: {len(kept):,} training samples are used")
 
     def facts(self) -> dict[str, Any]:
         """Return the shape of an image and the number of classes."""
@@ -161,7 +178,13 @@ class InMemoryImages(DataModule):
         augmentation: dict[str, Any] = {}
         if part == "train":
             augmentation = {"moved": self.moved, "flip": self.flip}
-        tensors, order = self.parts[part], self.order(part)
+        return self._batches(part, self.order(part), **augmentation)
+
+    def plain_loader(self, part: str) -> Batches:
+        return self._batches(part, self.order(part, shuffle=False))
+
+    def _batches(self, part: str, order: Order, **augmentation: Any) -> Batches:
+        tensors = self.parts[part]
         return Batches(
             tensors, self.batch_size, order, mean=self.mean, std=self.std, **augmentation
         )

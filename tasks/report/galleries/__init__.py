@@ -1,0 +1,1 @@
+"""Galleries of images: reconstructions, and the nearest neighbours of an embedding."""
