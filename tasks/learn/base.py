@@ -52,6 +52,7 @@ class Task(pl.LightningModule):
 
     needs: ClassVar[tuple[str, ...]] = ()
     outputs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    mixes_labels: ClassVar[bool] = False  # whether the loss takes batches of mixed images
     headline: str = "accuracy"  # the metric that the report shows largest
 
     def __init__(

@@ -30,6 +30,7 @@ class Classify(Task):
     """
 
     needs: ClassVar[tuple[str, ...]] = ("classes",)
+    mixes_labels = True
     outputs: ClassVar[Mapping[str, tuple[str, ...]]] = {"logits": ("classes",)}
 
     def __init__(
@@ -71,13 +72,23 @@ class Classify(Task):
         return {name: by_part[f"{part}_part"] for name, by_part in metrics.items()}
 
     def compute_loss(self, batch: Batch) -> Tensor:
-        return self.loss(self(batch), batch["label"])
+        return self.mixed_loss(self(batch), batch)
 
     def training_step(self, batch: Batch, number: int) -> Tensor:
         logits, label = self(batch), batch["label"]
-        loss = self.total_loss(self.loss(logits, label), len(label))
+        loss = self.total_loss(self.mixed_loss(logits, batch), len(label))
         self._update_metrics("train", logits, label, loss)
         return loss
+
+    def mixed_loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Return the loss; that of mixed images is the mean over both labels by their shares, which
+        for cross-entropy equals the loss of the mixed label.
+        """
+        loss = self.loss(logits, batch["label"])
+        if "label_mixed" not in batch:
+            return loss
+        share = batch["label_share"][0]  # the same for all images of a batch
+        return share * loss + (1 - share) * self.loss(logits, batch["label_mixed"])
 
     def loss(self, logits: Tensor, label: Tensor) -> Tensor:
         """Return the loss that training minimises.

@@ -24,6 +24,17 @@ def check_task(composed: Composed, task: Any, data: Any) -> None:
     Raises:
         ConfigError: the task refuses them.
     """
+    further = getattr(data, "further", None)
+    if further is not None and further.mixes and not task.mixes_labels:
+        name = "mixup" if further.mixup else "cutmix"
+        raise instantiate.config_error(
+            composed,
+            ("data", name),
+            f"{type(task).__name__} does not learn from mixed labels",
+            got=f"{name}={getattr(further, name)}",
+            fits="0",
+            code="unsupported",
+        )
     with instantiate.locating(composed, ("task",)):
         task.check(data)
         is_resumed = adopt.parse_folder(composed.config.get("resume")) is not None

@@ -19,6 +19,7 @@ from tasks.data.images.decode import (
     random_crop,
     to_tensor,
 )
+from tasks.data.images.mix import Regularization
 from tasks.data.readers.image import ImageReader
 from tasks.data.sampler import Order, Workers, generator
 from tasks.data.split import PARTS, check_classes, check_parts, check_shares, split_missing
@@ -41,6 +42,13 @@ class Images(DataModule):
         crop: in training, crop a random part of at least this share of the image; 1 takes the
             central part, as in tests.
         flip: mirror half of the training images.
+        mixup: mix pairs of training images; the parameter of the Beta distribution of their shares,
+            0 for none.
+        cutmix: replace a box of a training image by that of another one; the parameter of the Beta
+            distribution of the shares, 0 for none. With both, each batch has one of them.
+        erase: probability that a box of a training image is replaced by noise.
+        randaugment: number of changes of RandAugment; 0 for none.
+        magnitude: their strength, from 0 to 30.
         mean: subtracted from every channel, or from each one.
         std: every channel, or each one, is divided by it.
         span: the values of black and white in images of 16 or 32 bits; null: 0 and the largest
@@ -67,6 +75,11 @@ class Images(DataModule):
         batch_size: int = 64,
         crop: float = 0.35,
         flip: bool = True,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        erase: float = 0.0,
+        randaugment: int = 0,
+        magnitude: float = 9.0,
         mean: float | list[float] = 0.5,
         std: float | list[float] = 0.5,
         span: list[float] | None = None,
@@ -92,6 +105,9 @@ class Images(DataModule):
         self.span = check_span(span)
         self.batch_size, self.crop, self.flip = batch_size, crop, flip
         self.workers, self.check = workers, check
+        self.further = Regularization(
+            mixup=mixup, cutmix=cutmix, erase=erase, randaugment=randaugment, magnitude=magnitude
+        )
         self.val, self.test = val, test
         self.seed, self.split_seed, self.declared = seed, split_seed, facts
         self.parts: dict[str, files.Samples] = {}
@@ -299,8 +315,9 @@ class ImageFiles(Dataset[dict[str, Any]]):
     def __init__(self, data: Images, part: str, label: Tensor, *, is_augmented: bool):
         self.paths = [file for file, _ in data.parts[part]]
         self.label, self.crop, self.flip = label, 1.0, False
+        self.further = Regularization()
         if is_augmented:
-            self.crop, self.flip = data.crop, data.flip
+            self.crop, self.flip, self.further = data.crop, data.flip, data.further
         self.size, self.channels, self.span = data.size, data.channels, data.span
         self.seed, self.mean, self.std = data.seed, data.mean, data.std
 
@@ -310,10 +327,18 @@ class ImageFiles(Dataset[dict[str, Any]]):
     def __getitems__(self, keys: list[tuple[int, int]]) -> list[dict[str, Any]] | SampleError:
         """Return samples by their keys, or the error of an unreadable one as data for a worker."""
         try:
-            return [self[key] for key in keys]
+            return self._mix([self[key] for key in keys], keys[0])
         except ArgumentError as error:
             fix = "data.check=true leaves out broken files, with a note"
             return SampleError(f"{error.problem}\n  fix       {fix}")
+
+    def _mix(self, samples: list[dict[str, Any]], key: tuple[int, int]) -> list[dict[str, Any]]:
+        """Mix the samples of a batch, which depends on the epoch and the first sample only."""
+        if not self.further.mixes:
+            return samples
+        source = generator(self.seed, *key, len(self.paths))
+        batch = self.further.mix(default_collate(samples), source)
+        return [{name: value[row] for name, value in batch.items()} for row in range(len(samples))]
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         epoch, index = key
@@ -323,7 +348,9 @@ class ImageFiles(Dataset[dict[str, Any]]):
             image = center_crop(image, self.size)
         else:
             image = random_crop(image, self.size, self.crop, source)
+        image = self.further.change_image(image, source)
         tensor = (to_tensor(image, self.channels) - self.mean) / self.std
         if self.flip and torch.rand((), generator=source) < 0.5:
             tensor = tensor.flip(2)
+        tensor = self.further.erase(tensor[None], source)[0]
         return {"image": tensor, "label": self.label[index], "index": index}

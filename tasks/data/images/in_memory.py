@@ -10,6 +10,7 @@ from torch import Tensor
 from tasks.data.base import READER, DataModule, RawSample, read_reader_file
 from tasks.data.images import augment
 from tasks.data.images.decode import to_unit_range
+from tasks.data.images.mix import Regularization
 from tasks.data.readers.image import ImageReader
 from tasks.data.sampler import IndexBatches, Order, generator
 from tasks.data.split import PARTS, check_shares, hold_out
@@ -27,6 +28,7 @@ class Batches(IndexBatches):
         std: each channel is divided by it.
         moved: how far images are shifted, rotated and scaled, as `augment.move` takes it.
         flip: mirror half of the images.
+        further: further changes, as `Regularization` makes them.
     """
 
     def __init__(
@@ -39,19 +41,23 @@ class Batches(IndexBatches):
         std: Tensor,
         moved: dict[str, float] | None = None,
         flip: bool = False,
+        further: Regularization | None = None,
     ):
         super().__init__(size, order)
         self.tensors, self.mean, self.std = tensors, mean, std
         self.moved, self.flip = moved or {}, flip
+        self.further = further or Regularization()
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         for number, chosen in self.index_batches():
             batch = {name: tensor.index_select(0, chosen) for name, tensor in self.tensors.items()}
-            image = self._augmented(to_unit_range(batch["image"]), number)
-            yield batch | {"image": (image - self.mean) / self.std, "index": chosen}
+            source = generator(self.sampler.seed, self.sampler.epoch, self.sampler.rank, number)
+            image = self._augmented(to_unit_range(batch["image"]), source)
+            image = self.further.change_tensors(image, source)
+            image = self.further.erase((image - self.mean) / self.std, source)
+            yield self.further.mix(batch | {"image": image, "index": chosen}, source)
 
-    def _augmented(self, image: Tensor, number: int) -> Tensor:
-        source = generator(self.sampler.seed, self.sampler.epoch, self.sampler.rank, number)
+    def _augmented(self, image: Tensor, source: torch.Generator) -> Tensor:
         if any(self.moved.values()):
             image = augment.move(image, source, **self.moved)
         if self.flip:
@@ -72,6 +78,13 @@ class InMemoryImages(DataModule):
         rotate: rotate them by up to this many degrees.
         scale: make them larger or smaller by up to this share.
         flip: mirror half of the training images.
+        mixup: mix pairs of training images; the parameter of the Beta distribution of their shares,
+            0 for none.
+        cutmix: replace a box of a training image by that of another one; the parameter of the Beta
+            distribution of the shares, 0 for none. With both, each batch has one of them.
+        erase: probability that a box of a training image is replaced by noise.
+        randaugment: number of changes of RandAugment; 0 for none.
+        magnitude: their strength, from 0 to 30.
         share: of the training samples that are used, the same share of each class, at least one;
             mean and standard deviation are those of all.
         seed: seed of the order and the augmentation.
@@ -92,6 +105,11 @@ class InMemoryImages(DataModule):
         rotate: float = 0.0,
         scale: float = 0.0,
         flip: bool = False,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        erase: float = 0.0,
+        randaugment: int = 0,
+        magnitude: float = 9.0,
         share: float = 1.0,
         seed: int = 0,
         split_seed: int = 0,
@@ -110,6 +128,9 @@ class InMemoryImages(DataModule):
         self.batch_size, self.val, self.test, self.flip = batch_size, val, test, flip
         self.used = share
         self.moved = {"shift": shift, "rotate": rotate, "scale": scale}
+        self.further = Regularization(
+            mixup=mixup, cutmix=cutmix, erase=erase, randaugment=randaugment, magnitude=magnitude
+        )
         self.seed, self.split_seed, self.declared = seed, split_seed, facts
         self.parts: dict[str, dict[str, Tensor]] = {}
         # the mean and standard deviation of a finished run, if there is one
@@ -130,6 +151,7 @@ class InMemoryImages(DataModule):
             return
         for name, (image, label) in self.load().items():
             self.parts[name] = {"image": image, "label": label.long()}
+        self.further.check_channels(self.parts["train"]["image"].shape[1])
         self.mean, self.std = self.measured or channel_statistics(self.parts["train"]["image"])
         if self.used < 1:
             self._keep_share()
@@ -177,7 +199,7 @@ class InMemoryImages(DataModule):
     def loader(self, part: str) -> Batches:
         augmentation: dict[str, Any] = {}
         if part == "train":
-            augmentation = {"moved": self.moved, "flip": self.flip}
+            augmentation = {"moved": self.moved, "flip": self.flip, "further": self.further}
         return self._batches(part, self.order(part), **augmentation)
 
     def plain_loader(self, part: str) -> Batches:
