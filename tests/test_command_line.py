@@ -24,7 +24,7 @@ SHORT = {
     "depth=6": "write model.params.depth=6",
     "dropout=0.1": "write model.params.dropout=0.1",
     "workers=4": "write data.workers=4 with data=images",
-    "momentum=0.8": "write optimizer.momentum=0.8 with optimizer=sgd",
+    "momentum=0.8": "write optimizer.momentum=0.8 with optimizer=muon or optimizer=sgd",
     "path=x": "write data.path=x with data=arrays or data=images or data=labelled",
     "sed=1": "write seed=1",
     "seeed=1": "write seed=1",
@@ -82,6 +82,15 @@ def test_a_key_in_the_wrong_section_is_answered_with_its_own():
         "  fix       write optimizer.lr=0.1\n"
         "            to add a new key, write +trainer.lr=0.1"
     )
+
+
+def test_keys_for_a_mapping_that_has_none_of_them_are_added_with_a_plus():
+    assert answer("weights.learning_rate={head.weight: 2}") == (
+        "the command line: weights.learning_rate={head.weight: 2}\n"
+        "  weights.learning_rate has not all of these keys\n"
+        "  fix       to add keys to it, write +weights.learning_rate={head.weight: 2}"
+    )
+    compose(["+weights.learning_rate={head.weight: 2}"])
 
 
 def test_a_key_that_nothing_reads_is_answered_with_the_one_that_is_read():

@@ -24,7 +24,8 @@ class Objective(Task):
         network: any outputs.
         loss: term -> {block, in, weight, arguments of the block}; `in` names outputs of the
             network, "batch.NAME", "teacher.NAME", paths of inner nodes, and `nodes`.
-        metrics: name -> {block, in}, with a block of `tasks.learn.metrics.catalog`.
+        metrics: name -> {block, in}, with a block of `tasks.learn.metrics.catalog`, or
+            {_target_, in} with a class of your own.
         nodes: further nodes that terms and metrics read.
         teacher: the folder of a finished run, whose network runs beside this one without gradients.
         match: node of this network -> node of the teacher, whose squared difference is a term.
@@ -32,6 +33,7 @@ class Objective(Task):
         headline: the metric that the report shows largest; by default the first, or the loss.
         objective: the terms, built and checked against network and data.
         taught: the network of the teacher.
+        own_metrics: metric of the user's own -> its class.
         options: those of `Task`.
 
     The terms of a batch are means; batches of one step, and of several processes, weigh by their
@@ -51,6 +53,7 @@ class Objective(Task):
         headline: str | None = None,
         objective: BuiltObjective,
         taught: nn.Module | None = None,
+        own_metrics: Mapping[str, Any] | None = None,
         **options: Any,
     ):
         super().__init__(network, **options)
@@ -70,7 +73,8 @@ class Objective(Task):
             found: dict[str, Metric] = {name: Mean() for name in ("loss", *self.weights)}
             for name, metric in objective.metrics.items():
                 shapes = [value.shape for value in metric.values]
-                self.kinds[name], found[name] = make_metric(metric.spec, shapes)
+                own = (own_metrics or {}).get(name)
+                self.kinds[name], found[name] = make_metric(metric.spec, shapes, own)
             self.parts[f"{part}_part"] = nn.ModuleDict(found)
         self.tested: dict[str, float] = {}
         inner: dict[str, list[str]] = {"model": [], "teacher": []}

@@ -177,7 +177,11 @@ def make_task(
         "config": {"config": secrets.hidden(composed.config), "facts": facts},
     }
     if objective is not None:
-        given |= {"objective": objective.built, "taught": objective.teacher}
+        given |= {
+            "objective": objective.built,
+            "taught": objective.teacher,
+            "own_metrics": objective.own_metrics,
+        }
     return instantiate.make(composed, ("task",), given)
 
 

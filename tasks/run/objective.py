@@ -3,7 +3,7 @@ and teacher.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,12 @@ class PlannedObjective:
     Args:
         built: its graph.
         teacher: the network that it learns from, with its weights.
+        own_metrics: metric of the user's own -> its class.
     """
 
     built: BuiltObjective
     teacher: nn.Module | None = None
+    own_metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
 def plan_objective(composed: Composed, planned: Built) -> PlannedObjective | None:
@@ -72,10 +74,16 @@ def plan_objective(composed: Composed, planned: Built) -> PlannedObjective | Non
         origin=composed.origin,
         facts=planned.facts,
     )
-    for metric in built.metrics.values():
-        with instantiate.locating(composed, tuple(map(str, metric.path))):
-            make_metric(metric.spec, [value.shape for value in metric.values])
-    return PlannedObjective(built, None if teacher is None else teacher.network)
+    own_metrics = {}
+    for name, metric in built.metrics.items():
+        path = tuple(map(str, metric.path))
+        if "_target_" in metric.spec:
+            own_metrics[name] = instantiate.find_class(composed, path)
+        with instantiate.locating(composed, path):
+            shapes = [value.shape for value in metric.values]
+            make_metric(metric.spec, shapes, own_metrics.get(name))
+    network = None if teacher is None else teacher.network
+    return PlannedObjective(built, network, own_metrics)
 
 
 def open_teacher(composed: Composed, planned: Built) -> Finished | None:

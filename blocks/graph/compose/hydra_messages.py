@@ -148,6 +148,13 @@ def _explain_key(
     if culprit and culprit.startswith("+") and last in known:
         fix = f"without the +: {culprit.lstrip('+')}"
         return Problem(f"{name} is there already", where, fix=fix, code="name-taken")
+    if culprit and last in known and not culprit.startswith("~"):
+        return Problem(
+            f"{name} has not all of these keys",
+            where,
+            fix=f"to add keys to it, write +{culprit}",
+            code="unknown-key",
+        )
     is_group = "/" in name or "group" in text
     kind = "group" if is_group else "key"
     problem = f"no {kind} {last!r} in {parent or 'the configuration'}"

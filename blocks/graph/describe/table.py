@@ -210,7 +210,13 @@ def describe_objective(objective: BuiltObjective) -> dict[str, Any]:
         found[kind].append(entry)
     for name, metric in objective.metrics.items():
         inputs = list(map(describe_value, metric.values))
-        found["metrics"].append({"name": name, "block": metric.spec["block"], "inputs": inputs})
+        found["metrics"].append(
+            {
+                "name": name,
+                "block": metric.spec.get("block", metric.spec.get("_target_")),
+                "inputs": inputs,
+            }
+        )
     return found
 
 

@@ -152,17 +152,23 @@ METRICS: dict[str, Kind] = {
 }
 
 
-def make_metric(spec: Mapping[str, Any], shapes: Sequence[Shape]) -> tuple[Kind, Metric]:
+def make_metric(
+    spec: Mapping[str, Any], shapes: Sequence[Shape], own: type[Metric] | None = None
+) -> tuple[Kind, Metric]:
     """Return a metric by its name and arguments.
 
     Args:
         spec: `block`, the name, and the arguments.
         shapes: of what flows in, with the batch.
+        own: a class of the user's own, in place of a name.
 
     Raises:
         ArgumentError: an unknown name or argument, or shapes that do not fit.
     """
     arguments = dict(spec)
+    if own is not None:
+        del arguments["_target_"]
+        return Kind(own, lambda *values: values, ()), own(**arguments)
     name = arguments.pop("block", None)
     if name not in METRICS:
         raise ArgumentError(
