@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 from tasks.errors import must_be_one_of
 
 SIGNAL = " Signaling Trainer to stop."
-SHOWN = ("train/loss", "val/loss", "val/accuracy", "val/r2", "val/miou")
+SHOWN = ("train/loss", "val/loss", "val/accuracy", "val/r2", "val/miou", "val/map")
 
 
 class Progress(Callback):

@@ -6,7 +6,8 @@ from pathlib import Path
 from tasks.commands.common import add_run_argument
 
 DESCRIPTION = (
-    "Write one row for each item: its most probable class and the probability.\n"
+    "Write one row for each item: its most probable class and the probability, all labels above\n"
+    "their thresholds where the run has several, or its numbers.\n"
     "A bad item is reported, keeps its row, and does not stop the rest."
 )
 
@@ -39,9 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="write one JSON object a line, instead of CSV"
     )
-    parser.add_argument(
-        "--top", type=int, default=1, metavar="K", help="the K most probable classes (1)"
-    )
+    parser.add_argument("--top", type=int, metavar="K", help="the K most probable classes (1)")
     parser.add_argument(
         "--batch-size", type=int, default=64, metavar="N", help="items in a batch (64)"
     )

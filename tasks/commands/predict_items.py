@@ -38,12 +38,13 @@ def write_predictions(arguments: argparse.Namespace) -> int:
     Returns:
         The exit status: 1 if an item is bad.
     """
-    must_be_positive("top", arguments.top)
+    if arguments.top is not None:
+        must_be_positive("top", arguments.top)
     must_be_positive("batch_size", arguments.batch_size)
     run = open_predictor(arguments)
     top = 1
     if "classes" in run.facts:
-        top = min(arguments.top, len(run.classes))
+        top = min(arguments.top or 1, len(run.classes))
     batch_size = arguments.batch_size
     if is_interactive(arguments.input):
         print("one item a line; Ctrl-D ends", file=sys.stderr)
@@ -65,6 +66,8 @@ def choose_writer(run: Finished, file: IO[str], top: int, *, json_lines: bool) -
     """Return the function that writes an answer of a run."""
     if names := list_numbers(run):
         return number_writer(file, names, json_lines=json_lines)
+    if run.thresholds is not None and not json_lines:
+        return label_writer(file)
     return json_writer(file) if json_lines else csv_writer(file, top)
 
 
@@ -76,6 +79,13 @@ def open_predictor(arguments: argparse.Namespace) -> Finished:
             "run",
             f"{arguments.run} predicts neither classes nor numbers",
             fits="a run of task=classify, answer or regress, or outputs (batch, features)",
+        )
+    if arguments.top is not None and run.thresholds is not None:
+        raise ArgumentError(
+            "top",
+            "a run with several labels predicts those above their thresholds",
+            got=f"--top {arguments.top}",
+            fix="leave it out",
         )
     if arguments.question is not None:
         run.reader.ask(arguments.question)
@@ -148,8 +158,8 @@ def predict_items(
 
 
 def predict_batch(run: Finished, samples: list[Any], top: int) -> list[list[Value]]:
-    """Return the `top` most probable classes of each sample, in descending order, or its targets in
-    the units of the data.
+    """Return the `top` most probable classes of each sample, in descending order, all labels above
+    their thresholds, or its targets in the units of the data.
     """
     batch = run.reader.batch(samples)
     inputs = {name: batch[name] for name in run.network.input_names if name in batch}
@@ -161,6 +171,8 @@ def predict_batch(run: Finished, samples: list[Any], top: int) -> list[list[Valu
         else:
             numbers = torch.cat([result[name] for name in find_vectors(run.network)], 1).float()
         return [list(zip(names, row, strict=True)) for row in numbers.tolist()]
+    if run.thresholds is not None:
+        return choose_labels(take_logits(result).float().sigmoid(), run.thresholds, run.classes)
     probabilities, chosen = take_logits(result).float().softmax(1).topk(top)
     rows = []
     for row, values in zip(chosen.tolist(), probabilities.tolist(), strict=True):
@@ -174,6 +186,40 @@ def take_logits(result: Any) -> Tensor:
     if isinstance(result, dict):
         return result["logits"]
     return result
+
+
+def choose_labels(
+    probabilities: Tensor, thresholds: Sequence[float], classes: Sequence[str]
+) -> list[list[Value]]:
+    """Return the labels of each sample with their probabilities, the most probable first.
+
+    Args:
+        probabilities: (samples, classes).
+        thresholds: from which probability on a sample has each label.
+        classes: their names.
+    """
+    rows = []
+    for row in probabilities.tolist():
+        pairs = zip(classes, row, thresholds, strict=True)
+        held = [(name, value) for name, value, least in pairs if value >= least]
+        rows.append(sorted(held, key=lambda pair: -pair[1]))
+    return rows
+
+
+def label_writer(file: IO[str]) -> Writer:
+    """Return a function that writes an answer as a CSV row: input, labels, probabilities, error;
+    several are separated by semicolons.
+    """
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["input", "labels", "probabilities", "error"])
+
+    def write(item: Item, labels: list[Value]) -> None:
+        names = ";".join(name for name, _ in labels)
+        shares = ";".join(f"{share:.6f}" for _, share in labels)
+        writer.writerow([escape_name(item.name), names, shares, item.error or ""])
+        file.flush()
+
+    return write
 
 
 def csv_writer(file: IO[str], top: int) -> Writer:

@@ -34,6 +34,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tasks.data.features.embedded.Embedded",
         "tasks.data.features.table.TableFile",
         "tasks.data.masks.digit_canvas.DigitCanvas",
+        "tasks.data.images.canvas_labels.CanvasLabels",
     ),
     "optimizer": (
         "torch.optim.AdamW",

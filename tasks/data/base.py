@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pytorch_lightning as pl
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from blocks.support.files import read_file
 from tasks.data.readers.base import Reader
 from tasks.data.sampler import Order
+from tasks.data.split import stratify
 from tasks.data.text.tokenizer import Tokenizer
 from tasks.errors import ArgumentError
 
@@ -45,12 +46,14 @@ class DataModule(pl.LightningDataModule):
         classes: the names of the classes by number, where samples have classes.
         tokenizer: of a finished run, set before reading; otherwise trained on the training part.
         seed: seed of the order of the samples.
+        sampling: None: each training sample once an epoch; balanced: each class equally often.
         batch_axes: entry of a batch that is no input of a network -> its axes after the batch,
             whose sizes are facts.
     """
 
     seed = 0
     batch_axes: ClassVar[Mapping[str, tuple[str, ...]]] = {"label": ()}
+    sampling: Literal["balanced"] | None = None
 
     quick: ClassVar[bool] = False
     reader: ClassVar[type[Reader] | None] = None
@@ -111,6 +114,13 @@ class DataModule(pl.LightningDataModule):
         if (place / TOKENIZER).exists():
             self.tokenizer = Tokenizer.load(place / TOKENIZER)
 
+    def training_labels(self) -> Tensor:
+        """Return the classes of the training samples: (samples,), or (samples, classes) of several
+        labels.
+        """
+        parts: Any = getattr(self, "parts")  # noqa: B009
+        return parts["train"]["label"]
+
     def share(self) -> tuple[int, int]:
         """Return the number of the share of the data that this process reads, and the number of
         shares. Devices that split a layer read the same share.
@@ -130,9 +140,20 @@ class DataModule(pl.LightningDataModule):
             shuffle: a new order in each epoch; None for the training only.
         """
         rank, world = self.share()
+        is_training = part == "train"
         if shuffle is None:
-            shuffle = part == "train"
-        return Order(self.sizes()[part], shuffle=shuffle, seed=self.seed, rank=rank, world=world)
+            shuffle = is_training
+        strata = None
+        if is_training and shuffle and self.sampling == "balanced":
+            strata = stratify(self.training_labels())
+        return Order(
+            self.sizes()[part],
+            shuffle=shuffle,
+            seed=self.seed,
+            rank=rank,
+            world=world,
+            strata=strata,
+        )
 
     def loader(self, part: str) -> Any:
         """Return the batches of a part; those of the training are shuffled and augmented."""

@@ -9,6 +9,8 @@ from torch.utils.data import DataLoader, Sampler
 
 from tasks.errors import SampleError
 
+SAMPLINGS = (None, "balanced")
+
 
 def generator(*numbers: int) -> torch.Generator:
     """Return a random source that depends on `numbers` only.
@@ -30,12 +32,20 @@ class Order(Sampler[tuple[int, int]]):
         seed: the seed of all orders.
         rank: which of the `world` processes this is; each sees its own share.
         world: number of processes that share one epoch.
+        strata: (size,), the class of each sample; an epoch then has as many samples of each.
     """
 
     def __init__(
-        self, size: int, *, shuffle: bool = False, seed: int = 0, rank: int = 0, world: int = 1
+        self,
+        size: int,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        strata: Tensor | None = None,
     ):
-        self.size, self.shuffle, self.seed = size, shuffle, seed
+        self.size, self.shuffle, self.seed, self.strata = size, shuffle, seed, strata
         self.rank, self.world = rank, world
         self.epoch = 0
         self.passed = (0, 0)  # an epoch, and how many of its samples are skipped
@@ -48,7 +58,11 @@ class Order(Sampler[tuple[int, int]]):
         """Return this process's samples of this epoch; in training as many as any other's."""
         if not self.shuffle:
             return torch.arange(self.size)[self.rank :: self.world]
-        order = torch.randperm(self.size, generator=generator(self.seed, self.epoch))
+        source = generator(self.seed, self.epoch)
+        if self.strata is None:
+            order = torch.randperm(self.size, generator=source)
+        else:
+            order = draw_balanced(self.strata, source)
         return order[self.rank : self.size - self.size % self.world : self.world]
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
@@ -64,6 +78,30 @@ class Order(Sampler[tuple[int, int]]):
         # A process without samples reports one: Lightning would skip its validation, with all
         # collectives in it.
         return max(1, len(range(self.rank, self.size, self.world)))
+
+
+def draw_balanced(strata: Tensor, source: torch.Generator) -> Tensor:
+    """Return as many indices as there are samples, each class equally often, up to one sample.
+
+    Within a class no sample is repeated before all of them were drawn.
+
+    Args:
+        strata: (samples,), the class of each.
+        source: of the order.
+    """
+    names, number = strata.unique(return_inverse=True)
+    least, rest = divmod(len(strata), len(names))
+    favoured = torch.randperm(len(names), generator=source)[:rest].tolist()
+    drawn = []
+    for name in range(len(names)):
+        members = (number == name).nonzero()[:, 0]
+        wanted = least + (name in favoured)
+        for _ in range(-(-wanted // len(members))):
+            order = torch.randperm(len(members), generator=source)[:wanted]
+            drawn.append(members[order])
+            wanted -= len(order)
+    found = torch.cat(drawn)
+    return found[torch.randperm(len(found), generator=source)]
 
 
 class Resumable:

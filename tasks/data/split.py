@@ -75,6 +75,21 @@ def hold_out(label: Tensor, share: float, seed: int, salt: int = 0) -> tuple[Ten
     return torch.cat(stay).sort().values, torch.cat(take).sort().values
 
 
+def stratify(label: Tensor) -> Tensor:
+    """Return the class of each sample (samples,); of several labels the rarest, and 0 where a
+    sample has none.
+
+    Args:
+        label: (samples,), or (samples, classes), 1 for each label that a sample has.
+    """
+    if label.dim() == 1:
+        return label
+    counts = label.sum(0)
+    # of equally rare labels the first
+    rarity = torch.where(label > 0, counts, len(label) + 1)
+    return torch.where(label.sum(1) > 0, rarity.argmin(1) + 1, 0)
+
+
 def split(label: Tensor, val: float, test: float, seed: int) -> dict[str, Tensor]:
     """Return the indices of the three parts: stratified, by the shares of validation and test."""
     rest, last = hold_out(label, test, seed, salt=1)

@@ -124,6 +124,8 @@ def write_hub(run: Finished, path: Path, batch: Batch) -> Network:
     for name in (TOKENIZER, READER):
         if (run.folder / name).is_file():
             shutil.copyfile(run.folder / name, path / name)
+    if run.thresholds is not None:
+        write_thresholds(run, path / READER)
     class_name = write_card(run, path)
     write_transformers(run, path, class_name)
     opened = build(str(path.absolute()), library=run.library).eval()
@@ -143,6 +145,14 @@ def write_model(run: Finished, path: Path) -> None:
     path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
+def write_thresholds(run: Finished, path: Path) -> None:
+    """Add the thresholds of the labels to the description of the data."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["thresholds"] = dict(zip(run.classes, run.thresholds or (), strict=True))
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+
+
 class PlainDumper(yaml.SafeDumper):
     """Writes YAML without aliases."""
 
@@ -158,14 +168,17 @@ def rebuild_network(run: Finished, weights: Path) -> Network:
 
 
 def describe_run(run: Finished) -> dict[str, Any]:
-    """Return what is needed besides the weights: the YAML of the model and the facts of the
-    data.
+    """Return what is needed besides the weights: the YAML of the model and the facts of the data;
+    with several labels, from which probability on a sample has each.
     """
-    return {
+    described = {
         "model": run.config["model"],
         "facts": run.facts,
         "data": run.config.get("data", {}).get("_target_"),
     }
+    if run.thresholds is not None:
+        described["thresholds"] = dict(zip(run.classes, run.thresholds, strict=True))
+    return described
 
 
 FORMATS = {

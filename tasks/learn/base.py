@@ -177,9 +177,8 @@ class Task(pl.LightningModule):
 
     def metric_names(self) -> list[str]:
         """Return the names under which training and validation log metrics."""
-        names = []
-        for part in ("train", "val"):
-            names += [f"{part}/{name}" for name in self.train_metrics()]
+        names = [f"train/{name}" for name in self.train_metrics()]
+        names += [f"val/{name}" for name in self.part_metrics("val")]
         return [*names, "train/learning rate"]
 
     def log_train_metrics(self) -> None:

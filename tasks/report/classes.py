@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
+from torchmetrics.functional.classification import binary_average_precision
 
 from tasks.data.readers.mask import class_colours
 from tasks.report import matrices, overlays, page, plots
 from tasks.report.galleries.reconstructions import draw_reconstructions
 from tasks.report.samples import (
     Gallery,
+    Labels,
     Masked,
     Masks,
     Numbers,
@@ -36,6 +38,8 @@ def draw_results(folder: Path, data: Any, results: list[Result]) -> list[tuple[s
             sections += draw_predictions(folder, data, result)
         elif isinstance(result, Numbers):
             sections += draw_numbers(folder, data, result)
+        elif isinstance(result, Labels):
+            sections += draw_labels(folder, data, result)
         elif isinstance(result, Masks):
             sections += draw_masks(folder, data, result)
         elif isinstance(result, Reconstructions):
@@ -104,6 +108,58 @@ def draw_numbers(folder: Path, data: Any, result: Numbers) -> list[tuple[str, st
         ("Targets", page.table(["target", "MAE", "RMSE", "R2"], rows)),
         ("Largest errors", draw_gallery(data, Gallery("Largest errors", samples))),
     ]
+
+
+def draw_labels(folder: Path, data: Any, result: Labels) -> list[tuple[str, str]]:
+    """Write predictions.csv into the run folder; return the sections on several labels."""
+    write_labels(folder / "predictions.csv", result, data)
+    predicted = result.probabilities >= result.threshold
+    wrong = (predicted != result.label.bool()).sum(1)
+    samples = []
+    for row in wrong.argsort(descending=True, stable=True)[:MISTAKES].tolist():
+        if wrong[row]:
+            true = join_labels(result.label[row], data.classes)
+            found = join_labels(predicted[row], data.classes)
+            samples.append((int(result.index[row]), f"{true}; predicted {found}"))
+    whole = int((wrong == 0).sum())
+    about = f"<p>All labels of {whole} of {len(wrong)} test samples are right.</p>"
+    header = ["class", "samples", "threshold", "precision", "recall", "F1", "average precision"]
+    return [
+        ("Classes", page.table(header, label_table(result, data.classes))),
+        ("Mistakes", about + draw_gallery(data, Gallery("Mistakes", samples))),
+    ]
+
+
+def label_table(result: Labels, classes: Sequence[str]) -> list[list[str]]:
+    """Return a row for each class: samples that have it, threshold, precision, recall, F1 and
+    average precision; a dash where a ratio has no meaning.
+    """
+    rows = []
+    predicted = result.probabilities >= result.threshold
+    for number, name in enumerate(classes):
+        true, guess = result.label[:, number].bool(), predicted[:, number]
+        right, have, found = int((true & guess).sum()), int(true.sum()), int(guess.sum())
+        average = "-"
+        if have:
+            score = binary_average_precision(result.probabilities[:, number], true.long())
+            average = f"{float(score):.3f}"
+        rows.append(
+            [
+                name,
+                f"{have:,}",
+                f"{float(result.threshold[number]):.2f}",
+                format_ratio(right, found),
+                format_ratio(right, have),
+                format_ratio(2 * right, have + found),
+                average,
+            ]
+        )
+    return rows
+
+
+def join_labels(held: Tensor, classes: Sequence[str]) -> str:
+    """Return the names of the labels that a sample has: (classes,), 1 for each."""
+    return ", ".join(classes[number] for number in held.nonzero()[:, 0].tolist()) or "none"
 
 
 def draw_masks(folder: Path, data: Any, result: Masks) -> list[tuple[str, str]]:
@@ -215,6 +271,33 @@ def write_numbers(path: Path, result: Numbers, data: Any) -> None:
             pairs = zip(result.target[row].tolist(), result.predicted[row].tolist(), strict=True)
             for pair in pairs:
                 cells += [f"{value:.6g}" for value in pair]
+            writer.writerow(cells)
+
+
+def write_labels(path: Path, result: Labels, data: Any) -> None:
+    """Write one line for each test sample: its labels, the predicted ones, the probabilities."""
+    names = data.names("test")
+    header = ["index", "labels", "predictions", "wrong"]
+    if names:
+        header.insert(1, data.noun)
+    lists_all = len(data.classes) <= SHARES
+    if lists_all:
+        header += [f"p({name})" for name in data.classes]
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        rows = zip(result.index.tolist(), result.label.bool(), result.probabilities, strict=True)
+        for number, true, probability in rows:
+            predicted = probability >= result.threshold
+            cells: list[Any] = [number]
+            if names:
+                cells.append(names[number])
+            for held in (true, predicted):
+                chosen = held.nonzero()[:, 0].tolist()
+                cells.append(";".join(data.classes[label] for label in chosen))
+            cells.append(int((true != predicted).sum()))
+            if lists_all:
+                cells += [f"{value:.4f}" for value in probability.tolist()]
             writer.writerow(cells)
 
 

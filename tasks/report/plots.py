@@ -337,7 +337,7 @@ def draw_curves(rows: Sequence[Mapping[str, float]], best: float | None = None) 
             if quantity and part in ("train", "val") and math.isfinite(value):
                 line = found.setdefault(quantity, {}).setdefault(part, [])
                 line.append(Point(row["epoch"], value))
-    first = ("loss", "accuracy", "r2", "miou")
+    first = ("loss", "accuracy", "r2", "miou", "map")
     order = sorted(found, key=lambda name: (name not in first, name != "loss", name))
     panels = [curve_panel(name, found[name], best) for name in order]
     return draw_panels(panels, "" if panels else "no finite metrics")

@@ -26,6 +26,7 @@ SHARES = (
     "accuracy",
     "exact",
     "exact_match",
+    "map",
     "miou",
     "linear_accuracy",
     "knn_accuracy",

@@ -73,6 +73,23 @@ class Predictions:
 
 
 @dataclass(frozen=True)
+class Labels:
+    """Predicted labels of the test samples, in the order of the data.
+
+    Args:
+        index: (samples,).
+        label: (samples, classes), 1 for each label that a sample has.
+        probabilities: (samples, classes).
+        threshold: (classes,), the probability from which on a label is predicted.
+    """
+
+    index: Tensor
+    label: Tensor
+    probabilities: Tensor
+    threshold: Tensor
+
+
+@dataclass(frozen=True)
 class Numbers:
     """Predicted numbers of the test samples, in the order of the data and in their units.
 
@@ -153,7 +170,7 @@ class Reconstructions:
     shown: Sequence[Reconstructed]
 
 
-Result = Table | Gallery | Predictions | Numbers | Masks | Reconstructions
+Result = Table | Gallery | Predictions | Labels | Numbers | Masks | Reconstructions
 
 
 def pick_evenly(items: Sequence[Any], most: int) -> list[Any]:

@@ -19,7 +19,7 @@ from tasks.run.load_run import Finished
 from tasks.run.objective import plan_objective
 from tasks.run.prepare import Prepared
 
-COMPARED_FACTS = ("classes", "vocab", "image", "mask")
+COMPARED_FACTS = ("classes", "vocab", "image", "mask", "label")
 SHOWN_CLASSES = 8
 
 
@@ -89,6 +89,7 @@ def evaluate_run(run: Finished, changes: dict[str, Any]) -> dict[str, float]:
     task: Any = make_task(composed, run.network, run.facts, {}, objective)
     if objective is not None:
         task.terms.load_state_dict(run.terms)
+    task.load_state_dict(run.state, strict=False)
     trainer = pl.Trainer(
         accelerator="cpu",
         use_distributed_sampler=False,

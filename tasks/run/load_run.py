@@ -33,6 +33,7 @@ class Finished:
         library: folders of the user's own blocks.
         trust: the user's own classes that `_target_` may name.
         terms: parameters of a composed loss, by name.
+        state: what the task keeps with the weights, by name.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class Finished:
     library: tuple[str, ...] = ()
     trust: tuple[str, ...] = ()
     terms: Mapping[str, Tensor] = field(default_factory=dict)
+    state: dict[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def reader(self) -> Reader:
@@ -67,6 +69,14 @@ class Finished:
             problem = f"{self.folder}: data of this kind are not read one by one"
             raise ArgumentError("run", problem)
         return read_reader_file(self.folder)
+
+    @property
+    def thresholds(self) -> list[float] | None:
+        """From which probability on a sample has the label of each class; None where each has one
+        class.
+        """
+        found = self.state.get("threshold")
+        return None if found is None else found.tolist()
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -112,7 +122,9 @@ def open_run(folder: Path, library: tuple[str, ...] = (), trust: tuple[str, ...]
             got=str(error).splitlines()[-1].strip()[:100],
             fix="take another run",
         ) from error
-    return Finished(folder, config, facts, network.eval(), library, trust, select(state, TERMS))
+    terms = select(state, TERMS)
+    kept = {name: value for name, value in state.items() if not name.startswith((PREFIX, TERMS))}
+    return Finished(folder, config, facts, network.eval(), library, trust, terms, kept)
 
 
 def find_checkpoint(folder: Path) -> Path:

@@ -17,7 +17,8 @@ MEASURES = (  # besides test metrics
     "seconds",
     "cpu seconds",
 )
-FIRST = ("/miou", "accuracy", "/r2")  # metrics of the first columns
+MAIN = ("/miou", "/map")  # metrics of the first column
+FIRST = ("accuracy", "/r2")  # and of the next ones
 
 Row = dict[str, Any]
 
@@ -131,12 +132,9 @@ def value_of(row: Row, key: str) -> str:
 
 
 def list_metrics(rows: Sequence[Row]) -> list[str]:
-    """Return the columns with test metrics, the mean IoU, accuracy and R2 first."""
+    """Return the columns with test metrics, `MAIN` and then `FIRST` at the front."""
     names = {name: None for row in rows for name in row if name.startswith("test/")}
-    first = ("/miou", "accuracy", "/r2")
-    return sorted(
-        names, key=lambda name: (not name.endswith("/miou"), not name.endswith(first), name)
-    )
+    return sorted(names, key=lambda name: (not name.endswith(MAIN), not name.endswith(FIRST), name))
 
 
 def list_measures(rows: Sequence[Row]) -> list[str]:

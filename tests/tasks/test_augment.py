@@ -103,7 +103,7 @@ def test_the_accuracy_of_a_training_counts_the_larger_label():
     task, (batch, _) = classify(), mixed_labels()
     logits = 9.0 * F.one_hot(batch["label"], 5)
     task._update_metrics("train", logits, batch["label"], torch.tensor(0.0))
-    assert task.accuracy["train_part"].compute() == 1
+    assert task.part_metrics("train")["accuracy"].compute() == 1
 
 
 def test_an_erased_box_has_noise_and_the_rest_stays():

@@ -56,7 +56,8 @@ def test_only_listed_targets_stand_in_a_section(name):
         "tasks.data.text.translation.Pairs,\n"
         "            tasks.data.text.labelled.Labelled, tasks.data.text.names.Names, "
         "tasks.data.features.embedded.Embedded, tasks.data.features.table.TableFile, "
-        "tasks.data.masks.digit_canvas.DigitCanvas\n"
+        "tasks.data.masks.digit_canvas.DigitCanvas,\n"
+        "            tasks.data.images.canvas_labels.CanvasLabels\n"
         "  fix       a class of your own: trust=PACKAGE.CLASS on the command line"
     )
 
@@ -91,8 +92,8 @@ def test_every_mistake_of_a_section_is_told_at_once():
     assert told(("data",), section) == (
         "conf/data.yaml:7:1  data.batchsize\n"
         "  Digits has no argument batchsize\n"
-        "  fits      size, batch_size, val, test, shift, rotate, scale, flip, mixup, cutmix, erase, "
-        "randaugment, magnitude, share, seed, split_seed, facts\n"
+        "  fits      size, batch_size, val, test, shift, rotate, scale, flip, mixup, cutmix, "
+        "erase, randaugment, magnitude, share, sampling, seed, split_seed, facts\n"
         "  fix       did you mean batch_size?\n"
         "\n"
         "conf/data.yaml:7:1  data.shift\n"

@@ -19,7 +19,7 @@ from tasks.data.features.encoding import (
     parse_number,
 )
 from tasks.data.readers.table import TableReader
-from tasks.data.sampler import IndexBatches, Order
+from tasks.data.sampler import SAMPLINGS, IndexBatches, Order
 from tasks.data.split import PARTS, check_classes, check_parts, check_shares, split
 from tasks.data.tables.rows import describe_bad
 from tasks.errors import ArgumentError, must_be_one_of, must_be_positive
@@ -62,6 +62,7 @@ class Features(DataModule):
         batch_size: rows in a batch, of each process.
         val: share of the rows kept for validation.
         test: share of the rows kept for the test.
+        sampling: None: each training row once an epoch; balanced: each class equally often.
         seed: seed of the order.
         split_seed: seed of the split.
         facts: what the YAML declares about the data; checked against what is read.
@@ -84,6 +85,7 @@ class Features(DataModule):
         batch_size: int = 64,
         val: float = 0.1,
         test: float = 0.2,
+        sampling: Literal["balanced"] | None = None,
         seed: int = 0,
         split_seed: int = 0,
         facts: dict | None = None,
@@ -91,10 +93,12 @@ class Features(DataModule):
         super().__init__()
         must_be_positive("batch_size", batch_size)
         must_be_one_of("kind", kind, KINDS)
+        must_be_one_of("sampling", sampling, SAMPLINGS)
         check_shares(val, test)
         self.target = [target] if isinstance(target, str) else target
         self.kind, self.categories, self.exclude = kind, categories, exclude
         self.batch_size, self.val, self.test = batch_size, val, test
+        self.sampling = sampling
         self.seed, self.split_seed, self.declared = seed, split_seed, facts
         self.parts: dict[str, dict[str, Tensor]] = {}
         self.rows: dict[str, list[str]] = {}  # the name of each row of a part

@@ -21,7 +21,7 @@ from tasks.data.images.decode import (
 )
 from tasks.data.images.mix import Regularization
 from tasks.data.readers.image import ImageReader
-from tasks.data.sampler import Order, Workers, generator
+from tasks.data.sampler import SAMPLINGS, Order, Workers, generator
 from tasks.data.split import PARTS, check_classes, check_parts, check_shares, split_missing
 from tasks.data.walk import escape_name, list_first
 from tasks.data.workers import automatic, must_be_workers
@@ -59,6 +59,7 @@ class Images(DataModule):
             leaves cores free.
         check: decode every file once before training, and leave broken ones out with a note.
             Without it a broken file stops the run when it is read.
+        sampling: None: each training image once an epoch; balanced: each class equally often.
         seed: seed of the order and the augmentation.
         split_seed: seed of the split, the same for every run.
         facts: what the YAML declares about the data; checked against what is read.
@@ -87,6 +88,7 @@ class Images(DataModule):
         test: float = 0.1,
         workers: int | Literal["auto"] = "auto",
         check: bool = True,
+        sampling: Literal["balanced"] | None = None,
         seed: int = 0,
         split_seed: int = 0,
         facts: dict | None = None,
@@ -94,6 +96,7 @@ class Images(DataModule):
         super().__init__()
         must_be_positive("batch_size", batch_size)
         must_be_one_of("channels", channels, (1, 3))
+        must_be_one_of("sampling", sampling, SAMPLINGS)
         must_be_workers(workers)
         if crop != 1:
             must_be_share("crop", crop)
@@ -108,7 +111,7 @@ class Images(DataModule):
         self.further = Regularization(
             mixup=mixup, cutmix=cutmix, erase=erase, randaugment=randaugment, magnitude=magnitude
         )
-        self.val, self.test = val, test
+        self.val, self.test, self.sampling = val, test, sampling
         self.seed, self.split_seed, self.declared = seed, split_seed, facts
         self.parts: dict[str, files.Samples] = {}
 
@@ -185,6 +188,9 @@ class Images(DataModule):
         for name, indices in chosen.items():
             found[name] = [train[index] for index in indices.tolist()]
         return found
+
+    def training_labels(self) -> Tensor:
+        return self._labels(self.parts["train"])
 
     def _labels(self, found: files.Samples) -> Tensor:
         number = {name: index for index, name in enumerate(self.classes)}

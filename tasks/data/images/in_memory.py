@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -12,9 +12,15 @@ from tasks.data.images import augment
 from tasks.data.images.decode import to_unit_range
 from tasks.data.images.mix import Regularization
 from tasks.data.readers.image import ImageReader
-from tasks.data.sampler import IndexBatches, Order, generator
+from tasks.data.sampler import SAMPLINGS, IndexBatches, Order, generator
 from tasks.data.split import PARTS, check_shares, hold_out
-from tasks.errors import ArgumentError, must_be_positive, must_be_share, must_not_be_negative
+from tasks.errors import (
+    ArgumentError,
+    must_be_one_of,
+    must_be_positive,
+    must_be_share,
+    must_not_be_negative,
+)
 
 
 class Batches(IndexBatches):
@@ -87,6 +93,7 @@ class InMemoryImages(DataModule):
         magnitude: their strength, from 0 to 30.
         share: of the training samples that are used, the same share of each class, at least one;
             mean and standard deviation are those of all.
+        sampling: None: each training image once an epoch; balanced: each class equally often.
         seed: seed of the order and the augmentation.
         split_seed: seed of the split; separate, so that runs with several seeds are judged on the
             same samples.
@@ -111,12 +118,14 @@ class InMemoryImages(DataModule):
         randaugment: int = 0,
         magnitude: float = 9.0,
         share: float = 1.0,
+        sampling: Literal["balanced"] | None = None,
         seed: int = 0,
         split_seed: int = 0,
         facts: dict | None = None,
     ):
         super().__init__()
         must_be_positive("batch_size", batch_size)
+        must_be_one_of("sampling", sampling, SAMPLINGS)
         must_not_be_negative("shift", shift)
         must_not_be_negative("rotate", rotate)
         must_be_share("scale", scale)
@@ -127,6 +136,7 @@ class InMemoryImages(DataModule):
         check_shares(val, test)
         self.batch_size, self.val, self.test, self.flip = batch_size, val, test, flip
         self.used = share
+        self.sampling = sampling
         self.moved = {"shift": shift, "rotate": rotate, "scale": scale}
         self.further = Regularization(
             mixup=mixup, cutmix=cutmix, erase=erase, randaugment=randaugment, magnitude=magnitude

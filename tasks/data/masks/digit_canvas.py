@@ -1,7 +1,7 @@
 """Handwritten digits placed on a canvas, with the mask of each: nothing to download."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tasks.data.images.in_memory import InMemoryImages
+from tasks.data.readers.image import ImageReader
 from tasks.data.readers.mask import MaskReader
 from tasks.data.split import PARTS, split
 from tasks.errors import ArgumentError, must_be_positive, must_be_share
@@ -41,7 +42,7 @@ class DigitCanvas(InMemoryImages):
     """
 
     quick = True
-    reader = MaskReader
+    reader: ClassVar[type[ImageReader]] = MaskReader
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ import torch
 
 from tasks.data.base import RawSample
 from tasks.data.readers.text import TextReader
+from tasks.data.sampler import SAMPLINGS
 from tasks.data.sequences.base import InMemorySequences, Part, pad_rows
 from tasks.data.split import PARTS, check_classes, check_shares, split
 from tasks.data.tables.rows import read_rows
@@ -35,6 +36,7 @@ class LabelledTexts(InMemorySequences):
         length: the most tokens of a text; longer texts are cut, with a note.
         val: share of the texts for validation.
         test: share of the texts for the test.
+        sampling: None: each training text once an epoch; balanced: each class equally often.
         options: those of `InMemorySequences`.
     """
 
@@ -50,15 +52,17 @@ class LabelledTexts(InMemorySequences):
         length: int = 256,
         val: float = 0.1,
         test: float = 0.1,
+        sampling: Literal["balanced"] | None = None,
         **options: Any,
     ):
         super().__init__(**options)
         must_be_one_of("tokenizer", tokenizer, ("characters", "words", "bpe"))
+        must_be_one_of("sampling", sampling, SAMPLINGS)
         must_be_positive("vocab", vocab)
         must_be_positive("length", length)
         check_shares(val, test)
         self.kind, self.vocab, self.length = tokenizer, vocab, length
-        self.val, self.test = val, test
+        self.val, self.test, self.sampling = val, test, sampling
         self.rows: dict[str, list[Row]] = {}
         # the column of the texts in a file: its name, or its number from 1
         self.column: str | int | None = None
