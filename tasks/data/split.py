@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,15 +65,18 @@ def hold_out(label: Tensor, share: float, seed: int, salt: int = 0) -> tuple[Ten
         The sorted indices of the samples that stay, and of those that are held out.
     """
     stay, take = [], []
-    for name in label.unique().tolist():
-        members = (label == name).nonzero()[:, 0]
+    # NumPy sorts a million labels that are nearly in order within a few milliseconds
+    names, counts = np.unique(label.numpy(), return_counts=True)
+    grouped = torch.from_numpy(np.argsort(label.numpy(), kind="stable"))
+    for name, members in zip(names.tolist(), grouped.split(counts.tolist()), strict=True):
         members = members[torch.randperm(len(members), generator=generator(seed, salt, name))]
         count = round(share * len(members))
         if share > 0 and len(members) > 1:
             count = min(max(count, 1), len(members) - 1)
         take.append(members[:count])
         stay.append(members[count:])
-    return torch.cat(stay).sort().values, torch.cat(take).sort().values
+    first, second = np.sort(torch.cat(stay).numpy()), np.sort(torch.cat(take).numpy())
+    return torch.from_numpy(first), torch.from_numpy(second)
 
 
 def stratify(label: Tensor) -> Tensor:

@@ -103,6 +103,8 @@ def iterate_contents(value: Any) -> Iterator[Any]:
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from iterate_contents(item)
+    elif hasattr(value, "fingerprint_parts"):
+        yield from value.fingerprint_parts()
     elif isinstance(value, Path):
         yield f"{value.name} {value.stat().st_size if value.is_file() else 0}"
     elif isinstance(value, Tensor):

@@ -8,6 +8,7 @@ import torch
 from blocks.graph import ConfigError, compose
 from tasks.data import workers
 from tasks.data.images.image_folder import Images
+from tasks.data.images.listing.samples import Samples
 from tasks.errors import ArgumentError
 from tasks.run.data_facts import read_data
 
@@ -68,7 +69,8 @@ def test_the_first_lines_of_a_run_tell_who_reads(machine, given, device, count, 
 def test_no_process_is_without_a_batch(machine):
     machine(13, 2)
     data = Images("nowhere", batch_size=5)
-    data.classes, files = ["cat"], [("x.png", "cat")] * 17
+    data.classes = ["cat"]
+    files = Samples.pack(data.path, ["x.png"] * 17, ["cat"] * 17)
     data.parts = {"train": files, "val": files[:3], "test": files}
     found = [
         loader.loader.num_workers for loader in (data.train_dataloader(), data.val_dataloader())

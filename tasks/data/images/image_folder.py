@@ -4,13 +4,13 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from tasks.data.base import DataModule, RawSample
-from tasks.data.images import files
 from tasks.data.images.decode import (
     Span,
     UnknownSpanError,
@@ -19,6 +19,8 @@ from tasks.data.images.decode import (
     random_crop,
     to_tensor,
 )
+from tasks.data.images.listing import files
+from tasks.data.images.listing.samples import Samples
 from tasks.data.images.mix import Regularization
 from tasks.data.readers.image import ImageReader
 from tasks.data.sampler import SAMPLINGS, Order, Workers, generator
@@ -29,6 +31,7 @@ from tasks.errors import ArgumentError, SampleError, must_be_one_of, must_be_pos
 from tasks.process.parent import end_worker_with_parent
 
 BROKEN_SHOWN, CLASSES_SHOWN = 5, 8  # names in a note and in a message
+CHECKED = 50_000  # files that check=auto decodes before training, in a minute or two
 
 
 class Images(DataModule):
@@ -58,8 +61,11 @@ class Images(DataModule):
         workers: processes that read images; 0: the one that trains reads, too; auto: as many as it
             leaves cores free.
         check: decode every file once before training, and leave broken ones out with a note.
-            Without it a broken file stops the run when it is read.
         sampling: None: each training image once an epoch; balanced: each class equally often.
+            Without it a broken file stops the run when it is read. auto: up to 50,000 files.
+        index: keep an index of 10,000 images or more beside the folder, as .NAME.index.npz, or in
+            ~/.cache/dougong/index where that cannot be written; a folder whose time of change
+            differs is read anew.
         seed: seed of the order and the augmentation.
         split_seed: seed of the split, the same for every run.
         facts: what the YAML declares about the data; checked against what is read.
@@ -87,8 +93,9 @@ class Images(DataModule):
         val: float = 0.1,
         test: float = 0.1,
         workers: int | Literal["auto"] = "auto",
-        check: bool = True,
         sampling: Literal["balanced"] | None = None,
+        check: bool | Literal["auto"] = "auto",
+        index: bool = True,
         seed: int = 0,
         split_seed: int = 0,
         facts: dict | None = None,
@@ -97,6 +104,7 @@ class Images(DataModule):
         must_be_positive("batch_size", batch_size)
         must_be_one_of("channels", channels, (1, 3))
         must_be_one_of("sampling", sampling, SAMPLINGS)
+        must_be_one_of("check", check, (True, False, "auto"))
         must_be_workers(workers)
         if crop != 1:
             must_be_share("crop", crop)
@@ -112,19 +120,24 @@ class Images(DataModule):
             mixup=mixup, cutmix=cutmix, erase=erase, randaugment=randaugment, magnitude=magnitude
         )
         self.val, self.test, self.sampling = val, test, sampling
+        self.workers, self.check, self.index = workers, check, index
+        self.val, self.test = val, test
         self.seed, self.split_seed, self.declared = seed, split_seed, facts
-        self.parts: dict[str, files.Samples] = {}
+        self.parts: dict[str, Samples] = {}
 
     def read(self) -> None:
         """Find the files, once; decode each if `check` is on."""
         if self.parts:
             return
-        parts, left_out = files.scan_folder(self.path)
+        scan, note = files.find_images(self.path, index=self.index)
+        parts, left_out = scan.parts, scan.left_out
+        if note:
+            self.notes.append(note)
         if left_out:
             self.notes.append(f"{len(left_out)} of the files are left out: {list_first(left_out)}")
-        if self.check:
+        if self._must_check(scan.size()):
             parts = self._check_files(parts)
-        self.classes = sorted(classes_of(parts["train"]))
+        self.classes = sorted(parts["train"].class_names())
         fits = f"a folder for each class: {self.path.name}/CLASS/IMAGE"
         check_classes(self.classes, len(parts["train"]), "image", fits)
         for name, found in parts.items():
@@ -132,7 +145,18 @@ class Images(DataModule):
         self.parts = self._split_missing(parts)
         check_parts(self.sizes(), {"val": self.val, "test": self.test}, self.classes, "image")
 
-    def _check_files(self, parts: dict[str, files.Samples]) -> dict[str, files.Samples]:
+    def _must_check(self, size: int) -> bool:
+        """Return whether every file is decoded before training; note where that would last."""
+        if self.check != "auto":
+            return self.check
+        if size > CHECKED:
+            self.notes.append(
+                f"{size:,} images are not decoded before training, and a broken one would stop it: "
+                "data.check=true decodes all of them"
+            )
+        return size <= CHECKED
+
+    def _check_files(self, parts: dict[str, Samples]) -> dict[str, Samples]:
         """Decode every file once, note what may surprise, and leave the broken ones out."""
         unknown: list[UnknownSpanError] = []
         broken: dict[Path, str] = {}
@@ -156,8 +180,8 @@ class Images(DataModule):
         return self._without_broken(parts, broken)
 
     def _without_broken(
-        self, parts: dict[str, files.Samples], broken: dict[Path, str]
-    ) -> dict[str, files.Samples]:
+        self, parts: dict[str, Samples], broken: dict[Path, str]
+    ) -> dict[str, Samples]:
         reasons = []
         for file, reason in list(broken.items())[:BROKEN_SHOWN]:
             reasons.append(f"{escape_name(file.relative_to(self.path))} ({reason})")
@@ -169,32 +193,32 @@ class Images(DataModule):
         self.notes.append(f"{len(broken)} of {total} images are broken and left out: {shown}{more}")
         whole = {}
         for name, found in parts.items():
-            whole[name] = [(file, label) for file, label in found if file not in broken]
-            if not whole[name]:
+            good = [index for index, (file, _) in enumerate(found) if file not in broken]
+            whole[name] = found.take(np.array(good, np.int64))
+            if not good:
                 text = f"every image of the {name} part of {self.path} is broken"
                 raise ArgumentError("path", text, got=shown)
         return whole
 
-    def _check_known_classes(self, part: str, found: files.Samples) -> None:
-        strange = sorted(classes_of(found) - set(self.classes))
+    def _check_known_classes(self, part: str, found: Samples) -> None:
+        strange = sorted(found.class_names() - set(self.classes))
         if strange:
             text = f"the {part} part of {self.path} has a class that training lacks"
             got = f"{strange[0]}; training has {', '.join(self.classes[:CLASSES_SHOWN])}"
             raise ArgumentError("path", text, got=got)
 
-    def _split_missing(self, parts: dict[str, files.Samples]) -> dict[str, files.Samples]:
+    def _split_missing(self, parts: dict[str, Samples]) -> dict[str, Samples]:
         train, found = parts["train"], dict(parts)
         chosen = split_missing(self._labels(train), parts, self.val, self.test, self.split_seed)
         for name, indices in chosen.items():
-            found[name] = [train[index] for index in indices.tolist()]
+            found[name] = train.take(indices.numpy())
         return found
 
     def training_labels(self) -> Tensor:
         return self._labels(self.parts["train"])
 
-    def _labels(self, found: files.Samples) -> Tensor:
-        number = {name: index for index, name in enumerate(self.classes)}
-        return torch.tensor([number[name] for _, name in found])
+    def _labels(self, found: Samples) -> Tensor:
+        return found.labels(self.classes)
 
     def facts(self) -> dict[str, Any]:
         """Return the shape of an image as the network gets it, and the number of classes."""
@@ -210,7 +234,8 @@ class Images(DataModule):
 
     def names(self, part: str) -> list[str] | None:
         """Return the files of a part, relative to the folder."""
-        return [escape_name(file.relative_to(self.path)) for file, _ in self.parts[part]]
+        found = self.parts[part]
+        return [escape_name(found.name(index)) for index in range(len(found))]
 
     def raw_sample(self, part: str, index: int) -> RawSample:
         """Return one image at the size of the network, before normalisation."""
@@ -266,11 +291,6 @@ class Images(DataModule):
         return Workers(loader)
 
 
-def classes_of(found: files.Samples) -> set[str]:
-    """Return the names of the classes of samples."""
-    return {name for _, name in found}
-
-
 def one_per_channel(name: str, value: float | list[float], channels: int) -> Tensor:
     """Return one value for each channel as (channels, 1, 1); raises ArgumentError."""
     if isinstance(value, (int, float)):
@@ -319,7 +339,7 @@ class ImageFiles(Dataset[dict[str, Any]]):
     """The images of one part; a key is (epoch, index), on which alone the augmentation depends."""
 
     def __init__(self, data: Images, part: str, label: Tensor, *, is_augmented: bool):
-        self.paths = [file for file, _ in data.parts[part]]
+        self.samples = data.parts[part]
         self.label, self.crop, self.flip = label, 1.0, False
         self.further = Regularization()
         if is_augmented:
@@ -328,7 +348,7 @@ class ImageFiles(Dataset[dict[str, Any]]):
         self.seed, self.mean, self.std = data.seed, data.mean, data.std
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.samples)
 
     def __getitems__(self, keys: list[tuple[int, int]]) -> list[dict[str, Any]] | SampleError:
         """Return samples by their keys, or the error of an unreadable one as data for a worker."""
@@ -342,14 +362,14 @@ class ImageFiles(Dataset[dict[str, Any]]):
         """Mix the samples of a batch, which depends on the epoch and the first sample only."""
         if not self.further.mixes:
             return samples
-        source = generator(self.seed, *key, len(self.paths))
+        source = generator(self.seed, *key, len(self.samples))
         batch = self.further.mix(default_collate(samples), source)
         return [{name: value[row] for name, value in batch.items()} for row in range(len(samples))]
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         epoch, index = key
         source = generator(self.seed, epoch, index)
-        image = open_image(self.paths[index], self.channels, self.span)
+        image = open_image(self.samples[index][0], self.channels, self.span)
         if self.crop == 1:
             image = center_crop(image, self.size)
         else:

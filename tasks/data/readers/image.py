@@ -12,7 +12,7 @@ from torch import Tensor
 from blocks.support.files import kind_of
 from tasks.data.images import idx, npz
 from tasks.data.images.decode import center_crop, open_image, rescale, to_tensor, to_unit_range
-from tasks.data.images.files import SUFFIXES
+from tasks.data.images.listing.files import SUFFIXES
 from tasks.data.readers.base import Item, Reader, existing_path, without_path
 from tasks.errors import ArgumentError
 

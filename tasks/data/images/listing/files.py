@@ -1,6 +1,7 @@
 """Find the image files of a folder, and those of them that cannot be used."""
 
 import concurrent.futures
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,17 @@ from PIL import Image
 
 from blocks.support.files import kind_of, open_file
 from tasks.data.images.decode import Span, UnknownSpanError, open_image
-from tasks.data.walk import Walk, escape_name, list_first, visible_children
+from tasks.data.images.listing.index import LEAST, Scan, find_reason_against, load_index, save_index
+from tasks.data.images.listing.samples import Samples
+from tasks.data.walk import (
+    Walk,
+    escape_name,
+    follow_link,
+    join_names,
+    list_first,
+    stamp_of,
+    visible_children,
+)
 from tasks.errors import ArgumentError
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -20,11 +31,9 @@ FOLDERS = {
 }
 SHOWN = 6  # names in a message
 
-Samples = list[tuple[Path, str]]
 
-
-def scan_folder(folder: Path) -> tuple[dict[str, Samples], list[str]]:
-    """Find the images of a folder.
+def scan_folder(folder: Path) -> Scan:
+    """Find the images of a folder, by its index if there is one that holds.
 
     Returns:
         The files of each part with the names of their classes, a single part "train" if the folder
@@ -40,12 +49,39 @@ def scan_folder(folder: Path) -> tuple[dict[str, Samples], list[str]]:
         kind = kind_of(folder) or "a file"
         fits = "a folder such as FOLDER/CLASS/IMAGE.jpg"
         raise ArgumentError("path", f"{folder} is {kind}, not a folder", fits=fits)
+    scan = Scan()
+    scan.folders[""] = stamp_of(folder)
+    record_links(folder, "", scan)
     parts = find_parts(folder)
-    left_out: list[str] = []
     if folder not in parts.values():
-        left_out += list_beside(folder, list(parts.values()))
-    found = {part: collect_samples(place, folder, left_out) for part, place in parts.items()}
-    return found, left_out
+        scan.left_out += list_beside(folder, list(parts.values()))
+    for part, place in parts.items():
+        scan.parts[part] = collect_samples(place, folder, scan)
+    return scan
+
+
+def find_images(folder: Path, *, index: bool = True) -> tuple[Scan, str | None]:
+    """Find the images of a folder as `scan_folder`, by an index where it is large.
+
+    Returns:
+        What the folder holds, and a note on its index, or None.
+    """
+    if not index:
+        return scan_folder(folder), None
+    loaded = load_index(folder)
+    if loaded:
+        scan, place = loaded
+        return scan, f"{scan.size():,} images by the index {place}"
+    scan = scan_folder(folder)
+    if scan.size() < LEAST:
+        return scan, None
+    reason = find_reason_against(scan)
+    if reason:
+        return scan, f"{scan.size():,} images; no index of the folder is written: {reason}"
+    written = save_index(folder, scan)
+    if written:
+        return scan, f"{scan.size():,} images; their index is written to {written}"
+    return scan, f"{scan.size():,} images; their index could not be written"
 
 
 def find_parts(folder: Path) -> dict[str, Path]:
@@ -85,44 +121,70 @@ def list_hidden(folder: Path) -> list[str]:
     return [f"{escape_name(path.name)} (hidden)" for path in hidden]
 
 
-def collect_samples(folder: Path, root: Path, left_out: list[str]) -> Samples:
+def collect_samples(folder: Path, root: Path, scan: Scan) -> Samples:
     """Return the image files of a folder of class folders, sorted, each with its class.
 
-    What is left out is added to `left_out`, by its path from `root`.
+    What was read and what is left out is added to `scan`, by its path from `root`.
 
     Raises:
         ArgumentError: there are no images, or a class folder has none.
     """
-    left_out += [escape_name((folder / name).relative_to(root)) for name in list_hidden(folder)]
+    prefix = folder.relative_to(root)
+    if prefix != Path():
+        scan.folders[plain_name(prefix)] = stamp_of(folder)
+        record_links(folder, plain_name(prefix), scan)
+    scan.left_out += [escape_name(prefix / name) for name in list_hidden(folder)]
     children = visible_children(folder)
     for child in filter(is_image, children):
-        left_out.append(f"{escape_name(child.relative_to(root))} (in no class folder)")
-    found: Samples = []
+        scan.left_out.append(f"{escape_name(child.relative_to(root))} (in no class folder)")
+    names: list[str] = []
+    classes: list[str] = []
     empty = []
     for child in filter(Path.is_dir, children):
-        images = collect_images(child, root, left_out)
-        found += [(file, escape_name(child.name)) for file in images]
+        images = collect_images(child, plain_name(prefix / child.name), scan)
+        names += images
+        classes += [escape_name(child.name)] * len(images)
         if not images:
             empty.append(child.name)
-    if not found:
-        raise no_images(folder, children, left_out)
+    if not names:
+        raise no_images(folder, children, scan.left_out)
     if empty:
         text, fix = f"class folders of {folder} have no images", "fill or delete them"
         raise ArgumentError("path", text, got=", ".join(empty[:SHOWN]), fix=fix)
-    return found
+    return Samples.pack(root, names, classes)
 
 
-def collect_images(folder: Path, root: Path, left_out: list[str]) -> list[Path]:
-    """Return the image files below a class folder; add the rest to `left_out`."""
+def collect_images(folder: Path, prefix: str, scan: Scan) -> list[str]:
+    """Return the image files below a class folder, each by `prefix` and its name; add the rest to
+    `scan`.
+    """
     walk = Walk(folder)
     images = []
-    for file in walk.files:
-        if is_image(file):
-            images.append(file)
+    for name in walk.names:
+        if os.path.splitext(name)[1].lower() in SUFFIXES:
+            images.append(f"{prefix}/{name}")
         else:
-            left_out.append(f"{escape_name(file.relative_to(root))} (no image)")
-    left_out += [escape_name((folder / name).relative_to(root)) for name in walk.left_out]
+            scan.left_out.append(f"{escape_name(f'{prefix}/{name}')} (no image)")
+    scan.left_out += [f"{escape_name(prefix)}/{name}" for name in walk.left_out]
+    for name, stamp in walk.folders.items():
+        scan.folders[f"{prefix}/{name}".rstrip("/")] = stamp
+    for name, kind in walk.links.items():
+        scan.links[f"{prefix}/{name}"] = kind
+    scan.is_complete = scan.is_complete and walk.is_complete
     return images
+
+
+def record_links(folder: Path, prefix: str, scan: Scan) -> None:
+    """Add the links in a folder of class folders to `scan`, with what they lead to."""
+    for child in folder.iterdir():
+        if child.is_symlink():
+            scan.links[join_names(prefix, child.name)] = follow_link(str(child))
+
+
+def plain_name(path: Path) -> str:
+    """Return a relative path with "/" between its parts; the empty text for the root."""
+    name = path.as_posix()
+    return "" if name == "." else name
 
 
 def no_images(folder: Path, children: list[Path], left_out: list[str]) -> ArgumentError:

@@ -1,0 +1,1 @@
+"""Speed and memory of reading large data."""
