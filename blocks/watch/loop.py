@@ -6,8 +6,8 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -46,10 +46,24 @@ def watch(question: Sequence[str], command: Command, program: str = "python -m b
         return None
 
     try:
-        with open_server(program, answer) as server:
+        with open_server(program, answer) as server, _collecting_when_idle():
             _loop(engine, question, command, server)
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+@contextmanager
+def _collecting_when_idle() -> Iterator[None]:
+    """Leave garbage to `gc.collect` between two answers; torch, which stays, is not searched."""
+    enabled = gc.isenabled()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        if enabled:
+            gc.enable()
 
 
 def _loop(
@@ -64,8 +78,8 @@ def _loop(
         while not changed:
             if server is None:
                 time.sleep(POLL)
-            else:
-                server.serve(POLL)
+            elif server.serve(POLL):
+                gc.collect()
             source.start_again_if_changed()
             changed = engine.take_changed()
         _let_settle(engine, changed)

@@ -31,14 +31,15 @@ class Server:
         os.chmod(path, 0o600)
         self.listener.listen(8)
 
-    def serve(self, seconds: float) -> None:
-        """Wait so long for a question, and answer it."""
+    def serve(self, seconds: float) -> bool:
+        """Wait so long for a question, and answer it; whether there was one."""
         if not select.select([self.listener], [], [], seconds)[0]:
-            return
+            return False
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             connection = self.listener.accept()[0]
             with connection:
                 self._answer(connection)
+        return True
 
     def _answer(self, connection: socket.socket) -> None:
         connection.settimeout(TO_READ)

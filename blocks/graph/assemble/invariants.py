@@ -17,6 +17,7 @@ from blocks.graph.language.scope import MISSING
 from blocks.graph.language.words import MODEL_WORDS
 from blocks.graph.record.initialise import Reader, Section
 from blocks.graph.record.module import Graph, bind_parameters
+from blocks.graph.record.record import count_parameters
 
 
 def finish(
@@ -129,7 +130,7 @@ def _compare(
         problem = Problem("the number of parameters is none", got=got, fits=fits, code="bad-value")
         assembly.report(problem, ("model", "expect", "parameters"), "expect")
         return
-    count = sum(parameter.numel() for parameter in model.parameters())
+    count = count_parameters(model)
     if wanted is not None and claimed and count != wanted:
         problem = Problem(
             "the model has not the parameters it claims",

@@ -9,6 +9,7 @@ say nothing. What a batch shares (a mask, a table of positions) counts once, as 
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -96,6 +97,7 @@ class Accounts:
         self.fields = Fields()
         self.recipes: Mapping[int, Any] = {}
         self.known: dict[Any, tuple[Any, int]] = {}
+        self.kernels: AbstractContextManager[Any] = nullcontext()
 
     def run(self, module: nn.Module, arguments: Any, keywords: Any) -> Any:
         """A block; an equal one with equal inputs is not run again where only products are
@@ -103,7 +105,7 @@ class Accounts:
         """
         recipe = self.recipes.get(id(module))
         if recipe is None:
-            return module(*arguments, **keywords)
+            return self._call(module, arguments, keywords)
         key = (
             recipe.factory,
             repr(recipe.arguments),
@@ -111,12 +113,17 @@ class Accounts:
         )
         before = self.here[-1].macs
         if key not in self.known:
-            out = module(*arguments, **keywords)
+            out = self._call(module, arguments, keywords)
             self.known[key] = (out, (self.here[-1].macs - before) // self.times)
         else:
             for cost in self.here:
                 cost.macs += self.times * self.known[key][1]
         return self.known[key][0]
+
+    def _call(self, module: nn.Module, arguments: Any, keywords: Any) -> Any:
+        """Modes are on while a block runs and no longer: they slow down every look at a tensor."""
+        with torch.device("meta"), self.kernels:
+            return module(*arguments, **keywords)
 
     def enter(self, path: str) -> None:
         """From here on, costs go to the node at a path as well."""
@@ -213,7 +220,8 @@ def measure(plan: Built) -> dict[str, Cost]:
     accounts.equal = EqualBodies(plan.recipes)
     inputs = _inputs(plan)
     accounts.fields.start(inputs.values())
-    with Kernels(), saved_tensors_hooks(accounts.keep, lambda x: x):
+    accounts.kernels = Kernels()
+    with saved_tensors_hooks(accounts.keep, lambda x: x):
         _count(plan, inputs, accounts)
     accounts.forget_tensors()
     return accounts.costs
@@ -233,7 +241,7 @@ def multiply_adds(plan: Built, known: dict[Any, tuple[Any, int]] | None = None) 
 
 
 def _count(plan: Built, inputs: Mapping[str, Tensor], accounts: Accounts) -> None:
-    with warnings.catch_warnings(), _Counter(accounts), torch.device("meta"):
+    with warnings.catch_warnings(), _Counter(accounts):
         # a kernel may warn of what the meta device cannot do; no number is computed
         warnings.simplefilter("ignore")
         _run(plan.model, "", inputs, accounts)

@@ -26,6 +26,7 @@ from blocks.graph.language.values import read_argument
 
 Nonlinearity = Literal["linear", "relu", "leaky_relu", "tanh", "sigmoid", "selu"]
 Mode = Literal["fan_in", "fan_out"]
+Fill = Callable[..., None]
 
 
 def normal(x: Tensor, std: float = 1.0, mean: float = 0.0) -> None:
@@ -78,7 +79,7 @@ def ones(x: Tensor) -> None:
     nn.init.ones_(x)
 
 
-DISTRIBUTIONS: dict[str, Callable[..., None]] = {
+DISTRIBUTIONS: dict[str, Fill] = {
     function.__name__: function
     for function in (
         normal,
@@ -105,7 +106,7 @@ class Start:
     """
 
     path: str
-    fill: Callable[..., None]
+    fill: Fill
     arguments: Mapping[str, Any]
     part: str = ""
 
@@ -166,6 +167,8 @@ class Reader:
     absent: set[str] = field(default_factory=set)  # kinds that modules could have and have not
     parts: list[PackedPart] = field(default_factory=list)
     parameters: list[Parameter] = field(default_factory=list)
+    # of the present line, by what they are computed from
+    distributions: dict[Any, tuple[Fill, dict[str, Any]]] = field(default_factory=dict)
 
     def read(self, model: nn.Module, sections: Iterable[Section]) -> list[Start]:
         """The starts of the parameters that a line names, and of their parts.
@@ -209,6 +212,7 @@ class Reader:
     ) -> None:
         """Read one line; report a line that matches no parameter."""
         where = (*section.where, pattern)
+        self.distributions.clear()
         inside = [each for each in self.parameters if each.path.startswith(section.prefix)]
         whole = set()
         for parameter, pieces in find_matches(inside, pattern):
@@ -259,6 +263,23 @@ class Reader:
     ) -> Start | None:
         if raw is None:
             return None
+        key = tuple(parameter.value.shape), tuple(pieces.items())
+        if key not in self.distributions:
+            self.distributions[key] = self._read_arguments(parameter, pieces, raw, section, where)
+        function, arguments = self.distributions[key]
+        if isinstance(parameter, PackedPart):
+            return Start(parameter.whole, function, arguments, parameter.name)
+        return Start(parameter.path, function, arguments)
+
+    def _read_arguments(
+        self,
+        parameter: Parameter,
+        pieces: Mapping[str, str],
+        raw: Any,
+        section: Section,
+        where: tuple[Any, ...],
+    ) -> tuple[Fill, dict[str, Any]]:
+        """The distribution of a line and its arguments, for a parameter of one shape."""
         function, given = _read_distribution(raw)
         shape = tuple(parameter.value.shape)
         if function in OF_MATRICES and len(shape) < 2:
@@ -277,9 +298,7 @@ class Reader:
             text = Text(value, self.origin(where), scope)
             arguments[name] = read_argument(_hints(function)[name], text, name)
         _check_range(function, arguments)
-        if isinstance(parameter, PackedPart):
-            return Start(parameter.whole, function, arguments, parameter.name)
-        return Start(parameter.path, function, arguments)
+        return function, arguments
 
 
 def _read_distribution(raw: Any) -> tuple[Callable[..., None], Mapping[str, Any]]:

@@ -1,6 +1,5 @@
 """What a process keeps between two models: equal blocks with equal inputs give equal results."""
 
-import copy
 from collections import OrderedDict
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -46,7 +45,7 @@ class Blueprint:
         held = vars(module)
         held.update(self.shared)
         for name, value in self.collections.items():
-            held[name] = copy.copy(value)
+            held[name] = value.copy()
         held.update({"_parameters": {}, "_buffers": {}, "_modules": {}})
         for where, name, make in self.tensors:
             held[where][name] = None if make is None else make()

@@ -123,23 +123,32 @@ def _run_block(
     if module is None or key not in kept.ran:
         with torch.device("meta"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch repeats them when real parameters are made
+            made = module is None
             if module is None:
                 module = recipe.make()
-                kept.made[recipe.key] = draw(module)
             if key not in kept.ran:
                 with torch.no_grad():
-                    kept.ran[key] = module(*tensors, **keywords)
-    results = kept.ran[key]
+                    results = module(*tensors, **keywords)
+                kept.ran[key] = _check_results(results)
+            if made:
+                _check_parameters(module)
+                kept.made[recipe.key] = draw(module)
+    return module, kept.ran[key]
+
+
+def _check_results(results: Any) -> tuple[Tensor, ...]:
+    """What a block gave as a tuple; raises BlockError for anything but tensors with numbers."""
+    found = results
     if not isinstance(results, tuple | list):
-        results = (results,)
-    if not all(isinstance(tensor, Tensor) for tensor in results):
+        found = (results,)
+    if not all(isinstance(tensor, Tensor) for tensor in found):
         raise BlockError(
             "forward must return a tensor or a tuple of tensors",
-            got=type(kept.ran[key]).__name__,
+            got=type(results).__name__,
             fix="end forward with return ...",
             code="block-failed",
         )
-    for tensor in results:
+    for tensor in found:
         if not tensor.numel():
             raise BlockError(
                 "an axis of what comes out is empty",
@@ -147,6 +156,10 @@ def _run_block(
                 fits="axes of size 1 or more",
                 code="shape-mismatch",
             )
+    return tuple(found)
+
+
+def _check_parameters(module: nn.Module) -> None:
     for name, parameter in module.named_parameters():
         if not parameter.numel():
             raise BlockError(
@@ -155,7 +168,6 @@ def _run_block(
                 fits="axes of size 1 or more",
                 code="shape-mismatch",
             )
-    return module, tuple(results)
 
 
 def _key_of(
