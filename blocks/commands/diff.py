@@ -2,14 +2,15 @@
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from blocks.commands import Planner, add_no_server, write
 from blocks.graph import Built, ConfigError, compose, plan
 from blocks.graph.compose.compose import Composed
-from blocks.graph.compose.facts import example_of, has_chosen
+from blocks.graph.compose.facts import declared_facts, example_of, has_chosen
 from blocks.graph.describe.diff import Side, describe_difference, side
 from blocks.graph.describe.diff_text import page, text
 from blocks.support.conf_folders import option_files
@@ -102,11 +103,20 @@ def attempts(
         yield "", own
         return
     yield "", [partial(plan, each) for each in composed]
-    for name in option_files("data"):
+    for name in sorted(option_files("data"), key=lambda name: not _states(name, examples)):
         yield name, [partial(_with_data, each, name, config_dir) for each in words]
     for example in examples:
         yield "", [partial(planner, each, example) for each in composed]
     yield "", own
+
+
+def _states(data: str, examples: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether data declare the facts of an example, as ImageNet does those of its models."""
+    facts = declared_facts(compose([f"data={data}"]))
+    for example in examples:
+        if example and all(facts.get(name) == fact for name, fact in example.items()):
+            return True
+    return False
 
 
 def _with_data(words: Sequence[str], data: str, config_dir: str | None) -> Built:
