@@ -21,6 +21,7 @@ LEARNING = {
     "onnxruntime",
     "optuna",
     "PIL",
+    "pyarrow",
     "pytorch_lightning",
     "rich",
     "safetensors",

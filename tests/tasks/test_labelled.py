@@ -216,7 +216,7 @@ def test_arguments_are_texts_unless_they_name_a_file(tmp_path, monkeypatch):
     assert items("abc/") == [("ab", "ab"), ("", "an empty text"), ("ba", "ba")]
     (tmp_path / "x.doc").write_text("a", encoding="utf-8")
     assert items("x.doc") == [
-        ("x.doc", "no file of texts: .doc; fits: .csv .tsv .tab .jsonl .ndjson .txt .text")
+        ("x.doc", "no file of texts: .doc; fits: .csv .tsv .tab .jsonl .ndjson .parquet .txt .text")
     ]
 
 

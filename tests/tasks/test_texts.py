@@ -147,7 +147,7 @@ def test_texts_with_labels(tmp_path):
             "x.txt",
             "a\tb\n",
             (),
-            "x.txt is no table of texts; got .txt; fits: .csv .tsv .tab .jsonl .ndjson",
+            "x.txt is no table of texts; got .txt; fits: .csv .tsv .tab .jsonl .ndjson .parquet",
         ),
         ("x.tsv", "a\0\tb\n", (), "x.tsv is not a text: a NUL byte; got line 1"),
         (

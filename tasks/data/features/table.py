@@ -1,4 +1,4 @@
-"""A table of the user's own: .csv, .tsv or .jsonl, with numbers and categories."""
+"""A table of the user's own: .csv, .tsv, .jsonl or .parquet, with numbers and categories."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ class TableFile(Features):
     """A table in a file: `data=table data.path=FILE`.
 
     Args:
-        path: .csv, .tsv, .tab, .jsonl or .ndjson.
+        path: .csv, .tsv, .tab, .jsonl, .ndjson or .parquet.
         header: whether the first row names the columns; "auto" looks at it. Columns without names
             are "1", "2", ...
         delimiter: comma, tab, semicolon or pipe; "auto" looks at the rows.

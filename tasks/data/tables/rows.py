@@ -4,7 +4,8 @@ from pathlib import Path
 
 from blocks.support.files import read_file
 from tasks.data.tables.columns import Layout, find_layout
-from tasks.data.tables.table import Bad, Table, check_suffix, parse_table
+from tasks.data.tables.parquet import read_parquet
+from tasks.data.tables.table import PARQUET, Bad, Table, check_suffix, parse_table
 from tasks.data.tables.wanted import Header, Wanted
 from tasks.errors import ArgumentError
 
@@ -43,6 +44,8 @@ def read_text(path: Path) -> str:
 def read_table(path: Path, columns: int, delimiter: str = "auto") -> Table:
     """Parse the table in a file; raises ArgumentError as `read_text` and `parse_table`."""
     check_suffix(path)
+    if path.suffix.lower() == PARQUET:
+        return read_parquet(path)
     return parse_table(read_text(path), path, columns, delimiter)
 
 
@@ -52,7 +55,7 @@ def read_rows(
     """Read the wanted columns of a file.
 
     Args:
-        path: .tsv, .csv or .jsonl.
+        path: .tsv, .csv, .jsonl or .parquet.
         wanted: the columns.
         header: whether the first row names the columns; "auto" looks at it.
         delimiter: comma, tab, semicolon or pipe; "auto" looks at the rows.
