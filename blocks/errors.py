@@ -52,7 +52,8 @@ def must_be_share(name: str, value: float) -> None:
 
 def must_have_equal_shapes(**shapes: tuple[int, ...]) -> None:
     """Raise a BlockError unless all shapes are the same."""
-    if len(set(shapes.values())) > 1:
+    first, *others = shapes.values()
+    if any(shape != first for shape in others):  # compared, not hashed: sizes may be symbols
         got = ", ".join(f"{name} {shape[1:]}" for name, shape in shapes.items())
         raise BlockError(
             f"{' and '.join(shapes)} have one shape",

@@ -63,7 +63,7 @@ def compare_networks(run: Finished, written: Network, batch: Batch, source: str)
     for size in sizes:
         part = {name: tensor[:size] for name, tensor in batch.items()}
         expected = name_outputs(run.network(**part))
-        found = written(part)
+        found = run_written(written, part)
         if list(expected) != list(found):
             raise ArgumentError(
                 "run",
@@ -73,14 +73,35 @@ def compare_networks(run: Finished, written: Network, batch: Batch, source: str)
             )
         for name, tensor in expected.items():
             difference = max(difference, largest_difference(found[name], tensor))
-            scale = max(scale, float(tensor.abs().max()))
+            if tensor.is_floating_point():
+                scale = max(scale, float(tensor.abs().max()))
     return Parity(sizes, source, difference, scale)
+
+
+def run_written(written: Network, batch: Batch) -> dict[str, Tensor]:
+    """Return the outputs of what was written.
+
+    Raises:
+        ArgumentError: it does not run.
+    """
+    try:
+        return written(batch)
+    except Exception as error:  # each runtime has errors of its own
+        size = len(next(iter(batch.values())))
+        raise ArgumentError(
+            "run",
+            f"what was written does not run on a batch of {size}",
+            got=" ".join(str(error).split())[:200],
+            fix="another format: --to pt2, --to safetensors",
+        ) from error
 
 
 def largest_difference(found: Tensor, expected: Tensor) -> float:
     """Return the largest absolute difference; infinity for other shapes and for NaN."""
     if found.shape != expected.shape:
         return float("inf")
+    if not expected.is_floating_point():  # masks and indices
+        return float("inf") if not torch.equal(found, expected) else 0.0
     difference = (found - expected).abs().max()
     return float("inf") if difference.isnan() else float(difference)
 
