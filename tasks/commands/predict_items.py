@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from blocks.graph import Graph
 from tasks.commands.common import FAILED, OK
@@ -104,9 +104,9 @@ def list_numbers(run: Finished) -> Sequence[str]:
     return names
 
 
-def find_vectors(network: Graph) -> dict[str, int]:
+def find_vectors(network: nn.Module) -> dict[str, int]:
     """Return the outputs (batch, features) of a network without logits, and their sizes."""
-    if "logits" in network.output_names or network.output_names == ("out",):
+    if not isinstance(network, Graph) or "logits" in network.output_names or network.output_names == ("out",):
         return {}
     (output,) = network.graph.find_nodes(op="output")
     found = {}

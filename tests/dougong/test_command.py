@@ -50,7 +50,7 @@ TRY = {
     "dougong train trainer=cuda": "dougong train trainer=gpu",
     "dougong train --model vit": "dougong train model=vit",
     "dougong train --lr 0.1 model=cnn": "dougong train optimizer.lr=0.1 model=cnn",
-    "dougong train momentum=0.8": "dougong train optimizer=sgd optimizer.momentum=0.8",
+    "dougong train momentum=0.8": "dougong train optimizer=muon optimizer.momentum=0.8",
 }
 
 
@@ -154,7 +154,7 @@ COMPLETIONS = {
     "dougong explain model/nor": ["model/norm="],
     "dougong train trainer.max": ["trainer.max_epochs=", "trainer.max_steps="],
     "dougong train model.params.dep": ["model.params.depth="],
-    "dougong show data/dig": ["data/digits"],
+    "dougong show data/diab": ["data/diabetes"],
     "dougong completion f": ["fish"],
 }
 

@@ -230,7 +230,11 @@ class Fussy(torch.nn.Module):
 def test_each_item_has_its_row(monkeypatch, tmp_path, size):
     monkeypatch.setattr(Path, "rglob", lambda *_: pytest.fail("walks the file system"))
     run = SimpleNamespace(
-        reader=TextReader(CHARACTERS, length=9), network=Fussy(), classes=["p", "q"], facts={}
+        reader=TextReader(CHARACTERS, length=9),
+        network=Fussy(),
+        classes=["p", "q"],
+        facts={},
+        thresholds=None,
     )
     given = [
         "",
@@ -268,7 +272,9 @@ def test_a_reader_that_raises_costs_one_row(tmp_path):
             yield from super().items(given)
 
     reader = Broken(CHARACTERS, length=9)
-    run = SimpleNamespace(reader=reader, network=Fussy(), classes=["p", "q"], facts={})
+    run = SimpleNamespace(
+        reader=reader, network=Fussy(), classes=["p", "q"], facts={}, thresholds=None
+    )
     found = list(predict_items(run, read_items(run, ["a", "gone", "b"]), 1, 64))
     assert [item.error for item, _ in found] == [None, "[Errno 13] Permission denied", None]
 

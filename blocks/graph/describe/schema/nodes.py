@@ -213,8 +213,8 @@ def _define_node(slots: list[str], one: list[Schema]) -> Schema:
 def _define_change() -> Schema:
     properties = {**_beside(**_body_keys("changes")), "share": {"type": ["string", "boolean"]}}
     neither = {"not": {"anyOf": [has("block"), has("use")]}}
-    return {
-        "type": ["object", "null"],
+    changed = {
+        "type": "object",
         "allOf": [
             if_then(has("block"), ref("blocks")),
             if_then(has("use"), ref("use")),
@@ -222,6 +222,7 @@ def _define_change() -> Schema:
             ref("inner"),
         ],
     }
+    return any_of(changed, {"type": "null"})  # null removes what another file has
 
 
 def _sections_of(slots: list[str]) -> dict[str, Schema]:

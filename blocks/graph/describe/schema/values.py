@@ -81,7 +81,9 @@ def define_values() -> dict[str, Schema]:
         "share": {"const": True, "description": ABOUT["share"]},
         "value": {"type": ["number", "boolean", "string", "array", "object", "null"]},
         "flow": references,
-        "outputs": references,
+        "outputs": any_of(
+            ref("name"), array(ref("name")), mapping(any_of(ref("name"), {"type": "null"}))
+        ),
         "times": any_of(whole, mapping({"type": ["array", "string"]}, minProperties=1)),
         "recurrence": _define_recurrence(any_of(whole, sizes)),
         "shape": closed({"shape": {"type": ["array", "string"]}}),
