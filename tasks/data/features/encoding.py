@@ -195,7 +195,7 @@ def find_bad_number(numbers: Columns, row: int) -> str | None:
     """Return what is wrong with a cell in a column of numbers; None if nothing is."""
     for name, cells in numbers.items():
         cell = cells[row]
-        if not is_missing(cell) and not math.isfinite(parse_number(cell)):
+        if not math.isfinite(parse_number(cell)) and not is_missing(cell):
             return f"{name} is no number: {cell.strip()[:40]!r}"
     return None
 
@@ -207,9 +207,10 @@ def is_missing(cell: str) -> bool:
 
 def holds_numbers(cells: Sequence[str]) -> bool:
     """Return whether nearly all cells of a column that are not missing are numbers."""
-    filled = [cell for cell in cells if not is_missing(cell)]
-    numbers = sum(not math.isnan(parse_number(cell)) for cell in filled)
-    return bool(filled) and numbers >= LEAST_NUMBERS * len(filled)
+    others = [cell for cell in cells if math.isnan(parse_number(cell))]
+    numbers = len(cells) - len(others)
+    filled = numbers + sum(not is_missing(cell) for cell in others)
+    return filled > 0 and numbers >= LEAST_NUMBERS * filled
 
 
 def parse_number(cell: str) -> float:
