@@ -44,6 +44,7 @@ CASES = {
     "vae": Case(("experiment=vae", "model.params.hidden=16"), (str(IMAGES),)),
     "regress": Case(("experiment=diabetes",), ("rows.csv",)),
     "segment": Case(("experiment=segment", "model.params.width=4", "data.train=64"), ("one.png",)),
+    "multilabel": Case(("experiment=multilabel", "data.train=200"), ("one.png",)),
     "reconstruct": Case(("experiment=mae",), (str(IMAGES),)),
 }
 
