@@ -269,6 +269,13 @@ def _blocks_in(module: ModuleType) -> dict[str, type[nn.Module]]:
 
 def _library(place: str) -> dict[str, type[nn.Module]]:
     path = Path(place)
+    if not place:
+        raise BlockError(
+            "a folder with blocks has a name",
+            got="an empty text",
+            fits="a folder with .py files, or a package",
+            code="missing-file",
+        )
     if not path.exists():
         with here():
             if place.replace(".", "").isidentifier() and importlib.util.find_spec(

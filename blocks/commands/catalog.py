@@ -2,9 +2,12 @@
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from blocks.catalog import catalog
+from blocks.errors import BlockError
 from blocks.graph import ConfigError, Problem, conf_folder, did_you_mean
 from blocks.graph.describe.catalog_pages import entries
 
@@ -18,9 +21,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    found = {
-        entry.name: entry for entry in entries(catalog(chosen.library), conf_folder() / "model")
-    }
+    known = read_catalog(chosen.library)
+    found = {entry.name: entry for entry in entries(known, conf_folder() / "model")}
     unknown = [name for name in chosen.names if name not in found]
     if unknown:
         raise ConfigError(
@@ -45,3 +47,21 @@ def run(chosen: argparse.Namespace) -> int:
     for entry in found.values():
         print(f"{entry.name:<{width}}  {entry.family:<15}  {entry.summary}"[:150])
     return 0
+
+
+def read_catalog(library: Sequence[str]) -> Mapping[str, Any]:
+    """Every block, with those of folders of the user's own; raises ConfigError."""
+    try:
+        return catalog(library)
+    except BlockError as error:
+        raise ConfigError(
+            Problem(
+                error.problem,
+                "the command line: --library",
+                "library",
+                got=error.got,
+                fits=error.fits,
+                fix=error.fix,
+                code=error.code,
+            )
+        ) from error

@@ -12,7 +12,7 @@ from blocks.graph.compose.combinations import combinations
 from blocks.graph.describe.fit import Fit, fit
 from blocks.graph.describe.table import short
 from blocks.graph.read.loader import CachedLoader
-from blocks.support.program import train_command
+from blocks.support.program import command_line, train_command
 from blocks.support.text_table import align_columns
 
 BUDGETS = {
@@ -61,7 +61,7 @@ def read(words: Sequence[str]) -> tuple[str, float, str, list[str]]:
     """The unknown, the budget, what the budget counts, and the rest of the command line."""
     budgets = [word for word in words if word.partition("=")[0] in BUDGETS]
     unknown = [word for word in words if word.endswith("=?")]
-    fits = f"python -m blocks fit {EXAMPLE}"
+    fits = command_line("blocks", f"fit {EXAMPLE}")
     if len(unknown) != 1:
         problem = "nothing to solve for" if not unknown else "one unknown at a time"
         raise ConfigError(

@@ -14,6 +14,19 @@ def started_as_dougong() -> bool:
     return started.stem == "dougong" or started == DOOR
 
 
+def command_line(module: str, words: str) -> str:
+    """Return a command as the user types it: `python -m blocks explain`, or `dougong explain`.
+
+    Args:
+        module: "blocks" or "tasks".
+        words: the command and what follows.
+    """
+    start = f"python -m {module}"
+    if started_as_dougong():
+        start = "dougong"
+    return f"{start} {words}"
+
+
 def train_command() -> list[str]:
     """Return the words that a user types to train: `python train.py`, or `dougong train`."""
     return ["dougong", "train"] if started_as_dougong() else ["python", "train.py"]

@@ -106,7 +106,9 @@ def list_numbers(run: Finished) -> Sequence[str]:
 
 def find_vectors(network: nn.Module) -> dict[str, int]:
     """Return the outputs (batch, features) of a network without logits, and their sizes."""
-    if not isinstance(network, Graph) or "logits" in network.output_names or network.output_names == ("out",):
+    if not isinstance(network, Graph):
+        return {}
+    if "logits" in network.output_names or network.output_names == ("out",):
         return {}
     (output,) = network.graph.find_nodes(op="output")
     found = {}

@@ -48,7 +48,7 @@ def read_overrides(overrides: Sequence[str]) -> list[str]:
         raise ArgumentError(
             "resume",
             f"{run_folder.shorten_path(folder)} holds no run that can be resumed",
-            fix="resume=RUN, the folder that train.py named in its first line",
+            fix="resume=RUN, the folder that the training named in its first line",
         )
     recorded = record.get("overrides")
     if not isinstance(recorded, list):

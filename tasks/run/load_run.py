@@ -103,7 +103,7 @@ def open_run(folder: Path, library: tuple[str, ...] = (), trust: tuple[str, ...]
         raise ArgumentError(
             "run",
             f"{folder} is no run folder: it has no config.yaml",
-            fix="the folder that train.py named in its first line",
+            fix="the folder that the training named in its first line",
         )
     file = find_checkpoint(folder)
     try:

@@ -112,7 +112,7 @@ def check_resume(overrides: list[str], *, sweeps: bool = False) -> None:
     from tasks.resume import adopt
 
     problem = "resume names the folder of a run"
-    fix = "resume=RUN, the folder that train.py named in its first line"
+    fix = "resume=RUN, the folder that the training named in its first line"
     if sweeps:
         problem = "a sweep is resumed as a whole"
         fix = "resume=true with the same command; one run by itself without -m: resume=SWEEP/3"

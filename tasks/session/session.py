@@ -15,6 +15,7 @@ from hydra._internal.utils import _run_hydra, get_args_parser
 from hydra.core.hydra_config import HydraConfig
 
 from blocks.support.conf_folders import conf_folder
+from blocks.support.program import HOME
 from tasks.session.checks import (
     adopt_overrides,
     check_folder_is_named,
@@ -36,8 +37,6 @@ from tasks.session.failures import (
     print_failure,
     record_failure,
 )
-
-HOME = Path(__file__).resolve().parents[2]  # the folder of the source, for its git commit
 
 
 def main(words: list[str] | None = None) -> None:

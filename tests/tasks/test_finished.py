@@ -122,7 +122,7 @@ def test_what_is_no_run_of_the_kind_is_told(writer, tmp_path):
     assert result.stderr == f"{writer[0]} does not translate\nfits: a run of task=translate\n"
     result = python("-m", "tasks", "generate", tmp_path, folder=tmp_path)
     assert result.returncode == 2
-    fix = "fix: the folder that train.py named in its first line"
+    fix = "fix: the folder that the training named in its first line"
     assert result.stderr == f"{tmp_path} is no run folder: it has no config.yaml\n{fix}\n"
 
 

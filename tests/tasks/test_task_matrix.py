@@ -1,4 +1,4 @@
-"""What every task keeps: explain, check, report, evaluation, prediction, export, resuming, sweeps."""
+"""What every task keeps: explain, check, report, evaluate, predict, export, resume and sweeps."""
 
 import json
 import re

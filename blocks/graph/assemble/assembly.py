@@ -16,6 +16,7 @@ from blocks.graph.record.initialise import Section, Start
 from blocks.graph.record.kept import Kept, open_kept
 from blocks.graph.record.limits import MODULES
 from blocks.graph.record.record import Recipe
+from blocks.support.program import command_line
 
 SECTIONS = ("inputs", "outputs", "tie", "expect")  # of a model, which stand outside its graph
 SHOWN = 70  # characters of a path; of a longer one its two ends are shown
@@ -85,7 +86,7 @@ class Assembly:
                 got=f"block: {name}",
                 source=str(origin),
                 fits=did_you_mean(str(name).rpartition(".")[2], self.catalog),
-                fix="python -m blocks catalog lists all; blocks of your own come with "
+                fix=f"{command_line('blocks', 'catalog')} lists all; blocks of your own come with "
                 "library=[FOLDER]",
                 code="unknown-block",
             )

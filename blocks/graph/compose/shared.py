@@ -12,6 +12,7 @@ from blocks.graph.compose.overrides import on_command_line
 from blocks.graph.errors import ConfigError, Origin, Problem
 from blocks.support.conf_folders import conf_folders
 from blocks.support.files import is_confined, is_safetensors, kind_of
+from blocks.support.program import command_line
 from blocks.support.share.folder import (
     FOLDER_FITS,
     MODEL,
@@ -115,7 +116,8 @@ def _check_folder(folder: Path, text: str) -> None:
     if not folder.is_dir():
         problem = "there is no such folder"
     elif (folder / "run.json").is_file():
-        fix = f"a run is exported first: python -m tasks export {folder} --to hub"
+        command = command_line("tasks", f"export {folder} --to hub")
+        fix = f"a run is exported first: {command}"
     else:
         pickles = sorted(file.name for pattern in PICKLES for file in folder.glob(pattern))
         if pickles:

@@ -11,6 +11,7 @@ from torch.nn.modules import module as hooks
 
 from blocks.graph.errors import ConfigError, Origin, Problem
 from blocks.support.files import memory
+from blocks.support.program import command_line
 
 MODULES = 5_000  # a ResNet of 1,001 layers has 3,300; five thousand take some seconds
 
@@ -86,7 +87,7 @@ def must_fit(model: nn.Module, where: Origin) -> None:
                 "model",
                 got=got,
                 fits=fits,
-                fix="smaller numbers; python -m blocks explain needs no memory",
+                fix=f"smaller numbers; {command_line('blocks', 'explain')} needs no memory",
                 code="too-large",
             )
         )

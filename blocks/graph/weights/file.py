@@ -21,6 +21,7 @@ from blocks.support.files import (
     open_file,
     replace_file,
 )
+from blocks.support.program import command_line
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # what trainers put around a state_dict
 PROGRAMS = ("models/model.json", "serialized_exported_program.json")  # of torch.export, in a zip
@@ -148,7 +149,7 @@ def refuse_program(path: Path) -> None:
             "this file is a program of torch.export, not weights",
             str(path),
             fits="safetensors, or a file of torch.save",
-            fix="python -m tasks export RUN --to safetensors",
+            fix=command_line("tasks", "export RUN --to safetensors"),
             code="unreadable-file",
         )
         raise ConfigError(problem)

@@ -16,9 +16,7 @@ from blocks.support.yaml_rules import HEADER, Refused
 
 MODEL, WEIGHTS = "model.yaml", "model.safetensors"
 OPTION_GROUP = "model/"
-FOLDER_FITS = (
-    f"a folder with {MODEL} and {WEIGHTS}, as `python -m tasks export RUN --to hub` writes"
-)
+FOLDER_FITS = f"a folder with {MODEL} and {WEIGHTS}, as `export RUN --to hub` writes"
 SLOT = re.compile(r"((override|optional) )*\w+(@[A-Za-z][\w.]*)?")  # a key of a defaults list
 NAME = re.compile(r"\w[\w.-]*")  # of an option
 

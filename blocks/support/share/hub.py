@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from blocks.support.files import check_memory
+from blocks.support.program import command_line
 from blocks.support.yaml_rules import BYTES
 
 HUB = "hub:"
@@ -77,7 +78,7 @@ def check_sizes(name: str, sizes: dict[str, int]) -> list[str]:
     """
     if FILES[0] not in sizes:
         others = ", ".join(sorted(sizes)[:6])
-        fix = "a repository made by `python -m tasks export RUN --to hub`"
+        fix = f"a repository made by `{command_line('tasks', 'export RUN --to hub')}`"
         raise HubError(f"{name} has no {FILES[0]}", got=others, fix=fix)
     if sizes[FILES[0]] > BYTES:
         got = f"{sizes[FILES[0]]:,} bytes"
