@@ -1,4 +1,4 @@
-"""Convolutions and channel gates that `torch.nn` does not have.
+"""Convolutions, channel gates and sizes of images that `torch.nn` does not have.
 
 What they can is not here: a depthwise convolution a `Conv2d` with `groups: channels`, a pointwise
 one has kernel 1.
@@ -60,6 +60,27 @@ class SqueezeExcite(nn.Module):
     ) -> Float[Tensor, "batch channels height width"]:
         gate = self.gate(self.excite(self.activation(self.squeeze(x.mean(dim=(2, 3))))))
         return x * gate[:, :, None, None]
+
+
+class ResizeLike(nn.Module):
+    """Interpolate an image bilinearly to the height and the width of another one.
+
+    Shape:
+        (batch, channels, height, width), like (batch, ..., like_height, like_width) -> (batch,
+        channels, like_height, like_width)
+
+    Source:
+        The levels of Lin et al. 2017 (FPN), arXiv:1612.03144, section 3, bilinearly as in Xie et
+        al. 2021 (SegFormer), arXiv:2105.15203, section 3.2. Corners are not aligned, as is the
+        default of `torch.nn.functional.interpolate`.
+    """
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch channels height width"],
+        like: Float[Tensor, "batch like_channels like_height like_width"],
+    ) -> Float[Tensor, "batch channels out_height out_width"]:
+        return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=False)
 
 
 class CausalConv1d(nn.Module):

@@ -157,6 +157,8 @@ def way() -> str:
 
 
 DIGITS = {"image": {"channels": 1, "height": 8, "width": 8}, "classes": 10}
+CANVAS = {"image": {"channels": 1, "height": 32, "width": 32}, "classes": 11}
+SCENES = {"image": {"channels": 3, "height": 512, "width": 512}, "classes": 150}
 LENET = {"image": {"channels": 1, "height": 28, "width": 28}, "classes": 10}
 SIGNAL = {"signal": {"tokens": 40, "dim": 1}, "classes": 10}
 SIGNALS = ("signal_cnn", "signal_gru", "signal_logistic", "signal_mlp")
@@ -175,6 +177,9 @@ SMALL = {
     "mlp": DIGITS,
     "swin": DIGITS,
     "unet": DIGITS,
+    "segformer": CANVAS,
+    "segformer_b0": SCENES,
+    "vit_segment": CANVAS,
     "vae": DIGITS,
     "vit": DIGITS,
     "table_mlp": TABLE,

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from blocks.conv import CausalConv1d, SqueezeExcite
+from blocks.conv import CausalConv1d, ResizeLike, SqueezeExcite
 from blocks.errors import BlockError
 
 B, N, D, F = 2, 13, 6, 5
@@ -104,6 +104,16 @@ def test_gradients(block, shape):
     assert torch.autograd.gradcheck(
         block.double(), torch.randn(shape, dtype=torch.double, requires_grad=True)
     )
+
+
+def test_an_image_takes_the_size_of_another_one():
+    x, like = torch.randn(B, D, 5, 7), torch.randn(B, 3, 11, 13)
+    found = ResizeLike()(x, like)
+    expected = torch.nn.Upsample(size=(11, 13), mode="bilinear")(x)
+    assert torch.equal(found, expected)
+    assert torch.equal(ResizeLike()(x, x[:, :1]), x)
+    constant = ResizeLike()(torch.full((B, D, 2, 3), 4.0), like)
+    assert torch.equal(constant, torch.full((B, D, 11, 13), 4.0))
 
 
 def test_everything_is_made_and_runs_on_meta():

@@ -98,6 +98,7 @@ EXAMPLES = {  # name -> constructor arguments, inputs
     "ReZero": ({"initial": 0.5}, lambda: (tokens(),)),
     "Rearrange": ({"pattern": "b t d -> b d t"}, lambda: (tokens(),)),
     "ResponseNorm": ({"dim": D}, lambda: (tokens(*GRID),)),
+    "ResizeLike": ({}, lambda: (tokens(*IMAGE), tokens(B, 3, 7, 2))),
     "SelectToken": ({}, lambda: (tokens(),)),
     "SelfAttention": ({"dim": D, "heads": 2}, lambda: (tokens(),)),
     "SinusoidalPosition": ({"dim": D}, lambda: (tokens(),)),

@@ -35,6 +35,8 @@ SIDES = {
     "cat": (3, 16),
     "swin": (3, 16),
     "unet": (3, 32),
+    "segformer": (3, 32),
+    "vit_segment": (3, 16),
     "vae": (1, 8),
     "convnext_t": (3, 32),
     "vgg16": (3, 32),

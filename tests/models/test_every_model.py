@@ -84,6 +84,13 @@ ONE_VOCABULARY = (
     f"params.vocab={VOCAB}",
     f"params.length={TOKENS}",
 )
+SEGFORMER = (
+    "params.dims=[8,16,24,32]",
+    "params.heads=[1,2,3,4]",
+    "params.width=16",
+    "params.kernel=3",
+    "params.stride=1",
+)
 SEQUENCE = ("params.dim=16", "params.hidden=32")
 VIT = ("params.dim=32", "params.depth=2")
 SMALL = {
@@ -120,6 +127,8 @@ SMALL = {
     "resnet50": small("params.width=8", "params.depths=[1,1]", side=32),
     "rnn": small(*SEQUENCE),
     "rnn_language": small(*SEQUENCE, slow=True),
+    "segformer": small(*SEGFORMER, "params.depths=[1,1,1,1]"),
+    "segformer_b0": small(*SEGFORMER, "params.depths=[1,1,1,1]", slow=True),
     "seq2seq": small(*SEQUENCE),
     "swin": small("params.dim=16", side=8),
     "table_mlp": small("params.dim=32"),
@@ -142,6 +151,7 @@ SMALL = {
     "vit": small(*VIT),
     "vit_b16": small(*VIT, side=32, slow=True),
     "vit_l16": small(*VIT, side=32, slow=True),
+    "vit_segment": small(*VIT, "params.patch=1", side=8),
     "vit_s16": small(*VIT, side=32, slow=True),
     "vit_ti16": small(*VIT, side=32, slow=True),
 }

@@ -119,6 +119,29 @@ def test_swin_equals_transformers(image):
     assert_equal(ours, peer, "transformers_swin", lambda m: m(x)["logits"], lambda m: m(x).logits)
 
 
+@pytest.mark.parametrize("image", [64, 96])
+def test_segformer_equals_transformers(image):
+    hf = pytest.importorskip("transformers")
+    config = hf.SegformerConfig(
+        hidden_sizes=[16, 32, 40, 64],
+        depths=[1, 2, 1, 1],
+        num_attention_heads=[1, 2, 5, 8],
+        decoder_hidden_size=48,
+        num_labels=CLASSES,
+    )
+    peer = shake(hf.SegformerForSemanticSegmentation(config))
+    x = torch.randn(2, 3, image, image)
+    overrides = [
+        "params.dims=[16,32,40,64]",
+        "params.depths=[1,2,1,1]",
+        "params.width=48",
+        "params.epsilon=1e-5",
+    ]
+    ours = build("segformer_b0", overrides, image_facts(image))
+    source_map = "transformers_segformer"
+    assert_equal(ours, peer, source_map, lambda m: m(x)["logits"], lambda m: m(x).logits)
+
+
 def test_bert_equals_transformers_with_padding():
     hf = pytest.importorskip("transformers")
     config = hf.BertConfig(
