@@ -4,7 +4,6 @@ A file is built as published on the meta device. What trains it needs it small: 
 those that are not.
 """
 
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -16,10 +15,11 @@ from torch.nn import functional as F
 from blocks.errors import BlockError
 from blocks.graph import Composed, ConfigError, Graph, compose, locate, plan
 from blocks.recurrent import GRU, LSTM, RNN
+from tests.models.small_models import SMALL, TOKENS, VOCAB, Small
 
 FILES = sorted((Path(__file__).resolve().parents[2] / "conf" / "model").glob("*.yaml"))
 MODELS = [file.stem for file in FILES]
-VOCAB, TOKENS, SIDE, BATCH = 53, 12, 16, 4
+BATCH = 4
 MOST = 300_000  # parameters of a model that is trained here
 
 
@@ -43,118 +43,10 @@ SIGNALS = ["signal_cnn", "signal_gru", "signal_logistic", "signal_mlp"]
 # the others: ImageNet, and words
 PUBLISHED = {
     "lenet5": {"image": image(28, channels=1), "classes": 10},
+    "segformer_b0": {"image": image(512), "classes": 150},
     **dict.fromkeys(SIGNALS, MNIST1D),
 }
 
-
-@dataclass(frozen=True)
-class Small:
-    """How a file becomes small: overrides, and the side of its images.
-
-    `slow` ones differ from another in numbers.
-    """
-
-    overrides: tuple[str, ...] = ()
-    side: int = SIDE
-    slow: bool = False
-
-
-def small(*overrides, side=SIDE, slow=False):
-    return Small(overrides, side, slow)
-
-
-CAT = (
-    "params.dim=16",
-    "params.depths=[1,1]",
-    "params.heads=[2,4]",
-    "params.patch=2",
-    "params.window=4",
-)
-SWIN = (
-    "params.dim=16",
-    "params.depths=[2,2]",
-    "params.heads=[2,4]",
-    "params.patch=2",
-    "params.window=4",
-)
-ONE_VOCABULARY = (
-    "params.dim=32",
-    "params.depth=2",
-    "params.heads=4",
-    f"params.vocab={VOCAB}",
-    f"params.length={TOKENS}",
-)
-SEGFORMER = (
-    "params.dims=[8,16,24,32]",
-    "params.heads=[1,2,3,4]",
-    "params.width=16",
-    "params.kernel=3",
-    "params.stride=1",
-)
-SEQUENCE = ("params.dim=16", "params.hidden=32")
-VIT = ("params.dim=32", "params.depth=2")
-SMALL = {
-    "alexnet": small(
-        "graph.stem.features=16",
-        "graph.conv2.features=16",
-        "graph.convs.repeat.maps=[16,16,16]",
-        "graph.average.size=2",
-        "graph.hidden.body.linear.features=64",
-        side=64,
-    ),
-    "bert": small("params.dim=32", "params.depth=2"),
-    "bert_base": small(*ONE_VOCABULARY),
-    "cat": small("params.dim=16", side=8),
-    "cat_b": small(*CAT, slow=True),
-    "cat_s": small(*CAT, slow=True),
-    "cat_t": small(*CAT, slow=True),
-    "cnn": small("params.width=8"),
-    "convnext_t": small("params.widths=[16,32]", "params.depths=[1,2]", "graph.stem.features=16"),
-    "ft_transformer": small("params.dim=32", "params.depth=2", "params.heads=4"),
-    "gpt": small("params.dim=32", "params.depth=2"),
-    "gpt2": small(*ONE_VOCABULARY, slow=True),
-    "gru": small(*SEQUENCE),
-    "gru_language": small(*SEQUENCE, slow=True),
-    "llama": small("params.dim=32", "params.depth=2", "params.heads=4"),
-    "llama_7b": small(*ONE_VOCABULARY, "params.kv_heads=2", "params.hidden=64", slow=True),
-    "lstm": small(*SEQUENCE),
-    "lstm_2x512": small("graph.lstm.hidden=32", f"inputs.x.tokens={TOKENS}", "inputs.x.dim=16"),
-    "lstm_language": small(*SEQUENCE),
-    "mae": small(*VIT, "params.decoder_dim=32", side=8),
-    "mixer_b16": small(*VIT, "params.token_hidden=16", "params.channel_hidden=64", side=32),
-    "mlp": small("params.hidden=32"),
-    "resnet18": small("params.width=8", "params.depths=[1,1]", side=32, slow=True),
-    "resnet50": small("params.width=8", "params.depths=[1,1]", side=32),
-    "rnn": small(*SEQUENCE),
-    "rnn_language": small(*SEQUENCE, slow=True),
-    "segformer": small(*SEGFORMER, "params.depths=[1,1,1,1]"),
-    "segformer_b0": small(*SEGFORMER, "params.depths=[1,1,1,1]", slow=True),
-    "seq2seq": small(*SEQUENCE),
-    "swin": small("params.dim=16", side=8),
-    "table_mlp": small("params.dim=32"),
-    "swin_b": small(*SWIN, slow=True),
-    "swin_s": small(*SWIN, slow=True),
-    "swin_t": small(*SWIN, slow=True),
-    "transformer": small("params.dim=32", "params.depth=1", "params.hidden=64"),
-    "transformer_base": small(*ONE_VOCABULARY, "params.depth=1", "params.hidden=64"),
-    "transformer_big": small(*ONE_VOCABULARY, "params.depth=1", "params.hidden=64", slow=True),
-    "transformer_deepnorm": small(*ONE_VOCABULARY, "params.depth=1", "params.hidden=64"),
-    "unet": small("params.width=8"),
-    "vae": small("params.hidden=32", side=8),
-    "vgg16": small(
-        "params.widths=[8,16]",
-        "params.depths=[1,2]",
-        "graph.hidden.body.linear.features=64",
-        "graph.average.size=2",
-        side=32,
-    ),
-    "vit": small(*VIT),
-    "vit_b16": small(*VIT, side=32, slow=True),
-    "vit_l16": small(*VIT, side=32, slow=True),
-    "vit_segment": small(*VIT, "params.patch=1", side=8),
-    "vit_s16": small(*VIT, side=32, slow=True),
-    "vit_ti16": small(*VIT, side=32, slow=True),
-}
 
 # A larger image or a longer text than the model was built for. Who is not here runs on both.
 LINEAR = (RuntimeError, "mat1 and mat2 shapes cannot be multiplied")

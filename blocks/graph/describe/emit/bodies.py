@@ -332,6 +332,8 @@ class Constructor:
         alike = len(set(map(len, rows))) == 1
         if len({made.callee for made in calls}) == 1 and len(calls) > len(rows):
             varying = self._find_varying(rows)
+            if self._shares_modules(rows):  # a loop would call one module given from outside
+                varying = None
             if varying is not None and not (varying and alike and len(rows[0]) <= 3):
                 loop = self._write_loop(child, rows, varying)
                 return f"{kind}(*{loop})" if kind == "nn.Sequential" else f"{kind}{loop}"
@@ -359,6 +361,21 @@ class Constructor:
                 if any(isinstance(value, Made | nn.Module) for value in _column(calls, key)):
                     return None
         return found
+
+    def _shares_modules(self, rows: list[list[Made]]) -> bool:
+        """Whether rows of more than one element differ in a module, which a parameter would
+        hold.
+        """
+        if max(map(len, rows)) == 1:
+            return False
+        trial = Constructor(self.bodies)
+        first = [row[0] for row in rows]
+        for key in self._arguments_of(first):
+            trial.write_value("", key, _column(first, key))
+        for _, values in trial.columns.values():
+            if any(isinstance(value, Made | nn.Module) for value in values):
+                return True
+        return False
 
     def _write_loop(self, child: str, rows: list[list[Made]], varying: list[str]) -> str:
         texts, loops = {}, {}
