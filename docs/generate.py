@@ -174,6 +174,7 @@ SMALL = {
     "cnn": DIGITS,
     "lenet5": LENET,
     "mae": DIGITS,
+    "simclr": DIGITS,
     "mlp": DIGITS,
     "swin": DIGITS,
     "unet": DIGITS,

@@ -17,6 +17,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tasks.learn.segment.Segment",
         "tasks.learn.objective.Objective",
         "tasks.learn.reconstruct.Reconstruct",
+        "tasks.learn.contrast.Contrast",
     ),
     "data": (
         "tasks.data.images.digits.Digits",

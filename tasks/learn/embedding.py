@@ -1,10 +1,11 @@
 """The base of the tasks that learn an embedding without labels, judged with them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tasks.data.base import DataModule
@@ -13,6 +14,10 @@ from tasks.errors import must_not_be_negative
 from tasks.learn.base import Batch, Task
 from tasks.learn.metrics.probe import probe
 from tasks.parallel.strategy import is_sharded
+from tasks.report.samples import Neighbours, Result
+
+SHOWN, NEAREST = 8, 6  # test samples of the report, and neighbours of each
+COMPARED = 200  # test samples of the matrix of cosines
 
 Embedded = tuple[Tensor, Tensor, Tensor]  # index, embedding and label of samples
 
@@ -73,6 +78,25 @@ class Embedding(Task):
         index, value, label = map(torch.cat, zip(*self.gather(found), strict=True))
         order = index.argsort()
         return index[order], value[order], label[order]
+
+
+def find_neighbours(embedded: Mapping[str, Embedded]) -> list[Result]:
+    """Return the nearest training samples of the first test samples, and the cosines of test
+    samples; nothing without embeddings.
+    """
+    if "test" not in embedded or "train" not in embedded:
+        return []
+    index, value, label = embedded["test"]
+    numbers, others, _ = embedded["train"]
+    value, others = F.normalize(value, dim=1), F.normalize(others, dim=1)
+    cosines, nearest = (value[:SHOWN] @ others.T).topk(min(NEAREST, len(others)))
+    rows = []
+    for row, number in enumerate(index[:SHOWN].tolist()):
+        near = numbers[nearest[row]].tolist()
+        rows.append((number, list(zip(near, cosines[row].tolist(), strict=True))))
+    chosen = label[:COMPARED].argsort(stable=True)
+    compared = value[:COMPARED][chosen]
+    return [Neighbours(rows, compared @ compared.T, label[:COMPARED][chosen])]
 
 
 def has_classes(data: Any) -> bool:

@@ -12,12 +12,14 @@ from torchmetrics.functional.classification import binary_average_precision
 
 from tasks.data.readers.mask import class_colours
 from tasks.report import matrices, overlays, page, plots
+from tasks.report.galleries.neighbours import draw_neighbours, draw_similarity
 from tasks.report.galleries.reconstructions import draw_reconstructions
 from tasks.report.samples import (
     Gallery,
     Labels,
     Masked,
     Masks,
+    Neighbours,
     Numbers,
     Predictions,
     Reconstructions,
@@ -44,6 +46,9 @@ def draw_results(folder: Path, data: Any, results: list[Result]) -> list[tuple[s
             sections += draw_masks(folder, data, result)
         elif isinstance(result, Reconstructions):
             sections.append(("Reconstructions", draw_reconstructions(result, data)))
+        elif isinstance(result, Neighbours):
+            sections.append(("Nearest neighbours", draw_neighbours(result, data)))
+            sections.append(("Similarity", draw_similarity(result)))
         elif isinstance(result, Gallery):
             sections.append((result.title, draw_gallery(data, result)))
         else:

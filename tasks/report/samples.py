@@ -170,7 +170,22 @@ class Reconstructions:
     shown: Sequence[Reconstructed]
 
 
-Result = Table | Gallery | Predictions | Labels | Numbers | Masks | Reconstructions
+@dataclass(frozen=True)
+class Neighbours:
+    """The nearest training samples of some test samples, by cosine of their embeddings.
+
+    Args:
+        rows: test index, and the training indices with their cosines, the nearest first.
+        similarity: (test samples, test samples), cosines of embeddings, sorted by class.
+        label: (test samples,), the class of each row of the matrix.
+    """
+
+    rows: Sequence[tuple[int, Sequence[tuple[int, float]]]]
+    similarity: Tensor
+    label: Tensor
+
+
+Result = Table | Gallery | Predictions | Labels | Numbers | Masks | Reconstructions | Neighbours
 
 
 def pick_evenly(items: Sequence[Any], most: int) -> list[Any]:

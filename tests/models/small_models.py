@@ -88,6 +88,7 @@ SMALL = {
     "segformer": small(*SEGFORMER, "params.depths=[1,1,1,1]"),
     "segformer_b0": small(*SEGFORMER, "params.depths=[1,1,1,1]", slow=True),
     "seq2seq": small(*SEQUENCE),
+    "simclr": small("params.width=16", "params.projection_hidden=64", "params.projection=16"),
     "swin": small("params.dim=16", side=8),
     "table_mlp": small("params.dim=32"),
     "swin_b": small(*SWIN, slow=True),

@@ -93,7 +93,7 @@ def test_every_mistake_of_a_section_is_told_at_once():
         "conf/data.yaml:7:1  data.batchsize\n"
         "  Digits has no argument batchsize\n"
         "  fits      size, batch_size, val, test, shift, rotate, scale, flip, mixup, cutmix, "
-        "erase, randaugment, magnitude, share, sampling, seed, split_seed, facts\n"
+        "erase, randaugment, magnitude, views, share, sampling, seed, split_seed, facts\n"
         "  fix       did you mean batch_size?\n"
         "\n"
         "conf/data.yaml:7:1  data.shift\n"

@@ -35,6 +35,8 @@ class Batches(IndexBatches):
         moved: how far images are shifted, rotated and scaled, as `augment.move` takes it.
         flip: mirror half of the images.
         further: further changes, as `Regularization` makes them.
+        views: 2 adds a "view", the same images changed at random another time.
+        fixed: the same changes in every epoch.
     """
 
     def __init__(
@@ -48,27 +50,34 @@ class Batches(IndexBatches):
         moved: dict[str, float] | None = None,
         flip: bool = False,
         further: Regularization | None = None,
+        views: int = 1,
+        fixed: bool = False,
     ):
         super().__init__(size, order)
         self.tensors, self.mean, self.std = tensors, mean, std
         self.moved, self.flip = moved or {}, flip
         self.further = further or Regularization()
+        self.views, self.fixed = views, fixed
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         for number, chosen in self.index_batches():
             batch = {name: tensor.index_select(0, chosen) for name, tensor in self.tensors.items()}
-            source = generator(self.sampler.seed, self.sampler.epoch, self.sampler.rank, number)
-            image = self._augmented(to_unit_range(batch["image"]), source)
-            image = self.further.change_tensors(image, source)
-            image = self.further.erase((image - self.mean) / self.std, source)
-            yield self.further.mix(batch | {"image": image, "index": chosen}, source)
+            epoch = -1 if self.fixed else self.sampler.epoch
+            source = generator(self.sampler.seed, epoch, self.sampler.rank, number)
+            raw = to_unit_range(batch["image"])
+            batch |= {"image": self._augmented(raw, source), "index": chosen}
+            if self.views == 2:
+                batch["view"] = self._augmented(raw, source)
+            yield self.further.mix(batch, source)
 
     def _augmented(self, image: Tensor, source: torch.Generator) -> Tensor:
+        """Return images that are changed at random, then normalised."""
         if any(self.moved.values()):
             image = augment.move(image, source, **self.moved)
         if self.flip:
             image = augment.flip(image, source)
-        return image
+        image = self.further.change_tensors(image, source)
+        return self.further.erase((image - self.mean) / self.std, source)
 
 
 class InMemoryImages(DataModule):
@@ -91,6 +100,7 @@ class InMemoryImages(DataModule):
         erase: probability that a box of a training image is replaced by noise.
         randaugment: number of changes of RandAugment; 0 for none.
         magnitude: their strength, from 0 to 30.
+        views: 2 for two random views of each image, as task=contrast compares them, in every part.
         share: of the training samples that are used, the same share of each class, at least one;
             mean and standard deviation are those of all.
         sampling: None: each training image once an epoch; balanced: each class equally often.
@@ -117,6 +127,7 @@ class InMemoryImages(DataModule):
         erase: float = 0.0,
         randaugment: int = 0,
         magnitude: float = 9.0,
+        views: int = 1,
         share: float = 1.0,
         sampling: Literal["balanced"] | None = None,
         seed: int = 0,
@@ -135,8 +146,16 @@ class InMemoryImages(DataModule):
             )
         check_shares(val, test)
         self.batch_size, self.val, self.test, self.flip = batch_size, val, test, flip
-        self.used = share
         self.sampling = sampling
+        must_be_one_of("views", views, (1, 2))
+        if views == 2 and (mixup or cutmix):
+            raise ArgumentError(
+                "views",
+                "two views are compared as they are, and mixing makes one image of two",
+                got=f"views=2, mixup={mixup}, cutmix={cutmix}",
+                fix="data.mixup=0 data.cutmix=0, or data.views=1",
+            )
+        self.used, self.views = share, views
         self.moved = {"shift": shift, "rotate": rotate, "scale": scale}
         self.further = Regularization(
             mixup=mixup, cutmix=cutmix, erase=erase, randaugment=randaugment, magnitude=magnitude
@@ -208,8 +227,10 @@ class InMemoryImages(DataModule):
 
     def loader(self, part: str) -> Batches:
         augmentation: dict[str, Any] = {}
-        if part == "train":
+        if part == "train" or self.views == 2:
             augmentation = {"moved": self.moved, "flip": self.flip, "further": self.further}
+            augmentation["fixed"] = part != "train"
+        augmentation["views"] = self.views
         return self._batches(part, self.order(part), **augmentation)
 
     def plain_loader(self, part: str) -> Batches:
