@@ -42,7 +42,6 @@ class DataModule(pl.LightningDataModule):
         reader: the class that makes batches of raw input for a trained network, if there is one.
         noun: the column of predictions.csv that `names` fills.
         notes: what the user should know about the data.
-        table_note: the note on how a table was read.
         classes: the names of the classes by number, where samples have classes.
         tokenizer: of a finished run, set before reading; otherwise trained on the training part.
         seed: seed of the order of the samples.
@@ -62,7 +61,6 @@ class DataModule(pl.LightningDataModule):
     def __init__(self) -> None:
         super().__init__()
         self.notes: list[str] = []
-        self.table_note = ""
         self.classes: list[str] = []
         self.tokenizer: Any = None
 

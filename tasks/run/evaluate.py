@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 
 from blocks.graph import Composed, plan
-from tasks.config import instantiate
+from tasks.config import instantiate, secrets
 from tasks.data.base import READER
 from tasks.errors import ArgumentError
 from tasks.process import runtime
@@ -82,8 +82,8 @@ def evaluate_run(run: Finished, changes: dict[str, Any]) -> dict[str, float]:
         ConfigError: the data cannot be read.
     """
     composed, data = reopen_data(run, changes)
-    if data.table_note:
-        print(f"note: {data.table_note}", file=sys.stderr)
+    for note in data.notes:
+        print(f"note: {secrets.hide_in_message(note)}", file=sys.stderr)
     check_same_facts(run, data)
     objective = plan_objective(composed, plan(composed, run.facts, run.library))
     task: Any = make_task(composed, run.network, run.facts, {}, objective)

@@ -18,13 +18,20 @@ from tasks.data.features.encoding import (
     measure,
     parse_number,
 )
+from tasks.data.labels import (
+    check_separator,
+    describe_labels,
+    encode_labels,
+    read_flags,
+    split_cell,
+)
 from tasks.data.readers.table import TableReader
 from tasks.data.sampler import SAMPLINGS, IndexBatches, Order
-from tasks.data.split import PARTS, check_classes, check_parts, check_shares, split
+from tasks.data.split import PARTS, check_classes, check_parts, check_shares, split, stratify
 from tasks.data.tables.rows import describe_bad
 from tasks.errors import ArgumentError, must_be_one_of, must_be_positive
 
-KINDS = ("auto", "numbers", "classes")
+KINDS = ("auto", "numbers", "classes", "labels")
 SHOWN = 12  # columns in a note
 
 
@@ -52,11 +59,14 @@ class Features(DataModule):
 
     A batch has "numbers" (batch, features), standardised, "categories" (batch, columns), codes in
     one vocabulary of all columns, and either "target" (batch, targets), standardised, or "label"
-    (batch,).
+    (batch,), of several labels (batch, classes).
 
     Args:
         target: the column, or the columns, to predict, by name; None is the last column.
-        kind: of the target: numbers, classes, or auto: classes where it holds texts.
+        kind: of the target: numbers; classes; labels, several for each row: columns of 0 and 1, or
+            one column with a separator; auto: labels with a separator, else classes where it holds
+            texts, else numbers.
+        separator: between the labels of a cell, e.g. ";".
         categories: columns of numbers that are categories.
         exclude: columns that are left out.
         batch_size: rows in a batch, of each process.
@@ -79,7 +89,8 @@ class Features(DataModule):
         self,
         *,
         target: str | Sequence[str] | None = None,
-        kind: Literal["auto", "numbers", "classes"] = "auto",
+        kind: Literal["auto", "numbers", "classes", "labels"] = "auto",
+        separator: str | None = None,
         categories: Sequence[str] = (),
         exclude: Sequence[str] = (),
         batch_size: int = 64,
@@ -94,7 +105,9 @@ class Features(DataModule):
         must_be_positive("batch_size", batch_size)
         must_be_one_of("kind", kind, KINDS)
         must_be_one_of("sampling", sampling, SAMPLINGS)
+        check_separator(separator)
         check_shares(val, test)
+        self.separator = separator
         self.target = [target] if isinstance(target, str) else target
         self.kind, self.categories, self.exclude = kind, categories, exclude
         self.batch_size, self.val, self.test = batch_size, val, test
@@ -104,6 +117,7 @@ class Features(DataModule):
         self.rows: dict[str, list[str]] = {}  # the name of each row of a part
         self.encoding: Encoding | None = None  # of a finished run, if there is one
         self.targets: list[str] = []
+        self.is_multilabel = False
         # mean and standard deviation of each target that is a number, in the training part
         self.scale: tuple[Tensor, Tensor] | None = None
 
@@ -126,13 +140,11 @@ class Features(DataModule):
         for name in (*self.targets, *self.exclude):
             features.pop(name, None)
         target = {name: columns[name] for name in self.targets}
-        is_class = self.kind == "classes"
-        if self.kind == "auto":
-            is_class = not all(map(holds_numbers, target.values()))
-        good = self.find_good_rows(features, target, names, is_class=is_class)
+        kind = self.find_kind(target)
+        good = self.find_good_rows(features, target, names, kind)
         features = {name: [cells[row] for row in good] for name, cells in features.items()}
         target = {name: [cells[row] for row in good] for name, cells in target.items()}
-        answer = self.encode_classes(target) if is_class else encode_numbers(target)
+        answer = self.encode_target(target, kind)
         chosen = split(self.strata(answer), self.val, self.test, self.split_seed)
         self.check_sizes(chosen)
         if self.encoding is None:
@@ -161,8 +173,77 @@ class Features(DataModule):
                     fits = ", ".join(list(columns)[:SHOWN])
                     raise ArgumentError(option, "there is no such column", got=name, fits=fits)
 
+    def find_kind(self, target: Columns) -> str:
+        """Return what the target is: numbers, classes or labels.
+
+        Raises:
+            ArgumentError: labels are in one column without a separator.
+        """
+        kind = self.kind
+        if kind == "auto":
+            kind = "numbers"
+            if self.separator is not None:
+                kind = "labels"
+            elif not all(map(holds_numbers, target.values())):
+                kind = "classes"
+        if self.separator is not None and (kind != "labels" or len(target) > 1):
+            raise ArgumentError(
+                "separator",
+                "a separator divides the labels of one column",
+                got=f"kind={kind}, target={', '.join(target)}",
+                fits="kind=labels and one column; or separator=null",
+            )
+        if kind == "labels" and len(target) == 1 and self.separator is None:
+            raise ArgumentError(
+                "separator",
+                "labels in one column are separated",
+                got=f"target={self.targets[0]}",
+                fits="data.separator=';', or a column of 0 and 1 for each label: target=[a, b]",
+            )
+        return kind
+
+    def encode_target(self, target: Columns, kind: str) -> dict[str, Tensor]:
+        """Return the target of each row as "target" or "label"."""
+        if kind == "numbers":
+            return encode_numbers(target)
+        if kind == "classes":
+            return self.encode_classes(target)
+        return self.encode_labels(target)
+
+    def encode_labels(self, target: Columns) -> dict[str, Tensor]:
+        """Return the labels of each row (rows, classes), and set the names of the classes."""
+        rows = len(next(iter(target.values())))
+        if self.separator is None:
+            held = [read_flags(target, row) for row in range(rows)]
+            found = list(target)
+        else:
+            cells = map(clean_category, target[self.targets[0]])
+            held = [split_cell(cell, self.separator) for cell in cells]
+            found = sorted({name for names in held for name in names})
+        self.is_multilabel = True
+        if not self.classes:
+            self.classes = found
+        unknown = sorted(set(found) - set(self.classes))
+        if unknown:
+            raise ArgumentError(
+                "target",
+                "the run knows no such labels",
+                got=", ".join(unknown[:SHOWN]),
+                fits=", ".join(self.classes[:SHOWN]),
+            )
+        if len(self.classes) < 2:
+            raise ArgumentError(
+                "target",
+                "there are fewer than two labels",
+                got=", ".join(self.classes) or "none",
+                fits="two labels or more",
+            )
+        label = encode_labels(held, self.classes)
+        self.notes += describe_labels(label, self.classes, self.noun)
+        return {"label": label}
+
     def find_good_rows(
-        self, features: Columns, target: Columns, names: Sequence[str], *, is_class: bool
+        self, features: Columns, target: Columns, names: Sequence[str], kind: str
     ) -> list[int]:
         """Return the rows that can be used; the others are counted in a note.
 
@@ -176,7 +257,7 @@ class Features(DataModule):
         good = []
         bad = []
         for row, name in enumerate(names):
-            fault = find_target_fault(target, row, is_class=is_class)
+            fault = find_target_fault(target, row, kind, self.separator)
             fault = fault or find_bad_number(numbers, row)
             if fault is None:
                 good.append(row)
@@ -215,7 +296,7 @@ class Features(DataModule):
     def strata(self, answer: dict[str, Tensor]) -> Tensor:
         """Return the class of each row, by which the split is stratified."""
         if "label" in answer:
-            return answer["label"]
+            return stratify(answer["label"])
         return torch.zeros(len(answer["target"]), dtype=torch.long)
 
     def check_sizes(self, chosen: dict[str, Tensor]) -> None:
@@ -235,14 +316,15 @@ class Features(DataModule):
             if names:
                 more = ", ..." if len(names) > SHOWN else ""
                 parts.append(f"{len(names)} {kind}: {', '.join(names[:SHOWN])}{more}")
-        self.table_note = "; ".join(parts)
-        self.notes.insert(0, self.table_note)
+        self.notes.insert(0, "; ".join(parts))
 
     def facts(self) -> dict[str, Any]:
         """Return the shapes of the features, and the number of targets or classes."""
         self.read()
         assert self.encoding is not None
         facts = self.encoding.facts()
+        if self.is_multilabel:
+            facts["label"] = {"classes": len(self.classes), "dtype": "int"}
         if self.classes:
             return facts | {"classes": len(self.classes)}
         return facts | {"targets": len(self.targets)}
@@ -293,13 +375,23 @@ class Features(DataModule):
         return RowBatches(self.parts[part], self.batch_size, self.order(part))
 
 
-def find_target_fault(target: Columns, row: int, *, is_class: bool) -> str | None:
-    """Return what is wrong with the target of a row; None if nothing is."""
+def find_target_fault(target: Columns, row: int, kind: str, separator: str | None) -> str | None:
+    """Return what is wrong with the target of a row; None if nothing is. Without any label a cell
+    of several is empty, which is no mistake.
+    """
+    if kind == "labels":
+        if separator is not None:
+            return None
+        try:
+            read_flags(target, row)
+        except ValueError as error:
+            return str(error)
+        return None
     for name, cells in target.items():
         cell = clean_category(cells[row])
         if not cell:
             return f"{name} is missing"
-        if not is_class and not math.isfinite(parse_number(cell)):
+        if kind == "numbers" and not math.isfinite(parse_number(cell)):
             return f"{name} is no number"
     return None
 

@@ -198,7 +198,6 @@ class Labelled(LabelledTexts):
 
     def labelled(self) -> list[Row]:
         rows, notes, layout = read_rows(self.path, self.wanted, self.header, self.delimiter)
-        self.table_note = layout.note
         self.notes += [layout.note, *notes]
         self.column = layout.indices[0] + 1
         if layout.names is not None:

@@ -192,7 +192,6 @@ class Pairs(Translation):
 
     def pairs(self) -> dict[str, list[Pair]]:
         found, notes, layout = read_rows(self.path, self.wanted, self.header, self.delimiter)
-        self.table_note = layout.note
         self.notes += [layout.note, *notes]
         groups: dict[str, list[Pair]] = {}  # by the source text, which stays in one part
         for source, target in found:

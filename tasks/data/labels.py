@@ -1,0 +1,78 @@
+"""Several labels for each sample: read from cells of a table, as numbers and by name."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from tasks.errors import ArgumentError
+
+YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
+SHOWN = 5  # labels in a note
+FEWEST = 3  # samples of a label, one for each part
+
+
+def split_cell(cell: str, separator: str) -> list[str]:
+    """Return the different labels in a cell, sorted: "b; a;a" is ["a", "b"]; none in an empty
+    one.
+    """
+    return sorted({part.strip() for part in cell.split(separator)} - {""})
+
+
+def check_separator(separator: str | None) -> None:
+    """Raise an ArgumentError for a separator that separates nothing."""
+    if separator is not None and not separator.strip():
+        raise ArgumentError(
+            "separator", "labels are separated by a mark", got=repr(separator), fits="';' or '|'"
+        )
+
+
+def read_flag(cell: str) -> bool | None:
+    """Return whether a cell says that a sample has a label; None if it says neither."""
+    value = cell.strip().lower()
+    if value in YES:
+        return True
+    return False if value in NO else None
+
+
+def read_flags(columns: Mapping[str, Sequence[str]], row: int) -> list[str]:
+    """Return the columns that say 1 in a row: the labels that it has.
+
+    Raises:
+        ValueError: a cell says neither 1 nor 0; the message names it.
+    """
+    held = []
+    for name, cells in columns.items():
+        flag = read_flag(cells[row])
+        if flag is None:
+            shown = cells[row].strip()[:40]
+            raise ValueError(f"{name} is neither 0 nor 1: {shown!r}")
+        if flag:
+            held.append(name)
+    return held
+
+
+def encode_labels(held: Sequence[Iterable[str]], classes: Sequence[str]) -> Tensor:
+    """Return the labels of samples (samples, classes), 1 for each that a sample has."""
+    number = {name: index for index, name in enumerate(classes)}
+    label = torch.zeros(len(held), len(classes), dtype=torch.long)
+    for row, names in enumerate(held):
+        for name in names:
+            label[row, number[name]] = 1
+    return label
+
+
+def describe_labels(label: Tensor, classes: Sequence[str], noun: str) -> list[str]:
+    """Return notes on samples without a label, and on labels that few samples have."""
+    notes = []
+    empty = int((label.sum(1) == 0).sum())
+    if empty:
+        notes.append(f"{empty:,} of {len(label):,} {noun}s have no label")
+    counts = label.sum(0).tolist()
+    pairs = zip(classes, counts, strict=True)
+    rare = [f"{name} ({count})" for name, count in pairs if count < FEWEST]
+    if rare:
+        more = f" and {len(rare) - SHOWN} more" if len(rare) > SHOWN else ""
+        shown = ", ".join(rare[:SHOWN])
+        notes.append(f"labels with too few {noun}s to be in every part: {shown}{more}")
+    return notes
