@@ -35,7 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="whether tables have a header (auto)",
     )
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="write to FILE, not to standard output"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write to FILE, not to standard output; the folder for masks (masks)",
     )
     parser.add_argument(
         "--json", action="store_true", help="write one JSON object a line, instead of CSV"

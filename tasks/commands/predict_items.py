@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from blocks.graph import Graph
 from tasks.commands.common import FAILED, OK
+from tasks.commands.predict_masks import gives_masks, write_masks
 from tasks.data.readers.base import Item
 from tasks.data.tables.wanted import Header
 from tasks.data.walk import escape_name
@@ -42,6 +43,8 @@ def write_predictions(arguments: argparse.Namespace) -> int:
         must_be_positive("top", arguments.top)
     must_be_positive("batch_size", arguments.batch_size)
     run = open_predictor(arguments)
+    if gives_masks(run):
+        return write_masks(run, read_items(run, arguments.input), arguments)
     top = 1
     if "classes" in run.facts:
         top = min(arguments.top or 1, len(run.classes))

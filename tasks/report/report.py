@@ -49,6 +49,7 @@ def write(folder: Path, composed: Composed, record: dict[str, Any], data: Any, t
     config = yaml.safe_dump(secrets.hidden(composed.config), sort_keys=False, allow_unicode=True)
     before = [("Learning curves", page.fit(curves))]
     if record["test"]:
+        before.append(("Test", page.table(["metric", "value"], list_metrics(record["test"]))))
         before += classes.draw_results(folder, data, task.results(data))
     after = [
         ("Architecture", describe_architecture(built, composed.choices.get("model", "model"))),
@@ -121,6 +122,11 @@ def describe_architecture(built: Built, name: str) -> str:
     if len(rows) > TABLE_ROWS:
         table = page.folded(f"{len(rows)} nodes", table)
     return page.wide(draw_svg(built, name)) + table
+
+
+def list_metrics(metrics: dict[str, float]) -> list[list[str]]:
+    """Return a row for each metric of the test."""
+    return [[name.removeprefix("test/"), f"{value:.4f}"] for name, value in metrics.items()]
 
 
 def headline_score(metrics: dict[str, float], headline: str) -> tuple[str, str]:

@@ -31,10 +31,12 @@ class Case:
     Args:
         words: of the command line.
         inputs: of `predict`.
+        formats: that `export` can write.
     """
 
     words: tuple[str, ...]
     inputs: tuple[str, ...]
+    formats: tuple[str, ...] = ("safetensors", "onnx")
 
 
 SMALL_VIT = ("model.params.depth=1", "model.params.dim=16", "model.params.heads=2")
@@ -45,7 +47,8 @@ CASES = {
     "regress": Case(("experiment=diabetes",), ("rows.csv",)),
     "segment": Case(("experiment=segment", "model.params.width=4", "data.train=64"), ("one.png",)),
     "multilabel": Case(("experiment=multilabel", "data.train=200"), ("one.png",)),
-    "reconstruct": Case(("experiment=mae",), (str(IMAGES),)),
+    "contrast": Case(("experiment=simclr", "model.params.width=8"), (str(IMAGES),)),
+    "reconstruct": Case(("experiment=mae",), (str(IMAGES),), ("safetensors",)),
 }
 
 
@@ -125,7 +128,9 @@ def write_inputs(folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["safetensors", "onnx"])
 def test_it_is_exported(finished, tmp_path, kind):
-    _, place = finished
+    case, place = finished
+    if kind not in case.formats:
+        pytest.skip("refused with a fix: its masks are drawn at random inside the network")
     assert use(["export", str(place), "--to", kind, "-o", str(tmp_path / f"model.{kind}")]) == 0
     assert list(tmp_path.iterdir())
 
