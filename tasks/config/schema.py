@@ -7,6 +7,7 @@ It is derived from the classes and signatures that check a run (`tasks.config.in
 """
 
 import inspect
+import json
 import re
 import typing
 from collections.abc import Mapping
@@ -156,7 +157,9 @@ def arguments(kind: Any) -> Schema:
     for name, (hint, _) in known.items():
         if name in GIVEN and not hints.list_choices(hint):
             continue
-        found[name] = {"anyOf": [*map(kind_of, hints.split_union(hint)), LATER]}
+        # sorted: Python keeps one object for equal unions, in the order of the first
+        kinds = sorted(map(kind_of, hints.split_union(hint)), key=json.dumps)
+        found[name] = {"anyOf": [*kinds, LATER]}
         if about := descriptions.get(name, "") or ABOUT.get(name, ""):
             found[name]["description"] = about[:1].upper() + about[1:]
     return found

@@ -53,7 +53,7 @@ SAYS = {
     **{
         (model, "attention", option): f"residual: {residual} has no input 'padding_mask'"
         for model, residual in MASKED.items()
-        for option in ("window", "window_unshifted", "inner_patch")
+        for option in ("window", "window_unshifted", "inner_patch", "reduced")
     },
     **{(model, "position", "learned_2d"): f"LearnedPosition2d: {GRID}" for model in ROWS},
     **{

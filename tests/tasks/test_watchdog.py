@@ -14,6 +14,7 @@ from blocks.graph import ConfigError, compose
 from hydra_plugins.dougong_launcher import ProcessLauncher
 from tasks.config import instantiate
 from tasks.data.images.image_folder import Images
+from tasks.data.images.listing.samples import Samples
 from tasks.process import runtime, watchdog
 from tasks.process.parent import end_worker_with_parent
 from tasks.process.signals import SignalGuard
@@ -65,7 +66,13 @@ def test_a_process_ends_with_its_parent_even_if_it_was_stopped(stopped):
 
 def test_processes_that_read_data_end_with_the_one_that_trains():
     data = Images("nowhere", workers=1)
-    data.classes, data.parts = ["cat"], {"train": [], "val": [("x.png", "cat")], "test": []}
+    data.classes, data.parts = (
+        ["cat"],
+        {
+            part: Samples.pack(Path("nowhere"), names, ["cat"] * len(names))
+            for part, names in {"train": [], "val": ["x.png"], "test": []}.items()
+        },
+    )
     assert data.val_dataloader().loader.worker_init_fn is end_worker_with_parent
 
 
