@@ -148,6 +148,16 @@ def test_data_with_one_view_are_refused():
     task.check(Digits(views=2))
 
 
+def test_two_views_and_mixed_images_do_not_go_together():
+    with pytest.raises(ArgumentError) as error:
+        Digits(views=2, cutmix=1.0)
+    assert str(error.value) == (
+        "two views are compared as they are, and mixing makes one image of two; got views=2, "
+        "mixup=0.0, cutmix=1.0; fits: data.erase and data.randaugment, which change each view by "
+        "itself; fix: data.mixup=0 data.cutmix=0, or data.views=1"
+    )
+
+
 def test_a_model_without_a_projection_is_refused():
     composed = compose(["model=cnn", "task=contrast", "data.views=2"])
     with pytest.raises(ConfigError, match="Contrast needs the output projection"):

@@ -161,6 +161,16 @@ def test_the_data_say_what_a_batch_holds():
             assert batch[name].dtype == value.tensor.dtype, name
 
 
+def test_a_term_whose_condition_does_not_hold_is_left_out():
+    task, _ = built(
+        "+task.loss.more={block: Mean, in: logits, when: 'data.classes > 10'}",
+        "+task.loss.other={block: Mean, in: logits, when: 'data.classes == 10'}",
+    )
+    assert list(task.weights) == ["cross", "other"]
+    told = refusal("+task.loss.cross.when='data.classes > 10'")
+    assert "an objective has at least one term" in told
+
+
 def test_nodes_of_the_objective_are_read_by_terms_and_metrics():
     task, batch = built(
         "+task.nodes={share: {block: Softmax, in: logits, axis: -1}}",

@@ -7,13 +7,14 @@ from typing import Any
 from blocks.graph.assemble.assembly import Assembly
 from blocks.graph.assemble.body import build_body, close_body
 from blocks.graph.assemble.body_builder import BodyBuilder
-from blocks.graph.assemble.context import Path, Without, broken
+from blocks.graph.assemble.context import Outputs, Path, Without, broken
 from blocks.graph.assemble.inputs import add_model_input
 from blocks.graph.assemble.invariants import finish
 from blocks.graph.assemble.node import build_kind, build_node
 from blocks.graph.errors import NodeError
 from blocks.graph.language.scope import Scope, Text
 from blocks.graph.language.words import check_params, check_word
+from blocks.graph.record.module import Graph
 from blocks.graph.record.record import Built
 
 
@@ -47,6 +48,17 @@ def assemble_model(config: Mapping[str, Any], overridden: list[Path], **known: A
     named = isinstance(config.get("outputs"), Mapping)
     model = close_body(assembly, builder, outputs, tuple(builder.inputs), named=named)
     finish(assembly, model, config, overridden)
+    return make_record(assembly, builder, model, outputs, config)
+
+
+def make_record(
+    assembly: Assembly,
+    builder: BodyBuilder,
+    model: Graph,
+    outputs: Outputs,
+    config: Mapping[str, Any],
+) -> Built:
+    """Return the record of a finished body at the top."""
     return Built(
         model=model,
         nodes=builder.nodes,

@@ -12,6 +12,7 @@ from blocks.graph.assemble.assembly import Assembly
 from blocks.graph.assemble.body import build_nodes, close_body
 from blocks.graph.assemble.body_builder import BodyBuilder
 from blocks.graph.assemble.context import Path, broken, mentions
+from blocks.graph.assemble.model import make_record
 from blocks.graph.assemble.node import build_kind, build_node
 from blocks.graph.assemble.references import read_value
 from blocks.graph.errors import ConfigError, NodeError, Problem, show
@@ -106,15 +107,6 @@ def assemble_objective(
     sections = {}
     for name in ("nodes", "loss", "metrics"):
         sections[name] = read_section(assembly, config.get(name), (*path, name))
-    if not sections["loss"]:
-        assembly.root = ".".join(path)
-        problem = Problem(
-            "an objective has at least one term",
-            fits=f"loss: {{cross: {TERM}}}",
-            code="missing-key",
-        )
-        assembly.report(problem, (*path, "loss"), "loss")
-        raise ConfigError(assembly.problems)
     builder = BodyBuilder("")
     add_sources(assembly, builder, sources, sections)
     assembly.root = ".".join((*path, "nodes"))
@@ -122,6 +114,15 @@ def assemble_objective(
     assembly.root = ".".join((*path, "loss"))
     terms, weights = split_weights(assembly, sections["loss"], (*path, "loss"))
     outputs = build_terms(assembly, builder, terms, (*path, "loss"))
+    weights = {name: weight for name, weight in weights.items() if name in outputs}
+    if not outputs:
+        assembly.root = ".".join(path)
+        problem = Problem(
+            "an objective has at least one term",
+            fits=f"loss: {{cross: {TERM}}}",
+            code="missing-key",
+        )
+        assembly.report(problem, (*path, "loss"), "loss")
     assembly.root = ".".join((*path, "metrics"))
     metrics = {}
     for name, spec in sections["metrics"].items():
@@ -131,22 +132,7 @@ def assemble_objective(
     model = close_body(assembly, builder, outputs, (), named=True)
     if assembly.problems:
         raise ConfigError(assembly.problems)
-    built = Built(
-        model=model,
-        nodes=builder.nodes,
-        inputs=builder.inputs,
-        outputs=outputs,
-        params={},
-        config={},
-        facts=assembly.facts,
-        catalog=assembly.catalog,
-        recipes=assembly.recipes,
-        starts=assembly.starts,
-        registered=assembly.modules,
-        read_params=assembly.read_params,
-        used_slots=assembly.used_slots,
-        origin=assembly.origin,
-    )
+    built = make_record(assembly, builder, model, outputs, {})
     read = {}
     for name in model.input_names:
         read[name] = sources.read[name]
@@ -251,6 +237,8 @@ def build_terms(
     readable = dict(builder.results)
     for name, spec in terms.items():
         build_nodes(assembly, builder, {name: spec}, path, assembly.outermost)
+        if name in builder.left_out:
+            continue
         found = builder.results[name]
         if found is readable.get(name):  # it could not be built, and is reported
             found = {"out": broken(name)}

@@ -150,9 +150,10 @@ class InMemoryImages(DataModule):
         must_be_one_of("views", views, (1, 2))
         if views == 2 and (mixup or cutmix):
             raise ArgumentError(
-                "views",
+                "mixup" if mixup else "cutmix",
                 "two views are compared as they are, and mixing makes one image of two",
                 got=f"views=2, mixup={mixup}, cutmix={cutmix}",
+                fits="data.erase and data.randaugment, which change each view by itself",
                 fix="data.mixup=0 data.cutmix=0, or data.views=1",
             )
         self.used, self.views = share, views
