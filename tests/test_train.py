@@ -106,6 +106,7 @@ def test_a_wish_to_resume_that_means_nothing_here_is_told(word, sweeps):
     check_resume(["seed=1", "resume=true" if sweeps else "resume=RUN"], sweeps=sweeps)
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_after_failures_and_says_so(tmp_path):
     status, out, err = finish(
         start(tmp_path, "-m", "model.params.depth=1,0", "seed=1,2", *SMALL[:1], SMALL[2])

@@ -99,6 +99,7 @@ def test_a_writer_goes_on_where_the_prompt_stops_the_same_for_a_seed(writer):
     assert python(*command, "--seed", "1", "--no-cache", folder=place).stdout == said[0].stdout
 
 
+@pytest.mark.slow
 def test_evaluating_says_what_training_said(translator, writer):
     for place, out in (translator, writer):
         told = next(line for line in out.splitlines() if line.startswith("test accuracy"))
@@ -120,6 +121,7 @@ def test_evaluating_on_data_that_cannot_be_is_told(translator):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_what_is_no_run_of_the_kind_is_told(writer, tmp_path):
     result = python("-m", "tasks", "translate", writer[0], "hello", folder=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
@@ -130,6 +132,7 @@ def test_what_is_no_run_of_the_kind_is_told(writer, tmp_path):
     assert result.stderr == f"{tmp_path} is no run folder: it has no config.yaml\n{fix}\n"
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_named(writer, tmp_path):
     broken = tmp_path / "run"
     (broken / "checkpoints").mkdir(parents=True)

@@ -6,8 +6,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
 from blocks.graph.compose.compose import Composed
 from blocks.graph.errors import ConfigError, Problem, show
+from blocks.support.conf_folders import conf_folder
 
 Facts = dict[str, Any]
 
@@ -35,6 +39,21 @@ def declared_facts(composed: Composed) -> Facts:
             )
             raise ConfigError(problem)
     return dict(found)
+
+
+def facts_in_file(data: str) -> Facts:
+    """Return the facts in a packaged file of `conf/data`, without those of files that it starts
+    from; {} for another, and for what other sections decide.
+    """
+    file = conf_folder() / "data" / f"{data}.yaml"
+    if not file.is_file():
+        return {}
+    section = OmegaConf.select(OmegaConf.create({"data": OmegaConf.load(file)}), "data.facts")
+    try:
+        found: Any = OmegaConf.to_container(section, resolve=True) if section else {}
+    except OmegaConfBaseException:
+        return {}
+    return found
 
 
 def example_of(composed: Composed) -> Facts:
