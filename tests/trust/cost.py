@@ -2,6 +2,7 @@
 everything.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -64,6 +65,7 @@ def measure(case: Case) -> Cost:
     """Play a case in a fork, which also notes more than `SECONDS` or `MEGABYTES` as a fault."""
     with tempfile.TemporaryDirectory() as folder:
         told, end = os.pipe()
+        gc.freeze()  # or each collection in the fork walks, and copies, all objects of the parent
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", DeprecationWarning
@@ -71,6 +73,7 @@ def measure(case: Case) -> Cost:
             child = os.fork()
         if not child:
             answer(case, Path(folder).resolve(), end)
+        gc.unfreeze()
         os.close(end)
         with os.fdopen(told, "rb") as file:
             content = file.read()
