@@ -62,7 +62,21 @@ def prepare() -> None:
 
 
 def measure(case: Case) -> Cost:
-    """Play a case in a fork, which also notes more than `SECONDS` or `MEGABYTES` as a fault."""
+    """Play a case in a fork, and note more than `SECONDS` or `MEGABYTES` as a fault.
+
+    CPU time on cores that others use can double, so a case above `SECONDS` is played once more, and
+    the less counts.
+    """
+    cost = play_in_fork(case)
+    if cost.seconds > SECONDS:
+        cost = min(cost, play_in_fork(case), key=lambda each: each.seconds)
+    over = [f"takes {cost.seconds:.1f} s"] if cost.seconds > SECONDS else []
+    over += [f"takes {cost.megabytes:.0f} MB"] if cost.megabytes > MEGABYTES else []
+    return Cost(cost.faults + over, cost.seconds, cost.megabytes)
+
+
+def play_in_fork(case: Case) -> Cost:
+    """Play a case in a fork of this process."""
     with tempfile.TemporaryDirectory() as folder:
         told, end = os.pipe()
         gc.freeze()  # or each collection in the fork walks, and copies, all objects of the parent
@@ -80,10 +94,7 @@ def measure(case: Case) -> Cost:
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if not content:
         return Cost([f"ended without an answer, status {status}"], 0, 0)
-    cost = Cost(**json.loads(content))
-    over = [f"takes {cost.seconds:.1f} s"] if cost.seconds > SECONDS else []
-    over += [f"takes {cost.megabytes:.0f} MB"] if cost.megabytes > MEGABYTES else []
-    return Cost(cost.faults + over, cost.seconds, cost.megabytes)
+    return Cost(**json.loads(content))
 
 
 def answer(case: Case, folder: Path, end: int) -> None:
