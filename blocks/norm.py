@@ -34,6 +34,43 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, self.weight.shape, self.weight, self.epsilon)
 
 
+class QKNorm(nn.Module):
+    """RMSNorm of each head of queries and of keys, so that scores stay small whatever the weights.
+
+    Formula:
+        q / √(mean(q²) + ε) · γ_q and k / √(mean(k²) + ε) · γ_k
+
+    Args:
+        head_dim: width of a head; `dim / heads` of the attention around it.
+        epsilon: added to the mean square.
+
+    Shape:
+        q (batch, heads, tokens, head_dim), k (batch, kv_heads, tokens, head_dim) -> both,
+        normalised
+
+    Source:
+        Henry et al. 2020, arXiv:2010.04245, section 3, there by the length; Dehghani et al. 2023
+        (ViT-22B), arXiv:2302.05442, section 2, by LayerNorm; by RMSNorm as in Qwen3, Yang et al.
+        2025, arXiv:2505.09388, section 2.
+    """
+
+    outputs = ("q", "k")
+
+    def __init__(self, head_dim: int, *, epsilon: float = 1e-6):
+        super().__init__()
+        self.q, self.k = RMSNorm(head_dim, epsilon), RMSNorm(head_dim, epsilon)
+
+    def forward(
+        self,
+        q: Float[Tensor, "batch heads tokens head_dim"],
+        k: Float[Tensor, "batch kv_heads tokens head_dim"],
+    ) -> tuple[
+        Float[Tensor, "batch heads tokens head_dim"],
+        Float[Tensor, "batch kv_heads tokens head_dim"],
+    ]:
+        return self.q(q), self.k(k)
+
+
 class ChannelNorm(nn.Module):
     """LayerNorm over the channels of an image, at each pixel on its own.
 

@@ -72,6 +72,13 @@ STEPS: list[tuple[str, str, dict[str, Any], str]] = [
         "positions are learned.",
     ),
     (
+        "qwen3_600m",
+        "The decoder since 2023",
+        TEXT,
+        "Rotary positions are inside the attention, RMSNorm has no mean, the MLP is gated, and query "
+        "heads share keys and values. Queries and keys are normalised before they meet.",
+    ),
+    (
         "bert_base",
         "The encoder alone",
         TEXT,

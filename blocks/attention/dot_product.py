@@ -9,11 +9,12 @@ gives zeros, with finite gradients. Where there are fewer queries than keys, the
 the position of the last key.
 """
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from blocks.attention.mask import Mask, masked_softmax, merge_masks
+from blocks.attention.mask import Mask, append_sinks, masked_softmax, merge_masks
 from blocks.errors import must_be_positive, must_be_share, must_divide
 from blocks.support.decode_cache import (
     DecodeCache,
@@ -33,6 +34,9 @@ def attend(
     mask: Tensor | None = None,
     causal: bool = False,
     bias: Tensor | None = None,
+    window: int | None = None,
+    soft_cap: float | None = None,
+    sinks: Float[Tensor, " heads"] | None = None,
     dropout: float = 0.0,
     grouped: bool = False,
     weights: bool = False,
@@ -40,46 +44,52 @@ def attend(
     Float[Tensor, "batch heads queries head_dim"], Float[Tensor, "batch heads queries keys"] | None
 ]:
     """softmax(q k' / sqrt(head_dim) + bias) v by a fused kernel; step by step where the weights are
-    returned.
+    returned or the scores capped.
 
     Args:
         padding_mask: (batch, *keys), True for a real token.
         mask: broadcastable to (batch, heads, queries, keys), boolean or added to the scores.
         causal: query i attends to keys 0..i only.
         bias: (heads, queries, keys), added to the scores.
+        window: a query attends to keys that are less than this many tokens away only.
+        soft_cap: scores are bent to (-soft_cap, soft_cap) by tanh, before masks and bias.
+        sinks: the score of one more key without a value, for each head.
         dropout: share of attention weights zeroed.
         grouped: whether k and v have fewer heads than q.
-        weights: whether the attention weights are returned.
+        weights: whether the attention weights are returned; those of a sink are not.
     """
     scores = (q.shape[1], q.shape[2], k.shape[2])
-    if not weights:
-        # The kernels can be causal, but not together with a mask, and count from the first key.
-        known = (
-            causal
-            and padding_mask is None
-            and mask is None
-            and bias is None
-            and scores[1] == scores[2]
-        )
-        merged = merge_masks(
-            scores,
-            like=q,
-            padding_mask=padding_mask,
-            mask=mask,
-            causal=causal and not known,
-            bias=bias,
-        )
+    fused = not weights and soft_cap is None
+    if window is not None and window >= scores[2]:
+        window = None
+    # The kernels can be causal, but not together with a mask, and count from the first key.
+    known = fused and causal and scores[1] == scores[2]
+    known &= all(part is None for part in (padding_mask, mask, bias, window, sinks))
+    merged = merge_masks(
+        scores,
+        like=q,
+        padding_mask=padding_mask,
+        mask=mask,
+        causal=causal and not known,
+        window=window,
+        bias=bias,
+    )
+    if sinks is not None:
+        merged = append_sinks(merged, sinks, scores, like=q)
+        k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))
+    if fused:
         heads = F.scaled_dot_product_attention(
             q, k, v, attn_mask=merged, dropout_p=dropout, is_causal=known, enable_gqa=grouped
         )
         return heads, None
     if grouped:
         k, v = (part.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for part in (k, v))
-    merged = merge_masks(
-        scores, like=q, padding_mask=padding_mask, mask=mask, causal=causal, bias=bias
-    )
-    seen = masked_softmax(q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1), merged)
-    return F.dropout(seen, dropout) @ v, seen
+    products = q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)
+    if soft_cap is not None:
+        products = soft_cap * torch.tanh(products / soft_cap)
+    seen = masked_softmax(products, merged)
+    heads = F.dropout(seen, dropout) @ v
+    return heads, seen[..., : scores[2]] if weights else None
 
 
 def split_heads(
@@ -113,6 +123,14 @@ class SelfAttention(nn.Module):
             tokens, head_dim).
         position_bias: added to the scores: `position_bias(queries, keys) -> (heads, queries,
             keys)`.
+        window: a token attends to tokens that are less than this many away only, to itself
+            included: sliding window, or local attention. None is all.
+        qk_norm: normalises queries and keys, before they are turned: `qk_norm(q, k) -> (q, k)`,
+            both (batch, heads, tokens, head_dim).
+        soft_cap: scores are `soft_cap * tanh(scores / soft_cap)`, before masks and `position_bias`.
+            It costs the fused kernel.
+        sinks: each head learns the score of one more key without a value, so that its weights may
+            sum to less than 1.
         return_weights: a second output `weights`, the attention weights before dropout. It costs
             the fused kernel.
 
@@ -123,12 +141,14 @@ class SelfAttention(nn.Module):
 
     Raises:
         BlockError: `heads` does not divide `dim`, `kv_heads` does not divide `heads`, a dropout
-            outside [0, 1), a padding mask that is not boolean, a mask of three axes whose first is
-            not `heads`.
+            outside [0, 1), a `window` or `soft_cap` that is not positive, a padding mask that is
+            not boolean, a mask of three axes whose first is not `heads`.
 
     Source:
         Vaswani et al. 2017, arXiv:1706.03762, section 3.2.2; grouped queries of Ainslie et al.
-        2023, arXiv:2305.13245; multi-query of Shazeer 2019, arXiv:1911.02150. Equals
+        2023, arXiv:2305.13245; multi-query of Shazeer 2019, arXiv:1911.02150; windows of Beltagy et
+        al. 2020, arXiv:2004.05150, section 3.1; soft caps of Gemma 2, arXiv:2408.00118, section 2;
+        sinks of GPT-OSS, arXiv:2508.10925, here 0 at the start. Equals
         `torch.nn.MultiheadAttention` to 1e-6. `qkv` is one projection whose rows are all heads of
         q, then k, then v. Weights start as in `torch.nn.Linear`.
     """
@@ -149,6 +169,10 @@ class SelfAttention(nn.Module):
         project_bias: bool = True,
         rotary: nn.Module | None = None,
         position_bias: nn.Module | None = None,
+        window: int | None = None,
+        qk_norm: nn.Module | None = None,
+        soft_cap: float | None = None,
+        sinks: bool = False,
         return_weights: bool = False,
     ):
         super().__init__()
@@ -160,14 +184,17 @@ class SelfAttention(nn.Module):
         must_divide("kv_heads", self.kv_heads, "heads", heads)
         must_be_share("dropout", dropout)
         must_be_share("projection_dropout", projection_dropout)
+        must_be_positive("window", 1 if window is None else window)
+        must_be_positive("soft_cap", 1 if soft_cap is None else soft_cap)
         self.head_dim = dim // heads if head_dim is None else head_dim
         self.causal, self.dropout, self.projection_dropout = causal, dropout, projection_dropout
-        self.return_weights = return_weights
+        self.window, self.soft_cap, self.return_weights = window, soft_cap, return_weights
         if return_weights:
             self.outputs = ("tokens", "weights")
         self.qkv = nn.Linear(dim, (heads + 2 * self.kv_heads) * self.head_dim, bias=bias)
         self.project = nn.Linear(heads * self.head_dim, dim, bias=project_bias)
-        self.rotary, self.position_bias = rotary, position_bias
+        self.qk_norm, self.rotary, self.position_bias = qk_norm, rotary, position_bias
+        self.sinks = nn.Parameter(torch.zeros(heads)) if sinks else None
 
     def parts(self) -> dict[str, dict[str, Tensor]]:
         sizes = [count * self.head_dim for count in (self.heads, self.kv_heads, self.kv_heads)]
@@ -177,6 +204,10 @@ class SelfAttention(nn.Module):
         """Queries, keys and values, each (batch, heads, tokens, head_dim)."""
         qkv = self.qkv(x).unflatten(-1, (-1, self.head_dim))
         q, k, v = qkv.transpose(1, 2).split([self.heads, self.kv_heads, self.kv_heads], dim=1)
+        if self.qk_norm is not None:
+            q, k = self.qk_norm(q, k)
+        if self.rotary is not None:
+            q, k = self.rotary(q, k)
         return q, k, v
 
     def forward(
@@ -189,8 +220,6 @@ class SelfAttention(nn.Module):
         | tuple[Float[Tensor, "batch *tokens dim"], Float[Tensor, "batch heads queries keys"]]
     ):
         q, k, v = self.project_heads(x.flatten(1, -2))
-        if self.rotary is not None:
-            q, k = self.rotary(q, k)
         bias = None if self.position_bias is None else self.position_bias(q.shape[2], k.shape[2])
         out, weights = attend(
             q,
@@ -200,6 +229,9 @@ class SelfAttention(nn.Module):
             mask=mask,
             causal=self.causal,
             bias=bias,
+            window=self.window,
+            soft_cap=self.soft_cap,
+            sinks=self.sinks,
             dropout=self.dropout if self.training else 0.0,
             grouped=self.kv_heads != self.heads,
             weights=self.return_weights,
@@ -219,12 +251,15 @@ class SelfAttention(nn.Module):
         must_be_a_row(x)
         must_not_mask_pairs(mask)
         q, k, v = self.project_heads(x)
-        if self.rotary is not None:
-            q, k = self.rotary(q, k)
         k, v = memory.append("keys", k, 2), memory.append("values", v, 2)
         if padding_mask is not None:
             padding_mask = memory.append("padding_mask", padding_mask, 1)
         bias = None if self.position_bias is None else self.position_bias(q.shape[2], k.shape[2])
+        if self.window is not None and not self.return_weights:
+            reached = self.window + q.shape[2] - 1
+            k, v = k[:, :, -reached:], v[:, :, -reached:]
+            padding_mask = None if padding_mask is None else padding_mask[:, -reached:]
+            bias = None if bias is None else bias[..., -reached:]
         # the last token attends to all before it: no mask, and a faster kernel
         alone = q.shape[2] == 1
         out, weights = attend(
@@ -234,6 +269,9 @@ class SelfAttention(nn.Module):
             padding_mask=padding_mask,
             causal=not alone,
             bias=bias,
+            window=self.window,
+            soft_cap=self.soft_cap,
+            sinks=self.sinks,
             grouped=self.kv_heads != self.heads,
             weights=self.return_weights,
         )

@@ -18,6 +18,14 @@ def causal_mask(queries: int, keys: int, device: torch.device) -> Bool[Tensor, "
     return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
 
 
+def window_mask(
+    queries: int, keys: int, window: int, device: torch.device
+) -> Bool[Tensor, "queries keys"]:
+    """True where query and key are less than `window` apart; the last of both stand together."""
+    places = torch.arange(keys - queries, keys, device=device)[:, None]
+    return (places - torch.arange(keys, device=device)).abs() < window
+
+
 def key_mask(padding_mask: Bool[Tensor, " batch *tokens"]) -> Bool[Tensor, "batch 1 1 keys"]:
     """The padding mask as a mask of scores."""
     if padding_mask.dtype != torch.bool:
@@ -37,6 +45,7 @@ def merge_masks(
     padding_mask: Tensor | None = None,
     mask: Tensor | None = None,
     causal: bool = False,
+    window: int | None = None,
     bias: Tensor | None = None,
 ) -> Tensor | None:
     """All masks and biases as one tensor: boolean, unless something is added to the scores.
@@ -47,6 +56,7 @@ def merge_masks(
         padding_mask: (batch, *keys), True for a real token.
         mask: broadcastable to (batch, heads, queries, keys), boolean or added.
         causal: query i attends to keys 0..i only.
+        window: a query attends to keys that are less than this many tokens away only.
         bias: (heads, queries, keys), added.
     """
     allowed = None
@@ -69,12 +79,39 @@ def merge_masks(
     if causal:
         past = causal_mask(scores[1], scores[2], like.device)
         allowed = past if allowed is None else allowed & past
+    if window is not None:
+        near = window_mask(scores[1], scores[2], window, like.device)
+        allowed = near if allowed is None else allowed & near
     if bias is None:
         return allowed
     bias = bias.to(like.dtype)
     if bias.dim() == 3:
         bias = bias[None]  # with three axes no fused kernel is chosen
     return bias if allowed is None else bias.masked_fill(~allowed, -torch.inf)
+
+
+def append_sinks(
+    mask: Tensor | None,
+    sinks: Float[Tensor, " heads"],
+    scores: tuple[int, int, int],
+    *,
+    like: Tensor,
+) -> Float[Tensor, "batch heads queries keys_and_sink"]:
+    """The mask of one more key, the last, whose score is `sinks` for every query.
+
+    Args:
+        mask: as `merge_masks` returns it.
+        sinks: one score for each head.
+        scores: (heads, queries, keys), without the sink.
+        like: gives device and dtype.
+    """
+    added = torch.zeros((1, *scores), dtype=like.dtype, device=like.device)
+    if mask is not None and mask.dtype == torch.bool:
+        added = added.masked_fill(~mask, -torch.inf)
+    elif mask is not None:
+        added = added + mask
+    column = sinks.to(like.dtype)[None, :, None, None].expand(*added.shape[:3], 1)
+    return torch.cat((added, column), dim=-1)
 
 
 def masked_softmax(scores: Float[Tensor, "..."], mask: Tensor | None) -> Float[Tensor, "..."]:

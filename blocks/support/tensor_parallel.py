@@ -46,11 +46,13 @@ def divide_heads(**columns: tuple[str, ...]) -> Callable[[nn.Module, int], Divis
         counts = {name: int(getattr(self, name)) for name in ("heads", "kv_heads")}
         for name, count in counts.items():
             must_divide("devices", devices, name, count)
-        got = None
-        if getattr(self, "position_bias", None) is not None:
-            got = f"position_bias={type(self.position_bias).__name__}"
-        elif self.return_weights:
-            got = "return_weights=true"
+        got = "return_weights=true" if self.return_weights else None
+        if getattr(self, "sinks", None) is not None:
+            got = "sinks=true"
+        for name in ("position_bias", "qk_norm"):
+            part = getattr(self, name, None)
+            if part is not None:
+                got = f"{name}={type(part).__name__}"
         if got is not None:
             raise BlockError(
                 "attention needs all its heads on one device", got=got, fits="attention without it"

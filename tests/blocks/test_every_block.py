@@ -111,6 +111,7 @@ EXAMPLES = {  # name -> constructor arguments, inputs
     ),
 }
 PARTS = {
+    "QKNorm": {"head_dim": 4},
     "Rotary": {"head_dim": 4},
     "ALiBi": {"heads": 2},
     "RelativeBias": {"heads": 2},

@@ -12,6 +12,7 @@ from blocks.attention import CrossAttention, LinearAttention, SelfAttention
 from blocks.attention.additive import AdditiveAttention
 from blocks.catalog import own
 from blocks.conv import CausalConv1d
+from blocks.norm import QKNorm
 from blocks.position import ALiBi, LearnedPosition, RelativeBias, SinusoidalPosition
 from blocks.recurrent import GRU, LSTM, RNN
 from blocks.support.decode_cache import DecodeCache, StepError
@@ -27,6 +28,17 @@ SELF = {
     "relative": lambda: SelfAttention(
         D, heads=H, causal=True, position_bias=RelativeBias(H, buckets=8)
     ),
+    "sliding": lambda: SelfAttention(D, heads=H, causal=True, window=3),
+    "sliding with weights": lambda: SelfAttention(
+        D, heads=H, causal=True, window=3, return_weights=True
+    ),
+    "sliding alibi": lambda: SelfAttention(
+        D, heads=H, causal=True, window=4, position_bias=ALiBi(H)
+    ),
+    "capped": lambda: SelfAttention(D, heads=H, causal=True, soft_cap=2.0),
+    "normalised": lambda: SelfAttention(D, heads=H, causal=True, qk_norm=QKNorm(D // H)),
+    "sinks": lambda: SelfAttention(D, heads=H, kv_heads=2, causal=True, sinks=True),
+    "sliding to sinks": lambda: SelfAttention(D, heads=H, causal=True, sinks=True, window=2),
     "linear": lambda: LinearAttention(D, heads=H, causal=True, chunk=3),
     "rnn": lambda: RNN(D, hidden=C, layers=2),
     "gru": lambda: GRU(D, hidden=C, layers=2),

@@ -71,6 +71,13 @@ SMALL = {
     "ft_transformer": small("params.dim=32", "params.depth=2", "params.heads=4"),
     "gpt": small("params.dim=32", "params.depth=2"),
     "gpt2": small(*ONE_VOCABULARY, slow=True),
+    "gemma2_2b": small(
+        *ONE_VOCABULARY,
+        "params.kv_heads=2",
+        "params.hidden=64",
+        "params.window=3",
+        "attention.head_dim=16",
+    ),
     "gru": small(*SEQUENCE),
     "gru_language": small(*SEQUENCE, slow=True),
     "llama": small("params.dim=32", "params.depth=2", "params.heads=4"),
@@ -81,6 +88,9 @@ SMALL = {
     "mae": small(*VIT, "params.decoder_dim=32", side=8),
     "mixer_b16": small(*VIT, "params.token_hidden=16", "params.channel_hidden=64", side=32),
     "mlp": small("params.hidden=32"),
+    "qwen3_600m": small(
+        *ONE_VOCABULARY, "params.kv_heads=2", "params.hidden=64", "attention.head_dim=16", slow=True
+    ),
     "resnet18": small("params.width=8", "params.depths=[1,1]", side=32, slow=True),
     "resnet50": small("params.width=8", "params.depths=[1,1]", side=32),
     "rnn": small(*SEQUENCE),

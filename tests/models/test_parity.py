@@ -203,6 +203,96 @@ def test_gpt2_equals_transformers():
     )
 
 
+SIZES = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 96,
+    "vocab_size": 53,
+    "max_position_embeddings": 32,
+}
+PARAMS = [
+    "params.dim=64",
+    "params.depth=2",
+    "params.heads=4",
+    "params.kv_heads=2",
+    "params.hidden=96",
+    "params.vocab=53",
+    "params.length=32",
+]
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "of_config", "of_model"),
+    [
+        ("llama_7b", "Llama", {"rms_norm_eps": 1e-6}, []),
+        ("qwen3_600m", "Qwen3", {"head_dim": 12}, ["attention.head_dim=12"]),
+    ],
+)
+def test_decoders_equal_transformers(model, name, of_config, of_model):
+    hf = pytest.importorskip("transformers")
+    tied = {"tie_word_embeddings": model == "qwen3_600m"}
+    base = {"rope_parameters": {"rope_type": "default", "rope_theta": 1e6 if of_model else 1e4}}
+    config = getattr(hf, f"{name}Config")(**SIZES, **base, **tied, **of_config)
+    peer = shake(getattr(hf, f"{name}ForCausalLM")(config))
+    tokens = torch.randint(0, 53, (2, 13))
+    assert_equal(
+        build(model, [*PARAMS, *of_model], {}),
+        peer,
+        "transformers_llama",
+        lambda m: m(tokens)["logits"],
+        lambda m: m(tokens).logits,
+    )
+
+
+def test_gemma2_equals_transformers():
+    """Windows, caps and four norms a layer; theirs multiply by 1 + weight."""
+    hf = pytest.importorskip("transformers")
+    config = hf.Gemma2Config(
+        **SIZES,
+        head_dim=12,
+        query_pre_attn_scalar=12,
+        sliding_window=4,
+        attn_logit_softcapping=2.0,
+        final_logit_softcapping=30.0,
+        attn_implementation="eager",
+        rope_parameters={"rope_type": "default", "rope_theta": 1e4},
+    )
+    assert config.layer_types == ["sliding_attention", "full_attention"]
+    peer = shake(hf.Gemma2ForCausalLM(config))
+    sizes = ["params.window=4", "attention.head_dim=12", "attention.soft_cap=2.0"]
+    ours = build("gemma2_2b", [*PARAMS, *sizes], {}).eval()
+    state = {
+        name: value + 1 if name.endswith("norm.weight") else value
+        for name, value in peer.state_dict().items()
+    }
+    layer, theirs = "layers.{i}", "model.layers.{i}"
+    lines = {
+        "embedding.weight": "model.embed_tokens.weight",
+        f"{layer}.attention.norm.weight": f"{theirs}.input_layernorm.weight",
+        f"{layer}.attention.output.weight": f"{theirs}.post_attention_layernorm.weight",
+        f"{layer}.mlp.norm.weight": f"{theirs}.pre_feedforward_layernorm.weight",
+        f"{layer}.mlp.output.weight": f"{theirs}.post_feedforward_layernorm.weight",
+        f"{layer}.attention.inner.qkv.weight": {
+            "from": [f"{theirs}.self_attn.{part}_proj.weight" for part in "qkv"]
+        },
+        f"{layer}.attention.inner.project.weight": f"{theirs}.self_attn.o_proj.weight",
+        f"{layer}.mlp.inner.gate.weight": f"{theirs}.mlp.gate_proj.weight",
+        f"{layer}.mlp.inner.value.weight": f"{theirs}.mlp.up_proj.weight",
+        f"{layer}.mlp.inner.project.weight": f"{theirs}.mlp.down_proj.weight",
+        "norm.weight": "model.norm.weight",
+        "head.weight": "lm_head.weight",
+    }
+    report = load_weights(ours, state, {"map": lines})
+    assert not report.missing
+    assert not report.left_over
+    tokens = torch.randint(0, 53, (2, 13))
+    found, wanted = ours(tokens)["logits"], peer(tokens).logits
+    assert wanted.abs().max() > 1
+    assert (found - wanted).abs().max() < 1e-5 * max(1.0, wanted.abs().max().item())
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "widths"),
     [

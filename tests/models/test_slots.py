@@ -155,7 +155,20 @@ def test_the_table_names_cells_that_are_there():
 # What a language model must not see ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("option", ["causal", "full", "grouped", "linear", "multiquery"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        "capped",
+        "causal",
+        "full",
+        "grouped",
+        "linear",
+        "multiquery",
+        "normalised",
+        "sinks",
+        "sliding",
+    ],
+)
 def test_no_option_lets_a_language_model_see_the_future(option):
     model = build("gpt", f"model/attention={option}").eval()
     tokens = draw(model)["tokens"]

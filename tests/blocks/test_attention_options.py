@@ -1,0 +1,149 @@
+"""Windows, caps, norms and sinks of self-attention, against the formula pair by pair in float64."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from blocks.attention import SelfAttention
+from blocks.attention.dot_product import attend
+from blocks.errors import BlockError
+from blocks.norm import QKNorm
+from blocks.position import Rotary
+
+B, N, H, K = 2, 7, 4, 6  # batch, tokens, heads, width of a head
+DIM = H * K
+REAL = torch.arange(N) < torch.tensor([[N], [4]])
+PARTS = {
+    "window": {"window": 3},
+    "window of one": {"window": 1},
+    "window beyond all": {"window": N},
+    "cap": {"soft_cap": 1.5},
+    "sinks": {"sinks": torch.tensor([-1.0, 0.0, 0.5, 2.0], dtype=torch.float64)},
+}
+PARTS["all"] = PARTS["window"] | PARTS["cap"] | PARTS["sinks"]
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def heads(queries: int = N) -> tuple[torch.Tensor, ...]:
+    q = torch.randn(B, H, queries, K, dtype=torch.float64)
+    k, v = torch.randn(2, B, H // 2, N, K, dtype=torch.float64)
+    return q, k, v
+
+
+def one_by_one(q, k, v, *, causal=False, real=None, window=None, soft_cap=None, sinks=None):
+    """The formula, a pair at a time."""
+    out = torch.zeros_like(q)
+    shift = k.shape[2] - q.shape[2]
+    for b, h, i in ((b, h, i) for b in range(B) for h in range(H) for i in range(q.shape[2])):
+        weights = {}
+        for j in range(k.shape[2]):
+            away = i + shift - j
+            if (causal and away < 0) or (window is not None and abs(away) >= window):
+                continue
+            if real is not None and not real[b, j]:
+                continue
+            score = float(q[b, h, i] @ k[b, h // 2, j]) / math.sqrt(K)
+            if soft_cap is not None:
+                score = soft_cap * math.tanh(score / soft_cap)
+            weights[j] = math.exp(score)
+        whole = sum(weights.values())
+        if sinks is not None:
+            whole += math.exp(float(sinks[h]))
+        for j, weight in weights.items():
+            out[b, h, i] += weight / whole * v[b, h // 2, j]
+    return out
+
+
+@pytest.mark.parametrize("weights", [False, True])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("name", PARTS)
+def test_attention_is_the_formula(name, causal, weights):
+    for queries, real in ((N, None), (N, REAL), (2, REAL)):
+        q, k, v = heads(queries)
+        wanted = one_by_one(q, k, v, causal=causal, real=real, **PARTS[name])
+        found, seen = attend(
+            q, k, v, causal=causal, padding_mask=real, grouped=True, weights=weights, **PARTS[name]
+        )
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+        if weights:
+            assert seen.shape == (B, H, queries, N)
+            torch.testing.assert_close(seen @ v.repeat_interleave(2, 1), wanted, rtol=0, atol=1e-12)
+
+
+def test_a_bias_is_added_after_the_cap():
+    q, k, v = heads()
+    bias = torch.randn(H, N, N, dtype=torch.float64)
+    scores = q @ k.repeat_interleave(2, 1).transpose(2, 3) / math.sqrt(K)
+    wanted = (2 * torch.tanh(scores / 2) + bias).softmax(-1) @ v.repeat_interleave(2, 1)
+    found, _ = attend(q, k, v, bias=bias, soft_cap=2.0, grouped=True)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+
+
+def test_queries_and_keys_are_normalised_before_they_are_turned():
+    norm = QKNorm(K)
+    nn.init.uniform_(norm.q.weight, 0.5, 2)
+    nn.init.uniform_(norm.k.weight, 0.5, 2)
+    block = SelfAttention(DIM, heads=H, qk_norm=norm, rotary=Rotary(K))
+    x = torch.randn(B, N, DIM)
+    q, k, _ = block.project_heads(x)
+    plain = block.qkv(x).view(B, N, 3, H, K).permute(2, 0, 3, 1, 4)
+    sizes = plain.square().mean(-1, keepdim=True) + 1e-6
+    q_wanted, k_wanted = block.rotary(
+        plain[0] / sizes[0].sqrt() * norm.q.weight, plain[1] / sizes[1].sqrt() * norm.k.weight
+    )
+    torch.testing.assert_close(q, q_wanted)
+    torch.testing.assert_close(k, k_wanted)
+
+
+def test_gradients_of_all_options_are_those_of_differences():
+    block = SelfAttention(
+        4, heads=2, causal=True, window=2, soft_cap=1.0, sinks=True, qk_norm=QKNorm(2)
+    ).double()
+    x = torch.randn(1, 3, 4, dtype=torch.float64, requires_grad=True)
+    names = [name for name, _ in block.named_parameters()]
+    assert "sinks" in names
+
+    def run(x, *values):
+        return torch.func.functional_call(block, dict(zip(names, values, strict=True)), (x,))
+
+    assert torch.autograd.gradcheck(run, (x, *block.parameters()))
+
+
+def test_a_fused_sink_learns_as_one_step_by_step():
+    fused = SelfAttention(DIM, heads=H, causal=True, sinks=True).double()
+    seen = SelfAttention(DIM, heads=H, causal=True, sinks=True, return_weights=True).double()
+    seen.load_state_dict(fused.state_dict())
+    x = torch.randn(B, N, DIM, dtype=torch.float64)
+    fused(x).square().sum().backward()
+    seen(x)[0].square().sum().backward()
+    assert fused.sinks.grad.abs().min() > 0
+    for ours, theirs in zip(fused.parameters(), seen.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"window": 0}, "window must be positive; got window=0"),
+        ({"soft_cap": 0.0}, "soft_cap must be positive; got soft_cap=0.0"),
+    ],
+)
+def test_what_is_not_positive_is_told(options, message):
+    with pytest.raises(BlockError) as error:
+        SelfAttention(DIM, heads=H, **options)
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("options", "got"),
+    [({"sinks": True}, "sinks=true"), ({"qk_norm": QKNorm(K)}, "qk_norm=QKNorm")],
+)
+def test_what_needs_all_heads_is_not_divided(options, got):
+    with pytest.raises(BlockError, match=got):
+        SelfAttention(DIM, heads=H, **options).division(2)
