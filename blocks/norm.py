@@ -31,7 +31,8 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Float[Tensor, "batch *tokens dim"]) -> Float[Tensor, "batch *tokens dim"]:
-        return F.rms_norm(x, self.weight.shape, self.weight, self.epsilon)
+        # of one dtype, also under autocast, or there is no fused kernel
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.epsilon)
 
 
 class QKNorm(nn.Module):
