@@ -1,0 +1,1 @@
+"""Data sets that others have published, read where they lie on this machine."""
