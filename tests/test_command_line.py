@@ -37,10 +37,10 @@ CHOICES = {
         "base, cpu, ddp, debug, fsdp, gpu, tensor_parallel",
         "write trainer=gpu",
     ),
-    "data=mnist": (
-        "data has no option 'mnist'",
-        "did you mean mnist1d?",
-        "write data=arrays data.path=FILE.npz, or a folder of IDX files; nothing is downloaded",
+    "data=cifar100": (
+        "data has no option 'cifar100'",
+        "did you mean cifar10?",
+        "write data=images data.path=FOLDER, with a folder for each class; nothing is downloaded",
     ),
     "optimizer=adam": (
         "optimizer has no option 'adam'",

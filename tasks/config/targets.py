@@ -36,6 +36,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tasks.data.features.table.TableFile",
         "tasks.data.masks.digit_canvas.DigitCanvas",
         "tasks.data.images.canvas_labels.CanvasLabels",
+        "tasks.data.published.named.Named",
     ),
     "optimizer": (
         "torch.optim.AdamW",

@@ -23,6 +23,7 @@ from blocks.graph.weights import read_map
 from blocks.support.files import kind_of, memory, open_file, read_file
 from tasks.data.base import read_reader_file
 from tasks.data.images import arrays, idx, image_folder, npz
+from tasks.data.published import cifar
 from tasks.data.readers.image import ImageReader
 from tasks.data.readers.question import QuestionReader
 from tasks.data.readers.signal import SignalReader
@@ -128,6 +129,7 @@ PLACES = {
         "set/train-images-idx3-ubyte",
         lambda path: arrays.Arrays(str(path.parent)).read(),
     ),
+    "a file of data=cifar10": ("set/data_batch_1.bin", lambda path: cifar.read_cifar(path.parent)),
     "data=text": ("a.txt", lambda path: documents.Documents(str(path)).documents()),
     "a file of data=text": (
         "set/a.txt",

@@ -26,7 +26,6 @@ NAMES = {  # of other programs -> of this one
     "width": "dim",
 }
 IMAGES = "write data=images data.path=FOLDER, with a folder for each class; nothing is downloaded"
-MNIST = "write data=arrays data.path=FILE.npz, or a folder of IDX files; nothing is downloaded"
 OPTIONS = {
     "trainer=cuda": "write trainer=gpu",
     "trainer=gpus": "write trainer=gpu",
@@ -34,9 +33,6 @@ OPTIONS = {
     "device=gpu": "write trainer=gpu",
     "device=cpu": "write trainer=cpu",
     "optimizer=adam": "write optimizer=adamw optimizer.weight_decay=0",
-    "data=mnist": MNIST,
-    "data=fashion_mnist": MNIST,
-    "data=cifar10": IMAGES,
     "data=cifar100": IMAGES,
     "data=imdb": "write data=labelled data.path=FILE.csv; nothing is downloaded",
     "data=wikitext": "write data=text data.path=FILE; nothing is downloaded",
@@ -132,15 +128,18 @@ def walk_keys(config: Mapping[str, Any], above: str = "") -> Iterator[str]:
 
 def find_options(name: str) -> list[str]:
     """Return the options of the first section of `conf/` whose files have a key: `workers` ->
-    `data=images`.
+    `data=images`. Those that require a value come first.
     """
     for folder in list_sections():
-        found = []
+        required: list[str] = []
+        found: list[str] = []
         for file in sorted(folder.glob("*.yaml")):
-            if name in (yaml.safe_load(check(file)) or {}):
-                found.append(f"{folder.name}={file.stem}")
-        if found:
-            return found[:MAX_SHOWN]
+            values = yaml.safe_load(check(file)) or {}
+            if name in values:
+                kind = required if values[name] == "???" else found
+                kind.append(f"{folder.name}={file.stem}")
+        if required or found:
+            return [*required, *found][:MAX_SHOWN]
     return []
 
 
