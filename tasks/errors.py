@@ -5,6 +5,7 @@ from typing import Any
 # argument that names a file or a folder -> the kind of mistake
 CODES = {
     "path": "bad-data",
+    "table": "bad-data",
     "data": "data-mismatch",
     "ckpt_path": "bad-run",
     "resume": "bad-run",

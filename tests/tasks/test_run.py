@@ -221,7 +221,7 @@ def test_declared_facts_are_checked_against_the_data():
 
 def test_data_without_a_path_say_so():
     assert told(["data=images"]).endswith(
-        "data.path\n  data.path is missing\n  fix       data.path=..."
+        "data.path\n  path is missing\n  fix       data.path=FOLDER, or data.table=FILE"
     )
 
 

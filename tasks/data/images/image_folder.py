@@ -1,4 +1,4 @@
-"""Images in class folders, read when they are needed."""
+"""Images in class folders or listed in a table, read when they are needed."""
 
 import math
 from pathlib import Path
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from tasks.data.base import DataModule, RawSample
+from tasks.data.base import READER, DataModule, RawSample, read_reader_file
 from tasks.data.images.decode import (
     Span,
     UnknownSpanError,
@@ -21,10 +21,18 @@ from tasks.data.images.decode import (
 )
 from tasks.data.images.listing import files
 from tasks.data.images.listing.samples import Samples
+from tasks.data.images.listing.table import choose_table
 from tasks.data.images.mix import Regularization
 from tasks.data.readers.image import ImageReader
 from tasks.data.sampler import SAMPLINGS, Order, Workers, generator
-from tasks.data.split import PARTS, check_classes, check_parts, check_shares, split_missing
+from tasks.data.split import (
+    PARTS,
+    check_classes,
+    check_parts,
+    check_shares,
+    split_missing,
+    stratify,
+)
 from tasks.data.walk import escape_name, list_first
 from tasks.data.workers import automatic, must_be_workers
 from tasks.errors import ArgumentError, SampleError, must_be_one_of, must_be_positive, must_be_share
@@ -35,10 +43,16 @@ CHECKED = 50_000  # files that check=auto decodes before training, in a minute o
 
 
 class Images(DataModule):
-    """FOLDER/CLASS/IMAGE, or FOLDER/train, FOLDER/val and FOLDER/test with class folders in each.
+    """FOLDER/CLASS/IMAGE, or FOLDER/train, FOLDER/val and FOLDER/test with class folders in each;
+    or images that a table lists with their classes.
 
     Args:
-        path: the folder.
+        path: the folder; None: that of the table.
+        table: a file with a row for each image: its path below the folder, and its class or its
+            labels.
+        image: the column of the paths; None: by its name.
+        label: the column of the class; or several columns of 0 and 1; None: by its name.
+        separator: of several labels in a cell.
         size: height and width of an image as the network gets it.
         channels: 3 for colour, 1 for grey.
         batch_size: samples in a batch, of each process.
@@ -75,8 +89,12 @@ class Images(DataModule):
 
     def __init__(
         self,
-        path: str,
+        path: str | None = None,
         *,
+        table: str | None = None,
+        image: str | None = None,
+        label: str | list[str] | None = None,
+        separator: str | None = None,
         size: int = 224,
         channels: int = 3,
         batch_size: int = 64,
@@ -110,7 +128,9 @@ class Images(DataModule):
             must_be_share("crop", crop)
         check_shares(val, test)
         must_be_positive("size", size)
-        self.path, self.size, self.channels = Path(path).expanduser(), (size, size), channels
+        self.table = choose_table(table, image, label, separator)
+        self.path = choose_folder(path, table)
+        self.size, self.channels = (size, size), channels
         self.mean = one_per_channel("mean", mean, channels)
         self.std = one_per_channel("std", std, channels)
         self.span = check_span(span)
@@ -129,21 +149,33 @@ class Images(DataModule):
         """Find the files, once; decode each if `check` is on."""
         if self.parts:
             return
-        scan, note = files.find_images(self.path, index=self.index)
-        parts, left_out = scan.parts, scan.left_out
-        if note:
-            self.notes.append(note)
-        if left_out:
-            self.notes.append(f"{len(left_out)} of the files are left out: {list_first(left_out)}")
-        if self._must_check(scan.size()):
+        parts = self._find_parts()
+        if self._must_check(sum(map(len, parts.values()))):
             parts = self._check_files(parts)
-        self.classes = sorted(parts["train"].class_names())
-        fits = f"a folder for each class: {self.path.name}/CLASS/IMAGE"
+        fits = "two classes or more"
+        if self.table is None:
+            self.classes = sorted(parts["train"].class_names())
+            fits = f"a folder for each class: {self.path.name}/CLASS/IMAGE"
+            for name, found in parts.items():
+                self._check_known_classes(name, found)
         check_classes(self.classes, len(parts["train"]), "image", fits)
-        for name, found in parts.items():
-            self._check_known_classes(name, found)
         self.parts = self._split_missing(parts)
         check_parts(self.sizes(), {"val": self.val, "test": self.test}, self.classes, "image")
+
+    def _find_parts(self) -> dict[str, Samples]:
+        """Return the files of each part, as the table or the folders have them."""
+        if self.table is not None:
+            listed = self.table.read(self.path, self.classes)
+            self.classes = listed.classes
+            self.notes += listed.notes
+            return {"train": listed.samples}
+        scan, note = files.find_images(self.path, index=self.index)
+        if note:
+            self.notes.append(note)
+        if scan.left_out:
+            count, shown = len(scan.left_out), list_first(scan.left_out)
+            self.notes.append(f"{count} of the files are left out: {shown}")
+        return scan.parts
 
     def _must_check(self, size: int) -> bool:
         """Return whether every file is decoded before training; note where that would last."""
@@ -209,7 +241,8 @@ class Images(DataModule):
 
     def _split_missing(self, parts: dict[str, Samples]) -> dict[str, Samples]:
         train, found = parts["train"], dict(parts)
-        chosen = split_missing(self._labels(train), parts, self.val, self.test, self.split_seed)
+        strata = stratify(self._labels(train))
+        chosen = split_missing(strata, parts, self.val, self.test, self.split_seed)
         for name, indices in chosen.items():
             found[name] = train.take(indices.numpy())
         return found
@@ -218,12 +251,17 @@ class Images(DataModule):
         return self._labels(self.parts["train"])
 
     def _labels(self, found: Samples) -> Tensor:
+        if self.table is not None:
+            return self.table.encode(found, self.classes)
         return found.labels(self.classes)
 
     def facts(self) -> dict[str, Any]:
         """Return the shape of an image as the network gets it, and the number of classes."""
         self.read()
-        return {"image": self._shape(), "classes": len(self.classes)}
+        facts: dict[str, Any] = {"image": self._shape(), "classes": len(self.classes)}
+        if self.table is not None and self.table.is_multilabel:
+            facts["label"] = {"classes": len(self.classes), "dtype": "int"}
+        return facts
 
     def _shape(self) -> dict[str, int]:
         height, width = self.size
@@ -249,6 +287,11 @@ class Images(DataModule):
             "std": self.std.flatten().tolist(),
             "span": self.span,
         }
+
+    def restore(self, place: Path) -> None:
+        super().restore(place)
+        if (place / READER).exists():
+            self.classes = read_reader_file(place)["classes"]
 
     def reading(self, trainer: pl.Trainer | None) -> str:
         """Describe how many processes read the images."""
@@ -289,6 +332,20 @@ class Images(DataModule):
             generator=generator(self.seed),
         )
         return Workers(loader)
+
+
+def choose_folder(path: str | None, table: str | None) -> Path:
+    """Return the folder of the images: the given one, or that of the table.
+
+    Raises:
+        ArgumentError: neither is given.
+    """
+    if path is not None:
+        return Path(path).expanduser()
+    if table is None:
+        fix = "data.path=FOLDER, or data.table=FILE"
+        raise ArgumentError("path", "path is missing", fix=fix, code="missing-argument")
+    return Path(table).expanduser().parent
 
 
 def one_per_channel(name: str, value: float | list[float], channels: int) -> Tensor:
