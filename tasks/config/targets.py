@@ -35,6 +35,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tasks.data.features.embedded.Embedded",
         "tasks.data.features.table.TableFile",
         "tasks.data.masks.digit_canvas.DigitCanvas",
+        "tasks.data.masks.mask_folder.MaskFolder",
         "tasks.data.images.canvas_labels.CanvasLabels",
         "tasks.data.published.named.Named",
     ),

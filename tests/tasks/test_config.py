@@ -57,7 +57,8 @@ def test_only_listed_targets_stand_in_a_section(name):
         "            tasks.data.text.labelled.Labelled, tasks.data.text.names.Names, "
         "tasks.data.features.embedded.Embedded, tasks.data.features.table.TableFile, "
         "tasks.data.masks.digit_canvas.DigitCanvas,\n"
-        "            tasks.data.images.canvas_labels.CanvasLabels, "
+        "            tasks.data.masks.mask_folder.MaskFolder, "
+        "tasks.data.images.canvas_labels.CanvasLabels, "
         "tasks.data.published.named.Named\n"
         "  fix       a class of your own: trust=PACKAGE.CLASS on the command line"
     )

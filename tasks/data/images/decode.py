@@ -124,7 +124,16 @@ def center_crop(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 def random_crop(
     image: Image.Image, size: tuple[int, int], least: float, source: torch.Generator
 ) -> Image.Image:
-    """Scale a random part to `size` (height, width).
+    """Scale a random part, as `draw_box` chooses it, to `size` (height, width)."""
+    height, width = size
+    box = draw_box(image, size, least, source)
+    return image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+
+
+def draw_box(
+    image: Image.Image, size: tuple[int, int], least: float, source: torch.Generator
+) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom of a random part of an image.
 
     The part has at least the share `least` of the area, and sides of 3:4 to 4:3 times the
     proportions of `size`.
@@ -139,8 +148,7 @@ def random_crop(
     wide = min(math.sqrt(area * proportion), image.width)
     high = min(math.sqrt(area / proportion), image.height)
     left, top = across * (image.width - wide), down * (image.height - high)
-    box = (left, top, left + wide, top + high)
-    return image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+    return left, top, left + wide, top + high
 
 
 def to_tensor(image: Image.Image, channels: int) -> Tensor:

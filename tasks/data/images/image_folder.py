@@ -320,7 +320,7 @@ class Images(DataModule):
         batches = math.ceil(len(order) / self.batch_size)
         workers = min(self._workers(self.trainer), batches)  # none without a batch
         loader = DataLoader(
-            ImageFiles(self, part, self._labels(self.parts[part]), is_augmented=is_training),
+            self._dataset(part, is_augmented=is_training),
             batch_size=self.batch_size,
             sampler=order,
             num_workers=workers,
@@ -332,6 +332,10 @@ class Images(DataModule):
             generator=generator(self.seed),
         )
         return Workers(loader)
+
+    def _dataset(self, part: str, *, is_augmented: bool) -> Dataset[dict[str, Any]]:
+        label = self._labels(self.parts[part])
+        return ImageFiles(self, part, label, is_augmented=is_augmented)
 
 
 def choose_folder(path: str | None, table: str | None) -> Path:
