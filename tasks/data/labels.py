@@ -10,6 +10,7 @@ from tasks.errors import ArgumentError
 YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 SHOWN = 5  # labels in a note
 FEWEST = 3  # samples of a label, one for each part
+MARK = "\x1f"  # a control character between labels, where they are one text
 
 
 def split_cell(cell: str, separator: str) -> list[str]:
@@ -17,6 +18,16 @@ def split_cell(cell: str, separator: str) -> list[str]:
     one.
     """
     return sorted({part.strip() for part in cell.split(separator)} - {""})
+
+
+def join_labels(held: Iterable[str]) -> str:
+    """Return the labels of a sample as one text, from which `split_labels` takes them."""
+    return MARK.join(held)
+
+
+def split_labels(text: str) -> list[str]:
+    """Return the labels that `join_labels` joined; none of an empty text."""
+    return list(filter(None, text.split(MARK)))
 
 
 def check_separator(separator: str | None) -> None:

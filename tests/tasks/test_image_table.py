@@ -13,6 +13,7 @@ from blocks.graph import compose
 from tasks.__main__ import main
 from tasks.data.images.image_folder import Images
 from tasks.errors import ArgumentError
+from tasks.resume import adopt, checkpoint
 from tasks.run import run_folder
 from tasks.run.evaluate import evaluate_run
 from tasks.run.load_run import open_run
@@ -254,3 +255,46 @@ def test_a_class_that_training_lacks_is_refused_with_its_line(finished, place, c
         f"data.table\n  {table}, line 8: 1 of 48 rows have a class that training lacks\n"
         "  got       top\n  fits      left, right\n  fix       correct or delete the rows\n"
     )
+
+
+@pytest.mark.slow
+def test_a_run_that_was_stopped_ends_as_if_it_had_not(place, tmp_path, monkeypatch):
+    table = write_table(place, make_rows("columns"), "resumed.csv")
+    words = run_words(
+        table,
+        "data.label=[left,right]",
+        "data.crop=0.5",
+        "data.flip=true",
+        "data.sampling=balanced",
+        "task.kind=multilabel",
+        "trainer.max_epochs=2",
+    )
+    learn(tmp_path / "whole", words)
+    save, points = checkpoint.Checkpoint._save, []
+
+    def die(self, trainer, module, point, **options):
+        save(self, trainer, module, point, **options)
+        points.append(point)
+        if len(points) == 2:
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(checkpoint.Checkpoint, "_save", die)
+    words.append("callbacks.checkpoint.every_steps=1")
+    with pytest.raises(ZeroDivisionError):
+        learn(tmp_path / "stopped", words)
+    monkeypatch.undo()
+    learn(tmp_path / "stopped", [*words, f"resume='{tmp_path / 'stopped'}'"])
+    whole, found = map(load_weights, (tmp_path / "whole", tmp_path / "stopped"))
+    assert {name for name in whole if not whole[name].equal(found[name])} == set()
+
+
+def learn(folder, words):
+    folder.mkdir(exist_ok=True)
+    composed = compose(words)
+    known = run_folder.describe_start(composed.config, adopt.run_overrides(words), folder)
+    is_resumed = (folder / run_folder.RECORD).is_file()
+    train(composed, folder, run_folder.Record(folder, resumed=is_resumed, **known))
+
+
+def load_weights(folder):
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 from tasks.data.tables.cells import (
     Cells,
@@ -32,6 +33,7 @@ class Layout:
         names: the names of all columns; None if they have none.
         options: the arguments that name the wanted columns.
         guessed: whether a column was chosen by its content.
+        needed: whether each wanted column has a text in every row.
     """
 
     table: Table
@@ -41,6 +43,7 @@ class Layout:
     names: list[str] | None
     options: list[str]
     guessed: bool
+    needed: list[bool]
 
     def column_name(self, index: int) -> str:
         """Return the name of a column, or its number from 1."""
@@ -62,7 +65,7 @@ class Layout:
     @property
     def note(self) -> str:
         """The decisions, and the options that overrule them."""
-        options = [f"data.{option}=COLUMN" for option in self.options]
+        options = [f"data.{option}=COLUMN" for option in dict.fromkeys(self.options)]
         if self.table.keys is None:
             options[:0] = [f"data.header={str(not self.header).lower()}", "data.delimiter=NAME"]
         return f"{self}; to overrule: {', '.join(options)}"
@@ -83,7 +86,7 @@ class Layout:
                 yield line, "the header again"
             elif any(strip_cells(row[width:])):
                 yield line, f"{len(row)} columns, not {width}"
-            elif not all(map(str.strip, cells)):
+            elif not all(map(str.strip, compress(cells, self.needed))):
                 yield line, "an empty text"
             else:
                 yield line, cells
@@ -129,6 +132,7 @@ def find_layout(table: Table, wanted: list[Wanted], header: Header = "auto") -> 
         names=names,
         options=[want.option for want in wanted],
         guessed=None in chosen,
+        needed=[not want.optional for want in wanted],
     )
 
 

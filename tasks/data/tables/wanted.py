@@ -22,12 +22,14 @@ class Wanted:
         given: the value of that argument.
         usual: the names that it usually has, in lower case.
         label: whether its values are classes: few values that repeat.
+        optional: whether a cell may be empty.
     """
 
     option: str
     given: Given
     usual: tuple[str, ...]
     label: bool = False
+    optional: bool = False
 
     def has_name(self) -> bool:
         """Whether the user gave the column by its name."""
@@ -47,6 +49,19 @@ def wanted_pair(source: Given = None, target: Given = None) -> list[Wanted]:
     return [Wanted("source", source, SOURCES), Wanted("target", target, TARGETS)]
 
 
-def wanted_labelled(text: Given = None, label: Given = None) -> list[Wanted]:
-    """Return the columns of a table of texts with labels."""
-    return [Wanted("text", text, TEXTS), Wanted("label", label, LABELS, label=True)]
+def wanted_labelled(
+    text: Given = None, label: Given | Sequence[Given] = None, *, optional: bool = False
+) -> list[Wanted]:
+    """Return the columns of a table of texts with labels, one or several columns of them.
+
+    Args:
+        text: the column of the texts.
+        label: the column of the labels, or several.
+        optional: whether a text may have no label.
+    """
+    if label is None or isinstance(label, str | int):
+        label = [label]
+    wanted = [Wanted("text", text, TEXTS)]
+    for column in label:
+        wanted.append(Wanted("label", column, LABELS, label=True, optional=optional))
+    return wanted

@@ -2,24 +2,35 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
+from torch import Tensor
 
-from tasks.data.base import RawSample
+from tasks.data.base import READER, RawSample, read_reader_file
+from tasks.data.labels import (
+    check_separator,
+    describe_labels,
+    encode_labels,
+    join_labels,
+    read_flags,
+    split_cell,
+    split_labels,
+)
 from tasks.data.readers.text import TextReader
 from tasks.data.sampler import SAMPLINGS
 from tasks.data.sequences.base import InMemorySequences, Part, pad_rows
-from tasks.data.split import PARTS, check_classes, check_shares, split
-from tasks.data.tables.rows import read_rows
+from tasks.data.split import PARTS, check_classes, check_shares, split, stratify
+from tasks.data.tables.columns import Layout
+from tasks.data.tables.rows import describe_bad, read_rows
 from tasks.data.tables.wanted import Given, Header, wanted_labelled
 from tasks.data.text.naive_bayes import naive_bayes
 from tasks.data.text.tokenizer import PAD, Tokenizer
 from tasks.errors import ArgumentError, must_be_one_of, must_be_positive
 
-Row = tuple[str, str]  # a text and its label
+Row = tuple[str, str]  # a text and its label, or its labels as `join_labels` joins them
 SHOWN = 5  # classes in a note
 WHOLE = re.compile(r"-?\d{1,100}")
 
@@ -63,6 +74,7 @@ class LabelledTexts(InMemorySequences):
         check_shares(val, test)
         self.kind, self.vocab, self.length = tokenizer, vocab, length
         self.val, self.test, self.sampling = val, test, sampling
+        self.is_multilabel = False
         self.rows: dict[str, list[Row]] = {}
         # the column of the texts in a file: its name, or its number from 1
         self.column: str | int | None = None
@@ -91,12 +103,20 @@ class LabelledTexts(InMemorySequences):
         return parts
 
     def _tensors(self, ids: list[list[int]], rows: list[Row], width: int) -> Part:
-        number = {name: index for index, name in enumerate(self.classes)}
         tokens = pad_rows([row[:width] for row in ids], width, PAD)
-        label = torch.tensor([number[label] for _, label in rows])
+        label = self._encode([label for _, label in rows])
         return {"tokens": tokens, "padding_mask": tokens != PAD, "label": label}
 
+    def _encode(self, labels: Sequence[str]) -> Tensor:
+        """Return the class of each sample (samples,), or its labels (samples, classes)."""
+        if self.is_multilabel:
+            return encode_labels(list(map(split_labels, labels)), self.classes)
+        number = {name: index for index, name in enumerate(self.classes)}
+        return torch.tensor(list(map(number.__getitem__, labels)))
+
     def _note_baselines(self, parts: dict[str, Part]) -> None:
+        if self.is_multilabel:
+            return
         commonest = parts["train"]["label"].mode().values
         share = float((parts["test"]["label"] == commonest).float().mean())
         accuracy = naive_bayes(self.rows["train"], self.rows["test"], self.split_seed)
@@ -110,12 +130,12 @@ class LabelledTexts(InMemorySequences):
         groups: dict[str, list[Row]] = {}
         for row in rows:
             groups.setdefault(row[0], []).append(row)
-        self.classes = sort_classes({label for _, label in rows})
+        self.classes = self.name_classes(rows)
         check_classes(self.classes, len(rows), "text")
         names = list(map(commonest_label, groups.values()))
         self._note_surprises(groups, Counter(names))
-        label = torch.tensor(list(map(self.classes.index, names)))
-        chosen = split(label, self.val, self.test, self.split_seed)
+        strata = stratify(self._encode(names))
+        chosen = split(strata, self.val, self.test, self.split_seed)
         texts = list(groups)
         found: dict[str, list[Row]] = {}
         for part in PARTS:
@@ -132,15 +152,29 @@ class LabelledTexts(InMemorySequences):
                 )
         return found
 
+    def name_classes(self, rows: list[Row]) -> list[str]:
+        """Return the names of the classes of all rows, sorted."""
+        return sort_classes({label for _, label in rows})
+
     def _note_surprises(self, groups: dict[str, list[Row]], counts: Counter[str]) -> None:
         """Note what a user may not expect: repeated texts, contradictions, rare classes."""
         repeated = sum(map(len, groups.values())) - len(groups)
         ambiguous = sum(len(set(rows)) > 1 for rows in groups.values())
-        rare = [f"{name} ({counts[name]})" for name in self.classes if counts[name] < len(PARTS)]
+        rare = []
+        if self.is_multilabel:
+            label = self._encode(list(counts.elements()))
+            self.notes += describe_labels(label, self.classes, self.noun)
+        else:
+            for name in self.classes:
+                if counts[name] < len(PARTS):
+                    rare.append(f"{name} ({counts[name]})")
         if repeated:
             self.notes.append(f"{repeated:,} rows repeat a text; each text stays in one part")
         if ambiguous:
-            self.notes.append(f"{ambiguous:,} texts have several labels")
+            several = "several labels"
+            if self.is_multilabel:
+                several = "rows with different labels"
+            self.notes.append(f"{ambiguous:,} texts have {several}")
         if rare:
             shown = ", ".join(rare[:SHOWN])
             if len(rare) > SHOWN:
@@ -150,12 +184,15 @@ class LabelledTexts(InMemorySequences):
     def facts(self) -> dict[str, Any]:
         self.read()
         vocab = self.tokenizer.vocab
-        return {
+        facts: dict[str, Any] = {
             "tokens": {"tokens": self.length, "dtype": "int", "vocab": vocab},
             "padding_mask": {"tokens": self.length, "dtype": "bool"},
             "vocab": vocab,
             "classes": len(self.classes),
         }
+        if self.is_multilabel:
+            facts["label"] = {"classes": len(self.classes), "dtype": "int"}
+        return facts
 
     def names(self, part: str) -> list[str]:
         return [text for text, _ in self.rows[part]]
@@ -175,7 +212,9 @@ class Labelled(LabelledTexts):
         text: the column, or key, of the texts, by name or by number from 1; None: the one called
             text, sentence, review or content, else the one with the longest texts.
         label: the column of the labels; None: the one called label, class, category, target or
-            sentiment, else the one with the fewest different values that repeat.
+            sentiment, else the one with the fewest different values that repeat. Several columns of
+            0 and 1: a text has any number of labels.
+        separator: of several labels in a cell.
         header: whether the first row names the columns; "auto" looks at it, with a note on the
             decision.
         delimiter: comma, tab, semicolon or pipe; "auto" looks at the rows.
@@ -187,14 +226,30 @@ class Labelled(LabelledTexts):
         path: str,
         *,
         text: Given = None,
-        label: Given = None,
+        label: Given | list[str] = None,
+        separator: str | None = None,
         header: Header = "auto",
         delimiter: str = "auto",
         **options: Any,
     ):
         super().__init__(**options)
         self.path = Path(path).expanduser()
-        self.wanted, self.header, self.delimiter = wanted_labelled(text, label), header, delimiter
+        check_separator(separator)
+        labels: list[Any] = [label]
+        if isinstance(label, list):
+            labels = list(label)
+        if separator is not None and len(labels) > 1:
+            raise ArgumentError(
+                "separator",
+                "a separator divides the labels of one column",
+                got=f"label={', '.join(labels)}",
+                fits="one column; or separator=null",
+            )
+        self.separator, self.is_multilabel = separator, separator is not None or len(labels) > 1
+        self.wanted = wanted_labelled(text, labels, optional=self.is_multilabel)
+        self.header, self.delimiter = header, delimiter
+        self.known: list[str] = []  # labels of a finished run
+        self.label_columns: list[str] = []  # columns of 0 and 1
 
     def labelled(self) -> list[Row]:
         rows, notes, layout = read_rows(self.path, self.wanted, self.header, self.delimiter)
@@ -202,7 +257,71 @@ class Labelled(LabelledTexts):
         self.column = layout.indices[0] + 1
         if layout.names is not None:
             self.column = layout.names[layout.indices[0]]
+        if self.is_multilabel:
+            return self._read_labels(rows, layout)
         return [(text, label.strip()) for text, label in rows]
+
+    def _read_labels(self, rows: list[list[str]], layout: Layout) -> list[Row]:
+        """Return the rows with all of their labels; lines without flags are counted in a note.
+
+        Raises:
+            ArgumentError: a label that training lacks, or no row with labels.
+        """
+        names = list(map(layout.column_name, layout.indices[1:]))
+        self.label_columns = names if self.separator is None else []
+        lines = [line for line, cells in layout.cells() if not isinstance(cells, str)]
+        found, bad, unknown = [], [], []
+        for line, (text, *cells) in zip(lines, rows, strict=True):
+            try:
+                held = self._read_cells(names, cells)
+            except ValueError as error:
+                bad.append((line, str(error)))
+                continue
+            if self.known:
+                unknown += [(line, name) for name in held if name not in self.known]
+            found.append((text, join_labels(held)))
+        if bad:
+            self.notes.append(describe_bad(bad))
+        if unknown:
+            line, name = unknown[0]
+            rows_of = len({line for line, _ in unknown})
+            raise ArgumentError(
+                "path",
+                f"{self.path}, line {line}: {rows_of:,} of {len(rows):,} rows have a label that "
+                "training lacks",
+                got=name,
+                fits=", ".join(self.known[:SHOWN]),
+                fix="correct or delete the rows",
+            )
+        if not found:
+            raise ArgumentError(
+                "label", f"{self.path} has no row with labels", got=self.notes[-1], fits="0 and 1"
+            )
+        return found
+
+    def _read_cells(self, names: list[str], cells: list[str]) -> list[str]:
+        if self.separator is not None:
+            return split_cell(cells[0], self.separator)
+        return read_flags({name: [cell] for name, cell in zip(names, cells, strict=True)}, 0)
+
+    def name_classes(self, rows: list[Row]) -> list[str]:
+        if not self.is_multilabel:
+            return super().name_classes(rows)
+        names = {name for _, labels in rows for name in split_labels(labels)}
+        found = self.known or self.label_columns or sort_classes(names)
+        if len(found) < 2:
+            raise ArgumentError(
+                "label",
+                f"{self.path}: there are fewer than two labels",
+                got=", ".join(found) or "none",
+                fits="two labels or more",
+            )
+        return found
+
+    def restore(self, place: Path) -> None:
+        super().restore(place)
+        if self.is_multilabel and (place / READER).exists():
+            self.known = read_reader_file(place)["classes"]
 
 
 def commonest_label(rows: list[Row]) -> str:

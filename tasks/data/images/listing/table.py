@@ -14,8 +14,10 @@ from tasks.data.labels import (
     check_separator,
     describe_labels,
     encode_labels,
+    join_labels,
     read_flags,
     split_cell,
+    split_labels,
 )
 from tasks.data.tables.rows import describe_bad, read_table
 from tasks.data.tables.table import Bad, Table
@@ -24,7 +26,6 @@ from tasks.errors import ArgumentError
 
 IMAGES = ("image", "path", "file", "filename", "file_name", "image_path")
 SHOWN = 8  # names in a message
-MARK = "\x1f"  # between the labels of an image, where they are one name
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class LabelTable:
         self._check_known(held, lines, classes)
         names = [files[row] for row in lines]
         chosen = [held[row] for row in lines]
-        samples = Samples.pack(root, names, list(map(MARK.join, chosen)))
+        samples = Samples.pack(root, names, list(map(join_labels, chosen)))
         notes.insert(0, f"{len(lines):,} images by {self.path}; {image}: {', '.join(label)}")
         if self.is_multilabel:
             notes += describe_labels(encode_labels(chosen, classes), classes, "image")
@@ -108,7 +109,7 @@ class LabelTable:
         """Return the class of each image (images,), or its labels (images, classes)."""
         if not self.is_multilabel:
             return samples.labels(classes)
-        held = [list(filter(None, name.split(MARK))) for name in samples.classes]
+        held = list(map(split_labels, samples.classes))
         return encode_labels(held, classes)[from_numpy(samples.codes).long()]
 
     def _read_rows(self) -> tuple[Table, Rows]:
