@@ -81,6 +81,8 @@ def _initialise(assembly: Assembly, model: nn.Module, lines: Mapping[str, Any]) 
 
 def tie(assembly: Assembly, model: nn.Module, ties: Mapping[str, str]) -> None:
     """One parameter at two places: `tie: {head.weight: embedding.weight}`."""
+    if not ties:
+        return
     known = dict(model.named_parameters(remove_duplicate=False))
     for target, source in ties.items():
         place = ("model", "tie", target)

@@ -30,7 +30,9 @@ from blocks.graph.describe.equal_bodies import (
 )
 from blocks.graph.describe.fused_kernels import Kernels
 from blocks.graph.describe.receptive_field import Field, Fields, storage_of
+from blocks.graph.record.kept import open_kept
 from blocks.graph.record.module import Graph, Scan
+from blocks.graph.record.operations import Operations
 from blocks.graph.record.record import Built
 from blocks.graph.record.value import BATCH
 
@@ -71,7 +73,7 @@ class _Counter(TorchDispatchMode):
     def __torch_dispatch__(
         self, operation: Any, types: Any, arguments: Any = (), keywords: Any = None
     ) -> Any:
-        out = operation(*arguments, **(keywords or {}))
+        out = self.accounts.operations.run(operation, arguments, keywords or {})
         name = operation._schema.name.removeprefix("aten::")
         if operation.overloadpacket in flop_registry:
             count = flop_registry[operation.overloadpacket]
@@ -94,6 +96,7 @@ class Accounts:
         held = [*model.parameters(), *model.buffers()]
         self.kept = {storage_of(tensor): tensor for tensor in held}  # weights are there anyway
         self.equal: EqualBodies | None = None
+        self.operations = Operations(open_kept().operations)
         self.fields = Fields()
         self.recipes: Mapping[int, Any] = {}
         self.known: dict[Any, tuple[Any, int]] = {}

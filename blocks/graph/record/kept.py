@@ -134,15 +134,17 @@ class Kept:
         made: how to make blocks on the meta device; None where their constructor alone can.
         ran: outputs of blocks.
         outcomes: what bodies cost.
+        operations: what operations of torch gave.
     """
 
     made: dict[Any, Blueprint | None] = field(default_factory=dict)
     ran: dict[Any, Any] = field(default_factory=dict)
     outcomes: dict[Any, Any] = field(default_factory=dict)
+    operations: dict[Any, Any] = field(default_factory=dict)
 
     def trim(self) -> None:
         """Forget everything where it has become too much."""
-        for results in (self.made, self.ran, self.outcomes):
+        for results in (self.made, self.ran, self.outcomes, self.operations):
             if len(results) > MOST:
                 results.clear()
 

@@ -19,6 +19,7 @@ from blocks.graph.language.copies import alter
 from blocks.graph.language.scope import Text
 from blocks.graph.language.signature import Port, Signature, axis_names
 from blocks.graph.record.kept import draw
+from blocks.graph.record.operations import Operations
 from blocks.graph.record.record import Recipe
 from blocks.graph.record.value import Value, show_shape
 
@@ -121,7 +122,7 @@ def _run_block(
     kept = assembly.kept
     module = kept.copy(recipe.key)
     if module is None or key not in kept.ran:
-        with torch.device("meta"), warnings.catch_warnings():
+        with torch.device("meta"), Operations(kept.operations), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch repeats them when real parameters are made
             made = module is None
             if module is None:
