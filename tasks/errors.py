@@ -55,9 +55,36 @@ class ArgumentError(ValueError):
 class SampleError(RuntimeError):
     """A sample cannot be read while the network is trained; a crash, so that what was learned is
     kept.
+
+    Args:
+        problem: as for `ArgumentError`, like the other parts.
+        got: what came.
+        fits: what would do.
+        fix: what to change.
     """
 
     code = "bad-data"
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        got: str | None = None,
+        fits: str | None = None,
+        fix: str | None = None,
+    ):
+        self.problem, self.got, self.fits, self.fix = problem, got, fits, fix
+        lines = [problem]
+        for word, text in {"got": got, "fits": fits, "fix": fix}.items():
+            if text:
+                lines.append(f"  {word:<9} {text}")
+        super().__init__("\n".join(lines))
+
+    @classmethod
+    def of(cls, error: ArgumentError, fix: str) -> "SampleError":
+        """Return an error of a sample with the parts of `error`, and one more fix."""
+        fixes = "; ".join(filter(None, (error.fix, fix)))
+        return cls(error.problem, got=error.got, fits=error.fits, fix=fixes)
 
 
 def must_be_positive(argument: str, value: float) -> None:

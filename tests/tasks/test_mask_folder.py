@@ -138,9 +138,13 @@ def test_what_is_not_a_pair_is_counted(tmp_path):
     data = open_data(folder)
     assert sum(data.sizes().values()) == 6
     assert data.notes[0] == (
-        "3 of the files are left out: 0.png (no mask), 1.png (no image), notes.txt (no image)"
+        "3 of the files are left out: images/notes.txt (no image), images/street/0.png (no mask), "
+        "masks/street/1.png (no image)"
     )
-    assert data.notes[1].startswith("2 of 8 pairs are broken and left out: 2.png (empty file), 3")
+    assert data.notes[1] == (
+        "2 of 8 pairs are broken and left out: images/street/2.png (empty file), "
+        "masks/street/3.png (cannot be read: cannot identify image file 3.png)"
+    )
 
 
 def test_a_mask_of_another_size_is_told(tmp_path):
@@ -148,8 +152,9 @@ def test_a_mask_of_another_size_is_told(tmp_path):
     Image.fromarray(paint(4)[1][:8]).save(folder / "masks/street/4.png")
     error = told(folder)
     assert error.problem == "1 of 10 masks have another size than their images"
-    assert error.got == "4.png is 8 × 16, 4.png is 24 × 16"
-    assert error.fits
+    assert error.got == "masks/street/4.png is 8 × 16, images/street/4.png is 24 × 16"
+    assert error.fits == "a mask of the height and width of its image"
+    assert error.fix == "scale each mask to its image, to the nearest pixel, or remove the pair"
 
 
 def test_a_coloured_mask_is_told(tmp_path):
@@ -198,7 +203,7 @@ def test_what_cannot_be_is_told(tmp_path):
     )
     assert told(folder, classes=["a"], values=[1, 2]).got == "1 classes, 2 values"
     Image.fromarray(paint(0)[0]).save(folder / "images/street/0.jpg")
-    assert told(folder).got == "0.jpg and 0.png"
+    assert told(folder).got == "images/street/0.jpg and images/street/0.png"
 
 
 @pytest.mark.slow

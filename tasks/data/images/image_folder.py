@@ -416,8 +416,7 @@ class ImageFiles(Dataset[dict[str, Any]]):
         try:
             return self._mix([self[key] for key in keys], keys[0])
         except ArgumentError as error:
-            fix = "data.check=true leaves out broken files, with a note"
-            return SampleError(f"{error.problem}\n  fix       {fix}")
+            return SampleError.of(error, "data.check=true leaves out broken files, with a note")
 
     def _mix(self, samples: list[dict[str, Any]], key: tuple[int, int]) -> list[dict[str, Any]]:
         """Mix the samples of a batch, which depends on the epoch and the first sample only."""

@@ -1,5 +1,6 @@
 """Images and masks in two folders, read when they are needed."""
 
+import itertools
 from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,18 +15,20 @@ from tasks.data.base import RawSample
 from tasks.data.images.decode import draw_box, open_image, to_tensor
 from tasks.data.images.image_folder import CHECKED, Images
 from tasks.data.masks.pairs import (
-    Pair,
+    Inspection,
     find_pairs,
-    find_places,
     first_error,
     inspect_pairs,
     open_mask,
+    size_error,
 )
+from tasks.data.masks.places import Pair, find_places
+from tasks.data.masks.values import check_found, check_named, too_few
 from tasks.data.readers.image import ImageReader
 from tasks.data.readers.mask import MaskReader
 from tasks.data.sampler import generator
 from tasks.data.sequences.base import IGNORED
-from tasks.data.split import PARTS, check_parts, split_missing
+from tasks.data.split import PARTS, split_missing
 from tasks.data.walk import escape_name, list_first
 from tasks.errors import ArgumentError, SampleError
 
@@ -76,9 +79,6 @@ class MaskFolder(Images):
     ):
         super().__init__(path, size=size, crop=crop, flip=flip, check=check, **options)
         self.folders, self.suffix = (images, masks), suffix
-        if classes is not None and values is not None and len(classes) != len(values):
-            got = f"{len(classes)} classes, {len(values)} values"
-            raise ArgumentError("values", "each class has one value in the masks", got=got)
         self.named, self.values = classes, values
         if classes is not None and values is None:
             self.values = list(range(len(classes)))
@@ -87,12 +87,7 @@ class MaskFolder(Images):
             self.ignored = [ignore]
         elif ignore is not None:
             self.ignored = list(ignore)
-        both = sorted({*(self.values or ())} & {*self.ignored})
-        if both:
-            raise ArgumentError(
-                "ignore", "a value is both that of a class and ignored", got=f"{both[0]}"
-            )
-        self.pixels: Counter[int] = Counter()  # of the training part, by value
+        check_named(self.named, self.values, self.ignored)
         self.pairs: dict[str, list[Pair]] = {}
 
     def read(self) -> None:
@@ -101,8 +96,8 @@ class MaskFolder(Images):
             return
         left_out: list[str] = []
         found = {}
-        for part, places in find_places(self.path, *self.folders).items():
-            found[part] = find_pairs(places, self.suffix, left_out)
+        for part, places in find_places(self.path, *self.folders, left_out).items():
+            found[part] = find_pairs(places, self.suffix, self.path, left_out)
         if left_out:
             self.notes.append(f"{len(left_out)} of the files are left out: {list_first(left_out)}")
         if self._must_check(sum(map(len, found.values()))):
@@ -120,52 +115,75 @@ class MaskFolder(Images):
         train = found["train"]
         for name, indices in chosen.items():
             found[name] = [train[index] for index in indices.tolist()]
+        for name, share in (("train", None), ("val", self.val), ("test", self.test)):
+            if not found[name] and share != 0:
+                raise too_few(name, sum(map(len, found.values())))
         self.pairs = found
-        check_parts(self.sizes(), {"val": self.val, "test": self.test}, self.classes, "image")
 
     def _check_pairs(self, found: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
         """Decode every file; leave out broken ones, and find the values where none are named."""
-        whole, broken, seen = {}, [], Counter[int]()
-        where: dict[int, Path] = {}
+        whole, kept, broken = {}, {}, []
         for part, pairs in found.items():
-            inspections = inspect_pairs(pairs, self.channels, self.span)
+            inspections = inspect_pairs(pairs, self.path, self.channels, self.span)
             good = [each.broken is None for each in inspections]
-            broken += [each.broken for each in inspections if each.broken]
-            whole[part] = [pair for pair, is_good in zip(pairs, good, strict=True) if is_good]
-            kept = [each for each in inspections if each.broken is None]
-            error = first_error(whole[part], kept)
+            wrong = [each.broken for each in inspections if each.broken]
+            whole[part] = list(itertools.compress(pairs, good))
+            kept[part] = list(itertools.compress(inspections, good))
+            error = first_error(whole[part], self.path, kept[part])
             if error:
                 raise error
-            for pair, each in zip(whole[part], kept, strict=True):
-                seen.update(each.counts)
-                where.update({value: pair[1] for value in each.counts if value not in where})
-            if not kept:
+            if not whole[part]:
                 text = f"every pair of the {part} part of {self.path} is broken"
-                raise ArgumentError("path", text, got=list_first(broken))
+                fix = "write the files anew"
+                raise ArgumentError("path", text, got=list_first(wrong), fix=fix)
+            broken += wrong
+        total = sum(map(len, found.values()))
         if broken:
-            total = sum(map(len, found.values()))
             shown = list_first(broken)
             self.notes.append(f"{len(broken)} of {total} pairs are broken and left out: {shown}")
+        several = sum(each.frames > 1 for part in kept.values() for each in part)
+        if several:
+            self.notes.append(
+                f"{several} of {total} pairs have several frames; the first one is taken"
+            )
+        self._check_pixels(whole, kept)
+        return whole
+
+    def _check_pixels(
+        self, pairs: dict[str, list[Pair]], found: dict[str, list[Inspection]]
+    ) -> None:
+        """Find the values where none are named; note classes and masks that train nothing.
+
+        Raises:
+            ArgumentError: the values make no classes, or a mask has another one.
+        """
+        seen = Counter[int]()
+        where: dict[int, Path] = {}
+        empty = []
+        for part, inspections in found.items():
+            for pair, each in zip(pairs[part], inspections, strict=True):
+                seen.update(each.counts)
+                where.update({value: pair[1] for value in each.counts if value not in where})
+                if not each.counts.keys() - {*self.ignored}:
+                    empty.append(escape_name(pair[1].relative_to(self.path)))
         if self.values is None:
             self.values = sorted(seen.keys() - {*self.ignored})
-            self._check_values()
+            check_found(self.values, self.ignored)
         strange = sorted(seen.keys() - {*self.values, *self.ignored})
         if strange:
             raise self._strange(where[strange[0]], strange)
-        return whole
-
-    def _check_values(self) -> None:
-        """Raise an ArgumentError where the masks have one value only."""
-        if len(self.values or ()) > 1:
-            return
-        ignored = ", ".join(map(str, self.ignored)) or "none"
-        raise ArgumentError(
-            "path",
-            "there is one class only",
-            got=f"masks with the values {self.values}; ignored: {ignored}",
-            fits="masks with two values or more",
-            fix="data.ignore=null, if 255 is a class",
-        )
+        if empty:
+            total = sum(map(len, found.values()))
+            self.notes.append(
+                f"{len(empty)} of {total} masks have ignored pixels only: {list_first(empty)}"
+            )
+        trained = {value for each in found["train"] for value in each.counts}
+        names = self.named or list(map(str, self.values))
+        unseen = [
+            name for name, value in zip(names, self.values, strict=True) if value not in trained
+        ]
+        if unseen:
+            self.notes.append(f"classes without a pixel for training: {list_first(unseen)}")
 
     def _strange(self, mask: Path, strange: list[int]) -> ArgumentError:
         shown = list_first(list(map(str, strange)))
@@ -193,14 +211,16 @@ class MaskFolder(Images):
     def read_mask(self, path: Path) -> np.ndarray:
         """Return the class of each pixel (height, width), `IGNORED` where it is not judged."""
         given = open_mask(path)
-        label = np.full(given.shape, IGNORED - 1, np.int32)
-        for number, value in enumerate(self.values or ()):
-            label[given == value] = number
-        label[np.isin(given, self.ignored)] = IGNORED
-        strange = given[label == IGNORED - 1]
+        values = self.values or []
+        known = np.array([*values, *self.ignored])
+        numbers = np.full(len(known), IGNORED, np.int32)
+        numbers[: len(values)] = np.arange(len(values))
+        order = known.argsort()
+        place = known[order].searchsorted(given).clip(max=len(known) - 1)
+        strange = np.unique(given[known[order][place] != given])
         if strange.size:
-            raise self._strange(path, np.unique(strange).tolist())
-        return label
+            raise self._strange(path, strange.tolist())
+        return numbers[order][place]
 
     def facts(self) -> dict[str, Any]:
         """Return the shapes of an image and of its mask, and the number of classes."""
@@ -242,8 +262,7 @@ class MaskFiles(Dataset[dict[str, Any]]):
         try:
             return [self[key] for key in keys]
         except ArgumentError as error:
-            fix = "data.check=true finds bad files before training"
-            return SampleError(f"{error.problem}\n  fix       {fix}")
+            return SampleError.of(error, "data.check=true finds bad files before training")
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         epoch, index = key
@@ -252,8 +271,7 @@ class MaskFiles(Dataset[dict[str, Any]]):
         image = open_image(self.pairs[index][0], data.channels, data.span)
         mask = Image.fromarray(data.read_mask(self.pairs[index][1]))
         if image.size != mask.size:
-            text = f"{self.pairs[index][1]} has another size than its image"
-            raise ArgumentError("path", text)
+            raise size_error(self.pairs[index], data.path, image.size[::-1], mask.size[::-1])
         box = None
         if self.is_augmented and data.crop < 1:
             box = draw_box(image, data.size, data.crop, source)

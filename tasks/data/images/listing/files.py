@@ -32,6 +32,17 @@ FOLDERS = {
 SHOWN = 6  # names in a message
 
 
+def must_be_folder(folder: Path, example: str) -> None:
+    """Raise an ArgumentError unless a path is a folder; `example` is what lies in such a one."""
+    if not folder.exists():
+        got, fix = f"path={folder}", "data.path=FOLDER"
+        raise ArgumentError("path", f"{folder} does not exist", got=got, fix=fix)
+    if not folder.is_dir():
+        kind = kind_of(folder) or "a file"
+        fits = f"a folder such as {example}"
+        raise ArgumentError("path", f"{folder} is {kind}, not a folder", fits=fits)
+
+
 def scan_folder(folder: Path) -> Scan:
     """Find the images of a folder, by its index if there is one that holds.
 
@@ -42,13 +53,7 @@ def scan_folder(folder: Path) -> Scan:
     Raises:
         ArgumentError: no such folder, or no images in it.
     """
-    if not folder.exists():
-        got, fix = f"path={folder}", "data.path=FOLDER"
-        raise ArgumentError("path", f"{folder} does not exist", got=got, fix=fix)
-    if not folder.is_dir():
-        kind = kind_of(folder) or "a file"
-        fits = "a folder such as FOLDER/CLASS/IMAGE.jpg"
-        raise ArgumentError("path", f"{folder} is {kind}, not a folder", fits=fits)
+    must_be_folder(folder, "FOLDER/CLASS/IMAGE.jpg")
     scan = Scan()
     scan.folders[""] = stamp_of(folder)
     record_links(folder, "", scan)
