@@ -5,6 +5,7 @@ python -m tasks translate RUN "Monday, November 23, 2026" translate texts
 python -m tasks predict RUN INPUT ...                     classify images, arrays, signals or texts
 python -m tasks predict RUN IMAGE --question "..."        answer a question about an image
 python -m tasks evaluate RUN [KEY=VALUE ...]              test again, on the same or other data
+python -m tasks probe RUN [--node PATH]                   judge frozen features by the classes
 python -m tasks export RUN --to onnx                      onnx, pt2, safetensors or hub
 python -m tasks schema                                    JSON Schema of conf/ for editors
 """
@@ -31,6 +32,7 @@ COMMANDS = {
     "translate": "translate texts: arguments, or lines of standard input",
     "predict": "predict the class of images, arrays or texts",
     "evaluate": "test a run again, on the test part of its data or of other data",
+    "probe": "judge frozen features of a run by a linear model and nearest neighbours",
     "schema": "write the JSON Schema of conf/, except the models, for editors",
     "export": "write a run for other programs, and compare it with the run",
 }

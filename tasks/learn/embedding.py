@@ -12,7 +12,7 @@ from tasks.data.base import DataModule
 from tasks.data.split import PARTS
 from tasks.errors import must_not_be_negative
 from tasks.learn.base import Batch, Task
-from tasks.learn.metrics.probe import probe
+from tasks.learn.metrics.probe import probe, spread
 from tasks.parallel.strategy import is_sharded
 from tasks.report.samples import Neighbours, Result
 
@@ -61,7 +61,8 @@ class Embedding(Task):
             self.embedded[part] = self.embed_part(data.plain_loader(part))
         arrays = {part: to_arrays(found) for part, found in self.embedded.items()}
         values, label = arrays["train"]
-        arrays["train"] = values[: self.probe], label[: self.probe]
+        kept = spread(len(label), self.probe)
+        arrays["train"] = values[kept], label[kept]
         found = probe(arrays)
         # every process has the same numbers
         self.log("test/linear_accuracy", found.linear, sync_dist=True)

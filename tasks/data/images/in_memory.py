@@ -186,8 +186,8 @@ class InMemoryImages(DataModule):
         if self.used < 1:
             self._keep_share()
         if not self.classes:
-            largest = max(int(part["label"].max()) for part in self.parts.values())
-            self.classes = list(map(str, range(largest + 1)))
+            label = torch.cat([part["label"] for part in self.parts.values()])
+            self.classes = list(map(str, range(int(label.max()) + 1)))
 
     def _keep_share(self) -> None:
         """Keep a share of the training samples, stratified by class."""

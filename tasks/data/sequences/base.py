@@ -133,6 +133,10 @@ class InMemorySequences(DataModule):
         samples = self.fresh if part == "train" else self.parts[part]
         return Batches(samples, self.batch_size, self.order(part), self.narrow)
 
+    def plain_loader(self, part: str) -> Batches:
+        order = self.order(part, shuffle=False)
+        return Batches(self.parts[part], self.batch_size, order, self.narrow)
+
 
 def take_rows(part: Part, index: Tensor) -> Part:
     """Return the samples of an index, from each tensor."""

@@ -1,7 +1,7 @@
 """What a frozen embedding knows of the classes: a linear probe and the nearest neighbours."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,20 +26,23 @@ class Probed:
         linear: of a logistic regression.
         knn: of the nearest neighbours by cosine.
         strength: the inverse strength of the penalty that was best on the validation part.
+        neighbours: the number of neighbours that was best on the validation part.
     """
 
     linear: float
     knn: float
     strength: float
+    neighbours: int
 
 
-def probe(parts: Parts, neighbours: int = NEIGHBOURS) -> Probed:
-    """Fit on the training part, choose the penalty on the validation part, judge on the test part.
+def probe(parts: Parts, neighbours: Sequence[int] = (NEIGHBOURS,)) -> Probed:
+    """Fit on the training part, choose the penalty and the number of neighbours on the validation
+    part, judge on the test part.
 
     Args:
         parts: "train", "val" and "test": embeddings (samples, dim) and labels (samples,).
         neighbours: how many vote, each with the inverse of its distance; fewer where the training
-            part has fewer.
+            part has fewer. One of several is chosen.
 
     Source:
         The protocols of Chen et al. 2020 (SimCLR), arXiv:2002.05709, section 2.3, and of Wu et al.
@@ -50,7 +53,13 @@ def probe(parts: Parts, neighbours: int = NEIGHBOURS) -> Probed:
         scores[strength] = fit_linear(parts, strength, "val")
     # where several are best, the strongest penalty
     best = max(STRENGTHS, key=lambda strength: (scores[strength], -strength))
-    return Probed(fit_linear(parts, best, "test"), score_neighbours(parts, neighbours), best)
+    chosen = neighbours[0]
+    if len(neighbours) > 1:
+        found = {count: score_neighbours(parts, count, "val") for count in neighbours}
+        # where several are best, the fewest
+        chosen = max(sorted(found), key=lambda count: found[count])
+    linear = fit_linear(parts, best, "test")
+    return Probed(linear, score_neighbours(parts, chosen), best, chosen)
 
 
 def fit_linear(parts: Parts, strength: float, judged: str) -> float:
@@ -72,10 +81,17 @@ def fit_linear(parts: Parts, strength: float, judged: str) -> float:
     return float(model.score(*parts[judged]))
 
 
-def score_neighbours(parts: Parts, neighbours: int = NEIGHBOURS) -> float:
-    """Return the accuracy of the nearest training samples on the test part."""
+def score_neighbours(parts: Parts, neighbours: int = NEIGHBOURS, judged: str = "test") -> float:
+    """Return the accuracy of the nearest training samples on a part."""
     values, label = parts["train"]
     count = min(neighbours, len(label))
     model = KNeighborsClassifier(count, metric="cosine", weights="distance", algorithm="brute")
     model.fit(values, label)
-    return float(model.score(*parts["test"]))
+    return float(model.score(*parts[judged]))
+
+
+def spread(count: int, most: int) -> np.ndarray:
+    """Return the numbers of at most `most` of `count` samples, evenly spaced, so that data that are
+    sorted by class keep all classes.
+    """
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
