@@ -34,7 +34,7 @@ LEARNING = {
 PACKAGES = {
     "blocks.support": {*PLAIN, "blocks.errors", "huggingface_hub", "hydra", "omegaconf", "yaml"},
     "blocks.attention": {*PLAIN, "blocks.errors", "blocks.support", "einops", "jaxtyping"},
-    "blocks.combine": {*PLAIN, "blocks.errors", "einops", "jaxtyping"},
+    "blocks.combine": {*PLAIN, "blocks.errors", "blocks.support", "einops", "jaxtyping"},
     "blocks.losses": {*PLAIN, "blocks.errors", "jaxtyping"},
     "blocks": {
         *PLAIN,

@@ -1,24 +1,54 @@
-"""Combine, scale and drop values: the connections between blocks."""
+"""Combine, scale, choose and drop values: the connections between blocks."""
 
-from blocks.combine.arithmetic import Add, Concat, MatMul, Multiply, Subtract
+from blocks.combine.arithmetic import (
+    Add,
+    Concat,
+    Divide,
+    MatMul,
+    Maximum,
+    Minimum,
+    Multiply,
+    Subtract,
+)
+from blocks.combine.elementwise import Compare, Cos, Exp, Log, Power, Sin, StopGradient, Where
 from blocks.combine.parts import Flip, Part, Slice
 from blocks.combine.scale import ChannelScale, Gain, LayerScale, ReZero, UnitNorm
+from blocks.combine.select import ArgMax, Gather, TopK
 from blocks.combine.stochastic import DropPath, GaussianSample
+from blocks.combine.values import Arange, Constant, Parameter, Random
 
 __all__ = [
     "Add",
+    "Arange",
+    "ArgMax",
     "ChannelScale",
+    "Compare",
     "Concat",
+    "Constant",
+    "Cos",
+    "Divide",
     "DropPath",
+    "Exp",
     "Flip",
     "Gain",
+    "Gather",
     "GaussianSample",
     "LayerScale",
+    "Log",
     "MatMul",
+    "Maximum",
+    "Minimum",
     "Multiply",
+    "Parameter",
     "Part",
+    "Power",
+    "Random",
     "ReZero",
+    "Sin",
     "Slice",
+    "StopGradient",
     "Subtract",
+    "TopK",
     "UnitNorm",
+    "Where",
 ]

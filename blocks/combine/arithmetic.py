@@ -1,4 +1,4 @@
-"""Add, subtract, multiply and join values."""
+"""Add, subtract, multiply, divide, compare in size and join values."""
 
 from functools import reduce
 
@@ -6,42 +6,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from blocks.combine.axes import axis_index
+from blocks.combine.axes import axis_index, must_agree
 from blocks.errors import BlockError
-
-
-def _must_agree(inputs: tuple[Tensor, ...], purpose: str) -> None:
-    """Raise a BlockError unless all inputs have as many axes and each size is the same, or 1.
-
-    Stricter than torch, which aligns shapes from the right: (batch, dim) added to (batch, tokens,
-    dim) is a mistake that would pass whenever batch and tokens happen to be equal.
-    """
-    if not inputs:
-        raise BlockError(
-            f"there must be something to {purpose}",
-            got="no input",
-            fits="one input or more",
-            code="wrong-inputs",
-        )
-    if all(each.shape == inputs[0].shape for each in inputs[1:]):
-        return
-    so_far, *others = (tuple(each.shape) for each in inputs)
-    for number, shape in enumerate(others, start=2):
-        if shape == so_far:
-            continue
-        if len(shape) != len(so_far) or any(
-            a not in (b, 1) and b != 1 for a, b in zip(so_far, shape, strict=True)
-        ):
-            before = "input 1"
-            if number > 2:
-                before = f"inputs 1 to {number - 1}"
-            raise BlockError(
-                f"shapes to {purpose} must agree",
-                got=f"{before} {so_far}, input {number} {shape}",
-                fits="as many axes, on each the same size or 1",
-                code="shape-mismatch",
-            )
-        so_far = tuple(b if a == 1 else a for a, b in zip(so_far, shape, strict=True))
 
 
 def _must_agree_beside(inputs: tuple[Tensor, ...], at: int) -> None:
@@ -91,7 +57,7 @@ class Add(nn.Module):
     keeps_output = False
 
     def forward(self, *inputs: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        _must_agree(inputs, "add")
+        must_agree(inputs, "add")
         return reduce(torch.add, inputs)
 
 
@@ -119,7 +85,7 @@ class Subtract(nn.Module):
                 fits="in: [a, b] for a - b",
                 code="wrong-inputs",
             )
-        _must_agree(inputs, "subtract")
+        must_agree(inputs, "subtract")
         return inputs[0] - inputs[1]
 
 
@@ -143,8 +109,89 @@ class Multiply(nn.Module):
     pointwise = True
 
     def forward(self, *inputs: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        _must_agree(inputs, "multiply")
+        must_agree(inputs, "multiply")
         return reduce(torch.mul, inputs)
+
+
+class Divide(nn.Module):
+    """The first input over the second, element by element.
+
+    Formula:
+        a / b
+
+    Shape:
+        two inputs with as many axes, each of the same size or 1 -> the larger size on every axis
+
+    Raises:
+        BlockError: there are not two inputs, or their shapes do not agree.
+
+    Source:
+        `torch.div`: dividing by 0 gives an infinity or NaN. E.g. the sums of Katharopoulos et al.
+        2020, arXiv:2006.16236, equation 5, over their normaliser.
+    """
+
+    pointwise = True
+
+    def forward(self, *inputs: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        if len(inputs) != 2:
+            raise BlockError(
+                "division takes two inputs",
+                got=f"{len(inputs)} inputs",
+                fits="in: [a, b] for a / b",
+                code="wrong-inputs",
+            )
+        must_agree(inputs, "divide")
+        return inputs[0] / inputs[1]
+
+
+class Maximum(nn.Module):
+    """The largest of the inputs, element by element; of masks: whether any is true.
+
+    Formula:
+        max(a, b, ...)
+
+    Shape:
+        several inputs with as many axes, each of the same size or 1 -> the larger size on every
+        axis
+
+    Raises:
+        BlockError: the shapes do not agree.
+
+    Source:
+        `torch.maximum`; maxout of Goodfellow et al. 2013, arXiv:1302.4389. A bound that is a number
+        is `Hardtanh` with `min_val` and `max_val`; the largest along an axis is `Reduce`.
+    """
+
+    pointwise = True
+
+    def forward(self, *inputs: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
+        must_agree(inputs, "take the largest of")
+        return reduce(torch.maximum, inputs)
+
+
+class Minimum(nn.Module):
+    """The smallest of the inputs, element by element; of masks: whether all are true.
+
+    Formula:
+        min(a, b, ...)
+
+    Shape:
+        several inputs with as many axes, each of the same size or 1 -> the larger size on every
+        axis
+
+    Raises:
+        BlockError: the shapes do not agree.
+
+    Source:
+        `torch.minimum`; the lesser of two critics of Fujimoto et al. 2018, arXiv:1802.09477,
+        equation 10.
+    """
+
+    pointwise = True
+
+    def forward(self, *inputs: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
+        must_agree(inputs, "take the smallest of")
+        return reduce(torch.minimum, inputs)
 
 
 class Concat(nn.Module):

@@ -112,3 +112,23 @@ def check_config(config, tmp_path, library=()):
     inputs = {name: torch.randn(2, *fact.values()) for name, fact in config["inputs"].items()}
     run_alone(made, text, tmp_path, inputs)
     return text
+
+
+def must_be_written_as_it_computes(inputs, graph, monkeypatch):
+    """In evaluation and, with the same random numbers, in training."""
+    monkeypatch.setattr("blocks.graph.describe.emit.file.tidy", lambda text: text)
+    made = plan(Composed({"model": {"inputs": inputs, "graph": graph}}), {})
+    space = {}
+    exec(compile(emit(made, "odd", "emit"), "odd", "exec"), space)
+    model, written = made.materialise(), space["Odd"]()
+    assert list(written.state_dict()) == list(model.state_dict())
+    written.load_state_dict(model.state_dict())
+    for key, buffer in model.named_buffers():
+        assert torch.equal(written.get_buffer(key), buffer), key
+    given = {key: torch.randn(2, *fact.values()) for key, fact in inputs.items()}
+    for training in (False, True):
+        results = []
+        for each in (model, written):
+            torch.manual_seed(0)
+            results.append(each.train(training)(**given))
+        torch.testing.assert_close(*results, rtol=0, atol=0)

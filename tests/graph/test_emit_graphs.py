@@ -9,7 +9,7 @@ import torch
 from blocks.graph import Composed, plan
 from blocks.graph.describe.emit import emit
 from blocks.graph.describe.emit.syntax import Fold
-from tests.graph.emitted import check_config, run_alone
+from tests.graph.emitted import check_config, must_be_written_as_it_computes, run_alone
 
 LIBRARY = """
 import torch
@@ -423,21 +423,4 @@ BLOCKS = {
 
 @pytest.mark.parametrize("name", BLOCKS)
 def test_each_block_is_written_as_it_computes(name, monkeypatch):
-    """In evaluation and, with the same random numbers, in training."""
-    monkeypatch.setattr("blocks.graph.describe.emit.file.tidy", lambda text: text)
-    inputs, graph = BLOCKS[name]
-    made = plan(Composed({"model": {"inputs": inputs, "graph": graph}}), {})
-    space = {}
-    exec(compile(emit(made, "odd", "emit"), name, "exec"), space)
-    model, written = made.materialise(), space["Odd"]()
-    assert list(written.state_dict()) == list(model.state_dict())
-    written.load_state_dict(model.state_dict())
-    for key, buffer in model.named_buffers():
-        assert torch.equal(written.get_buffer(key), buffer), key
-    given = {key: torch.randn(2, *fact.values()) for key, fact in inputs.items()}
-    for training in (False, True):
-        results = []
-        for each in (model, written):
-            torch.manual_seed(0)
-            results.append(each.train(training)(**given))
-        torch.testing.assert_close(*results, rtol=0, atol=0)
+    must_be_written_as_it_computes(*BLOCKS[name], monkeypatch)

@@ -10,7 +10,7 @@ from typing import Any
 
 from blocks.catalog import Layer
 from blocks.graph.language.docstring import read_docstring
-from blocks.graph.language.signature import Parameter, Port, Signature, signature_of
+from blocks.graph.language.signature import ArgumentSpec, Port, Signature, signature_of
 from blocks.graph.language.types import describe_type
 
 
@@ -84,7 +84,7 @@ def _port(port: Port, many: bool) -> str:
     return f"{port.name}: {shape}"
 
 
-def _argument(parameter: Parameter, signature: Signature) -> str:
+def _argument(parameter: ArgumentSpec, signature: Signature) -> str:
     text = f"{parameter.word}: {describe_type(parameter.annotation)}"
     if parameter.word in signature.infer:
         return f"{text}, inferred"

@@ -234,7 +234,7 @@ def fill_template(template: str, pieces: Mapping[str, str]) -> str:
 
 
 @dataclass(frozen=True)
-class Parameter:
+class NamedParameter:
     """A parameter of a model; a tied parameter is one.
 
     Args:
@@ -262,9 +262,9 @@ class Parameter:
         return None
 
 
-def list_parameters(model: nn.Module) -> list[Parameter]:
+def list_parameters(model: nn.Module) -> list[NamedParameter]:
     """Return every parameter once, in the order of the model."""
-    found: dict[int, Parameter] = {}
+    found: dict[int, NamedParameter] = {}
     modules = dict(model.named_modules(remove_duplicate=False))
     for path, module in modules.items():
         parent, _, child = path.rpartition(".")
@@ -278,13 +278,13 @@ def list_parameters(model: nn.Module) -> list[Parameter]:
             if path and not isinstance(modules[parent], GraphModule):
                 within = f"{type(modules[parent]).__name__}.{child}.{name}"
             kind = f"{type(module).__name__}.{name}"
-            found[id(value)] = Parameter(own, kind, value, within=within)
+            found[id(value)] = NamedParameter(own, kind, value, within=within)
     return list(found.values())
 
 
 def find_matches(
-    parameters: Iterable[Parameter], pattern: str
-) -> list[tuple[Parameter, dict[str, str]]]:
+    parameters: Iterable[NamedParameter], pattern: str
+) -> list[tuple[NamedParameter, dict[str, str]]]:
     """Return the parameters that a pattern matches, each with its pieces; raise ExpressionError for
     an invalid pattern.
     """
@@ -297,7 +297,7 @@ def find_matches(
 
 
 def no_match_problem(
-    pattern: str, parameters: Sequence[Parameter], where: Origin | str | None, path: str
+    pattern: str, parameters: Sequence[NamedParameter], where: Origin | str | None, path: str
 ) -> Problem:
     """Return the problem of a pattern that matches no parameter, with the nearest name."""
     for each in parameters:

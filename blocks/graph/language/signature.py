@@ -33,7 +33,7 @@ class Port:
 
 
 @dataclass(frozen=True)
-class Parameter:
+class ArgumentSpec:
     """A constructor parameter: its key in YAML, its name in Python, its type and default."""
 
     word: str
@@ -52,7 +52,7 @@ class Signature:
 
     name: str
     factory: Callable[..., nn.Module]
-    parameters: Mapping[str, Parameter]
+    parameters: Mapping[str, ArgumentSpec]
     ports: tuple[Port, ...]
     variadic: bool
     gives: tuple[Port, ...]
@@ -120,7 +120,7 @@ DTYPES = {
 }
 
 
-def _read_parameters(factory: Any, words: Mapping[str, str]) -> dict[str, Parameter]:
+def _read_parameters(factory: Any, words: Mapping[str, str]) -> dict[str, ArgumentSpec]:
     hints = typing.get_type_hints(factory.__init__)
     word_of = {name: word for word, name in words.items()}
     found = {}
@@ -129,7 +129,7 @@ def _read_parameters(factory: Any, words: Mapping[str, str]) -> dict[str, Parame
         if variadic or parameter.name in ("device", "dtype"):
             continue
         word = word_of.get(parameter.name, parameter.name)
-        found[word] = Parameter(
+        found[word] = ArgumentSpec(
             word, parameter.name, hints.get(parameter.name, Any), parameter.default
         )
     return found

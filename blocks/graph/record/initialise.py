@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from blocks.graph.errors import Origin, Problem, did_you_mean, show
 from blocks.graph.language.expression import ExpressionError
 from blocks.graph.language.patterns import (
-    Parameter,
+    NamedParameter,
     Pieces,
     find_matches,
     list_parameters,
@@ -117,7 +117,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class PackedPart(Parameter):
+class PackedPart(NamedParameter):
     """One of the matrices that a block keeps in one parameter, named as if it were a layer:
     `SelfAttention.v.weight`.
 
@@ -166,7 +166,7 @@ class Reader:
     problems: list[Problem] = field(default_factory=list)
     absent: set[str] = field(default_factory=set)  # kinds that modules could have and have not
     parts: list[PackedPart] = field(default_factory=list)
-    parameters: list[Parameter] = field(default_factory=list)
+    parameters: list[NamedParameter] = field(default_factory=list)
     # of the present line, by what they are computed from
     distributions: dict[Any, tuple[Fill, dict[str, Any]]] = field(default_factory=dict)
 
@@ -239,7 +239,7 @@ class Reader:
                 lines.append((section, str(pattern), raw))
         return sorted(lines, key=lambda line: self.origin((*line[0].where, line[1])).file is None)
 
-    def _harmless(self, pattern: str, parameters: list[Parameter], section: Section) -> bool:
+    def _harmless(self, pattern: str, parameters: list[NamedParameter], section: Section) -> bool:
         """Whether a line that matches nothing is no mistake: an option serves many models, and
         what a template holds differs from node to node.
         """
@@ -255,7 +255,7 @@ class Reader:
 
     def _start(
         self,
-        parameter: Parameter,
+        parameter: NamedParameter,
         pieces: Mapping[str, str],
         raw: Any,
         section: Section,
@@ -273,7 +273,7 @@ class Reader:
 
     def _read_arguments(
         self,
-        parameter: Parameter,
+        parameter: NamedParameter,
         pieces: Mapping[str, str],
         raw: Any,
         section: Section,

@@ -8,7 +8,7 @@ from typing import Any
 from blocks.errors import BlockError
 from blocks.graph.errors import Origin, Problem, show
 from blocks.graph.language.scope import Text
-from blocks.graph.language.signature import Parameter, Port, Signature
+from blocks.graph.language.signature import ArgumentSpec, Port, Signature
 from blocks.graph.language.types import describe_type
 from blocks.graph.language.words import suggest_words
 from blocks.graph.record.record import Recipe
@@ -29,7 +29,7 @@ def unknown_argument(signature: Signature, word: str, text: Text) -> Problem:
 
 
 def missing_argument(
-    signature: Signature, parameter: Parameter, values: Sequence[Value]
+    signature: Signature, parameter: ArgumentSpec, values: Sequence[Value]
 ) -> Problem:
     if parameter.word in signature.infer:
         given = ", ".join(map(str, values)) or "nothing"

@@ -215,7 +215,8 @@ def _find_results(returns: list[ast.Return]) -> list[ast.Constant | None]:
     parts = []
     for item in returns:
         parts.append(item.value.elts if isinstance(item.value, ast.Tuple) else [item.value])
-    if len(set(map(len, parts))) > 1:
+    starred = any(isinstance(value, ast.Starred) for values in parts for value in values)
+    if starred or len(set(map(len, parts))) > 1:
         return []
     shown: list[ast.Constant | None] = []
     for column in zip(*parts, strict=True):

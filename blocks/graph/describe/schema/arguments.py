@@ -8,7 +8,7 @@ from typing import Any, Literal
 from blocks.graph.describe.schema.parts import STRING, Schema, any_of, array, mapping, ref
 from blocks.graph.language import types
 from blocks.graph.language.docstring import read_docstring, without_roles
-from blocks.graph.language.signature import Parameter, Signature, is_module
+from blocks.graph.language.signature import ArgumentSpec, Signature, is_module
 from blocks.graph.language.words import KINDS
 
 SCALARS = {int: ref("whole"), float: ref("number"), bool: ref("truth"), str: STRING}
@@ -83,7 +83,7 @@ def wrap(schema: Schema) -> Schema:
     return {"allOf": [schema]} if "$ref" in schema else schema
 
 
-def _describe_argument(text: str, parameter: Parameter, signature: Signature) -> str:
+def _describe_argument(text: str, parameter: ArgumentSpec, signature: Signature) -> str:
     kind = types.describe_type(parameter.annotation)
     if text:
         text = f"{text[:1].upper()}{text[1:].rstrip('.')}. "
