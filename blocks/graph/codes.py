@@ -28,6 +28,7 @@ CODES = {
     "missing-file": "A file or a folder does not exist.",
     "missing-key": "A required key is not given.",
     "name-taken": "A name is reserved, or is used twice.",
+    "no-learning-rate": "The search for a learning rate found none at which the loss falls.",
     "not-allowed": "Overrides ask for code that is not trusted, or for a place outside.",
     "not-finite": "The loss or a gradient became infinite or not a number.",
     "not-installed": "A package is needed that is not installed.",

@@ -113,7 +113,7 @@ RANGES: dict[str, dict[str, Range]] = {
         "max_time": DURATION,
         "time": BUDGET,
         "accumulate_tokens": TOKENS,
-        **dict.fromkeys(("compile", "checkpoint_activations", "channels_last"), SWITCH),
+        **dict.fromkeys(("compile", "checkpoint_activations", "channels_last", "find_lr"), SWITCH),
         "tensor_parallel_size": DEVICES,
         "threads": THREADS,
     },

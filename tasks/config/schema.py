@@ -52,6 +52,7 @@ ABOUT = {
     "time": "How long the training may take at most, e.g. 10m, 1h30m; schedules follow it.",
     "accumulate_tokens": "Tokens of a step: gradients are accumulated over as many batches as come "
     "nearest; null for accumulate_grad_batches.",
+    "find_lr": "Find optimizer.lr before the training, by steps at rising rates.",
     "threads": "Threads of the processor; null: one for each core that this process may use.",
 }
 

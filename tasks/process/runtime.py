@@ -22,6 +22,7 @@ OWN_OPTIONS = (
     "threads",
     "time",
     "accumulate_tokens",
+    "find_lr",
 )
 # Entries that are numbers of processes, threads or machines.
 COUNTED = (

@@ -12,6 +12,7 @@ from blocks.graph import Built, Composed, plan
 from blocks.graph.describe.draw import draw_svg
 from blocks.graph.describe.table import describe_group, walk_folded
 from blocks.graph.record.record import count_parameters
+from blocks.support.files import read_file
 from tasks.config import secrets
 from tasks.parallel import strategy
 from tasks.report import classes, gradients, inspection, page, plots
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 Section = tuple[str, str]  # title and content
 
+SEARCH = "find_lr.svg"  # of trainer.find_lr
 TABLE_ROWS = 60  # a longer table is folded
 SHARES = (
     "accuracy",
@@ -48,6 +50,8 @@ def write(folder: Path, composed: Composed, record: dict[str, Any], data: Any, t
     built = plan(composed, record["facts"])
     config = yaml.safe_dump(secrets.hidden(composed.config), sort_keys=False, allow_unicode=True)
     before = [("Learning curves", page.fit(curves))]
+    if (folder / SEARCH).is_file():
+        before.append(("Learning rate", page.fit(read_file(folder / SEARCH).decode("utf-8"))))
     if record["test"]:
         before.append(("Test", page.table(["metric", "value"], list_metrics(record["test"]))))
         before += classes.draw_results(folder, data, task.results(data))

@@ -61,6 +61,30 @@ def build_run(prepared: Prepared, guard: SignalGuard) -> ReadyRun:
     """
     composed = prepared.composed
     data = prepared.data
+    ready = assemble_run(prepared, guard)
+    parameters = sum(parameter.numel() for parameter in ready.network.parameters())
+    prepared.record.add(choices=composed.choices, macs=prepared.macs)
+    prepared.record.add(
+        facts=prepared.facts,
+        samples=data.sizes(),
+        notes=data.notes,
+        parameters=parameters,
+        machine=run_folder.describe_machine(),
+    )
+    if ready.trainer.is_global_zero:
+        print_summary(prepared, parameters, data.reading(ready.trainer))
+    return ready
+
+
+def assemble_run(prepared: Prepared, guard: SignalGuard) -> ReadyRun:
+    """Create the network, the task and the trainer, and check that they fit one another, without
+    a word about it.
+
+    Raises:
+        ConfigError: one of them, or their combination, is wrong.
+    """
+    composed = prepared.composed
+    data = prepared.data
     network = prepared.plan.materialise()
     runtime.configure_process(composed.config["trainer"])
     rates = load_weights(composed, network, data)
@@ -74,17 +98,6 @@ def build_run(prepared: Prepared, guard: SignalGuard) -> ReadyRun:
     check_optimizer(composed, trainer, task.make_optimizer)
     strategy.check_strategy(network, trainer)
     check_samples(prepared, trainer)
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    prepared.record.add(choices=composed.choices, macs=prepared.macs)
-    prepared.record.add(
-        facts=prepared.facts,
-        samples=data.sizes(),
-        notes=data.notes,
-        parameters=parameters,
-        machine=run_folder.describe_machine(),
-    )
-    if trainer.is_global_zero:
-        print_summary(prepared, parameters, data.reading(trainer))
     if composed.config["trainer"].get("checkpoint_activations"):
         checkpoint_activations(composed, network)
     return ReadyRun(network, task, trainer)

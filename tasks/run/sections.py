@@ -46,6 +46,7 @@ def check_sections(composed: Composed) -> None:
         *check_trainer_options(composed),
         *find_missing_sections(composed),
         *check_tune(composed),
+        *check_search(composed),
         *figure.check_picture(composed),
     ]
     if problems:
@@ -145,5 +146,41 @@ def check_tune(composed: Composed) -> Iterator[Problem]:
             "tune must be true or false",
             got=f"tune={tune!r}",
             fits="tune=true",
+            code="bad-value",
+        )
+
+
+def check_search(composed: Composed) -> Iterator[Problem]:
+    """Yield a problem for each option that contradicts `trainer.find_lr`."""
+    trainer, optimizer = composed.config.get("trainer"), composed.config.get("optimizer")
+    if not isinstance(trainer, dict) or not isinstance(optimizer, dict):
+        return
+    if trainer.get("find_lr") is not True:
+        return
+    if composed.is_typed(("optimizer", "lr")):
+        yield instantiate.problem(
+            composed,
+            ("optimizer", "lr"),
+            "find_lr chooses optimizer.lr, which is given, too",
+            got=f"optimizer.lr={optimizer['lr']}, trainer.find_lr=true",
+            fix="one of them",
+            code="bad-value",
+        )
+    if optimizer.get("adamw_lr") is not None:
+        yield instantiate.problem(
+            composed,
+            ("optimizer", "adamw_lr"),
+            "find_lr finds one rate, and adamw_lr is a second one",
+            got=f"adamw_lr={optimizer['adamw_lr']}",
+            fits="null, for the same rate",
+            code="bad-value",
+        )
+    if composed.config.get("tune"):
+        yield instantiate.problem(
+            composed,
+            ("tune",),
+            "tune measures batch sizes and trains nothing, so that find_lr has no effect",
+            got="tune=true, trainer.find_lr=true",
+            fix="one after the other: the best rate depends on the batch size",
             code="bad-value",
         )

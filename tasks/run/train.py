@@ -18,6 +18,7 @@ from tasks.run.evaluate import test_run
 from tasks.run.fit import fit_run
 from tasks.run.prepare import prepare_run
 from tasks.tune.batch_size import tune_batch_size
+from tasks.tune.learning_rate import adopt_rate, find_rate
 
 
 def train(composed: Composed, folder: Path, record: run_folder.Record) -> dict[str, float]:
@@ -50,7 +51,9 @@ def run_steps(
     """Run the steps of `train`, inside its handling of signals and errors."""
     started = time.monotonic()
     started_cpu = time.process_time()
+    adopt_rate(composed, record)
     prepared = prepare_run(composed, folder, record)
+    find_rate(prepared, guard)
     built = build_run(prepared, guard)
     trainer = built.trainer
     is_tuning = bool(composed.config.get("tune"))

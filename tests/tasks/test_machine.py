@@ -19,6 +19,7 @@ WRONG = {
     ): "compile must be true or false\n  got       compile='fast'\n  fits      true, false",
     ("channels_last", 1): "channels_last must be true or false\n  got       channels_last=1",
     ("checkpoint_activations", "yes"): "checkpoint_activations must be true or false",
+    ("find_lr", "often"): "find_lr must be true or false",
     ("tensor_parallel_size", 0): "tensor_parallel_size is a number of devices",
 }
 
