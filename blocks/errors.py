@@ -1,5 +1,7 @@
 """The error of a block that cannot be built or run with its arguments."""
 
+from collections.abc import Sequence
+
 MAX_DIVISOR = 10_000  # divisors above are not listed, so that a width of a trillion fails fast
 
 
@@ -39,6 +41,16 @@ def must_divide(name: str, value: int, of: str, whole: int) -> None:
             f"{name} must divide {of}",
             got=f"{name}={value}, {of}={whole}",
             fits=f"{name} in {shown}",
+        )
+
+
+def must_be_one_of(name: str, value: str, known: Sequence[str]) -> None:
+    """Raise a BlockError unless `value` is one of the known words."""
+    if value not in known:
+        raise BlockError(
+            f"{name} is not known",
+            got=f"{name}={value}",
+            fits=f"{name} in {', '.join(known)}",
         )
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from blocks.errors import BlockError, must_be_positive
+from blocks.errors import BlockError, must_be_one_of, must_be_positive
 
 _ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
     "relu": F.relu,
@@ -18,6 +18,31 @@ _ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
     "swiglu": F.silu,
     "geglu": F.gelu,
 }
+_CLAMPED = "clamped_swiglu"
+
+
+def must_be_groups(experts: int, top: int, groups: int, top_groups: int) -> None:
+    """Raise a BlockError unless a token can go to `top` experts of `top_groups` groups."""
+    must_be_positive("groups", groups)
+    if experts % groups or (groups > 1 and experts // groups < 2):
+        fits = [count for count in range(1, experts // 2 + 1) if experts % count == 0]
+        raise BlockError(
+            "groups must divide experts into groups of two or more",
+            got=f"groups={groups}, experts={experts}",
+            fits=f"groups in {', '.join(map(str, fits[:8])) or 1}",
+        )
+    if not 1 <= top_groups <= groups:
+        raise BlockError(
+            "top_groups must be in 1..groups",
+            got=f"top_groups={top_groups}, groups={groups}",
+            fits=f"top_groups=1 to {groups}",
+        )
+    if top > top_groups * (experts // groups):
+        raise BlockError(
+            "top_groups hold fewer experts than top",
+            got=f"top={top}, top_groups={top_groups} of {experts // groups} experts",
+            fits=f"top={top_groups * (experts // groups)} or less",
+        )
 
 
 class MixtureOfExperts(nn.Module):
@@ -39,16 +64,29 @@ class MixtureOfExperts(nn.Module):
         top: how many of them a token goes to.
         hidden: width inside an expert.
         activation: relu, gelu or silu; swiglu or geglu for gated experts, which have a third
-            matrix.
-        bias: whether the experts have biases; the router has none.
+            matrix; clamped_swiglu: (v + 1) g sigmoid(1.702 g), where g is at most 7 and v between
+            -7 and 7.
+        bias: whether the experts have biases.
+        router_bias: whether the router has one.
+        scores: what the scores of the router become: chances by softmax over all experts, or each
+            its own sigmoid.
+        groups: number of groups of adjacent experts. A token goes to experts of `top_groups` of
+            them, chosen by the sum of the two best scores of a group.
+        top_groups: see `groups`.
+        scale: factor of the weights of the chosen experts, whose sum is 1 where there are several.
         balance: weight of the load-balancing loss.
+        balance_rate: how far each step of the optimizer moves the correction of an expert, which is
+            added to its score for the choice alone: up where it had fewer tokens than the mean,
+            down where more. 0 means no correction.
 
     Shape:
         (batch, ..., dim), padding_mask (batch, ...) -> (batch, ..., dim); padding only does not
         count in the loss
 
     Raises:
-        BlockError: `top` is not in 1..experts; `hidden` is not positive; an unknown `activation`.
+        BlockError: `top` is not in 1..experts; `hidden` is not positive; an unknown `activation` or
+            `scores`; `groups` does not divide `experts` into groups of two or more; `top_groups` is
+            not in 1..groups, or too few for `top`; `balance_rate` is negative.
 
     Source:
         Shazeer et al. 2017, arXiv:1701.06538. For `top` 1 the chance of the expert weighs its
@@ -56,11 +94,15 @@ class MixtureOfExperts(nn.Module):
         for more the chances of the chosen are made to sum to one, as in Lepikhin et al. 2021,
         arXiv:2006.16668 (GShard), and Jiang et al. 2024, arXiv:2401.04088 (Mixtral). The router
         works in float32 (Switch, section 2.4). Blocks instead of a capacity with dropped tokens:
-        Gale et al. 2023, arXiv:2211.15841 (MegaBlocks). Weights start as those of
-        `torch.nn.Linear`.
+        Gale et al. 2023, arXiv:2211.15841 (MegaBlocks). Sigmoids, groups and `scale` are those of
+        DeepSeek-V3, arXiv:2412.19437, section 2.1.2; the correction is that of Wang et al. 2024,
+        arXiv:2408.15664, algorithm 1; clamped_swiglu is that of GPT-OSS, arXiv:2508.10925. Weights
+        start as those of `torch.nn.Linear`.
     """
 
     auxiliary_loss: Tensor | None
+    correction: Tensor | None
+    received: Tensor | None
 
     def __init__(
         self,
@@ -69,9 +111,15 @@ class MixtureOfExperts(nn.Module):
         experts: int,
         top: int = 2,
         hidden: int,
-        activation: Literal["relu", "gelu", "silu", "swiglu", "geglu"] = "gelu",
+        activation: Literal["relu", "gelu", "silu", "swiglu", "geglu", "clamped_swiglu"] = "gelu",
         bias: bool = False,
+        router_bias: bool = False,
+        scores: Literal["softmax", "sigmoid"] = "softmax",
+        groups: int = 1,
+        top_groups: int = 1,
+        scale: float = 1.0,
         balance: float = 0.01,
+        balance_rate: float = 0.0,
     ):
         super().__init__()
         must_be_positive("experts", experts)
@@ -83,17 +131,28 @@ class MixtureOfExperts(nn.Module):
                 got=f"top={top}, experts={experts}",
                 fits=f"top in {fits}",
             )
-        if activation not in _ACTIVATIONS:
+        must_be_one_of("activation", activation, [*_ACTIVATIONS, _CLAMPED])
+        must_be_one_of("scores", scores, ["softmax", "sigmoid"])
+        must_be_groups(experts, top, groups, top_groups)
+        if not balance_rate >= 0:
             raise BlockError(
-                "activation is not known",
-                got=f"activation={activation}",
-                fits=f"activation in {', '.join(_ACTIVATIONS)}",
+                "balance_rate must not be negative",
+                got=f"balance_rate={balance_rate}",
+                fits="e.g. balance_rate=0.001",
             )
         self.experts, self.top, self.balance, self.activation = experts, top, balance, activation
+        self.scores, self.scale = scores, scale
+        self.groups, self.top_groups, self.balance_rate = groups, top_groups, balance_rate
         self.gated = activation.endswith("glu")
         self.auxiliary_loss = None
         wide = 2 * hidden if self.gated else hidden
-        self.router = nn.Linear(dim, experts, bias=False)
+        self.router = nn.Linear(dim, experts, bias=router_bias)
+        corrected = balance_rate > 0
+        self.register_buffer("correction", torch.zeros(experts) if corrected else None)
+        # tokens since the last step of the optimizer
+        self.register_buffer(
+            "received", torch.zeros(experts) if corrected else None, persistent=False
+        )
         self.up_weight = nn.Parameter(torch.empty(experts, dim, wide))
         self.down_weight = nn.Parameter(torch.empty(experts, hidden, dim))
         self.up_bias = nn.Parameter(torch.empty(experts, wide)) if bias else None
@@ -122,17 +181,56 @@ class MixtureOfExperts(nn.Module):
         shape = x.shape
         x = x.reshape(-1, shape[-1])
         exact = torch.promote_types(x.dtype, torch.float32)
+        offset = None if self.router.bias is None else self.router.bias.to(exact)
         # `meta` has no autocast
         with nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False):
-            chances = F.linear(x.to(exact), self.router.weight.to(exact)).softmax(dim=-1)
-        weights, chosen = chances.topk(self.top, dim=-1)
+            scores = F.linear(x.to(exact), self.router.weight.to(exact), offset)
+            chances = scores.sigmoid() if self.scores == "sigmoid" else scores.softmax(dim=-1)
+        chosen = self._choose(chances)
+        weights = chances.gather(-1, chosen)
         if self.top > 1:
             weights = weights / weights.sum(dim=-1, keepdim=True)
         self.auxiliary_loss = None
         if self.training:
+            if self.scores == "sigmoid":
+                chances = chances / chances.sum(dim=-1, keepdim=True)
             self.auxiliary_loss = self._imbalance(chances, chosen, padding_mask)
+            if self.received is not None:
+                self._count(self.received, chosen, padding_mask)
         answers = self._answers(x, chosen)
-        return (weights.to(answers.dtype).unsqueeze(1) @ answers).view(shape)
+        weights = (weights * self.scale).to(answers.dtype)
+        return (weights.unsqueeze(1) @ answers).view(shape)
+
+    def _choose(self, chances: Tensor) -> Tensor:
+        """The experts of each token: (tokens, experts) -> (tokens, top)."""
+        ranks = chances if self.correction is None else chances + self.correction
+        if self.groups > 1:
+            grouped = ranks.unflatten(-1, (self.groups, -1))
+            best = grouped.topk(2, dim=-1).values.sum(dim=-1).topk(self.top_groups, dim=-1).indices
+            allowed = torch.zeros_like(grouped[..., 0], dtype=torch.bool).scatter(-1, best, True)
+            ranks = grouped.masked_fill(~allowed.unsqueeze(-1), -torch.inf).flatten(-2)
+        return ranks.topk(self.top, dim=-1).indices
+
+    @torch.no_grad()
+    def _count(self, received: Tensor, chosen: Tensor, padding_mask: Tensor | None) -> None:
+        """Add the tokens of each expert to those that it received."""
+        real = torch.ones_like(chosen, dtype=received.dtype)
+        if padding_mask is not None:
+            real = real * padding_mask.reshape(-1, 1)
+        received.scatter_add_(0, chosen.flatten(), real.flatten())
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Move the corrections towards equal numbers of tokens, over all processes; called after
+        each step of the optimizer.
+        """
+        if self.received is None or self.correction is None:
+            return
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(self.received)
+        missing = self.received.mean() - self.received
+        self.correction += self.balance_rate * missing.sign()
+        self.received.zero_()
 
     def _imbalance(self, chances: Tensor, chosen: Tensor, padding_mask: Tensor | None) -> Tensor:
         """`balance` * experts * sum of (share of tokens an expert gets) * (its mean chance):
@@ -181,7 +279,11 @@ class MixtureOfExperts(nn.Module):
         inner = tokens @ self.up_weight.index_select(0, owner)
         if self.up_bias is not None:
             inner = inner + self.up_bias.index_select(0, owner).unsqueeze(1)
-        if self.gated:
+        if self.activation == _CLAMPED:
+            gate, inner = inner.chunk(2, dim=-1)
+            gate, inner = gate.clamp(max=7), inner.clamp(-7, 7)
+            inner = (inner + 1) * gate * torch.sigmoid(1.702 * gate)
+        elif self.gated:
             gate, inner = inner.chunk(2, dim=-1)
             inner = _ACTIVATIONS[self.activation](gate) * inner
         else:

@@ -33,9 +33,17 @@ LEARNING = {
 # package -> what it may import besides itself: other packages, and libraries
 PACKAGES = {
     "blocks.support": {*PLAIN, "blocks.errors", "huggingface_hub", "hydra", "omegaconf", "yaml"},
-    "blocks.attention": {*PLAIN, "blocks.errors", "blocks.support", "einops", "jaxtyping"},
+    "blocks.attention": {
+        *PLAIN,
+        "blocks.errors",
+        "blocks.norm",
+        "blocks.support",
+        "einops",
+        "jaxtyping",
+    },
     "blocks.combine": {*PLAIN, "blocks.errors", "blocks.support", "einops", "jaxtyping"},
     "blocks.losses": {*PLAIN, "blocks.errors", "jaxtyping"},
+    "blocks.position": {*PLAIN, "blocks.errors", "blocks.support", "jaxtyping"},
     "blocks": {
         *PLAIN,
         "blocks.errors",
@@ -108,7 +116,7 @@ PACKAGES = {
         "tasks",
     },
 }
-FAMILIES = ("blocks", "blocks.attention", "blocks.combine", "blocks.losses")
+FAMILIES = ("blocks", "blocks.attention", "blocks.combine", "blocks.losses", "blocks.position")
 HYDRA = {"blocks.graph.compose", "blocks.graph.read"}  # the only parts of the graph that import it
 
 # stage of blocks/graph -> the stages that it may import

@@ -2,6 +2,7 @@
 
 from blocks.attention.additive import AdditiveAttention
 from blocks.attention.dot_product import CrossAttention, SelfAttention
+from blocks.attention.latent import LatentAttention
 from blocks.attention.linear_attention import LinearAttention
 from blocks.attention.mask import Mask
 from blocks.attention.patch import CrossPatchAttention, InnerPatchAttention
@@ -13,6 +14,7 @@ __all__ = [
     "CrossPatchAttention",
     "Heads",
     "InnerPatchAttention",
+    "LatentAttention",
     "LinearAttention",
     "Mask",
     "PatchMerging",

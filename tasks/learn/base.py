@@ -332,6 +332,11 @@ class Task(pl.LightningModule):
             self.finite.add(norm)
             self.must_be_finite(wait=False)
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        for block in find_after_step(self.network):
+            block.after_step()  # type: ignore[operator]
+
     def on_train_start(self) -> None:
         self.share = TargetShare()
         note = getattr(self.lr_schedulers(), "note", None)
@@ -413,6 +418,11 @@ def share_of_time(trainer: pl.Trainer) -> Callable[[], float] | None:
         return min(spent / max(spent + left, 1e-9), 1.0)
 
     return share
+
+
+def find_after_step(network: nn.Module) -> list[nn.Module]:
+    """Return the blocks that change buffers after each step of the optimizer, e.g. mixtures."""
+    return [module for module in network.modules() if hasattr(type(module), "after_step")]
 
 
 def auxiliary_loss(network: nn.Module) -> Tensor | float:

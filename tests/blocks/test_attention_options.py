@@ -10,7 +10,7 @@ from blocks.attention import SelfAttention
 from blocks.attention.dot_product import attend
 from blocks.errors import BlockError
 from blocks.norm import QKNorm
-from blocks.position import Rotary
+from blocks.position.rotary import Rotary
 
 B, N, H, K = 2, 7, 4, 6  # batch, tokens, heads, width of a head
 DIM = H * K

@@ -89,6 +89,7 @@ EXAMPLES = {  # name -> constructor arguments, inputs
     "LearnedPosition": ({"tokens": N, "dim": D}, lambda: (tokens(),)),
     "LearnedPosition2d": ({"height": H, "width": W, "dim": D}, lambda: (tokens(*GRID),)),
     "LearnedTokens": ({"tokens": 2, "dim": D}, lambda: (tokens(),)),
+    "LatentAttention": ({"dim": D, "heads": 2, "kv_rank": 3}, lambda: (tokens(),)),
     "LinearAttention": ({"dim": D, "heads": 2}, lambda: (tokens(),)),
     "Log": ({}, lambda: (tokens().exp(),)),
     "MaxTokens": ({}, lambda: (tokens(),)),
@@ -137,6 +138,11 @@ PARTS = {
     "Rotary": {"head_dim": 4},
     "ALiBi": {"heads": 2},
     "RelativeBias": {"heads": 2},
+    "Rotary2d": {"head_dim": 4},
+    "LlamaScaling": {"factor": 4.0, "trained": 64},
+    "NTKScaling": {"factor": 4.0},
+    "PositionInterpolation": {"factor": 4.0},
+    "YaRN": {"factor": 4.0, "trained": 64},
 }  # parts of an attention: see its tests
 
 

@@ -195,7 +195,7 @@ def test_the_router_works_in_float32_under_autocast():
         (
             {"hidden": H, "activation": "tanh"},
             "activation is not known; got activation=tanh; fits: activation in relu, gelu, "
-            "silu, swiglu, geglu",
+            "silu, swiglu, geglu, clamped_swiglu",
         ),
     ],
 )
@@ -248,3 +248,88 @@ def test_it_compiles_whole_and_its_loss_comes_out():
         (call(x).square().sum() + each.auxiliary_loss).backward()
     for mine, theirs in zip(other.parameters(), block.parameters(), strict=True):
         assert torch.allclose(mine.grad, theirs.grad, atol=1e-6)
+
+
+# --------------------------------------------------------------------------------------------------
+# sigmoids, groups, corrections
+
+
+def test_experts_are_chosen_in_the_best_groups():
+    """Token after token: the two best of each group, the best groups, the best of their experts."""
+    block = MixtureOfExperts(
+        D, experts=8, top=3, hidden=H, scores="sigmoid", groups=4, top_groups=2, scale=2.5
+    )
+    x = torch.randn(B, N, D)
+    wanted = torch.zeros_like(x)
+    for b in range(B):
+        for n in range(N):
+            scores = (block.router.weight @ x[b, n]).sigmoid().tolist()
+            groups = [sum(sorted(scores[2 * g : 2 * g + 2])) for g in range(4)]
+            allowed = sorted(range(4), key=lambda g: -groups[g])[:2]
+            experts = [e for e in range(8) if e // 2 in allowed]
+            chosen = sorted(experts, key=lambda e: -scores[e])[:3]
+            for e in chosen:
+                outer = F.gelu(x[b, n] @ block.up_weight[e]) @ block.down_weight[e]
+                wanted[b, n] += 2.5 * scores[e] / sum(scores[i] for i in chosen) * outer
+    assert torch.allclose(block(x), wanted, atol=1e-5)
+
+
+def test_a_clamped_gate_is_the_formula():
+    block = MixtureOfExperts(D, experts=1, top=1, hidden=H, activation="clamped_swiglu")
+    with torch.no_grad():
+        block.up_weight *= 30
+    x = torch.randn(B, N, D)
+    gate, value = (x @ block.up_weight[0]).chunk(2, dim=-1)
+    assert (gate.abs() > 7).any()
+    assert (value.abs() > 7).any()
+    gate, value = torch.minimum(gate, torch.tensor(7.0)), value.clamp(-7, 7)
+    wanted = ((value + 1) * gate / (1 + torch.exp(-1.702 * gate))) @ block.down_weight[0]
+    assert torch.allclose(block(x), wanted, atol=1e-4)
+
+
+def test_corrections_move_the_choice_and_not_the_weights():
+    block = MixtureOfExperts(D, experts=4, top=2, hidden=H, balance_rate=0.5, balance=0.0)
+    x = torch.rand(B, N, D)
+    with torch.no_grad():
+        block.router.weight.copy_(torch.tensor([3.0, 2.0, 1.0, 0.0])[:, None].expand(4, D))
+    block(x)
+    assert block.received.tolist() == [B * N, B * N, 0, 0]
+    block.after_step()
+    assert block.correction.tolist() == [-0.5, -0.5, 0.5, 0.5]
+    assert block.received.tolist() == [0, 0, 0, 0]
+    before = block.eval()(x)
+    chances = (x @ block.router.weight.T).softmax(-1)
+    chosen = (chances + block.correction).topk(2, dim=-1).indices
+    weights = chances.gather(-1, chosen)
+    weights = weights / weights.sum(-1, keepdim=True)
+    answers = F.gelu(torch.einsum("bnd,edh->bneh", x, block.up_weight))
+    answers = torch.einsum("bneh,ehd->bned", answers, block.down_weight)
+    picked = answers.gather(2, chosen.unsqueeze(-1).expand(-1, -1, -1, D))
+    assert torch.allclose(before, (weights.unsqueeze(-1) * picked).sum(2), atol=1e-6)
+
+
+def test_padding_is_not_counted_and_evaluation_counts_nothing():
+    block = MixtureOfExperts(D, experts=3, top=1, hidden=H, balance_rate=0.1)
+    real = torch.arange(N) < torch.tensor([[2], [N]])
+    block(torch.randn(2, N, D), padding_mask=real)
+    assert block.received.sum() == 2 + N
+    block.eval()(torch.randn(2, N, D))
+    assert block.received.sum() == 2 + N
+    assert sorted(name for name, _ in block.named_buffers()) == ["correction", "received"]
+    assert "received" not in block.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"groups": 3}, "groups must divide experts"),
+        ({"groups": 8}, "groups must divide experts"),
+        ({"groups": 2, "top_groups": 3}, "top_groups must be in 1..groups"),
+        ({"groups": 4, "top_groups": 1, "top": 3}, "top_groups hold fewer experts than top"),
+        ({"scores": "tanh"}, "scores is not known"),
+        ({"balance_rate": -1.0}, "balance_rate must not be negative"),
+    ],
+)
+def test_wrong_routing_is_told(arguments, problem):
+    with pytest.raises(BlockError, match=problem):
+        MixtureOfExperts(D, experts=8, hidden=H, **arguments)

@@ -11,10 +11,15 @@ from blocks.position import (
     ALiBi,
     LearnedPosition,
     LearnedPosition2d,
+    LlamaScaling,
+    NTKScaling,
+    PositionInterpolation,
     RelativeBias,
     Rotary,
+    Rotary2d,
     SinusoidalPosition,
     SinusoidalPosition2d,
+    YaRN,
 )
 
 B, N, H = 2, 7, 3
@@ -322,3 +327,119 @@ def test_mistakes_are_told_with_a_fix(make, text):
     with pytest.raises(BlockError) as told:
         make()
     assert str(told.value) == text
+
+
+# --------------------------------------------------------------------------------------------------
+# rotary: parts of a head, pairs, slower frequencies, grids
+
+
+def by_pairs(x, angles, pairs):
+    """Each pair turned by a 2x2 matrix, one after another."""
+    turned = x.clone()
+    for token in range(x.shape[-2]):
+        for number, (a, b) in enumerate(pairs):
+            angle = angles[token][number]
+            first, second = x[..., token, a], x[..., token, b]
+            turned[..., token, a] = first * math.cos(angle) - second * math.sin(angle)
+            turned[..., token, b] = second * math.cos(angle) + first * math.sin(angle)
+    return turned
+
+
+@pytest.mark.parametrize("dims", [8, 4])
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_some_components_are_turned_in_pairs(dims, interleaved):
+    block = Rotary(8, dims=dims, interleaved=interleaved)
+    q, k = torch.randn(2, B, H, N, 8, dtype=torch.float64)
+    half = dims // 2
+    pairs = [(2 * i, 2 * i + 1) if interleaved else (i, i + half) for i in range(half)]
+    angles = [[t / 10000 ** (2 * i / dims) for i in range(half)] for t in range(N)]
+    for found, x in zip(block(q, k), (q, k), strict=True):
+        torch.testing.assert_close(found, by_pairs(x, angles, pairs), atol=1e-12, rtol=0)
+
+
+FREQUENCIES = [500.0 ** (-i / 8) for i in range(8)]
+
+
+def ramp(value, low, high):
+    return min(max((value - low) / (high - low), 0.0), 1.0)
+
+
+def interpolated(i, frequency):
+    return frequency / 4
+
+
+def ntk(i, frequency):
+    return (500.0 * 4 ** (16 / 14)) ** (-i / 8)
+
+
+def by_turns(i, frequency):
+    kept = ramp(frequency * 100 / (2 * math.pi), 1.0, 4.0)
+    return frequency * (kept + (1 - kept) / 4)
+
+
+def place(turns):
+    """The component whose frequency turns so often in 100 tokens."""
+    return 16 * math.log(100 / (turns * 2 * math.pi)) / (2 * math.log(500.0))
+
+
+def yarn(i, frequency):
+    divided = ramp(i, place(4.0), place(1.0))
+    return frequency * (1 - divided + divided / 4)
+
+
+def yarn_whole(i, frequency):
+    divided = ramp(i, math.floor(place(4.0)), math.ceil(place(1.0)))
+    return frequency * (1 - divided + divided / 4)
+
+
+@pytest.mark.parametrize(
+    ("block", "formula", "amplitude"),
+    [
+        (PositionInterpolation(factor=4.0), interpolated, 1.0),
+        (NTKScaling(factor=4.0), ntk, 1.0),
+        (LlamaScaling(factor=4.0, trained=100), by_turns, 1.0),
+        (YaRN(factor=4.0, trained=100, high=4.0, whole=False), yarn, 0.1 * math.log(4) + 1),
+        (YaRN(factor=4.0, trained=100, high=4.0, amplitude=2.0), yarn_whole, 2.0),
+    ],
+)
+def test_frequencies_are_divided_as_the_formula_says(block, formula, amplitude):
+    found, factor = block(torch.tensor(FREQUENCIES, dtype=torch.float64))
+    wanted = [formula(i, frequency) for i, frequency in enumerate(FREQUENCIES)]
+    torch.testing.assert_close(found, torch.tensor(wanted, dtype=torch.float64), atol=0, rtol=1e-9)
+    assert factor == amplitude
+    q = torch.randn(1, 1, N, 16, dtype=torch.float64)
+    lengths = Rotary(16, base=500.0, scaling=block)(q, q)[0].norm(dim=-1) / q.norm(dim=-1)
+    torch.testing.assert_close(lengths, torch.full_like(lengths, amplitude))
+
+
+def test_rows_and_columns_turn_and_class_tokens_do_not():
+    block = Rotary2d(8, class_tokens=2)
+    q, k = torch.randn(2, B, H, 2 + 9, 8, dtype=torch.float64)
+    steps = [2 * math.pi / 100 ** (i / 2) for i in range(2)]
+    angles = [[0.0] * 4] * 2
+    for row in range(3):
+        for column in range(3):
+            places = [(place + 0.5) / 3 * 2 - 1 for place in (row, column)]
+            angles = [*angles, [place * step for place in places for step in steps]]
+    pairs = [(i, i + 4) for i in range(4)]
+    for found, x in zip(block(q, k), (q, k), strict=True):
+        torch.testing.assert_close(found, by_pairs(x, angles, pairs), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda: Rotary(8, dims=10), "dims must not exceed head_dim"),
+        (lambda: Rotary(8, dims=3), "dims must be a multiple of 2"),
+        (lambda: Rotary2d(6), "head_dim must be a multiple of 4"),
+        (lambda: Rotary2d(8, class_tokens=-1), "class_tokens must not be negative"),
+        (lambda: Rotary2d(8)(*torch.randn(2, 1, 1, 5, 8)), "must be a square"),
+        (lambda: NTKScaling(factor=0.5), "factor must be 1 or more"),
+        (lambda: YaRN(factor=2.0, trained=8, low=4.0, high=2.0), "low must be positive"),
+        (lambda: YaRN(factor=2.0, trained=8)(torch.ones(1)), "needs two frequencies"),
+        (lambda: LlamaScaling(factor=2.0, trained=0), "trained must be positive"),
+    ],
+)
+def test_wrong_rotary_arguments_are_told(make, problem):
+    with pytest.raises(BlockError, match=problem):
+        make()

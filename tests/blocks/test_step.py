@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from blocks.attention import CrossAttention, LinearAttention, SelfAttention
+from blocks.attention import CrossAttention, LatentAttention, LinearAttention, SelfAttention
 from blocks.attention.additive import AdditiveAttention
 from blocks.catalog import own
 from blocks.conv import CausalConv1d
@@ -39,6 +39,7 @@ SELF = {
     "normalised": lambda: SelfAttention(D, heads=H, causal=True, qk_norm=QKNorm(D // H)),
     "sinks": lambda: SelfAttention(D, heads=H, kv_heads=2, causal=True, sinks=True),
     "sliding to sinks": lambda: SelfAttention(D, heads=H, causal=True, sinks=True, window=2),
+    "latent": lambda: LatentAttention(D, heads=H, kv_rank=5, q_rank=7, value_dim=3, causal=True),
     "linear": lambda: LinearAttention(D, heads=H, causal=True, chunk=3),
     "rnn": lambda: RNN(D, hidden=C, layers=2),
     "gru": lambda: GRU(D, hidden=C, layers=2),

@@ -42,6 +42,15 @@ SIDES = {
     "vgg16": (3, 32),
     "mixer_b16": (3, 32),
 }
+DECODER = [
+    "kv_heads=2",
+    "depth=2",
+    "dim=64",
+    "heads=2",
+    "hidden=96",
+    "vocab=53",
+    "length=16",
+]
 SMALL = {
     "vit": ["depth=3"],
     "gpt": ["depth=2"],
@@ -49,34 +58,13 @@ SMALL = {
     "transformer": ["depth=2"],
     "bert": ["depth=2"],
     "transformer_deepnorm": ["depth=2", "dim=64", "heads=4", "hidden=96", "vocab=53", "length=16"],
-    "gemma2_2b": [
-        "depth=2",
-        "dim=64",
-        "heads=2",
-        "kv_heads=2",
-        "hidden=96",
-        "vocab=53",
-        "length=16",
-        "window=5",
-    ],
-    "qwen3_600m": [
-        "depth=2",
-        "dim=64",
-        "heads=2",
-        "kv_heads=2",
-        "hidden=96",
-        "vocab=53",
-        "length=16",
-    ],
-    "llama_7b": [
-        "depth=2",
-        "dim=64",
-        "heads=2",
-        "kv_heads=2",
-        "hidden=96",
-        "vocab=53",
-        "length=16",
-    ],
+    "gemma2_2b": [*DECODER, "window=5"],
+    "qwen3_600m": DECODER,
+    "llama_7b": DECODER,
+    "llama32_1b": DECODER,
+    "mixtral_8x7b": [*DECODER, "experts=4"],
+    "gpt_oss_20b": [*DECODER, "experts=4", "top=2", "window=5"],
+    "deepseek_v3": [*DECODER[1:], "dense=1", "experts=16", "expert_hidden=24"],
 }
 MODELS = sorted(file.stem for file in CONF.glob("*.yaml"))
 OFTEN = (

@@ -50,6 +50,8 @@ SEGFORMER = (
     "params.stride=1",
 )
 SEQUENCE = ("params.dim=16", "params.hidden=32")
+DECODER = (*ONE_VOCABULARY, "params.kv_heads=2", "params.hidden=64")
+EXPERTS = ("params.experts=4", "params.top=2")
 VIT = ("params.dim=32", "params.depth=2")
 SMALL = {
     "alexnet": small(
@@ -68,29 +70,38 @@ SMALL = {
     "cat_t": small(*CAT, slow=True),
     "cnn": small("params.width=8"),
     "convnext_t": small("params.widths=[16,32]", "params.depths=[1,2]", "graph.stem.features=16"),
+    "deepseek_v3": small(
+        *ONE_VOCABULARY,
+        *EXPERTS,
+        "params.dense=1",
+        "params.hidden=64",
+        "params.expert_hidden=16",
+        "attention.q_rank=16",
+        "attention.kv_rank=8",
+        "attention.head_dim=8",
+        "attention.content_dim=8",
+        "attention.value_dim=8",
+        "experts.body.routed.groups=2",
+        "experts.body.routed.top_groups=1",
+    ),
     "ft_transformer": small("params.dim=32", "params.depth=2", "params.heads=4"),
     "gpt": small("params.dim=32", "params.depth=2"),
     "gpt2": small(*ONE_VOCABULARY, slow=True),
-    "gemma2_2b": small(
-        *ONE_VOCABULARY,
-        "params.kv_heads=2",
-        "params.hidden=64",
-        "params.window=3",
-        "attention.head_dim=16",
-    ),
+    "gemma2_2b": small(*DECODER, "params.window=3", "attention.head_dim=16"),
+    "gpt_oss_20b": small(*DECODER, *EXPERTS, "params.window=3", "attention.head_dim=16"),
     "gru": small(*SEQUENCE),
     "gru_language": small(*SEQUENCE, slow=True),
     "llama": small("params.dim=32", "params.depth=2", "params.heads=4"),
-    "llama_7b": small(*ONE_VOCABULARY, "params.kv_heads=2", "params.hidden=64", slow=True),
+    "llama32_1b": small(*DECODER, slow=True),
+    "llama_7b": small(*DECODER, slow=True),
     "lstm": small(*SEQUENCE),
     "lstm_2x512": small("graph.lstm.hidden=32", f"inputs.x.tokens={TOKENS}", "inputs.x.dim=16"),
     "lstm_language": small(*SEQUENCE),
     "mae": small(*VIT, "params.decoder_dim=32", side=8),
+    "mixtral_8x7b": small(*DECODER, *EXPERTS),
     "mixer_b16": small(*VIT, "params.token_hidden=16", "params.channel_hidden=64", side=32),
     "mlp": small("params.hidden=32"),
-    "qwen3_600m": small(
-        *ONE_VOCABULARY, "params.kv_heads=2", "params.hidden=64", "attention.head_dim=16", slow=True
-    ),
+    "qwen3_600m": small(*DECODER, "attention.head_dim=16", slow=True),
     "resnet18": small("params.width=8", "params.depths=[1,1]", side=32, slow=True),
     "resnet50": small("params.width=8", "params.depths=[1,1]", side=32),
     "rnn": small(*SEQUENCE),
