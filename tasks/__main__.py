@@ -7,6 +7,7 @@ python -m tasks predict RUN IMAGE --question "..."        answer a question abou
 python -m tasks evaluate RUN [KEY=VALUE ...]              test again, on the same or other data
 python -m tasks probe RUN [--node PATH]                   judge frozen features by the classes
 python -m tasks export RUN --to onnx                      onnx, pt2, safetensors or hub
+python -m tasks tokenize FILES -o FOLDER                  encode a corpus once, for data=tokens
 python -m tasks schema                                    JSON Schema of conf/ for editors
 """
 
@@ -33,6 +34,7 @@ COMMANDS = {
     "predict": "predict the class of images, arrays or texts",
     "evaluate": "test a run again, on the test part of its data or of other data",
     "probe": "judge frozen features of a run by a linear model and nearest neighbours",
+    "tokenize": "encode a corpus once, for data=tokens",
     "schema": "write the JSON Schema of conf/, except the models, for editors",
     "export": "write a run for other programs, and compare it with the run",
 }

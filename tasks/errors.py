@@ -1,5 +1,6 @@
 """What a task, a data module or an optimiser says about an argument that it cannot use."""
 
+from functools import partial
 from typing import Any
 
 # argument that names a file or a folder -> the kind of mistake
@@ -50,6 +51,11 @@ class ArgumentError(ValueError):
         )
         parts = [problem, got and f"got {got}", fits and f"fits: {fits}", fix and f"fix: {fix}"]
         super().__init__("; ".join(part for part in parts if part))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what makes it again in another process."""
+        make = partial(ArgumentError, got=self.got, fits=self.fits, fix=self.fix, code=self.code)
+        return make, (self.argument, self.problem)
 
 
 class SampleError(RuntimeError):

@@ -18,6 +18,7 @@ from PIL import Image
 from blocks.__main__ import main as blocks_main
 from blocks.graph import compose
 from blocks.graph.compose.combinations import combinations
+from tasks.data.tokens.write import Options, write_tokens
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -103,6 +104,7 @@ def place(tmp_path_factory) -> Path:
     (folder / "TEXTS" / "a.txt").write_text(
         "It was the best of times, it was the worst. " * 400, encoding="utf-8"
     )
+    write_tokens([folder / "TEXTS"], folder / "tokens", Options(), lambda part, written: None)
     rows = [
         f"a {word} film number {number},{word}" for number in range(20) for word in ("good", "bad")
     ]
@@ -170,9 +172,13 @@ def fill_in(command: str, place: Path, runs: dict[str, Path]) -> list[str]:
     names = {
         "RUN": str(run),
         "FOLDER": str(place / folder),
+        "TEXTS": str(place / "TEXTS"),
+        "TOKENS": str(place / ("new_tokens" if "tokenize" in command else "tokens")),
         "FILE": str(run / "checkpoints" / "last.ckpt"),
     }
-    return [re.sub(r"\b(RUN|FOLDER|FILE)\b", lambda found: names[found[0]], word) for word in words]
+    return [
+        re.sub(rf"\b({'|'.join(names)})\b", lambda found: names[found[0]], word) for word in words
+    ]
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tasks.data.sequences.recall.Recall",
         "tasks.data.text.text.Topics",
         "tasks.data.text.documents.Documents",
+        "tasks.data.tokens.folder.TokenFolder",
         "tasks.data.text.translation.Phrases",
         "tasks.data.text.translation.Pairs",
         "tasks.data.text.labelled.Labelled",

@@ -1,15 +1,18 @@
 """The order in which samples are seen: a pure function of (seed, epoch), shared by every loader."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from tasks.data.permutation import Permutation, mix_key
 from tasks.errors import SampleError
 
 SAMPLINGS = (None, "balanced")
+LARGE = 1 << 22  # samples; the order of more of them is computed where it is needed
+STRETCH = 4096  # samples whose order is computed together
 
 
 def generator(*numbers: int) -> torch.Generator:
@@ -17,10 +20,7 @@ def generator(*numbers: int) -> torch.Generator:
 
     A resumed run thus sees what an uninterrupted one sees.
     """
-    mixed = 0
-    for number in numbers:
-        mixed = (mixed * 6364136223846793005 + number + 1442695040888963407) % (1 << 63)
-    return torch.Generator().manual_seed(mixed)
+    return torch.Generator().manual_seed(mix_key(*numbers))
 
 
 class Order(Sampler[tuple[int, int]]):
@@ -56,21 +56,43 @@ class Order(Sampler[tuple[int, int]]):
 
     def indices(self) -> Tensor:
         """Return this process's samples of this epoch; in training as many as any other's."""
+        return torch.cat([*self.stretches(max(self.size, 1)), torch.empty(0, dtype=torch.long)])
+
+    def stretches(self, length: int, start: int = 0) -> Iterator[Tensor]:
+        """Yield this process's samples of this epoch, `length` at a time.
+
+        Args:
+            length: samples in a stretch; the last one may be shorter.
+            start: how many of this process's samples are passed over.
+        """
+        size = self.size
+        if self.shuffle:
+            size -= size % self.world
+        places = range(self.rank, size, self.world)
+        sample_at = self._order()
+        for first in range(start, len(places), length):
+            part = places[first : first + length]
+            yield sample_at(torch.arange(part.start, part.stop, part.step))
+
+    def _order(self) -> Callable[[Tensor], Tensor]:
+        """Return the function from places in the order of this epoch to samples."""
         if not self.shuffle:
-            return torch.arange(self.size)[self.rank :: self.world]
+            return torch.clone
         source = generator(self.seed, self.epoch)
-        if self.strata is None:
-            order = torch.randperm(self.size, generator=source)
-        else:
-            order = draw_balanced(self.strata, source)
-        return order[self.rank : self.size - self.size % self.world : self.world]
+        if self.strata is not None:
+            return draw_balanced(self.strata, source).__getitem__
+        if self.size > LARGE:
+            return Permutation(self.size, mix_key(self.seed, self.epoch))
+        return torch.randperm(self.size, generator=source).__getitem__
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         epoch, passed = self.passed
-        indices = self.indices()
-        if epoch == self.epoch:
-            indices = indices[passed:]
-        return ((self.epoch, index) for index in indices.tolist())
+        current = self.epoch
+        if epoch != current:
+            passed = 0
+        for stretch in self.stretches(STRETCH, passed):
+            for index in stretch.tolist():
+                yield current, index
 
     def __len__(self) -> int:
         if self.shuffle:
@@ -150,12 +172,11 @@ class IndexBatches(Resumable):
 
     def index_batches(self) -> Iterator[tuple[int, Tensor]]:
         """Yield the number of each batch and the indices of its samples."""
-        indices = self.sampler.indices()
-        for number in range(self.first(), len(self)):
+        first = self.first()
+        stretches = self.sampler.stretches(self.size, first * self.size)
+        # a process without samples has one batch and no stretch
+        for number, chosen in zip(range(first, len(self)), stretches, strict=False):
             self.taken = number + 1
-            chosen = indices[number * self.size : (number + 1) * self.size]
-            if not len(chosen):
-                return  # this process has no samples
             yield number, chosen
 
 

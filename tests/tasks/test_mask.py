@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from blocks.graph import ConfigError, assemble, build, compose
+from tasks.data.permutation import random_rows
 from tasks.data.sampler import generator
 from tasks.data.sequences.base import IGNORED
 from tasks.data.text.mask import by_frequency, by_neighbours, masked
@@ -28,9 +29,14 @@ def part(rows=97, tokens=53):
     return {"tokens": found, "label": label}
 
 
+def draws(given):
+    rows, width = given["tokens"].shape
+    return random_rows(0, torch.arange(rows), 3 * width).unflatten(1, (3, width))
+
+
 def test_masks_are_those_of_bert():
     given = part(rows=2000)
-    found = masked(given, 0.15, VOCAB, generator(0))
+    found = masked(given, 0.15, VOCAB, draws(given))
     chosen = found["label"] != IGNORED
     assert (chosen.sum(1)[:-1] == round(0.15 * 53)).all()
     assert not chosen[-1, :7].any()
@@ -48,7 +54,7 @@ def test_masks_are_those_of_bert():
 
 def test_a_row_with_one_token_to_ask_for_is_asked():
     given = {"tokens": torch.tensor([[9, 8]]), "label": torch.tensor([[IGNORED, 8]])}
-    assert (masked(given, 0.01, VOCAB, generator(0))["label"] != IGNORED).tolist() == [
+    assert (masked(given, 0.01, VOCAB, draws(given))["label"] != IGNORED).tolist() == [
         [False, True]
     ]
 
@@ -65,15 +71,20 @@ def test_masks_of_training_change_with_the_epoch_and_those_of_the_test_do_not():
     data, again, other = (Pages(length=32, mask=0.2, seed=seed) for seed in (3, 3, 4))
     for each in (data, again, other):
         each.read()
-    first, second = data.fresh(0), data.fresh(1)
-    assert torch.equal(first["tokens"], again.fresh(0)["tokens"])
+    index = torch.arange(data.sizes()["train"])
+    first, second = data.cut("train", index, 0), data.cut("train", index, 1)
+    assert torch.equal(first["tokens"], again.cut("train", index, 0)["tokens"])
     assert not torch.equal(first["tokens"], second["tokens"])
-    assert not torch.equal(first["tokens"], other.fresh(0)["tokens"])
+    assert not torch.equal(first["tokens"], other.cut("train", index, 0)["tokens"])
     for name in ("val", "test"):
+        index = torch.arange(data.sizes()[name])
+        found = data.cut(name, index)
         assert torch.equal(
-            data.parts[name]["tokens"], other.parts[name]["tokens"]
+            found["tokens"], other.cut(name, index)["tokens"]
         )  # the split has its own seed
-    assert not (data.parts["train"]["tokens"] == MASK).any()
+        backwards = data.cut(name, index.flip(0))
+        assert torch.equal(found["tokens"], backwards["tokens"].flip(0))
+    assert not (data.windows["train"].ids == MASK).any()
     assert data.facts()["mask"] == 0.2
     assert data.shown([MASK, *data.tokenizer.encode("ge")]) == "▢ge"
     assert data.answers(data.tokenizer.encode("ge")) == "g · e"
@@ -168,7 +179,7 @@ def short(monkeypatch):
         (
             ["model=gpt", "data=topics", "task=language", "data.mask=0.15"],
             "  the network sees one side of a gap only\n"
-            "  got       another token in tokens, at position 63 and later, does not change the "
+            "  got       another token in tokens, at position 64 and later, does not change the "
             "logits before it\n"
             "  fix       model/attention=full, or data.mask=0 to predict the next token; "
             "task.check_causal=false trains it all the same",

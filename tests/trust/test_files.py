@@ -30,6 +30,7 @@ from tasks.data.readers.signal import SignalReader
 from tasks.data.readers.text import TextReader
 from tasks.data.text import documents, labelled, translation
 from tasks.data.text.tokenizer import Tokenizer
+from tasks.data.tokens.folder import TokenFolder
 from tasks.resume import adopt, checkpoint_file, start
 from tasks.run import load_run
 
@@ -135,6 +136,7 @@ PLACES = {
         "set/a.txt",
         lambda path: documents.Documents(str(path.parent)).documents(),
     ),
+    "data=tokens": ("set/tokens.json", lambda path: TokenFolder(str(path.parent)).read()),
     "data=labelled": ("a.csv", lambda path: labelled.Labelled(str(path)).read()),
     "data=pairs": ("a.tsv", lambda path: translation.Pairs(path=str(path)).read()),
     "weights.load": ("a.pt", lambda path: load_weights(small(), path)),

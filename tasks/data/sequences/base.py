@@ -1,7 +1,7 @@
 """Sequences in memory: tensors whose first axis is the samples, cut into batches by index."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -43,10 +43,8 @@ class Batches(IndexBatches):
             yield self.narrow(take_rows(part, chosen)) | {"index": chosen}
 
 
-class InMemorySequences(DataModule):
-    """Base of the data modules whose sequences fit in memory.
-
-    A subclass reads them; this class makes batches.
+class Sequences(DataModule):
+    """Base of the data modules of sequences.
 
     Args:
         batch_size: samples in a batch, of each process.
@@ -60,10 +58,7 @@ class InMemorySequences(DataModule):
             "forward": those up to its own position; "both": all of them; None: not checked.
         predicted_input: the input that holds the tokens that are predicted.
         remedy: what to change in the YAML if the network depends on other tokens.
-        padding: the names of the tensors that are as long as a mask, by the mask.
     """
-
-    padding: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     direction: str | None = None
     remedy: str = "model/attention=causal"
@@ -76,6 +71,45 @@ class InMemorySequences(DataModule):
         must_be_positive("batch_size", batch_size)
         self.batch_size, self.declared = batch_size, facts
         self.seed, self.split_seed = seed, split_seed
+
+    def padded_batch(self, count: int = 4) -> Part | None:
+        """Return a batch of training samples from the shortest to the longest.
+
+        None if nothing is padded.
+        """
+        return None
+
+    def shown(self, ids: list[int]) -> str:
+        """Return tokens as text for people."""
+        raise NotImplementedError
+
+    def answers(self, ids: list[int]) -> str:
+        """Return the predicted tokens of one sample as text for people."""
+        return self.shown(ids)
+
+    def token_names(self, ids: list[int]) -> list[str]:
+        """Return each token by itself as text for people."""
+        if self.tokenizer is not None:
+            return list(map(self.tokenizer.name, ids))
+        return [self.shown([token]) for token in ids]
+
+
+class InMemorySequences(Sequences):
+    """Base of the data modules whose sequences fit in memory.
+
+    A subclass reads them; this class makes batches.
+
+    Args:
+        options: those of `Sequences`.
+
+    Attributes:
+        padding: the names of the tensors that are as long as a mask, by the mask.
+    """
+
+    padding: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    def __init__(self, **options: Any):
+        super().__init__(**options)
         self.parts: dict[str, Part] = {}
 
     def load(self) -> dict[str, Part]:
@@ -91,10 +125,6 @@ class InMemorySequences(DataModule):
         return trim_padding(batch, self.padding)
 
     def padded_batch(self, count: int = 4) -> Part | None:
-        """Return a batch of training samples from the shortest to the longest.
-
-        None if nothing is padded.
-        """
         part, rows = self.parts["train"], set[int]()
         for mask in self.padding:
             length = part[mask].sum(1)
@@ -106,20 +136,6 @@ class InMemorySequences(DataModule):
         if not rows:
             return None
         return self.narrow(take_rows(part, torch.tensor(sorted(rows))))
-
-    def shown(self, ids: list[int]) -> str:
-        """Return tokens as text for people."""
-        raise NotImplementedError
-
-    def answers(self, ids: list[int]) -> str:
-        """Return the predicted tokens of one sample as text for people."""
-        return self.shown(ids)
-
-    def token_names(self, ids: list[int]) -> list[str]:
-        """Return each token by itself as text for people."""
-        if self.tokenizer is not None:
-            return list(map(self.tokenizer.name, ids))
-        return [self.shown([token]) for token in ids]
 
     def read(self) -> None:
         """Read the data, once."""

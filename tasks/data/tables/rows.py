@@ -10,6 +10,7 @@ from tasks.data.tables.wanted import Header, Wanted
 from tasks.errors import ArgumentError
 
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
+UTF_8 = "utf-8-sig"
 BAD_SHOWN = 5  # lines in a note
 
 
@@ -25,20 +26,38 @@ def read_text(path: Path) -> str:
         raise ArgumentError(
             "path", f"{path} cannot be read: {error.strerror}", fix="data.path=FILE"
         ) from error
-    encoding, name = "utf-8-sig", "UTF-8"
-    if content.startswith(UTF_16):
-        encoding, name = "utf-16", "UTF-16"
     try:
-        return content.decode(encoding)
+        return content.decode(find_encoding(content))
     except UnicodeDecodeError as error:
-        line = content[: error.start].decode(encoding, errors="ignore").count("\n") + 1
-        command = f"iconv -f WINDOWS-1252 -t UTF-8 {path.name} > new{path.suffix}"
-        raise ArgumentError(
-            "path",
-            f"{path} is not in {name}",
-            got=f"byte {content[error.start]:#04x} in line {line}",
-            fix=f"save it as UTF-8, e.g. {command}",
-        ) from error
+        raise wrong_encoding(path, error) from error
+
+
+def find_encoding(start: bytes) -> str:
+    """Return the encoding of a text that begins with these bytes, for a codec."""
+    if start.startswith(UTF_16):
+        return "utf-16"
+    return UTF_8
+
+
+def wrong_encoding(path: Path, error: UnicodeDecodeError, line: int = 1) -> ArgumentError:
+    """Return an error that names the byte and the line where a file is in another encoding.
+
+    Args:
+        path: the file.
+        error: of the codec.
+        line: where the bytes begin that the codec was given.
+    """
+    encoding, name = UTF_8, "UTF-8"
+    if error.encoding.startswith("utf-16"):
+        encoding, name = error.encoding, "UTF-16"
+    before = error.object[: error.start].decode(encoding, errors="ignore")
+    command = f"iconv -f WINDOWS-1252 -t UTF-8 {path.name} > new{path.suffix}"
+    return ArgumentError(
+        "path",
+        f"{path} is not in {name}",
+        got=f"byte {error.object[error.start]:#04x} in line {line + before.count(chr(10))}",
+        fix=f"save it as UTF-8, e.g. {command}",
+    )
 
 
 def read_table(path: Path, columns: int, delimiter: str = "auto") -> Table:

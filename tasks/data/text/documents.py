@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from blocks.support.files import open_file
-from tasks.data.tables.rows import UTF_16, read_text
 from tasks.data.text.text import RunningText
+from tasks.data.tokens.document import read_document
+from tasks.data.tokens.header import HEADER
 from tasks.data.walk import Walk, escape_name, list_first
 from tasks.errors import ArgumentError
-
-PEEK = 8192  # bytes that reveal a binary file
 
 
 class Documents(RunningText):
@@ -28,48 +26,67 @@ class Documents(RunningText):
         self.path = Path(path).expanduser()
 
     def documents(self) -> list[str]:
-        if not self.path.exists():
-            got, fix = f"path={self.path}", "data.path=FILE_OR_FOLDER"
-            raise ArgumentError("path", f"{self.path} does not exist", got=got, fix=fix)
+        files, left_out = list_documents(self.path)
+        if (self.path / HEADER).exists():
+            raise ArgumentError(
+                "path",
+                f"{self.path} is a folder of tokens, not of texts",
+                got=HEADER,
+                fix=f"data=tokens data.path={self.path}",
+            )
         if not self.path.is_dir():
             return [read_document(self.path)]
         found: list[str] = []
-        walk = Walk(self.path)
-        left_out = list(walk.left_out)
-        for file in walk.files:
+        for file in files:
             try:
                 found.append(read_document(file))
             except ArgumentError as error:
-                reason = error.problem.replace(f"{file} ", "")
-                left_out.append(f"{escape_name(file.relative_to(self.path))} ({reason})")
-        shown = list_first(left_out)
-        if left_out:
-            self.notes.append(f"{len(left_out)} of the files are left out: {shown}")
-        if not found:
-            got = shown or "nothing"
-            raise ArgumentError("path", f"no texts in {self.path}", got=got, fits="files of text")
-        noun = "file"
-        if len(found) > 1:
-            noun = "files"
-        self.notes.append(f"{len(found):,} {noun}, {sum(map(len, found)):,} characters")
+                left_out.append(describe_left_out(file, self.path, error))
+        self.notes += note_documents(self.path, list(map(len, found)), left_out)
         return found
 
 
-def read_document(path: Path) -> str:
-    """Return the text of a file with LF line ends; raises ArgumentError if it is no text."""
-    try:
-        with open_file(path) as file:
-            start = file.read(PEEK)
-    except OSError as error:
-        text = f"{path} cannot be read: {error.strerror}"
-        raise ArgumentError("path", text, fix="data.path=FILE") from error
-    if b"\0" in start and not start.startswith(UTF_16):
-        raise ArgumentError("path", f"{path} is no text but binary", fits="a file of text")
-    text = read_text(path).replace("\r\n", "\n").replace("\r", "\n")
-    before, found, _ = text.partition("\0")
-    if found:
-        got = f"line {before.count(chr(10)) + 1}"
-        raise ArgumentError("path", f"{path} is not a text: a NUL byte", got=got)
-    if not text.strip():
-        raise ArgumentError("path", f"{path} is empty", fits="a file of text")
-    return text
+def list_documents(path: Path) -> tuple[list[Path], list[str]]:
+    """Return the files of a path, and what of a folder is left out, each with the reason.
+
+    Raises:
+        ArgumentError: there is no such file or folder.
+    """
+    if not path.exists():
+        got, fix = f"path={path}", "data.path=FILE_OR_FOLDER"
+        raise ArgumentError("path", f"{path} does not exist", got=got, fix=fix)
+    if not path.is_dir():
+        return [path], []
+    walk = Walk(path)
+    return walk.files, list(walk.left_out)
+
+
+def describe_left_out(file: Path, folder: Path, error: ArgumentError) -> str:
+    """Return the name of a file in a folder, and why it is no document."""
+    reason = error.problem.replace(f"{file} ", "")
+    return f"{escape_name(file.relative_to(folder))} ({reason})"
+
+
+def note_documents(folder: Path, sizes: list[int], left_out: list[str]) -> list[str]:
+    """Return notes on the documents of a folder.
+
+    Args:
+        folder: where they are.
+        sizes: the characters of each.
+        left_out: what is no document.
+
+    Raises:
+        ArgumentError: there are none.
+    """
+    notes = []
+    shown = list_first(left_out)
+    if left_out:
+        notes.append(f"{len(left_out)} of the files are left out: {shown}")
+    if not sizes:
+        got = shown or "nothing"
+        raise ArgumentError("path", f"no texts in {folder}", got=got, fits="files of text")
+    noun = "file"
+    if len(sizes) > 1:
+        noun = "files"
+    notes.append(f"{len(sizes):,} {noun}, {sum(sizes):,} characters")
+    return notes

@@ -9,9 +9,10 @@ from tasks.data.sequences.base import IGNORED, Part
 from tasks.data.text.tokenizer import MASK, SPECIAL
 
 HIDDEN, OTHER = 0.8, 0.1  # shares of the chosen tokens; the rest stays as it is
+DRAWS = 3  # random numbers for each token
 
 
-def masked(part: Part, share: float, vocab: int, source: torch.Generator) -> Part:
+def masked(part: Part, share: float, vocab: int, draws: Tensor) -> Part:
     """Choose tokens of each row and hide them; only they keep their label.
 
     Of the chosen, 80 % become the mask, 10 % another token, 10 % stay: a network must represent
@@ -21,7 +22,8 @@ def masked(part: Part, share: float, vocab: int, source: torch.Generator) -> Par
         part: "tokens" and "label", (rows, tokens); a token without a label is never chosen.
         share: of the labelled tokens of each row that are chosen; at least one.
         vocab: number of tokens, the special ones included.
-        source: the random source; the same one gives the same masks.
+        draws: (rows, 3, tokens), random numbers in [0, 1): which tokens are chosen, what becomes of
+            each, and the other token.
 
     Source:
         Devlin et al. 2019, arXiv:1810.04805, section 3.1.
@@ -29,11 +31,12 @@ def masked(part: Part, share: float, vocab: int, source: torch.Generator) -> Par
     tokens, label = part["tokens"], part["label"]
     allowed = label != IGNORED
     count = (share * allowed.sum(1, keepdim=True)).round().clamp_min(1)
-    rank = torch.rand(tokens.shape, generator=source).masked_fill(~allowed, 2)
+    chance, kind, other = draws.unbind(1)
+    rank = chance.masked_fill(~allowed, 2)
     chosen = (rank.argsort(1).argsort(1) < count) & allowed
-    kind = torch.rand(tokens.shape, generator=source)
-    other = torch.randint(min(len(SPECIAL), vocab - 1), vocab, tokens.shape, generator=source)
-    changed = torch.where(kind < HIDDEN, MASK, torch.where(kind < HIDDEN + OTHER, other, tokens))
+    first = min(len(SPECIAL), vocab - 1)
+    drawn = first + (other * (vocab - first)).long()
+    changed = torch.where(kind < HIDDEN, MASK, torch.where(kind < HIDDEN + OTHER, drawn, tokens))
     return {
         "tokens": torch.where(chosen, changed, tokens),
         "label": label.masked_fill(~chosen, IGNORED),

@@ -1,4 +1,4 @@
-"""Encode and decode texts: characters, words or byte pairs, by the library `tokenizers`."""
+"""Encode and decode texts: characters, bytes, words or byte pairs, by the library `tokenizers`."""
 
 import json
 from collections import Counter
@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from tokenizers import Regex
 from tokenizers import Tokenizer as Trained
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
@@ -21,22 +22,43 @@ from tasks.errors import ArgumentError, must_be_one_of
 SPECIAL = ("<pad>", "<start>", "<end>", "<unknown>", "<mask>")
 PAD, START, END, UNKNOWN, MASK = range(len(SPECIAL))
 PIECE = 500_000  # characters
-KINDS = ("characters", "words", "bpe")
+BYTES = 256
+KINDS = ("characters", "bytes", "words", "bpe")
 CHARACTERS = "(?m:.)"
 # a word, or a single mark; a blank belongs to the word after it, so that nothing is lost
 WORDS = r" ?[\p{L}\p{M}\p{N}]+|[^\p{L}\p{M}\p{N}]"
 
 
-def pieces(text: str) -> Iterator[str]:
-    """Yield a long text in pieces that end with a line.
+def pieces(texts: Iterable[str]) -> Iterator[str]:
+    """Yield the text that consecutive texts make up in pieces that end with a line.
 
-    The library needs hundreds of bytes for each token of a piece.
+    The library needs hundreds of bytes for each token of a piece. Where the pieces end does not
+    depend on where the texts do. A line of a million characters is cut.
     """
-    start = 0
-    while start < len(text):
-        stop = text.find("\n", start + PIECE) + 1 or len(text)
-        yield text[start:stop]
+    held: list[str] = []
+    size = 0
+    for text in texts:
+        held.append(text)
+        size += len(text)
+        if size >= 2 * PIECE:
+            whole, start = "".join(held), 0
+            while len(whole) - start >= 2 * PIECE:
+                stop = find_stop(whole, start)
+                yield whole[start:stop]
+                start = stop
+            held = [whole[start:]]
+            size = len(held[0])
+    whole, start = "".join(held), 0
+    while start < len(whole):
+        stop = find_stop(whole, start)
+        yield whole[start:stop]
         start = stop
+
+
+def find_stop(text: str, start: int) -> int:
+    """Return where the piece ends that begins at `start`."""
+    most = start + 2 * PIECE
+    return text.find("\n", start + PIECE, most) + 1 or min(most, len(text))
 
 
 class Tokenizer:
@@ -52,21 +74,31 @@ class Tokenizer:
 
     def __init__(self, trained: Trained):
         self.trained = trained
-        cut = json.loads(trained.to_str())["pre_tokenizer"]
-        alone = cut.get("pattern") == {"Regex": CHARACTERS}
-        self.characters: dict[str, int] | None = trained.get_vocab() if alone else None
+        content = json.loads(trained.to_str())
+        cut = content["pre_tokenizer"]
+        # the library takes 2 µs for each character or byte, and 300 bytes
+        self.characters: dict[str, int] | None = None
+        self.bytes: np.ndarray | None = None  # the token of each byte
+        if cut.get("pattern") == {"Regex": CHARACTERS}:
+            self.characters = trained.get_vocab()
+        elif cut["type"] == "ByteLevel" and not content["model"]["merges"]:
+            vocab = trained.get_vocab()
+            self.bytes = np.array([vocab[sign] for sign in byte_alphabet()], self.dtype)
 
     @classmethod
     def train(
-        cls, texts: Iterable[str], kind: Literal["characters", "words", "bpe"], size: int = 8000
+        cls,
+        texts: Iterable[str],
+        kind: Literal["characters", "bytes", "words", "bpe"],
+        size: int = 8000,
     ) -> "Tokenizer":
         """Learn a vocabulary from texts.
 
         Args:
             texts: what to learn from; the training part alone.
-            kind: characters: one token a character, all that occur. words: words with the blank
-                before them, and marks. bpe: pieces of words that occur often; any text can be
-                encoded.
+            kind: characters: one token a character, all that occur. bytes: one token a byte of
+                UTF-8. words: words with the blank before them, and marks. bpe: pieces of words that
+                occur often. With bytes and bpe any text can be encoded.
             size: the most tokens, the special ones included, for words and bpe; bpe needs 261 or
                 more.
 
@@ -76,6 +108,8 @@ class Tokenizer:
         must_be_one_of("tokenizer", kind, KINDS)
         if kind == "characters":
             return cls(train_characters(texts))
+        if kind == "bytes":
+            return cls._without_special_search(train_bpe((), len(SPECIAL) + BYTES))
         if kind == "words":
             return cls._without_special_search(train_words(texts, size))
         return cls._without_special_search(train_bpe(texts, size))
@@ -92,22 +126,38 @@ class Tokenizer:
         """The number of tokens."""
         return self.trained.get_vocab_size()
 
+    @property
+    def dtype(self) -> str:
+        """The smallest type of NumPy that holds all tokens, in little-endian order."""
+        if self.vocab <= 1 << 16:
+            return "<u2"
+        return "<u4"
+
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text, without start and end."""
-        if self.characters is not None:  # the library takes 2 µs for each, and 300 bytes
+        if self.characters is not None:
             known = self.characters
             return [known.get(sign, UNKNOWN) for sign in text]
+        if self.bytes is not None:
+            return self.bytes[np.frombuffer(text.encode(), np.uint8)].tolist()
         ids: list[int] = []
-        for piece in pieces(text):
+        for piece in pieces([text]):
             ids += self.trained.encode(piece, add_special_tokens=False).ids
         return ids
+
+    def encode_array(self, text: str) -> np.ndarray:
+        """Return the tokens of a long text as an array of `dtype`."""
+        found = [np.array(self.encode(piece), self.dtype) for piece in pieces([text])]
+        return np.concatenate([np.empty(0, self.dtype), *found])
 
     def unknown_bytes(self, text: str) -> int:
         """Return how many bytes of a text, in UTF-8, the unknown tokens stand for."""
         if self.characters is not None:
             return sum(len(sign.encode()) for sign in text if sign not in self.characters)
+        if isinstance(self.trained.decoder, ByteLevelDecoder):
+            return 0  # every byte has a token
         total = 0
-        for piece in pieces(text):
+        for piece in pieces([text]):
             found = self.trained.encode(piece, add_special_tokens=False)
             for number, (start, end) in zip(found.ids, found.offsets, strict=True):
                 if number == UNKNOWN:
@@ -156,13 +206,13 @@ def train_words(texts: Iterable[str], size: int) -> Trained:
     """Return a vocabulary of the commonest words and marks."""
     trained = split_by(Trained(WordLevel(unk_token=SPECIAL[UNKNOWN])), WORDS)
     trainer = WordLevelTrainer(vocab_size=size, special_tokens=list(SPECIAL), show_progress=False)
-    trained.train_from_iterator(chain.from_iterable(map(pieces, texts)), trainer)
+    trained.train_from_iterator(cut_each(texts), trainer)
     return trained
 
 
 def train_bpe(texts: Iterable[str], size: int) -> Trained:
     """Return a vocabulary of bytes and of the pairs that occur most often."""
-    least = len(SPECIAL) + 256
+    least = len(SPECIAL) + BYTES
     if size < least:
         got, fits = f"vocab={size}", f"{least} or more"
         raise ArgumentError("vocab", "bpe starts from the 256 bytes", got=got, fits=fits)
@@ -175,8 +225,37 @@ def train_bpe(texts: Iterable[str], size: int) -> Trained:
         initial_alphabet=sorted(ByteLevel.alphabet()),
         show_progress=False,
     )
-    trained.train_from_iterator(chain.from_iterable(map(pieces, texts)), trainer)
+    trained.train_from_iterator(cut_each(texts), trainer)
     return trained
+
+
+def cut_each(texts: Iterable[str]) -> Iterator[str]:
+    """Yield the pieces of each text; none holds parts of two texts."""
+    for text in texts:
+        yield from pieces([text])
+
+
+def byte_alphabet() -> list[str]:
+    """Return the sign by which a vocabulary of bytes writes each byte.
+
+    Source:
+        Radford et al. 2019 (GPT-2): bytes that are printed stand for themselves, the others are the
+        signs from U+0100 on.
+    """
+    printed = {
+        *range(ord("!"), ord("~") + 1),
+        *range(ord("¡"), ord("¬") + 1),
+        *range(ord("®"), 256),
+    }
+    signs = []
+    others = 0
+    for byte in range(BYTES):
+        if byte in printed:
+            signs.append(chr(byte))
+        else:
+            signs.append(chr(BYTES + others))
+            others += 1
+    return signs
 
 
 def split_by(trained: Trained, pattern: str) -> Trained:
