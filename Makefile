@@ -28,8 +28,8 @@ train: $(STAMP) ## set up; train and test a model, write a run folder
 test: $(STAMP) lint ## set up; check format, lint and types; run the tests
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
-test-all: $(STAMP) lint ## the same with slow tests, and logits compared with transformers (about 200 MB more)
-	$(BIN)/python -m pip install -q $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e ".[dev,parity]"
+test-all: $(STAMP) lint ## the same with slow tests, and those that need transformers or datasets (about 250 MB more)
+	$(BIN)/python -m pip install -q $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e ".[dev,parity,datasets]"
 	$(BIN)/python -m pytest -n auto -m "not gpu" $(ARGS)
 
 lint: $(STAMP) ## check format, lint and types

@@ -80,6 +80,8 @@ PACKAGES = {
         *LEARNING,
         "babel",
         "blocks.support",
+        "datasets",
+        "huggingface_hub",
         "mnist1d",
         "tasks.errors",
         "tasks.process",

@@ -39,6 +39,9 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tasks.data.masks.mask_folder.MaskFolder",
         "tasks.data.images.canvas_labels.CanvasLabels",
         "tasks.data.published.named.Named",
+        "tasks.data.hub.images.HubImages",
+        "tasks.data.hub.texts.HubTexts",
+        "tasks.data.hub.table.HubTable",
     ),
     "optimizer": (
         "torch.optim.AdamW",

@@ -145,7 +145,7 @@ class Features(DataModule):
         features = {name: [cells[row] for row in good] for name, cells in features.items()}
         target = {name: [cells[row] for row in good] for name, cells in target.items()}
         answer = self.encode_target(target, kind)
-        chosen = split(self.strata(answer), self.val, self.test, self.split_seed)
+        chosen = self.choose_parts(self.strata(answer), good)
         self.check_sizes(chosen)
         if self.encoding is None:
             train = chosen["train"].tolist()
@@ -298,6 +298,15 @@ class Features(DataModule):
         if "label" in answer:
             return stratify(answer["label"])
         return torch.zeros(len(answer["target"]), dtype=torch.long)
+
+    def choose_parts(self, strata: Tensor, rows: Sequence[int]) -> dict[str, Tensor]:
+        """Return the indices of each part.
+
+        Args:
+            strata: (samples,), by which the split is stratified.
+            rows: the row that each sample was loaded from.
+        """
+        return split(strata, self.val, self.test, self.split_seed)
 
     def check_sizes(self, chosen: dict[str, Tensor]) -> None:
         """Raise an ArgumentError if a part has no row."""

@@ -2,8 +2,9 @@
 
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ Span = list[float]  # the values of black and of white
 class UnknownSpanError(ArgumentError):
     """The values of an image, from `low` to `high`, exceed what its kind of file promises."""
 
-    def __init__(self, path: Path, low: float, high: float):
+    def __init__(self, path: Path | str, low: float, high: float):
         self.low, self.high = low, high
         super().__init__(
             "span",
@@ -50,10 +51,27 @@ def open_image(path: Path, channels: int, span: Span | None = None) -> Image.Ima
     Raises:
         ArgumentError: the file cannot be read, or the values of black and white are unknown.
     """
+    return decode_image(lambda: open_file(path), path, channels, span)
+
+
+def decode_image(
+    open_raw: Callable[[], BinaryIO], path: Path | str, channels: int, span: Span | None = None
+) -> Image.Image:
+    """Decode an image as `open_image`.
+
+    Args:
+        open_raw: opens the content of an image file.
+        path: where it comes from, for messages.
+        channels: 3 for colour, 1 for grey.
+        span: the values of black and white.
+
+    Raises:
+        ArgumentError: the image cannot be read, or the values of black and white are unknown.
+    """
     try:
         # without a name, as Pillow would map a TIFF that lies on its side into memory with swapped
         # sides
-        with open_file(path) as raw, Image.open(raw) as file:
+        with open_raw() as raw, Image.open(raw) as file:
             image: Image.Image = ImageOps.exif_transpose(file)
             if image.mode.startswith(WIDE):
                 return scale_wide(path, file, np.asarray(image), span)
@@ -66,11 +84,13 @@ def open_image(path: Path, channels: int, span: Span | None = None) -> Image.Ima
     except ArgumentError:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = re.sub(r"<_io\.BufferedReader[^>]*>", path.name, str(error))
+        reason = re.sub(r"<_io\.B[^>]*>", Path(path).name, str(error))
         raise ArgumentError("path", f"{path} cannot be read: {reason}") from error
 
 
-def scale_wide(path: Path, file: Image.Image, values: np.ndarray, span: Span | None) -> Image.Image:
+def scale_wide(
+    path: Path | str, file: Image.Image, values: np.ndarray, span: Span | None
+) -> Image.Image:
     """Scale grey values of more than a byte to floating-point numbers from 0 to 255."""
     tags: Any = getattr(file, "tag_v2", {})
     if values.dtype.kind == "i" and is_unsigned(tags):

@@ -4,7 +4,6 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -13,14 +12,13 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from tasks.data.base import READER, DataModule, RawSample, read_reader_file
 from tasks.data.images.decode import (
     Span,
-    UnknownSpanError,
     center_crop,
-    open_image,
     random_crop,
     to_tensor,
 )
 from tasks.data.images.listing import files
-from tasks.data.images.listing.samples import Samples
+from tasks.data.images.listing.inspect import leave_out_broken
+from tasks.data.images.listing.samples import ImageSource, Samples
 from tasks.data.images.listing.table import choose_table
 from tasks.data.images.mix import Regularization
 from tasks.data.readers.image import ImageReader
@@ -38,7 +36,7 @@ from tasks.data.workers import automatic, must_be_workers
 from tasks.errors import ArgumentError, SampleError, must_be_one_of, must_be_positive, must_be_share
 from tasks.process.parent import end_worker_with_parent
 
-BROKEN_SHOWN, CLASSES_SHOWN = 5, 8  # names in a note and in a message
+CLASSES_SHOWN = 8  # names in a message
 CHECKED = 50_000  # files that check=auto decodes before training, in a minute or two
 
 
@@ -135,15 +133,13 @@ class Images(DataModule):
         self.std = one_per_channel("std", std, channels)
         self.span = check_span(span)
         self.batch_size, self.crop, self.flip = batch_size, crop, flip
-        self.workers, self.check = workers, check
         self.further = Regularization(
             mixup=mixup, cutmix=cutmix, erase=erase, randaugment=randaugment, magnitude=magnitude
         )
         self.val, self.test, self.sampling = val, test, sampling
         self.workers, self.check, self.index = workers, check, index
-        self.val, self.test = val, test
         self.seed, self.split_seed, self.declared = seed, split_seed, facts
-        self.parts: dict[str, Samples] = {}
+        self.parts: dict[str, ImageSource] = {}
 
     def read(self) -> None:
         """Find the files, once; decode each if `check` is on."""
@@ -151,18 +147,14 @@ class Images(DataModule):
             return
         parts = self._find_parts()
         if self._must_check(sum(map(len, parts.values()))):
-            parts = self._check_files(parts)
-        fits = "two classes or more"
-        if self.table is None:
-            self.classes = sorted(parts["train"].class_names())
-            fits = f"a folder for each class: {self.path.name}/CLASS/IMAGE"
-            for name, found in parts.items():
-                self._check_known_classes(name, found)
+            parts, notes = leave_out_broken(parts, self.channels, self.span, self.path)
+            self.notes += notes
+        fits = self._name_classes(parts)
         check_classes(self.classes, len(parts["train"]), "image", fits)
         self.parts = self._split_missing(parts)
         check_parts(self.sizes(), {"val": self.val, "test": self.test}, self.classes, "image")
 
-    def _find_parts(self) -> dict[str, Samples]:
+    def _find_parts(self) -> dict[str, ImageSource]:
         """Return the files of each part, as the table or the folders have them."""
         if self.table is not None:
             listed = self.table.read(self.path, self.classes)
@@ -175,7 +167,16 @@ class Images(DataModule):
         if scan.left_out:
             count, shown = len(scan.left_out), list_first(scan.left_out)
             self.notes.append(f"{count} of the files are left out: {shown}")
-        return scan.parts
+        return dict(scan.parts)
+
+    def _name_classes(self, parts: dict[str, ImageSource]) -> str:
+        """Set the names of the classes, and return what would be two of them."""
+        if self.table is not None:
+            return "two classes or more"
+        self.classes = sorted(parts["train"].class_names())
+        for name, found in parts.items():
+            self._check_known_classes(name, found)
+        return f"a folder for each class: {self.path.name}/CLASS/IMAGE"
 
     def _must_check(self, size: int) -> bool:
         """Return whether every file is decoded before training; note where that would last."""
@@ -188,58 +189,14 @@ class Images(DataModule):
             )
         return size <= CHECKED
 
-    def _check_files(self, parts: dict[str, Samples]) -> dict[str, Samples]:
-        """Decode every file once, note what may surprise, and leave the broken ones out."""
-        unknown: list[UnknownSpanError] = []
-        broken: dict[Path, str] = {}
-        several = 0
-        inspections = files.inspect_files(parts, self.channels, self.span)
-        for file, found in inspections.items():
-            several += found.frames > 1
-            if found.unknown:
-                unknown.append(found.unknown)
-            if found.broken:
-                broken[file] = found.broken
-        if unknown:
-            raise merge_span_errors(unknown)
-        if several:
-            total = len(inspections)
-            self.notes.append(
-                f"{several} of {total} images have several frames; the first one is taken"
-            )
-        if not broken:
-            return parts
-        return self._without_broken(parts, broken)
-
-    def _without_broken(
-        self, parts: dict[str, Samples], broken: dict[Path, str]
-    ) -> dict[str, Samples]:
-        reasons = []
-        for file, reason in list(broken.items())[:BROKEN_SHOWN]:
-            reasons.append(f"{escape_name(file.relative_to(self.path))} ({reason})")
-        shown = "; ".join(reasons)
-        more = ""
-        if len(broken) > BROKEN_SHOWN:
-            more = f"; and {len(broken) - BROKEN_SHOWN} more"
-        total = sum(map(len, parts.values()))
-        self.notes.append(f"{len(broken)} of {total} images are broken and left out: {shown}{more}")
-        whole = {}
-        for name, found in parts.items():
-            good = [index for index, (file, _) in enumerate(found) if file not in broken]
-            whole[name] = found.take(np.array(good, np.int64))
-            if not good:
-                text = f"every image of the {name} part of {self.path} is broken"
-                raise ArgumentError("path", text, got=shown)
-        return whole
-
-    def _check_known_classes(self, part: str, found: Samples) -> None:
+    def _check_known_classes(self, part: str, found: ImageSource) -> None:
         strange = sorted(found.class_names() - set(self.classes))
         if strange:
             text = f"the {part} part of {self.path} has a class that training lacks"
             got = f"{strange[0]}; training has {', '.join(self.classes[:CLASSES_SHOWN])}"
             raise ArgumentError("path", text, got=got)
 
-    def _split_missing(self, parts: dict[str, Samples]) -> dict[str, Samples]:
+    def _split_missing(self, parts: dict[str, ImageSource]) -> dict[str, ImageSource]:
         train, found = parts["train"], dict(parts)
         strata = stratify(self._labels(train))
         chosen = split_missing(strata, parts, self.val, self.test, self.split_seed)
@@ -250,8 +207,9 @@ class Images(DataModule):
     def training_labels(self) -> Tensor:
         return self._labels(self.parts["train"])
 
-    def _labels(self, found: Samples) -> Tensor:
+    def _labels(self, found: ImageSource) -> Tensor:
         if self.table is not None:
+            assert isinstance(found, Samples)
             return self.table.encode(found, self.classes)
         return found.labels(self.classes)
 
@@ -277,7 +235,7 @@ class Images(DataModule):
 
     def raw_sample(self, part: str, index: int) -> RawSample:
         """Return one image at the size of the network, before normalisation."""
-        image = open_image(self.parts[part][index][0], self.channels, self.span)
+        image = self.parts[part].open(index, self.channels, self.span)
         return RawSample(image=to_tensor(center_crop(image, self.size), self.channels))
 
     def reader_arguments(self) -> dict[str, Any]:
@@ -372,23 +330,6 @@ def check_span(span: Span | None) -> Span | None:
     return span
 
 
-def merge_span_errors(unknown: list[UnknownSpanError]) -> ArgumentError:
-    """Return one error for all images whose values of black and white are unknown."""
-    first = unknown[0]
-    problem = first.problem
-    if len(unknown) > 1:
-        problem = f"{problem}, nor do {len(unknown) - 1} more"
-    low = min(error.low for error in unknown)
-    high = max(error.high for error in unknown)
-    return ArgumentError(
-        "span",
-        problem,
-        got=f"values from {low:g} to {high:g}",
-        fits=first.fits,
-        fix=f"data.span=[{low:g},{high:g}], if these are black and white",
-    )
-
-
 def collate_samples(samples: list[dict[str, Any]] | SampleError) -> Any:
     """Return a batch of samples; an error is returned as it is."""
     if isinstance(samples, SampleError):
@@ -429,7 +370,7 @@ class ImageFiles(Dataset[dict[str, Any]]):
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         epoch, index = key
         source = generator(self.seed, epoch, index)
-        image = open_image(self.samples[index][0], self.channels, self.span)
+        image = self.samples.open(index, self.channels, self.span)
         if self.crop == 1:
             image = center_crop(image, self.size)
         else:

@@ -14,8 +14,8 @@ from PIL import Image, ImageOps
 
 from blocks.support.files import open_file
 from tasks.data.images.decode import Span, UnknownSpanError
-from tasks.data.images.image_folder import merge_span_errors
-from tasks.data.images.listing.files import SUFFIXES, inspect_file
+from tasks.data.images.listing.files import SUFFIXES
+from tasks.data.images.listing.inspect import inspect_file, merge_span_errors
 from tasks.data.masks.places import EXAMPLE, Pair
 from tasks.data.walk import Walk, escape_name, list_first
 from tasks.errors import ArgumentError

@@ -22,7 +22,7 @@ from tasks.data.labels import (
 from tasks.data.readers.text import TextReader
 from tasks.data.sampler import SAMPLINGS
 from tasks.data.sequences.base import InMemorySequences, Part, pad_rows
-from tasks.data.split import PARTS, check_classes, check_shares, split, stratify
+from tasks.data.split import PARTS, check_classes, check_shares, split_missing, stratify
 from tasks.data.tables.columns import Layout
 from tasks.data.tables.rows import describe_bad, read_rows
 from tasks.data.tables.wanted import Given, Header, wanted_labelled
@@ -83,8 +83,12 @@ class LabelledTexts(InMemorySequences):
         """Return all texts with their labels, in a fixed order."""
         raise NotImplementedError
 
+    def read_parts(self) -> dict[str, list[Row]]:
+        """Return the rows of each part."""
+        return self.divide(self.labelled())
+
     def load(self) -> dict[str, Part]:
-        self.rows = self.divide(self.labelled())
+        self.rows = self.read_parts()
         if self.tokenizer is None:
             texts = (text for text, _ in self.rows["train"])
             self.tokenizer = Tokenizer.train(texts, self.kind, self.vocab)
@@ -125,8 +129,18 @@ class LabelledTexts(InMemorySequences):
             f"{share:.2%}, naive Bayes over pieces of up to three characters {accuracy:.2%}"
         )
 
-    def divide(self, rows: list[Row]) -> dict[str, list[Row]]:
-        """Return the rows of each part, and name the classes; raises ArgumentError."""
+    def divide(
+        self, rows: list[Row], given: Mapping[str, list[Row]] | None = None
+    ) -> dict[str, list[Row]]:
+        """Return the rows of each part, and name the classes.
+
+        Args:
+            rows: those to divide.
+            given: the rows of parts that there are already.
+
+        Raises:
+            ArgumentError: a part has no row, or a class that training lacks.
+        """
         groups: dict[str, list[Row]] = {}
         for row in rows:
             groups.setdefault(row[0], []).append(row)
@@ -135,13 +149,14 @@ class LabelledTexts(InMemorySequences):
         names = list(map(commonest_label, groups.values()))
         self._note_surprises(groups, Counter(names))
         strata = stratify(self._encode(names))
-        chosen = split(strata, self.val, self.test, self.split_seed)
         texts = list(groups)
-        found: dict[str, list[Row]] = {}
-        for part in PARTS:
-            found[part] = []
-            for index in chosen[part].tolist():
+        found = {part: list((given or {}).get(part, ())) for part in PARTS}
+        self._check_given(found, groups)
+        chosen = split_missing(strata, given or {}, self.val, self.test, self.split_seed)
+        for part, indices in (chosen or {"train": torch.arange(len(texts))}).items():
+            for index in indices.tolist():
                 found[part] += groups[texts[index]]
+        for part in PARTS:
             if not found[part]:
                 raise ArgumentError(
                     "path",
@@ -151,6 +166,20 @@ class LabelledTexts(InMemorySequences):
                     "each class",
                 )
         return found
+
+    def _check_given(self, given: Mapping[str, list[Row]], groups: Mapping[str, list[Row]]) -> None:
+        """Raise an ArgumentError for a class that training lacks; note texts in two parts."""
+        for part, rows in given.items():
+            strange = sorted({label for _, label in rows} - set(self.classes))
+            if strange:
+                raise ArgumentError(
+                    "path",
+                    f"the part {part} has a class that training lacks",
+                    got=f"{strange[0]}; training has {', '.join(self.classes[:SHOWN])}",
+                )
+            repeated = sum(text in groups for text, _ in rows)
+            if repeated:
+                self.notes.append(f"{repeated:,} texts of the part {part} are in training, too")
 
     def name_classes(self, rows: list[Row]) -> list[str]:
         """Return the names of the classes of all rows, sorted."""

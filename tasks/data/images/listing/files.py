@@ -1,15 +1,9 @@
-"""Find the image files of a folder, and those of them that cannot be used."""
+"""Find the image files of a folder."""
 
-import concurrent.futures
 import os
-import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
-from blocks.support.files import kind_of, open_file
-from tasks.data.images.decode import Span, UnknownSpanError, open_image
+from blocks.support.files import kind_of
 from tasks.data.images.listing.index import LEAST, Scan, find_reason_against, load_index, save_index
 from tasks.data.images.listing.samples import Samples
 from tasks.data.walk import (
@@ -199,45 +193,3 @@ def no_images(folder: Path, children: list[Path], left_out: list[str]) -> Argume
         got += f"; left out: {list_first(left_out)}"
     fits = f"{folder.name}/CLASS/IMAGE with one of {' '.join(SUFFIXES)}"
     return ArgumentError("path", f"no images in {folder}", got=got, fits=fits)
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """What decoding a file has shown.
-
-    Args:
-        broken: why it cannot be used, or None.
-        unknown: the error if its values of black and white are unknown.
-        frames: how many images it holds.
-    """
-
-    broken: str | None = None
-    unknown: UnknownSpanError | None = None
-    frames: int = 1
-
-
-def inspect_files(
-    parts: dict[str, Samples], channels: int, span: Span | None
-) -> dict[Path, Inspection]:
-    """Decode every file once."""
-    files = [file for found in parts.values() for file, _ in found]
-    with warnings.catch_warnings(), concurrent.futures.ThreadPoolExecutor(4) as pool:
-        warnings.simplefilter("ignore")
-        found = pool.map(lambda file: inspect_file(file, channels, span), files)
-        return dict(zip(files, found, strict=True))
-
-
-def inspect_file(file: Path, channels: int, span: Span | None) -> Inspection:
-    """Decode a file once."""
-    try:
-        if not file.stat().st_size and kind_of(file) is None:
-            return Inspection("empty file")
-        open_image(file, channels, span)
-        with open_file(file) as raw, Image.open(raw) as image:
-            return Inspection(frames=getattr(image, "n_frames", 1))
-    except UnknownSpanError as error:
-        return Inspection(unknown=error)
-    except ArgumentError as error:
-        return Inspection(error.problem.replace(f"{file} ", ""))
-    except (OSError, SyntaxError, ValueError) as error:
-        return Inspection(str(error).replace(f"{file} ", ""))

@@ -1,20 +1,77 @@
-"""Image files with their classes, packed: a million of them in 40 MB."""
+"""Images with their classes, wherever they lie; and image files, packed: a million of them in
+40 MB.
+"""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from os import fsdecode, fsencode
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, BinaryIO, TypeVar, overload
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
+
+from blocks.support.files import open_file
+from tasks.data.images.decode import Span, decode_image
 
 SIZED = 10_000  # files up to which their sizes are part of the checksum of the data
 
 Sample = tuple[Path, str]
+Source = TypeVar("Source", bound="ImageSource")
 
 
-class Samples(Sequence[Sample]):
+class ImageSource(ABC):
+    """The images of a part, each with the number of its class; read when they are opened.
+
+    Attributes:
+        codes: (images,), the class of each image, an index into `classes`.
+        classes: the names of the classes.
+    """
+
+    codes: np.ndarray
+    classes: list[str]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """Return what people call an image, unique in its part."""
+
+    def place(self, index: int) -> Path | str:
+        """Return where an image lies, for messages."""
+        return self.name(index)
+
+    @abstractmethod
+    def open_raw(self, index: int) -> BinaryIO:
+        """Open the content of an image file; raises OSError."""
+
+    def open(self, index: int, channels: int, span: Span | None = None) -> Image.Image:
+        """Decode an image, as `open_image`."""
+        return decode_image(lambda: self.open_raw(index), self.place(index), channels, span)
+
+    @abstractmethod
+    def take(self: Source, indices: np.ndarray) -> Source:
+        """Return some of the images."""
+
+    def class_names(self) -> set[str]:
+        """Return the names of the classes that there are images of."""
+        return {self.classes[code] for code in np.unique(self.codes)}
+
+    def labels(self, classes: Sequence[str]) -> Tensor:
+        """Return the class of each image as an index into `classes`, which have all of them."""
+        number = {name: index for index, name in enumerate(classes)}
+        table = torch.tensor([number.get(name, -1) for name in self.classes])
+        return table[torch.from_numpy(self.codes.astype(np.int64))]
+
+    @abstractmethod
+    def fingerprint_parts(self) -> Iterator[Any]:
+        """Yield what identifies the images."""
+
+
+class Samples(ImageSource, Sequence[Sample]):
     """Image files and the names of their classes.
 
     Args:
@@ -48,9 +105,6 @@ class Samples(Sequence[Sample]):
         codes = np.fromiter(map(known.__getitem__, classes), np.int32, len(encoded))
         return cls(root, b"".join(encoded), starts, ends, codes, list(known))
 
-    def __len__(self) -> int:
-        return len(self.codes)
-
     @overload
     def __getitem__(self, index: int) -> Sample: ...
     @overload
@@ -67,20 +121,16 @@ class Samples(Sequence[Sample]):
         """Return the name of a file, relative to the root."""
         return fsdecode(self.content[self.starts[index] : self.ends[index]])
 
+    def place(self, index: int) -> Path:
+        return self.root / self.name(index)
+
+    def open_raw(self, index: int) -> BinaryIO:
+        return open_file(self.place(index))
+
     def take(self, indices: np.ndarray) -> "Samples":
         """Return some of the files, which share the names with these."""
         starts, ends, codes = self.starts[indices], self.ends[indices], self.codes[indices]
         return Samples(self.root, self.content, starts, ends, codes, self.classes)
-
-    def class_names(self) -> set[str]:
-        """Return the names of the classes that there are files of."""
-        return {self.classes[code] for code in np.unique(self.codes)}
-
-    def labels(self, classes: Sequence[str]) -> Tensor:
-        """Return the class of each file as an index into `classes`, which have all of them."""
-        number = {name: index for index, name in enumerate(classes)}
-        table = torch.tensor([number.get(name, -1) for name in self.classes])
-        return table[torch.from_numpy(self.codes.astype(np.int64))]
 
     def fingerprint_parts(self) -> Iterator[Any]:
         """Yield what identifies the files: names, classes, and the sizes of up to 10,000."""

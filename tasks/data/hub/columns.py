@@ -1,0 +1,152 @@
+"""Columns of a data set: found by name and by type, and what their cells mean."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tasks.data.tables.wanted import LABELS, TEXTS
+from tasks.errors import ArgumentError
+
+IMAGES = ("image", "img", "picture", "jpg", "png", "pixel_values")
+USUAL = {"image": IMAGES, "label": (*LABELS, "fine_label", "labels"), "text": TEXTS}
+UNKNOWN = -1  # the class of a row without a label, as test splits of benchmarks have
+WHOLE = re.compile(r"-?\d{1,18}")
+SHOWN = 8  # columns in a message
+
+
+def describe_columns(features: Mapping[str, Any]) -> str:
+    """Return the columns with their types, for a message."""
+    shown = []
+    for name, feature in list(features.items())[:SHOWN]:
+        shown.append(f"{name} ({describe_type(feature)})")
+    if len(features) > SHOWN:
+        shown.append(f"and {len(features) - SHOWN} more")
+    return ", ".join(shown)
+
+
+def describe_type(feature: Any) -> str:
+    """Return the type of a column in a few words."""
+    if is_class(feature):
+        return f"{len(feature.names)} classes"
+    kind = type(feature).__name__
+    if kind == "Value":
+        return str(feature.dtype)
+    return kind.lower()
+
+
+def is_class(feature: Any) -> bool:
+    """Whether a column has the numbers of named classes."""
+    return type(feature).__name__ == "ClassLabel"
+
+
+def holds_images(feature: Any) -> bool:
+    """Whether a column has images: their content, or a path."""
+    if type(feature).__name__ == "Image":
+        return True
+    if isinstance(feature, Mapping):
+        return set(feature) == {"bytes", "path"}
+    return getattr(feature, "dtype", "") in ("binary", "large_binary")
+
+
+def holds_texts(feature: Any) -> bool:
+    """Whether a column has texts."""
+    return getattr(feature, "dtype", "") in ("string", "large_string") and not is_class(feature)
+
+
+def holds_labels(feature: Any) -> bool:
+    """Whether a column has a class of each row: its number or its name."""
+    kind = str(getattr(feature, "dtype", ""))
+    return is_class(feature) or kind.startswith(("int", "uint", "bool")) or holds_texts(feature)
+
+
+FITTING = {"image": holds_images, "label": holds_labels, "text": holds_texts}
+
+
+def choose_column(
+    kind: str, features: Mapping[str, Any], given: str | None, taken: Sequence[str] = ()
+) -> str:
+    """Return the column of the images, the texts or the labels.
+
+    Args:
+        kind: image, text or label.
+        features: the type of each column.
+        given: its name; None: the one of named classes, of a usual name, or the only one that fits.
+        taken: columns that are something else.
+
+    Raises:
+        ArgumentError: there is no such column, or it cannot be told.
+    """
+    fits = FITTING[kind]
+    option = f"data.columns.{kind}"
+    if given is not None:
+        if given not in features:
+            raise ArgumentError(
+                "columns",
+                f"there is no column {given}",
+                got=f"columns.{kind}={given}",
+                fits=describe_columns(features),
+            )
+        if not fits(features[given]) and not (kind == "image" and holds_texts(features[given])):
+            raise ArgumentError(
+                "columns",
+                f"the column {given} has no {kind}s",
+                got=describe_type(features[given]),
+                fits=describe_columns(features),
+            )
+        return given
+    fitting = [name for name in features if name not in taken and fits(features[name])]
+    named = [name for name in fitting if name.lower() in USUAL[kind]]
+    classes = [name for name in fitting if kind == "label" and is_class(features[name])]
+    for found in (classes, named, fitting):
+        if len(found) == 1:
+            return found[0]
+    problem = f"no column has {kind}s"
+    fix = f"{option}=COLUMN"
+    if fitting:
+        problem = f"several columns may have the {kind}s"
+        fix = f"{option}={(classes or named or fitting)[0]}"
+    elif kind == "image":
+        fix = f"{option}=COLUMN of paths, or data=hub_texts, data=hub_table"
+    raise ArgumentError("columns", problem, got=describe_columns(features), fix=fix)
+
+
+def check_column(name: str, features: Mapping[str, Any], part: str) -> None:
+    """Raise an ArgumentError where a part lacks a column of the training part."""
+    if name not in features:
+        raise ArgumentError(
+            "columns", f"the part {part} has no column {name}", got=describe_columns(features)
+        )
+
+
+def encode_classes(cells: Any, feature: Any) -> tuple[np.ndarray, list[str]]:
+    """Return the class of each row, -1 where it has none, and the names of the classes.
+
+    Args:
+        cells: the cells of the column, a `pyarrow.ChunkedArray`.
+        feature: its type.
+    """
+    if is_class(feature):
+        numbers = cells.fill_null(UNKNOWN).to_numpy()
+        return numbers.astype(np.int64), list(map(str, feature.names))
+    encoded = cells.unify_dictionaries() if is_encoded(cells) else cells.dictionary_encode()
+    encoded = encoded.combine_chunks()
+    values = encoded.dictionary.to_pylist()
+    names = sort_names({str(value).strip() for value in values if value is not None} - {""})
+    number = {name: index for index, name in enumerate(names)}
+    table = [number.get(str(value).strip(), UNKNOWN) for value in values]
+    codes = encoded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
+    return np.array([*table, UNKNOWN], np.int64)[codes], names
+
+
+def is_encoded(cells: Any) -> bool:
+    """Whether a column is encoded by a dictionary already."""
+    return hasattr(cells.type, "value_type") and hasattr(cells.type, "index_type")
+
+
+def sort_names(names: set[str]) -> list[str]:
+    """Sort the names of classes: numbers by value, all else by letter."""
+    if all(map(WHOLE.fullmatch, names)):
+        return sorted(names, key=int)
+    return sorted(names)
