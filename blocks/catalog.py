@@ -74,7 +74,7 @@ def _normalisation(factory: type[nn.Module], takes: str, word: str, axis: str) -
     return Layer(factory, takes, infer={word: axis}, words={"epsilon": "eps"})
 
 
-IMAGE, GRID = "batch channels height width", "height width"
+IMAGE, GRID, VOLUME = "batch channels height width", "height width", "depth height width"
 TORCH: dict[str, Layer] = {
     "Linear": Layer(
         nn.Linear,
@@ -93,16 +93,22 @@ TORCH: dict[str, Layer] = {
     ),
     "Conv1d": _convolution(nn.Conv1d, "length"),
     "Conv2d": _convolution(nn.Conv2d, GRID),
-    "Conv3d": _convolution(nn.Conv3d, "depth height width"),
+    "Conv3d": _convolution(nn.Conv3d, VOLUME),
     "ConvTranspose1d": _convolution(nn.ConvTranspose1d, "length"),
     "ConvTranspose2d": _convolution(nn.ConvTranspose2d, GRID),
+    "ConvTranspose3d": _convolution(nn.ConvTranspose3d, VOLUME),
     "MaxPool1d": _pooling(nn.MaxPool1d, "length"),
     "MaxPool2d": _pooling(nn.MaxPool2d, GRID),
+    "MaxPool3d": _pooling(nn.MaxPool3d, VOLUME),
     "AvgPool1d": _pooling(nn.AvgPool1d, "length"),
     "AvgPool2d": _pooling(nn.AvgPool2d, GRID),
+    "AvgPool3d": _pooling(nn.AvgPool3d, VOLUME),
     "AdaptiveAvgPool1d": _pooling(nn.AdaptiveAvgPool1d, "length", "size"),
     "AdaptiveAvgPool2d": _pooling(nn.AdaptiveAvgPool2d, GRID, "size"),
+    "AdaptiveAvgPool3d": _pooling(nn.AdaptiveAvgPool3d, VOLUME, "size"),
+    "AdaptiveMaxPool1d": _pooling(nn.AdaptiveMaxPool1d, "length", "size"),
     "AdaptiveMaxPool2d": _pooling(nn.AdaptiveMaxPool2d, GRID, "size"),
+    "AdaptiveMaxPool3d": _pooling(nn.AdaptiveMaxPool3d, VOLUME, "size"),
     "LayerNorm": Layer(
         nn.LayerNorm, "*batch dim", infer={"normalized_shape": "dim"}, words={"epsilon": "eps"}
     ),
@@ -116,7 +122,16 @@ TORCH: dict[str, Layer] = {
         nn.BatchNorm1d, "batch channels *rest", "num_features", "channels"
     ),
     "BatchNorm2d": _normalisation(nn.BatchNorm2d, IMAGE, "num_features", "channels"),
+    "BatchNorm3d": _normalisation(
+        nn.BatchNorm3d, f"batch channels {VOLUME}", "num_features", "channels"
+    ),
+    "InstanceNorm1d": _normalisation(
+        nn.InstanceNorm1d, "batch channels length", "num_features", "channels"
+    ),
     "InstanceNorm2d": _normalisation(nn.InstanceNorm2d, IMAGE, "num_features", "channels"),
+    "InstanceNorm3d": _normalisation(
+        nn.InstanceNorm3d, f"batch channels {VOLUME}", "num_features", "channels"
+    ),
     "LocalResponseNorm": Layer(nn.LocalResponseNorm, IMAGE),
     "Dropout": Layer(
         nn.Dropout, words={"rate": "p"}, idle=lambda module: module.p == 0, pointwise=True
@@ -149,6 +164,9 @@ TORCH: dict[str, Layer] = {
         words={"factor": "downscale_factor"},
     ),
     "ZeroPad2d": Layer(nn.ZeroPad2d, IMAGE, "batch channels out_height out_width"),
+    "ReflectionPad2d": Layer(nn.ReflectionPad2d, IMAGE, "batch channels out_height out_width"),
+    "CircularPad2d": Layer(nn.CircularPad2d, IMAGE, "batch channels out_height out_width"),
+    "Unfold": Layer(nn.Unfold, IMAGE, "batch out_dim out_tokens", words={"kernel": "kernel_size"}),
     "PReLU": Layer(nn.PReLU),
     "GLU": Layer(nn.GLU, "*batch dim", "*batch out_dim", words={"axis": "dim"}),
     **{
@@ -169,6 +187,11 @@ TORCH: dict[str, Layer] = {
             "Hardsigmoid",
             "Hardtanh",
             "Softsign",
+            "LogSigmoid",
+            "CELU",
+            "Tanhshrink",
+            "Softshrink",
+            "Hardshrink",
         )
     },
 }
@@ -204,6 +227,12 @@ FORMULAS = {
     "Hardswish": "x · min(max(0, x + 3), 6) / 6",
     "Hardsigmoid": "min(max(0, x + 3), 6) / 6",
     "Softsign": "x / (1 + |x|)",
+    "LogSigmoid": "-log(1 + exp(-x))",
+    "CELU": "max(0, x) + min(0, α (exp(x / α) - 1))",
+    "Tanhshrink": "x - tanh(x)",
+    "Softshrink": "x - λ above λ, x + λ below -λ, else 0",
+    "Hardshrink": "x outside [-λ, λ], else 0",
+    "Unfold": "each patch as a column",
     "MaxPool2d": "the largest of each window",
     "AvgPool2d": "the mean of each window",
     "Flatten": "axes joined into one",

@@ -1,6 +1,5 @@
 """Find the largest numbers, and take elements by their number."""
 
-import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
@@ -12,12 +11,12 @@ def must_be_index(x: tuple[int, ...], index: tuple[int, ...], axis: int) -> None
     """Raise a BlockError unless an index of a shape names places on the axis of x."""
     fits = axis < len(index) <= len(x)
     for at, (size, wanted) in enumerate(zip(index, x, strict=False)):
-        fits = fits and (at == axis or size == wanted or 1 in (size, wanted))
+        fits = fits and (at == axis or size == wanted)
     if not fits:
         raise BlockError(
             "the index has the axes of x up to the one where it chooses",
             got=f"x {x}, index {index}, axis={axis}",
-            fits=f"{axis + 1} to {len(x)} axes; all but axis {axis} of the same size or 1",
+            fits=f"{axis + 1} to {len(x)} axes; all but axis {axis} of the same size",
             code="shape-mismatch",
         )
 
@@ -101,14 +100,14 @@ class Gather(nn.Module):
         axis: index of the axis, counted from the end where negative; 1 are the tokens.
 
     Shape:
-        x (batch, ..., size, *rest), index (batch, ..., places) or with all axes of x; axes before
-        `axis` of the same size or 1 -> (batch, ..., places, *rest)
+        x (batch, ..., size, *rest), index (batch, ..., places), or with axes of the rest too ->
+        (batch, ..., places, *rest)
 
     Raises:
         BlockError: in forward: there is no such axis, or the axes of the index are not those of x.
 
     Source:
-        `torch.take_along_dim`; e.g. the tokens that `TopK` of their scores keeps, Rao et al. 2021
+        `torch.gather`; e.g. the tokens that `TopK` of their scores keeps, Rao et al. 2021
         (DynamicViT), arXiv:2106.02034.
     """
 
@@ -119,5 +118,6 @@ class Gather(nn.Module):
     def forward(self, x: Shaped[Tensor, "..."], index: Int[Tensor, "..."]) -> Shaped[Tensor, "..."]:
         axis = axis_index(self.axis, x.ndim)
         must_be_index(tuple(x.shape), tuple(index.shape), axis)
-        index = index.reshape(*index.shape, *(1 for _ in range(x.ndim - index.ndim)))
-        return torch.take_along_dim(x, index, dim=axis)
+        rest = x.shape[index.ndim :]
+        index = index.view(*index.shape, *(1 for _ in rest)).expand(*index.shape, *rest)
+        return x.gather(axis, index)

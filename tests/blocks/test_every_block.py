@@ -117,6 +117,8 @@ EXAMPLES = {  # name -> constructor arguments, inputs
     ),
     "ReZero": ({"initial": 0.5}, lambda: (tokens(),)),
     "Rearrange": ({"pattern": "b t d -> b d t"}, lambda: (tokens(),)),
+    "Reduce": ({"pattern": "b t d -> b d", "operation": "prod"}, lambda: (tokens(),)),
+    "Repeat": ({"pattern": "b t d -> b (t 2) d"}, lambda: (tokens(),)),
     "ResponseNorm": ({"dim": D}, lambda: (tokens(*GRID),)),
     "ResizeLike": ({}, lambda: (tokens(*IMAGE), tokens(B, 3, 7, 2))),
     "SelectToken": ({}, lambda: (tokens(),)),

@@ -32,6 +32,53 @@ ATOMS = {
             "joined": {"block": "Concat", "in": ["top.values", "gathered", "looked"], "axis": 1},
         },
     ),
+    "einops": (
+        {"x": TOKENS},
+        {
+            "mean": {"block": "Reduce", "in": "x", "pattern": "b (t 3) d -> b t d"},
+            "high": {
+                "block": "Reduce",
+                "pattern": "b t (h d) -> b h",
+                "operation": "max",
+                "sizes": {"h": 4},
+            },
+            "most": {"block": "Repeat", "pattern": "b ... -> b ... 2 n", "sizes": {"n": 3}},
+            "product": {"block": "Reduce", "pattern": "b ... -> b", "operation": "prod"},
+        },
+    ),
+    "volumes": (
+        {"x": {"channels": 4, "depth": 6, "height": 8, "width": 10}},
+        {
+            "conv": {"block": "Conv3d", "features": 6, "kernel": 3, "padding": 1},
+            "batch": {"block": "BatchNorm3d"},
+            "instance": {"block": "InstanceNorm3d"},
+            "pool": {"block": "MaxPool3d", "kernel": 2},
+            "wider": {"block": "ConvTranspose3d", "features": 3, "kernel": 2, "stride": 2},
+            "mean": {"block": "AvgPool3d", "kernel": 2},
+            "high": {"block": "AdaptiveMaxPool3d", "size": 2},
+            "all": {"block": "AdaptiveAvgPool3d", "size": 1},
+        },
+    ),
+    "lines": (
+        {"x": {"channels": 4, "length": 9}},
+        {
+            "instance": {"block": "InstanceNorm1d"},
+            "pool": {"block": "AdaptiveMaxPool1d", "size": 5},
+            "a": {"block": "LogSigmoid"},
+            "b": {"block": "CELU", "alpha": 0.5},
+            "c": {"block": "Tanhshrink"},
+            "d": {"block": "Softshrink", "lambd": 0.1},
+            "e": {"block": "Hardshrink", "lambd": 0.1},
+        },
+    ),
+    "patches": (
+        {"x": {"channels": 4, "height": 8, "width": 8}},
+        {
+            "reflect": {"block": "ReflectionPad2d", "padding": 1},
+            "circular": {"block": "CircularPad2d", "padding": 2},
+            "unfold": {"block": "Unfold", "kernel": 2, "stride": 2},
+        },
+    ),
     "values": (
         {"x": TOKENS},
         {

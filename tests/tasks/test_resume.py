@@ -61,6 +61,23 @@ def state(place):
     return tensors, [line[:2] + line[3:] for line in lines]
 
 
+def learn_in_two(place, monkeypatch, saves, *words):
+    """A run that ends after some saves, and its continuation."""
+    save, points = checkpoint.Checkpoint._save, []
+
+    def die(self, trainer, module, point, **options):
+        save(self, trainer, module, point, **options)
+        points.append(point)
+        if len(points) == saves:
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(checkpoint.Checkpoint, "_save", die)
+    with pytest.raises(ZeroDivisionError):
+        learn(place, *words)
+    monkeypatch.undo()
+    learn(place, *words, f"resume='{place}'")
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     place = tmp_path_factory.mktemp("whole")
@@ -74,19 +91,7 @@ def whole(tmp_path_factory):
 def test_a_run_that_ended_after_any_save_goes_on_as_if_it_had_not(
     whole, tmp_path, monkeypatch, saves
 ):
-    save, points = checkpoint.Checkpoint._save, []
-
-    def die(self, trainer, module, point, **options):
-        save(self, trainer, module, point, **options)
-        points.append(point)
-        if len(points) == saves:
-            raise ZeroDivisionError
-
-    monkeypatch.setattr(checkpoint.Checkpoint, "_save", die)
-    with pytest.raises(ZeroDivisionError):
-        learn(tmp_path)
-    monkeypatch.undo()
-    learn(tmp_path, f"resume='{tmp_path}'")
+    learn_in_two(tmp_path, monkeypatch, saves)
     tensors, rows = state(whole)
     found, again = state(tmp_path)
     assert {name for name in tensors if not tensors[name].equal(found[name])} == set()
@@ -95,6 +100,21 @@ def test_a_run_that_ended_after_any_save_goes_on_as_if_it_had_not(
         json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["sessions"][-1]["status"]
         == "finished"
     )
+
+
+@pytest.mark.slow
+def test_noise_of_a_model_goes_on_as_it_would_have(tmp_path, monkeypatch):
+    words = [
+        "+model.graph.noise={block: Random, shape: [1, 16], in: position, after: position}",
+        "+model.graph.noisy={block: Add, in: [position, noise], after: noise}",
+        "+model.graph.dropout.in=noisy",
+    ]
+    learn(tmp_path / "whole", *words)
+    learn_in_two(tmp_path / "cut", monkeypatch, 3, *words)
+    tensors, rows = state(tmp_path / "whole")
+    found, again = state(tmp_path / "cut")
+    assert {name for name in tensors if not tensors[name].equal(found[name])} == set()
+    assert again == rows
 
 
 def test_a_signal_in_a_validation_is_heeded_within_a_batch(whole, tmp_path, monkeypatch):
