@@ -277,7 +277,7 @@ def _repeat_sample(pattern: str, sizes: dict[str, int]) -> None:
 
 
 def _reduce(operation: str, x: Tensor, pattern: str, **sizes: int) -> Tensor:
-    return einops.reduce(x, pattern, operation, **sizes)  # type: ignore[arg-type]
+    return einops.reduce(x, pattern, operation, **sizes)
 
 
 def _misfit(x: Tensor, pattern: str, sizes: dict[str, int], run: Callable[..., Tensor]) -> str:
