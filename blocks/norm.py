@@ -72,6 +72,44 @@ class QKNorm(nn.Module):
         return self.q(q), self.k(k)
 
 
+class QKUnitNorm(nn.Module):
+    """Divides each head of queries and of keys by its length.
+
+    Formula:
+        q / √(Σ q² + ε) and k / √(Σ k² + ε)
+
+    Args:
+        epsilon: added to the square of the length.
+
+    Shape:
+        q (batch, heads, tokens, head_dim), k (batch, kv_heads, tokens, head_dim) -> both,
+        normalised
+
+    Source:
+        Yang et al. 2024 (DeltaNet), arXiv:2406.06484, section 3.3: with keys of length 1 the delta
+        rule replaces one direction of the state.
+    """
+
+    outputs = ("q", "k")
+
+    def __init__(self, epsilon: float = 1e-6):
+        super().__init__()
+        self.epsilon = epsilon
+
+    def forward(
+        self,
+        q: Float[Tensor, "batch heads tokens head_dim"],
+        k: Float[Tensor, "batch kv_heads tokens head_dim"],
+    ) -> tuple[
+        Float[Tensor, "batch heads tokens head_dim"],
+        Float[Tensor, "batch kv_heads tokens head_dim"],
+    ]:
+        return self.divide(q), self.divide(k)
+
+    def divide(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        return x * (x.square().sum(dim=-1, keepdim=True) + self.epsilon).rsqrt()
+
+
 class ChannelNorm(nn.Module):
     """LayerNorm over the channels of an image, at each pixel on its own.
 

@@ -90,6 +90,7 @@ EXAMPLES = {  # name -> constructor arguments, inputs
     "LearnedPosition2d": ({"height": H, "width": W, "dim": D}, lambda: (tokens(*GRID),)),
     "LearnedTokens": ({"tokens": 2, "dim": D}, lambda: (tokens(),)),
     "LatentAttention": ({"dim": D, "heads": 2, "kv_rank": 3}, lambda: (tokens(),)),
+    "LinearRecurrence": ({"dim": D, "heads": 2}, lambda: (tokens(),)),
     "LinearAttention": ({"dim": D, "heads": 2}, lambda: (tokens(),)),
     "Log": ({}, lambda: (tokens().exp(),)),
     "MaxTokens": ({}, lambda: (tokens(),)),
@@ -136,6 +137,11 @@ EXAMPLES = {  # name -> constructor arguments, inputs
     ),
 }
 PARTS = {
+    "ChannelDecay": {"dim": 4, "heads": 2, "head_dim": 2},
+    "ConstantDecay": {"heads": 2},
+    "GatedNorm": {"dim": 4, "heads": 2},
+    "QKUnitNorm": {},
+    "StepDecay": {"dim": 4, "heads": 2},
     "QKNorm": {"head_dim": 4},
     "Rotary": {"head_dim": 4},
     "ALiBi": {"heads": 2},

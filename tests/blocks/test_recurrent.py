@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from blocks.errors import BlockError
-from blocks.recurrent import GRU, LSTM, RNN, _one_piece
+from blocks.recurrent.fused import GRU, LSTM, RNN, _one_piece
 
 B, N, D, H = 3, 7, 5, 11
 PEERS = {RNN: nn.RNN, GRU: nn.GRU, LSTM: nn.LSTM}

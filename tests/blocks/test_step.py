@@ -16,6 +16,7 @@ from blocks.norm import QKNorm
 from blocks.position import ALiBi, LearnedPosition, RelativeBias, SinusoidalPosition
 from blocks.recurrent import GRU, LSTM, RNN
 from blocks.support.decode_cache import DecodeCache, StepError
+from tests.blocks.recurrences import KINDS
 
 B, N, D, H, C, S = 3, 11, 24, 4, 5, 7  # rows, tokens, width, heads, width and tokens of the context
 PIECES = ((0, 5), (5, 7), *((place, place + 1) for place in range(7, N)))
@@ -41,6 +42,7 @@ SELF = {
     "sliding to sinks": lambda: SelfAttention(D, heads=H, causal=True, sinks=True, window=2),
     "latent": lambda: LatentAttention(D, heads=H, kv_rank=5, q_rank=7, value_dim=3, causal=True),
     "linear": lambda: LinearAttention(D, heads=H, causal=True, chunk=3),
+    **{name: (lambda name=name: KINDS[name](D, H)) for name in KINDS},
     "rnn": lambda: RNN(D, hidden=C, layers=2),
     "gru": lambda: GRU(D, hidden=C, layers=2),
     "lstm": lambda: LSTM(D, hidden=C, layers=2),
@@ -60,6 +62,15 @@ CROSS = {
 ELSEWHERE = {
     "Rotary"
 }  # its memory is handed to it inside an attention: tests/tasks/test_score.py, llama
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Blocks this small only wait for each other's threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def made(make):

@@ -265,6 +265,27 @@ BLOCKS = {
     "pool": one("AttentionPool", heads=2),
     "lin": one("LinearAttention", heads=2, causal=True),
     "lin2": one("LinearAttention", heads=2),
+    "retention": one(
+        "LinearRecurrence",
+        heads=2,
+        value_dim=6,
+        decay={"block": "ConstantDecay"},
+        rotary={"block": "Rotary"},
+        gate={"block": "GatedNorm", "weight": "none"},
+    ),
+    "gla": one("LinearRecurrence", heads=2, decay={"block": "ChannelDecay"}, chunk=16),
+    "mamba2": one(
+        "LinearRecurrence",
+        heads=2,
+        groups=1,
+        decay={"block": "StepDecay"},
+        conv=4,
+        skip=True,
+        gate={"block": "GatedNorm", "first": "gate", "norm_groups": 1, "weight": "all"},
+    ),
+    "delta": one(
+        "LinearRecurrence", heads=2, rule="delta", qk_norm={"block": "QKUnitNorm"}, chunk=5
+    ),
     "cc": one("CausalConv1d", features=6, kernel=3),
     "se": one("SqueezeExcite", IMAGE, reduction=4),
     "rn": one("ResponseNorm", GRID),

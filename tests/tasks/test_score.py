@@ -59,7 +59,16 @@ SLOW = ("gpt2", "gru_language", "transformer_big")  # they differ from others in
 BLIND = ("bert",)  # it sees both sides of a token, and names hidden ones
 GRIDS = ("learned_2d", "sinusoidal_2d", "sinusoidal_grid")
 SLOTS = {
-    ("gpt", "attention"): ("causal", "grouped", "linear", "multiquery"),
+    ("gpt", "attention"): (
+        "causal",
+        "grouped",
+        "linear",
+        "multiquery",
+        "delta",
+        "gla",
+        "mamba2",
+        "retention",
+    ),
     ("gpt", "position"): None,
     ("gpt", "residual"): None,
     ("gpt", "mlp"): None,

@@ -31,7 +31,8 @@ FAMILIES = {  # the last part of the module that defines a block
     "embedding": "embedding",
     "position": "embedding",
     "sparse": "embedding",
-    "recurrent": "recurrence",
+    "fused": "recurrence",
+    "linear_recurrence": "recurrence",
     "rnn": "recurrence",
 }
 KINDS = {  # name in the legend, colour
