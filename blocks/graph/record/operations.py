@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from blocks.graph.record.kept import PLAIN
+from blocks.graph.record.shape_rules import Layout, infer_layouts
 
 WORDS = PLAIN | {torch.layout, torch.memory_format}
-Layout = tuple[torch.Size, tuple[int, ...], torch.dtype]
 
 
 class CannotKeepError(Exception):
@@ -53,6 +53,11 @@ class Operations(TorchDispatchMode):
             layouts = self.ran.get(key)
             if layouts is not None:
                 return _renew(layouts)
+            if key not in self.ran:
+                layouts = infer_layouts(operation, arguments, keywords)
+                if layouts is not None:
+                    self.ran[key] = layouts
+                    return _renew(layouts)
             result = operation(*arguments, **keywords)
             if key not in self.ran:
                 self.ran[key] = _find_layouts(result, given)
