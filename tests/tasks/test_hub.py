@@ -192,6 +192,7 @@ def test_missing_files_and_several_subsets_are_reported(tmp_path):
         find_files([given])
     assert error.value.problem == f"2 of 3 files of {given}/train-* are missing"
     assert error.value.got == "without 00001, 00002"
+    assert find_files([f"{given}/train-*"]).splits == {"train": list(Path(given).iterdir())}
     given = write_files(tmp_path / "b", ["en/train.parquet", "de/train.parquet"])
     with pytest.raises(ArgumentError, match=r"several subsets; .* fits: de, en"):
         find_files([given])

@@ -61,7 +61,9 @@ def find_files(paths: Sequence[str], subset: str | None = None) -> Found:
     """
     places = list(expand_paths(paths))
     if len(places) == 1 and places[0].is_dir():
-        return check_shards(find_in_folder(places[0], subset))
+        found = find_in_folder(places[0], subset)
+        check_shards(found)
+        return found
     for place in places:
         kind = kind_of(place)
         if kind is not None:
@@ -72,7 +74,7 @@ def find_files(paths: Sequence[str], subset: str | None = None) -> Found:
     for place in places:
         if place.name in chosen:
             splits.setdefault(find_split(Path(place.name)), []).append(place)
-    return check_shards(Found(places[0].parent, kind, splits))
+    return Found(places[0].parent, kind, splits)
 
 
 def expand_paths(paths: Sequence[str]) -> Iterable[Path]:
@@ -169,8 +171,8 @@ def keyword(text: str) -> str | None:
     return None
 
 
-def check_shards(found: Found) -> Found:
-    """Return the files; raise an ArgumentError where one may not be read, or some of the files
+def check_shards(found: Found) -> None:
+    """Raise an ArgumentError where a file of a folder may not be read, or some of the files
     NAME-00000-of-00005 are missing.
     """
     for files in found.splits.values():
@@ -193,7 +195,6 @@ def check_shards(found: Found) -> Found:
                     fits="all of them",
                     fix="fetch them again, or name the files to read: data.path=[FILE,...]",
                 )
-    return found
 
 
 def read_subsets(folder: Path) -> dict[str, Mapping[str, Any]]:

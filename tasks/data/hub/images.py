@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch.utils.data import Dataset
 
 from tasks.data.hub.client import import_datasets
 from tasks.data.hub.columns import (
@@ -14,11 +16,15 @@ from tasks.data.hub.columns import (
     describe_columns,
     encode_classes,
 )
+from tasks.data.hub.groups import RowGroups, describe_groups
+from tasks.data.hub.order import StreamOrder
 from tasks.data.hub.rows import HubRows
 from tasks.data.hub.source import HubSource, check_keys
-from tasks.data.images.image_folder import Images
+from tasks.data.hub.stream import Share, StreamLabels, StreamRows
+from tasks.data.images.image_folder import ImageFiles, Images
 from tasks.data.images.listing.samples import ImageSource
-from tasks.errors import ArgumentError
+from tasks.data.sampler import Order
+from tasks.errors import ArgumentError, must_be_positive
 
 
 class HubImages(Images):
@@ -34,6 +40,8 @@ class HubImages(Images):
         columns: the columns of "image" and "label"; None: by their types and names.
         splits: the splits of "train", "val" and "test"; None: by their names. Missing ones are cut
             from the training part.
+        streaming: read Parquet files a row group at a time instead of copying them to a cache.
+        buffer: of a stream: rows that are shuffled together.
         options: size, channels, batch_size, crop, flip, mixup, cutmix, erase, randaugment,
             magnitude, mean, std, span, val, test, workers, sampling, check, seed, split_seed,
             facts: those of `Images`.
@@ -51,15 +59,34 @@ class HubImages(Images):
         download: bool = False,
         columns: Mapping[str, str | None] | None = None,
         splits: Mapping[str, str | None] | None = None,
+        streaming: bool = False,
+        buffer: int = 1000,
         **options: Any,
     ):
+        must_be_positive("buffer", buffer)
         check_keys("columns", columns, ("image", "label"))
         self.source = HubSource(path, name, revision, subset, splits, download)
         self.columns = dict(columns or {})
+        self.streaming, self.buffer = streaming, buffer
         super().__init__(self.source.shown, **options)
+        if streaming:
+            self._check_options()
+
+    def _check_options(self) -> None:
+        """Raise an ArgumentError for an option that needs all rows before training."""
+        for option, value in (("check", self.check), ("sampling", self.sampling)):
+            if value not in (None, False, "auto"):
+                raise ArgumentError(
+                    option,
+                    "a stream is read while it is needed, not before training",
+                    got=f"{option}={value}, streaming=true",
+                    fix="data.streaming=false",
+                )
 
     def _find_parts(self) -> dict[str, ImageSource]:
         """Return the rows of each part that have a label; count the others in a note."""
+        if self.streaming:
+            return self._find_streams()
         parts, root, notes = self.source.open()
         self.notes += notes
         features = parts["train"].features
@@ -72,26 +99,92 @@ class HubImages(Images):
             source = self._read_rows(part, rows, root, image, label)
             if len(source):
                 found[part] = source
+        self._check_any(found, features)
+        self.notes.append(f"images: the column {image}, classes: the column {label}")
+        return found
+
+    def _check_any(self, found: Mapping[str, Any], features: Mapping[str, Any]) -> None:
+        """Raise an ArgumentError where there is nothing to train on."""
         if "train" not in found:
             problem = f"{self.source.shown} has no row with a label to train on"
             raise ArgumentError("path", problem, got=describe_columns(features))
-        self.notes.append(f"images: the column {image}, classes: the column {label}")
-        return found
+
+    def _note_left_out(self, part: str, count: int, total: int) -> None:
+        """Note rows without a label."""
+        if count:
+            self.notes.append(
+                f"{count:,} of {total:,} rows of the part {part} have no label and are left out"
+            )
 
     def _read_rows(self, part: str, rows: Any, root: Path, image: str, label: str) -> HubRows:
         """Return the rows of a part that have a label."""
         table = rows.select_columns([label]).with_format("arrow")[:]
         codes, classes = encode_classes(table[label], rows.features[label])
         kept = np.flatnonzero(codes != UNKNOWN)
-        if len(kept) < len(codes):
-            self.notes.append(
-                f"{len(codes) - len(kept):,} of {len(codes):,} rows of the part {part} have no "
-                "label and are left out"
-            )
+        self._note_left_out(part, len(codes) - len(kept), len(codes))
         images = rows.select_columns([image])
         if type(rows.features[image]).__name__ == "Image":
             images = images.cast_column(image, import_datasets().Image(decode=False))
         return HubRows(images, part, root, codes[kept], classes, kept)
+
+    def _find_streams(self) -> dict[str, ImageSource]:
+        """Return the rows of each part, of which the classes alone are read."""
+        root, files, notes = self.source.find_parquet()
+        self.notes += notes
+        groups = {part: RowGroups(each) for part, each in files.items()}
+        features = groups["train"].features
+        image = choose_column("image", features, self.columns.get("image"))
+        label = choose_column("label", features, self.columns.get("label"), [image])
+        found: dict[str, ImageSource] = {}
+        for part, each in groups.items():
+            for name in (image, label):
+                check_column(name, each.features, part)
+            rows = StreamRows(each, part, root, image=image, label=label, buffer=self.buffer)
+            self._note_left_out(part, rows.unlabelled, int(each.rows.sum()))
+            if len(rows):
+                found[part] = rows
+        self._check_any(found, features)
+        self.notes.append(f"images: the column {image}, classes: the column {label}")
+        self.notes.append(describe_groups(groups.values(), self.buffer))
+        return found
+
+    def _must_check(self, size: int) -> bool:
+        return not self.streaming and super()._must_check(size)
+
+    def _split_missing(self, parts: dict[str, ImageSource]) -> dict[str, ImageSource]:
+        train = parts["train"]
+        if not isinstance(train, StreamRows):
+            return super()._split_missing(parts)
+        found, taken = dict(parts), 0.0
+        for part, share in (("test", self.test), ("val", self.val)):
+            if part not in parts:
+                found[part] = train.restrict(Share(taken, taken + share, self.split_seed))
+                taken += share
+        found["train"] = train.restrict(Share(taken, 1.0, self.split_seed))
+        return found
+
+    def order(self, part: str, *, shuffle: bool | None = None) -> Order:
+        rows = self.parts[part]
+        if not isinstance(rows, StreamRows):
+            return super().order(part, shuffle=shuffle)
+        rank, world = self.share()
+        if shuffle is None:
+            shuffle = part == "train"
+        return StreamOrder(
+            torch.from_numpy(rows.counts),
+            buffer=self.buffer,
+            shuffle=shuffle,
+            seed=self.seed,
+            rank=rank,
+            world=world,
+        )
+
+    def _dataset(self, part: str, *, is_augmented: bool) -> Dataset[dict[str, Any]]:
+        rows = self.parts[part]
+        if not isinstance(rows, StreamRows):
+            return super()._dataset(part, is_augmented=is_augmented)
+        labels = StreamLabels(rows, self.classes)
+        return ImageFiles(self, part, labels, is_augmented=is_augmented)
 
     def _name_classes(self, parts: dict[str, ImageSource]) -> str:
         if not self.classes:

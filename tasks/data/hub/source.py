@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from blocks.support.files import open_file
 from tasks.data.hub.cache import find_named
 from tasks.data.hub.client import offline
 from tasks.data.hub.files import SHOWN, SPLITS, Found, find_files
 from tasks.data.split import PARTS
 from tasks.data.walk import list_first
 from tasks.errors import ArgumentError
+
+ARROW = b"ARROW1"
 
 Given = Mapping[str, str | None] | None
 
@@ -73,6 +76,22 @@ class HubSource:
             if (folder / "dataset_info.json").exists():  # of one subset
                 subset = None
         return find_files(paths, subset)
+
+    def find_parquet(self) -> tuple[Path, dict[str, list[Path]], list[str]]:
+        """Return the folder of Parquet files, the files of each part, and notes.
+
+        Raises:
+            ArgumentError: the files are of another kind, or there is no training part.
+        """
+        found = self.find()
+        if found.kind != "parquet":
+            problem = f"{self.shown} is no data set in Parquet files, which are streamed"
+            fix = "data.streaming=false"
+            if found.kind in ("saved", "arrow"):
+                fix += ", which maps Arrow files into memory without a copy"
+            raise ArgumentError("streaming", problem, got=found.kind, fits="parquet", fix=fix)
+        chosen, notes = choose_splits(list(found.splits), self.splits)
+        return found.root, {part: found.splits[name] for part, name in chosen.items()}, notes
 
     def open(self) -> tuple[dict[str, Any], Path, list[str]]:
         """Return the rows of each part, the folder of the files, and notes.
@@ -148,6 +167,8 @@ def load_rows(found: Found, split: str) -> Any:
         try:
             if found.kind == "saved":
                 return datasets.load_from_disk(files[0])
+            if found.kind == "arrow" and are_streams(files):
+                return datasets.concatenate_datasets(list(map(datasets.Dataset.from_file, files)))
             options: dict[str, Any] = {}
             if found.kind == "csv" and files[0].lower().endswith(".tsv"):
                 options["delimiter"] = "\t"
@@ -163,3 +184,12 @@ def load_rows(found: Found, split: str) -> Any:
                 got=", ".join(files[:SHOWN]),
                 fits="whole files of one schema",
             ) from error
+
+
+def are_streams(files: Sequence[str]) -> bool:
+    """Whether Arrow files are of the kind that can be mapped into memory as they are."""
+    for file in files:
+        with open_file(file) as content:
+            if content.read(len(ARROW)) == ARROW:  # of the kind that is read from its end
+                return False
+    return True

@@ -340,7 +340,7 @@ def collate_samples(samples: list[dict[str, Any]] | SampleError) -> Any:
 class ImageFiles(Dataset[dict[str, Any]]):
     """The images of one part; a key is (epoch, index), on which alone the augmentation depends."""
 
-    def __init__(self, data: Images, part: str, label: Tensor, *, is_augmented: bool):
+    def __init__(self, data: Images, part: str, label: Any, *, is_augmented: bool):
         self.samples = data.parts[part]
         self.label, self.crop, self.flip = label, 1.0, False
         self.further = Regularization()
@@ -357,7 +357,7 @@ class ImageFiles(Dataset[dict[str, Any]]):
         try:
             return self._mix([self[key] for key in keys], keys[0])
         except ArgumentError as error:
-            return SampleError.of(error, "data.check=true leaves out broken files, with a note")
+            return SampleError.of(error, self.samples.remedy)
 
     def _mix(self, samples: list[dict[str, Any]], key: tuple[int, int]) -> list[dict[str, Any]]:
         """Mix the samples of a batch, which depends on the epoch and the first sample only."""

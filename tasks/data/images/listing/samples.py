@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from os import fsdecode, fsencode
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, overload
+from typing import Any, BinaryIO, ClassVar, TypeVar, overload
 
 import numpy as np
 import torch
@@ -28,8 +28,10 @@ class ImageSource(ABC):
     Attributes:
         codes: (images,), the class of each image, an index into `classes`.
         classes: the names of the classes.
+        remedy: what leaves out an image that cannot be read.
     """
 
+    remedy: ClassVar[str] = "data.check=true leaves out broken files, with a note"
     codes: np.ndarray
     classes: list[str]
 
