@@ -80,7 +80,7 @@ def test_the_decoder_fuses_the_levels_of_any_pyramid(name, image):
 
 
 def test_the_stem_is_its_convolutions_and_gives_the_grid_of_the_patches(image):
-    network = shake(build(*VIT, "model/patch=stem", "model.params.patch=4"))
+    network = shake(build(*VIT))
     halved = network.patch.halved
     steps = []
     for number in range(2):
@@ -104,8 +104,16 @@ def test_a_stem_gives_as_many_tokens_as_patches_of_its_size(size):
     assert shapes == {(1, 48 // size, 48 // size, 24)}
 
 
+def test_the_shuffling_head_is_that_of_torch():
+    head = shake(build(*VIT, "model/head=shuffle")).head
+    features = torch.randn(2, 24, 8, 8, generator=torch.Generator().manual_seed(2))
+    expected = F.pixel_shuffle(head.scores(features), 4)
+    assert expected.shape == (2, CLASSES, SIDE, SIDE)
+    torch.testing.assert_close(head(features), expected, rtol=0, atol=1e-6)
+
+
 def test_the_upsampling_head_doubles_up_to_the_image():
-    head = shake(build(*VIT, "model/head=upsample", "model.params.patch=4")).head
+    head = shake(build(*VIT, "model/head=upsample")).head
     features = torch.randn(2, 24, 8, 8, generator=torch.Generator().manual_seed(2))
     out = features
     for number in range(2):
@@ -125,8 +133,8 @@ def test_the_upsampling_head_doubles_up_to_the_image():
     [
         *[(f"model={name}", "+model/decoder=segformer", *PYRAMIDS[name]) for name in PYRAMIDS],
         ("model=resnet18", "+model/decoder=segformer", "model/head=upsample"),
-        *[(*VIT, f"model/head={head}") for head in ("linear", "upsample", "fuse")],
-        (*VIT, "model/patch=stem", "model.params.patch=4"),
+        *[(*VIT, f"model/head={head}") for head in ("linear", "upsample", "fuse", "shuffle")],
+        (*VIT, "model/patch=conv", "model/position=sinusoidal_grid", "model/mlp=gelu"),
         ("model=segformer",),
         ("model=unet",),
     ],
