@@ -37,6 +37,7 @@ def attend(
     window: int | None = None,
     soft_cap: float | None = None,
     sinks: Float[Tensor, " heads"] | None = None,
+    scale: float | None = None,
     dropout: float = 0.0,
     grouped: bool = False,
     weights: bool = False,
@@ -54,6 +55,7 @@ def attend(
         window: a query attends to keys that are less than this many tokens away only.
         soft_cap: scores are bent to (-soft_cap, soft_cap) by tanh, before masks and bias.
         sinks: the score of one more key without a value, for each head.
+        scale: factor of the products. None is 1 / √head_dim.
         dropout: share of attention weights zeroed.
         grouped: whether k and v have fewer heads than q.
         weights: whether the attention weights are returned; those of a sink are not.
@@ -79,12 +81,20 @@ def attend(
         k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))
     if fused:
         heads = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=merged, dropout_p=dropout, is_causal=known, enable_gqa=grouped
+            q,
+            k,
+            v,
+            attn_mask=merged,
+            dropout_p=dropout,
+            is_causal=known,
+            scale=scale,
+            enable_gqa=grouped,
         )
         return heads, None
     if grouped:
         k, v = (part.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for part in (k, v))
-    products = q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    products = q * scale @ k.transpose(-2, -1)
     if soft_cap is not None:
         products = soft_cap * torch.tanh(products / soft_cap)
     seen = masked_softmax(products, merged)
@@ -119,6 +129,8 @@ class SelfAttention(nn.Module):
         head_dim: width of a head; None is `dim / heads`.
         bias: the fused projection to q, k, v has a bias.
         project_bias: the output projection has a bias.
+        key_bias: where there is a bias, the part of k has it too.
+        scale: factor of the scores. None is 1 / √head_dim.
         rotary: turns queries and keys by position: `rotary(q, k) -> (q, k)`, both (batch, heads,
             tokens, head_dim).
         position_bias: added to the scores: `position_bias(queries, keys) -> (heads, queries,
@@ -141,8 +153,8 @@ class SelfAttention(nn.Module):
 
     Raises:
         BlockError: `heads` does not divide `dim`, `kv_heads` does not divide `heads`, a dropout
-            outside [0, 1), a `window` or `soft_cap` that is not positive, a padding mask that is
-            not boolean, a mask of three axes whose first is not `heads`.
+            outside [0, 1), a `window`, `soft_cap` or `scale` that is not positive, a padding mask
+            that is not boolean, a mask of three axes whose first is not `heads`.
 
     Source:
         Vaswani et al. 2017, arXiv:1706.03762, section 3.2.2; grouped queries of Ainslie et al.
@@ -167,6 +179,8 @@ class SelfAttention(nn.Module):
         head_dim: int | None = None,
         bias: bool = True,
         project_bias: bool = True,
+        key_bias: bool = True,
+        scale: float | None = None,
         rotary: nn.Module | None = None,
         position_bias: nn.Module | None = None,
         window: int | None = None,
@@ -186,12 +200,20 @@ class SelfAttention(nn.Module):
         must_be_share("projection_dropout", projection_dropout)
         must_be_positive("window", 1 if window is None else window)
         must_be_positive("soft_cap", 1 if soft_cap is None else soft_cap)
+        must_be_positive("scale", 1 if scale is None else scale)
         self.head_dim = dim // heads if head_dim is None else head_dim
         self.causal, self.dropout, self.projection_dropout = causal, dropout, projection_dropout
-        self.window, self.soft_cap, self.return_weights = window, soft_cap, return_weights
+        self.window, self.soft_cap, self.scale = window, soft_cap, scale
+        self.return_weights = return_weights
         if return_weights:
             self.outputs = ("tokens", "weights")
-        self.qkv = nn.Linear(dim, (heads + 2 * self.kv_heads) * self.head_dim, bias=bias)
+        whole = bias and key_bias
+        self.qkv = nn.Linear(dim, (heads + 2 * self.kv_heads) * self.head_dim, bias=whole)
+        # of q and v, where k has none
+        self.q_bias, self.v_bias = None, None
+        if bias and not key_bias:
+            self.q_bias = nn.Parameter(torch.zeros(heads * self.head_dim))
+            self.v_bias = nn.Parameter(torch.zeros(self.kv_heads * self.head_dim))
         self.project = nn.Linear(heads * self.head_dim, dim, bias=project_bias)
         self.qk_norm, self.rotary, self.position_bias = qk_norm, rotary, position_bias
         self.sinks = nn.Parameter(torch.zeros(heads)) if sinks else None
@@ -202,7 +224,11 @@ class SelfAttention(nn.Module):
 
     def project_heads(self, x: Float[Tensor, "batch tokens dim"]) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each (batch, heads, tokens, head_dim)."""
-        qkv = self.qkv(x).unflatten(-1, (-1, self.head_dim))
+        qkv = self.qkv(x)
+        if self.q_bias is not None and self.v_bias is not None:
+            of_k = self.v_bias.new_zeros(self.v_bias.shape)
+            qkv = qkv + torch.cat((self.q_bias, of_k, self.v_bias))
+        qkv = qkv.unflatten(-1, (-1, self.head_dim))
         q, k, v = qkv.transpose(1, 2).split([self.heads, self.kv_heads, self.kv_heads], dim=1)
         if self.qk_norm is not None:
             q, k = self.qk_norm(q, k)
@@ -232,6 +258,7 @@ class SelfAttention(nn.Module):
             window=self.window,
             soft_cap=self.soft_cap,
             sinks=self.sinks,
+            scale=self.scale,
             dropout=self.dropout if self.training else 0.0,
             grouped=self.kv_heads != self.heads,
             weights=self.return_weights,
@@ -272,6 +299,7 @@ class SelfAttention(nn.Module):
             window=self.window,
             soft_cap=self.soft_cap,
             sinks=self.sinks,
+            scale=self.scale,
             grouped=self.kv_heads != self.heads,
             weights=self.return_weights,
         )
@@ -294,6 +322,8 @@ class CrossAttention(nn.Module):
         projection_dropout: share of the outputs zeroed in training, in [0, 1).
         bias: the projections to q and to k, v have a bias.
         project_bias: the output projection has a bias.
+        key_bias: where there is a bias, the part of k has it too.
+        scale: factor of the scores. None is 1 / √head_dim.
         return_weights: a second output `weights`, the attention weights before dropout. It costs
             the fused kernel.
 
@@ -304,8 +334,8 @@ class CrossAttention(nn.Module):
 
     Raises:
         BlockError: `heads` does not divide `dim`, `kv_heads` does not divide `heads`, a dropout
-            outside [0, 1), a padding mask that is not boolean, a mask of three axes whose first is
-            not `heads`.
+            outside [0, 1), a `scale` that is not positive, a padding mask that is not boolean, a
+            mask of three axes whose first is not `heads`.
 
     Source:
         Vaswani et al. 2017, arXiv:1706.03762, section 3.2.3. `kv` is one projection whose rows are
@@ -326,6 +356,8 @@ class CrossAttention(nn.Module):
         projection_dropout: float = 0.0,
         bias: bool = True,
         project_bias: bool = True,
+        key_bias: bool = True,
+        scale: float | None = None,
         return_weights: bool = False,
     ):
         super().__init__()
@@ -334,13 +366,17 @@ class CrossAttention(nn.Module):
         must_divide("kv_heads", self.kv_heads, "heads", heads)
         must_be_share("dropout", dropout)
         must_be_share("projection_dropout", projection_dropout)
-        self.head_dim = dim // heads
+        must_be_positive("scale", 1 if scale is None else scale)
+        self.head_dim, self.scale = dim // heads, scale
         self.dropout, self.projection_dropout = dropout, projection_dropout
         self.return_weights = return_weights
         if return_weights:
             self.outputs = ("tokens", "weights")
         self.q = nn.Linear(dim, dim, bias=bias)
-        self.kv = nn.Linear(context_dim, 2 * self.kv_heads * self.head_dim, bias=bias)
+        width = self.kv_heads * self.head_dim
+        self.kv = nn.Linear(context_dim, 2 * width, bias=bias and key_bias)
+        # where k has none
+        self.v_bias = nn.Parameter(torch.zeros(width)) if bias and not key_bias else None
         self.project = nn.Linear(dim, dim, bias=project_bias)
 
     def parts(self) -> dict[str, dict[str, Tensor]]:
@@ -350,7 +386,10 @@ class CrossAttention(nn.Module):
         self, context: Float[Tensor, "batch keys context_dim"]
     ) -> tuple[Tensor, Tensor]:
         """Keys and values, each (batch, kv_heads, keys, head_dim)."""
-        kv = self.kv(context).unflatten(-1, (-1, self.head_dim))
+        kv = self.kv(context)
+        if self.v_bias is not None:
+            kv = kv + torch.cat((self.v_bias.new_zeros(self.v_bias.shape), self.v_bias))
+        kv = kv.unflatten(-1, (-1, self.head_dim))
         k, v = kv.transpose(1, 2).chunk(2, dim=1)
         return k, v
 
@@ -372,6 +411,7 @@ class CrossAttention(nn.Module):
             v,
             padding_mask=padding_mask,
             mask=mask,
+            scale=self.scale,
             dropout=self.dropout if self.training else 0.0,
             grouped=self.kv_heads != self.heads,
             weights=self.return_weights,
@@ -395,7 +435,13 @@ class CrossAttention(nn.Module):
         )
         grouped = self.kv_heads != self.heads
         out, weights = attend(
-            q, k, v, padding_mask=padding_mask, grouped=grouped, weights=self.return_weights
+            q,
+            k,
+            v,
+            padding_mask=padding_mask,
+            scale=self.scale,
+            grouped=grouped,
+            weights=self.return_weights,
         )
         out = self.project(merge_heads(out)).view(x.shape)
         return out if weights is None else (out, weights)

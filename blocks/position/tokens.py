@@ -127,6 +127,7 @@ class SinusoidalPosition(nn.Module):
     Args:
         dim: width of a token, even; inferred from the input.
         base: the longest wave is 2π · base tokens long.
+        interleaved: sines and cosines in turn; else all sines, then all cosines.
 
     Shape:
         (batch, tokens, dim) -> (batch, tokens, dim)
@@ -139,11 +140,11 @@ class SinusoidalPosition(nn.Module):
         2i is the sine and 2i + 1 the cosine of position / base^(2i / dim).
     """
 
-    def __init__(self, dim: int, *, base: float = 10000.0):
+    def __init__(self, dim: int, *, base: float = 10000.0, interleaved: bool = True):
         super().__init__()
         must_be_multiple("dim", dim)
         must_be_positive("base", base)
-        self.dim, self.base = dim, base
+        self.dim, self.base, self.interleaved = dim, base, interleaved
 
     def forward(self, x: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         return x + self.waves(x.shape[1], like=x)
@@ -151,7 +152,10 @@ class SinusoidalPosition(nn.Module):
     def waves(self, tokens: int, like: Tensor) -> Float[Tensor, "tokens dim"]:
         """The table for a number of tokens."""
         turn = angles(tokens, self.dim, self.base, like=like)
-        return torch.stack((turn.sin(), turn.cos()), dim=-1).flatten(-2).to(like.dtype)
+        parts = turn.sin(), turn.cos()
+        if self.interleaved:
+            return torch.stack(parts, dim=-1).flatten(-2).to(like.dtype)
+        return torch.cat(parts, dim=-1).to(like.dtype)
 
     def step(self, memory: DecodeCache, x: Tensor) -> Tensor:
         waves = memory.once("waves", (), lambda: self.waves(memory.limit, like=x))

@@ -49,6 +49,8 @@ def divide_heads(**columns: tuple[str, ...]) -> Callable[[nn.Module, int], Divis
         got = "return_weights=true" if self.return_weights else None
         if getattr(self, "sinks", None) is not None:
             got = "sinks=true"
+        if getattr(self, "v_bias", None) is not None:
+            got = "key_bias=false"
         for name in ("position_bias", "qk_norm"):
             part = getattr(self, name, None)
             if part is not None:

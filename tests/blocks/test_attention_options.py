@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from blocks.attention import SelfAttention
+from blocks.attention import CrossAttention, SelfAttention
 from blocks.attention.dot_product import attend
 from blocks.errors import BlockError
 from blocks.norm import QKNorm
@@ -147,3 +147,37 @@ def test_what_is_not_positive_is_told(options, message):
 def test_what_needs_all_heads_is_not_divided(options, got):
     with pytest.raises(BlockError, match=got):
         SelfAttention(DIM, heads=H, **options).division(2)
+
+
+@pytest.mark.parametrize("kind", [SelfAttention, CrossAttention])
+def test_a_scale_stands_in_for_the_root_of_the_width(kind):
+    """A factor of the scores is the same factor of the rows of q."""
+    sizes = (DIM, DIM) if kind is CrossAttention else (DIM,)
+    plain, scaled = (kind(*sizes, heads=H, **more).double() for more in ({}, {"scale": 1.0}))
+    scaled.load_state_dict(plain.state_dict())
+    rows = scaled.qkv if kind is SelfAttention else scaled.q
+    with torch.no_grad():
+        rows.weight[:DIM] *= K**-0.5
+        rows.bias[:DIM] *= K**-0.5
+    inputs = torch.randn(len(sizes), B, N, DIM, dtype=torch.float64)
+    torch.testing.assert_close(scaled(*inputs), plain(*inputs), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("kind", [SelfAttention, CrossAttention])
+def test_keys_without_a_bias_are_keys_with_a_bias_of_zero(kind):
+    sizes = (DIM, DIM) if kind is CrossAttention else (DIM,)
+    block = kind(*sizes, heads=H, kv_heads=2, key_bias=False).double()
+    whole = kind(*sizes, heads=H, kv_heads=2).double()
+    for name, value in block.named_parameters():
+        nn.init.normal_(value)
+        if not name.endswith(("q_bias", "v_bias")):
+            whole.get_parameter(name).data.copy_(value)
+    keys = torch.zeros_like(block.v_bias)
+    parts = (keys, block.v_bias) if kind is CrossAttention else (block.q_bias, keys, block.v_bias)
+    fused = whole.kv if kind is CrossAttention else whole.qkv
+    fused.bias.data.copy_(torch.cat(parts))
+    inputs = torch.randn(len(sizes), B, N, DIM, dtype=torch.float64)
+    torch.testing.assert_close(block(*inputs), whole(*inputs), atol=1e-12, rtol=0)
+    assert kind(*sizes, heads=H, bias=False, key_bias=False).state_dict().keys() == (
+        kind(*sizes, heads=H, bias=False).state_dict().keys()
+    )

@@ -62,6 +62,9 @@ SMALL = {
     "qwen3_600m": DECODER,
     "llama_7b": DECODER,
     "llama32_1b": DECODER,
+    "albert_base": [*DECODER[1:4], "width=16", *DECODER[5:]],
+    "t5_small": DECODER[1:],
+    "whisper_tiny": [*DECODER[1:4], "bands=8", "frames=24", *DECODER[5:]],
     "mixtral_8x7b": [*DECODER, "experts=4"],
     "gpt_oss_20b": [*DECODER, "experts=4", "top=2", "window=5"],
     "deepseek_v3": [*DECODER[1:], "dense=1", "experts=16", "expert_hidden=24"],
@@ -100,9 +103,7 @@ def example(made):
         if not isinstance(fact, dict) or name not in made.model.input_names or "optional" in fact:
             continue
         fact = {key: made.config.get("params", {}).get(value, value) for key, value in fact.items()}
-        sizes = [
-            fact[key] for key in ("channels", "height", "width", "tokens", "dim") if key in fact
-        ]
+        sizes = [size for key, size in fact.items() if key not in ("dtype", "vocab")]
         integer = fact.get("dtype") == "int"
         given[name] = (
             torch.randint(0, fact["vocab"], (2, *sizes)) if integer else torch.randn(2, *sizes)

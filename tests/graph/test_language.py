@@ -382,3 +382,33 @@ def test_no_node_hides_an_attribute_of_its_module():
     """Names that begin with an underscore are refused anyway."""
     public = {name for name in dir(Graph) if not name.startswith("_")}
     assert public <= RESERVED
+
+
+# A pattern of ties --------------------------------------------------------------------------------
+
+
+def test_a_pattern_ties_all_that_match():
+    graph = {
+        "embed": {"block": "Linear", "features": D},
+        "layers": {"repeat": 3, "body": {"inner": linear(D)}},
+    }
+    built = model(graph, tie={"layers.*.inner.weight": "layers.1.inner.weight"})
+    weights = {id(built.get_parameter(f"layers.{i}.inner.weight")) for i in range(3)}
+    assert len(weights) == 1
+    assert id(built.get_parameter("embed.weight")) not in weights
+    single = {"layers": {"repeat": 1, "body": {"inner": linear(D)}}}
+    model(single, tie={"layers.*.inner.weight": "layers.0.inner.weight"})  # nothing is left to tie
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"layers.*.wait": "layers.0.inner.weight"}, "no parameter 'layers.*.wait' to tie"),
+        ({"layers.*.weight": "layers.0.weight"}, "no parameter 'layers.0.weight' to tie"),
+        ({"*": "layers.0.inner.weight"}, "tied parameters differ in shape"),
+        ({"layers.{}*.weight": "layers.0.inner.weight"}, "{} is no name"),
+    ],
+)
+def test_a_pattern_of_ties_that_fits_nothing_is_told(line, message):
+    graph = {"layers": {"repeat": 2, "body": {"inner": linear(D)}}}
+    assert any(message in mistake for mistake in mistakes(graph, tie=line))

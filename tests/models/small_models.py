@@ -54,6 +54,25 @@ DECODER = (*ONE_VOCABULARY, "params.kv_heads=2", "params.hidden=64")
 EXPERTS = ("params.experts=4", "params.top=2")
 VIT = ("params.dim=32", "params.depth=2")
 SMALL = {
+    "albert_base": small(*ONE_VOCABULARY, "params.width=16"),
+    "convnextv2_t": small("params.widths=[16,32]", "params.depths=[1,2]", "graph.stem.features=16"),
+    "densenet121": small("params.growth=8", "params.depths=[1,2]", side=32),
+    "dinov3_s16": small(*VIT, "params.heads=2", side=32),
+    "efficientnet_b0": small(
+        "params.widths=[8,16]",
+        "params.depths=[1,2]",
+        "params.kernels=[3,5]",
+        "params.strides=[1,2]",
+        "params.expansions=[1,6]",
+        "params.stem=8",
+        "params.top=32",
+        side=32,
+    ),
+    "mae_b16": small(
+        *VIT, "params.decoder_dim=32", "params.decoder_depth=1", "params.decoder_heads=2", side=64
+    ),
+    "t5_small": small(*ONE_VOCABULARY, "params.hidden=64"),
+    "whisper_tiny": small(*ONE_VOCABULARY, "params.bands=8", "params.frames=24"),
     "alexnet": small(
         "graph.stem.features=16",
         "graph.conv2.features=16",

@@ -53,7 +53,7 @@ LINEAR = (RuntimeError, "mat1 and mat2 shapes cannot be multiplied")
 TABLE = (BlockError, "more tokens than learned positions")
 CELLS = (BlockError, "learned positions know one grid only")
 VITS = ["mae", "vit", "vit_b16", "vit_l16", "vit_s16", "vit_ti16"]
-TEXTS = ["answer", "bert", "bert_base", "encoder", "gpt", "gpt2"]
+TEXTS = ["albert_base", "answer", "bert", "bert_base", "encoder", "gpt", "gpt2", "whisper_tiny"]
 NOT_LARGER = {
     **dict.fromkeys(["mlp", "mixer_b16", "vae", *SIGNALS], LINEAR),
     **dict.fromkeys([*TEXTS, *VITS], TABLE),
@@ -129,7 +129,9 @@ def draw(name, batch=BATCH, side=1.0, tokens=None, seed=0):
         if isinstance(spec, str):
             spec = facts_of(name)[spec.removeprefix("data.")]
         if key == "noise":  # a number for each patch, so that some are hidden
-            cells = int(facts_of(name)["image"]["height"] * side) // config["params"]["patch"]
+            cells = int(facts_of(name)["image"]["height"] * side) // config["params"].get(
+                "patch", 16
+            )
             given[key] = torch.rand(batch, cells**2, generator=generator)
             continue
         if "shape" in spec:

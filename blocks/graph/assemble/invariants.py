@@ -16,7 +16,7 @@ from blocks.graph.language.expression import ExpressionError, evaluate, to_whole
 from blocks.graph.language.scope import MISSING
 from blocks.graph.language.words import MODEL_WORDS
 from blocks.graph.record.initialise import Reader, Section
-from blocks.graph.record.module import Graph, bind_parameters
+from blocks.graph.record.module import Graph, bind_parameters, resolve_ties
 from blocks.graph.record.record import count_parameters
 
 
@@ -80,30 +80,46 @@ def _initialise(assembly: Assembly, model: nn.Module, lines: Mapping[str, Any]) 
 
 
 def tie(assembly: Assembly, model: nn.Module, ties: Mapping[str, str]) -> None:
-    """One parameter at two places: `tie: {head.weight: embedding.weight}`."""
+    """One parameter at several places: `tie: {head.weight: embedding.weight}`."""
     if not ties:
         return
     known = dict(model.named_parameters(remove_duplicate=False))
-    for target, source in ties.items():
-        place = ("model", "tie", target)
-        lost = [name for name in (target, source) if not isinstance(name, str) or name not in known]
-        if lost:
-            fits, got = did_you_mean(show(lost[0]), known), f"{show(target)}: {show(source)}"
-            problem = Problem(
-                f"no parameter {show(lost[0])!r} to tie", got=got, fits=fits, code="unknown-name"
-            )
+    for written, of in ties.items():
+        place = ("model", "tie", written)
+        try:
+            pairs = resolve_ties(known, {written: of})
+        except ExpressionError as error:
+            problem = Problem(error.problem, fits=error.fits, fix=error.fix, code=error.code)
             assembly.report(problem, place, "tie")
-        elif known[target].shape != known[source].shape:
-            got = f"{target} {tuple(known[target].shape)}, {source} {tuple(known[source].shape)}"
-            problem = Problem(
-                "tied parameters differ in shape",
-                got=got,
-                fits="two parameters of one shape",
-                code="shape-mismatch",
-            )
-            assembly.report(problem, place, "tie")
-        else:
-            bind_parameters(model, target, source)
+            continue
+        for target, source in (pairs or {written: of}).items():
+            wrong = _tie_one(model, known, target, source)
+            if wrong is not None:
+                assembly.report(wrong, place, "tie")
+                break
+
+
+def _tie_one(
+    model: nn.Module, known: Mapping[str, nn.Parameter], target: str, source: str
+) -> Problem | None:
+    """Bind a parameter to another; return what is wrong instead."""
+    lost = [name for name in (target, source) if not isinstance(name, str) or name not in known]
+    if lost:
+        return Problem(
+            f"no parameter {show(lost[0])!r} to tie",
+            got=f"{show(target)}: {show(source)}",
+            fits=did_you_mean(show(lost[0]), known),
+            code="unknown-name",
+        )
+    if known[target].shape != known[source].shape:
+        return Problem(
+            "tied parameters differ in shape",
+            got=f"{target} {tuple(known[target].shape)}, {source} {tuple(known[source].shape)}",
+            fits="two parameters of one shape",
+            code="shape-mismatch",
+        )
+    bind_parameters(model, target, source)
+    return None
 
 
 def expect(assembly: Assembly, model: nn.Module, claims: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 import linecache
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from torch.fx.graph import PythonCode
 from torch.fx.graph_module import _WrappedCall
 
+from blocks.graph.language.patterns import match_name
 from blocks.graph.record.skip_init import make
 
 MOST = 1024  # graphs whose code is kept
@@ -203,6 +204,24 @@ def materialise(
             if id(child) not in made:
                 made[id(child)] = make(recipe.make, f"{path}.{name}".lstrip("."), replaced)
             module._modules[name] = made[id(child)]
+
+
+def resolve_ties(names: Iterable[str], ties: Mapping[str, str]) -> dict[str, str]:
+    """Return parameter -> parameter whose values it takes: of a target with `*` or `?`, all
+    parameters that match it, among which may be the source.
+
+    Raises:
+        ExpressionError: a target that is no pattern.
+    """
+    found = {}
+    for target, source in ties.items():
+        if not any(sign in target for sign in "*?["):
+            found[target] = source
+            continue
+        for name in names:
+            if match_name(target, name) is not None:
+                found[name] = source
+    return found
 
 
 def bind_parameters(model: nn.Module, target: str, source: str) -> None:

@@ -15,7 +15,7 @@ from blocks.graph.errors import Origin
 from blocks.graph.language.scope import Text
 from blocks.graph.record.initialise import Start
 from blocks.graph.record.limits import must_fit
-from blocks.graph.record.module import Graph, bind_parameters, materialise
+from blocks.graph.record.module import Graph, bind_parameters, materialise, resolve_ties
 from blocks.graph.record.value import Value
 
 Path = tuple[Any, ...]
@@ -247,7 +247,8 @@ class Built:
         """
         if torch.device(device).type == "cpu":
             must_fit(self.model, self.origin(("model",)))
-        ties = self.config.get("tie") or {}
+        names = [name for name, _ in self.model.named_parameters(remove_duplicate=False)]
+        ties = resolve_ties(names, self.config.get("tie") or {})
         replaced = {*ties, *(start.path for start in self.starts if not start.part)}
         with torch.device(device):
             materialise(self.model, self.recipes, replaced)

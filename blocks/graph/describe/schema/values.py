@@ -50,7 +50,8 @@ ABOUT = {
     "graph": "The nodes, by name, in the order in which they run.",
     "outputs": "What it gives: a node, a list of nodes, or {name: node}. Left out: the last node.",
     "expect": "The expected parameter count: {parameters: 5717416, when: data.classes == 1000}.",
-    "tie": "Parameters that share one tensor: {head.weight: embedding.weight}.",
+    "tie": "Parameters that share one tensor: {head.weight: embedding.weight}; * on the left is "
+    "any text.",
     "initialise": "Initial values of parameters: {Linear.weight: {trunc_normal: 0.02}, '*.bias': "
     "zeros}.",
     "example": "Facts of the data, for inspecting the model where no data are chosen: {image: [3, "
