@@ -258,6 +258,21 @@ def test_a_class_that_only_the_validation_has_is_counted(tmp_path):
     assert open_data(folder).notes == ["classes without a pixel for training: 3"]
 
 
+@pytest.mark.parametrize(("largest", "count"), [(3, 1), (255, 0)])
+def test_grey_values_that_are_stretched_are_counted(tmp_path, largest, count):
+    folder = write(tmp_path / "data")
+    (folder / "masks/0.png").unlink()
+    content = f"P5 {WIDE} {HIGH} {largest}\n".encode() + STRIPES.tobytes()
+    (folder / "masks/0.pgm").write_bytes(content)
+    data = open_data(folder, ignore=None)
+    note = (
+        "1 of 4 masks have fewer than 8 bits or another maximum than 255; their grey values are "
+        "stretched to 0 to 255"
+    )
+    assert data.notes == [note] * count
+    assert len(data.classes) == 3 + 2 * count
+
+
 def test_several_frames_are_counted(tmp_path):
     folder = write(tmp_path / "data")
     (folder / "masks/0.png").unlink()

@@ -146,6 +146,12 @@ class MaskFolder(Images):
             self.notes.append(
                 f"{several} of {total} pairs have several frames; the first one is taken"
             )
+        stretched = sum(each.is_stretched for part in kept.values() for each in part)
+        if stretched:
+            self.notes.append(
+                f"{stretched} of {total} masks have fewer than 8 bits or another maximum than 255; "
+                "their grey values are stretched to 0 to 255"
+            )
         self._check_pixels(whole, kept)
         return whole
 

@@ -188,6 +188,18 @@ def must_be_mask(path: Path, file: Image.Image) -> None:
     )
 
 
+def is_stretched(file: Image.Image) -> bool:
+    """Return whether Pillow stretches the grey values of a file that is not loaded yet: those of 2
+    or 4 bits, and those of a PGM file with another maximum than 255 or 65535.
+    """
+    for tile in getattr(file, "tile", ()):
+        if tile.args in ("L;2", "L;4"):
+            return True
+        if tile.codec_name.startswith("ppm") and tile.args[0] in ("L", "I"):
+            return tile.args[1] not in (255, 65535)
+    return False
+
+
 def is_grey(file: Image.Image) -> bool:
     """Return whether the three colours of each pixel are equal."""
     colours = np.asarray(file.convert("RGB"))
@@ -204,6 +216,7 @@ class Inspection:
         sizes: (height, width) of image and mask.
         counts: the number of pixels by their value in the mask.
         frames: the most images that one of the two files holds.
+        is_stretched: whether the grey values of the mask were stretched to 0 to 255 as it was read.
     """
 
     broken: str | None = None
@@ -211,6 +224,7 @@ class Inspection:
     sizes: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
     counts: Counter[int] = field(default_factory=Counter)
     frames: int = 1
+    is_stretched: bool = False
 
 
 def inspect_pairs(
@@ -236,6 +250,7 @@ def inspect_pair(pair: Pair, root: Path, channels: int, span: Span | None) -> In
         values = open_mask(mask)
         with open_file(mask) as raw, Image.open(raw) as file:
             frames = max(found.frames, getattr(file, "n_frames", 1))
+            stretched = is_stretched(file)
         with open_file(image) as raw, Image.open(raw) as file:
             upright = ImageOps.exif_transpose(file)
     except ArgumentError as error:
@@ -249,6 +264,7 @@ def inspect_pair(pair: Pair, root: Path, channels: int, span: Span | None) -> In
         sizes=((upright.height, upright.width), (height, width)),
         counts=Counter(dict(zip(numbers.tolist(), counts.tolist(), strict=True))),
         frames=frames,
+        is_stretched=stretched,
     )
 
 
