@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from blocks.graph.assemble.context import NodeContext, Outputs, Path
+from blocks.graph.assemble.body_builder import Path
+from blocks.graph.assemble.context import NodeContext, Outputs
 from blocks.graph.errors import NodeError, Origin, Problem, did_you_mean
 from blocks.graph.language.scope import Scope, Text
 from blocks.graph.language.signature import Signature, signature_of

@@ -8,8 +8,8 @@ from typing import Any
 from torch import fx
 
 from blocks.graph.assemble.assembly import Assembly
-from blocks.graph.assemble.body_builder import BodyBuilder
-from blocks.graph.assemble.context import NodeSpec, Outputs, Path, broken, mentions
+from blocks.graph.assemble.body_builder import BodyBuilder, NodeSpec, Path
+from blocks.graph.assemble.context import Outputs, broken, mentions
 from blocks.graph.assemble.counting import count_innermost
 from blocks.graph.assemble.references import read_value
 from blocks.graph.errors import NodeError, Problem, did_you_mean, show

@@ -8,9 +8,12 @@ from typing import Any
 from torch import fx, nn
 
 from blocks.graph.errors import ConfigError
+from blocks.graph.language.scope import Scope
 from blocks.graph.language.words import check_word
 from blocks.graph.record.record import Node
 from blocks.graph.record.value import Value
+
+Path = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,52 @@ class Input:
     port: str | None
     name: str
     value: Value
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """What a node, a hole or an option of a slot is made of: its YAML, its place, the names in
+    reach there.
+    """
+
+    raw: Mapping[str, Any]
+    path: Path
+    scope: Scope
+
+
+@dataclass
+class Made:
+    """A node that was built.
+
+    Args:
+        spec: what was written.
+        inputs: what flowed in.
+        previous: the sibling before.
+        wanted: ports of it that its siblings read.
+        node: its record.
+        outputs: what it gives.
+        builder: the body around it.
+        is_steady: whether another repeat may copy it; None where that is not known yet.
+    """
+
+    spec: NodeSpec
+    inputs: list[Input]
+    previous: Value | None
+    wanted: tuple[str, ...]
+    node: Node
+    outputs: dict[str, Value]
+    builder: "BodyBuilder"
+    is_steady: bool | None
+
+    @property
+    def call(self) -> fx.Node | None:
+        """Its call in the generated code; None where it does nothing."""
+        return self.builder.calls.get(self.node.name)
+
+    @property
+    def body(self) -> "BodyBuilder | None":
+        """What it contains, where it is a body."""
+        return self.builder.bodies.get(self.node.name)
 
 
 @dataclass
@@ -36,6 +85,10 @@ class BodyBuilder:
     arguments: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     previous: Value | None = None
     nodes: list[Node] = field(default_factory=list)
+    calls: dict[str, fx.Node] = field(default_factory=dict)  # in the generated code
+    bodies: dict[str, "BodyBuilder"] = field(default_factory=dict)  # of its nodes
+    made: dict[str, Made] = field(default_factory=dict)
+    twin: "BodyBuilder | None" = None  # this body in the repeat before, if the same flowed in
     origins: dict[str, str] = field(default_factory=dict)
     grids: dict[str, tuple[int, int]] = field(default_factory=dict)  # into position tables
     spoilt: bool = False  # a node is broken: an unread value is then no mistake

@@ -140,6 +140,7 @@ def emit_call(
     keywords: Any = {key: value.node for key, value in named.items()}
     call = graph.create_node("call_module", target, arguments, keywords, name=name)
     call.meta.update(node=node, inputs=(*positional, *named.values()))
+    context.builder.calls[name] = call
     results = {}
     if len(outputs) == 1:
         for key, value in outputs.items():

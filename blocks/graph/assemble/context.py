@@ -4,25 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from blocks.graph.assemble.body_builder import BodyBuilder, Input
+from blocks.graph.assemble.body_builder import BodyBuilder, Input, Made, NodeSpec, Path
 from blocks.graph.errors import NodeError, Problem
 from blocks.graph.language.scope import Scope, Text, read_number
 from blocks.graph.language.words import check_words
 from blocks.graph.record.value import Value
 
-Path = tuple[Any, ...]
 Outputs = dict[str, Value]
-
-
-@dataclass(frozen=True)
-class NodeSpec:
-    """What a node, a hole or an option of a slot is made of: its YAML, its place, the names in
-    reach there.
-    """
-
-    raw: Mapping[str, Any]
-    path: Path
-    scope: Scope
 
 
 @dataclass(frozen=True)
@@ -36,6 +24,7 @@ class NodeContext:
         inputs: what `in` says.
         previous: the sibling before, for a first port that a mapping leaves out.
         wanted: ports of it that its siblings read by `node.port`.
+        twin: what was built here in the repeat before.
     """
 
     builder: BodyBuilder
@@ -44,6 +33,7 @@ class NodeContext:
     inputs: list[Input]
     previous: Value | None
     wanted: tuple[str, ...] = ()
+    twin: Made | None = None
 
     @property
     def raw(self) -> Mapping[str, Any]:

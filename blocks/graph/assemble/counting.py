@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from blocks.graph.assemble.assembly import Assembly
-from blocks.graph.assemble.context import NodeSpec, Path
+from blocks.graph.assemble.body_builder import NodeSpec, Path
 from blocks.graph.assemble.kinds.template import open_body, resolve
 from blocks.graph.errors import NodeError, Problem, show
 from blocks.graph.language.copies import alter

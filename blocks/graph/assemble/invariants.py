@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from blocks.graph.assemble.assembly import Assembly
-from blocks.graph.assemble.context import Path
+from blocks.graph.assemble.body_builder import Path
 from blocks.graph.assemble.inputs import misspelt_fact
 from blocks.graph.errors import ConfigError, NodeError, Problem, did_you_mean, show
 from blocks.graph.language.expression import ExpressionError, evaluate, to_whole

@@ -6,8 +6,8 @@ from typing import Any
 
 from blocks.graph.assemble.assembly import Assembly
 from blocks.graph.assemble.body import build_body, close_body
-from blocks.graph.assemble.body_builder import BodyBuilder
-from blocks.graph.assemble.context import Outputs, Path, Without, broken
+from blocks.graph.assemble.body_builder import BodyBuilder, Path
+from blocks.graph.assemble.context import Outputs, Without, broken
 from blocks.graph.assemble.inputs import add_model_input
 from blocks.graph.assemble.invariants import finish
 from blocks.graph.assemble.node import build_kind, build_node

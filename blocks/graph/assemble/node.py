@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from blocks.graph.assemble.assembly import Assembly
-from blocks.graph.assemble.body_builder import BodyBuilder
-from blocks.graph.assemble.context import NodeContext, NodeSpec, Outputs, Path, broken
+from blocks.graph.assemble.body_builder import BodyBuilder, NodeSpec, Path
+from blocks.graph.assemble.context import NodeContext, Outputs, broken
+from blocks.graph.assemble.kinds.copied import copy_node, keep
 from blocks.graph.assemble.kinds.filled import build_filled
 from blocks.graph.assemble.kinds.repeat import build_repeat
 from blocks.graph.assemble.kinds.scan import build_scan
@@ -26,8 +27,12 @@ KINDS: dict[str, Callable[[Assembly, NodeContext], Outputs]] = {
 
 
 def build_kind(assembly: Assembly, context: NodeContext) -> Outputs:
-    """Build a node by its kind; what it gives."""
-    return KINDS[kind_of(context.raw)](assembly, context)
+    """Build a node by its kind, or copy it from the repeat before; what it gives."""
+    outputs = copy_node(assembly, context)
+    if outputs is None:
+        outputs = KINDS[kind_of(context.raw)](assembly, context)
+    keep(context, outputs)
+    return outputs
 
 
 def kind_of(raw: Mapping[str, Any]) -> str:
@@ -58,7 +63,8 @@ def build_node(
         values.insert(0, previous)
     scope = alter(spec.scope, axes=axes_of(values), arguments={}, trace=[])
     spec = alter(spec, scope=scope)
-    context = NodeContext(builder, name, spec, inputs, previous, wanted)
+    twin = None if builder.twin is None else builder.twin.made.get(name)
+    context = NodeContext(builder, name, spec, inputs, previous, wanted, twin)
     if any(value.broken for value in values):
         builder.spoilt = True
         return context.broken()

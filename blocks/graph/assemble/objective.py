@@ -10,8 +10,8 @@ from typing import Any
 
 from blocks.graph.assemble.assembly import Assembly
 from blocks.graph.assemble.body import build_nodes, close_body
-from blocks.graph.assemble.body_builder import BodyBuilder
-from blocks.graph.assemble.context import Path, broken, mentions
+from blocks.graph.assemble.body_builder import BodyBuilder, Path
+from blocks.graph.assemble.context import broken, mentions
 from blocks.graph.assemble.model import make_record
 from blocks.graph.assemble.node import build_kind, build_node
 from blocks.graph.assemble.references import read_value

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from blocks.graph.assemble.assembly import Assembly
-from blocks.graph.assemble.body_builder import BodyBuilder, Input
-from blocks.graph.assemble.context import NodeSpec, Path
+from blocks.graph.assemble.body_builder import BodyBuilder, Input, NodeSpec, Path
 from blocks.graph.errors import NodeError, Problem, did_you_mean, show
 from blocks.graph.language.words import check_words
 from blocks.graph.record.value import Value

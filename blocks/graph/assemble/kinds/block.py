@@ -1,7 +1,8 @@
 """One block: bind its inputs, read its arguments, make it and run it on the meta device."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from blocks.graph.errors import NodeError
 from blocks.graph.language.copies import alter
 from blocks.graph.language.scope import Text
 from blocks.graph.language.signature import Port, Signature, axis_names
-from blocks.graph.record.kept import draw
+from blocks.graph.record.kept import Kept, draw
 from blocks.graph.record.operations import Operations
 from blocks.graph.record.record import Recipe
 from blocks.graph.record.value import Value, show_shape
@@ -122,8 +123,7 @@ def _run_block(
     kept = assembly.kept
     module = kept.copy(recipe.key)
     if module is None or key not in kept.ran:
-        with torch.device("meta"), Operations(kept.operations), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch repeats them when real parameters are made
+        with on_meta_device(kept):
             made = module is None
             if module is None:
                 module = recipe.make()
@@ -135,6 +135,14 @@ def _run_block(
                 _check_parameters(module)
                 kept.made[recipe.key] = draw(module)
     return module, kept.ran[key]
+
+
+@contextmanager
+def on_meta_device(kept: Kept) -> Iterator[None]:
+    """Make and run blocks that take no memory."""
+    with torch.device("meta"), Operations(kept.operations), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch repeats them when real parameters are made
+        yield
 
 
 def _check_results(results: Any) -> tuple[Tensor, ...]:

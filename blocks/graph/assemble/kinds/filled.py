@@ -12,6 +12,7 @@ from blocks.graph.assemble.body_builder import BodyBuilder
 from blocks.graph.assemble.calls import add_module, call_body, emit_call, record_node
 from blocks.graph.assemble.context import Later, NodeContext, Outputs, broken
 from blocks.graph.assemble.kinds.block import build_block
+from blocks.graph.assemble.kinds.copied import find_body
 from blocks.graph.assemble.kinds.hand_on import hand_on
 from blocks.graph.assemble.kinds.template import Resolved, open_body, resolve
 from blocks.graph.errors import NodeError, Problem
@@ -156,6 +157,7 @@ def _build_body(
     opened = open_body(assembly, resolved, context.scope)
     inner = BodyBuilder(context.display)
     given = context.enter(inner)
+    inner.twin = find_body(context, inner)
     extras = tuple(name for name in inner.inputs if name != "x")
     nodes = opened.nodes
     if used and extras and isinstance(nodes, Mapping):
@@ -178,6 +180,7 @@ def _build_body(
         path = (*spec.path, "initialise")
         assembly.sections.append(Section(lines, opened.scope, path, f"{context.display}.", used))
     graph = close_body(assembly, inner, outputs, extras, kept=kept)
+    context.builder.bodies[context.name] = inner
     context.builder.arguments[context.name] = {
         name: Later(text) for name, text in opened.params.items()
     }

@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from blocks.graph.assemble.assembly import Assembly
-from blocks.graph.assemble.context import NodeSpec, mentions
+from blocks.graph.assemble.body_builder import NodeSpec
+from blocks.graph.assemble.context import mentions
 from blocks.graph.assemble.kinds.template import resolve
 from blocks.graph.errors import NodeError, Problem, did_you_mean
 from blocks.graph.language.scope import Scope

@@ -6,9 +6,9 @@ from typing import Any
 
 from blocks.graph.assemble.assembly import Assembly
 from blocks.graph.assemble.body import close_body
-from blocks.graph.assemble.body_builder import BodyBuilder, Input
+from blocks.graph.assemble.body_builder import BodyBuilder, Input, NodeSpec
 from blocks.graph.assemble.calls import call_again, call_body, record_node
-from blocks.graph.assemble.context import NodeContext, NodeSpec, Outputs
+from blocks.graph.assemble.context import NodeContext, Outputs
 from blocks.graph.assemble.counting import count_repeats, repeats_inside, with_elements
 from blocks.graph.assemble.kinds.share import locate_shared
 from blocks.graph.errors import NodeError, Problem
@@ -51,7 +51,8 @@ def build_repeat(assembly: Assembly, context: NodeContext) -> Outputs:
             inputs.append(Input(None if name == carried else name, name, value))
         previous = next(iter(flow.values()), None)
         spec = NodeSpec(once, context.path, scope)
-        place = NodeContext(inner, str(index), spec, inputs, previous)
+        before = None if repeats.lists else inner.made.get(str(index - 1))
+        place = NodeContext(inner, str(index), spec, inputs, previous, twin=before)
         inner.origins[str(index)] = str(assembly.origin(context.path))
         if repeats.shared and index > 0:
             first = inner.nodes[0]

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from blocks.graph.assemble.assembly import Assembly
-from blocks.graph.assemble.body_builder import BodyBuilder, Input
+from blocks.graph.assemble.body_builder import BodyBuilder, Input, NodeSpec, Path
 from blocks.graph.assemble.calls import add_module, emit_call, record_node
-from blocks.graph.assemble.context import NodeContext, NodeSpec, Outputs, Path
+from blocks.graph.assemble.context import NodeContext, Outputs
 from blocks.graph.assemble.kinds.filled import build_template
 from blocks.graph.assemble.kinds.template import resolve
 from blocks.graph.errors import NodeError, Problem, did_you_mean, show

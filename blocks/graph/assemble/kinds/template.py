@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from blocks.graph.assemble.assembly import Assembly
-from blocks.graph.assemble.context import NodeSpec, Without
+from blocks.graph.assemble.body_builder import NodeSpec
+from blocks.graph.assemble.context import Without
 from blocks.graph.errors import NodeError, Problem, did_you_mean, show
 from blocks.graph.language.copies import alter
 from blocks.graph.language.scope import MISSING, Scope, Text
