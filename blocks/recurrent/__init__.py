@@ -5,6 +5,7 @@ from blocks.recurrent.fused import GRU, LSTM, RNN
 from blocks.recurrent.gated_norm import GatedNorm
 from blocks.recurrent.linear_recurrence import LinearRecurrence
 from blocks.recurrent.recur import recur
+from blocks.recurrent.selective_state_space import SelectiveStateSpace
 
 __all__ = [
     "GRU",
@@ -14,6 +15,7 @@ __all__ = [
     "ConstantDecay",
     "GatedNorm",
     "LinearRecurrence",
+    "SelectiveStateSpace",
     "StepDecay",
     "recur",
 ]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from blocks.attention.mask import Mask, key_mask
 from blocks.errors import BlockError, must_be_positive, must_be_share, must_divide
 from blocks.recurrent.recur import Form, recur, share_heads
+from blocks.recurrent.short_convolution import convolve_channels
 from blocks.support.decode_cache import DecodeCache, must_be_a_row, must_not_mask_pairs
 
 
@@ -196,7 +197,7 @@ class LinearRecurrence(nn.Module):
         if self.conv is not None:
             if real is not None:
                 qkv = qkv.masked_fill(~real[:, 0], 0.0)
-            qkv, before = self.convolve(self.conv, qkv, before)
+            qkv, before = convolve_channels(self.conv, qkv, before)
         q, k, v = qkv.split(self.sizes(), dim=-1)
         q, k = (part.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for part in (q, k))
         v = v.unflatten(-1, (-1, self.value_dim)).transpose(1, 2)
@@ -229,15 +230,3 @@ class LinearRecurrence(nn.Module):
         read = read.transpose(1, 2).to(x.dtype)
         merged = read.flatten(2) if self.gate is None else self.gate(read, x)
         return self.project(merged), before, state
-
-    @staticmethod
-    def convolve(
-        conv: nn.Conv1d, x: Float[Tensor, "batch tokens width"], before: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Each token and those just before it, and the tokens that the next ones see."""
-        past = conv.kernel_size[0] - 1
-        if before is None:
-            before = x.new_zeros(len(x), past, x.shape[2])
-        seen = torch.cat((before, x), dim=1)
-        out = F.silu(conv(seen.transpose(1, 2))).transpose(1, 2)
-        return out, seen[:, seen.shape[1] - past :]

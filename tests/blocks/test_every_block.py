@@ -123,6 +123,10 @@ EXAMPLES = {  # name -> constructor arguments, inputs
     "ResponseNorm": ({"dim": D}, lambda: (tokens(*GRID),)),
     "ResizeLike": ({}, lambda: (tokens(*IMAGE), tokens(B, 3, 7, 2))),
     "SelectToken": ({}, lambda: (tokens(),)),
+    "SelectiveStateSpace": (
+        {"dim": D, "hidden": 3, "state": 2, "chunk": 2},
+        lambda: (tokens(),),
+    ),
     "SelfAttention": ({"dim": D, "heads": 2}, lambda: (tokens(),)),
     "Sin": ({}, lambda: (tokens(),)),
     "SinusoidalPosition": ({"dim": D}, lambda: (tokens(),)),

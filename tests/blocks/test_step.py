@@ -14,7 +14,7 @@ from blocks.catalog import own
 from blocks.conv import CausalConv1d
 from blocks.norm import QKNorm
 from blocks.position import ALiBi, LearnedPosition, RelativeBias, SinusoidalPosition
-from blocks.recurrent import GRU, LSTM, RNN
+from blocks.recurrent import GRU, LSTM, RNN, SelectiveStateSpace
 from blocks.support.decode_cache import DecodeCache, StepError
 from tests.blocks.recurrences import KINDS
 
@@ -43,6 +43,7 @@ SELF = {
     "latent": lambda: LatentAttention(D, heads=H, kv_rank=5, q_rank=7, value_dim=3, causal=True),
     "linear": lambda: LinearAttention(D, heads=H, causal=True, chunk=3),
     **{name: (lambda name=name: KINDS[name](D, H)) for name in KINDS},
+    "mamba": lambda: SelectiveStateSpace(D, hidden=5, state=3),
     "rnn": lambda: RNN(D, hidden=C, layers=2),
     "gru": lambda: GRU(D, hidden=C, layers=2),
     "lstm": lambda: LSTM(D, hidden=C, layers=2),

@@ -59,6 +59,8 @@ SMALL = {
     "bert": ["depth=2"],
     "transformer_deepnorm": ["depth=2", "dim=64", "heads=4", "hidden=96", "vocab=53", "length=16"],
     "gemma2_2b": [*DECODER, "window=5"],
+    "mamba2_130m": ["depth=2", "dim=64", "heads=2", "state=8", "vocab=53", "length=16"],
+    "mamba_130m": ["depth=2", "dim=64", "state=8", "vocab=53", "length=16"],
     "qwen3_600m": DECODER,
     "llama_7b": DECODER,
     "llama32_1b": DECODER,

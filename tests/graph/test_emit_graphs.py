@@ -283,6 +283,7 @@ BLOCKS = {
         skip=True,
         gate={"block": "GatedNorm", "first": "gate", "norm_groups": 1, "weight": "all"},
     ),
+    "mamba": one("SelectiveStateSpace", state=3),
     "delta": one(
         "LinearRecurrence", heads=2, rule="delta", qk_norm={"block": "QKUnitNorm"}, chunk=5
     ),

@@ -120,6 +120,8 @@ SMALL = {
     "mixtral_8x7b": small(*DECODER, *EXPERTS),
     "mixer_b16": small(*VIT, "params.token_hidden=16", "params.channel_hidden=64", side=32),
     "mlp": small("params.hidden=32"),
+    "mamba2_130m": small(*ONE_VOCABULARY, "params.state=8", slow=True),
+    "mamba_130m": small(*(each for each in ONE_VOCABULARY if "heads" not in each), slow=True),
     "qwen3_600m": small(*DECODER, "attention.head_dim=16", slow=True),
     "resnet18": small("params.width=8", "params.depths=[1,1]", side=32, slow=True),
     "resnet50": small("params.width=8", "params.depths=[1,1]", side=32),

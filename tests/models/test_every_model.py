@@ -72,6 +72,8 @@ MASKED = [
     "gpt2",
     "gru",
     "lstm",
+    "mamba2_130m",
+    "mamba_130m",
     "rnn",
     "seq2seq",
     "transformer",

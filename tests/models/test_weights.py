@@ -208,6 +208,12 @@ def test_joins_parts_and_turns_are_exact():
     assert torch.equal(model.only.weight, torch.cat([q, k, v]))
     load_weights(
         model,
+        {"x": torch.cat([v, k, q])},
+        {"map": {"only.weight": {"from": "x", "parts": [2, 1, 0], "of": [2, 2, 2]}}},
+    )
+    assert torch.equal(model.only.weight, torch.cat([q, k, v]))
+    load_weights(
+        model,
         {"x": torch.cat([q, k, v]).T},
         {"map": {"only.weight": {"from": "x", "transpose": True}}},
     )
@@ -227,6 +233,19 @@ def test_a_part_that_nothing_takes_is_left_over():
         {"map": {"only.weight": {"from": "x", "parts": [0, 1], "of": 3}}},
     )
     assert "1 of theirs fill nothing\n  got       x" in message
+
+
+def test_parts_of_unequal_sizes_are_each_accounted_for():
+    values = torch.randn(7, 5)
+    line = {"from": "x", "parts": [2, 0], "of": [1, 4, 2]}
+    rest = {"from": "x", "parts": 1, "of": [1, 4, 2]}
+    message = told(linear(3, 5), {"x": values}, {"map": {"only.weight": line}})
+    assert "1 of theirs fill nothing\n  got       x" in message
+    model = linear(4, 5)
+    load_weights(model, {"x": values}, {"map": {"only.weight": rest}}, strict=False)
+    assert torch.equal(model.only.weight, values[1:5])
+    wrong = {"map": {"only.weight": {**line, "of": [1, 4, 3]}}}
+    assert "cannot become (3, 5)" in told(linear(3, 5), {"x": values}, wrong)
 
 
 def test_tensors_that_differ_cannot_fill_what_is_tied():

@@ -55,7 +55,13 @@ def speaks(model):
 
 
 SPEAKS = [file.stem for file in sorted(CONF.glob("*.yaml")) if speaks(file.stem)]
-SLOW = ("gpt2", "gru_language", "transformer_big")  # they differ from others in numbers
+SLOW = (
+    "gpt2",
+    "gru_language",
+    "mamba2_130m",
+    "mamba_130m",
+    "transformer_big",
+)  # they differ from others in numbers
 BLIND = ("bert",)  # it sees both sides of a token, and names hidden ones
 GRIDS = ("learned_2d", "sinusoidal_2d", "sinusoidal_grid")
 SLOTS = {

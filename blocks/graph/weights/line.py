@@ -18,6 +18,33 @@ WORDS = (
 )
 
 
+Part = tuple[int, int | tuple[int, ...]]
+"""A part of a tensor: its index, and the number of equal parts or the size of each."""
+
+
+def count_parts(of: int | tuple[int, ...]) -> int:
+    """Return into how many parts a tensor is divided."""
+    return of if isinstance(of, int) else len(of)
+
+
+def show_sizes(of: int | tuple[int, ...]) -> str:
+    """Return the number of equal parts, or the sizes, as they are written in a map."""
+    return str(of) if isinstance(of, int) else str(list(of))
+
+
+def divide(value: Tensor, of: int | tuple[int, ...], axis: int) -> tuple[Tensor, ...]:
+    """Return equal parts of a tensor, or parts of the given sizes.
+
+    Raises:
+        RuntimeError: the axis cannot be divided so.
+    """
+    if not isinstance(of, int):
+        return value.split(list(of), axis)
+    if value.shape[axis] % of:
+        raise RuntimeError(f"{of} parts do not divide axis {axis}")
+    return value.chunk(of, axis)
+
+
 @dataclass(frozen=True)
 class Line:
     """A line of a map for one tensor of the model.
@@ -26,8 +53,8 @@ class Line:
         pattern: its left side.
         sources: names of tensors of the file.
         words: its keys and values.
-        parts: which of `of` equal parts along `axis` are taken; none for all.
-        of: number of equal parts.
+        parts: which of the parts `of` along `axis` are taken; none for all.
+        of: number of equal parts, or the size of each.
         axis: the axis along which sources are joined and divided into parts.
         prefix: rows of a position table before those of the grid.
         grid: rows and columns of the source, a position table.
@@ -37,7 +64,7 @@ class Line:
     sources: tuple[str, ...]
     words: Mapping[str, Any]
     parts: tuple[int, ...] = ()
-    of: int = 1
+    of: int | tuple[int, ...] = 1
     axis: int = 0
     prefix: int = 0
     grid: Grid | None = None
@@ -46,10 +73,10 @@ class Line:
         """Return the sources, for a report."""
         text = " + ".join(self.sources)
         if self.parts:
-            text += f" [{list(self.parts)} of {self.of}]"
+            text += f" [{list(self.parts)} of {show_sizes(self.of)}]"
         return text
 
-    def taken(self) -> set[tuple[int, int]]:
+    def taken(self) -> set[Part]:
         """Return what it takes of each source: (part, of)."""
         return {(part, self.of) for part in self.parts or (0,)}
 
@@ -66,9 +93,7 @@ class Line:
             if len(sources) > 1:
                 value = torch.cat(sources, self.axis)
             if self.parts:
-                if value.shape[self.axis] % self.of:
-                    raise RuntimeError(f"{self.of} parts do not divide axis {self.axis}")
-                chunks = value.chunk(self.of, self.axis)
+                chunks = divide(value, self.of, self.axis)
                 value = torch.cat([chunks[part] for part in self.parts], self.axis)
             if self.words.get("reshape") is True and tuple(value.shape) != shape:
                 value = value.reshape(shape)
@@ -106,20 +131,34 @@ def read_line(pattern: str, raw: Any, pieces: Mapping[str, str]) -> Line:
             "a line of a map says where from", "ours: theirs, or ours: {from: theirs}"
         )
     numbers = {}
-    for word in ("of", "axis", "prefix"):
+    for word in ("axis", "prefix"):
         if word in words:
             numbers[word] = _read_number(words[word], pieces, word)
-    parts: tuple[int, ...] = ()
-    if "parts" in words:
-        parts = tuple(_read_number(part, pieces, "parts") for part in _as_list(words["parts"]))
-        of = numbers.get("of", 1)
-        if not parts or min(parts) < 0 or max(parts) >= of:
-            raise ExpressionError(f"parts {list(parts)} of {of}", "parts: [0, 2], of: 3")
+    parts, of = _read_parts(words, pieces)
     grid = None
     if "grid" in words:
         grid = read_grid(words["grid"])
     sources = tuple(fill_template(str(name), pieces) for name in _as_list(words["from"]))
-    return Line(pattern, sources, words, parts, grid=grid, **numbers)
+    return Line(pattern, sources, words, parts, of, grid=grid, **numbers)
+
+
+def _read_parts(
+    words: Mapping[Any, Any], pieces: Mapping[str, str]
+) -> tuple[tuple[int, ...], int | tuple[int, ...]]:
+    """Return the parts that are taken, and into what a tensor is divided."""
+    of: int | tuple[int, ...] = 1
+    if isinstance(words.get("of"), list):
+        of = tuple(_read_number(size, pieces, "of") for size in words["of"])
+    elif "of" in words:
+        of = _read_number(words["of"], pieces, "of")
+    parts: tuple[int, ...] = ()
+    if "parts" in words:
+        parts = tuple(_read_number(part, pieces, "parts") for part in _as_list(words["parts"]))
+        if not parts or min(parts) < 0 or max(parts) >= count_parts(of):
+            raise ExpressionError(
+                f"parts {list(parts)} of {show_sizes(of)}", "parts: [0, 2], of: 3"
+            )
+    return parts, of
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -33,6 +33,7 @@ FAMILIES = {  # the last part of the module that defines a block
     "sparse": "embedding",
     "fused": "recurrence",
     "linear_recurrence": "recurrence",
+    "selective_state_space": "recurrence",
     "rnn": "recurrence",
 }
 KINDS = {  # name in the legend, colour

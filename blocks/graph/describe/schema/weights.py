@@ -25,9 +25,12 @@ LINE: dict[str, Schema] = {
     },
     "parts": {
         **any_of(WHOLE, array(WHOLE)),
-        "description": "Which of `of` equal parts.",
+        "description": "Which of the parts `of`.",
     },
-    "of": {**WHOLE, "description": "Into how many equal parts it is cut."},
+    "of": {
+        **any_of(WHOLE, array(WHOLE)),
+        "description": "Into how many equal parts it is cut, or the size of each part.",
+    },
     "axis": {**WHOLE, "description": "Along which axis it is joined or cut; 0 when left out."},
     "transpose": {"type": "boolean", "description": "Rows become columns."},
     "permute": {
