@@ -42,6 +42,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tasks.data.hub.images.HubImages",
         "tasks.data.hub.texts.HubTexts",
         "tasks.data.hub.table.HubTable",
+        "tasks.data.shards.images.Shards",
     ),
     "optimizer": (
         "torch.optim.AdamW",

@@ -1,6 +1,8 @@
 """Small sets of images whose colour says their class, as files of several kinds."""
 
 import io
+import json
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,3 +51,27 @@ def write_parquet(folder: Path) -> None:
         table = rows.with_format("arrow")[:]
         table = table.replace_schema_metadata(features.arrow_schema.metadata)
         parquet.write_table(table, folder / f"{part}.parquet", row_group_size=13)
+
+
+def write_shard(file: Path, samples: list[dict[str, bytes]], first: int = 0) -> None:
+    """Write samples, each as its files by their endings."""
+    with tarfile.open(file, "w") as archive:
+        for number, sample in enumerate(samples, first):
+            for ending, content in sample.items():
+                member = tarfile.TarInfo(f"{number:04}.{ending}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+
+
+def write_shards(folder: Path) -> None:
+    """Write shards of a training and a test part, and files to predict."""
+    write_files(folder / "files")
+    for part, count, first, shards in (("train", 91, 0, 4), ("test", 23, 100, 2)):
+        samples = []
+        for content, label in draw_images(count, first):
+            record = json.dumps({"label": label, "source": "noise"})
+            samples.append({"png": content, "json": record.encode()})
+        size = -(-count // shards)
+        for number in range(shards):
+            own = samples[number * size : (number + 1) * size]
+            write_shard(folder / f"{part}-{number:03}.tar", own, number * size)

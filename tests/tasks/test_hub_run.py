@@ -1,5 +1,5 @@
-"""Runs on data of the Hub, in memory and streamed: learned, resumed to the bit, on two processes,
-evaluated, predicted, exported and reported.
+"""Runs on data of the Hub, in memory and streamed, and on shards: learned, resumed to the bit, on
+two processes, evaluated, predicted, exported and reported.
 """
 
 import json
@@ -18,11 +18,12 @@ from tasks.run import run_folder
 from tasks.run.evaluate import evaluate_run
 from tasks.run.load_run import open_run
 from tasks.run.train import train
-from tests.tasks.image_sets import write_parquet
+from tests.tasks.image_sets import write_parquet, write_shards
 
 ROOT = Path(__file__).parents[2]
 CASES = {
     "hub": ("data=hub", "data.path={place}/hub"),
+    "shards": ("data=shards", "data.path={place}/shards", "data.buffer=30"),
     "stream": ("data=hub", "data.path={place}/hub", "data.streaming=true", "data.buffer=30"),
 }
 SMALL = (
@@ -41,6 +42,7 @@ def place(tmp_path_factory):
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", str(folder / "cache"))
         patch.setenv("HF_DATASETS_CACHE", str(folder / "cache"))
         write_parquet(folder / "hub")
+        write_shards(folder / "shards")
         yield folder
 
 
