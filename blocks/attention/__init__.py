@@ -1,6 +1,7 @@
 """Attention: scaled dot product, linear, additive, of patches, in windows, and its masks."""
 
 from blocks.attention.additive import AdditiveAttention
+from blocks.attention.core import Attend
 from blocks.attention.dot_product import CrossAttention, SelfAttention
 from blocks.attention.latent import LatentAttention
 from blocks.attention.linear_attention import LinearAttention
@@ -10,6 +11,7 @@ from blocks.attention.window import Heads, PatchMerging, Size, WindowAttention
 
 __all__ = [
     "AdditiveAttention",
+    "Attend",
     "CrossAttention",
     "CrossPatchAttention",
     "Heads",

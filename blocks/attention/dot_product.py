@@ -28,7 +28,7 @@ from blocks.support.tensor_parallel import divide_heads
 def attend(
     q: Float[Tensor, "batch heads queries head_dim"],
     k: Float[Tensor, "batch kv_heads keys head_dim"],
-    v: Float[Tensor, "batch kv_heads keys head_dim"],
+    v: Float[Tensor, "batch kv_heads keys value_dim"],
     *,
     padding_mask: Tensor | None = None,
     mask: Tensor | None = None,
@@ -42,7 +42,7 @@ def attend(
     grouped: bool = False,
     weights: bool = False,
 ) -> tuple[
-    Float[Tensor, "batch heads queries head_dim"], Float[Tensor, "batch heads queries keys"] | None
+    Float[Tensor, "batch heads queries value_dim"], Float[Tensor, "batch heads queries keys"] | None
 ]:
     """softmax(q k' / sqrt(head_dim) + bias) v by a fused kernel; step by step where the weights are
     returned or the scores capped.
@@ -100,6 +100,50 @@ def attend(
     seen = masked_softmax(products, merged)
     heads = F.dropout(seen, dropout) @ v
     return heads, seen[..., : scores[2]] if weights else None
+
+
+def attend_next(
+    memory: DecodeCache,
+    q: Float[Tensor, "batch heads queries head_dim"],
+    k: Float[Tensor, "batch kv_heads queries head_dim"],
+    v: Float[Tensor, "batch kv_heads queries value_dim"],
+    *,
+    padding_mask: Tensor | None,
+    position_bias: nn.Module | None,
+    window: int | None,
+    soft_cap: float | None,
+    sinks: Float[Tensor, " heads"] | None,
+    scale: float | None = None,
+    weights: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """What causal attention gives for the tokens after those in memory, which keeps their keys and
+    values.
+    """
+    k, v = memory.append("keys", k, 2), memory.append("values", v, 2)
+    if padding_mask is not None:
+        padding_mask = memory.append("padding_mask", padding_mask, 1)
+    bias = None if position_bias is None else position_bias(q.shape[2], k.shape[2])
+    if window is not None and not weights:
+        reached = window + q.shape[2] - 1
+        k, v = k[:, :, -reached:], v[:, :, -reached:]
+        padding_mask = None if padding_mask is None else padding_mask[:, -reached:]
+        bias = None if bias is None else bias[..., -reached:]
+    # the last token attends to all before it: no mask, and a faster kernel
+    alone = q.shape[2] == 1
+    return attend(
+        q,
+        k,
+        v,
+        padding_mask=padding_mask,
+        causal=not alone,
+        bias=bias,
+        window=window,
+        soft_cap=soft_cap,
+        sinks=sinks,
+        scale=scale,
+        grouped=k.shape[1] != q.shape[1],
+        weights=weights,
+    )
 
 
 def split_heads(
@@ -278,29 +322,17 @@ class SelfAttention(nn.Module):
         must_be_a_row(x)
         must_not_mask_pairs(mask)
         q, k, v = self.project_heads(x)
-        k, v = memory.append("keys", k, 2), memory.append("values", v, 2)
-        if padding_mask is not None:
-            padding_mask = memory.append("padding_mask", padding_mask, 1)
-        bias = None if self.position_bias is None else self.position_bias(q.shape[2], k.shape[2])
-        if self.window is not None and not self.return_weights:
-            reached = self.window + q.shape[2] - 1
-            k, v = k[:, :, -reached:], v[:, :, -reached:]
-            padding_mask = None if padding_mask is None else padding_mask[:, -reached:]
-            bias = None if bias is None else bias[..., -reached:]
-        # the last token attends to all before it: no mask, and a faster kernel
-        alone = q.shape[2] == 1
-        out, weights = attend(
+        out, weights = attend_next(
+            memory,
             q,
             k,
             v,
             padding_mask=padding_mask,
-            causal=not alone,
-            bias=bias,
+            position_bias=self.position_bias,
             window=self.window,
             soft_cap=self.soft_cap,
             sinks=self.sinks,
             scale=self.scale,
-            grouped=self.kv_heads != self.heads,
             weights=self.return_weights,
         )
         out = self.project(merge_heads(out))

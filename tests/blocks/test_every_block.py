@@ -58,6 +58,10 @@ EXAMPLES = {  # name -> constructor arguments, inputs
         {"dim": D, "context_dim": 5, "hidden": 3},
         lambda: (tokens(), tokens(B, 2, 5)),
     ),
+    "Attend": (
+        {"heads": 2, "causal": True, "sinks": True, "scale": 0.3},
+        lambda: (tokens(B, 2, N, D), tokens(B, 1, N, D), tokens(B, 1, N, 5)),
+    ),
     "AttentionPool": ({"dim": D, "heads": 2}, lambda: (tokens(),)),
     "CausalConv1d": ({"dim": D, "features": 3, "kernel": 2}, lambda: (tokens(),)),
     "ChannelNorm": ({"channels": D}, lambda: (tokens(*IMAGE),)),

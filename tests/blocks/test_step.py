@@ -11,6 +11,7 @@ from torch import nn
 from blocks.attention import CrossAttention, LatentAttention, LinearAttention, SelfAttention
 from blocks.attention.additive import AdditiveAttention
 from blocks.catalog import own
+from blocks.combine import Arange
 from blocks.conv import CausalConv1d
 from blocks.norm import QKNorm
 from blocks.position import ALiBi, LearnedPosition, RelativeBias, SinusoidalPosition
@@ -49,6 +50,7 @@ SELF = {
     "lstm": lambda: LSTM(D, hidden=C, layers=2),
 }
 PLAIN = {
+    "positions": lambda: Arange(start=2, step=3, kind="float"),
     "learned": lambda: LearnedPosition(N, D),
     "sinusoidal": lambda: SinusoidalPosition(D),
     "conv": lambda: CausalConv1d(D, C, kernel=3, dilation=2),
@@ -61,8 +63,9 @@ CROSS = {
     "additive with weights": lambda: AdditiveAttention(D, C, hidden=13, return_weights=True),
 }
 ELSEWHERE = {
-    "Rotary"
-}  # its memory is handed to it inside an attention: tests/tasks/test_score.py, llama
+    "Attend",  # takes heads: tests/blocks/test_attend.py
+    "Rotary",  # its memory is handed to it inside an attention: tests/tasks/test_score.py, llama
+}
 
 
 @pytest.fixture(autouse=True)

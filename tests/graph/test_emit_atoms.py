@@ -46,6 +46,22 @@ ATOMS = {
             "product": {"block": "Reduce", "pattern": "b ... -> b", "operation": "prod"},
         },
     ),
+    "attend": (
+        {"x": {"heads": 4, "tokens": 12, "dim": 8}, "y": {"heads": 2, "tokens": 5, "dim": 8}},
+        {
+            "near": {"block": "Attend", "in": ["x", "x", "x"], "causal": True, "window": 4},
+            "cross": {"block": "Attend", "in": ["near", "y", "y"], "scale": 0.5, "sinks": True},
+            "noisy": {"block": "Attend", "in": ["cross", "y", "y"], "dropout": 0.1},
+            "slopes": {
+                "block": "Attend",
+                "in": ["noisy", "x", "x"],
+                "position_bias": {"block": "ALiBi"},
+                "soft_cap": 2.0,
+                "return_weights": True,
+            },
+            "sum": {"block": "MatMul", "in": ["slopes.weights", "slopes.heads"]},
+        },
+    ),
     "volumes": (
         {"x": {"channels": 4, "depth": 6, "height": 8, "width": 10}},
         {

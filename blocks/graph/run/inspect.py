@@ -199,6 +199,9 @@ def _make_attention(
     axes = tuple(x.shape[1:-1])
     places = module.places(*axes) if hasattr(module, "places") else None
     cross = context is not None and context is not x
+    if getattr(module, "heads_first", False):
+        axes = axes[1:]
+        cross = weights.shape[-1] != axes[0]
     return Attention(weights.detach().float().cpu(), cross=cross, tokens=axes, places=places)
 
 

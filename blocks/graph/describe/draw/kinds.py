@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from blocks.support.palette import THEMES
 
 FAMILIES = {  # the last part of the module that defines a block
+    "core": "attention",
     "dot_product": "attention",
     "linear_attention": "attention",
     "window": "attention",
@@ -59,7 +60,7 @@ def kind_of(factory: object) -> str:
     """
     kind = FAMILIES.get(getattr(factory, "__module__", "").rpartition(".")[2], "plain")
     name = getattr(factory, "__name__", "").lower()
-    if kind != "attention" or "attention" in name:
+    if kind != "attention" or "atten" in name:
         return kind
     # its family holds other blocks, too: patch merging
     return "embedding" if "patch" in name else "plain"
