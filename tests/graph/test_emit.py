@@ -65,6 +65,7 @@ SMALL = {
     "llama_7b": DECODER,
     "llama32_1b": DECODER,
     "albert_base": [*DECODER[1:4], "width=16", *DECODER[5:]],
+    "dit_xl2": ["depth=2", "dim=48", "heads=2", "side=8", "labels=9", "waves=8"],
     "t5_small": DECODER[1:],
     "whisper_tiny": [*DECODER[1:4], "bands=8", "frames=24", *DECODER[5:]],
     "mixtral_8x7b": [*DECODER, "experts=4"],

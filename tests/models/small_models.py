@@ -58,6 +58,7 @@ SMALL = {
     "convnextv2_t": small("params.widths=[16,32]", "params.depths=[1,2]", "graph.stem.features=16"),
     "densenet121": small("params.growth=8", "params.depths=[1,2]", side=32),
     "dinov3_s16": small(*VIT, "params.heads=2", side=32),
+    "dit_xl2": small(*VIT, "params.heads=2", "params.side=8", "params.labels=9", "params.waves=8"),
     "efficientnet_b0": small(
         "params.widths=[8,16]",
         "params.depths=[1,2]",

@@ -70,6 +70,16 @@ SAYS = {
         "position",
         "sinusoidal_grid",
     ): "SinusoidalPosition2d: tokens without class tokens must be a square",
+    **{
+        (model, "position", "rotary_2d"): "SelfAttention: tokens without class tokens must be a "
+        "square"
+        for model in ("gpt", "bert", "transformer")
+    },
+    **{
+        (model, "residual", "adaln_zero"): "no node or input 'condition' here, before this one"
+        for model in SMALL
+    },
+    ("cat", "position", "rotary_2d"): "InnerPatchAttention has no argument 'rotary'",
     ("cat", "position", "learned"): f"LearnedPosition: {ROW}",
     ("cat", "position", "sinusoidal"): f"SinusoidalPosition: {ROW}",
     ("cat", "position", "sinusoidal_2d"): "SinusoidalPosition2d: no name 'tokens' in scope here",
@@ -168,6 +178,7 @@ def test_the_table_names_cells_that_are_there():
         "full",
         "gla",
         "grouped",
+        "latent",
         "linear",
         "mamba",
         "mamba2",
