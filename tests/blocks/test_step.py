@@ -15,7 +15,16 @@ from blocks.combine import Arange
 from blocks.conv import CausalConv1d
 from blocks.norm import QKNorm
 from blocks.position import ALiBi, LearnedPosition, RelativeBias, SinusoidalPosition
-from blocks.recurrent import GRU, LSTM, RNN, SelectiveStateSpace
+from blocks.recurrent import (
+    GRU,
+    LSTM,
+    RNN,
+    MatrixLSTM,
+    MinGRU,
+    MinLSTM,
+    ScalarLSTM,
+    SelectiveStateSpace,
+)
 from blocks.support.decode_cache import DecodeCache, StepError
 from tests.blocks.recurrences import KINDS
 
@@ -45,6 +54,10 @@ SELF = {
     "linear": lambda: LinearAttention(D, heads=H, causal=True, chunk=3),
     **{name: (lambda name=name: KINDS[name](D, H)) for name in KINDS},
     "mamba": lambda: SelectiveStateSpace(D, hidden=5, state=3),
+    "mlstm": lambda: MatrixLSTM(D, heads=H, chunk=4),
+    "mingru": lambda: MinGRU(D, hidden=C, layers=2, chunk=3),
+    "minlstm": lambda: MinLSTM(D, hidden=C, layers=2),
+    "slstm": lambda: ScalarLSTM(D, hidden=6, heads=2, layers=2),
     "rnn": lambda: RNN(D, hidden=C, layers=2),
     "gru": lambda: GRU(D, hidden=C, layers=2),
     "lstm": lambda: LSTM(D, hidden=C, layers=2),
@@ -172,7 +185,7 @@ def test_additive_attention_to_what_was_said_looks_back_only():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("name", ["rnn", "gru", "lstm", "mingru", "minlstm"])
 def test_a_state_that_is_given_is_where_the_first_step_begins(name):
     block, x, memory = made(SELF[name]), torch.randn(B, N, D, dtype=torch.float64), DecodeCache(N)
     given = {word: torch.randn(B, 2, C, dtype=torch.float64) for word in block.outputs[1:]}

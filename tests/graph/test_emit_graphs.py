@@ -284,6 +284,10 @@ BLOCKS = {
         gate={"block": "GatedNorm", "first": "gate", "norm_groups": 1, "weight": "all"},
     ),
     "mamba": one("SelectiveStateSpace", state=3),
+    "mlstm": one("MatrixLSTM", heads=2, chunk=5),
+    "slstm": one("ScalarLSTM", hidden=6, heads=2),
+    "mingru": one("MinGRU", hidden=6, layers=2),
+    "minlstm": one("MinLSTM", hidden=6),
     "delta": one(
         "LinearRecurrence", heads=2, rule="delta", qk_norm={"block": "QKUnitNorm"}, chunk=5
     ),

@@ -182,6 +182,7 @@ def test_the_table_names_cells_that_are_there():
         "linear",
         "mamba",
         "mamba2",
+        "mlstm",
         "multiquery",
         "normalised",
         "retention",

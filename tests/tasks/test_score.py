@@ -73,6 +73,7 @@ SLOTS = {
         "delta",
         "gla",
         "mamba2",
+        "mlstm",
         "retention",
     ),
     ("gpt", "position"): None,

@@ -34,7 +34,9 @@ FAMILIES = {  # the last part of the module that defines a block
     "sparse": "embedding",
     "fused": "recurrence",
     "linear_recurrence": "recurrence",
+    "minimal": "recurrence",
     "selective_state_space": "recurrence",
+    "xlstm": "recurrence",
     "rnn": "recurrence",
 }
 KINDS = {  # name in the legend, colour
