@@ -174,10 +174,16 @@ QUESTION = {
     "classes": 21,
     "question": {"tokens": 10, "dtype": "int", "vocab": 70},
 }
+PAIR = {
+    "image": {"channels": 1, "height": 16, "width": 16},
+    "text": {"tokens": 6, "dtype": "int", "vocab": 24},
+    "text_mask": {"tokens": 6, "dtype": "bool"},
+}
 SMALL = {
     **dict.fromkeys(SIGNALS, SIGNAL),
     "answer": QUESTION,
     "cat": DIGITS,
+    "clip_small": PAIR,
     "cnn": DIGITS,
     "lenet5": LENET,
     "mae": DIGITS,

@@ -12,7 +12,7 @@ from blocks.combine.arithmetic import (
 )
 from blocks.combine.elementwise import Compare, Cos, Exp, Log, Power, Sin, StopGradient, Where
 from blocks.combine.parts import Flip, Part, Slice
-from blocks.combine.scale import ChannelScale, Gain, LayerScale, ReZero, UnitNorm
+from blocks.combine.scale import ChannelScale, Gain, LayerScale, LogitScale, ReZero, UnitNorm
 from blocks.combine.select import ArgMax, Gather, TopK
 from blocks.combine.stochastic import DropPath, GaussianSample
 from blocks.combine.values import Arange, Constant, Parameter, Random
@@ -35,6 +35,7 @@ __all__ = [
     "GaussianSample",
     "LayerScale",
     "Log",
+    "LogitScale",
     "MatMul",
     "Maximum",
     "Minimum",

@@ -1,9 +1,13 @@
 """Scale values."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from blocks.errors import BlockError
 
 
 class UnitNorm(nn.Module):
@@ -136,3 +140,45 @@ class ReZero(nn.Module):
 
     def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         return x * self.gain
+
+
+class LogitScale(nn.Module):
+    """Multiply by one learned number, the inverse of a temperature, which has an upper limit.
+
+    Of two unit vectors one is scaled, so that their products are the logits.
+
+    Formula:
+        min(eᵗ, most) · x
+
+    Args:
+        initial: where the number starts.
+        most: its limit; in training t is set back to it, so that it can fall again.
+
+    Shape:
+        any -> the same
+
+    Raises:
+        BlockError: the start is not positive, or above the limit.
+
+    Source:
+        Radford et al. 2021 (CLIP), arXiv:2103.00020, section 2.5: t starts at log(1 / 0.07), the
+        limit is 100. One axis of size 1, which sharded training needs.
+    """
+
+    def __init__(self, initial: float = 1 / 0.07, *, most: float = 100.0):
+        super().__init__()
+        if not 0 < initial <= most:
+            raise BlockError(
+                "the scale must start above zero and at most at its limit",
+                got=f"initial={initial:g}, most={most:g}",
+                fits="0 < initial <= most",
+                fix="e.g. initial: 14.3, most: 100",
+            )
+        self.limit = math.log(most)
+        self.log_scale = nn.Parameter(torch.full((1,), math.log(initial)))
+
+    def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        if self.training:
+            with torch.no_grad():
+                self.log_scale.clamp_(max=self.limit)
+        return x * self.log_scale.clamp(max=self.limit).exp()

@@ -24,6 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--question", help="the question about each image, for a run of task=answer"
     )
     parser.add_argument(
+        "--caption",
+        action="append",
+        metavar="TEXT",
+        help="a text to compare images with, for a run of task=contrast_pairs; may be repeated; "
+        "default: the texts of the classes",
+    )
+    parser.add_argument(
         "--text",
         metavar="COLUMN",
         help="the column of a table, by name or by number from 1; default: the one of training",

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from blocks.graph import Graph
 from tasks.commands.common import FAILED, OK
+from tasks.commands.predict_captions import choose_captions, compare_texts, compares_texts
 from tasks.commands.predict_masks import gives_masks, write_masks
 from tasks.data.readers.base import Item
 from tasks.data.tables.wanted import Header
@@ -46,7 +47,7 @@ def write_predictions(arguments: argparse.Namespace) -> int:
     if gives_masks(run):
         return write_masks(run, read_items(run, arguments.input), arguments)
     top = 1
-    if "classes" in run.facts:
+    if "classes" in run.facts or arguments.caption:
         top = min(arguments.top or 1, len(run.classes))
     batch_size = arguments.batch_size
     if is_interactive(arguments.input):
@@ -77,7 +78,9 @@ def choose_writer(run: Finished, file: IO[str], top: int, *, json_lines: bool) -
 def open_predictor(arguments: argparse.Namespace) -> Finished:
     """Open the run, and set the question or the columns that its reader uses."""
     run = open_run(arguments.run, tuple(arguments.library))
-    if "classes" not in run.facts and not list_numbers(run):
+    if arguments.caption:
+        choose_captions(run, arguments.caption)
+    elif "classes" not in run.facts and not list_numbers(run):
         raise ArgumentError(
             "run",
             f"{arguments.run} predicts neither classes nor numbers",
@@ -101,6 +104,8 @@ def list_numbers(run: Finished) -> Sequence[str]:
     """Return the names of the numbers that a run predicts; none for one that predicts classes."""
     if "targets" in run.facts:
         return run.reader.targets
+    if compares_texts(run):
+        return ()
     names = []
     for name, size in find_vectors(run.network).items():
         names += [f"{name}.{number}" for number in range(size)]
@@ -169,7 +174,10 @@ def predict_batch(run: Finished, samples: list[Any], top: int) -> list[list[Valu
     batch = run.reader.batch(samples)
     inputs = {name: batch[name] for name in run.network.input_names if name in batch}
     with torch.no_grad():
-        result = run.network(**inputs)
+        if compares_texts(run):
+            result: Any = compare_texts(run, inputs)
+        else:
+            result = run.network(**inputs)
     if names := list_numbers(run):
         if "targets" in run.facts:
             numbers = run.reader.to_units(take_logits(result))

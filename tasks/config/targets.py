@@ -18,6 +18,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tasks.learn.objective.Objective",
         "tasks.learn.reconstruct.Reconstruct",
         "tasks.learn.contrast.Contrast",
+        "tasks.learn.contrast_pairs.ContrastPairs",
     ),
     "data": (
         "tasks.data.images.digits.Digits",
@@ -38,6 +39,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tasks.data.masks.digit_canvas.DigitCanvas",
         "tasks.data.masks.mask_folder.MaskFolder",
         "tasks.data.images.canvas_labels.CanvasLabels",
+        "tasks.data.captions.digit_captions.DigitCaptions",
         "tasks.data.published.named.Named",
         "tasks.data.hub.images.HubImages",
         "tasks.data.hub.texts.HubTexts",

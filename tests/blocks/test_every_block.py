@@ -110,6 +110,7 @@ EXAMPLES = {  # name -> constructor arguments, inputs
     "MatMul": ({"transpose": True}, lambda: (tokens(), tokens(B, 2, D))),
     "Slice": ({"start": 1}, lambda: (tokens(),)),
     "Subtract": ({}, lambda: (tokens(), tokens())),
+    "LogitScale": ({"initial": 3.0, "most": 5.0}, lambda: (tokens(),)),
     "UnitNorm": ({}, lambda: (tokens(),)),
     "MatrixLSTM": ({"dim": D, "heads": 2}, lambda: (tokens(),)),
     "MinGRU": ({"dim": D, "hidden": 3}, lambda: (tokens(),)),

@@ -303,6 +303,7 @@ BLOCKS = {
     "rz": one("ReZero"),
     "ls": one("LayerScale"),
     "un": one("UnitNorm"),
+    "lsc": one("LogitScale", initial=3.0, most=5.0),
     "gain": one("Gain", factor=0.3),
     "sl": one("Slice", start=2, axis=1),
     "fl": one("Flip"),

@@ -88,6 +88,9 @@ SMALL = {
     "cat_b": small(*CAT, slow=True),
     "cat_s": small(*CAT, slow=True),
     "cat_t": small(*CAT, slow=True),
+    "clip_small": small(
+        "params.dim=16", "params.depth=1", "params.projection=8", "graph.scaled.initial=1.0"
+    ),
     "cnn": small("params.width=8"),
     "convnext_t": small("params.widths=[16,32]", "params.depths=[1,2]", "graph.stem.features=16"),
     "deepseek_v3": small(

@@ -29,7 +29,8 @@ def image(side, channels=3):
 
 def words(tokens):
     whole = {"tokens": tokens, "dtype": "int", "vocab": VOCAB}
-    return {"tokens": whole, "source": whole, "target": whole, "question": whole, "vocab": VOCAB}
+    names = ("tokens", "source", "target", "question", "text")
+    return {**dict.fromkeys(names, whole), "vocab": VOCAB}
 
 
 def signal(tokens):
@@ -53,7 +54,17 @@ LINEAR = (RuntimeError, "mat1 and mat2 shapes cannot be multiplied")
 TABLE = (BlockError, "more tokens than learned positions")
 CELLS = (BlockError, "learned positions know one grid only")
 VITS = ["mae", "vit", "vit_b16", "vit_l16", "vit_s16", "vit_ti16"]
-TEXTS = ["albert_base", "answer", "bert", "bert_base", "encoder", "gpt", "gpt2", "whisper_tiny"]
+TEXTS = [
+    "albert_base",
+    "answer",
+    "bert",
+    "bert_base",
+    "clip_small",
+    "encoder",
+    "gpt",
+    "gpt2",
+    "whisper_tiny",
+]
 NOT_LARGER = {
     **dict.fromkeys(["mlp", "mixer_b16", "vae", *SIGNALS], LINEAR),
     **dict.fromkeys([*TEXTS, *VITS], TABLE),
@@ -67,6 +78,7 @@ MASKED = [
     "answer",
     "bert",
     "bert_base",
+    "clip_small",
     "encoder",
     "gpt",
     "gpt2",
@@ -390,7 +402,12 @@ def test_the_files_with_a_mask_are_those_of_the_table():
 def test_padding_changes_nothing(name):
     mask = {"tokens": TOKENS, "dtype": "bool"}
     model = build(
-        name, padding_mask=mask, source_mask=mask, target_mask=mask, question_mask=mask
+        name,
+        padding_mask=mask,
+        source_mask=mask,
+        target_mask=mask,
+        question_mask=mask,
+        text_mask=mask,
     ).eval()
     real = TOKENS - 4
     inputs, others = draw(name), draw(name, seed=1)

@@ -60,9 +60,10 @@ def test_only_listed_targets_stand_in_a_section(name):
         "            tasks.data.masks.digit_canvas.DigitCanvas, "
         "tasks.data.masks.mask_folder.MaskFolder, "
         "tasks.data.images.canvas_labels.CanvasLabels, "
-        "tasks.data.published.named.Named, tasks.data.hub.images.HubImages,\n"
-        "            tasks.data.hub.texts.HubTexts, tasks.data.hub.table.HubTable, "
-        "tasks.data.shards.images.Shards\n"
+        "tasks.data.captions.digit_captions.DigitCaptions,\n"
+        "            tasks.data.published.named.Named, tasks.data.hub.images.HubImages, "
+        "tasks.data.hub.texts.HubTexts, "
+        "tasks.data.hub.table.HubTable, tasks.data.shards.images.Shards\n"
         "  fix       a class of your own: trust=PACKAGE.CLASS on the command line"
     )
 

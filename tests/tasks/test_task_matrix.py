@@ -48,6 +48,10 @@ CASES = {
     "segment": Case(("experiment=segment", "model.params.width=4", "data.train=64"), ("one.png",)),
     "multilabel": Case(("experiment=multilabel", "data.train=200"), ("one.png",)),
     "contrast": Case(("experiment=simclr", "model.params.width=8"), (str(IMAGES),)),
+    "contrast_pairs": Case(
+        ("experiment=clip", "data.train=384", "data.val=60", "data.test=80", *SMALL_VIT),
+        ("one.png",),
+    ),
     "reconstruct": Case(("experiment=mae",), (str(IMAGES),), ("safetensors",)),
 }
 

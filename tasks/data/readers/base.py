@@ -84,6 +84,16 @@ class Reader:
             "text", "this run reads no tables of texts", fits="a run of data=labelled"
         )
 
+    def compare(self, captions: Sequence[str]) -> None:
+        """Set the texts that images are compared with.
+
+        Raises:
+            ArgumentError: the run compares no texts, or one cannot be read.
+        """
+        raise ArgumentError(
+            "caption", "this run compares no texts", fits="a run of task=contrast_pairs"
+        )
+
     def items(self, given: str) -> Iterator[Item]:
         """Yield what an argument stands for, in a fixed order: a file, a folder's files, a text."""
         raise NotImplementedError

@@ -1,10 +1,29 @@
-"""The contrastive loss of two views: a pair is to be more alike than all other pairs."""
+"""Contrastive losses: the two of a pair are to be more alike than those of other pairs."""
+
+from typing import Any
 
 import torch
 import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor
-from torch.distributed.nn.functional import all_gather
+
+
+class GatherRows(torch.autograd.Function):
+    """The rows of all processes; the gradient of a row is the sum of those of all processes."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        ctx.rows = len(value)
+        rows = [torch.empty_like(value) for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather(rows, value.contiguous())
+        return torch.cat(rows)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(total)
+        start = first_row(ctx.rows)
+        return total[start : start + ctx.rows]
 
 
 def gather_rows(value: Tensor) -> Tensor:
@@ -16,7 +35,7 @@ def gather_rows(value: Tensor) -> Tensor:
     """
     if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
         return value
-    return torch.cat(all_gather(value.contiguous()))
+    return GatherRows.apply(value)
 
 
 def first_row(rows: int) -> int:
@@ -56,3 +75,29 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float, *, gather: bool =
         scores = scores.scatter(1, itself[:, None], float("-inf"))
         losses.append(F.cross_entropy(scores, partner))
     return (losses[0] + losses[1]) / 2
+
+
+def clip_loss(image: Tensor, text: Tensor, *, gather: bool = False) -> Tensor:
+    """Return the symmetric cross-entropy of images that find their text and texts that find their
+    image.
+
+    The mean over the processes is the loss of one batch of all.
+
+    Args:
+        image: (batch, dim), unit vectors times the inverse temperature.
+        text: (batch, dim), unit vectors.
+        gather: compare with the samples of all processes.
+
+    Source:
+        Radford et al. 2021 (CLIP), arXiv:2103.00020, figure 3.
+    """
+    image, text = image.float(), text.float()
+    images, texts = image, text
+    start = 0
+    if gather:
+        images, texts = gather_rows(image), gather_rows(text)
+        start = first_row(len(image))
+    own = torch.arange(start, start + len(image), device=image.device)
+    by_image = F.cross_entropy(image @ texts.T, own)
+    by_text = F.cross_entropy(text @ images.T, own)
+    return (by_image + by_text) / 2
