@@ -1,15 +1,15 @@
 """How the columns of a table become tensors: measured on the training part, kept for prediction."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from tasks.data.tables.cells import MISSING
+from tasks.data.tables.column import as_column, is_missing, parse_number
 
 Columns = Mapping[str, Sequence[str]]  # name -> the cells of all rows
 LEAST_NUMBERS = 0.95  # share of the cells of a column of numbers; the others are mistakes
@@ -94,7 +94,7 @@ class Encoding:
         features = []
         marks = []
         for column in self.numbers:
-            value = torch.tensor(list(map(parse_number, columns[column.name])))
+            value = torch.from_numpy(as_column(columns[column.name]).numbers).float()
             missing = value.isnan()
             features.append(((value - column.mean) / column.std).where(~missing, 0.0))
             if column.marks_missing:
@@ -104,9 +104,11 @@ class Encoding:
             numbers = torch.stack([*features, *marks], 1).float()
         codes = torch.zeros(rows, max(1, len(self.categories)), dtype=torch.long)
         for index, category in enumerate(self.categories):
-            known = self.codes[index]
-            cells = map(clean_category, columns[category.name])
-            codes[:, index] = torch.tensor([known.get(cell, category.first) for cell in cells])
+            cells = columns[category.name]
+            known = {}
+            for cell in set(cells):
+                known[cell] = self.codes[index].get(clean_category(cell), category.first)
+            codes[:, index] = torch.tensor(list(map(known.__getitem__, cells)))
         return {"numbers": numbers, "categories": codes}
 
     def unknown(self, columns: Columns, row: int) -> list[str]:
@@ -156,9 +158,10 @@ def measure(
     categories: list[Category] = []
     notes = []
     first = 1  # code 0 stands in the column of a table without categories
+    rows = np.asarray(train, np.int64)
     for name, cells in columns.items():
-        chosen = [cells[row] for row in train]
-        missing = sum(map(is_missing, chosen))
+        chosen = as_column(cells).take(rows)
+        missing = int(chosen.missing.sum())
         if missing == len(chosen):
             notes.append(f"column {name} is empty: left out")
             continue
@@ -168,7 +171,7 @@ def measure(
                 count = f"{missing:,} of {len(chosen):,} missing"
                 notes.append(f"column {name}: {count}, the mean in their place")
             continue
-        values = Counter(map(clean_category, chosen))
+        values = set(map(clean_category, set(chosen)))
         if len(values) > max(MOST_VALUES, MOST_SHARE * len(chosen)):
             notes.append(
                 f"column {name}: {len(values):,} different texts in {len(chosen):,} rows: left out"
@@ -185,7 +188,7 @@ def measure(
 
 def measure_number(name: str, cells: Sequence[str]) -> Number:
     """Measure a column of numbers; a constant one has the standard deviation 1."""
-    values = torch.tensor(list(map(parse_number, cells)), dtype=torch.float64)
+    values = torch.from_numpy(as_column(cells).numbers)
     known = values[values.isfinite()]
     std = float(known.std(correction=0))
     return Number(name, float(known.mean()), std or 1.0, len(known) < len(values))
@@ -200,25 +203,12 @@ def find_bad_number(numbers: Columns, row: int) -> str | None:
     return None
 
 
-def is_missing(cell: str) -> bool:
-    """Return whether a cell marks a missing value."""
-    return cell.strip().lower() in MISSING
-
-
 def holds_numbers(cells: Sequence[str]) -> bool:
     """Return whether nearly all cells of a column that are not missing are numbers."""
-    others = [cell for cell in cells if math.isnan(parse_number(cell))]
-    numbers = len(cells) - len(others)
-    filled = numbers + sum(not is_missing(cell) for cell in others)
+    column = as_column(cells)
+    numbers = len(column) - int(np.isnan(column.numbers).sum())
+    filled = len(column) - int(column.missing.sum())
     return filled > 0 and numbers >= LEAST_NUMBERS * filled
-
-
-def parse_number(cell: str) -> float:
-    """Return the number in a cell; NaN where there is none."""
-    try:
-        return float(cell)
-    except ValueError:
-        return math.nan
 
 
 def clean_category(cell: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +17,6 @@ from tasks.data.features.encoding import (
     find_bad_number,
     holds_numbers,
     measure,
-    parse_number,
 )
 from tasks.data.labels import (
     check_separator,
@@ -28,6 +28,7 @@ from tasks.data.labels import (
 from tasks.data.readers.table import TableReader
 from tasks.data.sampler import SAMPLINGS, IndexBatches, Order
 from tasks.data.split import PARTS, check_classes, check_parts, check_shares, split, stratify
+from tasks.data.tables.column import as_column, parse_number
 from tasks.data.tables.rows import describe_bad
 from tasks.errors import ArgumentError, must_be_one_of, must_be_positive
 
@@ -121,7 +122,7 @@ class Features(DataModule):
         # mean and standard deviation of each target that is a number, in the training part
         self.scale: tuple[Tensor, Tensor] | None = None
 
-    def load(self) -> tuple[dict[str, list[str]], list[str]]:
+    def load(self) -> tuple[Mapping[str, Sequence[str]], list[str]]:
         """Return the cells of each column by its name, and the name of each row."""
         raise NotImplementedError
 
@@ -133,7 +134,8 @@ class Features(DataModule):
         """
         if self.parts:
             return
-        columns, names = self.load()
+        cells, names = self.load()
+        columns = {name: as_column(column) for name, column in cells.items()}
         self.check_columns(columns)
         self.targets = list(self.target or [list(columns)[-1]])
         features = dict(columns)
@@ -142,8 +144,10 @@ class Features(DataModule):
         target = {name: columns[name] for name in self.targets}
         kind = self.find_kind(target)
         good = self.find_good_rows(features, target, names, kind)
-        features = {name: [cells[row] for row in good] for name, cells in features.items()}
-        target = {name: [cells[row] for row in good] for name, cells in target.items()}
+        if len(good) < len(names):
+            features = {name: column.take(good) for name, column in features.items()}
+            target = {name: column.take(good) for name, column in target.items()}
+            names = [names[row] for row in good.tolist()]
         answer = self.encode_target(target, kind)
         chosen = self.choose_parts(self.strata(answer), good)
         self.check_sizes(chosen)
@@ -158,7 +162,7 @@ class Features(DataModule):
         tensors = self.encoding.encode(features, len(good)) | answer
         for part, index in chosen.items():
             self.parts[part] = {name: tensor[index] for name, tensor in tensors.items()}
-            self.rows[part] = [names[good[row]] for row in index.tolist()]
+            self.rows[part] = [names[row] for row in index.tolist()]
 
     def check_columns(self, columns: Columns) -> None:
         """Raise an ArgumentError for an argument that names a column that there is not."""
@@ -244,29 +248,32 @@ class Features(DataModule):
 
     def find_good_rows(
         self, features: Columns, target: Columns, names: Sequence[str], kind: str
-    ) -> list[int]:
+    ) -> np.ndarray:
         """Return the rows that can be used; the others are counted in a note.
 
         Raises:
             ArgumentError: there are none.
         """
         numbers = {}
+        suspect = find_suspect_targets(target, kind, len(names))
         for name, cells in features.items():
             if holds_numbers(cells) and name not in self.categories:
-                numbers[name] = cells
-        good = []
+                column = as_column(cells)
+                numbers[name] = column
+                suspect |= ~np.isfinite(column.numbers) & ~column.missing
         bad = []
-        for row, name in enumerate(names):
+        for row in np.flatnonzero(suspect).tolist():
             fault = find_target_fault(target, row, kind, self.separator)
             fault = fault or find_bad_number(numbers, row)
             if fault is None:
-                good.append(row)
+                suspect[row] = False
             else:
-                line = int(name) if name.isdecimal() else row + 1
+                line = int(names[row]) if names[row].isdecimal() else row + 1
                 bad.append((line, fault))
+        good = np.flatnonzero(~suspect)
         if bad:
             self.notes.append(describe_bad(bad))
-        if not good:
+        if not len(good):
             raise ArgumentError(
                 "target", "no row has a target", got=self.notes[-1], fits="a column with values"
             )
@@ -384,6 +391,20 @@ class Features(DataModule):
         return RowBatches(self.parts[part], self.batch_size, self.order(part))
 
 
+def find_suspect_targets(target: Mapping[str, Sequence[str]], kind: str, rows: int) -> np.ndarray:
+    """Return in which rows the target may be wrong (rows,); `find_target_fault` says in which it
+    is.
+    """
+    suspect = np.full(rows, kind == "labels")
+    for cells in target.values():
+        column = as_column(cells)
+        if kind == "numbers":
+            suspect |= ~np.isfinite(column.numbers)
+        elif kind == "classes":
+            suspect |= column.missing
+    return suspect
+
+
 def find_target_fault(target: Columns, row: int, kind: str, separator: str | None) -> str | None:
     """Return what is wrong with the target of a row; None if nothing is. Without any label a cell
     of several is empty, which is no mistake.
@@ -407,7 +428,7 @@ def find_target_fault(target: Columns, row: int, kind: str, separator: str | Non
 
 def encode_numbers(target: Columns) -> dict[str, Tensor]:
     """Return the targets (rows, targets) in the units of the data."""
-    columns = [torch.tensor(list(map(parse_number, cells))) for cells in target.values()]
+    columns = [torch.from_numpy(as_column(cells).numbers).float() for cells in target.values()]
     return {"target": torch.stack(columns, 1).double()}
 
 

@@ -4,10 +4,11 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from tasks.data.tables.cells import strip_cells
+from tasks.data.tables.cells import collect_columns, strip_cells
+from tasks.data.tables.column import Column
 from tasks.data.tables.columns import name_columns
 from tasks.data.tables.header import find_header
-from tasks.data.tables.table import Bad, Table
+from tasks.data.tables.table import Bad, RowsOfColumns, Table
 from tasks.data.tables.wanted import Header
 from tasks.errors import ArgumentError
 
@@ -26,7 +27,7 @@ class Rows:
         grouped: columns in whose numbers commas group the thousands.
     """
 
-    columns: dict[str, list[str]]
+    columns: dict[str, Sequence[str]]
     lines: list[int]
     bad: list[Bad]
     grouped: list[str]
@@ -60,23 +61,60 @@ def read_columns(table: Table, header: Header = "auto", named: Collection[str] =
         raise ArgumentError(
             "path", f"{table.path}: two columns have one name", got=", ".join(double[:5])
         )
-    columns: dict[str, list[str]] = {name: [] for name in names}
-    lines = []
-    for line, cells in table.rows[found:]:
-        if len(cells) != len(names):
-            bad.append((line, f"{len(cells)} columns, not {len(names)}"))
-            continue
-        lines.append(line)
-        for name, cell in zip(names, cells, strict=True):
-            columns[name].append(cell or "")
+    cells, lines = collect_cells(table, found, len(names), bad)
+    columns = dict(zip(names, cells, strict=True))
     grouped = []
     for name, column in columns.items():
-        if groups_thousands(column, table):
-            columns[name] = [cell.replace(",", "") for cell in column]
-            grouped.append(name)
-        else:
-            columns[name] = list(map(write_decimal_point, column))
+        if holds_comma(column):
+            columns[name], is_grouped = write_numbers(column, table)
+            if is_grouped:
+                grouped.append(name)
     return Rows(columns, lines, bad, grouped)
+
+
+def collect_cells(
+    table: Table, header: bool, width: int, bad: list[Bad]
+) -> tuple[Sequence[Sequence[str]], list[int]]:
+    """Return the cells of each column, and the line of each row; adds the other lines to `bad`.
+
+    Args:
+        table: as it was parsed.
+        header: whether its first row is none.
+        width: the number of columns.
+        bad: lines that are no rows.
+    """
+    if isinstance(table.rows, RowsOfColumns):
+        return table.rows.columns, list(range(1, len(table.rows) + 1))
+    if table.rows and table.is_even and width == table.width:
+        lines = [line for line, _ in table.rows[header:]]
+        if header:
+            return table.body, lines
+        return collect_columns([row for _, row in table.rows], width), lines
+    good = []
+    lines = []
+    for line, row in table.rows[header:]:
+        if len(row) == width:
+            lines.append(line)
+            good.append(row)
+        else:
+            bad.append((line, f"{len(row)} columns, not {width}"))
+    return collect_columns(good, width), lines
+
+
+def write_numbers(cells: Sequence[str], table: Table) -> tuple[list[str], bool]:
+    """Return the cells of a column, numbers with a decimal point, and whether commas grouped the
+    thousands.
+    """
+    if groups_thousands(cells, table):
+        return [cell.replace(",", "") for cell in cells], True
+    return list(map(write_decimal_point, cells)), False
+
+
+def holds_comma(cells: Sequence[str]) -> bool:
+    """Return whether a comma is in a column; numbers of a Parquet file have none."""
+    if isinstance(cells, Column) and "numbers" in vars(cells):
+        return False
+    return "," in "\n".join(cells)
 
 
 def groups_thousands(cells: Sequence[str], table: Table) -> bool:

@@ -1,5 +1,6 @@
 """A table of the user's own: .csv, .tsv, .jsonl or .parquet, with numbers and categories."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ class TableFile(Features):
         super().__init__(**options)
         self.path, self.header, self.delimiter = Path(path).expanduser(), header, delimiter
 
-    def load(self) -> tuple[dict[str, list[str]], list[str]]:
+    def load(self) -> tuple[Mapping[str, Sequence[str]], list[str]]:
         table = read_table(self.path, 2, self.delimiter)
         rows = read_columns(
             table, self.header, [*(self.target or ()), *self.categories, *self.exclude]

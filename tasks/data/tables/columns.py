@@ -122,7 +122,7 @@ def find_layout(table: Table, wanted: list[Wanted], header: Header = "auto") -> 
         if found:
             names = name_columns(table, first)
     width = max(table.width, len(names or first))
-    columns = collect_columns((row for _, row in table.rows[found:]), width)
+    columns = collect_columns([row for _, row in table.rows[found:]], width)
     chosen = [find_named(table, want, names, width) for want in wanted]
     return Layout(
         table=table,

@@ -1,6 +1,7 @@
 """Whether the first row of a table names its columns."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from tasks.data.tables.cells import (
     FEW_ROWS,
@@ -8,12 +9,11 @@ from tasks.data.tables.cells import (
     Cells,
     are_names,
     are_words,
-    collect_columns,
     is_label,
     is_numeric,
     strip_cells,
 )
-from tasks.data.tables.table import Table
+from tasks.data.tables.table import Row, Table
 from tasks.data.tables.wanted import Header, Wanted
 
 SINGLE = 0.01  # share of rows that may be single words, or of labels that occur once
@@ -41,15 +41,14 @@ def find_header(
     usual = usual_names(first, wanted)
     if usual and len(usual) == len(wanted):
         return True, f"it holds {' and '.join(dict.fromkeys(usual))}"
-    rest = [strip_cells(row) for _, row in table.rows[1:]]
-    columns = collect_columns(rest, len(first))
+    columns = [list(map(str.strip, cells)) for cells in table.body]
     if first == list(map(str, range(len(first)))) and not all(map(is_numeric, columns)):
         return True, "it numbers the columns"
     if not are_names(first):
         return False, "its cells are not names"
     if any(cell and cell in column for cell, column in zip(first, columns, strict=True)):
         return False, "its cells occur again below"
-    reason = reason_for_header(first, rest, columns, usual)
+    reason = reason_for_header(table, first, columns, usual)
     return bool(reason), reason or "it looks like the rows below it"
 
 
@@ -64,7 +63,7 @@ def usual_names(first: Cells, wanted: list[Wanted]) -> list[str]:
 
 
 def reason_for_header(
-    first: Cells, rest: list[Cells], columns: list[Cells], usual: list[str]
+    table: Table, first: Cells, columns: list[Cells], usual: list[str]
 ) -> str | None:
     """Return what distinguishes a row of names from the rows below it; None if nothing does."""
     for cell, column in zip(first, columns, strict=True):
@@ -76,12 +75,13 @@ def reason_for_header(
         once = list(Counter(column).values()).count(1)
         if cell and is_label(column) and once <= SINGLE * len(column):
             return f"{cell} occurs once, the values below it repeat"
+    rest = table.rows[1:]
     if len(rest) >= FEW_TEXTS and are_words(first) and are_texts(rest):
         return "it holds single words, the rows below it texts"
     return None
 
 
-def are_texts(rows: list[Cells]) -> bool:
+def are_texts(rows: Sequence[Row]) -> bool:
     """Whether nearly all rows hold longer texts than single words, and all of the first ones."""
-    single = list(map(are_words, rows))
+    single = [are_words(strip_cells(cells)) for _, cells in rows]
     return not any(single[:FEW_ROWS]) and sum(single) <= SINGLE * len(rows)

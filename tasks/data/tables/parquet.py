@@ -1,10 +1,14 @@
 """Read Parquet files as tables, by the library pyarrow."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from blocks.support.files import check_growth, open_file
-from tasks.data.tables.table import Row, Table
+from tasks.data.tables.column import Column
+from tasks.data.tables.table import RowsOfColumns, Table
 from tasks.errors import ArgumentError
 
 KIND = "Parquet"
@@ -46,16 +50,13 @@ def read_parquet(path: Path) -> Table:
             f"{path} has no columns of numbers and texts",
             got=", ".join(f"{column.name}: {column.type}" for column in table.schema),
         )
-    rows: list[Row] = []
-    for number, cells in enumerate(zip(*columns, strict=True), 1):
-        rows.append((number, list(cells)))
-    return Table(path, KIND, rows, keys=names)
+    return Table(path, KIND, RowsOfColumns(columns), keys=names)
 
 
-def read_cells(table: Any) -> tuple[list[str], list[list[str]]]:
+def read_cells(table: Any) -> tuple[list[str], list[Column]]:
     """Return the names of the columns of an Arrow table that hold single values, and their cells.
 
-    Numbers are written so that reading them gives the same number.
+    Numbers are written so that reading them gives the same number, and only if a cell is asked for.
     """
     from pyarrow import types
 
@@ -65,10 +66,30 @@ def read_cells(table: Any) -> tuple[list[str], list[list[str]]]:
         kind = field.type.value_type if types.is_dictionary(field.type) else field.type
         if types.is_nested(kind) or types.is_binary(kind) or types.is_large_binary(kind):
             continue
-        if types.is_floating(kind):
-            cells = ["" if value is None else repr(value) for value in column.to_pylist()]
-        else:
-            cells = [value or "" for value in column.cast("string").to_pylist()]
         names.append(field.name)
-        columns.append(cells)
+        if types.is_floating(kind) or types.is_integer(kind):
+            columns.append(make_number_column(column.cast(kind)))
+        else:
+            columns.append(Column(partial(write_cells, column), len(column)))
     return names, columns
+
+
+def make_number_column(column: Any) -> Column:
+    """Return a column of numbers; null and NaN are missing."""
+    from pyarrow import types
+
+    numbers = np.array(column.cast("float64", safe=False).to_numpy(), np.float64)
+    write = write_cells
+    if types.is_floating(column.type):
+        write = write_floats
+    return Column(partial(write, column), len(column), numbers, np.isnan(numbers))
+
+
+def write_floats(column: Any) -> list[str]:
+    """Return the cells of a column of floating-point numbers."""
+    return ["" if value is None else repr(value) for value in column.to_pylist()]
+
+
+def write_cells(column: Any) -> list[str]:
+    """Return the cells of a column of other values."""
+    return [value or "" for value in column.cast("string").to_pylist()]

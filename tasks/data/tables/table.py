@@ -5,11 +5,14 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Any, overload
 
+from tasks.data.tables.cells import Cells, collect_columns
 from tasks.errors import ArgumentError
 
 DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";", "pipe": "|"}
@@ -31,7 +34,31 @@ LONGEST_CELL = 1 << 30  # characters; the limit of the csv module is 131,072
 
 # the line where it begins, and its cells; None where an object has no such key
 Row = tuple[int, list[str | None]]
+TextRow = tuple[int, list[Any]]  # one without None
 Bad = tuple[int, str]  # a line, and what is wrong with it
+
+
+class RowsOfColumns(Sequence[Row]):
+    """The rows of a table that is kept as columns; each is made when it is asked for.
+
+    Args:
+        columns: of equal length, one or more.
+    """
+
+    def __init__(self, columns: Sequence[Sequence[str]]):
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(self.columns[0]) if self.columns else 0
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        if isinstance(index, slice):
+            return list(map(self.__getitem__, range(len(self))[index]))
+        return index + 1, [column[index] for column in self.columns]
 
 
 @dataclass(frozen=True)
@@ -49,15 +76,25 @@ class Table:
 
     path: Path
     kind: str
-    rows: list[Row]
+    rows: Sequence[Row]
     bad: list[Bad] = field(default_factory=list)
     keys: list[str] | None = None
     tried: str = ""
 
-    @property
+    @cached_property
     def width(self) -> int:
         """The number of columns of most rows."""
         return commonest_width(self.rows)
+
+    @cached_property
+    def body(self) -> list[Cells]:
+        """The cells of each column below the first row; a short row adds to the first ones only."""
+        return collect_columns([row for _, row in self.rows[1:]], len(self.rows[0][1]))
+
+    @cached_property
+    def is_even(self) -> bool:
+        """Whether all rows have the same number of cells."""
+        return all(len(row) == self.width for _, row in self.rows)
 
 
 def check_suffix(path: Path) -> None:
@@ -141,10 +178,12 @@ def rate_delimiter(rows: list[Row]) -> tuple[float, float]:
     return agree / max(len(rows), 1), tight / max(cells, 1)
 
 
-def commonest_width(rows: list[Row]) -> int:
+def commonest_width(rows: Sequence[Row]) -> int:
     """Return the number of cells that occurs most often; 0 if there are no rows."""
     if not rows:
         return 0
+    if isinstance(rows, RowsOfColumns):
+        return len(rows.columns)
     return Counter(len(cells) for _, cells in rows).most_common(1)[0][0]
 
 
@@ -153,12 +192,14 @@ def split_rows(text: str, mark: str) -> Iterator[Row]:
     split = split_quoted(text, mark)
     if mark == "\t":
         split = split_tabs(text)
-    for line, cells in split:
-        if any(map(str.strip, cells)):
-            yield line, list(cells)
+    for row in split:
+        cells = row[1]
+        # most rows begin with a text
+        if (cells and cells[0].strip()) or any(map(str.strip, cells)):
+            yield row
 
 
-def split_tabs(text: str) -> Iterator[tuple[int, list[str]]]:
+def split_tabs(text: str) -> Iterator[TextRow]:
     """Yield the rows of a table with tabs.
 
     A cell is unquoted only if it begins and ends with a quote: most such files are written without
@@ -178,7 +219,7 @@ def split_tabs(text: str) -> Iterator[tuple[int, list[str]]]:
             cells, first = [], line
 
 
-def split_quoted(text: str, mark: str) -> Iterator[tuple[int, list[str]]]:
+def split_quoted(text: str, mark: str) -> Iterator[TextRow]:
     """Yield the rows of a table whose quoted cells may hold delimiters and line breaks."""
     csv.field_size_limit(LONGEST_CELL)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=False)

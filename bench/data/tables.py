@@ -1,6 +1,6 @@
-"""How long 200,000 rows of a Parquet file take to be read, and with what memory.
+"""How long 200,000 rows of a table take to be read, and with what memory.
 
-python -m bench.data.parquet FILE.parquet       made first, if it is not there
+python -m bench.data.tables FILE.parquet       made first, if it is not there; or FILE.csv
 """
 
 import resource
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow
-from pyarrow import parquet
+from pyarrow import csv, parquet
 
 from tasks.data.features.table import TableFile
 
@@ -26,7 +26,11 @@ def make_table(path: Path) -> None:
     for number in range(CATEGORIES):
         columns[f"category{number}"] = source.choice(["red", "green", "blue"], ROWS)
     columns["target"] = source.normal(size=ROWS)
-    parquet.write_table(pyarrow.table(columns), path)
+    table = pyarrow.table(columns)
+    if path.suffix == ".csv":
+        csv.write_csv(table, path)
+    else:
+        parquet.write_table(table, path)
 
 
 def main() -> None:
@@ -35,13 +39,14 @@ def main() -> None:
         make_table(path)
         sys.exit("made; start it again, so that the memory is that of reading")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.process_time()
     data = TableFile(path=str(path))
     data.read()
-    seconds = time.perf_counter() - started
+    seconds, busy = time.perf_counter() - started, time.process_time() - busy
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     rows = sum(data.sizes().values())
-    print(f"{rows:,} rows: {seconds:.1f} s, {(peak - before) / 1024:.0f} MB more at most")
+    more = (peak - before) / 1024
+    print(f"{rows:,} rows: {busy:.1f} s of CPU time, {seconds:.1f} s, {more:.0f} MB more at most")
 
 
 if __name__ == "__main__":
