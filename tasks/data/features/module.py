@@ -306,12 +306,12 @@ class Features(DataModule):
             return stratify(answer["label"])
         return torch.zeros(len(answer["target"]), dtype=torch.long)
 
-    def choose_parts(self, strata: Tensor, rows: Sequence[int]) -> dict[str, Tensor]:
+    def choose_parts(self, strata: Tensor, rows: np.ndarray) -> dict[str, Tensor]:
         """Return the indices of each part.
 
         Args:
             strata: (samples,), by which the split is stratified.
-            rows: the row that each sample was loaded from.
+            rows: (samples,), the row that each sample was loaded from.
         """
         return split(strata, self.val, self.test, self.split_seed)
 

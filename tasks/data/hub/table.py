@@ -11,6 +11,7 @@ from tasks.data.features.module import Features
 from tasks.data.hub.columns import describe_columns, is_class
 from tasks.data.hub.source import HubSource
 from tasks.data.split import PARTS, split_missing
+from tasks.data.tables.column import Column
 from tasks.data.tables.parquet import read_cells
 from tasks.errors import ArgumentError
 
@@ -70,8 +71,8 @@ class HubTable(Features):
             )
         return columns, names
 
-    def choose_parts(self, strata: Tensor, rows: Sequence[int]) -> dict[str, Tensor]:
-        part_of = np.array([self.part_of[row] for row in rows])
+    def choose_parts(self, strata: Tensor, rows: np.ndarray) -> dict[str, Tensor]:
+        part_of = np.array(self.part_of)[rows]
         chosen = {}
         for part in dict.fromkeys(self.part_of):
             chosen[part] = torch.from_numpy(np.flatnonzero(part_of == part))
@@ -80,7 +81,7 @@ class HubTable(Features):
         return chosen | {part: train[index] for part, index in missing.items()}
 
 
-def read_columns(rows: Any) -> dict[str, list[str]]:
+def read_columns(rows: Any) -> dict[str, Column]:
     """Return the cells of the columns that hold single values; classes by their names."""
     from pyarrow import array, compute
 
