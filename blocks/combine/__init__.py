@@ -14,10 +14,12 @@ from blocks.combine.elementwise import Compare, Cos, Exp, Log, Power, Sin, StopG
 from blocks.combine.parts import Flip, Part, Slice
 from blocks.combine.scale import ChannelScale, Gain, LayerScale, LogitScale, ReZero, UnitNorm
 from blocks.combine.select import ArgMax, Gather, TopK
+from blocks.combine.spectrum import FFT, InverseFFT
 from blocks.combine.stochastic import DropPath, GaussianSample
 from blocks.combine.values import Arange, Constant, Parameter, Random
 
 __all__ = [
+    "FFT",
     "Add",
     "Arange",
     "ArgMax",
@@ -33,6 +35,7 @@ __all__ = [
     "Gain",
     "Gather",
     "GaussianSample",
+    "InverseFFT",
     "LayerScale",
     "Log",
     "LogitScale",

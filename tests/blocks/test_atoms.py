@@ -258,7 +258,7 @@ def test_a_decoder_whose_positions_are_composed_decodes_with_a_cache():
 
 
 @pytest.mark.slow  # torch.export takes seconds
-@pytest.mark.parametrize("name", ["functions", "values", "einops", "attend"])
+@pytest.mark.parametrize("name", ["functions", "values", "einops", "attend", "spectrum"])
 def test_atoms_are_exported_for_any_batch(name):
     """Sizes are symbols there, which a check must not settle."""
     inputs, graph = ATOMS[name]

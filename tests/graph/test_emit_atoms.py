@@ -62,6 +62,16 @@ ATOMS = {
             "sum": {"block": "MatMul", "in": ["slopes.weights", "slopes.heads"]},
         },
     ),
+    "spectrum": (
+        {"x": TOKENS},
+        {
+            "waves": {"block": "FFT", "in": "x", "half": True},
+            "filter": {"block": "Parameter", "shape": [7, 8], "start": "ones", "in": []},
+            "kept": {"block": "Multiply", "in": ["waves.real", "filter"]},
+            "back": {"block": "InverseFFT", "in": ["kept", "waves.imaginary"], "half": True},
+            "mixed": {"block": "FFT", "axes": [1, 2], "norm": "ortho"},
+        },
+    ),
     "volumes": (
         {"x": {"channels": 4, "depth": 6, "height": 8, "width": 10}},
         {

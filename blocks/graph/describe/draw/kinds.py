@@ -27,6 +27,7 @@ FAMILIES = {  # the last part of the module that defines a block
     "values": "embedding",
     "parts": "add",
     "scale": "add",
+    "spectrum": "add",
     "stochastic": "add",
     "rearrange": "add",
     "embedding": "embedding",
