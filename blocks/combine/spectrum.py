@@ -58,12 +58,12 @@ class FFT(nn.Module):
     def __init__(self, axes: int | list[int] = 1, *, half: bool = False, norm: Norm = "backward"):
         super().__init__()
         must_be_norm(norm)
-        self.axes, self.half, self.norm = axes, half, norm
+        self.axes, self.halved, self.norm = axes, half, norm
 
     def forward(self, x: Float[Tensor, "..."]) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
         axes = list_axes(self.axes, x.ndim)
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        transform = torch.fft.rfftn if self.half else torch.fft.fftn
+        transform = torch.fft.rfftn if self.halved else torch.fft.fftn
         found = transform(wide, dim=axes, norm=self.norm)
         return found.real.to(x.dtype), found.imag.to(x.dtype)
 
@@ -107,7 +107,7 @@ class InverseFFT(nn.Module):
             raise BlockError(
                 "size belongs to half a transform", got=f"size={size}, half=false", fits="half=true"
             )
-        self.axes, self.half, self.size, self.norm = axes, half, size, norm
+        self.axes, self.halved, self.size, self.norm = axes, half, size, norm
 
     def forward(
         self, real: Float[Tensor, "..."], imaginary: Float[Tensor, "..."]
@@ -116,7 +116,7 @@ class InverseFFT(nn.Module):
         axes = list_axes(self.axes, real.ndim)
         kind = torch.promote_types(real.dtype, torch.float32)
         found = torch.complex(real.to(kind), imaginary.to(kind))
-        if not self.half:
+        if not self.halved:
             return torch.fft.ifftn(found, dim=axes, norm=self.norm).real.to(real.dtype)
         last = 2 * (real.shape[axes[-1]] - 1) if self.size is None else self.size
         sizes = [real.shape[axis] for axis in axes[:-1]] + [last]

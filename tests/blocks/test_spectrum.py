@@ -76,6 +76,7 @@ def test_values_of_16_bits_stay_so_and_are_transformed_in_32():
     assert real.dtype == torch.bfloat16
     assert torch.equal(real, FFT()(x.float())[0].bfloat16())
     assert InverseFFT()(real, real).dtype == torch.bfloat16
+    assert FFT(half=True).half()(x.half())[0].dtype == torch.float16  # the method is still there
 
 
 @pytest.mark.parametrize(
