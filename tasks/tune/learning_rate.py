@@ -12,6 +12,7 @@ from blocks.graph import Composed, plan
 from blocks.support.files import read_file, replace_file
 from tasks import lightning
 from tasks.config import instantiate
+from tasks.learn.base import Task
 from tasks.learn.checks.nonfinite import FiniteMonitor
 from tasks.process import runtime
 from tasks.process.signals import SignalGuard
@@ -94,6 +95,21 @@ def must_be_new(composed: Composed) -> None:
             )
 
 
+def must_follow(composed: Composed, task: Any) -> None:
+    """Raise a ConfigError for a task that has its own optimizer, whose rates cannot be set."""
+    if type(task).configure_optimizers is Task.configure_optimizers:
+        return
+    raise instantiate.config_error(
+        composed,
+        ("task",),
+        "find_lr sets the learning rates that Task.configure_optimizers makes, and this task has "
+        "its own",
+        got=type(task).__name__,
+        fix="optimizer.lr, without trainer.find_lr",
+        code="unsupported",
+    )
+
+
 def try_rates(prepared: Prepared, guard: SignalGuard) -> list[float]:
     """Return the loss at each rate, from low to high, until it diverges; equal in all processes."""
     notes = list(prepared.data.notes)
@@ -113,6 +129,7 @@ def try_rates(prepared: Prepared, guard: SignalGuard) -> list[float]:
         short = replace(prepared, composed=composed, plan=planned, objective=objective)
         ready = assemble_run(short, guard)
         check_monitors(prepared.composed, ready.task)
+        must_follow(prepared.composed, ready.task)
         prepared.data.notes[:] = notes  # the run itself makes them again
         runtime.prepare_network(ready.network, trainer_options)
         ready.task.schedule = rise

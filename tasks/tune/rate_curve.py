@@ -96,6 +96,11 @@ def suggest_rate(losses: Sequence[float]) -> Suggestion:
         rates. The smoothing is symmetric, so that it does not delay the curve, which is why others
         divide by 10.
     """
+    if not losses:
+        raise LearningRateError(
+            "the search for a learning rate had no batch to train on\n"
+            "  fix       trainer.limit_train_batches=1.0"
+        )
     diverged = has_diverged(losses)
     finite = list(losses)
     while finite and not math.isfinite(finite[-1]):

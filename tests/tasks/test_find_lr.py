@@ -19,7 +19,7 @@ from tasks.resume import adopt, checkpoint
 from tasks.run import run_folder, train
 from tasks.run.sections import check_sections
 from tasks.tune import learning_rate
-from tasks.tune.learning_rate import must_be_new
+from tasks.tune.learning_rate import must_be_new, must_follow
 from tasks.tune.rate_curve import (
     STEPS,
     LearningRateError,
@@ -136,6 +136,11 @@ def test_a_network_that_diverges_at_once_is_told():
     )
 
 
+def test_a_search_without_batches_is_told():
+    with pytest.raises(LearningRateError, match="no batch to train on"):
+        suggest_rate([])
+
+
 @pytest.mark.parametrize("first", [2.3, 1e-3, -3.0])
 def test_the_search_ends_far_above_the_first_loss(first):
     steady = [first] * 20
@@ -232,6 +237,20 @@ def test_a_run_that_continues_is_told(tmp_path):
     text = str(error.value)
     assert "chooses the learning rate of a new run, and this one is continued\n" in text
     assert text.endswith("  fix       trainer.find_lr=false")
+
+
+class OwnOptimizer(Task):
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def test_a_task_with_an_optimizer_of_its_own_is_told():
+    composed = compose([])
+    network = torch.nn.Linear(3, 5)
+    make = torch.optim.SGD
+    must_follow(composed, Task(network, optimizer=make, facts={}))
+    with pytest.raises(ConfigError, match="this task has its own\n  got       OwnOptimizer"):
+        must_follow(composed, OwnOptimizer(network, optimizer=make, facts={}))
 
 
 # Slow: whole searches -----------------------------------------------------------------------------
