@@ -81,6 +81,9 @@ class RandomMask(nn.Module):
                 fits=f"ratio={1 - 1 / max(patches, 1):.3g} or less",
                 code="shape-mismatch",
             )
+        if noise is None and not self.training:
+            kept = torch.arange(patches, device=x.device).expand(batch, -1)
+            return x, kept, torch.zeros(batch, patches, dtype=torch.bool, device=x.device)
         if noise is None:
             noise = torch.rand(batch, patches, device=x.device)
         kept = noise.argsort(dim=1, stable=True)[:, :count].sort(dim=1).values

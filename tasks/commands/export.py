@@ -18,6 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "hub: a folder for the Hugging Face Hub",
     )
     parser.add_argument(
+        "--node",
+        metavar="PATH",
+        help="write the network up to a node, e.g. the encoder of a masked autoencoder: pool",
+    )
+    parser.add_argument(
         "-o", "--out", type=Path, help="the file or folder; default: inside the run folder"
     )
 
@@ -25,11 +30,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the run, and print how close it is to the run."""
     from blocks.graph import ConfigError
-    from tasks.export import FORMATS, check_packages, export_run, make_inputs, read_inputs
+    from tasks.export import (
+        FORMATS,
+        check_packages,
+        end_at_node,
+        export_run,
+        make_inputs,
+        read_inputs,
+    )
     from tasks.run.load_run import open_run
 
     check_packages(arguments.to)
     run = open_run(arguments.run, tuple(arguments.library), tuple(arguments.trust))
+    if arguments.node is not None:
+        run = end_at_node(run, arguments.node, arguments.to)
     path = arguments.out or arguments.run / FORMATS[arguments.to].name
     try:
         batch = read_inputs(run)

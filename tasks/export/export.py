@@ -12,9 +12,11 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from tasks.errors import ArgumentError
+from tasks.export.cut import cut_network
 from tasks.export.formats import FORMATS
 from tasks.export.parity import Batch, Parity, check_parity, compare_networks
 from tasks.run.load_run import Finished
@@ -53,6 +55,22 @@ def export_run(run: Finished, format: str, path: Path, batch: Batch, source: str
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return parity
+
+
+def end_at_node(run: Finished, node: str, format: str) -> Finished:
+    """Return a run whose network ends at a node.
+
+    Raises:
+        ArgumentError: there is no such node, or the format is that of a whole model.
+    """
+    if format == "hub":
+        raise ArgumentError(
+            "node",
+            "a folder for the Hub holds a whole model",
+            got="--to hub",
+            fits="--to onnx, --to pt2, --to safetensors",
+        )
+    return replace(run, network=cut_network(run.network, node), node=node)
 
 
 def check_packages(format: str) -> None:

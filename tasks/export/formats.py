@@ -17,6 +17,7 @@ from blocks.graph import build, load_weights, save_weights
 from blocks.support.share.folder import MODEL, WEIGHTS
 from tasks.data.base import READER, TOKENIZER
 from tasks.errors import ArgumentError
+from tasks.export.cut import cut_network
 from tasks.export.parity import Batch, Network, check_parity, compare_networks, name_outputs
 from tasks.export.transformers import write_transformers
 from tasks.report.card import SOURCE, write_card
@@ -163,19 +164,24 @@ class PlainDumper(yaml.SafeDumper):
 def rebuild_network(run: Finished, weights: Path) -> Network:
     """Return the network, built again, with the weights of a file."""
     network = build(run.config["model"], facts=run.facts, library=run.library).eval()
+    if run.node is not None:
+        network = cut_network(network, run.node)
     load_weights(network, weights)
     return lambda part: name_outputs(network(**part))
 
 
 def describe_run(run: Finished) -> dict[str, Any]:
     """Return what is needed besides the weights: the YAML of the model and the facts of the data;
-    with several labels, from which probability on a sample has each.
+    with several labels, from which probability on a sample has each; of a network that ends at a
+    node, its path.
     """
     described = {
         "model": run.config["model"],
         "facts": run.facts,
         "data": run.config.get("data", {}).get("_target_"),
     }
+    if run.node is not None:
+        described["node"] = run.node
     if run.thresholds is not None:
         described["thresholds"] = dict(zip(run.classes, run.thresholds, strict=True))
     return described

@@ -34,6 +34,7 @@ class Finished:
         trust: the user's own classes that `_target_` may name.
         terms: parameters of a composed loss, by name.
         state: what the task keeps with the weights, by name.
+        node: the path of the node at which the network ends; None for the whole network.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class Finished:
     trust: tuple[str, ...] = ()
     terms: Mapping[str, Tensor] = field(default_factory=dict)
     state: dict[str, Tensor] = field(default_factory=dict)
+    node: str | None = None
 
     @cached_property
     def reader(self) -> Reader:
