@@ -1,6 +1,6 @@
 """Split samples into training, validation and test sets, each class in the same proportion."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,6 +10,16 @@ from tasks.data.sampler import generator
 from tasks.errors import ArgumentError, must_be_share
 
 PARTS = ("train", "val", "test")
+WORDS = {  # in a column that states the part of each row
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
 
 
 def check_shares(val: float, test: float) -> None:
@@ -112,3 +122,57 @@ def split_missing(
             stay, take = hold_out(label, share, seed)
             return {"train": stay, part: take}
     return {}
+
+
+def read_parts(cells: Sequence[str], lines: Sequence[int], where: object) -> np.ndarray:
+    """Return the part that a column states for each row (rows,).
+
+    Args:
+        cells: "train", "val" or "test", or a usual word for one of them.
+        lines: the line of each row.
+        where: the file.
+
+    Raises:
+        ArgumentError: another word, or no row of the training part.
+    """
+    known = {cell: WORDS.get(cell.strip().lower(), "") for cell in set(cells)}
+    part_of = np.array(list(map(known.__getitem__, cells)), "U5")
+    strange = np.flatnonzero(part_of == "")
+    if len(strange):
+        row = int(strange[0])
+        raise ArgumentError(
+            "split_column",
+            f"{where}, line {lines[row]}: {len(strange):,} of {len(cells):,} rows name no part",
+            got=repr(cells[row].strip()),
+            fits=", ".join(WORDS),
+        )
+    if not (part_of == "train").any():
+        raise ArgumentError(
+            "split_column",
+            f"{where} has no row of the part train",
+            got=", ".join(sorted(set(part_of.tolist()))),
+            fits="rows of train; val and test are cut from them where they are not there",
+        )
+    return part_of
+
+
+def choose_stated(
+    strata: Tensor, part_of: np.ndarray, val: float, test: float, seed: int
+) -> dict[str, Tensor]:
+    """Return the indices of the parts that rows state; others are cut from the training part.
+
+    Args:
+        strata: (rows,), by which a cut is stratified.
+        part_of: (rows,), the part of each row.
+        val: share of the training rows for validation, if no row is of it.
+        test: the same for the test.
+        seed: of the cut.
+    """
+    chosen = {}
+    for part in PARTS:
+        found = np.flatnonzero(part_of == part)
+        if len(found):
+            chosen[part] = torch.from_numpy(found)
+    train = chosen["train"]
+    missing = split_missing(strata[train], chosen, val, test, seed)
+    return chosen | {part: train[index] for part, index in missing.items()}

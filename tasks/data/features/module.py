@@ -27,7 +27,15 @@ from tasks.data.labels import (
 )
 from tasks.data.readers.table import TableReader
 from tasks.data.sampler import SAMPLINGS, IndexBatches, Order
-from tasks.data.split import PARTS, check_classes, check_parts, check_shares, split, stratify
+from tasks.data.split import (
+    PARTS,
+    check_classes,
+    check_parts,
+    check_shares,
+    choose_stated,
+    split,
+    stratify,
+)
 from tasks.data.tables.column import as_column, parse_number
 from tasks.data.tables.rows import describe_bad
 from tasks.errors import ArgumentError, must_be_one_of, must_be_positive
@@ -115,6 +123,7 @@ class Features(DataModule):
         self.sampling = sampling
         self.seed, self.split_seed, self.declared = seed, split_seed, facts
         self.parts: dict[str, dict[str, Tensor]] = {}
+        self.part_of: np.ndarray | None = None  # of each row that is loaded, where they state it
         self.rows: dict[str, list[str]] = {}  # the name of each row of a part
         self.encoding: Encoding | None = None  # of a finished run, if there is one
         self.targets: list[str] = []
@@ -313,7 +322,18 @@ class Features(DataModule):
             strata: (samples,), by which the split is stratified.
             rows: (samples,), the row that each sample was loaded from.
         """
-        return split(strata, self.val, self.test, self.split_seed)
+        if self.part_of is None:
+            return split(strata, self.val, self.test, self.split_seed)
+        part_of = self.part_of[rows]
+        for part in np.unique(self.part_of).tolist():
+            if not (part_of == part).any():
+                raise ArgumentError(
+                    "path",
+                    f"no row of the part {part} can be used",
+                    got=self.notes[-1],
+                    fits="rows with a target and numbers in the columns of numbers",
+                )
+        return choose_stated(strata, part_of, self.val, self.test, self.split_seed)
 
     def check_sizes(self, chosen: dict[str, Tensor]) -> None:
         """Raise an ArgumentError if a part has no row."""

@@ -190,5 +190,5 @@ class HubImages(Images):
         if not self.classes:
             self.classes = parts["train"].classes
         for name, found in parts.items():
-            self._check_known_classes(name, found)
+            self._check_known_classes(name, found, self.classes)
         return "two classes or more"

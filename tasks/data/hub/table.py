@@ -4,13 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from tasks.data.features.module import Features
 from tasks.data.hub.columns import describe_columns, is_class
 from tasks.data.hub.source import HubSource
-from tasks.data.split import PARTS, split_missing
+from tasks.data.split import PARTS
 from tasks.data.tables.column import Column
 from tasks.data.tables.parquet import read_cells
 from tasks.errors import ArgumentError
@@ -44,13 +42,13 @@ class HubTable(Features):
     ):
         self.source = HubSource(path, name, revision, subset, splits, download)
         super().__init__(**options)
-        self.part_of: list[str] = []  # the part of each row, as its split says
 
     def load(self) -> tuple[dict[str, list[str]], list[str]]:
         parts, _, notes = self.source.open()
         self.notes += notes
         columns: dict[str, list[str]] = {}
         names = []
+        part_of: list[str] = []
         for part in PARTS:
             if part not in parts:
                 continue
@@ -61,7 +59,7 @@ class HubTable(Features):
             for name, column in cells.items():
                 columns.setdefault(name, []).extend(column)
             names += [f"{part}:{row}" for row in range(len(parts[part]))]
-            self.part_of += [part] * len(parts[part])
+            part_of += [part] * len(parts[part])
         if len(columns) < 2 or not names:
             raise ArgumentError(
                 "path",
@@ -69,16 +67,8 @@ class HubTable(Features):
                 got=describe_columns(parts["train"].features),
                 fits="a column for each feature, and one for the target",
             )
+        self.part_of = np.array(part_of)
         return columns, names
-
-    def choose_parts(self, strata: Tensor, rows: np.ndarray) -> dict[str, Tensor]:
-        part_of = np.array(self.part_of)[rows]
-        chosen = {}
-        for part in dict.fromkeys(self.part_of):
-            chosen[part] = torch.from_numpy(np.flatnonzero(part_of == part))
-        train = chosen["train"]
-        missing = split_missing(strata[train], chosen, self.val, self.test, self.split_seed)
-        return chosen | {part: train[index] for part, index in missing.items()}
 
 
 def read_columns(rows: Any) -> dict[str, Column]:

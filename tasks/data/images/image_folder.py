@@ -51,6 +51,8 @@ class Images(DataModule):
         image: the column of the paths; None: by its name.
         label: the column of the class; or several columns of 0 and 1; None: by its name.
         separator: of several labels in a cell.
+        split_column: the column of the table that states the part of each image: train, val or
+            test. A part that no image has is cut from the training part.
         size: height and width of an image as the network gets it.
         channels: 3 for colour, 1 for grey.
         batch_size: samples in a batch, of each process.
@@ -68,7 +70,8 @@ class Images(DataModule):
         std: every channel, or each one, is divided by it.
         span: the values of black and white in images of 16 or 32 bits; null: 0 and the largest
             number of up to 16 bits, or 0 and 1 for floating-point numbers.
-        val: share of the training images kept for validation, if the folder has no `val`.
+        val: share of the training images kept for validation, if the folder or the table has no
+            `val`.
         test: share of them kept for the test, if it has no `test`.
         workers: processes that read images; 0: the one that trains reads, too; auto: as many as it
             leaves cores free.
@@ -93,6 +96,7 @@ class Images(DataModule):
         image: str | None = None,
         label: str | list[str] | None = None,
         separator: str | None = None,
+        split_column: str | None = None,
         size: int = 224,
         channels: int = 3,
         batch_size: int = 64,
@@ -126,7 +130,7 @@ class Images(DataModule):
             must_be_share("crop", crop)
         check_shares(val, test)
         must_be_positive("size", size)
-        self.table = choose_table(table, image, label, separator)
+        self.table = choose_table(table, image, label, separator, split_column)
         self.path = choose_folder(path, table)
         self.size, self.channels = (size, size), channels
         self.mean = one_per_channel("mean", mean, channels)
@@ -160,7 +164,7 @@ class Images(DataModule):
             listed = self.table.read(self.path, self.classes)
             self.classes = listed.classes
             self.notes += listed.notes
-            return {"train": listed.samples}
+            return dict(listed.parts)
         scan, note = files.find_images(self.path, index=self.index)
         if note:
             self.notes.append(note)
@@ -171,11 +175,13 @@ class Images(DataModule):
 
     def _name_classes(self, parts: dict[str, ImageSource]) -> str:
         """Set the names of the classes, and return what would be two of them."""
+        trained = sorted(parts["train"].class_names())
+        if self.table is None or not self.table.is_multilabel:
+            for name, found in parts.items():
+                self._check_known_classes(name, found, trained)
         if self.table is not None:
             return "two classes or more"
-        self.classes = sorted(parts["train"].class_names())
-        for name, found in parts.items():
-            self._check_known_classes(name, found)
+        self.classes = trained
         return f"a folder for each class: {self.path.name}/CLASS/IMAGE"
 
     def _must_check(self, size: int) -> bool:
@@ -189,11 +195,11 @@ class Images(DataModule):
             )
         return size <= CHECKED
 
-    def _check_known_classes(self, part: str, found: ImageSource) -> None:
-        strange = sorted(found.class_names() - set(self.classes))
+    def _check_known_classes(self, part: str, found: ImageSource, trained: list[str]) -> None:
+        strange = sorted(found.class_names() - set(trained))
         if strange:
             text = f"the {part} part of {self.path} has a class that training lacks"
-            got = f"{strange[0]}; training has {', '.join(self.classes[:CLASSES_SHOWN])}"
+            got = f"{strange[0]}; training has {', '.join(trained[:CLASSES_SHOWN])}"
             raise ArgumentError("path", text, got=got)
 
     def _split_missing(self, parts: dict[str, ImageSource]) -> dict[str, ImageSource]:

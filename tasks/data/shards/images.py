@@ -92,7 +92,7 @@ class Shards(Images):
         elif not self.classes:
             self.classes = found
         for name, part in parts.items():
-            self._check_known_classes(name, part)
+            self._check_known_classes(name, part, self.classes)
         return "two classes or more"
 
     def _name_numbers(self, parts: dict[str, ImageSource]) -> None:

@@ -139,7 +139,7 @@ class Tokenizer:
             known = self.characters
             return [known.get(sign, UNKNOWN) for sign in text]
         if self.bytes is not None:
-            return self.bytes[np.frombuffer(text.encode(), np.uint8)].tolist()
+            return self.encode_array(text).tolist()
         ids: list[int] = []
         for piece in pieces([text]):
             ids += self.trained.encode(piece, add_special_tokens=False).ids
@@ -147,6 +147,8 @@ class Tokenizer:
 
     def encode_array(self, text: str) -> np.ndarray:
         """Return the tokens of a long text as an array of `dtype`."""
+        if self.bytes is not None:
+            return self.bytes[np.frombuffer(text.encode(), np.uint8)]
         found = [np.array(self.encode(piece), self.dtype) for piece in pieces([text])]
         return np.concatenate([np.empty(0, self.dtype), *found])
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor, from_numpy
 
 from blocks.support.files import lies_outside
@@ -19,6 +20,7 @@ from tasks.data.labels import (
     split_cell,
     split_labels,
 )
+from tasks.data.split import PARTS, read_parts
 from tasks.data.tables.rows import describe_bad, read_table
 from tasks.data.tables.table import Bad, Table
 from tasks.data.tables.wanted import LABELS, Wanted
@@ -33,12 +35,13 @@ class Listed:
     """The images of a table.
 
     Args:
-        samples: the files, each with its class; of several labels, with all of them as one name.
+        parts: the files, each with its class; of several labels, with all of them as one name. All
+            are of the part train, unless a column states the parts.
         classes: the names of the classes.
         notes: what the user should know about the rows.
     """
 
-    samples: Samples
+    parts: dict[str, Samples]
     classes: list[str]
     notes: list[str]
 
@@ -53,6 +56,7 @@ class LabelTable:
         label: the column of the class, or several columns of 0 and 1; none: the one called label,
             class, category or target, or the only other one.
         separator: of several labels in a cell.
+        split_column: the column of the part of each image: train, val or test.
 
     Raises:
         ArgumentError: a separator that separates nothing, or is given with several columns.
@@ -62,6 +66,7 @@ class LabelTable:
     image: str | None = None
     label: tuple[str, ...] = ()
     separator: str | None = None
+    split_column: str | None = None
 
     def __post_init__(self) -> None:
         check_separator(self.separator)
@@ -94,16 +99,20 @@ class LabelTable:
         notes = list(map(describe_bad, filter(None, [rows.bad])))
         held = self._read_labels({name: rows.columns[name] for name in label}, rows.lines)
         files = self._find_files(rows.columns[image], rows.lines, root)
-        lines = self._drop_repeated(files, held, rows.lines, notes)
+        part_of = np.full(len(files), "train")
+        if self.split_column is not None:
+            part_of = read_parts(rows.columns[self.split_column], rows.lines, self.path)
+        lines = self._drop_repeated(files, held, part_of.tolist(), rows.lines, notes)
         classes = list(known) or self._name_classes(label, held)
         self._check_known(held, lines, classes)
         names = [files[row] for row in lines]
         chosen = [held[row] for row in lines]
         samples = Samples.pack(root, names, list(map(join_labels, chosen)))
+        parts = divide_samples(samples, part_of[list(lines)])
         notes.insert(0, f"{len(lines):,} images by {self.path}; {image}: {', '.join(label)}")
         if self.is_multilabel:
             notes += describe_labels(encode_labels(chosen, classes), classes, "image")
-        return Listed(samples, classes, notes)
+        return Listed(parts, classes, notes)
 
     def encode(self, samples: Samples, classes: Sequence[str]) -> Tensor:
         """Return the class of each image (images,), or its labels (images, classes)."""
@@ -113,7 +122,7 @@ class LabelTable:
         return encode_labels(held, classes)[from_numpy(samples.codes).long()]
 
     def _read_rows(self) -> tuple[Table, Rows]:
-        given = filter(None, [self.image, *self.label])
+        given = filter(None, [self.image, *self.label, self.split_column])
         try:
             table = read_table(self.path, 2)
             rows = read_columns(table, "auto", [*given, *IMAGES, *LABELS])
@@ -140,7 +149,7 @@ class LabelTable:
         if image is None:
             image = find_usual(names, IMAGES)
         if not label:
-            others = [name for name in names if name != image]
+            others = [name for name in names if name not in (image, self.split_column)]
             found = find_usual(others, LABELS)
             if found is None and len(others) == 1:
                 found = others[0]
@@ -154,7 +163,10 @@ class LabelTable:
                 fits=", ".join(names[:SHOWN]),
                 fix=f"data.{option}=COLUMN",
             )
-        for option, name in [("image", image), *(("label", name) for name in label)]:
+        chosen = [("image", image), *(("label", name) for name in label)]
+        if self.split_column is not None:
+            chosen.append(("split_column", self.split_column))
+        for option, name in chosen:
             if name not in names:
                 raise ArgumentError(
                     option,
@@ -218,18 +230,26 @@ class LabelTable:
         self,
         files: Sequence[str],
         held: Sequence[Sequence[str]],
+        part_of: Sequence[str],
         lines: Sequence[int],
         notes: list[str],
     ) -> dict[int, int]:
         """Return the first row of each file with its line; count the rows that repeat one."""
         first: dict[str, int] = {}
         bad = []
+        leaks = []
         for row, name in enumerate(files):
             before = first.setdefault(os.path.normpath(name), row)
+            repeated = (lines[row], f"{name}, as line {lines[before]}")
             if held[before] != held[row]:
-                bad.append((lines[row], f"{name}, as line {lines[before]}"))
+                bad.append(repeated)
+            if part_of[before] != part_of[row]:
+                leaks.append(repeated)
         self._refuse(
             "repeat an image with other labels", bad, len(files), "one row for each image", None
+        )
+        self._refuse(
+            "repeat an image in another part", leaks, len(files), "one part for each image", None
         )
         if len(first) < len(files):
             notes.append(f"{len(files) - len(first):,} rows repeat an image; each is taken once")
@@ -282,16 +302,36 @@ def find_usual(names: Sequence[str], usual: tuple[str, ...]) -> str | None:
     return names[index]
 
 
+def divide_samples(samples: Samples, part_of: np.ndarray) -> dict[str, Samples]:
+    """Return the samples of each part that there is, in their order.
+
+    Args:
+        samples: all of them.
+        part_of: (samples,), the part of each.
+    """
+    found = {}
+    for part in PARTS:
+        rows = np.flatnonzero(part_of == part)
+        if len(rows):
+            found[part] = samples.take(rows)
+    return found
+
+
 def choose_table(
-    table: str | None, image: str | None, label: str | list[str] | None, separator: str | None
+    table: str | None,
+    image: str | None,
+    label: str | list[str] | None,
+    separator: str | None,
+    split_column: str | None,
 ) -> LabelTable | None:
     """Return the table of the options of a data module; None without one.
 
     Raises:
         ArgumentError: an option of a table without one, or options that do not fit one another.
     """
+    options = {"image": image, "label": label, "separator": separator, "split_column": split_column}
     if table is None:
-        for option, value in {"image": image, "label": label, "separator": separator}.items():
+        for option, value in options.items():
             if value is not None:
                 raise ArgumentError(
                     option,
@@ -302,4 +342,5 @@ def choose_table(
         return None
     if isinstance(label, str):
         label = [label]
-    return LabelTable(Path(table).expanduser(), image, tuple(label or ()), separator)
+    place = Path(table).expanduser()
+    return LabelTable(place, image, tuple(label or ()), separator, split_column)
