@@ -77,8 +77,8 @@ def find_rate(prepared: Prepared, guard: SignalGuard) -> None:
         set_rate(prepared, found["lr"])
     text = "after which the loss diverges" if found["diverged"] else "the last that is tried"
     prepared.data.notes.append(
-        f"optimizer.lr={found['lr']:g} by trainer.find_lr: half of the rate with the lowest loss, "
-        f"of {found['steps']} steps up to {found['highest']:.3g}, {text}"
+        f"optimizer.lr={found['lr']:g} by trainer.find_lr: the rate with the lowest loss, of "
+        f"{found['steps']} steps up to {found['highest']:.3g}, {text}"
     )
 
 

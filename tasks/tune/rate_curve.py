@@ -17,7 +17,6 @@ WIDTH = 3.0  # standard deviation of the Gaussian that smooths the losses, in st
 FIRST = 10  # steps at rates that change little: the loss before the search
 SURE = 4.0  # standard errors by which the loss must fall
 LAST = 5  # steps whose mean says that the loss diverges
-MARGIN = 2.0  # from the rate with the lowest loss to a rate for a whole training
 TABLE, PICTURE = "find_lr.csv", "find_lr.svg"
 
 
@@ -78,7 +77,7 @@ def smooth_losses(losses: Sequence[float]) -> np.ndarray:
 
 
 def suggest_rate(losses: Sequence[float]) -> Suggestion:
-    """Return half of the rate at which the smoothed loss is lowest.
+    """Return the rate at which the smoothed loss is lowest.
 
     The rate at which the loss falls fastest, the rule of Lightning, is too low by a factor of 30
     and more where the first loss is above that of a constant answer: it then marks the steps in
@@ -92,9 +91,9 @@ def suggest_rate(losses: Sequence[float]) -> Suggestion:
             finite from the beginning.
 
     Source:
-        Smith 2017, arXiv:1506.01186, section 3.3: the lowest loss marks the upper bound of the
-        rates. The smoothing is symmetric, so that it does not delay the curve, which is why others
-        divide by 10.
+        Smith 2017, arXiv:1506.01186, section 3.3: the upper bound of the rates, which a schedule
+        rises to and falls from. Others divide it by 10, because a running mean delays their curve;
+        the smoothing here is symmetric.
     """
     if not losses:
         raise LearningRateError(
@@ -129,7 +128,7 @@ def suggest_rate(losses: Sequence[float]) -> Suggestion:
             "of your own with trainer.find_lr=false"
         )
     return Suggestion(
-        rate=float(f"{rate_of_step(lowest) / MARGIN:.3g}"),
+        rate=float(f"{rate_of_step(lowest):.3g}"),
         rates=[rate_of_step(step) for step in range(len(finite))],
         losses=finite,
         smooth=smooth.tolist(),

@@ -194,13 +194,13 @@ def test_the_run_records_the_rate_and_the_curve(found):
     assert config["optimizer"]["lr"] == rate
     assert content_of(place)["hyper_parameters"]["config"]["optimizer"]["lr"] == rate
     (note,) = [note for note in record["notes"] if "find_lr" in note]
-    assert note.startswith(f"optimizer.lr={rate:g} by trainer.find_lr: half of the rate with")
+    assert note.startswith(f"optimizer.lr={rate:g} by trainer.find_lr: the rate with the lowest")
     with (place / "find_lr.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == record["find_lr"]["steps"]
     smooth = [float(row["smooth"]) for row in rows]
     best = float(rows[int(np.argmin(smooth))]["lr"])
-    assert rate == pytest.approx(best / 2, rel=0.01)
+    assert rate == pytest.approx(best, rel=0.01)
     assert f"optimizer.lr {rate:g}</text>" in (place / "find_lr.svg").read_text(encoding="utf-8")
     report = (place / "report.html").read_text(encoding="utf-8")
     assert f"optimizer.lr {rate:g}</text>" in report
