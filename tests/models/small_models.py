@@ -156,7 +156,7 @@ SMALL = {
     "vit": small(*VIT),
     "vit_b16": small(*VIT, side=32, slow=True),
     "vit_l16": small(*VIT, side=32, slow=True),
-    "vit_segment": small(*VIT, "params.patch=1", side=8),
+    "vit_segment": small(*VIT, "params.patch=2", side=8),
     "vit_s16": small(*VIT, side=32, slow=True),
     "vit_ti16": small(*VIT, side=32, slow=True),
 }
