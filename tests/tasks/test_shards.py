@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 import torch
 
 from tasks.data.images.image_folder import Images
+from tasks.data.shards import index
 from tasks.data.shards.images import Shards
 from tasks.data.shards.paths import expand_braces
+from tasks.data.shards.scan import scan_shard
 from tasks.errors import ArgumentError, SampleError
 from tasks.resume.state import data_fingerprint
 from tests.tasks.image_sets import CLASSES, draw_images, encode_image, write_shard, write_shards
@@ -243,3 +246,72 @@ def test_names_in_folders_and_hidden_files(tmp_path):
     assert sum(data.sizes().values()) == 6
     assert data.notes == ["6 images; shards: 1"]
     assert {name.count("/") for name in data.names("train")} == {3}
+
+
+# The index ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def indexed(tmp_path, monkeypatch):
+    """Shards that are large enough for an index, and settled; and the shards that are scanned."""
+    write_shards(tmp_path / "shards")
+    samples = make_samples(7)
+    del samples[1]["png"], samples[2]["cls"]
+    write_shard(tmp_path / "shards" / "train-004.tar", samples)
+    for file in (tmp_path / "shards").iterdir():
+        os.utime(file, (1_000_000_000, 1_000_000_000))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(index, "LEAST", 50)
+    scanned = []
+
+    def scan(path, fields):
+        scanned.append(path.name)
+        return scan_shard(path, fields)
+
+    monkeypatch.setattr(index, "scan_shard", scan)
+    return tmp_path / "shards", scanned
+
+
+def test_shards_are_scanned_once(indexed):
+    folder, scanned = indexed
+    path = str(folder / "train-*.tar")
+    first = read(path, fields={"label": None}, check=False)
+    (place,) = (folder.parent / "cache" / "dougong" / "index").iterdir()
+    assert first.notes[0] == f"an index of the shards is written to {place}"
+    assert len(scanned) == 5
+    scanned.clear()
+    again = read(path, check=False)
+    assert again.notes == [f"shards by the index {place}", *first.notes[1:]]
+    assert data_fingerprint(again) == data_fingerprint(first)
+    assert scanned == []
+    assert read(path, check=False, index=False).notes == first.notes[1:]
+    assert len(scanned) == 5
+
+
+@pytest.mark.parametrize("change", ["time", "size", "damage", "other"])
+def test_an_index_that_does_not_hold_is_written_anew(indexed, change):
+    folder, scanned = indexed
+    path = str(folder / "train-*.tar")
+    read(path, check=False)
+    (place,) = (folder.parent / "cache" / "dougong" / "index").iterdir()
+    scanned.clear()
+    fields = {}
+    if change == "time":
+        os.utime(folder / "train-001.tar", (1_000_000_001, 1_000_000_001))
+    if change == "size":
+        write_shard(folder / "train-001.tar", make_samples(6))
+        os.utime(folder / "train-001.tar", (1_000_000_000, 1_000_000_000))
+    if change == "damage":
+        place.write_bytes(place.read_bytes()[:300])
+    if change == "other":
+        fields = {"image": "png"}
+    read(path, check=False, fields=fields)
+    assert len(scanned) == 5
+
+
+def test_a_shard_that_has_just_been_changed_is_not_indexed(indexed):
+    folder, _ = indexed
+    os.utime(folder / "train-001.tar")
+    data = read(str(folder / "train-*.tar"), check=False)
+    assert data.notes[0] == "no index of the shards is written: one has just been changed"
+    assert not (folder.parent / "cache").exists()

@@ -22,12 +22,14 @@ from blocks.graph import ConfigError, build, compose, load_weights
 from blocks.graph.weights import read_map
 from blocks.support.files import kind_of, memory, open_file, read_file
 from tasks.data.base import read_reader_file
+from tasks.data.hub.images import HubImages
 from tasks.data.images import arrays, idx, image_folder, npz
 from tasks.data.published import cifar
 from tasks.data.readers.image import ImageReader
 from tasks.data.readers.question import QuestionReader
 from tasks.data.readers.signal import SignalReader
 from tasks.data.readers.text import TextReader
+from tasks.data.shards.images import Shards
 from tasks.data.text import documents, labelled, translation
 from tasks.data.text.tokenizer import Tokenizer
 from tasks.data.tokens.folder import TokenFolder
@@ -139,6 +141,8 @@ PLACES = {
     "data=tokens": ("set/tokens.json", lambda path: TokenFolder(str(path.parent)).read()),
     "data=labelled": ("a.csv", lambda path: labelled.Labelled(str(path)).read()),
     "data=pairs": ("a.tsv", lambda path: translation.Pairs(path=str(path)).read()),
+    "data=hub": ("a.parquet", lambda path: HubImages(str(path)).read()),
+    "data=shards": ("a.tar", lambda path: Shards(str(path)).read()),
     "weights.load": ("a.pt", lambda path: load_weights(small(), path)),
     "weights.load, safetensors": ("a.safetensors", lambda path: load_weights(small(), path)),
     "weights.map": ("a.yaml", read_map),

@@ -11,9 +11,10 @@ from tasks.data.hub.source import check_keys, choose_splits
 from tasks.data.images.image_folder import Images
 from tasks.data.images.listing.samples import ImageSource
 from tasks.data.sampler import Order
+from tasks.data.shards.index import scan_shards
 from tasks.data.shards.paths import find_shards
 from tasks.data.shards.samples import ShardSamples
-from tasks.data.shards.scan import Fields, Shard, scan_shard
+from tasks.data.shards.scan import Fields, Shard
 from tasks.data.walk import list_first
 from tasks.errors import ArgumentError, must_be_positive
 
@@ -36,7 +37,8 @@ class Shards(Images):
             together; None shuffles all images.
         options: size, channels, batch_size, crop, flip, mixup, cutmix, erase, randaugment,
             magnitude, mean, std, span, val, test, workers, sampling, check, seed, split_seed,
-            facts: those of `Images`.
+            facts, and index, which keeps an index of 10,000 images or more in
+            ~/.cache/dougong/index: those of `Images`.
     """
 
     def __init__(
@@ -70,7 +72,8 @@ class Shards(Images):
         found: dict[str, ImageSource] = {}
         shards: list[Shard] = []
         for part, split in chosen.items():
-            scanned = [scan_shard(file, self.fields) for file in splits[split]]
+            scanned, note = scan_shards(splits[split], self.fields, index=self.index)
+            self.notes += filter(None, [note])
             shards += scanned
             if any(shard.names for shard in scanned):
                 found[part] = ShardSamples.join(scanned)

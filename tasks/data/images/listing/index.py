@@ -11,6 +11,7 @@ import hashlib
 import os
 import secrets
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,12 +55,17 @@ class Scan:
         return sum(map(len, self.parts.values()))
 
 
+def cache_folder() -> Path:
+    """Return the folder of the indices that do not lie beside what they list."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    return cache / "dougong" / "index"
+
+
 def places(folder: Path) -> list[Path]:
     """Return where the index of a folder may be: beside it, then in the cache."""
     absolute = Path(os.path.abspath(folder))
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
     key = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:24]
-    found = [cache / "dougong" / "index" / f"{key}.npz"]
+    found = [cache_folder() / f"{key}.npz"]
     if absolute.name:
         found.insert(0, absolute.with_name(f".{absolute.name}.index.npz"))
     return [place for place in found if not lies_outside(place)]
@@ -90,8 +96,12 @@ def find_reason_against(scan: Scan) -> str | None:
 
 def save_index(folder: Path, scan: Scan) -> Path | None:
     """Write an index in the first place that can be written; returns its file, or None."""
-    arrays = pack(scan)
-    for place in places(folder):
+    return write_arrays(places(folder), pack(scan))
+
+
+def write_arrays(places: Iterable[Path], arrays: dict[str, np.ndarray]) -> Path | None:
+    """Write arrays whole into the first file that can be written; returns it, or None."""
+    for place in places:
         draft = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
         try:
             if place.parent.name == "index":
