@@ -276,11 +276,18 @@ def catalog(library: Iterable[str] = ()) -> Mapping[str, Any]:
     Raises:
         BlockError: a folder that is not there, or a file in it that cannot be imported.
     """
-    found: dict[str, Any] = {**TORCH, **own()}
-    for point in entry_points(group="dougong.blocks"):
-        found.update(_blocks_in(point.load()))
+    found: dict[str, Any] = {**TORCH, **own(), **_installed()}
     for place in library:
         found.update(_library(str(place)))
+    return found
+
+
+@lru_cache(maxsize=1)
+def _installed() -> dict[str, type[nn.Module]]:
+    """The blocks of installed plug-ins."""
+    found: dict[str, type[nn.Module]] = {}
+    for point in entry_points(group="dougong.blocks"):
+        found.update(_blocks_in(point.load()))
     return found
 
 

@@ -66,6 +66,11 @@ MACS: dict[str, Callable[..., int]] = {
 class _Counter(TorchDispatchMode):
     """Counts what every operation costs, on the account of the node that runs."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No wrapper for a compiler around each operation: nothing is compiled here."""
+        return False
+
     def __init__(self, accounts: "Accounts"):
         super().__init__()
         self.accounts = accounts

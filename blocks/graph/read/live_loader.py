@@ -1,6 +1,7 @@
 """Loads configurations again and again while their files change, reading only what changed."""
 
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,15 @@ from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig
 
 from blocks.graph.errors import Origin, Problem
+from blocks.graph.read.edits import (
+    Edits,
+    apply_edits,
+    find_edits,
+    follows_values,
+    is_last,
+    move,
+    read_content,
+)
 from blocks.graph.read.loader import CachedLoader, compose_files, parse_override
 from blocks.graph.read.probes import Probes
 from blocks.support.share.folder import locate_config, shared_option
@@ -33,12 +43,11 @@ class LiveLoader(CachedLoader):
         self.probes = Probes()
         self.lists: dict[tuple[str, ...], DefaultsList] = {}
         self.embedded: dict[tuple[str, str | None], bytes] = {}
+        self.contents: dict[tuple[str, str | None], Any] = {}  # of files, in their sections
 
     def refresh(self) -> list[Path]:
         """Drop what is no longer true; return the files that changed since the last call."""
         changed = self.probes.find_changed()
-        if changed:
-            self.composed.clear()
         for path in changed:
             self.files.pop(path, None)
         if len(self.lists) > MOST or not all(map(self._lists_the_same, changed)):
@@ -46,29 +55,88 @@ class LiveLoader(CachedLoader):
         return changed
 
     def _forget(self) -> None:
-        for kept in (self.repositories, self.composed, self.lists, self.embedded, self.files):
+        for kept in (self.repositories, self.composed, self.lists, self.embedded, self.contents):
             kept.clear()
+        self.files.clear()
         self.probes.forget()
 
     def _lists_the_same(self, path: Path) -> bool:
-        """Read a changed file again; return whether Hydra would list the same files."""
+        """Read a changed file again and change what was composed of it; return whether Hydra would
+        list the same files.
+        """
         is_known = False
-        for repository in self.repositories.values():
+        for search_path, repository in self.repositories.items():
             for name, before in list(repository.cache.items()):
                 name = name.removeprefix("config_path=")
                 if before is None or _locate(before, name) != path:
                     continue
                 is_known = True
                 repository.cache.pop(f"config_path={name}")
-                for embedded in [key for key in self.embedded if key[0] == name]:
-                    del self.embedded[embedded]
                 try:
                     after = repository.load_config(name)
                 except Exception:  # the next composition reports it with its place
                     return False
                 if after is None or _listing_of(after) != _listing_of(before):
                     return False
+                edits = find_edits(read_content(before.config), read_content(after.config))
+                self._change_content(name, edits)
+                self._change(search_path, name, edits)
         return is_known
+
+    def _change_content(self, name: str, edits: Edits | None) -> None:
+        """Change what is kept of a file."""
+        for key in [key for key in self.embedded if key[0] == name]:
+            self._read_content(key)
+            del self.embedded[key]
+        for key in [key for key in self.contents if key[0] == name]:
+            if edits is None:
+                del self.contents[key]
+            else:
+                apply_edits(self.contents[key], move(edits, key[1]))
+
+    def _change(self, search_path: str, name: str, edits: Edits | None) -> None:
+        """Change the compositions that a file is part of, or drop them.
+
+        Args:
+            edits: of the file; None where more than values changed.
+        """
+        for key, (pickled, listed) in list(self.composed.items()):
+            files = [default for default in listed.defaults if default.config_path == name]
+            if key[1] != search_path or not files:
+                continue
+            del self.composed[key]
+            if edits is None or len(files) > 1:
+                continue
+            moved = move(edits, files[0].package)
+            start = listed.defaults.index(files[0])
+            later = self._read_contents(listed.defaults[start + 1 :])
+            earlier = self._read_contents(listed.defaults[:start])
+            if earlier is None or later is None:
+                continue
+            if any(map(follows_values, [*earlier, *later])):
+                continue
+            if is_last(moved, later):
+                config: DictConfig = pickle.loads(pickled)
+                apply_edits(config, moved)
+                self.composed[key] = pickle.dumps(config), listed
+
+    def _read_contents(self, defaults: Sequence[ResultDefault]) -> list[Any] | None:
+        """Return the contents of files, each in its section; None where one was not kept."""
+        contents = []
+        for default in defaults:
+            if (default.config_path or "").startswith("hydra/"):
+                continue
+            key = (str(default.config_path), default.package)
+            if key not in self.contents and key not in self.embedded:
+                return None
+            contents.append(self._read_content(key))
+        return contents
+
+    def _read_content(self, key: tuple[str, str | None]) -> Any:
+        if key not in self.contents:
+            kept: ConfigResult = pickle.loads(self.embedded[key])
+            self.contents[key] = read_content(kept.config)
+        return self.contents[key]
 
     def note(self, file: Path) -> None:
         """Remember a file that an answer depends on besides those that are loaded."""

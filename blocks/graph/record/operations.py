@@ -31,6 +31,11 @@ class Operations(TorchDispatchMode):
 
     supports_higher_order_operators = True
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No wrapper for a compiler around each operation: nothing is compiled here."""
+        return False
+
     def __init__(self, ran: dict[Any, list[Layout] | Layout | None]):
         super().__init__()
         self.ran = ran

@@ -1,0 +1,139 @@
+"""A composition that is changed in place is what Hydra composes of the files as they are."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from blocks.graph.compose.compose import opened_hydra
+from blocks.graph.read import live_loader
+from blocks.graph.read.edits import find_edits, follows_values
+from blocks.graph.read.live_loader import LiveLoader
+from blocks.graph.read.loader import Loader
+
+OWN = """defaults: [mlp: gelu, norm: layernorm, _self_]
+params: {dim: 24, rate: 0.1, name: a, sizes: [1, 2], flag: true, other: null}
+inputs: {image: data.image}
+graph: {wide: {block: Linear, features: dim}, mlp: {use: mlp, hidden: "${model.params.dim}"}}
+"""
+TOP = "defaults: [own, _self_]\nparams: {rate: 0.2, sizes: [3], extra: {dim: 3}}\n"
+EDITS = {  # what is edited -> the file, before, after, whether the files are merged again
+    "a whole number": ("own", "dim: 24", "dim: 48", False),
+    "the type of a number": ("own", "dim: 24", "dim: 24.0", False),
+    "a truth value": ("own", "flag: true", "flag: 1", False),
+    "a word": ("own", "name: a", "name: bc", False),
+    "a number as a word": ("own", "dim: 24", "dim: '24'", False),
+    "an expression": ("own", "features: dim", "features: 2 * dim", False),
+    "a comment": ("own", "\nparams", "\n# more\nparams", False),
+    "a value of the last file": ("top", "rate: 0.2", "rate: 0.3", False),
+    "a value inside a section": ("top", "dim: 3", "dim: 5", False),
+    "a value that a later file writes": ("own", "rate: 0.1", "rate: 0.4", True),
+    "a value that becomes a list": ("own", "name: a", "name: [a]", True),
+    "an element of a list": ("top", "[3]", "[3.0]", True),
+    "a value that is removed": ("own", "flag: true, other: null", "flag: true", True),
+    "a value that is added": ("own", "flag: true", "flag: true, more: 1", True),
+    "a value that becomes null": ("own", "name: a", "name: null", True),
+    "a value that becomes missing": ("own", "name: a", 'name: "???"', True),
+    "a value that becomes an interpolation": ("own", "dim: 24", 'dim: "${seed}"', True),
+    "an interpolation": ("own", "${model.params.dim}", "${model.params.rate}", True),
+    "null that becomes a value": ("own", "other: null", "other: 1", True),
+    "the order": ("own", "dim: 24, rate: 0.1", "rate: 0.1, dim: 24", True),
+}
+WORDS = ["model=top", "data=digits"]
+
+
+def load(loader: Loader, folder: Path) -> Any:
+    with opened_hydra() as hydra:
+        return loader.load(hydra, "train", [f"hydra.searchpath=['file://{folder}']", *WORDS])[0]
+
+
+def show(config: Any) -> str:
+    """All of a configuration: keys in order, values with their types, as they are written."""
+    config = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    return repr(OmegaConf.to_container(config, resolve=False))
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LiveLoader]:
+    """A folder with two files, and what has read them."""
+    folder = tmp_path_factory.mktemp("edited")
+    write(folder, OWN, TOP)
+    loader = LiveLoader()
+    load(loader, folder)
+    return folder, loader
+
+
+def write(folder: Path, own: str, top: str) -> None:
+    (folder / "model").mkdir(exist_ok=True)
+    (folder / "model" / "own.yaml").write_text(own, encoding="utf-8")
+    (folder / "model" / "top.yaml").write_text(top, encoding="utf-8")
+
+
+def texts_after(what: str) -> tuple[str, str]:
+    """Both files after an edit."""
+    name, before, after, _ = EDITS[what]
+    own, top = OWN, TOP
+    if name == "own":
+        own = OWN.replace(before, after, 1)
+    else:
+        top = TOP.replace(before, after, 1)
+    assert (own, top) != (OWN, TOP)
+    return own, top
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_an_edited_composition_is_the_one_that_is_merged_again(
+    what: str, kept: tuple[Path, LiveLoader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, loader = kept
+    merged: list[object] = []
+    merge = live_loader.compose_files
+    monkeypatch.setattr(
+        live_loader, "compose_files", lambda *given: merged.append(1) or merge(*given)
+    )
+    for texts in (texts_after(what), (OWN, TOP)):
+        write(folder, *texts)
+        loader.refresh()
+        merged.clear()
+        config = load(loader, folder)
+        assert bool(merged) == EDITS[what][-1]
+        loader.composed.clear()
+        again = load(loader, folder)
+        assert show(config) == show(again)
+        assert config == again
+        assert OmegaConf.is_struct(config)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", EDITS)
+def test_an_edited_composition_is_what_hydra_composes(what: str, tmp_path: Path) -> None:
+    write(tmp_path, OWN, TOP)
+    loader = LiveLoader()
+    load(loader, tmp_path)
+    write(tmp_path, *texts_after(what))
+    loader.refresh()
+    assert show(load(loader, tmp_path)) == show(load(Loader(), tmp_path))
+
+
+def test_several_edits_in_a_row_are_all_seen(kept: tuple[Path, LiveLoader]) -> None:
+    folder, loader = kept
+    for number in (3, 5, 7):
+        write(folder, OWN.replace("24", str(number)), TOP)
+        loader.refresh()
+        write(folder, OWN.replace("24", str(number)), TOP.replace("0.2", f"0.{number}"))
+        loader.refresh()
+        params = load(loader, folder).model.params
+        assert (params.dim, params.rate) == (number, number / 10)
+
+
+def test_a_value_that_names_another_is_followed() -> None:
+    assert follows_values({"a": "${b.${c}}"})
+    assert not follows_values({"a": "${b.c}", "d": "${e}"})
+
+
+def test_edits_are_values_alone() -> None:
+    assert find_edits({"a": {"b": 1, "c": [2]}}, {"a": {"b": True, "c": [2]}}) == {("a", "b"): True}
+    assert find_edits({"a": [1]}, {"a": [True]}) is None
+    assert find_edits({"a": 1}, {"a": {"b": 1}}) is None
+    assert find_edits({"a": 1}, {"b": 1}) is None
