@@ -434,3 +434,19 @@ def test_a_table_is_that_of_a_file(tmp_path):
     data = read(HubTable, path=[str(path), str(tmp_path / "test.parquet")], val=0.25)
     assert data.sizes() == {"train": 31, "val": 10, "test": 41}
     assert data.names("test")[0] == "test:0"
+
+
+def test_a_confined_process_reads_and_writes_in_its_project(place, tmp_path, monkeypatch):
+    monkeypatch.setenv("DOUGONG_CONFINED", str(place))
+    said = refused(HubImages, path=str(place / "parquet"), **SMALL)
+    assert said == (
+        f"the cache of the package datasets, {tmp_path / 'cache'}, is outside of the project, "
+        "where this process reads nothing; fix: HF_DATASETS_CACHE=FOLDER of the project, or "
+        "data.streaming=true, which makes no copy (data=hub)"
+    )
+    read(HubImages, path=str(place / "parquet"), streaming=True, **SMALL)
+    read(HubImages, path=str(place / "saved"), **SMALL)
+    monkeypatch.setenv("DOUGONG_CONFINED", str(place / "parquet"))
+    for outside in ("saved", "folders", "train.jsonl"):
+        said = refused(HubImages, path=str(place / outside), **SMALL)
+        assert "outside of the project" in said or "has no files" in said, outside

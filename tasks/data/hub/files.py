@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from blocks.support.files import kind_of, read_file
+from blocks.support.files import OUTSIDE, kind_of, read_file
 from tasks.data.images.listing.files import SUFFIXES as IMAGES
 from tasks.data.walk import Walk, escape_name, list_first
 from tasks.errors import ArgumentError
@@ -179,7 +179,8 @@ def check_shards(found: Found) -> None:
         numbers: dict[tuple[Path, str, int], set[int]] = {}
         for file in files:
             kind = kind_of(file)
-            if kind is not None and (found.kind != "saved" or not file.is_dir()):
+            is_saved = found.kind == "saved" and file.is_dir() and kind != OUTSIDE
+            if kind is not None and not is_saved:
                 raise ArgumentError("path", f"{file} is {kind}", fits="a regular file")
             shard = SHARD.fullmatch(file.stem)
             if shard:

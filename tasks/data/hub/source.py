@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blocks.support.files import open_file
+from blocks.support.files import OUTSIDE, lies_outside, open_file
 from tasks.data.hub.cache import find_named
 from tasks.data.hub.client import offline
 from tasks.data.hub.files import SHOWN, SPLITS, Found, find_files
@@ -169,12 +169,15 @@ def load_rows(found: Found, split: str) -> Any:
                 return datasets.load_from_disk(files[0])
             if found.kind == "arrow" and are_streams(files):
                 return datasets.concatenate_datasets(list(map(datasets.Dataset.from_file, files)))
+            check_cache(datasets.config.HF_DATASETS_CACHE, found.kind)
             options: dict[str, Any] = {}
             if found.kind == "csv" and files[0].lower().endswith(".tsv"):
                 options["delimiter"] = "\t"
             return datasets.load_dataset(
                 found.kind, data_files={"train": files}, split="train", **options
             )
+        except ArgumentError:
+            raise
         except Exception as error:  # pyarrow, pandas and others raise their own
             cause = error.__cause__ or error
             reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0][:200]
@@ -184,6 +187,18 @@ def load_rows(found: Found, split: str) -> Any:
                 got=", ".join(files[:SHOWN]),
                 fits="whole files of one schema",
             ) from error
+
+
+def check_cache(folder: Path | str, kind: str) -> None:
+    """Raise an ArgumentError where `datasets` would write its copy outside of the project of a
+    confined process.
+    """
+    if lies_outside(folder):
+        fix = "HF_DATASETS_CACHE=FOLDER of the project"
+        if kind == "parquet":
+            fix += ", or data.streaming=true, which makes no copy (data=hub)"
+        problem = f"the cache of the package datasets, {folder}, is {OUTSIDE}"
+        raise ArgumentError("path", problem, fix=fix)
 
 
 def are_streams(files: Sequence[str]) -> bool:
