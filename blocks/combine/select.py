@@ -16,7 +16,7 @@ def must_be_index(x: tuple[int, ...], index: tuple[int, ...], axis: int) -> None
         raise BlockError(
             "the index has the axes of x up to the one where it chooses",
             got=f"x {x}, index {index}, axis={axis}",
-            fits=f"{axis + 1} to {len(x)} axes; all but axis {axis} of the same size",
+            fits=f"{axis} to {len(x)} axes; all but axis {axis} of the same size",
             code="shape-mismatch",
         )
 
@@ -94,14 +94,14 @@ class Gather(nn.Module):
     """The elements of a value at given places of an axis, for each example its own.
 
     Formula:
-        x[b, index[b, i]] for each example b
+        x[b, index[b, i]] for each example b; x[b, index[b]] where there is one place
 
     Args:
         axis: index of the axis, counted from the end where negative; 1 are the tokens.
 
     Shape:
         x (batch, ..., size, *rest), index (batch, ..., places), or with axes of the rest too ->
-        (batch, ..., places, *rest)
+        (batch, ..., places, *rest); index (batch, ...), as of `ArgMax` -> (batch, ..., *rest)
 
     Raises:
         BlockError: in forward: there is no such axis, or the axes of the index are not those of x.
@@ -117,7 +117,11 @@ class Gather(nn.Module):
 
     def forward(self, x: Shaped[Tensor, "..."], index: Int[Tensor, "..."]) -> Shaped[Tensor, "..."]:
         axis = axis_index(self.axis, x.ndim)
+        one = index.ndim == axis
+        if one:
+            index = index.unsqueeze(axis)
         must_be_index(tuple(x.shape), tuple(index.shape), axis)
         rest = x.shape[index.ndim :]
         index = index.view(*index.shape, *(1 for _ in rest)).expand(*index.shape, *rest)
-        return x.gather(axis, index)
+        found = x.gather(axis, index)
+        return found.squeeze(axis) if one else found

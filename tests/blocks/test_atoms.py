@@ -311,7 +311,7 @@ def test_atoms_are_exported_for_any_batch(name):
             lambda: Gather()(draw(), torch.zeros(3, 1, dtype=torch.long)),
             "the index has the axes of x up to the one where it chooses; "
             "got x (2, 7, 5), index (3, 1), axis=1; "
-            "fits: 2 to 3 axes; all but axis 1 of the same size",
+            "fits: 1 to 3 axes; all but axis 1 of the same size",
         ),
         (
             lambda: Parameter([]),
@@ -355,3 +355,10 @@ def test_mistakes_are_told(wrong, message):
     with pytest.raises(BlockError) as error:
         wrong()
     assert str(error.value) == message
+
+
+def test_one_place_of_each_example_is_gathered_without_its_axis():
+    x, scores = torch.randn(2, 3, 5), torch.randn(2, 3)
+    found = Gather()(x, ArgMax()(scores))
+    for example in range(2):
+        assert torch.equal(found[example], x[example, int(scores[example].argmax())])

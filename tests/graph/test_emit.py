@@ -25,6 +25,7 @@ FACTS = {
     "numbers": {"features": 6},
     "categories": {"columns": 3, "dtype": "int", "vocab": 53},
     "signal": {"tokens": 40, "dim": 1},
+    "text": WORDS,
 }
 SIDES = {
     "lenet5": (1, 28),
@@ -65,6 +66,17 @@ SMALL = {
     "llama_7b": DECODER,
     "llama32_1b": DECODER,
     "albert_base": [*DECODER[1:4], "width=16", *DECODER[5:]],
+    "clip_b32": [
+        "depth=2",
+        "dim=48",
+        "heads=2",
+        "side=64",
+        "text_dim=32",
+        "text_depth=2",
+        "text_heads=2",
+        "vocab=53",
+        "length=9",
+    ],
     "dit_xl2": ["depth=2", "dim=48", "heads=2", "side=8", "labels=9", "waves=8"],
     "t5_small": DECODER[1:],
     "whisper_tiny": [*DECODER[1:4], "bands=8", "frames=24", *DECODER[5:]],

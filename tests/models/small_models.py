@@ -88,8 +88,18 @@ SMALL = {
     "cat_b": small(*CAT, slow=True),
     "cat_s": small(*CAT, slow=True),
     "cat_t": small(*CAT, slow=True),
-    "clip_small": small(
-        "params.dim=16", "params.depth=1", "params.projection=8", "graph.scaled.initial=1.0"
+    "clip_small": small("params.dim=16", "params.depth=1", "params.projection=8"),
+    "clip_b32": small(
+        *VIT,
+        "params.heads=2",
+        "params.patch=4",
+        "params.side=16",
+        "params.text_dim=16",
+        "params.text_depth=1",
+        "params.text_heads=2",
+        f"params.vocab={VOCAB}",
+        f"params.length={TOKENS}",
+        "params.projection=8",
     ),
     "cnn": small("params.width=8"),
     "convnext_t": small("params.widths=[16,32]", "params.depths=[1,2]", "graph.stem.features=16"),

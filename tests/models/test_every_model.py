@@ -59,6 +59,7 @@ TEXTS = [
     "answer",
     "bert",
     "bert_base",
+    "clip_b32",
     "clip_small",
     "encoder",
     "gpt",
@@ -195,8 +196,11 @@ def loss_of(out, inputs):
     """
     generator = torch.Generator().manual_seed(1)
     total = torch.zeros(())
+    if "text_projection" in out:  # unit vectors: image i belongs to text i
+        cosines = out["image_projection"] @ out["text_projection"].T
+        total = F.cross_entropy(cosines, torch.arange(len(cosines)))
     for key, value in out.items():
-        if key in GIVEN:
+        if key in GIVEN or key.endswith("_projection"):
             continue
         if key != "logits":
             total = total + F.mse_loss(

@@ -162,3 +162,34 @@ def test_whisper_equals_transformers(hf):
         lambda m: m(sound, target)["logits"],
         lambda m: m(input_features=sound, decoder_input_ids=target).logits,
     )
+
+
+def test_clip_equals_transformers(hf):
+    """Two towers, the last word, a learned temperature."""
+    text = {
+        "hidden_size": 32,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "vocab_size": 53,
+        "max_position_embeddings": 9,
+        "eos_token_id": 2,  # with which the last word is the highest number
+    }
+    vision = {**VIT, "patch_size": 32}
+    config = hf.CLIPConfig(text_config=text, vision_config=vision, projection_dim=20)
+    peer = shake(hf.CLIPModel(config))
+    sizes = ["dim=96", "depth=2", "heads=3", "side=64", "text_dim=32", "text_depth=2"]
+    sizes += ["text_heads=2", "vocab=53", "length=9", "projection=20"]
+    ours = build("clip_b32", [f"params.{size}" for size in sizes], {})
+    image, words = torch.randn(2, 3, 64, 64), torch.stack([torch.randperm(53)[:9] for _ in "ab"])
+    assert_equal(
+        ours,
+        peer,
+        "transformers_clip",
+        lambda m: similarities(m(image, words)),
+        lambda m: m(input_ids=words, pixel_values=image).logits_per_image,
+    )
+
+
+def similarities(out):
+    return out["image_projection"] @ out["text_projection"].T
