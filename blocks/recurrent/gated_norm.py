@@ -57,12 +57,16 @@ class GatedNorm(nn.Module):
         if value_dim is None:
             must_divide("heads", heads, "dim", dim)
             value_dim = dim // heads
-        self.groups = heads if norm_groups is None else norm_groups
-        must_divide("norm_groups", self.groups, "heads", heads)
+        must_divide("norm_groups", norm_groups or heads, "heads", heads)
+        self.groups = norm_groups
         self.first, self.epsilon = first, epsilon
         self.project = nn.Linear(dim, heads * value_dim, bias=bias)
         width = {"head": value_dim, "all": heads * value_dim, "none": 0}[weight]
         self.weight = nn.Parameter(torch.ones(width)) if width else None
+
+    def is_shared(self) -> bool:
+        """Whether heads share parameters, or the mean square."""
+        return self.weight is not None or self.groups is not None
 
     def forward(
         self,
@@ -72,7 +76,9 @@ class GatedNorm(nn.Module):
         gate = F.silu(self.project(x))
         if self.first == "gate":
             y = y * gate.view(y.shape)
-        groups = y.flatten(2).unflatten(2, (self.groups, -1))
+        groups = y
+        if self.groups is not None:
+            groups = y.flatten(2).unflatten(2, (self.groups, -1))
         scaled = F.rms_norm(groups, groups.shape[-1:], None, self.epsilon)
         if self.weight is not None:
             scaled = scaled.flatten(2).unflatten(2, (-1, self.weight.shape[0])) * self.weight

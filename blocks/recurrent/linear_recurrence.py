@@ -9,9 +9,12 @@ from torch import Tensor, nn
 
 from blocks.attention.mask import Mask, key_mask
 from blocks.errors import BlockError, must_be_positive, must_be_share, must_divide
+from blocks.recurrent.decay import ChannelDecay
+from blocks.recurrent.gated_norm import GatedNorm
 from blocks.recurrent.recur import Form, recur, share_heads
 from blocks.recurrent.short_convolution import convolve_channels
 from blocks.support.decode_cache import DecodeCache, must_be_a_row, must_not_mask_pairs
+from blocks.support.tensor_parallel import Division
 
 
 class LinearRecurrence(nn.Module):
@@ -141,6 +144,27 @@ class LinearRecurrence(nn.Module):
     def parts(self) -> dict[str, dict[str, Tensor]]:
         parts = self.qkv.weight.split(self.sizes())
         return {"qkv.weight": dict(zip("qkv", parts, strict=True))}
+
+    def division(self, devices: int) -> Division:
+        """The heads are divided where no parameter but those of linear layers belongs to a head;
+        elsewhere every device computes all of them.
+        """
+        columns = {"qkv": tuple(self.sizes())}
+        whole = any(part is not None for part in (self.conv, self.strength, self.skip))
+        whole |= self.qk_norm is not None
+        if isinstance(self.decay, ChannelDecay):
+            columns["decay.up"] = (self.heads * self.head_dim,)
+        elif self.decay is not None:
+            whole = True
+        if self.gate is not None:
+            whole |= not isinstance(self.gate, GatedNorm) or self.gate.is_shared()
+            columns["gate.project"] = (self.heads * self.value_dim,)
+        if whole:
+            return Division({}, ())
+        counts = ("heads", "query_heads", "key_heads", "value_heads")
+        for name in counts:
+            must_divide("devices", devices, name, getattr(self, name))
+        return Division(columns, ("project",), counts)
 
     def forward(
         self,

@@ -6,6 +6,8 @@ import torch
 from blocks.attention.dot_product import CrossAttention, SelfAttention
 from blocks.graph import Columns, ConfigError, build, plan_tensor_parallel
 from blocks.graph.run.tensor_parallel import Rows
+from blocks.recurrent import ChannelDecay, GatedNorm, LinearRecurrence
+from tests.blocks.recurrences import mamba2
 
 WORDS = {"tokens": {"tokens": 11, "dtype": "int", "vocab": 13}, "vocab": 13}
 IMAGE = {"image": [3, 16, 16], "classes": 7}
@@ -49,6 +51,25 @@ def test_shares_of_cross_attention_add_up_to_the_whole():
     )
     total = sum(sliced(block, device, 2)(x, context) for device in range(2))
     torch.testing.assert_close(total, block(x, context), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("kv_heads", [2, 4])
+def test_shares_of_a_recurrence_add_up_to_the_whole(kv_heads):
+    block = LinearRecurrence(
+        44,
+        heads=4,
+        kv_heads=kv_heads,
+        decay=ChannelDecay(44, 4, 11),
+        gate=GatedNorm(44, 4, weight="none"),
+    ).double()
+    x = torch.randn(3, 5, 44, dtype=torch.float64)
+    total = sum(sliced(block, device, 2)(x) for device in range(2))
+    torch.testing.assert_close(total, block(x), atol=1e-12, rtol=0)
+
+
+def test_a_recurrence_whose_heads_share_parameters_stays_whole():
+    assert not mamba2(24, 4).division(2).columns
+    assert not LinearRecurrence(44, heads=4, gate=GatedNorm(44, 4)).division(2).columns
 
 
 def test_parts_that_lie_side_by_side_are_divided_each_by_itself():
