@@ -2,6 +2,7 @@
 is refused, and no byte from the network.
 """
 
+import builtins
 import io
 import json
 import socket
@@ -450,3 +451,19 @@ def test_a_confined_process_reads_and_writes_in_its_project(place, tmp_path, mon
     for outside in ("saved", "folders", "train.jsonl"):
         said = refused(HubImages, path=str(place / outside), **SMALL)
         assert "outside of the project" in said or "has no files" in said, outside
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_missing_package_is_named_with_the_command(place, monkeypatch, streaming):
+    load = builtins.__import__
+
+    def refuse(name, *rest):
+        if name.partition(".")[0] in ("datasets", "pyarrow"):
+            raise ImportError(name)
+        return load(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    assert refused(HubImages, path=str(place / "parquet"), streaming=streaming) == (
+        "data sets of the Hugging Face Hub are read by the package datasets; got no package "
+        "datasets; fix: pip install -c constraints.txt -e '.[datasets]'"
+    )

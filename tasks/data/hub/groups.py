@@ -29,13 +29,14 @@ class RowGroups:
     """
 
     def __init__(self, files: Sequence[Path]):
+        datasets = import_datasets()  # brings pyarrow
         self.files = list(files)
         self.opened: OrderedDict[int, Any] = OrderedDict()
         places, rows, sizes = [], [], []
         self.features: dict[str, Any] = {}
         for number, file in enumerate(self.files):
             content = self._open(number)
-            features = import_datasets().Features.from_arrow_schema(content.schema_arrow)
+            features = datasets.Features.from_arrow_schema(content.schema_arrow)
             self.features = self.features or features
             if features != self.features:
                 raise ArgumentError(
