@@ -97,6 +97,7 @@ def write_onnx(run: Finished, path: Path, batch: Batch) -> Network:
     except Exception as error:  # an exporter may raise any error
         raise export_failed(error) from error
     assert program is not None
+    rename_inner_values(program.model.graph, names)
     model = program.model_proto
     onnx.helper.set_model_props(model, {"dougong": json.dumps(describe_run(run))})
     onnx.save(model, path)
@@ -107,6 +108,17 @@ def write_onnx(run: Finished, path: Path, batch: Batch) -> Network:
         return dict(zip(names, map(torch.from_numpy, arrays), strict=True))
 
     return run_session
+
+
+def rename_inner_values(graph: Any, names: list[str]) -> None:
+    """Rename the values inside an ONNX graph that have the name of an output: the exporter gives
+    both the names of the YAML, and ONNX allows each name once.
+    """
+    outputs = set(map(id, graph.outputs))
+    for node in graph:
+        for value in node.outputs:
+            if id(value) not in outputs and value.name in names:
+                value.name = f"inner_{value.name}"
 
 
 def write_safetensors(run: Finished, path: Path, batch: Batch) -> Network:
