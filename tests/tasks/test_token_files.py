@@ -3,9 +3,12 @@ whole or not there; read by index.
 """
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from tasks.data.split import PARTS
 from tasks.data.text import tokenizer as tokenizer_module
 from tasks.data.text.documents import Documents
 from tasks.data.text.tokenizer import START, Tokenizer, byte_alphabet, pieces
+from tasks.data.tokens.encode import open_pool
 from tasks.data.tokens.folder import TokenFolder
 from tasks.data.tokens.header import HEADER
 from tasks.data.tokens.windows import Windows
@@ -287,6 +291,36 @@ def test_a_text_that_changes_meanwhile_is_told(tmp_path):
     assert "the texts changed while they were read" in fail(
         [source], tmp_path / "out", SampleError, change
     )
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_nothing(tmp_path):
+    source = write_corpus(tmp_path / "texts", 3)
+    (source / "long.txt").write_text("a line of words\n" * 3_000_000, encoding="utf-8")
+    words = ["tokenize", source, "-o", "out", "--tokenizer", "characters", "--processes", "2"]
+    for second in (0.0, 1.0):
+        with subprocess.Popen(
+            [sys.executable, str(ROOT / "dougong" / "__main__.py"), *map(str, words)],
+            cwd=tmp_path,
+            start_new_session=True,
+        ) as process:
+            while not list(tmp_path.glob(".out.*.part")):
+                time.sleep(0.01)
+            time.sleep(second)
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.wait(60) == 130
+        assert [path.name for path in tmp_path.iterdir()] == ["texts"]
+
+
+@pytest.mark.slow
+def test_a_process_that_is_ended_is_told(corpus, tmp_path):
+    with open_pool(2) as pool:
+        results = pool.map(len, iter(["a", "bb", "ccc", "dddd"]))
+        assert next(results) == 1
+        for worker in pool.workers:
+            worker.process.kill()
+        with pytest.raises(SampleError, match="a process that reads the texts was ended"):
+            list(results)
 
 
 # Order --------------------------------------------------------------------------------------------

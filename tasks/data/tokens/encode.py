@@ -2,20 +2,19 @@
 
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tasks.data.text.tokenizer import Tokenizer
 from tasks.errors import SampleError
 from tasks.process.parent import die_with_parent
 
-AHEAD = 2  # pieces that wait for each process
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _tokenizers: dict[Path, Tokenizer] = {}  # of this process
@@ -64,55 +63,120 @@ class Encoder:
         return Encoded(ids.tobytes(), len(ids), len(piece), len(piece.encode()), unknown)
 
 
-def start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it."""
+class Worker:
+    """A process that computes one result at a time.
+
+    Args:
+        context: starts processes.
+    """
+
+    def __init__(self, context: SpawnContext):
+        self.connection, end = context.Pipe()
+        self.process = context.Process(target=work, args=(end,), daemon=True)
+        self.process.start()
+        end.close()  # so that nothing is received from a process that has ended
+
+    def ask(self, function: Callable[[Item], Result], item: Item) -> None:
+        """Let it compute the result of an item; raises SampleError if it has ended."""
+        try:
+            self.connection.send((function, item))
+        except OSError as error:
+            raise ended() from error
+
+    def answer(self) -> Any:
+        """Wait for the result; raises what the function raised, and SampleError if it has ended."""
+        try:
+            result, error = self.connection.recv()
+        except (EOFError, OSError) as error:
+            raise ended() from error
+        if error is not None:
+            raise error
+        return result
+
+    def stop(self) -> None:
+        """End the process, whatever it does."""
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+
+def ended() -> SampleError:
+    """Return an error for a process that has ended."""
+    return SampleError(
+        "a process that reads the texts was ended; fix: --processes=1 needs less memory"
+    )
+
+
+def work(connection: Connection) -> None:
+    """Compute results until the parent ends this process, or ends itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent()
+    while True:
+        function, item = connection.recv()
+        try:
+            connection.send((function(item), None))
+        except Exception as error:  # is raised in the parent
+            connection.send((None, error))
 
 
 class Pool:
     """Processes that compute results in the order of what they are given.
 
     Args:
-        executor: of the processes; None computes in this one.
-        count: how many processes there are.
+        workers: the processes; none: this one computes.
     """
 
-    def __init__(self, executor: ProcessPoolExecutor | None, count: int):
-        self.executor, self.count = executor, count
+    def __init__(self, workers: Sequence[Worker]):
+        self.workers = workers
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Yield the result of each item, in order; few of them are held at a time.
+        """Yield the result of each item, in order; each process holds one of them.
 
         Raises:
             SampleError: a process ended.
         """
-        if self.executor is None:
+        if not self.workers:
             yield from map(function, items)
             return
-        waiting: deque[Future[Result]] = deque()
-        try:
-            for item in items:
-                waiting.append(self.executor.submit(function, item))
-                if len(waiting) > AHEAD * self.count:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except BrokenProcessPool as error:
-            raise SampleError(
-                "a process that reads the texts was ended; fix: --processes=1 needs less memory"
-            ) from error
+        waiting: deque[Worker] = deque()
+        free = deque(self.workers)
+        for item in items:
+            if not free:
+                worker = waiting.popleft()
+                yield worker.answer()
+                free.append(worker)
+            worker = free.popleft()
+            worker.ask(function, item)
+            waiting.append(worker)
+        while waiting:
+            yield waiting.popleft().answer()
 
 
 @contextmanager
 def open_pool(count: int) -> Iterator[Pool]:
-    """Start processes; with one, this process computes itself. Ctrl-C ends them."""
-    if count == 1:
-        yield Pool(None, 1)
-        return
+    """Start processes, and end them; with one, this process computes itself."""
+    workers: list[Worker] = []
     # a process that is forked may hold the locks of threads that it has not
-    executor = ProcessPoolExecutor(count, get_context("spawn"), start_worker)
+    context = get_context("spawn")
     try:
-        yield Pool(executor, count)
+        if count > 1:
+            with hold_interrupts():
+                for _ in range(count):
+                    workers.append(Worker(context))
+        yield Pool(workers)
     finally:
-        executor.shutdown(cancel_futures=True)
+        for worker in workers:
+            worker.stop()
+
+
+@contextmanager
+def hold_interrupts() -> Iterator[None]:
+    """Deliver Ctrl-C afterwards; processes that are started meanwhile do not get it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
