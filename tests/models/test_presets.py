@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from blocks.graph import build
-from tests.models.test_parity import assert_equal, image_facts, shake
+from tests.models.peers import assert_equal, image_facts, shake
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what the peers warn of is theirs
 

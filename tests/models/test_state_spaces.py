@@ -7,7 +7,7 @@ import torch
 import yaml
 
 from blocks.graph import build
-from tests.models.test_parity import assert_equal, shake
+from tests.models.peers import assert_equal, shake
 
 MAPS = Path(__file__).resolve().parents[2] / "conf" / "weights"
 SIZES = {"hidden_size": 64, "num_hidden_layers": 2, "vocab_size": 53}

@@ -121,6 +121,8 @@ def test_an_image_in_two_parts_or_of_an_unknown_class_is_told(tmp_path):
     )
     options = write_images(tmp_path, ("train", "test") * 6, classes="ac")
     content = (tmp_path / "images.csv").read_text(encoding="utf-8")
-    (tmp_path / "images.csv").write_text(content.replace("1.png,a,test", "1.png,new,test", 1))
+    (tmp_path / "images.csv").write_text(
+        content.replace("1.png,a,test", "1.png,new,test", 1), encoding="utf-8"
+    )
     message = told(Images(**options))
     assert message.endswith("has a class that training lacks; got new; training has a, c")

@@ -18,7 +18,7 @@ WORDS = (
 )
 
 
-Part = tuple[int, int | tuple[int, ...]]
+TensorPart = tuple[int, int | tuple[int, ...]]
 """A part of a tensor: its index, and the number of equal parts or the size of each."""
 
 
@@ -76,7 +76,7 @@ class Line:
             text += f" [{list(self.parts)} of {show_sizes(self.of)}]"
         return text
 
-    def taken(self) -> set[Part]:
+    def taken(self) -> set[TensorPart]:
         """Return what it takes of each source: (part, of)."""
         return {(part, self.of) for part in self.parts or (0,)}
 

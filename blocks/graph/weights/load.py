@@ -24,7 +24,7 @@ from blocks.graph.steps import spend
 from blocks.graph.weights.file import list_tensors, read_grids, read_tensors
 from blocks.graph.weights.first import find_first, is_rgb
 from blocks.graph.weights.interpolate import fit_channels, resample
-from blocks.graph.weights.line import Line, Part, count_parts, read_line
+from blocks.graph.weights.line import Line, TensorPart, count_parts, read_line
 from blocks.graph.weights.names import Map, read_map
 from blocks.support.conf_folders import conf_folders
 
@@ -152,7 +152,7 @@ class Loader:
     tables: dict[str, tuple[str, Grid]] = field(default_factory=dict)
     resampling: bool = False
     problems: list[Problem] = field(default_factory=list)
-    used: dict[str, set[Part]] = field(default_factory=dict)
+    used: dict[str, set[TensorPart]] = field(default_factory=dict)
     copies: set[str] = field(default_factory=set)
     reading: str = ""
 
