@@ -49,6 +49,7 @@ PACKAGES = {
         "blocks.errors",
         "blocks.support",
         "blocks.attention",
+        "blocks.position",
         "einops",
         "jaxtyping",
     },

@@ -11,8 +11,8 @@ from torch import Tensor
 from blocks.graph import Graph
 from tasks.data.split import PARTS
 from tasks.errors import ArgumentError, must_be_one_of, must_be_positive
-from tasks.learn.embedding import has_classes
 from tasks.learn.metrics.probe import Probed, probe, spread
+from tasks.learn.selfsupervised.embedding import has_classes
 from tasks.probe.features import POOLS, Features, find_default_node, read_inputs
 from tasks.run.evaluate import reopen_data
 from tasks.run.load_run import Finished

@@ -12,9 +12,9 @@ from torch import multiprocessing
 from blocks.graph import ConfigError, build, compose, plan
 from tasks.data.images.digits import Digits
 from tasks.errors import ArgumentError
-from tasks.learn.contrast import Contrast
-from tasks.learn.embedding import find_neighbours
 from tasks.learn.losses.contrastive import nt_xent
+from tasks.learn.selfsupervised.contrast import Contrast
+from tasks.learn.selfsupervised.embedding import find_neighbours
 from tasks.run import run_folder
 from tasks.run.contract import check_contract
 from tasks.run.evaluate import evaluate_run

@@ -26,9 +26,9 @@ from tasks.data.captions.digit_captions import (
     split_scenes,
 )
 from tasks.errors import ArgumentError
-from tasks.learn.contrast_pairs import ContrastPairs, first_rows
 from tasks.learn.losses.contrastive import clip_loss
 from tasks.learn.metrics.retrieval import average_prompts, pair_loss, recall_at
+from tasks.learn.selfsupervised.contrast_pairs import ContrastPairs, first_rows
 from tasks.run import run_folder
 from tasks.run.contract import check_contract
 from tasks.run.train import train

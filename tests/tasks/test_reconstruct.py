@@ -12,7 +12,7 @@ from blocks.graph import ConfigError, build, compose, fine_tune, load_weights
 from tasks.data.images.digits import Digits
 from tasks.errors import ArgumentError
 from tasks.learn.metrics.probe import probe, score_neighbours
-from tasks.learn.reconstruct import Reconstruct, masked_error, normalise_patches
+from tasks.learn.selfsupervised.reconstruct import Reconstruct, masked_error, normalise_patches
 from tasks.report.galleries.reconstructions import join_patches
 from tasks.run import run_folder
 from tasks.run.build import open_donor

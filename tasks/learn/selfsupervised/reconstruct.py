@@ -12,8 +12,8 @@ from tasks.data.sampler import generator
 from tasks.data.split import PARTS
 from tasks.errors import ArgumentError
 from tasks.learn.base import Batch
-from tasks.learn.embedding import Embedding
 from tasks.learn.metrics.running import Mean
+from tasks.learn.selfsupervised.embedding import Embedding
 from tasks.report.samples import SAMPLES, Reconstructed, Reconstructions, Result, Sample
 
 NOISE = "noise"  # the input of the network that says which patches are hidden

@@ -10,9 +10,9 @@ from torchmetrics import Metric
 from tasks.data.split import PARTS
 from tasks.errors import ArgumentError, must_be_positive
 from tasks.learn.base import Batch
-from tasks.learn.embedding import Embedding, find_neighbours
 from tasks.learn.losses.contrastive import nt_xent
 from tasks.learn.metrics.running import Mean
+from tasks.learn.selfsupervised.embedding import Embedding, find_neighbours
 from tasks.report.samples import Result, Sample
 
 VIEW = "view"  # the entry of a batch with the other view of each image
