@@ -47,12 +47,14 @@ def recur(
         decay: logarithm of the share of the state that is kept, at most 0: one for each head (1) or
             for each of its channels (head_dim). None keeps all.
         strength: share of the correction that is written, in [0, 1]: the delta rule. None adds.
-        state: the state before the first token. None is zero.
+        state: the state before the first token. None is zero. States are float32 at least.
         form: `chunked` compares the tokens of a chunk as matrices and carries the state from chunk
             to chunk; `parallel` compares all tokens, which is quadratic; `steps` is the definition.
         chunk: tokens of a chunk; the result does not depend on it.
     """
     heads, tokens = v.shape[1], v.shape[2]
+    dtype = torch.promote_types(v.dtype, torch.float32)
+    q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
     if state is None:
         state = v.new_zeros(len(v), heads, q.shape[3], v.shape[3])
     if decay is None:

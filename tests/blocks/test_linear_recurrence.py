@@ -334,3 +334,18 @@ def test_a_constant_decay_has_no_parameters():
     wanted = torch.tensor([1 - 2.0**-5, 1 - 2.0**-6, 1 - 2.0**-7], dtype=torch.float64)
     torch.testing.assert_close(kept[0, :, 0, 0], wanted, rtol=0, atol=1e-12)
     assert delta(DIM, H).decay.write is False
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["retention", "gla", "mamba2", "delta"])
+def test_weights_in_bfloat16_keep_the_state_in_float32(name):
+    torch.manual_seed(0)
+    block, memory = KINDS[name](DIM, H).eval(), DecodeCache(N)
+    x = torch.randn(B, N, DIM)
+    whole = block(x)
+    half, out = block.bfloat16(), []
+    for begin, end in ((0, 30), *((place, place + 1) for place in range(30, N))):
+        out.append(half.step(memory, x[:, begin:end].bfloat16()))
+        memory.seen = end
+    assert memory.states["state"].dtype == torch.float32
+    assert (torch.cat(out, dim=1).float() - whole).abs().max() < 0.05 * whole.abs().max()
