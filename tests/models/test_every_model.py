@@ -76,6 +76,7 @@ NOT_SMALLER["alexnet"] = (RuntimeError, "Output size is too small")
 ROUTED = ["deepseek_v3", "gpt_oss_20b", "mixtral_8x7b"]  # rounding may choose another expert
 GIVEN = ("target", "mask")  # outputs that no parameter changes
 MASKED = [
+    "albert_base",
     "answer",
     "bert",
     "bert_base",
@@ -89,6 +90,7 @@ MASKED = [
     "mamba_130m",
     "rnn",
     "seq2seq",
+    "t5_small",
     "transformer",
     "transformer_base",
     "transformer_deepnorm",
