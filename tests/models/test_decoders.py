@@ -192,8 +192,8 @@ def test_deepseek_equals_transformers():
         f"attention.scale={scale}",
         "attention.rotary.scaling.factor=4.0",
         "attention.rotary.scaling.trained=8",
-        "experts.body.routed.groups=4",
-        "experts.body.routed.top_groups=2",
+        "params.groups=4",
+        "params.top_groups=2",
     ]
     tokens = torch.randint(0, 53, (2, 13))
     assert_equal(
