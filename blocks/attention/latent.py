@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -135,7 +136,8 @@ class LatentAttention(nn.Module):
         mask: Tensor | None = None,
     ) -> Float[Tensor, "batch heads tokens value_dim"]:
         """Make keys and values of all heads, and attend to them."""
-        both = self.kv(latent).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        # the weight, not the layer: decoding applies it to all tokens, or to none
+        both = F.linear(latent, self.kv.weight).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         content, v = both.split([self.content_dim, self.value_dim], dim=-1)
         k = torch.cat((content, shared.expand(-1, self.heads, -1, -1)), dim=-1)
         heads, _ = attend(

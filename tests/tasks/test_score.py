@@ -63,7 +63,8 @@ SLOW = (
     "transformer_big",
 )  # they differ from others in numbers
 BLIND = ("bert",)  # it sees both sides of a token, and names hidden ones
-GRIDS = ("learned_2d", "sinusoidal_2d", "sinusoidal_grid")
+GRIDS = ("learned_2d", "rotary_2d", "sinusoidal_2d", "sinusoidal_grid")
+CONDITIONED = ("adaln_zero",)
 SLOTS = {
     ("gpt", "attention"): (
         "causal",
@@ -87,7 +88,7 @@ OPTIONS = [
     (model, f"{slot}={file.stem}")
     for (model, slot), chosen in SLOTS.items()
     for file in sorted((CONF / slot).glob("*.yaml"))
-    if file.stem not in (*GRIDS, "conv") and (chosen is None or file.stem in chosen)
+    if file.stem not in (*GRIDS, *CONDITIONED, "conv") and (chosen is None or file.stem in chosen)
 ]
 
 
@@ -95,7 +96,11 @@ OPTIONS = [
 def network(model, *overrides, library=()):
     """A small one in float64 whose parameters are all at work: no gate starts at zero."""
     config = composed(model)
-    small = [f"params.{name}={value}" for name, value in SMALL.items() if name in config["params"]]
+    small = [
+        f"params.{name}={value}"
+        for name, value in SMALL.items()
+        if config["params"].get(name) is not None
+    ]
     if any(text.endswith("_graph") for text in overrides):
         small = [line for line in small if "depth" not in line]  # written out, there is one layer
     if "length" not in str(config["inputs"]):
@@ -118,6 +123,12 @@ def scorer(made, **options):
     grows = "tokens" if "tokens" in made.input_names else "target"
     window = TOKENS if grows == "tokens" else None
     fixed = {} if grows == "tokens" else sources()
+    if "sound" in made.input_names:
+        fixed = {
+            "sound": torch.randn(ROWS, 80, 20, generator=torch.Generator().manual_seed(1)).double()
+        }
+    elif grows != "tokens" and "source_mask" not in made.input_names:
+        fixed.pop("source_mask")
     return NextTokenScorer(made, FACTS, grows, window=window, **options), fixed
 
 

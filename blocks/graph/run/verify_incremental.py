@@ -127,9 +127,18 @@ def _recorded(root: nn.Module, record: Outputs) -> Iterator[None]:
     outputs: defaultdict[str, list[Tensor]] = defaultdict(list)
 
     def make_hook(name: str) -> Callable[..., None]:
-        return lambda module, inputs, output: outputs[name].extend(_list_tensors(output))
+        def hook(module: nn.Module, inputs: Any, named: Mapping[str, Any], output: Any) -> None:
+            given = _list_tensors(output)
+            if not _list_tensors(inputs) and not _list_tensors(named):
+                # made of sizes, as a bias of positions: no axis of it may be taken for the rows
+                given = [tensor.unsqueeze(0) for tensor in given]
+            outputs[name].extend(given)
 
-    hooks = [module.register_forward_hook(make_hook(name)) for name, module in _walk_modules(root)]
+        return hook
+
+    hooks = []
+    for name, module in _walk_modules(root):
+        hooks.append(module.register_forward_hook(make_hook(name), with_kwargs=True))
     try:
         yield
     finally:
