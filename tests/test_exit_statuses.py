@@ -51,7 +51,7 @@ def test_a_mistake_ends_with_2_in_every_program(tmp_path, monkeypatch):
 def test_a_signal_ends_with_128_and_its_number(number, status, tmp_path, monkeypatch):
     """As a shell reports it: a program that a signal ended has the negative number here."""
     monkeypatch.chdir(tmp_path)
-    process = start([*BLOCKS, "fit", "model=swin", "model.params.dim=?", "macs=1e12"])
+    process = start([*BLOCKS, "watch", "explain", "model=vit"])
     time.sleep(2)
     process.send_signal(number)
     process.communicate(timeout=60)

@@ -33,6 +33,7 @@ FACTS = {
     "tokens": WORDS,
     "source": WORDS,
     "target": WORDS,
+    "text": WORDS,
     "vocab": 53,
 }
 CHROMIUM = (

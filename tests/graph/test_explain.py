@@ -30,6 +30,7 @@ FACTS = {
     "tokens": TEXT,
     "source": TEXT,
     "target": TEXT,
+    "text": TEXT,
     "vocab": 101,
     "question": TEXT,
     "numbers": {"features": 6},

@@ -54,11 +54,15 @@ DECODER = (*ONE_VOCABULARY, "params.kv_heads=2", "params.hidden=64")
 EXPERTS = ("params.experts=4", "params.top=2")
 VIT = ("params.dim=32", "params.depth=2")
 SMALL = {
-    "albert_base": small(*ONE_VOCABULARY, "params.width=16"),
-    "convnextv2_t": small("params.widths=[16,32]", "params.depths=[1,2]", "graph.stem.features=16"),
-    "densenet121": small("params.growth=8", "params.depths=[1,2]", side=32),
-    "dinov3_s16": small(*VIT, "params.heads=2", side=32),
-    "dit_xl2": small(*VIT, "params.heads=2", "params.side=8", "params.labels=9", "params.waves=8"),
+    "albert_base": small(*ONE_VOCABULARY, "params.width=16", slow=True),
+    "convnextv2_t": small(
+        "params.widths=[16,32]", "params.depths=[1,2]", "graph.stem.features=16", slow=True
+    ),
+    "densenet121": small("params.growth=8", "params.depths=[1,2]", side=32, slow=True),
+    "dinov3_s16": small(*VIT, "params.heads=2", side=32, slow=True),
+    "dit_xl2": small(
+        *VIT, "params.heads=2", "params.side=8", "params.labels=9", "params.waves=8", slow=True
+    ),
     "efficientnet_b0": small(
         "params.widths=[8,16]",
         "params.depths=[1,2]",
@@ -68,12 +72,18 @@ SMALL = {
         "params.stem=8",
         "params.top=32",
         side=32,
+        slow=True,
     ),
     "mae_b16": small(
-        *VIT, "params.decoder_dim=32", "params.decoder_depth=1", "params.decoder_heads=2", side=64
+        *VIT,
+        "params.decoder_dim=32",
+        "params.decoder_depth=1",
+        "params.decoder_heads=2",
+        side=64,
+        slow=True,
     ),
-    "t5_small": small(*ONE_VOCABULARY, "params.hidden=64"),
-    "whisper_tiny": small(*ONE_VOCABULARY, "params.bands=8", "params.frames=24"),
+    "t5_small": small(*ONE_VOCABULARY, "params.hidden=64", slow=True),
+    "whisper_tiny": small(*ONE_VOCABULARY, "params.bands=8", "params.frames=24", slow=True),
     "alexnet": small(
         "graph.stem.features=16",
         "graph.conv2.features=16",
@@ -100,6 +110,7 @@ SMALL = {
         f"params.vocab={VOCAB}",
         f"params.length={TOKENS}",
         "params.projection=8",
+        slow=True,
     ),
     "cnn": small("params.width=8"),
     "convnext_t": small("params.widths=[16,32]", "params.depths=[1,2]", "graph.stem.features=16"),
@@ -131,7 +142,7 @@ SMALL = {
     "lstm_2x512": small("graph.lstm.hidden=32", f"inputs.x.tokens={TOKENS}", "inputs.x.dim=16"),
     "lstm_language": small(*SEQUENCE),
     "mae": small(*VIT, "params.decoder_dim=32", side=8),
-    "mixtral_8x7b": small(*DECODER, *EXPERTS),
+    "mixtral_8x7b": small(*DECODER, *EXPERTS, slow=True),
     "mixer_b16": small(*VIT, "params.token_hidden=16", "params.channel_hidden=64", side=32),
     "mlp": small("params.hidden=32"),
     "mamba2_130m": small(*ONE_VOCABULARY, "params.state=8", slow=True),

@@ -105,9 +105,14 @@ def _is_absent(raw: Any, scope: Scope, stated: Collection[str]) -> bool:
 
 
 def misspelt_fact(name: str, stated: Collection[str]) -> str | None:
-    """What a fact that no data state was probably meant to be."""
-    meant = did_you_mean(name, stated)
-    return meant if name not in stated and meant.startswith("did") else None
+    """What a fact that no data state was probably meant to be.
+
+    A fact whose name only ends with it (`text_mask` for `mask`) is another fact.
+    """
+    if name in stated:
+        return None
+    meant = did_you_mean(name, [known for known in stated if not known.endswith(f"_{name}")])
+    return meant if meant.startswith("did") else None
 
 
 def _fact(text: Text) -> Any:
