@@ -17,4 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Answer until Ctrl-C; the exit status."""
-    return watch([chosen.question, *chosen.arguments], main)
+    question = [chosen.question, *chosen.arguments]
+    if not {"-h", "--help"}.isdisjoint(question):
+        return main(question)
+    return watch(question, main)

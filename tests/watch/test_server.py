@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from blocks.__main__ import main
 from blocks.watch import place
 
 ROOT = Path(__file__).parents[2]
@@ -189,3 +190,10 @@ def test_a_folder_that_is_a_link_is_not_private(tmp_path):
     assert place.is_private(tmp_path / "real")
     assert not place.is_private(tmp_path / "link")
     assert not place.is_private(tmp_path / "absent")
+
+
+def test_help_of_the_question_is_printed_once(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["watch", "explain", "model=vit", "--help"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: python -m blocks explain")
