@@ -2,7 +2,9 @@
 
 from blocks.attention.additive import AdditiveAttention
 from blocks.attention.core import Attend
-from blocks.attention.dot_product import CrossAttention, SelfAttention
+from blocks.attention.cross import CrossAttention
+from blocks.attention.differential import DifferentialAttention
+from blocks.attention.dot_product import SelfAttention
 from blocks.attention.latent import LatentAttention
 from blocks.attention.linear_attention import LinearAttention
 from blocks.attention.mask import Mask
@@ -14,6 +16,7 @@ __all__ = [
     "Attend",
     "CrossAttention",
     "CrossPatchAttention",
+    "DifferentialAttention",
     "Heads",
     "InnerPatchAttention",
     "LatentAttention",

@@ -9,13 +9,15 @@ gives zeros, with finite gradients. Where there are fewer queries than keys, the
 the position of the last key.
 """
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from blocks.attention.mask import Mask, append_sinks, masked_softmax, merge_masks
-from blocks.errors import must_be_positive, must_be_share, must_divide
+from blocks.errors import must_be_one_of, must_be_positive, must_be_share, must_divide
 from blocks.support.decode_cache import (
     DecodeCache,
     must_be_a_row,
@@ -187,6 +189,8 @@ class SelfAttention(nn.Module):
             It costs the fused kernel.
         sinks: each head learns the score of one more key without a value, so that its weights may
             sum to less than 1.
+        gate: what a token lets through of what it read, sigmoids of projections of x: `head`, a
+            number for each head; `element`, one for each component of a head.
         return_weights: a second output `weights`, the attention weights before dropout. It costs
             the fused kernel.
 
@@ -197,14 +201,16 @@ class SelfAttention(nn.Module):
 
     Raises:
         BlockError: `heads` does not divide `dim`, `kv_heads` does not divide `heads`, a dropout
-            outside [0, 1), a `window`, `soft_cap` or `scale` that is not positive, a padding mask
-            that is not boolean, a mask of three axes whose first is not `heads`.
+            outside [0, 1), a `window`, `soft_cap` or `scale` that is not positive, an unknown
+            `gate`, a padding mask that is not boolean, a mask of three axes whose first is not
+            `heads`.
 
     Source:
         Vaswani et al. 2017, arXiv:1706.03762, section 3.2.2; grouped queries of Ainslie et al.
         2023, arXiv:2305.13245; multi-query of Shazeer 2019, arXiv:1911.02150; windows of Beltagy et
         al. 2020, arXiv:2004.05150, section 3.1; soft caps of Gemma 2, arXiv:2408.00118, section 2;
-        sinks of GPT-OSS, arXiv:2508.10925, here 0 at the start. Equals
+        sinks of GPT-OSS, arXiv:2508.10925, here 0 at the start; gates of Qiu
+        et al. 2025, arXiv:2505.06708, section 2.2 (G1), without a bias. Equals
         `torch.nn.MultiheadAttention` to 1e-6. `qkv` is one projection whose rows are all heads of
         q, then k, then v. Weights start as in `torch.nn.Linear`.
     """
@@ -231,6 +237,7 @@ class SelfAttention(nn.Module):
         qk_norm: nn.Module | None = None,
         soft_cap: float | None = None,
         sinks: bool = False,
+        gate: Literal["none", "head", "element"] = "none",
         return_weights: bool = False,
     ):
         super().__init__()
@@ -245,6 +252,7 @@ class SelfAttention(nn.Module):
         must_be_positive("window", 1 if window is None else window)
         must_be_positive("soft_cap", 1 if soft_cap is None else soft_cap)
         must_be_positive("scale", 1 if scale is None else scale)
+        must_be_one_of("gate", gate, ["none", "head", "element"])
         self.head_dim = dim // heads if head_dim is None else head_dim
         self.causal, self.dropout, self.projection_dropout = causal, dropout, projection_dropout
         self.window, self.soft_cap, self.scale = window, soft_cap, scale
@@ -261,6 +269,8 @@ class SelfAttention(nn.Module):
         self.project = nn.Linear(heads * self.head_dim, dim, bias=project_bias)
         self.qk_norm, self.rotary, self.position_bias = qk_norm, rotary, position_bias
         self.sinks = nn.Parameter(torch.zeros(heads)) if sinks else None
+        width = 1 if gate == "head" else self.head_dim
+        self.gate = None if gate == "none" else nn.Linear(dim, heads * width, bias=False)
 
     def parts(self) -> dict[str, dict[str, Tensor]]:
         sizes = [count * self.head_dim for count in (self.heads, self.kv_heads, self.kv_heads)]
@@ -279,6 +289,16 @@ class SelfAttention(nn.Module):
         if self.rotary is not None:
             q, k = self.rotary(q, k)
         return q, k, v
+
+    def leave(
+        self, heads: Float[Tensor, "batch heads tokens head_dim"], x: Float[Tensor, "batch ... dim"]
+    ) -> Float[Tensor, "batch ... dim"]:
+        """What the heads read, through the gate and the output projection."""
+        out = merge_heads(heads)
+        if self.gate is not None:
+            opened = torch.sigmoid(self.gate(x.flatten(1, -2))).unflatten(-1, (self.heads, -1))
+            out = (out.unflatten(-1, (self.heads, -1)) * opened).flatten(-2)
+        return self.project(out).view(x.shape)
 
     def forward(
         self,
@@ -307,7 +327,7 @@ class SelfAttention(nn.Module):
             grouped=self.kv_heads != self.heads,
             weights=self.return_weights,
         )
-        out = self.project(merge_heads(out)).view(x.shape)
+        out = self.leave(out, x)
         out = F.dropout(out, self.projection_dropout, self.training)
         return out if weights is None else (out, weights)
 
@@ -335,145 +355,5 @@ class SelfAttention(nn.Module):
             scale=self.scale,
             weights=self.return_weights,
         )
-        out = self.project(merge_heads(out))
-        return out if weights is None else (out, weights)
-
-
-class CrossAttention(nn.Module):
-    """Multi-head attention of tokens to the tokens of a context.
-
-    Formula:
-        softmax(Q Kᵀ / √head_dim) V, then the output projection; Q = x W, and K, V = context W
-
-    Args:
-        dim: width of a token; inferred from the input.
-        context_dim: width of a context token; inferred from `context`.
-        heads: number of heads; divides `dim`, a head is `head_dim = dim / heads` wide.
-        kv_heads: number of key and value heads; divides `heads`. None is `heads`, 1 is multi-query.
-        dropout: share of attention weights zeroed in training, in [0, 1).
-        projection_dropout: share of the outputs zeroed in training, in [0, 1).
-        bias: the projections to q and to k, v have a bias.
-        project_bias: the output projection has a bias.
-        key_bias: where there is a bias, the part of k has it too.
-        scale: factor of the scores. None is 1 / √head_dim.
-        return_weights: a second output `weights`, the attention weights before dropout. It costs
-            the fused kernel.
-
-    Shape:
-        x (batch, *tokens, dim), context (batch, *context_tokens, context_dim), padding_mask (batch,
-        *context_tokens), mask broadcastable to (batch, heads, tokens, context_tokens)
-        -> (batch, *tokens, dim), and weights (batch, heads, tokens, context_tokens) if asked
-
-    Raises:
-        BlockError: `heads` does not divide `dim`, `kv_heads` does not divide `heads`, a dropout
-            outside [0, 1), a `scale` that is not positive, a padding mask that is not boolean, a
-            mask of three axes whose first is not `heads`.
-
-    Source:
-        Vaswani et al. 2017, arXiv:1706.03762, section 3.2.3. `kv` is one projection whose rows are
-        all heads of k, then v. Equals `torch.nn.MultiheadAttention` to 1e-6. Weights start as in
-        `torch.nn.Linear`.
-    """
-
-    division = divide_heads(q=("heads",), kv=("kv_heads", "kv_heads"))
-
-    def __init__(
-        self,
-        dim: int,
-        context_dim: int,
-        *,
-        heads: int,
-        kv_heads: int | None = None,
-        dropout: float = 0.0,
-        projection_dropout: float = 0.0,
-        bias: bool = True,
-        project_bias: bool = True,
-        key_bias: bool = True,
-        scale: float | None = None,
-        return_weights: bool = False,
-    ):
-        super().__init__()
-        must_divide("heads", heads, "dim", dim)
-        self.heads, self.kv_heads = heads, heads if kv_heads is None else kv_heads
-        must_divide("kv_heads", self.kv_heads, "heads", heads)
-        must_be_share("dropout", dropout)
-        must_be_share("projection_dropout", projection_dropout)
-        must_be_positive("scale", 1 if scale is None else scale)
-        self.head_dim, self.scale = dim // heads, scale
-        self.dropout, self.projection_dropout = dropout, projection_dropout
-        self.return_weights = return_weights
-        if return_weights:
-            self.outputs = ("tokens", "weights")
-        self.q = nn.Linear(dim, dim, bias=bias)
-        width = self.kv_heads * self.head_dim
-        self.kv = nn.Linear(context_dim, 2 * width, bias=bias and key_bias)
-        # where k has none
-        self.v_bias = nn.Parameter(torch.zeros(width)) if bias and not key_bias else None
-        self.project = nn.Linear(dim, dim, bias=project_bias)
-
-    def parts(self) -> dict[str, dict[str, Tensor]]:
-        return {"kv.weight": dict(zip("kv", self.kv.weight.chunk(2), strict=True))}
-
-    def project_context(
-        self, context: Float[Tensor, "batch keys context_dim"]
-    ) -> tuple[Tensor, Tensor]:
-        """Keys and values, each (batch, kv_heads, keys, head_dim)."""
-        kv = self.kv(context)
-        if self.v_bias is not None:
-            kv = kv + torch.cat((self.v_bias.new_zeros(self.v_bias.shape), self.v_bias))
-        kv = kv.unflatten(-1, (-1, self.head_dim))
-        k, v = kv.transpose(1, 2).chunk(2, dim=1)
-        return k, v
-
-    def forward(
-        self,
-        x: Float[Tensor, "batch *tokens dim"],
-        context: Float[Tensor, "batch *context_tokens context_dim"],
-        padding_mask: Bool[Tensor, " batch *context_tokens"] | None = None,
-        mask: Mask | None = None,
-    ) -> (
-        Float[Tensor, "batch *tokens dim"]
-        | tuple[Float[Tensor, "batch *tokens dim"], Float[Tensor, "batch heads queries keys"]]
-    ):
-        q = split_heads(self.q(x.flatten(1, -2)), self.head_dim)
-        k, v = self.project_context(context.flatten(1, -2))
-        out, weights = attend(
-            q,
-            k,
-            v,
-            padding_mask=padding_mask,
-            mask=mask,
-            scale=self.scale,
-            dropout=self.dropout if self.training else 0.0,
-            grouped=self.kv_heads != self.heads,
-            weights=self.return_weights,
-        )
-        out = self.project(merge_heads(out)).view(x.shape)
-        out = F.dropout(out, self.projection_dropout, self.training)
-        return out if weights is None else (out, weights)
-
-    def step(
-        self,
-        memory: DecodeCache,
-        x: Tensor,
-        context: Tensor,
-        padding_mask: Tensor | None = None,
-        mask: Mask | None = None,
-    ) -> Tensor | tuple[Tensor, Tensor]:
-        must_not_mask_pairs(mask)
-        q = split_heads(self.q(x.flatten(1, -2)), self.head_dim)
-        k, v = memory.once(
-            "context", (context,), lambda: self.project_context(context.flatten(1, -2))
-        )
-        grouped = self.kv_heads != self.heads
-        out, weights = attend(
-            q,
-            k,
-            v,
-            padding_mask=padding_mask,
-            scale=self.scale,
-            grouped=grouped,
-            weights=self.return_weights,
-        )
-        out = self.project(merge_heads(out)).view(x.shape)
+        out = self.leave(out, x)
         return out if weights is None else (out, weights)

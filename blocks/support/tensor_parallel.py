@@ -63,6 +63,9 @@ def divide_heads(**columns: tuple[str, ...]) -> Callable[[nn.Module, int], Divis
         sizes = {}
         for layer, parts in columns.items():
             sizes[layer] = tuple(counts[part] * width for part in parts)
+        gate = getattr(self, "gate", None)
+        if gate is not None:
+            sizes["gate"] = (int(gate.out_features),)
         return Division(sizes, ("project",), tuple(counts))
 
     return division

@@ -11,6 +11,7 @@ from blocks.attention.dot_product import attend
 from blocks.errors import BlockError
 from blocks.norm import QKNorm
 from blocks.position.rotary import Rotary
+from tests.graph.test_divide import sliced
 
 B, N, H, K = 2, 7, 4, 6  # batch, tokens, heads, width of a head
 DIM = H * K
@@ -103,7 +104,7 @@ def test_queries_and_keys_are_normalised_before_they_are_turned():
 
 def test_gradients_of_all_options_are_those_of_differences():
     block = SelfAttention(
-        4, heads=2, causal=True, window=2, soft_cap=1.0, sinks=True, qk_norm=QKNorm(2)
+        4, heads=2, causal=True, window=2, soft_cap=1.0, sinks=True, qk_norm=QKNorm(2), gate="head"
     ).double()
     x = torch.randn(1, 3, 4, dtype=torch.float64, requires_grad=True)
     names = [name for name, _ in block.named_parameters()]
@@ -181,3 +182,26 @@ def test_keys_without_a_bias_are_keys_with_a_bias_of_zero(kind):
     assert kind(*sizes, heads=H, bias=False, key_bias=False).state_dict().keys() == (
         kind(*sizes, heads=H, bias=False).state_dict().keys()
     )
+
+
+@pytest.mark.parametrize("kind", ["head", "element"])
+def test_a_gate_multiplies_what_each_head_read(kind):
+    """Sigmoids of x, a number for each head or for each component, before the projection."""
+    block = SelfAttention(DIM, heads=H, causal=True, gate=kind, rotary=Rotary(K)).double()
+    plain = SelfAttention(DIM, heads=H, causal=True, rotary=Rotary(K)).double()
+    plain.load_state_dict({n: v for n, v in block.state_dict().items() if "gate" not in n})
+    plain.project = nn.Identity()
+    x = torch.randn(B, N, DIM, dtype=torch.float64)
+    read, wide = plain(x), block.gate(x)
+    for i, h in ((i, h) for i in range(N) for h in range(H)):
+        numbers = wide[:, i, h, None] if kind == "head" else wide[:, i, h * K : (h + 1) * K]
+        read[:, i, h * K : (h + 1) * K] /= 1 + torch.exp(-numbers)
+    torch.testing.assert_close(block(x), block.project(read), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["head", "element"])
+def test_shares_of_gated_heads_add_up_to_the_whole(kind):
+    block = SelfAttention(DIM, heads=H, kv_heads=2, gate=kind).double()
+    x = torch.randn(B, N, DIM, dtype=torch.float64)
+    total = sum(sliced(block, device, 2)(x) for device in range(2))
+    torch.testing.assert_close(total, block(x), rtol=0, atol=1e-12)

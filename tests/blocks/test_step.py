@@ -8,7 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from blocks.attention import CrossAttention, LatentAttention, LinearAttention, SelfAttention
+from blocks.attention import (
+    CrossAttention,
+    DifferentialAttention,
+    LatentAttention,
+    LinearAttention,
+    SelfAttention,
+)
 from blocks.attention.additive import AdditiveAttention
 from blocks.catalog import own
 from blocks.combine import Arange
@@ -50,6 +56,13 @@ SELF = {
     "normalised": lambda: SelfAttention(D, heads=H, causal=True, qk_norm=QKNorm(D // H)),
     "sinks": lambda: SelfAttention(D, heads=H, kv_heads=2, causal=True, sinks=True),
     "sliding to sinks": lambda: SelfAttention(D, heads=H, causal=True, sinks=True, window=2),
+    "gated": lambda: SelfAttention(D, heads=H, causal=True, gate="element"),
+    "differential": lambda: DifferentialAttention(
+        D, heads=2, kv_heads=1, causal=True, position_bias=ALiBi(2)
+    ),
+    "differential with weights": lambda: DifferentialAttention(
+        D, heads=2, causal=True, return_weights=True
+    ),
     "latent": lambda: LatentAttention(D, heads=H, kv_rank=5, q_rank=7, value_dim=3, causal=True),
     "linear": lambda: LinearAttention(D, heads=H, causal=True, chunk=3),
     **{name: (lambda name=name: KINDS[name](D, H)) for name in KINDS},

@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 
-from blocks.attention.dot_product import CrossAttention, SelfAttention
+from blocks.attention import CrossAttention, SelfAttention
 from blocks.graph import Columns, ConfigError, build, plan_tensor_parallel
 from blocks.graph.run.tensor_parallel import Rows
 from blocks.recurrent import ChannelDecay, GatedNorm, LinearRecurrence
