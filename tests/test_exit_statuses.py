@@ -54,7 +54,10 @@ def test_a_signal_ends_with_128_and_its_number(number, status, tmp_path, monkeyp
     process = start([*BLOCKS, "watch", "explain", "model=vit"])
     time.sleep(2)
     process.send_signal(number)
-    process.communicate(timeout=60)
+    try:
+        process.communicate(timeout=60)
+    finally:
+        process.kill()
     found = process.returncode
     if found < 0:
         found = 128 - found
