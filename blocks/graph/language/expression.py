@@ -3,6 +3,7 @@ node; only the nodes listed here are allowed.
 """
 
 import ast
+import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -65,7 +66,14 @@ def round_to(value: float, digits: int | None = None) -> float:
     return round(value, digits)
 
 
-FUNCTIONS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "round": round_to, "len": len}
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "min": min,
+    "max": max,
+    "round": round_to,
+    "len": len,
+    "sqrt": math.sqrt,
+    "log": math.log,
+}
 CALLABLE = ", ".join([*FUNCTIONS, "default"])  # `default` is lazy, so it is no plain function
 
 
@@ -155,7 +163,7 @@ def parse(text: str) -> ast.expr:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ExpressionError(
             f"{text!r} is not an expression",
-            f"numbers, names, + - * / // % **, comparisons, a if b else c, {CALLABLE}",
+            f"numbers, names, + - * / // % **, comparisons, if else, {CALLABLE}",
         ) from None
 
 

@@ -77,6 +77,7 @@ class Scope:
     params: Mapping[str, Text] = field(default_factory=dict)
     counters: Mapping[str, Counter] = field(default_factory=dict)
     holes: Mapping[str, Any] = field(default_factory=dict)
+    slots: Mapping[str, Text] = field(default_factory=dict)  # slot -> the one in its place
     facts: Mapping[str, Any] = field(default_factory=dict)
     nodes: Callable[[str], Mapping[str, Any] | None] = lambda name: None
     node_names: Callable[[], Iterable[str]] = tuple

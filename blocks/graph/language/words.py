@@ -11,7 +11,7 @@ from blocks.graph.errors import Problem, did_you_mean, show
 
 KINDS = ("block", "use", "body", "share")
 # Keys that belong to the use of a slot, not to the option that fills it.
-USE_KEYS = ("in", "repeat", "scan", "as", "when", "after", "expect")
+USE_KEYS = ("in", "repeat", "cycle", "scan", "as", "when", "after", "expect")
 WORDS = (*KINDS, *USE_KEYS, "outputs", "params", "holes", "initialise")
 MODEL_WORDS = ("params", "inputs", "graph", "outputs", "expect", "tie", "initialise", "example")
 RESERVED = frozenset(dir(GraphModule)) | {
@@ -39,6 +39,7 @@ MEANT = {
 }
 NEEDS = {  # key -> the key that it goes with
     "as": "repeat",
+    "cycle": "repeat",
     "outputs": "body",
     "params": "body",
     "holes": "body",
@@ -242,6 +243,10 @@ def _is_list(value: Any) -> bool:
     return value is None or isinstance(value, list | Mapping)
 
 
+def _is_cycle(value: Any) -> bool:
+    return isinstance(value, Mapping) and bool(value)
+
+
 def is_outputs(value: Any) -> bool:
     """Return whether a value can be read as `outputs`."""
     if not isinstance(value, list | Mapping):
@@ -257,6 +262,7 @@ VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "use": (_is_name, "use: SLOT"),
     "share": (_is_share, "share: NODE, or share: true beside repeat"),
     "as": (_is_name, "as: stage"),
+    "cycle": (_is_cycle, "cycle: {attention: [local, local, full]}"),
     "after": (_is_name, "after: NODE"),
     "outputs": (is_outputs, "outputs: NODE, outputs: [a, b] or outputs: {name: NODE}"),
     "params": (_is_mapping, "params: {name: value}"),

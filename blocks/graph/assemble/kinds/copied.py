@@ -13,10 +13,11 @@ from torch import nn
 
 from blocks.graph.assemble.assembly import Assembly
 from blocks.graph.assemble.body import close_body
-from blocks.graph.assemble.body_builder import BodyBuilder, Input
+from blocks.graph.assemble.body_builder import BodyBuilder, Input, NodeSpec
 from blocks.graph.assemble.calls import add_module, call_body, emit_call
 from blocks.graph.assemble.context import Made, NodeContext, Outputs
 from blocks.graph.assemble.kinds.block import on_meta_device
+from blocks.graph.assemble.kinds.template import read_slot
 from blocks.graph.language.copies import alter
 from blocks.graph.language.expression import ExpressionError, parse
 from blocks.graph.language.scope import Scope, Text
@@ -93,6 +94,7 @@ def _is_steady(assembly: Assembly, context: NodeContext) -> bool:
     or on a node beside it.
     """
     counters = context.scope.counters
+    outermost = alter(assembly.outermost, slots=context.scope.slots)
     waiting: list[tuple[Any, Scope]] = [(context.raw, context.scope)]
     seen: set[tuple[int, int]] = set()
     while waiting:
@@ -109,10 +111,10 @@ def _is_steady(assembly: Assembly, context: NodeContext) -> bool:
                 if isinstance(found, Text):
                     waiting.append((found.raw, found.scope))
         elif isinstance(raw, Mapping):
-            if NOT_COPIED & set(raw):
+            if NOT_COPIED & set(raw) or not _names_slot(assembly, raw, scope):
                 return False
             waiting += [(value, scope) for value in _texts_of(assembly, raw)]
-            waiting += _filling(assembly, raw, scope)
+            waiting += _filling(assembly, raw, scope, outermost)
         elif isinstance(raw, list | tuple):
             waiting += [(value, scope) for value in raw]
     return True
@@ -143,8 +145,16 @@ def _texts_of(assembly: Assembly, raw: Mapping[str, Any]) -> Iterator[Any]:
             yield value
 
 
+def _names_slot(assembly: Assembly, raw: Mapping[str, Any], scope: Scope) -> bool:
+    """Whether a node uses a slot or hole by its name, and by no expression."""
+    slot = raw.get("use")
+    if not isinstance(slot, str) or slot in scope.holes or slot in assembly.slots:
+        return True
+    return slot.isidentifier() and slot not in scope.lexical and slot not in scope.params
+
+
 def _filling(
-    assembly: Assembly, raw: Mapping[str, Any], scope: Scope
+    assembly: Assembly, raw: Mapping[str, Any], scope: Scope, outermost: Scope
 ) -> Iterator[tuple[Any, Scope]]:
     """Yield what fills the hole or the slot that a node uses."""
     slot = raw.get("use")
@@ -153,7 +163,9 @@ def _filling(
     if slot in scope.holes:
         yield scope.holes[slot].raw, scope.holes[slot].scope
     elif slot in assembly.slots:
-        yield assembly.slots[slot], assembly.outermost
+        if slot in scope.slots:
+            slot = read_slot(assembly, NodeSpec(raw, (), scope))
+        yield assembly.slots.get(slot), outermost
 
 
 def _is_whole(made: Made) -> bool:

@@ -9,14 +9,15 @@ from blocks.graph.assemble.body import close_body
 from blocks.graph.assemble.body_builder import BodyBuilder, Input, NodeSpec
 from blocks.graph.assemble.calls import call_again, call_body, record_node
 from blocks.graph.assemble.context import NodeContext, Outputs
-from blocks.graph.assemble.counting import count_repeats, repeats_inside, with_elements
+from blocks.graph.assemble.counting import repeats_inside
+from blocks.graph.assemble.kinds.repetition import Repetition, check_cycles, read_repetition
 from blocks.graph.assemble.kinds.share import locate_shared
 from blocks.graph.errors import NodeError, Problem
 from blocks.graph.language.copies import alter
 from blocks.graph.language.scope import Counter, Scope
 from blocks.graph.record.value import Value, axes_of
 
-NOT_REPEATED = ("repeat", "in", "as", "when", "after", "expect")
+NOT_REPEATED = ("repeat", "cycle", "in", "as", "when", "after", "expect")
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,12 @@ class Repeats:
     """What `repeat` states.
 
     Args:
-        count: how often.
-        lists: name -> an element for each repeat.
+        stated: how often, and what differs from repeat to repeat.
         shared: whether one module is called in every repeat.
         innermost: whether nothing inside is repeated.
     """
 
-    count: int
-    lists: Mapping[str, tuple[Any, ...]]
+    stated: Repetition
     shared: bool
     innermost: bool
 
@@ -44,14 +43,17 @@ def build_repeat(assembly: Assembly, context: NodeContext) -> Outputs:
     given = context.enter(inner)
     flow, carried = dict(inner.inputs), next(iter(inner.inputs), None)
     outputs: Outputs = {}
-    for index in range(repeats.count):
+    alike: dict[str, int] = {}  # elements of lists -> the last repeat that had them
+    for index in range(repeats.stated.count):
         scope = _scope_of(assembly, context, repeats, index, flow)
         inputs = []
         for name, value in flow.items():
             inputs.append(Input(None if name == carried else name, name, value))
         previous = next(iter(flow.values()), None)
         spec = NodeSpec(once, context.path, scope)
-        before = None if repeats.lists else inner.made.get(str(index - 1))
+        elements = repr(repeats.stated.elements(index))
+        before = inner.made.get(str(alike.get(elements)))
+        alike[elements] = index
         place = NodeContext(inner, str(index), spec, inputs, previous, twin=before)
         inner.origins[str(index)] = str(assembly.origin(context.path))
         if repeats.shared and index > 0:
@@ -68,25 +70,26 @@ def build_repeat(assembly: Assembly, context: NodeContext) -> Outputs:
     for port in context.wanted:
         if port.isdigit() and port in inner.results:
             results[port] = next(iter(inner.results[port].values()))
+    for problem in check_cycles(assembly, context.spec, repeats.stated):
+        assembly.report(problem, context.path, context.display)
     extras = tuple(name for name in flow if name != carried)
     graph = close_body(assembly, inner, results, extras)
-    graph.meta["repeat"] = repeats.count
-    label = f"{repeats.count} times"
+    graph.meta["repeat"] = repeats.stated.count
+    label = f"{repeats.stated.count} times"
     node = record_node(assembly, context, label, results, inner.nodes, graph)
-    node.repeat = repeats.count
+    node.repeat = repeats.stated.count
     return call_body(assembly, context, node, graph, given, results)
 
 
 def _read_repeats(assembly: Assembly, context: NodeContext) -> Repeats:
-    path = (*context.path, "repeat")
-    count, lists = count_repeats(assembly, context.raw["repeat"], path, context.scope)
+    stated = read_repetition(assembly, context.spec)
     shared = context.raw.get("share") is True
-    if shared and lists:
+    if shared and stated.differs:
         problem = "one module cannot take another element of a list at each repeat"
-        fix = "give a number of times, or leave `share: true` out"
+        fix = "give a number of times without a cycle, or leave `share: true` out"
         raise NodeError(Problem(problem, fix=fix, code="bad-value"))
-    first = replace(context.spec, scope=with_elements(context.scope, lists, 0))
-    return Repeats(count, lists, shared, not repeats_inside(assembly, first))
+    first = replace(context.spec, scope=stated.enter(context.scope, 0))
+    return Repeats(stated, shared, not repeats_inside(assembly, first))
 
 
 def _once(assembly: Assembly, context: NodeContext) -> dict[str, Any]:
@@ -103,7 +106,7 @@ def _build_first(assembly: Assembly, place: NodeContext, repeats: Repeats) -> Ou
     outputs = assembly.build_kind(assembly, place)
     if repeats.shared:
         # the repeats that follow call the module again and pass nothing
-        assembly.passed += (assembly.passed - passed) * (repeats.count - 1)
+        assembly.passed += (assembly.passed - passed) * (repeats.stated.count - 1)
     return outputs
 
 
@@ -118,14 +121,14 @@ def _scope_of(
     scope = context.scope
     counters = dict(scope.counters)
     name = context.raw.get("as", "layer")
-    counters[name] = Counter(index, lambda: repeats.count, repeats.shared)
+    counters[name] = Counter(index, lambda: repeats.stated.count, repeats.shared)
     around = scope.counters.get("depth")
     alike = repeats.shared or (around is not None and around.shared)
     if repeats.innermost or alike:
         counters["depth"] = Counter(assembly.passed, assembly.total, alike)
     if repeats.innermost:
         assembly.passed += 1
-    scope = with_elements(scope, repeats.lists, index)
+    scope = repeats.stated.enter(scope, index)
     return alter(scope, counters=counters, axes=axes_of(list(flow.values())))
 
 

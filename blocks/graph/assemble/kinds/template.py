@@ -9,7 +9,8 @@ from blocks.graph.assemble.body_builder import NodeSpec
 from blocks.graph.assemble.context import Without
 from blocks.graph.errors import NodeError, Problem, did_you_mean, show
 from blocks.graph.language.copies import alter
-from blocks.graph.language.scope import MISSING, Scope, Text
+from blocks.graph.language.expression import ExpressionError, evaluate
+from blocks.graph.language.scope import MISSING, Scope, Text, read_word
 from blocks.graph.language.words import MODEL_WORDS, arguments_of, suggest_words
 
 KINDS = {"block", "use", "body"}  # one of these makes a mapping an option of a slot
@@ -55,16 +56,16 @@ def resolve(assembly: Assembly, spec: NodeSpec, here: Scope) -> Resolved:
         NodeError: a slot that is not filled, or that uses itself.
     """
     texts, label = _read_arguments(assembly, spec), ""
-    seen: list[Any] = []
+    seen: list[str] = []
     while "use" in spec.raw:
-        slot = spec.raw["use"]
+        slot = read_slot(assembly, spec)
         if slot in seen:
-            got, fix = " -> ".join([*seen, str(slot)]), "let one of them be a block or a body"
+            got, fix = " -> ".join([*seen, slot]), "let one of them be a block or a body"
             raise NodeError(
                 Problem(f"the slot {slot!r} uses itself", got=got, fix=fix, code="circular")
             )
         seen.append(slot)
-        hole = spec.scope.holes.get(slot) if isinstance(slot, str) else None
+        hole = spec.scope.holes.get(slot)
         if hole is not None:
             spec = hole
             seen.clear()
@@ -79,6 +80,91 @@ def resolve(assembly: Assembly, spec: NodeSpec, here: Scope) -> Resolved:
     return Resolved(spec, texts, label)
 
 
+# Which slot `use` names ---------------------------------------------------------------------------
+
+
+def list_slots(assembly: Assembly) -> dict[str, Any]:
+    """The slots of the model that an option fills."""
+    return {name: raw for name, raw in assembly.slots.items() if name not in MODEL_WORDS}
+
+
+@dataclass(frozen=True)
+class SlotNames:
+    """The names of an expression that chooses a slot: those of slots and holes mean themselves.
+
+    Args:
+        slots: names of slots and holes.
+        scope: all other names.
+    """
+
+    slots: Mapping[str, Any]
+    scope: Scope
+
+    def value(self, name: str) -> Any:
+        return name if name in self.slots else self.scope.value(name)
+
+    def attribute(self, name: str, attribute: str) -> Any:
+        return self.scope.attribute(name, attribute)
+
+    def has(self, name: str, attribute: str) -> bool:
+        """Return whether `name.attribute` has a value."""
+        return self.scope.has(name, attribute)
+
+
+def read_slot(assembly: Assembly, spec: NodeSpec) -> str:
+    """The slot or hole that `use` names, after expressions and cycles.
+
+    Raises:
+        NodeError: an expression that names none.
+    """
+    scope, path = spec.scope, (*spec.path, "use")
+    slot = _choose_slot(assembly, Text(spec.raw["use"], assembly.origin(path), scope, path))
+    if slot in scope.slots and slot not in scope.holes:
+        turn = scope.slots[slot]
+        scope.read.add(turn.path)
+        return _choose_slot(assembly, turn)
+    return slot
+
+
+def _choose_slot(assembly: Assembly, text: Text) -> str:
+    known = {**list_slots(assembly), **text.scope.holes}
+    if text.raw in known:
+        return str(text.raw)
+    value = read_word(text)
+    if value == text.raw and not str(value).isidentifier():
+        value = _evaluate_slot(text, known)
+    if isinstance(value, str):
+        return value
+    raise NodeError(
+        Problem(
+            "`use` names a slot",
+            got=f"use: {show(text.raw)}, which is {show(value)}",
+            source=text.sources(),
+            fits=did_you_mean("", known),
+            code="bad-value",
+        )
+    )
+
+
+def _evaluate_slot(text: Text, known: Mapping[str, Any]) -> Any:
+    try:
+        return evaluate(str(text.raw), SlotNames(known, text.scope))
+    except ExpressionError as error:
+        raise NodeError(
+            Problem(
+                f"use: {error.problem}",
+                got=f"use: {show(text.raw)}",
+                source=text.sources(),
+                fits=error.fits,
+                fix=error.fix,
+                code=error.code,
+            )
+        ) from None
+
+
+# What fills it ------------------------------------------------------------------------------------
+
+
 def _read_arguments(assembly: Assembly, spec: NodeSpec) -> dict[str, Text]:
     texts = {}
     for name, raw in arguments_of(spec.raw).items():
@@ -87,24 +173,32 @@ def _read_arguments(assembly: Assembly, spec: NodeSpec) -> dict[str, Text]:
     return texts
 
 
-def _find_option(assembly: Assembly, slot: Any, spec: NodeSpec, here: Scope) -> NodeSpec:
+def _find_option(assembly: Assembly, slot: str, spec: NodeSpec, here: Scope) -> NodeSpec:
     """What the model has in a slot, with the names that an option file may refer to."""
-    slots = {key: value for key, value in assembly.slots.items() if key not in MODEL_WORDS}
-    raw = slots.get(slot) if isinstance(slot, str) else None
+    slots = list_slots(assembly)
+    raw = slots.get(slot)
     if not isinstance(raw, Mapping):
         raise NodeError(_explain_empty_slot(slot, slots, spec))
     assembly.used_slots.add(slot)
-    scope = alter(assembly.outermost, axes=here.axes, counters=here.counters)
+    scope = alter(
+        assembly.outermost,
+        axes=here.axes,
+        counters=here.counters,
+        params=here.params,
+        slots=here.slots,
+    )
     return NodeSpec(raw, ("model", slot), scope)
 
 
-def _explain_empty_slot(slot: Any, slots: Mapping[str, Any], spec: NodeSpec) -> Problem:
+def _explain_empty_slot(slot: str, slots: Mapping[str, Any], spec: NodeSpec) -> Problem:
     known = []
     for name, value in slots.items():
         if isinstance(value, Mapping) and KINDS & set(value):
             known.append(name)
     known += spec.scope.holes
-    problem, got = f"no slot {slot!r} is filled here", f"use: {show(slot)}"
+    problem, got = f"no slot {slot!r} is filled here", f"use: {show(spec.raw['use'])}"
+    if slot != spec.raw["use"]:
+        got += f", which is {slot}"
     fits = did_you_mean(str(slot), known) if known else None
     if fits and fits.startswith("did"):
         return Problem(problem, got=got, fits=fits, code="unknown-name")

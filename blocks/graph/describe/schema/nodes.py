@@ -271,7 +271,7 @@ def _offer_kinds(slots: list[str]) -> dict[str, Schema]:
 
 
 def _describe_use(slots: list[str]) -> Schema:
-    return {**any_of({"enum": slots}, ref("name")), "description": ABOUT["use"]}
+    return {**any_of({"enum": slots}, STRING), "description": ABOUT["use"]}
 
 
 def define_defaults(slots: Mapping[str, Options], models: list[str]) -> dict[str, Schema]:

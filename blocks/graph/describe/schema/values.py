@@ -31,6 +31,11 @@ WORDS = {  # key -> definition, description
         "times",
         "How often: a number, or lists of equal length, zipped: {depth: [2, 2], heads: [3, 6]}.",
     ),
+    "cycle": (
+        "cycles",
+        "Beside `repeat`: values of slots and params that take turns, "
+        "{attention: [local, local, full]}.",
+    ),
     "scan": ("recurrence", "Runs the body once per step along an axis, with named state."),
     "as": ("name", "Name of the counter of `repeat`; `layer` when left out."),
     "when": (
@@ -58,7 +63,7 @@ ABOUT = {
     "224, 224], classes: 1000}.",
     "block": "A block of the catalogue.",
     "use": "The option chosen for a slot of the model, or what fills a hole of the template "
-    "around it.",
+    "around it; an expression may choose: local if layer.index % 2 == 0 else full.",
     "body": "A graph inside the graph. It sees its own inputs and nodes; the first input is x.",
     "share": "Calls the module of that node again, with its weights; `true` beside repeat: all "
     "repeats share one module.",
@@ -86,6 +91,7 @@ def define_values() -> dict[str, Schema]:
             ref("name"), array(ref("name")), mapping(any_of(ref("name"), {"type": "null"}))
         ),
         "times": any_of(whole, mapping({"type": ["array", "string"]}, minProperties=1)),
+        "cycles": mapping({"type": ["array", "string"]}, minProperties=1),
         "recurrence": _define_recurrence(any_of(whole, sizes)),
         "shape": closed({"shape": {"type": ["array", "string"]}}),
         "params": {"type": ["object", "null"], "propertyNames": {"pattern": NAME}},
