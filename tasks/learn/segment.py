@@ -18,6 +18,7 @@ from tasks.data.split import PARTS
 from tasks.errors import ArgumentError, must_not_be_negative
 from tasks.learn.base import Batch, Task
 from tasks.learn.losses.pixels import IGNORED, pixel_cross_entropy, soft_dice
+from tasks.learn.metrics.pixels import PixelLoss
 from tasks.learn.metrics.running import Mean
 from tasks.report.samples import Masked, Masks, Result, Sample
 
@@ -38,8 +39,10 @@ class Segment(Task):
             the width of a mask.
 
     IoU and Dice come from the pixels of a whole part, not from the mean over its images; a class
-    that neither masks nor predictions have does not count. Pixels that are ignored in the masks
-    are left out everywhere.
+    that neither masks nor predictions have does not count. The loss of validation and test is that
+    of all pixels of the part, too, and does not depend on batches or processes; that of the
+    training is the mean of the losses of its batches. Pixels that are ignored in the masks are left
+    out everywhere.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("classes", "label")
@@ -70,8 +73,11 @@ class Segment(Task):
         self.metrics = nn.ModuleDict()
         kept: dict[str, Any] = {"ignore_index": IGNORED, "validate_args": False}
         for part in PARTS:
+            loss: Metric = PixelLoss(classes, cross_entropy=cross_entropy, dice=dice)
+            if part == "train":
+                loss = Mean()
             found: dict[str, Metric] = {
-                "loss": Mean(),
+                "loss": loss,
                 "miou": MulticlassJaccardIndex(classes, **kept),
                 "dice": MulticlassF1Score(classes, **kept),
                 "accuracy": MulticlassAccuracy(classes, average="micro", **kept),
@@ -126,7 +132,8 @@ class Segment(Task):
         logits, label = self(batch), batch["label"]
         judged = (label != IGNORED).sum()
         loss = self.total_loss(self.loss(logits, label), judged)
-        self._update_metrics("train", logits, label, loss)
+        self.train_metrics()["loss"].update(loss.detach(), judged)
+        self._count("train", logits, label)
         return loss
 
     def validation_step(self, batch: Batch, number: int) -> None:
@@ -170,12 +177,13 @@ class Segment(Task):
     def _evaluate(self, part: str, batch: Batch) -> Tensor:
         """Add a batch to the metrics of a part; return its logits."""
         logits, label = self(batch), batch["label"]
-        self._update_metrics(part, logits, label, self.loss(logits, label))
+        self.part_metrics(part)["loss"].update(logits, label, self.weight)
+        self._count(part, logits, label)
         return logits
 
-    def _update_metrics(self, part: str, logits: Tensor, label: Tensor, loss: Tensor) -> None:
+    def _count(self, part: str, logits: Tensor, label: Tensor) -> None:
+        """Count the pixels of a batch that are right, by class."""
         metrics = self.part_metrics(part)
-        metrics["loss"].update(loss.detach(), (label != IGNORED).sum())
         predicted = logits.detach().argmax(1)
         for name in ("miou", "dice", "accuracy"):
             metrics[name].update(predicted, label)

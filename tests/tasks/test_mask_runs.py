@@ -95,11 +95,9 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not(words, tmp_path, monkeypat
 
 @pytest.mark.slow
 def test_two_processes_are_tested_as_one(words, tmp_path):
-    """No pair is left out or counted twice; the Dice loss, which depends on the other samples of a
-    batch, is left out.
-    """
+    """No pair is left out or counted twice, and the loss is that of all pixels."""
     together = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
-    together += ["task.dice=0", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path / 'run'}"]
+    together += ["trainer.max_epochs=1", f"hydra.run.dir={tmp_path / 'run'}"]
     done = subprocess.run(
         [sys.executable, str(ROOT / "train.py"), *words, *together],
         cwd=tmp_path,

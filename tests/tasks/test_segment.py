@@ -14,6 +14,7 @@ from tasks.data.masks.digit_canvas import DigitCanvas, overlaps
 from tasks.data.readers.mask import class_colours
 from tasks.errors import ArgumentError
 from tasks.learn.losses.pixels import IGNORED, pixel_cross_entropy, soft_dice
+from tasks.learn.metrics.pixels import PixelLoss
 from tasks.learn.segment import Segment, resize_logits
 from tasks.optimize.schedule import Constant
 from tasks.report.classes import mask_table
@@ -167,13 +168,14 @@ def test_metrics_and_the_table_are_those_of_scikit_learn_over_all_pixels():
     for seed in range(3):
         logits, label = draw(classes=CLASSES - 2, seed=seed)  # no pixel is of the last two
         logits[:, CLASSES - 1] = -9  # and none is predicted as the last one
-        task._update_metrics("val", logits, label, torch.zeros(()))
+        task._count("val", logits, label)
         task.confusion.update(logits.argmax(1), label)
         judged = label != IGNORED
         truth.append(label[judged])
         guess.append(logits.argmax(1)[judged])
     truth, guess = torch.cat(truth).numpy(), torch.cat(guess).numpy()
-    found = {name: float(metric.compute()) for name, metric in task.part_metrics("val").items()}
+    found = task.part_metrics("val")
+    found = {name: float(found[name].compute()) for name in ("miou", "dice", "accuracy")}
     present = sorted({*truth, *guess})
     assert len(present) == CLASSES - 1
     iou = jaccard_score(truth, guess, labels=present, average=None)
@@ -187,6 +189,21 @@ def test_metrics_and_the_table_are_those_of_scikit_learn_over_all_pixels():
         assert (name, pixels) == ("abcde"[number], f"{(truth == number).sum():,}")
         assert shares[:2] == [f"{iou[number]:.3f}", f"{dice[number]:.3f}"]
     assert rows[-1] == ["e", "0", "-", "-", "-", "-"]
+
+
+@pytest.mark.parametrize("weight", [None, torch.tensor([0.5, 1.0, 0.0, 2.0, 3.0])])
+def test_the_loss_of_a_part_is_that_of_one_batch_however_it_is_divided(weight):
+    logits, label = draw(batch=6)
+    label[:2] = label[:2].clamp_max(1)  # the parts differ in their classes
+    label[2] = IGNORED
+    expected = 0.7 * pixel_cross_entropy(logits, label, weight) + 0.2 * soft_dice(logits, label)
+    for sizes in ([6], [2, 1, 3], [1] * 6):
+        first, second = (PixelLoss(CLASSES, cross_entropy=0.7, dice=0.2) for _ in range(2))
+        pairs = zip(logits.split(sizes), label.split(sizes), strict=True)
+        for number, (some, masks) in enumerate(pairs):
+            (first, second)[number % 2].update(some, masks, weight)
+        first.merge_state(second)  # as the sum over two processes
+        torch.testing.assert_close(first.compute(), expected)
 
 
 # The contract -------------------------------------------------------------------------------------
