@@ -23,7 +23,7 @@ SHORT = {
     "batch_size=32": "write data.batch_size=32",
     "depth=6": "write model.params.depth=6",
     "dropout=0.1": "write model.params.dropout=0.1",
-    "workers=4": "write data.workers=4 with data=hub or data=images or data=masks",
+    "workers=4": "write data.workers=4 with data=captions or data=hub or data=images",
     "momentum=0.8": "write optimizer.momentum=0.8 with optimizer=muon or optimizer=sgd",
     "path=x": "write data.path=x with data=arrays or data=labelled or data=masks",
     "sed=1": "write seed=1",

@@ -80,6 +80,12 @@ def open_predictor(arguments: argparse.Namespace) -> Finished:
     run = open_run(arguments.run, tuple(arguments.library))
     if arguments.caption:
         choose_captions(run, arguments.caption)
+    elif "classes" not in run.facts and compares_texts(run):
+        raise ArgumentError(
+            "caption",
+            f"{arguments.run} compares images with texts, and its data have no classes",
+            fix="--caption TEXT for each text to compare with",
+        )
     elif "classes" not in run.facts and not list_numbers(run):
         raise ArgumentError(
             "run",

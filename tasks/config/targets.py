@@ -40,6 +40,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tasks.data.masks.mask_folder.MaskFolder",
         "tasks.data.images.canvas_labels.CanvasLabels",
         "tasks.data.captions.digit_captions.DigitCaptions",
+        "tasks.data.captions.caption_table.CaptionTable",
         "tasks.data.published.named.Named",
         "tasks.data.hub.images.HubImages",
         "tasks.data.hub.texts.HubTexts",

@@ -17,7 +17,7 @@ class CaptionReader(ImageReader):
     Args:
         tokenizer: of the run.
         length: the most tokens of a text.
-        prompts: the texts of each class.
+        prompts: the texts of each class; none where the data have no classes.
         options: those of `ImageReader`.
     """
 
@@ -56,10 +56,10 @@ class CaptionReader(ImageReader):
             elif len(ids) > self.length:
                 problem = f"{len(ids)} tokens, the longest text of training had {self.length}"
             if problem:
+                fits = "words of training"
+                if self.texts:
+                    fits += f", e.g. {self.texts[0][0]!r}"
                 raise ArgumentError(
-                    "caption",
-                    f"a text cannot be read: {problem}",
-                    got=repr(text),
-                    fits=f"words of training, e.g. {self.texts[0][0]!r}",
+                    "caption", f"a text cannot be read: {problem}", got=repr(text), fits=fits
                 )
         self.texts = [[text] for text in captions]

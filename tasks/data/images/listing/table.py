@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor, from_numpy
@@ -62,6 +63,10 @@ class LabelTable:
         ArgumentError: a separator that separates nothing, or is given with several columns.
     """
 
+    option: ClassVar[str] = "label"  # that names the column
+    usual: ClassVar[tuple[str, ...]] = LABELS  # its usual names
+    noun: ClassVar[str] = "image"  # what a row is
+
     path: Path
     image: str | None = None
     label: tuple[str, ...] = ()
@@ -109,7 +114,7 @@ class LabelTable:
         chosen = [held[row] for row in lines]
         samples = Samples.pack(root, names, list(map(join_labels, chosen)))
         parts = divide_samples(samples, part_of[list(lines)])
-        notes.insert(0, f"{len(lines):,} images by {self.path}; {image}: {', '.join(label)}")
+        notes.insert(0, f"{len(lines):,} {self.noun}s by {self.path}; {image}: {', '.join(label)}")
         if self.is_multilabel:
             notes += describe_labels(encode_labels(chosen, classes), classes, "image")
         return Listed(parts, classes, notes)
@@ -125,21 +130,21 @@ class LabelTable:
         given = filter(None, [self.image, *self.label, self.split_column])
         try:
             table = read_table(self.path, 2)
-            rows = read_columns(table, "auto", [*given, *IMAGES, *LABELS])
+            rows = read_columns(table, "auto", [*given, *IMAGES, *self.usual])
         except ArgumentError as error:
             raise ArgumentError(
                 "table",
                 error.problem,
                 got=error.got,
                 fits=error.fits,
-                fix="data.table=FILE with a row for each image",
+                fix=f"data.table=FILE with a row for each {self.noun}",
             ) from error
         if not rows.lines:
             raise ArgumentError(
                 "table",
                 f"{self.path} has no rows",
                 got=table.tried or None,
-                fits="a row for each image: its path and its label",
+                fits=f"a row for each {self.noun}: its path and its {self.option}",
             )
         return table, rows
 
@@ -150,12 +155,12 @@ class LabelTable:
             image = find_usual(names, IMAGES)
         if not label:
             others = [name for name in names if name not in (image, self.split_column)]
-            found = find_usual(others, LABELS)
+            found = find_usual(others, self.usual)
             if found is None and len(others) == 1:
                 found = others[0]
             label = list(filter(None, [found]))
         if image is None or not label:
-            option = "label" if image else "image"
+            option = self.option if image else "image"
             raise ArgumentError(
                 option,
                 f"{self._where(table)}: no column is known to hold the {option}s",
@@ -163,7 +168,7 @@ class LabelTable:
                 fits=", ".join(names[:SHOWN]),
                 fix=f"data.{option}=COLUMN",
             )
-        chosen = [("image", image), *(("label", name) for name in label)]
+        chosen = [("image", image), *((self.option, name) for name in label)]
         if self.split_column is not None:
             chosen.append(("split_column", self.split_column))
         for option, name in chosen:
@@ -193,9 +198,8 @@ class LabelTable:
                 held.append(self._read_row(columns, row))
             except ValueError as error:
                 bad.append((line, str(error)))
-        self._refuse(
-            "have no label", bad, len(lines), "a label for each image", "fill or delete the rows"
-        )
+        fits, fix = f"a {self.option} for each image", "fill or delete the rows"
+        self._refuse(f"have no {self.option}", bad, len(lines), fits, fix)
         return held
 
     def _read_row(self, columns: Mapping[str, Sequence[str]], row: int) -> list[str]:
