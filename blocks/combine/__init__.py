@@ -12,6 +12,7 @@ from blocks.combine.arithmetic import (
 )
 from blocks.combine.elementwise import Compare, Cos, Exp, Log, Power, Sin, StopGradient, Where
 from blocks.combine.parts import Flip, Part, Slice
+from blocks.combine.residual_streams import ReadStreams, WriteStreams
 from blocks.combine.scale import ChannelScale, Gain, LayerScale, LogitScale, ReZero, UnitNorm
 from blocks.combine.select import ArgMax, Gather, TopK
 from blocks.combine.spectrum import FFT, InverseFFT
@@ -48,6 +49,7 @@ __all__ = [
     "Power",
     "Random",
     "ReZero",
+    "ReadStreams",
     "Sin",
     "Slice",
     "StopGradient",
@@ -55,4 +57,5 @@ __all__ = [
     "TopK",
     "UnitNorm",
     "Where",
+    "WriteStreams",
 ]

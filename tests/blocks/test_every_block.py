@@ -127,6 +127,7 @@ EXAMPLES = {  # name -> constructor arguments, inputs
     "Power": ({"exponent": 3}, lambda: (tokens(),)),
     "RMSNorm": ({"dim": D}, lambda: (tokens(),)),
     "RNN": ({"dim": D, "hidden": 3}, lambda: (tokens(),)),
+    "ReadStreams": ({"streams": N, "dim": D, "start": 1}, lambda: (tokens(B, 2, N, D),)),
     "RandomMask": ({"ratio": 0.5}, lambda: (tokens(),)),
     "RestoreTokens": (
         {"dim": D},
@@ -151,6 +152,7 @@ EXAMPLES = {  # name -> constructor arguments, inputs
     "TokenEmbedding": ({"vocab": 5, "dim": D}, lambda: (ids(),)),
     "TopK": ({"count": 2}, lambda: (tokens(),)),
     "Where": ({}, lambda: (tokens().detach() > 0, tokens(), tokens())),
+    "WriteStreams": ({}, lambda: (tokens(B, 2, D), tokens(B, 2, N, D), tokens(B, 2, N))),
     "WindowAttention": (
         {"dim": D, "height": H, "width": W, "heads": 2, "window": 2, "shift": 1},
         lambda: (tokens(*GRID),),

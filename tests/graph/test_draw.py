@@ -14,8 +14,10 @@ from xml.etree import ElementTree
 import pytest
 
 from blocks.__main__ import main
+from blocks.catalog import own
 from blocks.graph import Composed, Graph, compose, plan
 from blocks.graph.describe.draw import WRITERS, draw, draw_svg, picture, unfold
+from blocks.graph.describe.draw.kinds import kind_of
 from blocks.graph.describe.draw.layout import lay_out
 from blocks.graph.describe.draw.svg import curve
 
@@ -366,3 +368,9 @@ def test_a_node_has_its_formula():
     )
     assert nodes["head"].formula == "x Wᵀ + b"
     assert '"formula":"x Wᵀ + b"' in draw(planned("vit_b16"), ".html")
+
+
+def test_every_attention_is_drawn_as_attention():
+    attention = {name: kind_of(kind) for name, kind in own().items() if "Attention" in name}
+    attention.pop("AttentionPool")
+    assert set(attention.values()) == {"attention"}, attention

@@ -79,6 +79,10 @@ SAYS = {
         (model, "residual", "adaln_zero"): "no node or input 'condition' here, before this one"
         for model in SMALL
     },
+    **{
+        (model, "residual", "hyper_connections"): "'after' names no node 'layers'"
+        for model in ("swin", "cat", "transformer")
+    },
     ("cat", "position", "rotary_2d"): "InnerPatchAttention has no argument 'rotary'",
     ("cat", "position", "learned"): f"LearnedPosition: {ROW}",
     ("cat", "position", "sinusoidal"): f"SinusoidalPosition: {ROW}",

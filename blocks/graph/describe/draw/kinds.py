@@ -9,8 +9,12 @@ from collections.abc import Iterable
 from blocks.support.palette import THEMES
 
 FAMILIES = {  # the last part of the module that defines a block
+    "additive": "attention",
     "core": "attention",
+    "cross": "attention",
+    "differential": "attention",
     "dot_product": "attention",
+    "latent": "attention",
     "linear_attention": "attention",
     "window": "attention",
     "patch": "attention",
@@ -26,6 +30,7 @@ FAMILIES = {  # the last part of the module that defines a block
     "select": "add",
     "values": "embedding",
     "parts": "add",
+    "residual_streams": "add",
     "scale": "add",
     "spectrum": "add",
     "stochastic": "add",
