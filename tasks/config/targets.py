@@ -69,6 +69,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "pytorch_lightning.callbacks.ModelCheckpoint",
         "tasks.resume.checkpoint.Checkpoint",
         "tasks.callbacks.gradient_stats.GradientStats",
+        "tasks.callbacks.router_stats.RouterStats",
         "tasks.callbacks.progress.Progress",
         "tasks.callbacks.weight_average.WeightAverage",
         "tasks.sweep.pruning.Prune",

@@ -26,7 +26,7 @@ ADDRESSES = ("tracking_uri", "artifact_location")
 #   MLFlowLogger          tracking_uri, artifact_location: addresses; save_dir
 #   WandbLogger           save_dir, dir: a path; name, id, version, checkpoint_name: names on its
 #                         server
-#   CsvLogger, GradientStats, Checkpoint, Prune   folder, name, dirpath: paths
+#   CsvLogger, GradientStats, RouterStats, Checkpoint, Prune   folder, name, dirpath: paths
 #   Trainer               strategy, accelerator, precision, profiler: names; devices, max_time:
 #                         numbers
 #   EarlyStopping, LearningRateMonitor, EMAWeightAveraging, Progress   monitor, mode, device, style:
@@ -38,6 +38,7 @@ FIELDS = ("filename",)  # arguments that a library fills with metrics
 DEFAULTS: dict[str, dict[str, Any]] = {
     "tasks.resume.checkpoint.Checkpoint": {"dirpath": "checkpoints"},
     "tasks.callbacks.gradient_stats.GradientStats": {"folder": "."},
+    "tasks.callbacks.router_stats.RouterStats": {"folder": "."},
     "tasks.callbacks.logger.CsvLogger": {"folder": "."},
     "pytorch_lightning.loggers.MLFlowLogger": {
         "tracking_uri": "file:./mlruns",

@@ -15,7 +15,7 @@ from blocks.graph.record.record import count_parameters
 from blocks.support.files import read_file
 from tasks.config import secrets
 from tasks.parallel import strategy
-from tasks.report import classes, gradients, inspection, page, plots
+from tasks.report import classes, gradients, inspection, page, plots, routers
 from tasks.run import run_folder
 
 log = logging.getLogger(__name__)
@@ -89,6 +89,7 @@ def inspect_network(folder: Path, task: Any, data: Any, built: Built) -> list[Se
     parts: dict[str, Callable[[], list[Section]]] = {
         "Inside the network": inspect_samples,
         "Gradients and updates": lambda: gradients.sections(folder),
+        "Routers": lambda: routers.sections(folder),
     }
     sections: list[Section] = []
     for title, make_sections in parts.items():

@@ -19,6 +19,7 @@ from blocks.attention.additive import AdditiveAttention
 from blocks.catalog import own
 from blocks.combine import Arange
 from blocks.conv import CausalConv1d
+from blocks.mixture import MixtureOfExperts
 from blocks.norm import QKNorm
 from blocks.position import ALiBi, LearnedPosition, RelativeBias, SinusoidalPosition
 from blocks.recurrent import (
@@ -63,6 +64,7 @@ SELF = {
     "differential with weights": lambda: DifferentialAttention(
         D, heads=2, causal=True, return_weights=True
     ),
+    "mixture": lambda: MixtureOfExperts(D, experts=3, hidden=5, capacity=0.5),
     "latent": lambda: LatentAttention(D, heads=H, kv_rank=5, q_rank=7, value_dim=3, causal=True),
     "linear": lambda: LinearAttention(D, heads=H, causal=True, chunk=3),
     **{name: (lambda name=name: KINDS[name](D, H)) for name in KINDS},

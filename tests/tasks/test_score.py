@@ -65,6 +65,7 @@ SLOW = (
 BLIND = ("bert",)  # it sees both sides of a token, and names hidden ones
 GRIDS = ("learned_2d", "rotary_2d", "sinusoidal_2d", "sinusoidal_grid")
 CONDITIONED = ("adaln_zero",)
+AHEAD = ("expert_choice",)  # its tokens depend on later ones
 SLOTS = {
     ("gpt", "attention"): (
         "causal",
@@ -88,7 +89,8 @@ OPTIONS = [
     (model, f"{slot}={file.stem}")
     for (model, slot), chosen in SLOTS.items()
     for file in sorted((CONF / slot).glob("*.yaml"))
-    if file.stem not in (*GRIDS, *CONDITIONED, "conv") and (chosen is None or file.stem in chosen)
+    if file.stem not in (*GRIDS, *CONDITIONED, *AHEAD, "conv")
+    and (chosen is None or file.stem in chosen)
 ]
 
 
