@@ -15,7 +15,8 @@ from blocks.graph.record.record import count_parameters
 from blocks.support.files import read_file
 from tasks.config import secrets
 from tasks.parallel import strategy
-from tasks.report import classes, gradients, inspection, page, plots, routers
+from tasks.report import classes, inspection, page, plots
+from tasks.report.over_training import gradients, routers
 from tasks.run import run_folder
 
 log = logging.getLogger(__name__)

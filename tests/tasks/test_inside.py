@@ -17,7 +17,8 @@ from PIL import Image
 
 from blocks.graph import build, compose, plan
 from tasks.learn import classify
-from tasks.report import gradients, images, inspection, matrices, overlays, report
+from tasks.report import images, inspection, matrices, overlays, report
+from tasks.report.over_training import gradients
 from tasks.report.samples import Sample, pick_evenly, shorten_paths
 from tasks.run import run_folder
 

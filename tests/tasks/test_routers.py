@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from blocks.mixture import MixtureOfExperts
 from tasks.callbacks.router_stats import RouterStats, read_routers
-from tasks.report import routers
+from tasks.report.over_training import routers
 
 QUIET = dict.fromkeys(
     ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
@@ -77,6 +77,6 @@ def test_the_report_shows_them_and_a_run_without_mixtures_has_no_such_section(tm
     ((title, content),) = routers.sections(tmp_path)
     assert title == "Routers"
     parseString((tmp_path / "routers.svg").read_text(encoding="utf-8"))
-    assert "0[2]" in content
+    assert "0 [2]" in content
     for row in rows[-2:]:
         assert f"<td>{row['balance']}</td>" in content.replace(' class="number"', "")

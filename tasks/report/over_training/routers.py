@@ -6,6 +6,7 @@ import numpy as np
 
 from tasks.callbacks import router_stats
 from tasks.report import matrices, page
+from tasks.report.samples import shorten_paths
 
 MOST = 64  # experts that are drawn; of more, the balance of each mixture
 HEADER = ["mixture", "busiest expert", "idlest expert", "balance", "entropy", "dropped"]
@@ -34,6 +35,7 @@ def sections(folder: Path) -> list[tuple[str, str]]:
         loads[row["node"], int(row["step"])] = shares, float(row["balance"])
     experts = {row["node"]: len(row["load"].split()) for row in rows}
     alone = sum(experts.values()) > MOST
+    short = shorten_paths(nodes)
     names, lines = [], []
     for node in nodes:
         for expert in range(1 if alone else experts[node]):
@@ -43,7 +45,7 @@ def sections(folder: Path) -> list[tuple[str, str]]:
                     shares, balance = loads[node, step]
                     line[column] = balance if alone else shares[expert]
             lines.append(line)
-            names.append(node if alone else f"{node}[{expert}]")
+            names.append(short[node] if alone else f"{short[node]} [{expert}]")
     title = "balance" if alone else "share of the choices"
     label = f"{title} of each {'mixture' if alone else 'expert'} over training"
     drawing = matrices.draw_over_training(names, steps, np.array(lines), title, label)
@@ -54,5 +56,5 @@ def sections(folder: Path) -> list[tuple[str, str]]:
         shares = loads[node, int(row["step"])][0]
         busiest, idlest = f"{max(shares):.1%}", f"{min(shares):.1%}"
         dropped = f"{float(row['dropped']):.1%}"
-        cells.append([node, busiest, idlest, row["balance"], row["entropy"], dropped])
+        cells.append([short[node], busiest, idlest, row["balance"], row["entropy"], dropped])
     return [("Routers", ABOUT + page.beside([drawing]) + page.table(HEADER, cells))]

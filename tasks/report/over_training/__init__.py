@@ -1,0 +1,1 @@
+"""What callbacks measured over the training: gradients and updates of nodes, routers of experts."""
