@@ -1,9 +1,13 @@
 """Normalisation that `torch.nn` does not have for the layouts used here."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from blocks.errors import must_be_positive
 
 
 class RMSNorm(nn.Module):
@@ -110,6 +114,51 @@ class QKUnitNorm(nn.Module):
         return x * (x.square().sum(dim=-1, keepdim=True) + self.epsilon).rsqrt()
 
 
+class QKCosine(nn.Module):
+    """Divides each head of queries and of keys by its length, and the queries by a temperature that
+    each head learns: scores are scaled cosines.
+
+    Formula:
+        q / |q| · min(exp(s), most) and k / |k|
+
+    Args:
+        heads: number of heads; the attention's own.
+        initial: factor of the cosines at the start.
+        most: the largest factor.
+
+    Shape:
+        q (..., heads, tokens, head_dim), k (..., heads, tokens, head_dim) -> both
+
+    Raises:
+        BlockError: `heads`, `initial` or `most` is not positive.
+
+    Source:
+        Liu et al. 2022 (Swin V2), arXiv:2111.09883, section 3.2, where the temperature is at least
+        0.01; `initial` 10 is that of the authors' code. The attention around it has `scale: 1.0`.
+    """
+
+    outputs = ("q", "k")
+
+    def __init__(self, heads: int, *, initial: float = 10.0, most: float = 100.0):
+        super().__init__()
+        must_be_positive("heads", heads)
+        must_be_positive("initial", initial)
+        must_be_positive("most", most)
+        self.log_scale = nn.Parameter(torch.full((heads, 1, 1), math.log(initial)))
+        self.log_most = math.log(most)
+
+    def forward(
+        self,
+        q: Float[Tensor, "*batch heads tokens head_dim"],
+        k: Float[Tensor, "*batch heads tokens head_dim"],
+    ) -> tuple[
+        Float[Tensor, "*batch heads tokens head_dim"],
+        Float[Tensor, "*batch heads tokens head_dim"],
+    ]:
+        factor = self.log_scale.clamp(max=self.log_most).exp()
+        return F.normalize(q, dim=-1) * factor, F.normalize(k, dim=-1)
+
+
 class ChannelNorm(nn.Module):
     """LayerNorm over the channels of an image, at each pixel on its own.
 
@@ -141,6 +190,46 @@ class ChannelNorm(nn.Module):
             x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, self.epsilon
         )
         return pixels.permute(0, 3, 1, 2)
+
+
+class FrozenBatchNorm2d(nn.Module):
+    """Batch norm whose statistics, weight and bias never change: buffers, read from the file of a
+    trained network.
+
+    Formula:
+        (x - mean) / √(variance + ε) · γ + β for each channel
+
+    Args:
+        channels: number of channels; inferred from the input.
+        epsilon: added to the variance.
+
+    Shape:
+        (batch, channels, height, width) -> the same
+
+    Source:
+        He et al. 2016, arXiv:1512.03385, section 4.3: in detection the layers are fixed, as a batch
+        holds few images. DETR, arXiv:2005.12872, section 4.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int, epsilon: float = 1e-5):
+        super().__init__()
+        self.epsilon = epsilon
+        self.register_buffer("weight", torch.ones(channels))
+        self.register_buffer("bias", torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(
+        self, x: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch channels height width"]:
+        factor = self.weight * (self.running_var + self.epsilon).rsqrt()
+        shift = self.bias - self.running_mean * factor
+        return x * factor[:, None, None].to(x.dtype) + shift[:, None, None].to(x.dtype)
 
 
 class ResponseNorm(nn.Module):

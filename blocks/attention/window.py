@@ -65,6 +65,12 @@ class WindowAttention(nn.Module):
             axis that holds one window only is not shifted.
         bias: the fused projection to q, k, v has a bias. The output projection always has one.
         position_bias: add the learned `position_bias_table` to the scores.
+        key_bias: where there is a bias, the part of k has it too.
+        scale: factor of the scores. None is 1 / √head_dim.
+        qk_norm: normalises queries and keys: `qk_norm(q, k) -> (q, k)`, both (..., heads, cells,
+            head_dim).
+        bias_table: computes the table in place of the learned one: `bias_table(height, width) ->
+            ((2 · height - 1) · (2 · width - 1), heads)` for a window of height x width.
         dropout: share of attention weights zeroed in training, in [0, 1).
         projection_dropout: share of the outputs zeroed in training, in [0, 1).
         return_weights: a second output `weights`, the attention weights before dropout, computed
@@ -76,8 +82,8 @@ class WindowAttention(nn.Module):
         one grid, it runs on any other with the same weights.
 
     Raises:
-        BlockError: `heads` does not divide `dim`, `window` is not positive, `shift` outside [0,
-            window), a dropout outside [0, 1).
+        BlockError: `heads` does not divide `dim`, `window` or `scale` is not positive, `shift`
+            outside [0, window), a dropout outside [0, 1), a `bias_table` without `position_bias`.
 
     Source:
         Liu et al. 2021 (Swin), arXiv:2103.14030, sections 3.2-3.3. The table has ((2h - 1) (2w -
@@ -85,7 +91,9 @@ class WindowAttention(nn.Module):
         A grid that windows do not divide is padded with zeros on the right and at the bottom
         *before* the shift; padded cells take part, as in torchvision and transformers. (timm shifts
         first, so that its mask is off at the seam of a padded grid.) For a grid that is not square
-        the window is fitted per axis, as in timm; the authors take the shorter side.
+        the window is fitted per axis, as in timm; the authors take the shorter side. `qk_norm`,
+        `bias_table` and `key_bias` are those of Liu et al. 2022 (Swin V2), arXiv:2111.09883,
+        section 3.3, and its code: see `QKCosine` and `LogSpacedBias`.
     """
 
     index: Tensor | None
@@ -102,6 +110,10 @@ class WindowAttention(nn.Module):
         shift: int = 0,
         bias: bool = True,
         position_bias: bool = True,
+        key_bias: bool = True,
+        scale: float | None = None,
+        qk_norm: nn.Module | None = None,
+        bias_table: nn.Module | None = None,
         dropout: float = 0.0,
         projection_dropout: float = 0.0,
         return_weights: bool = False,
@@ -109,6 +121,13 @@ class WindowAttention(nn.Module):
         super().__init__()
         must_divide("heads", heads, "dim", dim)
         must_be_positive("window", window)
+        must_be_positive("scale", 1 if scale is None else scale)
+        if bias_table is not None and not position_bias:
+            raise BlockError(
+                "a bias_table needs position_bias",
+                got="position_bias=false",
+                fits="position_bias=true, or no bias_table",
+            )
         if not 0 <= shift < window:
             raise BlockError(
                 "shift must be in [0, window)",
@@ -118,21 +137,27 @@ class WindowAttention(nn.Module):
         must_be_share("dropout", dropout)
         must_be_share("projection_dropout", projection_dropout)
         self.heads, self.head_dim, self.shift = heads, dim // heads, shift
+        self.scale = self.head_dim**-0.5 if scale is None else scale
         self.window = (min(window, height), min(window, width))
         self.dropout, self.projection_dropout = dropout, projection_dropout
         self.return_weights = return_weights
         if return_weights:
             self.outputs = ("grid", "weights")
-        self.qkv = nn.Linear(dim, 3 * dim, bias=bias)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=bias and key_bias)
+        # of q and v, where k has none
+        self.q_bias, self.v_bias = None, None
+        if bias and not key_bias:
+            self.q_bias = nn.Parameter(torch.zeros(dim))
+            self.v_bias = nn.Parameter(torch.zeros(dim))
         self.project = nn.Linear(dim, dim)
-        if position_bias:
-            high, wide = self.window
+        self.qk_norm, self.bias_table = qk_norm, bias_table
+        high, wide = self.window
+        index = relative_index(high, wide) if position_bias else None
+        self.register_buffer("index", index, persistent=False)
+        self.register_parameter("position_bias_table", None)
+        if position_bias and bias_table is None:
             table = torch.empty((2 * high - 1) * (2 * wide - 1), heads)
             self.position_bias_table = nn.Parameter(nn.init.trunc_normal_(table, std=0.02))
-            self.register_buffer("index", relative_index(high, wide), persistent=False)
-        else:
-            self.register_parameter("position_bias_table", None)
-            self.register_buffer("index", None, persistent=False)
         self.grid = self.padded(height, width)
         shifted = self.shifts(self.grid)
         mask = neighbour_mask(self.grid, self.window, shifted) if any(shifted) else None
@@ -164,7 +189,10 @@ class WindowAttention(nn.Module):
         """
         bias = None
         if self.index is not None:
-            bias = F.embedding(self.index, self.position_bias_table).permute(2, 0, 1)
+            table = self.position_bias_table
+            if self.bias_table is not None:
+                table = self.bias_table(*self.window)
+            bias = F.embedding(self.index, table).permute(2, 0, 1)
         if any(shift):
             mask = self.mask
             if grid != self.grid:  # than the one it was built for
@@ -195,7 +223,7 @@ class WindowAttention(nn.Module):
     def weigh(
         self, q: Heads, k: Heads, bias: Tensor | None
     ) -> Float[Tensor, "batch windows heads cells cells"]:
-        scores = (q * self.head_dim**-0.5) @ k.transpose(-2, -1)
+        scores = (q * self.scale) @ k.transpose(-2, -1)
         return (scores if bias is None else scores.add_(bias)).softmax(-1)
 
     def attend_fused(self, q: Heads, k: Heads, v: Heads, bias: Tensor | None) -> Heads:
@@ -208,7 +236,9 @@ class WindowAttention(nn.Module):
             bias = bias.to(q.dtype)[None]
         q, k, v = (part.flatten(beside, beside + 1) for part in (q, k, v))
         dropout = self.dropout if self.training else 0.0
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
+        out = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=bias, dropout_p=dropout, scale=self.scale
+        )
         return out.view(shape)
 
     def forward(
@@ -231,8 +261,14 @@ class WindowAttention(nn.Module):
         # Projections are per cell, whatever the order: one copy takes q, k and v into windows and
         # heads.
         rows, columns = grid[0] // high, grid[1] // wide
-        qkv = self.qkv(x).view(batch, rows, high, columns, wide, 3, self.heads, self.head_dim)
+        qkv = self.qkv(x)
+        if self.q_bias is not None and self.v_bias is not None:
+            of_k = self.v_bias.new_zeros(self.v_bias.shape)
+            qkv = qkv + torch.cat((self.q_bias, of_k, self.v_bias))
+        qkv = qkv.view(batch, rows, high, columns, wide, 3, self.heads, self.head_dim)
         q, k, v = qkv.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(2, 3).flatten(4, 5)
+        if self.qk_norm is not None:
+            q, k = self.qk_norm(q, k)
         bias = self.score_bias(grid, shift, like=x)
         out = self.attend(q, k, v, bias)
         out = out.view(batch, rows, columns, self.heads, high, wide, self.head_dim)

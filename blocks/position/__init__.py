@@ -2,7 +2,7 @@
 scores.
 """
 
-from blocks.position.bias import ALiBi, RelativeBias
+from blocks.position.bias import ALiBi, LogSpacedBias, RelativeBias
 from blocks.position.rotary import Rotary, Rotary2d
 from blocks.position.scaling import LlamaScaling, NTKScaling, PositionInterpolation, YaRN
 from blocks.position.tokens import (
@@ -17,6 +17,7 @@ __all__ = [
     "LearnedPosition",
     "LearnedPosition2d",
     "LlamaScaling",
+    "LogSpacedBias",
     "NTKScaling",
     "PositionInterpolation",
     "RelativeBias",

@@ -103,3 +103,55 @@ class RelativeBias(nn.Module):
         distance = torch.arange(1 - keys, queries, device=self.table.device)
         line = F.embedding(self.bucket(distance), self.table).t()
         return line.unfold(1, keys, 1).flip(1)
+
+
+class LogSpacedBias(nn.Module):
+    """The bias of each pair of cells of a window, which a small network computes from their
+    distance on a logarithmic scale, so that it knows windows of other sizes, too.
+
+    Formula:
+        16 · sigmoid(W₂ ReLU(W₁ d + b)), d = sign(Δ) · log₂(1 + 8 |Δ| / (window - 1)) / 3 for rows
+        and columns
+
+    Args:
+        heads: number of heads; the attention's own.
+        hidden: width of the network.
+        trained: side of the window whose distances are 1; None is the window itself. A fine-tuned
+            model with larger windows states that of its training.
+
+    Shape:
+        height, width -> ((2 · height - 1) · (2 · width - 1), heads), a row for each distance
+
+    Raises:
+        BlockError: `heads` or `hidden` is not positive, `trained` is less than 2.
+
+    Source:
+        Liu et al. 2022 (Swin V2), arXiv:2111.09883, section 3.3; the range of 8 distances, the
+        sigmoid and the width 512 are those of the authors' code.
+    """
+
+    def __init__(self, heads: int, *, hidden: int = 512, trained: int | None = None):
+        super().__init__()
+        must_be_positive("heads", heads)
+        must_be_positive("hidden", hidden)
+        if trained is not None and trained < 2:
+            raise BlockError(
+                "trained must be a window of 2 cells or more",
+                got=f"trained={trained}",
+                fits="e.g. trained=8",
+            )
+        self.trained = trained
+        self.expand = nn.Linear(2, hidden)
+        self.project = nn.Linear(hidden, heads, bias=False)
+
+    def distances(self, side: int) -> Float[Tensor, " distances"]:
+        """Those of an axis of a window, -1 to 1 for the window of training."""
+        weight = self.expand.weight
+        cells = torch.arange(1 - side, side, dtype=weight.dtype, device=weight.device)
+        cells = cells / max((self.trained or side) - 1, 1)
+        return cells.sign() * torch.log2(1 + 8 * cells.abs()) / 3
+
+    def forward(self, height: int, width: int) -> Float[Tensor, "distances heads"]:
+        rows, columns = self.distances(height), self.distances(width)
+        pairs = torch.cartesian_prod(rows, columns)
+        return 16 * torch.sigmoid(self.project(F.relu(self.expand(pairs))))

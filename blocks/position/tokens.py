@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from blocks.errors import BlockError, must_be_positive
-from blocks.position.waves import angles, must_be_multiple
+from blocks.position.waves import angles, frequencies, must_be_multiple
 from blocks.support.decode_cache import DecodeCache, StepError
 
 
@@ -171,19 +171,23 @@ class SinusoidalPosition2d(nn.Module):
         class_tokens: leading tokens that stand nowhere and get nothing; for flattened tokens only.
         first: what the first half of a vector tells, the column (MAE) or the row (MoCo v3).
         base: the longest wave is 2π · base cells long.
+        interleaved: sines and cosines in turn; else all sines, then all cosines.
+        extent: positions of each axis run from `extent / size` to `extent`, whatever its size; None
+            counts cells from 0.
 
     Shape:
         (batch, height, width, dim) -> (batch, height, width, dim), or
         (batch, tokens, dim) -> (batch, tokens, dim) where tokens - class_tokens is a square
 
     Raises:
-        BlockError: `dim` is no multiple of four, `base` is not positive; in forward: tokens that
-            are no square, class tokens beside a grid.
+        BlockError: `dim` is no multiple of four, `base` or `extent` is not positive; in forward:
+            tokens that are no square, class tokens beside a grid.
 
     Source:
         Chen et al. 2021 (MoCo v3), arXiv:2104.02057, and He et al. 2022 (MAE), arXiv:2111.06377.
         One half of a vector is the column, the other the row, each all sines, then all cosines.
-        Their order is that of the authors' codes.
+        Their order is that of the authors' codes. `extent` 2π, rows first and interleaved: Carion
+        et al. 2020 (DETR), arXiv:2005.12872, appendix A.4, and its code.
     """
 
     def __init__(
@@ -193,10 +197,13 @@ class SinusoidalPosition2d(nn.Module):
         class_tokens: int = 0,
         first: Literal["column", "row"] = "column",
         base: float = 10000.0,
+        interleaved: bool = False,
+        extent: float | None = None,
     ):
         super().__init__()
         must_be_multiple("dim", dim, parts=4)
         must_be_positive("base", base)
+        must_be_positive("extent", 1 if extent is None else extent)
         if class_tokens < 0:
             raise BlockError(
                 "class_tokens must not be negative", got=f"class_tokens={class_tokens}"
@@ -206,6 +213,7 @@ class SinusoidalPosition2d(nn.Module):
                 "first must be column or row", got=f"first={first}", fits="first=column, first=row"
             )
         self.dim, self.class_tokens, self.first, self.base = dim, class_tokens, first, base
+        self.interleaved, self.extent = interleaved, extent
 
     def forward(self, x: Float[Tensor, "batch *tokens dim"]) -> Float[Tensor, "batch *tokens dim"]:
         if x.dim() == 4:
@@ -231,7 +239,18 @@ class SinusoidalPosition2d(nn.Module):
 
     def grid(self, height: int, width: int, like: Tensor) -> Float[Tensor, "height width dim"]:
         """The table for a grid."""
-        turn = angles(max(height, width), self.dim // 2, self.base, like=like)
-        line = torch.cat((turn.sin(), turn.cos()), dim=-1).to(like.dtype)
-        column, row = line[:width].expand(height, -1, -1), line[:height, None].expand(-1, width, -1)
+        column, row = self.line(width, like), self.line(height, like)[:, None]
+        column, row = column.expand(height, -1, -1), row.expand(-1, width, -1)
         return torch.cat((column, row) if self.first == "column" else (row, column), dim=-1)
+
+    def line(self, cells: int, like: Tensor) -> Float[Tensor, "cells half_dim"]:
+        """The table for an axis."""
+        steps = frequencies(self.dim // 2, self.base, like)
+        positions = torch.arange(cells, dtype=steps.dtype, device=like.device)
+        if self.extent is not None:
+            positions = (positions + 1) * (self.extent / cells)
+        turn = torch.outer(positions, steps)
+        parts = turn.sin(), turn.cos()
+        if self.interleaved:
+            return torch.stack(parts, dim=-1).flatten(-2).to(like.dtype)
+        return torch.cat(parts, dim=-1).to(like.dtype)
