@@ -24,8 +24,9 @@ class CrossAttention(nn.Module):
     Args:
         dim: width of a token; inferred from the input.
         context_dim: width of a context token; inferred from `context`.
-        heads: number of heads; divides `dim`, a head is `head_dim = dim / heads` wide.
+        heads: number of heads; divides `dim`, the values of a head are `dim / heads` wide.
         kv_heads: number of key and value heads; divides `heads`. None is `heads`, 1 is multi-query.
+        head_dim: width of the queries and keys of a head; None is `dim / heads`.
         dropout: share of attention weights zeroed in training, in [0, 1).
         projection_dropout: share of the outputs zeroed in training, in [0, 1).
         bias: the projections to q and to k, v have a bias.
@@ -42,16 +43,17 @@ class CrossAttention(nn.Module):
 
     Raises:
         BlockError: `heads` does not divide `dim`, `kv_heads` does not divide `heads`, a dropout
-            outside [0, 1), a `scale` that is not positive, a padding mask that is not boolean, a
-            mask of three axes whose first is not `heads`.
+            outside [0, 1), a `head_dim` or `scale` that is not positive, a padding mask that is
+            not boolean, a mask of three axes whose first is not `heads`.
 
     Source:
-        Vaswani et al. 2017, arXiv:1706.03762, section 3.2.3. `kv` is one projection whose rows are
-        all heads of k, then v. Equals `torch.nn.MultiheadAttention` to 1e-6. Weights start as in
+        Vaswani et al. 2017, arXiv:1706.03762, section 3.2.3; queries and keys narrower than values
+        as in Perceiver IO, arXiv:2107.14795, table 7. `kv` is one projection whose rows are all
+        heads of k, then v. Equals `torch.nn.MultiheadAttention` to 1e-6. Weights start as in
         `torch.nn.Linear`.
     """
 
-    division = divide_heads(q=("heads",), kv=("kv_heads", "kv_heads"))
+    division = divide_heads(q=("heads",), kv=("kv_heads", "values"))
 
     def __init__(
         self,
@@ -60,6 +62,7 @@ class CrossAttention(nn.Module):
         *,
         heads: int,
         kv_heads: int | None = None,
+        head_dim: int | None = None,
         dropout: float = 0.0,
         projection_dropout: float = 0.0,
         bias: bool = True,
@@ -75,31 +78,37 @@ class CrossAttention(nn.Module):
         must_be_share("dropout", dropout)
         must_be_share("projection_dropout", projection_dropout)
         must_be_positive("scale", 1 if scale is None else scale)
-        self.head_dim, self.scale = dim // heads, scale
+        self.value_dim, self.scale = dim // heads, scale
+        self.head_dim = self.value_dim if head_dim is None else head_dim
+        must_be_positive("head_dim", self.head_dim)
         self.dropout, self.projection_dropout = dropout, projection_dropout
         self.return_weights = return_weights
         if return_weights:
             self.outputs = ("tokens", "weights")
-        self.q = nn.Linear(dim, dim, bias=bias)
-        width = self.kv_heads * self.head_dim
-        self.kv = nn.Linear(context_dim, 2 * width, bias=bias and key_bias)
+        self.q = nn.Linear(dim, heads * self.head_dim, bias=bias)
+        width = self.kv_heads * self.value_dim
+        self.kv = nn.Linear(
+            context_dim, self.kv_heads * self.head_dim + width, bias=bias and key_bias
+        )
         # where k has none
         self.v_bias = nn.Parameter(torch.zeros(width)) if bias and not key_bias else None
         self.project = nn.Linear(dim, dim, bias=project_bias)
 
     def parts(self) -> dict[str, dict[str, Tensor]]:
-        return {"kv.weight": dict(zip("kv", self.kv.weight.chunk(2), strict=True))}
+        return {"kv.weight": dict(zip("kv", self.kv.weight.split(self.kv_sizes()), strict=True))}
+
+    def kv_sizes(self) -> list[int]:
+        """The widths of k and v in their projection."""
+        return [self.kv_heads * self.head_dim, self.kv_heads * self.value_dim]
 
     def project_context(
         self, context: Float[Tensor, "batch keys context_dim"]
     ) -> tuple[Tensor, Tensor]:
-        """Keys and values, each (batch, kv_heads, keys, head_dim)."""
-        kv = self.kv(context)
+        """Keys (batch, kv_heads, keys, head_dim) and values (batch, kv_heads, keys, value_dim)."""
+        k, v = self.kv(context).split(self.kv_sizes(), dim=-1)
         if self.v_bias is not None:
-            kv = kv + torch.cat((self.v_bias.new_zeros(self.v_bias.shape), self.v_bias))
-        kv = kv.unflatten(-1, (-1, self.head_dim))
-        k, v = kv.transpose(1, 2).chunk(2, dim=1)
-        return k, v
+            v = v + self.v_bias
+        return split_heads(k, self.head_dim), split_heads(v, self.value_dim)
 
     def forward(
         self,

@@ -35,7 +35,8 @@ def divide_heads(**columns: tuple[str, ...]) -> Callable[[nn.Module, int], Divis
     in the layer `project`.
 
     Args:
-        columns: linear layer -> "heads" or "kv_heads" for each of its parts, in order.
+        columns: linear layer -> "heads", "kv_heads" or "values" (kv_heads of `value_dim` each) for
+            each of its parts, in order.
 
     Raises:
         BlockError: the number of devices does not divide the number of heads, or something needs
@@ -60,9 +61,11 @@ def divide_heads(**columns: tuple[str, ...]) -> Callable[[nn.Module, int], Divis
                 "attention needs all its heads on one device", got=got, fits="attention without it"
             )
         width = int(self.head_dim)  # type: ignore[arg-type]
+        widths = {name: count * width for name, count in counts.items()}
+        widths["values"] = counts["kv_heads"] * int(getattr(self, "value_dim", width))
         sizes = {}
         for layer, parts in columns.items():
-            sizes[layer] = tuple(counts[part] * width for part in parts)
+            sizes[layer] = tuple(widths[part] for part in parts)
         gate = getattr(self, "gate", None)
         if gate is not None:
             sizes["gate"] = (int(gate.out_features),)
