@@ -165,6 +165,8 @@ def way() -> str:
 
 DIGITS = {"image": {"channels": 1, "height": 8, "width": 8}, "classes": 10}
 CANVAS = {"image": {"channels": 1, "height": 32, "width": 32}, "classes": 11}
+OBJECTS = {"image": {"channels": 3, "height": 800, "width": 1066}, "classes": 91}
+LARGER = {"image": {"channels": 3, "height": 256, "width": 256}, "classes": 1000}
 SCENES = {"image": {"channels": 3, "height": 512, "width": 512}, "classes": 150}
 LENET = {"image": {"channels": 1, "height": 28, "width": 28}, "classes": 10}
 SIGNAL = {"signal": {"tokens": 40, "dim": 1}, "classes": 10}
@@ -192,7 +194,9 @@ SMALL = {
     "swin": DIGITS,
     "unet": DIGITS,
     "segformer": CANVAS,
+    "detr_r50": OBJECTS,
     "segformer_b0": SCENES,
+    "swinv2_t": LARGER,
     "vit_segment": CANVAS,
     "vae": DIGITS,
     "vit": DIGITS,

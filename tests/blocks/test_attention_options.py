@@ -11,6 +11,7 @@ from blocks.attention.dot_product import attend
 from blocks.errors import BlockError
 from blocks.norm import QKNorm
 from blocks.position.rotary import Rotary
+from blocks.support.decode_cache import DecodeCache
 from tests.graph.test_divide import sliced
 
 B, N, H, K = 2, 7, 4, 6  # batch, tokens, heads, width of a head
@@ -162,6 +163,20 @@ def test_a_scale_stands_in_for_the_root_of_the_width(kind):
         rows.bias[:DIM] *= K**-0.5
     inputs = torch.randn(len(sizes), B, N, DIM, dtype=torch.float64)
     torch.testing.assert_close(scaled(*inputs), plain(*inputs), atol=1e-12, rtol=0)
+
+
+def test_queries_and_keys_may_be_narrower_than_values():
+    block = CrossAttention(DIM, 11, heads=H, kv_heads=2, head_dim=3).double()
+    x, context = (torch.randn(B, N, dim, dtype=torch.float64) for dim in (DIM, 11))
+    q = block.q(x).unflatten(-1, (H, 3)).transpose(1, 2)
+    kv = block.kv(context)
+    k, v = (part.unflatten(-1, (2, -1)).transpose(1, 2) for part in kv.split([6, 2 * K], dim=-1))
+    k, v = (part.repeat_interleave(H // 2, 1) for part in (k, v))
+    seen = (q @ k.transpose(2, 3) / 3**0.5).softmax(-1)
+    wanted = block.project((seen @ v).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(block(x, context), wanted, atol=1e-12, rtol=0)
+    memory = DecodeCache(limit=N)
+    torch.testing.assert_close(block.step(memory, x[:, :2], context), wanted[:, :2])
 
 
 @pytest.mark.parametrize("kind", [SelfAttention, CrossAttention])

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from blocks.norm import ChannelNorm, ResponseNorm, RMSNorm
+from blocks.norm import ChannelNorm, FrozenBatchNorm2d, ResponseNorm, RMSNorm
 
 B, N, D, H, W = 2, 7, 5, 3, 11
 
@@ -43,6 +43,17 @@ def test_channel_norm_leaves_channels_last_and_does_not_care_what_came(memory):
     y = block(x.contiguous(memory_format=memory))
     assert y.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(y, block(x))
+
+
+def test_a_frozen_batch_norm_is_a_batch_norm_that_is_only_judged():
+    block, peer, x = FrozenBatchNorm2d(D), nn.BatchNorm2d(D), torch.randn(B, D, H, W)
+    for value in peer.state_dict().values():
+        if value.is_floating_point():
+            nn.init.uniform_(value, 0.5, 2.0)
+    assert not list(block.parameters())
+    missing, left = block.load_state_dict(peer.state_dict(), strict=False)
+    assert (missing, left) == ([], ["num_batches_tracked"])
+    torch.testing.assert_close(block.train()(x), peer.eval()(x), atol=1e-6, rtol=0)
 
 
 def test_response_norm_starts_as_the_identity():

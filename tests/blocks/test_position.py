@@ -93,6 +93,20 @@ def test_sinusoidal_positions_of_a_grid_equal_their_formula(first):
             assert table[row, column].tolist() == pytest.approx(expected, abs=1e-12)
 
 
+def test_positions_with_an_extent_do_not_depend_on_the_size_of_the_grid():
+    """Sines and cosines in turn, of a share of the height and of the width."""
+    dim, height, width = 12, 3, 7
+    block = SinusoidalPosition2d(dim, first="row", interleaved=True, extent=2 * math.pi)
+    table = block(torch.zeros(1, height, width, dim, dtype=torch.double))[0]
+    for row in range(height):
+        for column in range(width):
+            expected = []
+            for share in ((row + 1) / height, (column + 1) / width):
+                turns = [2 * math.pi * share / 10000 ** (i / 3) for i in range(3)]
+                expected += [wave(turn) for turn in turns for wave in (math.sin, math.cos)]
+            assert table[row, column].tolist() == pytest.approx(expected, abs=1e-12)
+
+
 @pytest.mark.parametrize("class_tokens", [0, 1, 2])
 def test_class_tokens_get_no_position(class_tokens):
     block, x = (

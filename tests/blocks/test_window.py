@@ -6,6 +6,8 @@ from torch import nn
 
 from blocks.attention.window import PatchMerging, WindowAttention
 from blocks.errors import BlockError
+from blocks.norm import QKCosine
+from blocks.position import LogSpacedBias
 
 B, H, K = 2, 3, 5  # batch, heads, width of a head
 DIM = H * K
@@ -34,6 +36,11 @@ def by_cell(block, x, window, shift):
     padded = torch.zeros(batch, rows, columns, DIM, dtype=x.dtype)
     padded[:, :height, :width] = x
     q, k, v = (part.unflatten(-1, (H, K)) for part in block.qkv(padded).chunk(3, dim=-1))
+    if block.q_bias is not None:
+        q, v = q + block.q_bias.view(H, K), v + block.v_bias.view(H, K)
+    if block.qk_norm is not None:
+        q, k = (part / part.norm(dim=-1, keepdim=True).clamp(min=1e-12) for part in (q, k))
+        q = q * block.qk_norm.log_scale.exp().clamp(max=100).view(H, 1)
     down = shift if rows > window[0] else 0
     right = shift if columns > window[1] else 0
 
@@ -52,10 +59,16 @@ def by_cell(block, x, window, shift):
                 and abs(c - column) < window[1]
             ]
             r, c = torch.tensor(seen).T
-            scores = torch.einsum("bhk,bshk->bhs", q[:, row, column], k[:, r, c]) / K**0.5
+            scores = torch.einsum("bhk,bshk->bhs", q[:, row, column], k[:, r, c]) * block.scale
             if block.position_bias_table is not None:
                 place = (row - r + window[0] - 1) * (2 * window[1] - 1) + column - c + window[1] - 1
                 scores = scores + block.position_bias_table[place].T
+            if block.bias_table is not None:
+                apart = torch.stack((row - r, column - c), dim=-1).to(x.dtype)
+                apart = apart / (torch.tensor(window) - 1).clamp(min=1)
+                apart = apart.sign() * (1 + 8 * apart.abs()).log2() / 3
+                hidden = block.bias_table.expand(apart).relu()
+                scores = scores + 16 * block.bias_table.project(hidden).sigmoid().T
             out[:, row, column] = torch.einsum(
                 "bhs,bshk->bhk", scores.softmax(-1), v[:, r, c]
             ).flatten(1)
@@ -80,6 +93,46 @@ def test_equals_a_slow_reference(height, width, shift, position_bias):
     x = torch.randn(B, height, width, DIM)
     expected = by_cell(block, x, (min(3, height), min(3, width)), shift)
     torch.testing.assert_close(block(x), expected, atol=1e-6, rtol=0)
+
+
+def swin_v2(height, width, shift=0):
+    block = build(
+        height,
+        width,
+        shift=shift,
+        key_bias=False,
+        scale=1.0,
+        qk_norm=QKCosine(H),
+        bias_table=LogSpacedBias(H, hidden=7),
+    ).double()
+    block.qk_norm.log_scale.data.copy_(torch.tensor([1.0, 2.0, 5.0]).view(H, 1, 1))
+    for value in (block.q_bias, block.v_bias):
+        nn.init.normal_(value)
+    return block
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+@pytest.mark.parametrize(("height", "width"), GRIDS.values(), ids=GRIDS)
+def test_cosines_and_a_computed_bias_equal_a_slow_reference(height, width, shift):
+    """Of the three temperatures one is beyond its limit."""
+    block = swin_v2(height, width, shift)
+    x = torch.randn(B, height, width, DIM, dtype=torch.double)
+    expected = by_cell(block, x, (min(3, height), min(3, width)), shift)
+    torch.testing.assert_close(block(x), expected, atol=1e-10, rtol=0)
+    block.attend = block.attend_fused
+    torch.testing.assert_close(block(x), expected, atol=1e-10, rtol=0)
+
+
+def test_gradients_of_cosines_and_a_computed_bias_are_right():
+    block = swin_v2(4, 5, shift=1)
+    block.qk_norm.log_scale.data.clamp_(max=2.0)
+    x = torch.randn(B, 4, 5, DIM, dtype=torch.double, requires_grad=True)
+    names = [name for name, _ in block.named_parameters()]
+
+    def run(x, *values):
+        return torch.func.functional_call(block, dict(zip(names, values, strict=True)), (x,))
+
+    assert torch.autograd.gradcheck(run, (x, *block.parameters()), fast_mode=True)
 
 
 @pytest.mark.parametrize("position_bias", [True, False])
@@ -176,6 +229,11 @@ def test_builds_and_runs_on_meta(shift):
         ({"heads": 7}, "heads must divide dim; got heads=7, dim=15; fits: heads in 1, 3, 5, 15"),
         ({"window": 0}, "window must be positive; got window=0; fits: window=1 or more"),
         ({"shift": 3}, "shift must be in [0, window); got shift=3, window=3; fits: e.g. shift=1"),
+        (
+            {"position_bias": False, "bias_table": LogSpacedBias(H)},
+            "a bias_table needs position_bias; got position_bias=false; "
+            "fits: position_bias=true, or no bias_table",
+        ),
         ({"dropout": 1.0}, "dropout must be in [0, 1); got dropout=1.0; fits: e.g. dropout=0.1"),
     ],
 )

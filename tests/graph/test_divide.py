@@ -43,8 +43,9 @@ def test_shares_of_attention_add_up_to_the_whole(kv_heads, devices):
     torch.testing.assert_close(total, block(x), atol=1e-12, rtol=0)
 
 
-def test_shares_of_cross_attention_add_up_to_the_whole():
-    block = CrossAttention(44, 21, heads=4, kv_heads=2).double()
+@pytest.mark.parametrize("head_dim", [None, 5])
+def test_shares_of_cross_attention_add_up_to_the_whole(head_dim):
+    block = CrossAttention(44, 21, heads=4, kv_heads=2, head_dim=head_dim).double()
     x, context = (
         torch.randn(3, 5, 44, dtype=torch.float64),
         torch.randn(3, 7, 21, dtype=torch.float64),

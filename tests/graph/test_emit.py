@@ -77,6 +77,8 @@ SMALL = {
         "vocab=53",
         "length=9",
     ],
+    "detr_r50": ["depth=2", "dim=48", "heads=2", "hidden=96", "queries=7", "width=8"],
+    "perceiver_io": [*DECODER[1:4], "latents=7", "latent_dim=64", "head_dim=8", *DECODER[5:]],
     "dit_xl2": ["depth=2", "dim=48", "heads=2", "side=8", "labels=9", "waves=8"],
     "t5_small": DECODER[1:],
     "whisper_tiny": [*DECODER[1:4], "bands=8", "frames=24", *DECODER[5:]],

@@ -44,6 +44,7 @@ SIGNALS = ["signal_cnn", "signal_gru", "signal_logistic", "signal_mlp"]
 # the others: ImageNet, and words
 PUBLISHED = {
     "lenet5": {"image": image(28, channels=1), "classes": 10},
+    "detr_r50": {"image": image(800), "classes": 91},
     "segformer_b0": {"image": image(512), "classes": 150},
     **dict.fromkeys(SIGNALS, MNIST1D),
 }
@@ -64,6 +65,7 @@ TEXTS = [
     "encoder",
     "gpt",
     "gpt2",
+    "perceiver_io",
     "whisper_tiny",
 ]
 NOT_LARGER = {
@@ -74,6 +76,8 @@ NOT_LARGER = {
 NOT_SMALLER = {name: error for name, error in NOT_LARGER.items() if error is not TABLE}
 NOT_SMALLER["alexnet"] = (RuntimeError, "Output size is too small")
 ROUTED = ["deepseek_v3", "gpt_oss_20b", "mixtral_8x7b"]  # rounding may choose another expert
+# the first layer of DETR's decoder mixes objects that are still zero
+UNREACHED = {"detr_r50": ["decoder.0.attention.inner.v_wide.weight"]}
 GIVEN = ("target", "mask")  # outputs that no parameter changes
 MASKED = [
     "albert_base",
@@ -88,6 +92,7 @@ MASKED = [
     "lstm",
     "mamba2_130m",
     "mamba_130m",
+    "perceiver_io",
     "rnn",
     "seq2seq",
     "t5_small",
@@ -204,7 +209,9 @@ def loss_of(out, inputs):
     for key, value in out.items():
         if key in GIVEN or key.endswith("_projection"):
             continue
-        if key != "logits":
+        if key == "boxes":  # shares of an image
+            total = total + F.mse_loss(value, torch.rand(value.shape, generator=generator))
+        elif key != "logits":
             total = total + F.mse_loss(
                 value, 0.5 * torch.tanh(torch.randn(value.shape, generator=generator))
             )
@@ -276,7 +283,7 @@ def test_one_batch_is_learned_and_every_parameter_takes_part(name):
             break
     assert loss < 0.05
     still = [key for key, value in model.named_parameters() if torch.equal(value, before[key])]
-    assert not still, "parameters that no gradient reaches"
+    assert still == UNREACHED.get(name, []), "parameters that no gradient reaches"
 
 
 def real(shape):

@@ -189,6 +189,15 @@ PEERS = [
     ("convnext_t", "timm_convnext", "timm", "convnext_tiny", {}, []),
     ("convnextv2_t", "timm_convnext", "timm", "convnextv2_tiny", {}, []),
     ("efficientnet_b0", "torchvision_efficientnet", "torchvision", "efficientnet_b0", {}, []),
+    ("maxvit_t", "torchvision_maxvit", "torchvision", "maxvit_t", {}, []),
+    (
+        "swinv2_t",
+        "timm_swinv2",
+        "timm",
+        "swinv2_tiny_window8_256",
+        {"depths": (2, 2, 2, 2)},
+        ["params.depths=[2,2,2,2]"],
+    ),
     ("densenet121", "torchvision_densenet", "torchvision", "densenet121", {}, []),
     ("vit_b16", "torchvision_vit", "torchvision", "vit_b_16", {}, []),
     ("swin_t", "torchvision_swin", "torchvision", "swin_t", {}, []),
@@ -210,8 +219,9 @@ def test_images_equal_timm_and_torchvision(model, source_map, library, name, arg
         if library == "timm"
         else lambda name, **kw: getattr(peers.models, name)(**kw)
     )
-    peer, x = shake(make(name, num_classes=CLASSES, **arguments)), torch.randn(1, 3, 224, 224)
-    ours = build(model, overrides, image_facts(224))
+    side = 256 if name.endswith("256") else 224
+    peer, x = shake(make(name, num_classes=CLASSES, **arguments)), torch.randn(1, 3, side, side)
+    ours = build(model, overrides, image_facts(side))
     assert_equal(ours, peer, source_map, lambda m: m(x)["logits"], lambda m: m(x), gradients=False)
 
 

@@ -193,3 +193,61 @@ def test_clip_equals_transformers(hf):
 
 def similarities(out):
     return out["image_projection"] @ out["text_projection"].T
+
+
+def test_perceiver_equals_transformers(hf):
+    """Latents read what is no padding; queries and keys are narrower than values."""
+    config = hf.PerceiverConfig(
+        num_latents=7,
+        d_latents=40,
+        d_model=24,
+        num_self_attends_per_block=2,
+        qk_channels=256,
+        v_channels=40,
+        vocab_size=53,
+        max_position_embeddings=12,
+    )
+    peer = shake(hf.PerceiverForMaskedLM(config))
+    sizes = ["dim=24", "vocab=53", "length=12", "latents=7", "latent_dim=40", "depth=2"]
+    mask = {"tokens": 12, "dtype": "bool"}
+    ours = build("perceiver_io", [f"params.{size}" for size in sizes], {"padding_mask": mask})
+    tokens, real = torch.randint(0, 53, (2, 12)), torch.arange(12) < torch.tensor([[12], [9]])
+    assert_equal(
+        ours,
+        peer,
+        "transformers_perceiver",
+        lambda m: m(tokens, real)["logits"],
+        lambda m: m(input_ids=tokens, attention_mask=real).logits,
+    )
+
+
+@pytest.mark.slow
+def test_detr_equals_transformers(hf):
+    """Classes and boxes, of an image that is no square."""
+    pytest.importorskip("timm")  # has the ResNet of the published file
+    config = hf.DetrConfig(
+        num_labels=5,
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=48,
+        decoder_ffn_dim=48,
+        num_queries=7,
+    )
+    peer = shake(hf.DetrForObjectDetection(config))
+    sizes = ["dim=32", "depth=2", "heads=2", "hidden=48", "queries=7"]
+    facts = {"image": {"channels": 3, "height": 64, "width": 96}, "classes": 5}
+    ours, x = (
+        build("detr_r50", [f"params.{size}" for size in sizes], facts),
+        torch.randn(2, 3, 64, 96),
+    )
+    assert_equal(
+        ours,
+        peer,
+        "transformers_detr",
+        lambda m: torch.cat((m(x)["logits"], m(x)["boxes"]), dim=-1),
+        lambda m: torch.cat((m(x).logits, m(x).pred_boxes), dim=-1),
+        gradients=False,  # theirs trains a part of the ResNet
+    )

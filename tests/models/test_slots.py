@@ -47,13 +47,16 @@ MASKED = {
     "transformer": "prenorm",
 }  # their residual hands on a padding mask
 SAYS = {
-    **{(model, "attention", "window"): f"WindowAttention: {GRID}" for model in ROWS},
-    **{(model, "attention", "window_unshifted"): f"WindowAttention: {GRID}" for model in ROWS},
+    **{
+        (model, "attention", option): f"WindowAttention: {GRID}"
+        for model in ROWS
+        for option in ("window", "window_cosine", "window_unshifted")
+    },
     **{(model, "attention", "inner_patch"): f"InnerPatchAttention: {GRID}" for model in ROWS},
     **{
         (model, "attention", option): f"residual: {residual} has no input 'padding_mask'"
         for model, residual in MASKED.items()
-        for option in ("window", "window_unshifted", "inner_patch", "reduced")
+        for option in ("window", "window_cosine", "window_unshifted", "inner_patch", "reduced")
     },
     **{
         (model, "attention", "mamba"): "SelectiveStateSpace has no argument 'heads'"
