@@ -78,6 +78,7 @@ SMALL = {
         "length=9",
     ],
     "detr_r50": ["depth=2", "dim=48", "heads=2", "hidden=96", "queries=7", "width=8"],
+    "maxvit_t": ["stem=8", "widths=[16,32]", "depths=[1,2]", "window=2"],
     "perceiver_io": [*DECODER[1:4], "latents=7", "latent_dim=64", "head_dim=8", *DECODER[5:]],
     "dit_xl2": ["depth=2", "dim=48", "heads=2", "side=8", "labels=9", "waves=8"],
     "t5_small": DECODER[1:],
