@@ -167,14 +167,14 @@ def write_arrays(place: Path, samples: int) -> Path:
 
 
 def several(processes: int) -> list[str]:
-    """The words for a number of processes; the batch is shared out among them."""
-    words = [
-        "trainer=ddp",
-        "trainer.accelerator=cpu",
-        f"trainer.devices={processes}",
-        "trainer.precision=32-true",
-    ]
-    return [*(words if processes > 1 else []), f"data.batch_size={BATCH // processes}"]
+    """The words for a number of processes; the batch is shared out among them.
+
+    In float64: metrics.csv has six digits, and the rounding of float32 may turn the last.
+    """
+    words = [f"data.batch_size={BATCH // processes}", "trainer.precision=64-true"]
+    if processes == 1:
+        return words
+    return ["trainer=ddp", "trainer.accelerator=cpu", f"trainer.devices={processes}", *words]
 
 
 def train_all(
