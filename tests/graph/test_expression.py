@@ -227,7 +227,11 @@ def test_default_evaluates_its_second_argument_only_where_the_name_is_absent():
         ("default(heads, 1)", "default takes a dotted name", "default(params.heads, 4)"),
         ("default(params.heads)", "default takes a dotted name", "default(params.heads, 4)"),
         ("default(params.heads, 1, 2)", "default takes a dotted name", "default(params.heads, 4)"),
-        ("defalt(params.heads, 1)", "cannot call defalt", "min, max, round, len, sqrt, log, default"),
+        (
+            "defalt(params.heads, 1)",
+            "cannot call defalt",
+            "min, max, round, len, sqrt, log, default",
+        ),
         (
             "default(params.broken, 1)",
             "no name 'nothing'",
