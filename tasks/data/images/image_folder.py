@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -86,7 +86,7 @@ class Images(DataModule):
         facts: what the YAML declares about the data; checked against what is read.
     """
 
-    reader = ImageReader
+    reader: ClassVar[type[ImageReader]] = ImageReader
 
     def __init__(
         self,
