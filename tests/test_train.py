@@ -86,7 +86,13 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize(("override", "text"), MISTAKES.items())
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        pytest.param(*each, marks=pytest.mark.slow) if "data" in each[0] else each
+        for each in MISTAKES.items()
+    ],
+)
 def test_a_mistake_fits_on_a_screen_leaves_no_folder_and_exits_2(tmp_path, override, text):
     status, out, err = finish(start(tmp_path, override))
     assert (status, out) == (2, "")

@@ -79,6 +79,7 @@ def test_a_wrong_number_of_epochs_names_its_line(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_fifty_processes_that_start_at_once_have_fifty_folders(tmp_path):
     assert len(set(starts.claims(50, tmp_path))) == 50
 

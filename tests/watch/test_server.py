@@ -101,9 +101,9 @@ def test_it_answers_again_after_each_edit(watcher):
     "words",
     [
         ("explain", "model=vit", "--depth", "1"),
-        ("explain", "model=vit_ti16", "--json"),
+        pytest.param(("explain", "model=vit_ti16", "--json"), marks=pytest.mark.slow),
         ("explain", "model=vitt"),
-        ("explain", "model.params.heads=7"),
+        pytest.param(("explain", "model.params.heads=7"), marks=pytest.mark.slow),
         ("check", "model=vit", "model.params.dim=32,64"),
         ("diff", "model=vit", "model=vit,model/residual=postnorm"),
     ],
