@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from tasks.data.labels import join_labels, read_flags, split_cell
 from tasks.data.tables.wanted import LABELS, TEXTS
 from tasks.errors import ArgumentError
 
 IMAGES = ("image", "img", "picture", "jpg", "png", "pixel_values")
-USUAL = {"image": IMAGES, "label": (*LABELS, "fine_label", "labels"), "text": TEXTS}
+USUAL = {"image": IMAGES, "label": (*LABELS, "fine_label"), "text": TEXTS}
 UNKNOWN = -1  # the class of a row without a label, as test splits of benchmarks have
 WHOLE = re.compile(r"-?\d{1,18}")
 SHOWN = 8  # columns in a message
@@ -30,6 +31,8 @@ def describe_type(feature: Any) -> str:
     """Return the type of a column in a few words."""
     if is_class(feature):
         return f"{len(feature.names)} classes"
+    if item_of(feature) is not None:
+        return f"lists of {describe_type(item_of(feature))}"
     kind = type(feature).__name__
     if kind == "Value":
         return str(feature.dtype)
@@ -39,6 +42,13 @@ def describe_type(feature: Any) -> str:
 def is_class(feature: Any) -> bool:
     """Whether a column has the numbers of named classes."""
     return type(feature).__name__ == "ClassLabel"
+
+
+def item_of(feature: Any) -> Any:
+    """Return the type of what lies in the lists of a column; None if it has no lists."""
+    if type(feature).__name__ in ("List", "LargeList", "Sequence"):
+        return feature.feature
+    return None
 
 
 def holds_images(feature: Any) -> bool:
@@ -56,7 +66,9 @@ def holds_texts(feature: Any) -> bool:
 
 
 def holds_labels(feature: Any) -> bool:
-    """Whether a column has a class of each row: its number or its name."""
+    """Whether a column has a class of each row, its number or its name, or lists of them."""
+    if item_of(feature) is not None:
+        return holds_labels(item_of(feature))
     kind = str(getattr(feature, "dtype", ""))
     return is_class(feature) or kind.startswith(("int", "uint", "bool")) or holds_texts(feature)
 
@@ -110,6 +122,105 @@ def choose_column(
     elif kind == "image":
         fix = f"{option}=COLUMN of paths, or data=hub_texts, data=hub_table"
     raise ArgumentError("columns", problem, got=describe_columns(features), fix=fix)
+
+
+def choose_labels(
+    features: Mapping[str, Any],
+    given: str | Sequence[str] | None,
+    taken: Sequence[str] = (),
+) -> list[str]:
+    """Return the column of the labels, or the columns that have one label each.
+
+    Args:
+        features: the type of each column.
+        given: as of `choose_column`, or several columns of 0 and 1.
+        taken: columns that are something else.
+
+    Raises:
+        ArgumentError: there is no such column, or it cannot be told.
+    """
+    if given is None or isinstance(given, str):
+        return [choose_column("label", features, given, taken)]
+    return [choose_column("label", features, name, taken) for name in given]
+
+
+def has_several(features: Mapping[str, Any], columns: Sequence[str], separator: str | None) -> bool:
+    """Return whether a row may have any number of labels.
+
+    Raises:
+        ArgumentError: a separator for lists, or for several columns.
+    """
+    if separator is None:
+        return len(columns) > 1 or item_of(features[columns[0]]) is not None
+    if len(columns) > 1 or not holds_texts(features[columns[0]]):
+        shown = [f"{name} ({describe_type(features[name])})" for name in columns]
+        raise ArgumentError(
+            "separator",
+            "a separator divides the labels of one column of texts",
+            got=", ".join(shown),
+            fits="separator=null",
+        )
+    return True
+
+
+def name_labels(features: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
+    """Return the names of several labels that the columns state; none if their cells do."""
+    if len(columns) > 1:
+        return list(columns)
+    item = item_of(features[columns[0]])
+    if is_class(item):
+        return list(map(str, item.names))
+    return []
+
+
+def encode_several(
+    table: Any, features: Mapping[str, Any], columns: Sequence[str], separator: str | None
+) -> tuple[np.ndarray, list[str]]:
+    """Return the set of labels of each row, -1 where its cell is null, and each set as
+    `join_labels` joins it.
+
+    Args:
+        table: a `pyarrow.Table` with the columns.
+        features: their types.
+        columns: one of lists, one with a separator, or several of 0 and 1.
+        separator: of labels in a cell.
+
+    Raises:
+        ArgumentError: a cell is neither 0 nor 1.
+    """
+    cells = {name: table[name].to_pylist() for name in columns}
+    (first, *others) = columns
+    held: list[list[str] | None] = []
+    for row in range(len(table)):
+        if any(column[row] is None for column in cells.values()):
+            held.append(None)
+        elif others:
+            held.append(read_row_of_flags(cells, row))
+        elif separator is not None:
+            held.append(split_cell(cells[first][row], separator))
+        else:
+            held.append(name_items(cells[first][row], item_of(features[first])))
+    sets: dict[str, int] = {}
+    codes = [
+        UNKNOWN if row is None else sets.setdefault(join_labels(row), len(sets)) for row in held
+    ]
+    return np.array(codes, np.int64), list(sets)
+
+
+def read_row_of_flags(cells: Mapping[str, Sequence[Any]], row: int) -> list[str]:
+    """Return the columns that say 1 in a row; raises ArgumentError."""
+    try:
+        return read_flags({name: [str(column[row])] for name, column in cells.items()}, 0)
+    except ValueError as error:
+        problem = f"row {row:,}: a column of a label has another value"
+        raise ArgumentError("columns", problem, got=str(error), fits="0 and 1") from error
+
+
+def name_items(cell: Sequence[Any], item: Any) -> list[str]:
+    """Return the different labels in a list, sorted by name; numbers of classes are named."""
+    if is_class(item):
+        return sorted({str(item.names[number]) for number in cell})
+    return sorted({str(name).strip() for name in cell if name is not None} - {""})
 
 
 def check_column(name: str, features: Mapping[str, Any], part: str) -> None:

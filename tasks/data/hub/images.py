@@ -13,8 +13,13 @@ from tasks.data.hub.columns import (
     UNKNOWN,
     check_column,
     choose_column,
+    choose_labels,
     describe_columns,
     encode_classes,
+    encode_several,
+    has_several,
+    name_labels,
+    sort_names,
 )
 from tasks.data.hub.groups import RowGroups, describe_groups
 from tasks.data.hub.order import StreamOrder
@@ -23,6 +28,7 @@ from tasks.data.hub.source import HubSource, check_keys
 from tasks.data.hub.stream import Share, StreamLabels, StreamRows
 from tasks.data.images.image_folder import ImageFiles, Images
 from tasks.data.images.listing.samples import ImageSource
+from tasks.data.labels import check_separator, describe_labels
 from tasks.data.sampler import Order
 from tasks.errors import ArgumentError, must_be_positive
 
@@ -37,7 +43,9 @@ class HubImages(Images):
         revision: of a name: a branch, a tag or a commit; None is main.
         subset: the subset, where there are several.
         download: fetch a name that is not in the cache.
-        columns: the columns of "image" and "label"; None: by their types and names.
+        columns: the columns of "image" and "label"; None: by their types and names. An image has
+            any number of labels if "label" has lists, or is several columns of 0 and 1.
+        separator: of several labels in a cell.
         splits: the splits of "train", "val" and "test"; None: by their names. Missing ones are cut
             from the training part.
         streaming: read Parquet files a row group at a time instead of copying them to a cache.
@@ -57,16 +65,19 @@ class HubImages(Images):
         revision: str | None = None,
         subset: str | None = None,
         download: bool = False,
-        columns: Mapping[str, str | None] | None = None,
+        columns: Mapping[str, Any] | None = None,
+        separator: str | None = None,
         splits: Mapping[str, str | None] | None = None,
         streaming: bool = False,
         buffer: int = 1000,
         **options: Any,
     ):
         must_be_positive("buffer", buffer)
+        check_separator(separator)
         check_keys("columns", columns, ("image", "label"))
         self.source = HubSource(path, name, revision, subset, splits, download)
-        self.columns = dict(columns or {})
+        self.columns, self.separator = dict(columns or {}), separator
+        self.named: list[str] = []  # several labels that the columns name
         self.streaming, self.buffer = streaming, buffer
         super().__init__(self.source.shown, **options)
         if streaming:
@@ -91,17 +102,26 @@ class HubImages(Images):
         self.notes += notes
         features = parts["train"].features
         image = choose_column("image", features, self.columns.get("image"))
-        label = choose_column("label", features, self.columns.get("label"), [image])
+        labels = choose_labels(features, self.columns.get("label"), [image])
+        self.is_multilabel = has_several(features, labels, self.separator)
+        if self.is_multilabel:
+            self.named = name_labels(features, labels)
         found: dict[str, ImageSource] = {}
         for part, rows in parts.items():
-            for name in (image, label):
+            for name in (image, *labels):
                 check_column(name, rows.features, part)
-            source = self._read_rows(part, rows, root, image, label)
+            source = self._read_rows(part, rows, root, image, labels)
             if len(source):
                 found[part] = source
         self._check_any(found, features)
-        self.notes.append(f"images: the column {image}, classes: the column {label}")
+        self._note_columns(image, labels)
         return found
+
+    def _note_columns(self, image: str, labels: Sequence[str]) -> None:
+        """Note which columns are read."""
+        kind = "labels" if self.is_multilabel else "classes"
+        noun = "columns" if len(labels) > 1 else "column"
+        self.notes.append(f"images: the column {image}, {kind}: the {noun} {', '.join(labels)}")
 
     def _check_any(self, found: Mapping[str, Any], features: Mapping[str, Any]) -> None:
         """Raise an ArgumentError where there is nothing to train on."""
@@ -116,10 +136,15 @@ class HubImages(Images):
                 f"{count:,} of {total:,} rows of the part {part} have no label and are left out"
             )
 
-    def _read_rows(self, part: str, rows: Any, root: Path, image: str, label: str) -> HubRows:
-        """Return the rows of a part that have a label."""
-        table = rows.select_columns([label]).with_format("arrow")[:]
-        codes, classes = encode_classes(table[label], rows.features[label])
+    def _read_rows(
+        self, part: str, rows: Any, root: Path, image: str, labels: list[str]
+    ) -> HubRows:
+        """Return the rows of a part that have a label, or a list of labels."""
+        table = rows.select_columns(labels).with_format("arrow")[:]
+        if self.is_multilabel:
+            codes, classes = encode_several(table, rows.features, labels, self.separator)
+        else:
+            codes, classes = encode_classes(table[labels[0]], rows.features[labels[0]])
         kept = np.flatnonzero(codes != UNKNOWN)
         self._note_left_out(part, len(codes) - len(kept), len(codes))
         images = rows.select_columns([image])
@@ -134,7 +159,15 @@ class HubImages(Images):
         groups = {part: RowGroups(each) for part, each in files.items()}
         features = groups["train"].features
         image = choose_column("image", features, self.columns.get("image"))
-        label = choose_column("label", features, self.columns.get("label"), [image])
+        labels = choose_labels(features, self.columns.get("label"), [image])
+        if has_several(features, labels, self.separator):
+            raise ArgumentError(
+                "streaming",
+                "a stream has one label a row",
+                got=f"labels in {', '.join(labels)}",
+                fix="data.streaming=false",
+            )
+        (label,) = labels
         found: dict[str, ImageSource] = {}
         for part, each in groups.items():
             for name in (image, label):
@@ -144,7 +177,7 @@ class HubImages(Images):
             if len(rows):
                 found[part] = rows
         self._check_any(found, features)
-        self.notes.append(f"images: the column {image}, classes: the column {label}")
+        self._note_columns(image, labels)
         self.notes.append(describe_groups(groups.values(), self.buffer))
         return found
 
@@ -187,8 +220,13 @@ class HubImages(Images):
         return ImageFiles(self, part, labels, is_augmented=is_augmented)
 
     def _name_classes(self, parts: dict[str, ImageSource]) -> str:
-        if not self.classes:
-            self.classes = parts["train"].classes
+        train = parts["train"]
+        if not self.classes and self.is_multilabel:
+            self.classes = self.named or sort_names(self._names_in(train))
+        elif not self.classes:
+            self.classes = train.classes
         for name, found in parts.items():
             self._check_known_classes(name, found, self.classes)
+        if self.is_multilabel:
+            self.notes += describe_labels(self._labels(train), self.classes, "image")
         return "two classes or more"

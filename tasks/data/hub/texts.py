@@ -5,8 +5,20 @@ from pathlib import Path
 from typing import Any
 
 from tasks.data.base import READER, read_reader_file
-from tasks.data.hub.columns import UNKNOWN, check_column, choose_column, encode_classes, is_class
+from tasks.data.hub.columns import (
+    UNKNOWN,
+    check_column,
+    choose_column,
+    choose_labels,
+    encode_classes,
+    encode_several,
+    has_several,
+    is_class,
+    name_labels,
+    sort_names,
+)
 from tasks.data.hub.source import HubSource, check_keys
+from tasks.data.labels import check_separator, split_labels
 from tasks.data.text.labelled import LabelledTexts, Row
 from tasks.errors import ArgumentError
 
@@ -21,7 +33,9 @@ class HubTexts(LabelledTexts):
         revision: of a name: a branch, a tag or a commit; None is main.
         subset: the subset, where there are several.
         download: fetch a name that is not in the cache.
-        columns: the columns of "text" and "label"; None: by their types and names.
+        columns: the columns of "text" and "label"; None: by their types and names. A text has any
+            number of labels if "label" has lists, or is several columns of 0 and 1.
+        separator: of several labels in a cell.
         splits: the splits of "train", "val" and "test"; None: by their names. Missing ones are cut
             from the training part.
         options: those of `LabelledTexts`.
@@ -35,13 +49,15 @@ class HubTexts(LabelledTexts):
         revision: str | None = None,
         subset: str | None = None,
         download: bool = False,
-        columns: Mapping[str, str | None] | None = None,
+        columns: Mapping[str, Any] | None = None,
+        separator: str | None = None,
         splits: Mapping[str, str | None] | None = None,
         **options: Any,
     ):
+        check_separator(separator)
         check_keys("columns", columns, ("text", "label"))
         self.source = HubSource(path, name, revision, subset, splits, download)
-        self.columns = dict(columns or {})
+        self.columns, self.separator = dict(columns or {}), separator
         self.named: list[str] = []  # classes that the data or a finished run name
         super().__init__(**options)
 
@@ -50,16 +66,22 @@ class HubTexts(LabelledTexts):
         self.notes += notes
         features = parts["train"].features
         text = choose_column("text", features, self.columns.get("text"))
-        label = choose_column("label", features, self.columns.get("label"), [text])
+        labels = choose_labels(features, self.columns.get("label"), [text])
         self.column = text
-        self.notes.append(f"texts: the column {text}, classes: the column {label}")
-        if is_class(features[label]) and not self.named:
-            self.named = list(map(str, features[label].names))
+        self.is_multilabel = has_several(features, labels, self.separator)
+        kind, noun = "classes", "column"
+        if self.is_multilabel:
+            kind, noun = "labels", "columns" if len(labels) > 1 else "column"
+        self.notes.append(f"texts: the column {text}, {kind}: the {noun} {', '.join(labels)}")
+        if self.is_multilabel and not self.named:
+            self.named = name_labels(features, labels)
+        elif is_class(features[labels[0]]) and not self.named:
+            self.named = list(map(str, features[labels[0]].names))
         found: dict[str, list[Row]] = {}
         for part, rows in parts.items():
-            for column in (text, label):
+            for column in (text, *labels):
                 check_column(column, rows.features, part)
-            pairs = self._read_rows(part, rows, text, label)
+            pairs = self._read_rows(part, rows, text, labels)
             if pairs:
                 found[part] = pairs
         if "train" not in found:
@@ -67,10 +89,13 @@ class HubTexts(LabelledTexts):
             raise ArgumentError("path", problem, got=self.notes[-1])
         return self.divide(found.pop("train"), found)
 
-    def _read_rows(self, part: str, rows: Any, text: str, label: str) -> list[Row]:
+    def _read_rows(self, part: str, rows: Any, text: str, labels: list[str]) -> list[Row]:
         """Return the texts of a part with their labels; count those that lack one in a note."""
-        table = rows.select_columns([text, label]).with_format("arrow")[:]
-        codes, classes = encode_classes(table[label], rows.features[label])
+        table = rows.select_columns([text, *labels]).with_format("arrow")[:]
+        if self.is_multilabel:
+            codes, classes = encode_several(table, rows.features, labels, self.separator)
+        else:
+            codes, classes = encode_classes(table[labels[0]], rows.features[labels[0]])
         found = []
         for cell, code in zip(table[text].to_pylist(), codes.tolist(), strict=True):
             if code != UNKNOWN and cell and cell.strip():
@@ -83,7 +108,9 @@ class HubTexts(LabelledTexts):
         return found
 
     def name_classes(self, rows: list[Row]) -> list[str]:
-        return self.named or super().name_classes(rows)
+        if self.named or not self.is_multilabel:
+            return self.named or super().name_classes(rows)
+        return sort_names({name for _, labels in rows for name in split_labels(labels)})
 
     def restore(self, place: Path) -> None:
         super().restore(place)

@@ -18,9 +18,10 @@ from tasks.data.images.decode import (
 )
 from tasks.data.images.listing import files
 from tasks.data.images.listing.inspect import leave_out_broken
-from tasks.data.images.listing.samples import ImageSource, Samples
+from tasks.data.images.listing.samples import ImageSource
 from tasks.data.images.listing.table import choose_table
 from tasks.data.images.mix import Regularization
+from tasks.data.labels import encode_labels, split_labels
 from tasks.data.readers.image import ImageReader
 from tasks.data.sampler import SAMPLINGS, Order, Workers, generator
 from tasks.data.split import (
@@ -131,6 +132,7 @@ class Images(DataModule):
         check_shares(val, test)
         must_be_positive("size", size)
         self.table = choose_table(table, image, label, separator, split_column)
+        self.is_multilabel = self.table is not None and self.table.is_multilabel
         self.path = choose_folder(path, table)
         self.size, self.channels = (size, size), channels
         self.mean = one_per_channel("mean", mean, channels)
@@ -176,7 +178,7 @@ class Images(DataModule):
     def _name_classes(self, parts: dict[str, ImageSource]) -> str:
         """Set the names of the classes, and return what would be two of them."""
         trained = sorted(parts["train"].class_names())
-        if self.table is None or not self.table.is_multilabel:
+        if not self.is_multilabel:
             for name, found in parts.items():
                 self._check_known_classes(name, found, trained)
         if self.table is not None:
@@ -196,11 +198,18 @@ class Images(DataModule):
         return size <= CHECKED
 
     def _check_known_classes(self, part: str, found: ImageSource, trained: list[str]) -> None:
-        strange = sorted(found.class_names() - set(trained))
+        strange = sorted(self._names_in(found) - set(trained))
         if strange:
             text = f"the {part} part of {self.path} has a class that training lacks"
             got = f"{strange[0]}; training has {', '.join(trained[:CLASSES_SHOWN])}"
             raise ArgumentError("path", text, got=got)
+
+    def _names_in(self, found: ImageSource) -> set[str]:
+        """Return the names of the classes, or of the labels, that there are images of."""
+        names = found.class_names()
+        if self.is_multilabel:
+            return {label for name in names for label in split_labels(name)}
+        return names
 
     def _split_missing(self, parts: dict[str, ImageSource]) -> dict[str, ImageSource]:
         train, found = parts["train"], dict(parts)
@@ -214,16 +223,17 @@ class Images(DataModule):
         return self._labels(self.parts["train"])
 
     def _labels(self, found: ImageSource) -> Tensor:
-        if self.table is not None:
-            assert isinstance(found, Samples)
-            return self.table.encode(found, self.classes)
+        """Return the class of each image (images,), or its labels (images, classes)."""
+        if self.is_multilabel:
+            held = list(map(split_labels, found.classes))
+            return encode_labels(held, self.classes)[torch.from_numpy(found.codes).long()]
         return found.labels(self.classes)
 
     def facts(self) -> dict[str, Any]:
         """Return the shape of an image as the network gets it, and the number of classes."""
         self.read()
         facts: dict[str, Any] = {"image": self._shape(), "classes": len(self.classes)}
-        if self.table is not None and self.table.is_multilabel:
+        if self.is_multilabel:
             facts["label"] = {"classes": len(self.classes), "dtype": "int"}
         return facts
 

@@ -170,7 +170,10 @@ class LabelledTexts(InMemorySequences):
     def _check_given(self, given: Mapping[str, list[Row]], groups: Mapping[str, list[Row]]) -> None:
         """Raise an ArgumentError for a class that training lacks; note texts in two parts."""
         for part, rows in given.items():
-            strange = sorted({label for _, label in rows} - set(self.classes))
+            names = {label for _, label in rows}
+            if self.is_multilabel:
+                names = {name for label in names for name in split_labels(label)}
+            strange = sorted(names - set(self.classes))
             if strange:
                 raise ArgumentError(
                     "path",

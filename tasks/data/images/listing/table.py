@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from torch import Tensor, from_numpy
 
 from blocks.support.files import lies_outside
 from tasks.data.features.rows import Rows, read_columns
@@ -19,7 +18,6 @@ from tasks.data.labels import (
     join_labels,
     read_flags,
     split_cell,
-    split_labels,
 )
 from tasks.data.split import PARTS, read_parts
 from tasks.data.tables.rows import describe_bad, read_table
@@ -118,13 +116,6 @@ class LabelTable:
         if self.is_multilabel:
             notes += describe_labels(encode_labels(chosen, classes), classes, "image")
         return Listed(parts, classes, notes)
-
-    def encode(self, samples: Samples, classes: Sequence[str]) -> Tensor:
-        """Return the class of each image (images,), or its labels (images, classes)."""
-        if not self.is_multilabel:
-            return samples.labels(classes)
-        held = list(map(split_labels, samples.classes))
-        return encode_labels(held, classes)[from_numpy(samples.codes).long()]
 
     def _read_rows(self) -> tuple[Table, Rows]:
         given = filter(None, [self.image, *self.label, self.split_column])
