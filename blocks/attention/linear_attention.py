@@ -32,7 +32,10 @@ class LinearAttention(nn.Module):
         heads: number of heads; divides `dim`, a head is `head_dim = dim / heads` wide.
         causal: token i attends to tokens 0..i only.
         projection_dropout: share of the outputs zeroed in training, in [0, 1).
-        bias: the fused projection to q, k, v has a bias. The output projection always has one.
+        bias: the fused projection to q, k, v has a bias.
+        project_bias: the output projection has a bias.
+        rotary: turns φ(q) and φ(k) by position, in the numerator alone: `rotary(q, k) -> (q, k)`,
+            both (batch, heads, tokens, head_dim).
         chunk: tokens that a causal pass compares pair by pair; those before are represented by a
             sum of head_dim x head_dim. The result does not depend on it; memory is tokens x (chunk
             + head_dim² / chunk) a head.
@@ -51,7 +54,8 @@ class LinearAttention(nn.Module):
     Source:
         Katharopoulos et al. 2020, arXiv:2006.16236, equations 4-7 and 9-12. The paper's causal
         kernel loops over the tokens; here chunks are compared as matrices, which is the same sum.
-        Weights start as in `torch.nn.Linear`.
+        Rotary positions: Su et al. 2021, arXiv:2104.09864, equation 19. Weights start as in
+        `torch.nn.Linear`.
     """
 
     def __init__(
@@ -62,6 +66,8 @@ class LinearAttention(nn.Module):
         causal: bool = False,
         projection_dropout: float = 0.0,
         bias: bool = True,
+        project_bias: bool = True,
+        rotary: nn.Module | None = None,
         chunk: int = 64,
         return_weights: bool = False,
     ):
@@ -75,7 +81,8 @@ class LinearAttention(nn.Module):
         if return_weights:
             self.outputs = ("tokens", "weights")
         self.qkv = nn.Linear(dim, 3 * dim, bias=bias)
-        self.project = nn.Linear(dim, dim)
+        self.project = nn.Linear(dim, dim, bias=project_bias)
+        self.rotary = rotary
 
     def parts(self) -> dict[str, dict[str, Tensor]]:
         return {"qkv.weight": dict(zip("qkv", self.qkv.weight.chunk(3), strict=True))}
@@ -97,15 +104,26 @@ class LinearAttention(nn.Module):
                 "any other mask",
                 code="unsupported",
             )
-        q, k, v = split_heads(self.qkv(x.flatten(1, -2)), self.head_dim).chunk(3, dim=1)
-        q, k = F.elu(q) + 1, F.elu(k) + 1
-        if padding_mask is not None:
-            k = k.masked_fill(~key_mask(padding_mask).transpose(-2, -1), 0.0)
+        q, k, v = self.project_heads(x.flatten(1, -2), padding_mask)
         above, below = self.sum_before(q, k, v) if self.causal else self.sum_all(q, k, v)
         below = below.masked_fill(below == 0, 1.0)  # nothing to attend to: 0 / 1
         out = self.project(merge_heads(above / below)).view(x.shape)
         out = F.dropout(out, self.projection_dropout, self.training)
-        return (out, self.pairs(q, k) / below) if self.return_weights else out
+        return (out, self.pairs(*self.turn(q, k)) / below) if self.return_weights else out
+
+    def project_heads(
+        self, x: Float[Tensor, "batch tokens dim"], padding_mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """φ(q), φ(k), 0 for padding, and v, each (batch, heads, tokens, head_dim)."""
+        q, k, v = split_heads(self.qkv(x), self.head_dim).chunk(3, dim=1)
+        q, k = F.elu(q) + 1, F.elu(k) + 1
+        if padding_mask is not None:
+            k = k.masked_fill(~key_mask(padding_mask).transpose(-2, -1), 0.0)
+        return q, k, v
+
+    def turn(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """φ(q) and φ(k) as the numerator has them."""
+        return (q, k) if self.rotary is None else self.rotary(q, k)
 
     def pairs(self, q: Tensor, k: Tensor) -> Tensor:
         """Numerators of the weights, (batch, heads, queries, keys)."""
@@ -126,40 +144,48 @@ class LinearAttention(nn.Module):
         must_be_causal(self.causal)
         must_be_a_row(x)
         must_not_mask_pairs(mask)
-        q, k, v = split_heads(self.qkv(x), self.head_dim).chunk(3, dim=1)
-        q, k = F.elu(q) + 1, F.elu(k) + 1
-        if padding_mask is not None:
-            k = k.masked_fill(~key_mask(padding_mask).transpose(-2, -1), 0.0)
-        values, norm = k.transpose(-2, -1) @ v, k.sum(-2).unsqueeze(-1)
+        q, k, v = self.project_heads(x, padding_mask)
+        q_turned, k_turned = self.turn(q, k)
+        values, norm = k_turned.transpose(-2, -1) @ v, k.sum(-2).unsqueeze(-1)
         past_values, past_norm = memory.get("values"), memory.get("norm")
         if past_values is None or past_norm is None:
             past_values, past_norm = torch.zeros_like(values), torch.zeros_like(norm)
         memory.keep("values", past_values + values)
         memory.keep("norm", past_norm + norm)
         if x.shape[1] == 1:
-            above, below = q @ (past_values + values), q @ (past_norm + norm)
+            above, below = q_turned @ (past_values + values), q @ (past_norm + norm)
         else:
-            above, below = self.sum_before(q, k, v)
-            above, below = above + q @ past_values, below + q @ past_norm
+            above, below = self.sum_pieces(q, k, v, q_turned, k_turned)
+            above, below = above + q_turned @ past_values, below + q @ past_norm
         return self.project(merge_heads(above / below.masked_fill(below == 0, 1.0)))
 
     def sum_all(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Numerator and denominator over all tokens."""
-        return q @ (k.transpose(-2, -1) @ v), q @ k.sum(-2).unsqueeze(-1)
+        q_turned, k_turned = self.turn(q, k)
+        return q_turned @ (k_turned.transpose(-2, -1) @ v), q @ k.sum(-2).unsqueeze(-1)
 
     def sum_before(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Numerator and denominator over the tokens up to each: pairs inside a chunk, running sums
-        of those before.
+        """Numerator and denominator over the tokens up to each."""
+        return self.sum_pieces(q, k, v, *self.turn(q, k))
+
+    def sum_pieces(
+        self, q: Tensor, k: Tensor, v: Tensor, q_turned: Tensor, k_turned: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The same of queries and keys that are turned: pairs inside a chunk, running sums of those
+        before.
         """
         tokens = q.shape[2]
         short = -tokens % self.chunk
-        q, k, v = (
-            F.pad(part, (0, 0, 0, short)).unflatten(2, (-1, self.chunk)) for part in (q, k, v)
+        q, k, v, q_turned, k_turned = (
+            F.pad(part, (0, 0, 0, short)).unflatten(2, (-1, self.chunk))
+            for part in (q, k, v, q_turned, k_turned)
         )
-        pairs = (q @ k.transpose(-2, -1)).tril()
+        pairs = (q_turned @ k_turned.transpose(-2, -1)).tril()
+        sums = pairs if self.rotary is None else (q @ k.transpose(-2, -1)).tril()
         # The first chunk has nothing before it; no chunk follows the last sum.
-        values = F.pad((k.transpose(-2, -1) @ v).cumsum(2)[:, :, :-1], (0, 0, 0, 0, 1, 0))
+        past = (k_turned.transpose(-2, -1) @ v).cumsum(2)[:, :, :-1]
+        values = F.pad(past, (0, 0, 0, 0, 1, 0))
         norm = F.pad(k.sum(-2).cumsum(2)[:, :, :-1], (0, 0, 1, 0)).unsqueeze(-1)
-        above = pairs @ v + q @ values
-        below = pairs.sum(-1, keepdim=True) + q @ norm
+        above = pairs @ v + q_turned @ values
+        below = sums.sum(-1, keepdim=True) + q @ norm
         return above.flatten(2, 3)[:, :, :tokens], below.flatten(2, 3)[:, :, :tokens]

@@ -31,6 +31,7 @@ class SelectiveStateSpace(nn.Module):
         conv: tokens that the convolution over each channel sees.
         conv_bias: that convolution has a bias.
         bias: the projections to x, z and to the output have a bias.
+        project_bias: the one to the output has it; None is `bias`.
         causal: must be true; there for models that say so to their attention.
         shortest: the shortest step Δ at the start; steps start log-uniform.
         longest: the longest step Δ at the start.
@@ -60,6 +61,7 @@ class SelectiveStateSpace(nn.Module):
         conv: int = 4,
         conv_bias: bool = True,
         bias: bool = False,
+        project_bias: bool | None = None,
         causal: bool = True,
         shortest: float = 0.001,
         longest: float = 0.1,
@@ -85,7 +87,8 @@ class SelectiveStateSpace(nn.Module):
         self.steps = nn.Linear(rank, hidden)
         self.log_rate = nn.Parameter(torch.empty(hidden, state))
         self.skip = nn.Parameter(torch.ones(hidden))
-        self.project = nn.Linear(hidden, dim, bias=bias)
+        project_bias = bias if project_bias is None else project_bias
+        self.project = nn.Linear(hidden, dim, bias=project_bias)
         nn.init.uniform_(self.steps.weight, -(rank**-0.5), rank**-0.5)
         start_steps(self.steps.bias, shortest, longest)
         with torch.no_grad():

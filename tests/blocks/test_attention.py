@@ -8,6 +8,7 @@ from blocks.attention import CrossAttention, LinearAttention, SelfAttention
 from blocks.attention.additive import AdditiveAttention
 from blocks.attention.dot_product import attend
 from blocks.errors import BlockError
+from blocks.position.rotary import Rotary
 
 B, N, H, K = 2, 7, 3, 5  # batch, tokens, heads, width of a head: every axis its own prime
 M, C = 11, 13  # tokens and width of the context
@@ -201,6 +202,29 @@ def test_linear_attention_equals_its_formula(causal, chunk):
     weights = weights / weights.sum(-1, keepdim=True)
     expected = ours.project((weights @ v).transpose(1, 2).flatten(2))
     torch.testing.assert_close(ours(x, padding_mask), expected, atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("chunk", [1, 3, 64])
+@pytest.mark.parametrize("causal", [False, True])
+def test_linear_attention_turns_its_numerator_alone(causal, chunk):
+    """Equation 19 of Su et al. 2021, a pair at a time."""
+    options = {"causal": causal, "chunk": chunk, "project_bias": False}
+    rotary = Rotary(6)
+    block = LinearAttention(18, heads=3, rotary=rotary, **options).double()
+    x = torch.randn(B, N, 18, dtype=torch.float64)
+    q, k, v = block.qkv(x).view(B, N, 3, 3, 6).permute(2, 0, 3, 1, 4)
+    q, k = nn.functional.elu(q) + 1, nn.functional.elu(k) + 1
+    q_turned, k_turned = rotary(q, k)
+    read = torch.zeros_like(v)
+    for i in range(N):
+        keys = range(i + 1) if causal else range(N)
+        above = sum(
+            (q_turned[:, :, i] * k_turned[:, :, j]).sum(-1, True) * v[:, :, j] for j in keys
+        )
+        read[:, :, i] = above / sum((q[:, :, i] * k[:, :, j]).sum(-1, True) for j in keys)
+    wanted = block.project(read.transpose(1, 2).flatten(2))
+    torch.testing.assert_close(block(x), wanted, rtol=0, atol=1e-12)
 
 
 def test_additive_attention_equals_its_formula():

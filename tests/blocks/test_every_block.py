@@ -84,6 +84,10 @@ EXAMPLES = {  # name -> constructor arguments, inputs
     "DropPath": ({"rate": 0.0}, lambda: (tokens(),)),
     "Exp": ({}, lambda: (tokens(),)),
     "FFT": ({"axes": [1, 2]}, lambda: (tokens(),)),
+    "FutureTokens": (
+        {"dim": D, "vocab": 5, "heads": 2, "count": 1},
+        lambda: (tokens(), ids()),
+    ),
     "Gain": ({"factor": 1.5}, lambda: (tokens(),)),
     "Gather": ({}, lambda: (tokens(), PLACES)),
     "GaussianSample": ({}, lambda: (tokens(), tokens())),

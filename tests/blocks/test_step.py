@@ -92,6 +92,7 @@ CROSS = {
 }
 ELSEWHERE = {
     "Attend",  # takes heads: tests/blocks/test_attend.py
+    "FutureTokens",  # gives back what it gets: tests/blocks/test_future_tokens.py
     "Rotary",  # its memory is handed to it inside an attention: tests/tasks/test_score.py, llama
 }
 

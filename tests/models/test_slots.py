@@ -205,3 +205,27 @@ def test_no_option_lets_a_language_model_see_the_future(option):
     changed = tokens.clone()
     changed[:, -1] = (tokens[:, -1] + 1) % 53
     torch.testing.assert_close(model(tokens)["logits"][:, :-1], model(changed)["logits"][:, :-1])
+
+
+# Recurrences in a decoder with rotary positions ---------------------------------------------------
+
+LLAMA = ["model=llama", "model.params.dim=16", "model.params.depth=1"]
+
+
+@pytest.mark.parametrize("option", ["delta", "gla", "linear", "mamba2", "mlstm", "retention"])
+def test_a_recurrence_takes_the_place_of_attention_in_llama_by_one_word(option):
+    model = plan(
+        compose([*LLAMA, "model.params.heads=2", f"model/attention={option}"]), FACTS
+    ).materialise()
+    assert model(draw(model)["tokens"])["logits"].shape == (2, 16, 53)
+
+
+def test_what_has_no_rotary_positions_says_what_to_write():
+    with pytest.raises(ConfigError) as error:
+        plan(compose([*LLAMA, "model/attention=mamba"]), FACTS)
+    (problem,) = error.value.problems
+    assert problem.problem == "SelectiveStateSpace has no argument 'rotary'"
+    word, _, why = problem.fix.partition(": ")
+    assert why == "model/position=rotary does not fit this block"
+    model = plan(compose([*LLAMA, "model/attention=mamba", word]), FACTS).materialise()
+    assert model(draw(model)["tokens"])["logits"].shape == (2, 16, 53)

@@ -78,6 +78,7 @@ SLOTS = {
         "mlstm",
         "retention",
     ),
+    ("llama", "attention"): ("differential",),
     ("gpt", "position"): None,
     ("gpt", "residual"): None,
     ("gpt", "mlp"): None,
@@ -191,6 +192,11 @@ def test_every_model_that_generates_says_the_same_with_a_cache(model):
 @pytest.mark.parametrize(("model", "option"), OPTIONS)
 def test_every_option_says_the_same_with_a_cache(model, option):
     must_be_equal(network(model, option))
+
+
+@pytest.mark.parametrize("options", [("attention=linear", "position=rotary"), ("+future=tokens",)])
+def test_options_together_say_the_same_with_a_cache(options):
+    must_be_equal(network("gpt", *options))
 
 
 def test_one_module_in_all_repeats_has_a_memory_for_each():

@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from blocks.errors import BlockError
@@ -24,8 +25,22 @@ def unknown_argument(signature: Signature, word: str, text: Text) -> Problem:
         got=f"{word}: {show(text.raw)}",
         source=str(text.origin),
         fits=suggest_words(word, signature.parameters),
+        fix=_choose_another(text),
         code="unknown-argument",
     )
+
+
+def _choose_another(text: Text) -> str | None:
+    """What to write where the argument comes from the option of another slot: rotary positions for
+    a block that has none.
+    """
+    file = Path(text.origin.file or "")
+    slot = file.parent.name
+    if file.parent.parent.name != "model" or text.path[:2] == ("model", slot):
+        return None
+    none = file.with_name("none.yaml")
+    choice = "none" if none.is_file() else "OPTION"
+    return f"model/{slot}={choice}: model/{slot}={file.stem} does not fit this block"
 
 
 def missing_argument(

@@ -39,6 +39,7 @@ FAMILIES = {  # the last part of the module that defines a block
     "position": "embedding",
     "sparse": "embedding",
     "fused": "recurrence",
+    "future_tokens": "head",
     "linear_recurrence": "recurrence",
     "minimal": "recurrence",
     "selective_state_space": "recurrence",
