@@ -262,3 +262,45 @@ class ResponseNorm(nn.Module):
         # weight * (x * share) + bias + x, with the two factors of x put together first: they are
         # small, x is not.
         return torch.addcmul(self.bias, x, 1 + self.weight * share)
+
+
+class WeightNormLinear(nn.Module):
+    """A linear layer whose rows have a direction and a length that are learned apart.
+
+    Formula:
+        x Wᵀ + b, with each row of W = length · direction / |direction|
+
+    Args:
+        dim: width of the input; inferred from it.
+        features: width of the output.
+        bias: whether something is added.
+
+    Shape:
+        (batch, ..., dim) -> (batch, ..., features)
+
+    Raises:
+        BlockError: `features` is not positive.
+
+    Source:
+        Salimans and Kingma 2016, arXiv:1602.07868, equation 2. Equals
+        `torch.nn.utils.parametrizations.weight_norm` of `torch.nn.Linear`, and starts as
+        `torch.nn.Linear`.
+    """
+
+    def __init__(self, dim: int, features: int, *, bias: bool = True):
+        super().__init__()
+        must_be_positive("features", features)
+        self.direction = nn.Parameter(torch.empty(features, dim))
+        self.length = nn.Parameter(torch.empty(features))
+        self.bias = nn.Parameter(torch.empty(features)) if bias else None
+        bound = dim**-0.5
+        nn.init.uniform_(self.direction, -bound, bound)
+        if self.bias is not None:
+            nn.init.uniform_(self.bias, -bound, bound)
+        with torch.no_grad():
+            self.length.copy_(torch.linalg.vector_norm(self.direction, dim=1))
+
+    def forward(self, x: Float[Tensor, "batch *axes dim"]) -> Float[Tensor, "batch *axes out_dim"]:
+        size = torch.linalg.vector_norm(self.direction, dim=1)
+        weight = self.direction * (self.length / size).unsqueeze(1)
+        return F.linear(x, weight, self.bias)

@@ -157,6 +157,7 @@ EXAMPLES = {  # name -> constructor arguments, inputs
     "TokenEmbedding": ({"vocab": 5, "dim": D}, lambda: (ids(),)),
     "TopK": ({"count": 2}, lambda: (tokens(),)),
     "Where": ({}, lambda: (tokens().detach() > 0, tokens(), tokens())),
+    "WeightNormLinear": ({"dim": D, "features": 3}, lambda: (tokens(),)),
     "WriteStreams": ({}, lambda: (tokens(B, 2, D), tokens(B, 2, N, D), tokens(B, 2, N))),
     "WindowAttention": (
         {"dim": D, "height": H, "width": W, "heads": 2, "window": 2, "shift": 1},

@@ -2,7 +2,13 @@ import pytest
 import torch
 from torch import nn
 
-from blocks.norm import ChannelNorm, FrozenBatchNorm2d, ResponseNorm, RMSNorm
+from blocks.norm import (
+    ChannelNorm,
+    FrozenBatchNorm2d,
+    ResponseNorm,
+    RMSNorm,
+    WeightNormLinear,
+)
 
 B, N, D, H, W = 2, 7, 5, 3, 11
 
@@ -97,3 +103,24 @@ def test_norms_run_on_meta_export_and_take_another_batch_size(family, shape):
     program = torch.export.export(block, (torch.randn(shape),), dynamic_shapes=dynamic)
     x = torch.randn(5, *shape[1:])
     assert torch.allclose(program.module()(x), block(x), atol=1e-6)
+
+
+def test_a_linear_layer_of_normed_rows_is_that_of_torch():
+    torch.manual_seed(0)
+    theirs = nn.utils.parametrizations.weight_norm(nn.Linear(5, 7)).double()
+    ours = WeightNormLinear(5, 7).double()
+    length, direction = theirs.parametrizations.weight.parameters()
+    nn.init.uniform_(length, 0.5, 2)
+    with torch.no_grad():
+        ours.length.copy_(length[:, 0])
+        ours.direction.copy_(direction)
+        ours.bias.copy_(theirs.bias)
+    x = torch.randn(2, 3, 5, dtype=torch.float64)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=1e-12)
+    ours(x).square().sum().backward()
+    theirs(x).square().sum().backward()
+    torch.testing.assert_close(ours.direction.grad, direction.grad, rtol=0, atol=1e-12)
+    torch.testing.assert_close(ours.length.grad, length.grad[:, 0], rtol=0, atol=1e-12)
+    fresh = WeightNormLinear(5, 7)
+    rows = torch.linalg.vector_norm(fresh.direction, dim=1)
+    torch.testing.assert_close(fresh.length, rows)

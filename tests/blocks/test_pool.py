@@ -1,13 +1,18 @@
+from pathlib import Path
+
 import pytest
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from blocks.errors import BlockError
+from blocks.graph import build
 from blocks.pool import AttentionPool, GlobalAverage, LastToken, MaxTokens, MeanTokens, SelectToken
 
 B, N, D, H = 3, 7, 15, 5
+RESAMPLER = Path(__file__).resolve().parents[2] / "conf/model/resampler/perceiver.yaml"
 LENGTHS = [7, 4, 1]
 MASKED = [MeanTokens(), MaxTokens(), LastToken(), AttentionPool(D, heads=H)]
 
@@ -155,3 +160,30 @@ def test_pools_run_on_meta_export_and_take_another_batch_size(block):
     )
     x, mask = torch.randn(2, N, D), mask_of([2, 5])
     assert torch.allclose(program.module()(x, mask), block(x, mask), atol=1e-6)
+
+
+@torch.no_grad()
+def test_a_resampler_is_the_formula_of_flamingo():
+    """Appendix A.1.1: latents attend to the tokens and themselves, then an MLP, twice; a norm."""
+    model = build(
+        {
+            "inputs": {"x": {"tokens": 5, "dim": 12}},
+            "resampler": yaml.safe_load(RESAMPLER.read_text(encoding="utf-8")),
+            "graph": {"out": {"use": "resampler", "queries": 3, "depth": 2, "heads": 2}},
+        }
+    ).double()
+    norm = torch.nn.functional.layer_norm
+    x = torch.randn(2, 5, 12, dtype=torch.float64)
+    body = model.get_submodule("out")
+    latents = body.latents.token.expand(2, -1, -1)
+    for layer in body.layers.children():
+        known, own = norm(x, (12,)), norm(latents, (12,))
+        context = torch.cat((known, own), dim=1)
+        q = (own @ layer.attend.q.weight.T).view(2, 3, 2, 6)
+        k, v = (context @ layer.attend.kv.weight.T).view(2, 8, 2, 2, 6).unbind(2)
+        scores = torch.einsum("bqhd,bkhd->bhqk", q, k) / 6**0.5
+        read = torch.einsum("bhqk,bkhd->bqhd", scores.softmax(-1), v).flatten(2)
+        latents = latents + read @ layer.attend.project.weight.T
+        inner = torch.nn.functional.gelu(norm(latents, (12,)) @ layer.expand.weight.T)
+        latents = latents + inner @ layer.project.weight.T
+    torch.testing.assert_close(model(x), norm(latents, (12,)), rtol=0, atol=1e-12)
