@@ -24,6 +24,7 @@ DEEP = [
     "params.length=128",
 ]
 IMPORTS = "import torch, pytorch_lightning"
+QUESTIONS = ("explain model=vit", "check model=vit", "diff model=vit model=swin")
 
 
 def process(*command: str) -> float:
@@ -83,6 +84,18 @@ def starting(rounds: int) -> list[dict[str, Any]]:
     return [{"what": name, "seconds": statistics.median(values)} for name, values in found.items()]
 
 
+def asking(rounds: int) -> list[dict[str, Any]]:
+    """Questions about a model against the import of torch alone, each beside it in time."""
+    commands: dict[str, tuple[str, ...]] = {"import torch": (sys.executable, "-c", "import torch")}
+    for line in QUESTIONS:
+        command, *words = line.split()
+        commands[line] = (sys.executable, "-m", "blocks", command, "--no-server", *words)
+    rows = [{name: process(*command) for name, command in commands.items()} for _ in range(rounds)]
+    return [
+        {"what": name, "seconds": statistics.median(row[name] for row in rows)} for name in commands
+    ]
+
+
 def loading() -> list[dict[str, Any]]:
     """Batches of the digits: our loader against torch's over the same tensors."""
     from torch.utils.data import DataLoader, TensorDataset
@@ -109,7 +122,7 @@ def loading() -> list[dict[str, Any]]:
 def started(rounds: int) -> list[dict[str, Any]]:
     """All of it, as a table of processor time."""
     torch.manual_seed(0)
-    results = [*building(), *loading(), *starting(min(rounds, 5))]
+    results = [*building(), *loading(), *asking(rounds), *starting(min(rounds, 5))]
     rows = [[str(each["what"]), f"{float(each['seconds']):.3f} s"] for each in results]
     print(table.table(("", "processor time"), rows))
     return results

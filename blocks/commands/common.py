@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from blocks.__main__ import restore_the_compiler
 from blocks.graph import Built, BuiltObjective, ConfigError, Problem, plan
 from blocks.graph.compose.compose import Composed
 from blocks.graph.compose.facts import look_up_facts
@@ -71,14 +72,6 @@ def plan_composed_loss(composed: Composed, planned: Built) -> BuiltObjective | N
 
     found = plan_objective(composed, planned)
     return None if found is None else found.built
-
-
-def restore_the_compiler() -> None:
-    """Take away what stands in for torch's compiler (`blocks.__main__`), which Lightning
-    imports.
-    """
-    if not hasattr(sys.modules.get("torch._dynamo"), "__file__"):
-        sys.modules.pop("torch._dynamo", None)
 
 
 def add_no_server(parser: argparse.ArgumentParser) -> None:

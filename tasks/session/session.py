@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import datetime
+import gc
 import os
 import signal
 import sys
@@ -49,6 +50,7 @@ def main(words: list[str] | None = None) -> None:
     from tasks.process.parent import die_with_parent
     from tasks.run import run_folder
 
+    gc.disable()  # until all is imported: what imports make is kept, and looked through in vain
     spare_streams()
     if run_folder.is_rank():
         die_with_parent()
@@ -64,6 +66,8 @@ def main(words: list[str] | None = None) -> None:
         print_failure(KeyboardInterrupt("stopped by Ctrl-C"), "\nstopped by Ctrl-C", INTERRUPTED)
     except BaseException as error:
         session.report_error(error)
+    finally:
+        gc.enable()
     if session.status and run_folder.is_rank():
         # the regular exit of Python may wait for a process that is lost
         flush_streams()
@@ -163,6 +167,8 @@ class Session:
             record = run_folder.Record(folder, quiet=not is_first, resumed=is_resumed, **known)
             from tasks.run.train import train
 
+            gc.freeze()
+            gc.enable()
             metrics = train(composed, folder, record)
             if is_first and metrics:
                 print(run_folder.summary_lines(folder, metrics))
