@@ -20,11 +20,18 @@ Path = tuple[Any, ...]
 class Input:
     """One thing that flows into a node: the port it was given for, if any, the name it was read by,
     and the wire.
+
+    Args:
+        each: for a repeated node, the outputs of a repeat among which `index` chooses at each
+            repeat; `value` is then the first of them.
+        index: an expression of the counter.
     """
 
     port: str | None
     name: str
     value: Value
+    each: tuple[Value, ...] = ()
+    index: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A place in a model: what is written there, what flows in, which names are in reach."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +12,7 @@ from blocks.graph.language.words import check_words
 from blocks.graph.record.value import Value
 
 Outputs = dict[str, Value]
+INDEXED = re.compile(r"(\w+)\[(.+)\]", re.DOTALL)  # encoder[layer.index]
 
 
 @dataclass(frozen=True)
@@ -126,12 +128,13 @@ def broken(name: str) -> Value:
 
 
 def mentions(raw: Any) -> list[str]:
-    """Every reference in a node's `in`."""
+    """Every reference in a node's `in`; `node[index]` may mean any repeat, as `node.*` does."""
     flow = raw.get("in") if isinstance(raw, Mapping) else None
+    found: list[Any] = []
     if isinstance(flow, str):
-        return [flow]
-    if isinstance(flow, Mapping):
-        return list(map(str, flow.values()))
-    if isinstance(flow, list):
-        return list(map(str, flow))
-    return []
+        found = [flow]
+    elif isinstance(flow, Mapping):
+        found = list(flow.values())
+    elif isinstance(flow, list):
+        found = flow
+    return [INDEXED.sub(r"\1.*", str(reference)) for reference in found]

@@ -6,7 +6,7 @@ from typing import Any
 Schema = dict[str, Any]
 DRAFT = "http://json-schema.org/draft-07/schema#"
 NAME = r"^[A-Za-z_]\w*$"
-REFERENCE = r"^[A-Za-z_][\w.]*$|\$\{|^\?\?\?$"
+REFERENCE = r"^[A-Za-z_][\w.]*(\.\*|\[.+\])?$|\$\{|^\?\?\?$"
 
 
 STRING: Schema = {"type": "string"}

@@ -1,0 +1,52 @@
+"""The outputs of all repeats, and of the repeat that a counter chooses."""
+
+import torch
+
+from tests.graph.emitted import check_config
+from tests.graph.test_language import D, N, linear, model, tokens
+
+ENCODER = {"repeat": 3, "body": {"a": linear("dim"), "act": {"block": "Tanh"}}}
+SKIPS = {
+    "encoder": ENCODER,
+    "decoder": {
+        "repeat": 3,
+        "in": {"skip": "encoder[layer.count - 1 - layer.index]"},
+        "body": {"b": linear("dim"), "add": {"block": "Add", "in": ["b", "skip"]}},
+    },
+}
+DENSE = {"encoder": ENCODER, "all": {"block": "Concat", "in": ["x", "encoder.*"], "axis": 2}}
+LAST = {"encoder": ENCODER, "add": {"block": "Add", "in": ["encoder", "encoder[-2]"]}}
+
+
+def outputs_of_encoder(net, x):
+    found = []
+    for layer in net.encoder.children():
+        x = layer(x)
+        found.append(x)
+    return found
+
+
+def test_a_star_means_the_outputs_of_all_repeats():
+    net, x = model(DENSE), tokens()
+    torch.testing.assert_close(net(x), torch.cat([x, *outputs_of_encoder(net, x)], 2))
+
+
+def test_a_number_from_the_end_chooses_a_repeat():
+    net, x = model(LAST), tokens()
+    _, second, third = outputs_of_encoder(net, x)
+    torch.testing.assert_close(net(x), third + second)
+
+
+def test_the_counter_chooses_what_each_repeat_reads():
+    net, x = model(SKIPS), tokens()
+    skips = outputs_of_encoder(net, x)
+    value = skips[-1]
+    for layer, skip in zip(net.decoder.children(), reversed(skips), strict=True):
+        value = layer.b(value) + skip
+    torch.testing.assert_close(net(x), value)
+
+
+def test_chosen_repeats_are_emitted(tmp_path):
+    inputs = {"x": {"tokens": N, "dim": D}}
+    check_config({"inputs": inputs, "graph": SKIPS}, tmp_path)
+    check_config({"inputs": inputs, "graph": DENSE}, tmp_path)
