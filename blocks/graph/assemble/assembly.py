@@ -60,6 +60,9 @@ class Assembly:
     params: dict[str, Text] = field(default_factory=dict)
     read_params: set[Path] = field(default_factory=set)
     used_slots: set[str] = field(default_factory=set)
+    ties: dict[str, str] = field(default_factory=dict)  # of parts that share their parameters
+    # what shares -> the first part of it: its path, and how it is made
+    shared: dict[Any, tuple[str, Recipe]] = field(default_factory=dict)
     kept: Kept = field(default_factory=open_kept)  # blocks that were made and ran already
     # (id of a node as it is written, option) -> it, and what is wrong with it
     checked: dict[tuple[int, bool], tuple[Any, Problem | None]] = field(default_factory=dict)

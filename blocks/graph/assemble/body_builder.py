@@ -8,7 +8,7 @@ from typing import Any
 from torch import fx, nn
 
 from blocks.graph.errors import ConfigError
-from blocks.graph.language.scope import Scope
+from blocks.graph.language.scope import Scope, Text
 from blocks.graph.language.words import check_word
 from blocks.graph.record.record import Node
 from blocks.graph.record.value import Value
@@ -43,6 +43,7 @@ class NodeSpec:
     raw: Mapping[str, Any]
     path: Path
     scope: Scope
+    nearer: Mapping[str, Text] = field(default_factory=dict)  # keys that a nearer node wrote
 
 
 @dataclass

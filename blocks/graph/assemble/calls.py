@@ -9,9 +9,9 @@ from torch import nn
 
 from blocks.graph.assemble.assembly import Assembly
 from blocks.graph.assemble.context import NodeContext, Outputs
-from blocks.graph.errors import NodeError, Problem
+from blocks.graph.errors import NodeError, Problem, show
 from blocks.graph.record.module import Graph
-from blocks.graph.record.record import Node
+from blocks.graph.record.record import Node, Recipe
 from blocks.graph.record.value import Value
 
 
@@ -50,7 +50,47 @@ def add_module(
 ) -> None:
     """Give a module its name in the body, and keep it for `share`."""
     context.builder.root.add_module(context.name, module)
+    recipe = assembly.recipes.get(id(module))
+    for name, part in {} if recipe is None else recipe.arguments.items():
+        if isinstance(part, Recipe) and part.shared is not None:
+            share_part(assembly, f"{context.display}.{name}", part, module.get_submodule(name))
     assembly.modules[context.display] = (module, outputs)
+
+
+def share_part(assembly: Assembly, path: str, part: Recipe, module: nn.Module) -> None:
+    """Let the parameters of a part be those of the first part that shares them.
+
+    Args:
+        path: of the part in the model.
+        part: how it is made.
+        module: it.
+
+    Raises:
+        NodeError: it has no parameters, or others than the first.
+    """
+    names = [name for name, _ in module.named_parameters()]
+    kind = part.factory.__name__
+    if not names:
+        problem = f"{kind} has no parameters that could be shared"
+        raise NodeError(Problem(problem, got=path, fix="leave `share` out", code="unused"))
+    first, made = assembly.shared.setdefault(part.shared, (path, part))
+    if made.key != part.key:
+        raise NodeError(
+            Problem(
+                "parts that share their parameters are made alike",
+                got=f"{kind}({_show_arguments(part)}), and {first} is "
+                f"{made.factory.__name__}({_show_arguments(made)})",
+                fix="share among nodes of equal widths, or leave `share` out",
+                code="shape-mismatch",
+            )
+        )
+    for name in names:
+        if first != path:
+            assembly.ties[f"{path}.{name}"] = f"{first}.{name}"
+
+
+def _show_arguments(part: Recipe) -> str:
+    return ", ".join(f"{name}={show(value)}" for name, value in part.arguments.items())
 
 
 def call_body(

@@ -28,6 +28,8 @@ def finish(
     """
     _check_params(assembly, config.get("params") or {})
     if not assembly.problems:
+        for target, source in assembly.ties.items():
+            bind_parameters(model, target, source)
         tie(assembly, model, config.get("tie") or {})
     if not assembly.problems:
         _initialise(assembly, model, config.get("initialise") or {})

@@ -74,6 +74,7 @@ def make_record(
         read_params=assembly.read_params,
         used_slots=assembly.used_slots,
         origin=assembly.origin,
+        ties=assembly.ties,
     )
 
 

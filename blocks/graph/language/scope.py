@@ -52,6 +52,8 @@ class Text:
     origin: Origin
     scope: "Scope"
     path: tuple[Any, ...] = ()
+    nearer: Mapping[str, "Text"] = field(default_factory=dict)  # keys of a mapping that a nearer
+    # node wrote, with the names in reach there
 
     def at(self, axes: Mapping[str, int], arguments: Mapping[str, "Text"], word: str) -> "Text":
         """Return the same text where its node is used: the axes are those of the node's inputs."""

@@ -24,10 +24,18 @@ UNREAD = object()  # the value of an argument that is evaluated where it is read
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a module is made: kept, so that the model can be made again on a real device."""
+    """How a module is made: kept, so that the model can be made again on a real device.
+
+    Args:
+        factory: its class.
+        arguments: of the constructor.
+        shared: of a part that shares its parameters: the path in the configuration that all
+            such parts have, or the path of the part in the model whose parameters they are.
+    """
 
     factory: Callable[..., nn.Module]
     arguments: Mapping[str, Any]
+    shared: Path | str | None = None
 
     @cached_property
     def key(self) -> tuple[Any, ...]:
@@ -201,6 +209,7 @@ class Built:
         read_params: paths of params and template arguments that something read.
         used_slots: slots that a node used.
         origin: path in the configuration -> where that was written.
+        ties: parameter of a part -> the parameter of another part that it is.
     """
 
     model: Graph
@@ -217,6 +226,7 @@ class Built:
     read_params: Container[Path]
     used_slots: Container[str]
     origin: Callable[[Path], Origin]
+    ties: Mapping[str, str] = field(default_factory=dict)
 
     def walk(self) -> Iterator[Node]:
         """Every node, outer before inner."""
@@ -248,7 +258,7 @@ class Built:
         if torch.device(device).type == "cpu":
             must_fit(self.model, self.origin(("model",)))
         names = [name for name, _ in self.model.named_parameters(remove_duplicate=False)]
-        ties = resolve_ties(names, self.config.get("tie") or {})
+        ties = {**self.ties, **resolve_ties(names, self.config.get("tie") or {})}
         replaced = {*ties, *(start.path for start in self.starts if not start.part)}
         with torch.device(device):
             materialise(self.model, self.recipes, replaced)

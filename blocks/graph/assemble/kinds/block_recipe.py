@@ -5,12 +5,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from blocks.graph.assemble.assembly import Assembly
+from blocks.graph.assemble.body_builder import NodeSpec
 from blocks.graph.assemble.kinds.block_errors import (
     contradicting_argument,
     missing_argument,
     unknown_argument,
 )
-from blocks.graph.errors import NodeError, Problem, show
+from blocks.graph.assemble.kinds.template import resolve
+from blocks.graph.errors import NodeError, Problem, did_you_mean, show
 from blocks.graph.language.copies import alter
 from blocks.graph.language.expression import ExpressionError
 from blocks.graph.language.scope import Text
@@ -138,18 +140,83 @@ def _infer_arguments(
 def _read_part(assembly: Assembly, text: Text, around: Surroundings) -> Recipe:
     """A block inside a block (`rotary: {block: Rotary}`), which shares the arguments around it."""
     raw = dict(text.raw)
-    name = raw.pop("block", None)
-    if not isinstance(name, str):
-        problem, got = "a part is {block: Name, ...}", show(text.raw)
-        raise NodeError(Problem(problem, got=got, source=str(text.origin), code="bad-node"))
+    share = raw.pop("share", None)
+    if isinstance(share, str):
+        return _find_part(assembly, share, raw, text)
+    if share not in (None, True):
+        raise NodeError(_explain_part(f"share: {show(share)}", text))
+    name, texts = _open_part(assembly, raw, text)
+    texts = {word: value.at(around.axes, around.texts, "") for word, value in texts.items()}
     signature = assembly.find_signature(name, text.origin)
+    known = dict(around.known)
+    dim, heads = known.get("dim"), known.get("heads")
+    if isinstance(dim, int) and isinstance(heads, int) and heads > 0:
+        known.setdefault("head_dim", dim // heads)
+    infer = {word: word for word in signature.parameters if word in known}
+    inner = Surroundings(known, around.axes, texts)
+    recipe = read_arguments(assembly, replace(signature, infer=infer), inner)[1]
+    return replace(recipe, shared=text.path) if share else recipe
+
+
+def _open_part(
+    assembly: Assembly, raw: Mapping[str, Any], text: Text
+) -> tuple[Any, dict[str, Text]]:
+    """The name of the block of a part, through the slots that it uses, and its arguments."""
+    nearer = {key: value for key, value in text.nearer.items() if key in raw}
+    if "use" in raw:
+        spec = NodeSpec(raw, text.path, text.scope, nearer)
+        resolved = resolve(assembly, spec, text.scope)
+        if "block" not in resolved.spec.raw:
+            raise NodeError(_explain_part(f"use: {show(raw['use'])}, a body", text))
+        return resolved.spec.raw["block"], resolved.texts
+    name = raw.get("block")
+    if not isinstance(name, str):
+        raise NodeError(_explain_part(show(text.raw), text))
     texts = {}
     for word, value in raw.items():
-        texts[word] = replace(text.at(around.axes, around.texts, ""), raw=value)
-    shared = dict(around.known)
-    dim, heads = shared.get("dim"), shared.get("heads")
-    if isinstance(dim, int) and isinstance(heads, int) and heads > 0:
-        shared.setdefault("head_dim", dim // heads)
-    infer = {word: word for word in signature.parameters if word in shared}
-    inner = Surroundings(shared, around.axes, texts)
-    return read_arguments(assembly, replace(signature, infer=infer), inner)[1]
+        if word != "block":
+            texts[word] = alter(text, raw=value, nearer={})
+    return name, {**texts, **nearer}
+
+
+def _find_part(assembly: Assembly, path: str, others: Mapping[str, Any], text: Text) -> Recipe:
+    """The part of another node, whose parameters this one shares: `share: NODE.PART`."""
+    owner, _, name = path.rpartition(".")
+    if others:
+        raise NodeError(_explain_part(show(text.raw), text))
+    module, _ = assembly.modules.get(owner, (None, None))
+    recipe = assembly.recipes.get(id(module))
+    part = None if recipe is None else recipe.arguments.get(name)
+    if module is None or not isinstance(part, Recipe):
+        parts = _list_parts(assembly)
+        raise NodeError(
+            Problem(
+                f"no part {path!r} to share, before this one",
+                got=f"share: {path}",
+                source=str(text.origin),
+                fits=did_you_mean(path, parts),
+                code="unknown-name",
+            )
+        )
+    assembly.shared.setdefault(path, (path, part))
+    return replace(part, shared=path)
+
+
+def _list_parts(assembly: Assembly) -> list[str]:
+    found = []
+    for path, (module, _) in assembly.modules.items():
+        recipe = assembly.recipes.get(id(module))
+        for name, value in {} if recipe is None else recipe.arguments.items():
+            if isinstance(value, Recipe):
+                found.append(f"{path}.{name}")
+    return found
+
+
+def _explain_part(got: str, text: Text) -> Problem:
+    return Problem(
+        "a part is a block inside a block",
+        got=got,
+        source=str(text.origin),
+        fits="{block: Name}, {use: SLOT}, each with share: true or without, {share: NODE.PART}",
+        code="bad-node",
+    )

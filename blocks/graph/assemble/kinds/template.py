@@ -76,7 +76,7 @@ def resolve(assembly: Assembly, spec: NodeSpec, here: Scope) -> Resolved:
                 label = f"{slot}: {chosen}"
         if problem := assembly.check_node(spec.raw, option=True):
             raise NodeError(replace(problem, source=str(assembly.origin(spec.path))))
-        texts = {**_read_arguments(assembly, spec), **texts}
+        texts = _merge_arguments(_read_arguments(assembly, spec), texts)
     return Resolved(spec, texts, label)
 
 
@@ -170,7 +170,35 @@ def _read_arguments(assembly: Assembly, spec: NodeSpec) -> dict[str, Text]:
     for name, raw in arguments_of(spec.raw).items():
         path = (*spec.path, name)
         texts[name] = Text(raw, assembly.origin(path), spec.scope, path)
+    return {**texts, **spec.nearer}
+
+
+def _merge_arguments(far: Mapping[str, Text], near: Mapping[str, Text]) -> dict[str, Text]:
+    """The arguments of an option and of the node that uses it: the nearer wins. Of a part
+    (`rotary: {block: Rotary}`), the nearer may state what differs: `rotary: {base: 5e5}`.
+    """
+    texts = {**far, **near}
+    for name in far.keys() & near.keys():
+        if _is_part(far[name].raw) and _is_change(near[name].raw):
+            texts[name] = _merge_part(far[name], near[name])
     return texts
+
+
+def _is_part(raw: Any) -> bool:
+    return isinstance(raw, Mapping) and bool(KINDS & set(raw))
+
+
+def _is_change(raw: Any) -> bool:
+    if not isinstance(raw, Mapping) or KINDS & set(raw):
+        return False
+    return bool(raw) and not isinstance(raw.get("share"), str)
+
+
+def _merge_part(far: Text, near: Text) -> Text:
+    nearer = dict(far.nearer)
+    for key, raw in near.raw.items():
+        nearer[key] = alter(near, raw=raw, path=(*near.path, key), nearer={})
+    return alter(far, raw={**far.raw, **near.raw}, path=near.path, nearer={**nearer, **near.nearer})
 
 
 def _find_option(assembly: Assembly, slot: str, spec: NodeSpec, here: Scope) -> NodeSpec:
@@ -276,7 +304,7 @@ def _fill_holes(
     for hole, default in holes.items():
         text = resolved.texts.get(hole)
         if text is not None:
-            spec = NodeSpec(text.raw, text.path, text.scope)
+            spec = NodeSpec(text.raw, text.path, text.scope, text.nearer)
         elif default is not None:
             spec = NodeSpec(default, (*resolved.spec.path, "holes", hole), outer)
         else:

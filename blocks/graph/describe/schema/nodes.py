@@ -172,7 +172,7 @@ def define_nodes(slots: list[str]) -> dict[str, Schema]:
     return {
         "use": use,
         "node": _define_node(slots, one),
-        "part": part,
+        "part": any_of(part, _describe_change_of_part(one)),
         "change": _define_change(),
         "graph": {**graph, "additionalProperties": ref("node")},
         "changes": {**graph, "additionalProperties": ref("change")},
@@ -180,6 +180,13 @@ def define_nodes(slots: list[str]) -> dict[str, Schema]:
         "model": _define_model(slots),
         "file": _define_file(slots, one),
     }
+
+
+def _describe_change_of_part(one: list[Schema]) -> Schema:
+    """What a node changes in a part of its option, or the part of another node that it shares."""
+    share = {**any_of(STRING, {"const": True}), "description": ABOUT["share"]}
+    changed = {"type": "object", "minProperties": 1, "not": any_of(*one)}
+    return {**changed, "properties": {"share": share}}
 
 
 def _kinds_of(graph: str, **more: Schema) -> list[Schema]:
