@@ -14,6 +14,7 @@ OWN = {  # a file of dougong/commands each
     "list": "models, data, experiments and other choices, with a line each",
     "show": "print the YAML file of a choice; --save copies it into the project",
     "result": "how a run ended: its scores, and the last epochs of its metrics",
+    "exercise": "a question of the course, and whether an answer to it is right",
     "mcp": "serve an agent: these commands as tools of the Model Context Protocol",
     "completion": "print what makes bash, zsh, fish or PowerShell complete these commands",
 }
