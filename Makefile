@@ -15,7 +15,7 @@ PYTHON ?= python3
 PYTHONS := $(if $(filter file,$(origin PYTHON)),$(PYTHON) python3.13 python3.12 python3.11 python3.10,$(PYTHON))
 FITS := import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))
 
-.PHONY: help bench experiments train test lint test-all format schema clean
+.PHONY: help bench experiments site train test lint test-all format schema clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -43,6 +43,10 @@ format: $(STAMP) ## format the code and apply fixes
 
 experiments: $(STAMP) ## run the experiments of docs/results.md, resuming where they stopped; ONLY=memory runs one
 	$(BIN)/python docs/experiments.py $(ONLY)
+
+site: $(STAMP) ## build the course and the documents as a site in both languages: site/index.html
+	$(BIN)/python -m pip install -q $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e ".[site]"
+	$(BIN)/python docs/course/site/build.py
 
 bench: $(STAMP) .peers/.installed ## measure training beside timm, transformers and others; ARGS="--only vit_s --infer"
 	$(BIN)/python -m bench $(ARGS)

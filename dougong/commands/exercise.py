@@ -38,8 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     """
     known = read_exercises()
     if arguments.number is None:
-        for number, exercise in known.items():
-            print(f"{number:<5} {exercise.question[arguments.language]}")
+        for number, each in known.items():
+            print(f"{number:<5} {each.question[arguments.language]}")
         return SOLVED
     exercise = known.get(arguments.number)
     if exercise is None:

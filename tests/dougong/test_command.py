@@ -149,7 +149,7 @@ def test_no_word_at_all_prints_the_help_with_the_status_of_a_mistake(capsys):
 
 
 COMPLETIONS = {
-    "dougong ex": ["exercise", "explain", "export"],
+    "dougong ex": ["explain", "export", "exercise"],
     "dougong train model=vit_": ["vit_b16", "vit_l16", "vit_s16", "vit_segment", "vit_ti16"],
     "dougong explain model/nor": ["model/norm="],
     "dougong train trainer.max": ["trainer.max_epochs=", "trainer.max_steps="],

@@ -1,0 +1,135 @@
+"""The course: both languages agree, what is generated is current, commands compose, links lead
+somewhere; slow: each command gives its figures, and the site asks no other host.
+"""
+
+import importlib.util
+import json
+import os
+import re
+import shlex
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from blocks.graph import compose
+from blocks.graph.compose.combinations import combinations
+from blocks.graph.compose.compose import opened_hydra
+from blocks.graph.read.loader import CachedLoader
+from dougong.exercises.read import read_exercises
+
+ROOT = Path(__file__).resolve().parents[1]
+COURSE = ROOT / "docs" / "course"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"course_{name}", COURSE / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+fill = load("fill")
+NAMES = sorted(path.stem for path in (COURSE / "en").glob("[0-9]*.md"))
+PLANS = [COURSE / "README.md", COURSE / "README.zh.md"]
+PAGES = [*PLANS, *(path for path, _ in fill.lessons())]
+
+
+def read(language, name):
+    return (COURSE / language / f"{name}.md").read_text(encoding="utf-8")
+
+
+def code_blocks(text):
+    return re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def command_of(name):
+    """The words of the command that a lesson shows, without those of the exercises."""
+    shown = [code for kind, code in code_blocks(read("en", name)) if kind == "bash"]
+    words = shlex.split(shown[0])
+    assert words[:2] == ["dougong", "train"]
+    return words[2:]
+
+
+def test_what_is_generated_in_the_lessons_is_current():
+    for path, language in fill.lessons():
+        text = path.read_text(encoding="utf-8")
+        assert fill.filled(text, language) == text, "run python docs/course/fill.py"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_lesson_says_the_same_in_both_languages(name):
+    english, chinese = read("en", name), read("zh", name)
+    assert code_blocks(chinese) == code_blocks(english)
+    for pattern in (r"^(#+) ", r"\]\(([^)]+\.svg)\)", r"data-widget=\"(\w+)\"", r"\|\s+([\d.]+)"):
+        marks = re.compile(pattern, re.MULTILINE)
+        assert marks.findall(chinese) == marks.findall(english)
+    for picture in re.findall(r"!\[(.*?)\]", english + chinese):
+        assert len(picture) > 5  # for those who do not see it
+
+
+def test_both_languages_have_the_same_lessons_and_each_has_exercises():
+    assert sorted(path.stem for path in (COURSE / "zh").glob("[0-9]*.md")) == NAMES
+    lessons = {int(number.partition(".")[0]) for number in read_exercises()}
+    assert lessons == {int(name.partition("_")[0]) for name in NAMES}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(COURSE).as_posix())
+def test_every_link_leads_to_a_file(page):
+    links = re.findall(r"\]\(([^)#:\s]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).resolve().is_file()] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_command_of_a_lesson_composes(name):
+    words = [word for word in command_of(name) if word != "-m"]
+    loader = CachedLoader()
+    with opened_hydra():
+        found = [compose(each, loader=loader) for each in combinations(words)]
+    recorded = fill.read_figures().get(str(int(name.partition("_")[0])))
+    runs = sum(len(row["runs"]) for row in recorded["rows"].values()) if recorded else 1
+    assert len(found) == runs
+
+
+def test_the_numbers_of_the_shifted_windows_are_those_of_the_block():
+    stored = json.loads((COURSE / "widgets" / "windows.json").read_text(encoding="utf-8"))
+    assert stored == load("draw").describe_windows()
+
+
+def test_the_attention_that_is_shown_sums_to_one():
+    stored = json.loads((COURSE / "widgets" / "attention.json").read_text(encoding="utf-8"))
+    sums = [sum(row) for layer in stored["layers"] for head in layer for row in head]
+    assert max(abs(total - 1) for total in sums) < 0.01  # three digits each
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lesson", fill.read_figures())
+def test_a_command_gives_its_figures_again(lesson, tmp_path):
+    """The mean over the seeds, within the spread that the table shows."""
+    (name,) = [name for name in NAMES if int(name.partition("_")[0]) == int(lesson)]
+    words = [*command_of(name), f"hydra.sweep.dir={tmp_path}", "callbacks.progress.style=none"]
+    subprocess.run([sys.executable, "-m", "dougong", "train", *words], cwd=ROOT, check=True)
+    found = {}
+    for folder in sorted(tmp_path.glob("*/run.json")):
+        run = json.loads(folder.read_text(encoding="utf-8"))
+        given = dict(word.split("=", 1) for word in run["overrides"])
+        label = ", ".join(f"{key}={given[key]}" for key in fill.SETTINGS[lesson])
+        found.setdefault(label, []).append(run["test"]["test/accuracy"])
+    for label, row in fill.read_figures()[lesson]["rows"].items():
+        shown = [run["accuracy"] for run in row["runs"].values()]
+        mean = statistics.fmean(found[label])
+        assert min(shown) - 0.01 <= mean <= max(shown) + 0.01, label
+
+
+@pytest.mark.slow
+def test_the_site_is_built_and_asks_no_other_host(tmp_path):
+    pytest.importorskip("material", reason="needs the extra `site`")
+    program = COURSE / "site" / "build.py"
+    words = [sys.executable, str(program), "-o", str(tmp_path / "site")]
+    subprocess.run(words, check=True, env={**os.environ}, timeout=600)
+    for name in ("index.html", "docs/course/en/05_swin.html", "zh/docs/course/zh/05_swin.html"):
+        page = (tmp_path / "site" / name).read_text(encoding="utf-8")
+        assert not re.findall(r"<(?:script|img|iframe)[^>]+src=\"(?:https?:)?//[^\"]+", page)
+        assert not re.findall(r"<link[^>]+stylesheet[^>]+href=\"(?:https?:)?//[^\"]+", page)
