@@ -5,6 +5,7 @@ from blocks.attention.core import Attend
 from blocks.attention.cross import CrossAttention
 from blocks.attention.differential import DifferentialAttention
 from blocks.attention.dot_product import SelfAttention
+from blocks.attention.first_values import FirstValues
 from blocks.attention.latent import LatentAttention
 from blocks.attention.linear_attention import LinearAttention
 from blocks.attention.mask import Mask
@@ -17,6 +18,7 @@ __all__ = [
     "CrossAttention",
     "CrossPatchAttention",
     "DifferentialAttention",
+    "FirstValues",
     "Heads",
     "InnerPatchAttention",
     "LatentAttention",

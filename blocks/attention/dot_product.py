@@ -17,7 +17,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from blocks.attention.mask import Mask, append_sinks, masked_softmax, merge_masks
-from blocks.errors import must_be_one_of, must_be_positive, must_be_share, must_divide
+from blocks.errors import (
+    BlockError,
+    must_be_one_of,
+    must_be_positive,
+    must_be_share,
+    must_divide,
+)
 from blocks.support.decode_cache import (
     DecodeCache,
     must_be_a_row,
@@ -191,28 +197,31 @@ class SelfAttention(nn.Module):
             sum to less than 1.
         gate: what a token lets through of what it read, sigmoids of projections of x: `head`, a
             number for each head; `element`, one for each component of a head.
+        value_residual: values are a learned mixture of `first_values`, which is then required, and
+            their own, in equal shares at the start.
         return_weights: a second output `weights`, the attention weights before dropout. It costs
             the fused kernel.
 
     Shape:
         x (batch, *tokens, dim), padding_mask (batch, *tokens), mask broadcastable to (batch, heads,
-        tokens, tokens)
+        tokens, tokens), first_values (batch, *tokens, kv_heads * head_dim)
         -> (batch, *tokens, dim), and weights (batch, heads, tokens, tokens) if asked
 
     Raises:
         BlockError: `heads` does not divide `dim`, `kv_heads` does not divide `heads`, a dropout
             outside [0, 1), a `window`, `soft_cap` or `scale` that is not positive, an unknown
-            `gate`, a padding mask that is not boolean, a mask of three axes whose first is not
-            `heads`.
+            `gate`, `first_values` without `value_residual` or the reverse, a padding mask that is
+            not boolean, a mask of three axes whose first is not `heads`.
 
     Source:
         Vaswani et al. 2017, arXiv:1706.03762, section 3.2.2; grouped queries of Ainslie et al.
         2023, arXiv:2305.13245; multi-query of Shazeer 2019, arXiv:1911.02150; windows of Beltagy et
         al. 2020, arXiv:2004.05150, section 3.1; soft caps of Gemma 2, arXiv:2408.00118, section 2;
-        sinks of GPT-OSS, arXiv:2508.10925, here 0 at the start; gates of Qiu
-        et al. 2025, arXiv:2505.06708, section 2.2 (G1), without a bias. Equals
-        `torch.nn.MultiheadAttention` to 1e-6. `qkv` is one projection whose rows are all heads of
-        q, then k, then v. Weights start as in `torch.nn.Linear`.
+        sinks of GPT-OSS, arXiv:2508.10925, here 0 at the start; gates of Qiu et al. 2025,
+        arXiv:2505.06708, section 2.2 (G1), without a bias; mixtures of values of Zhou et al. 2024,
+        arXiv:2410.17897, section 3.2. Equals `torch.nn.MultiheadAttention` to 1e-6. `qkv` is one
+        projection whose rows are all heads of q, then k, then v. Weights start as in
+        `torch.nn.Linear`.
     """
 
     division = divide_heads(qkv=("heads", "kv_heads", "kv_heads"))
@@ -238,6 +247,7 @@ class SelfAttention(nn.Module):
         soft_cap: float | None = None,
         sinks: bool = False,
         gate: Literal["none", "head", "element"] = "none",
+        value_residual: bool = False,
         return_weights: bool = False,
     ):
         super().__init__()
@@ -269,6 +279,7 @@ class SelfAttention(nn.Module):
         self.project = nn.Linear(heads * self.head_dim, dim, bias=project_bias)
         self.qk_norm, self.rotary, self.position_bias = qk_norm, rotary, position_bias
         self.sinks = nn.Parameter(torch.zeros(heads)) if sinks else None
+        self.value_mix = nn.Parameter(torch.full((2,), 0.5)) if value_residual else None
         width = 1 if gate == "head" else self.head_dim
         self.gate = None if gate == "none" else nn.Linear(dim, heads * width, bias=False)
 
@@ -276,7 +287,9 @@ class SelfAttention(nn.Module):
         sizes = [count * self.head_dim for count in (self.heads, self.kv_heads, self.kv_heads)]
         return {"qkv.weight": dict(zip("qkv", self.qkv.weight.split(sizes), strict=True))}
 
-    def project_heads(self, x: Float[Tensor, "batch tokens dim"]) -> tuple[Tensor, Tensor, Tensor]:
+    def project_heads(
+        self, x: Float[Tensor, "batch tokens dim"], first_values: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each (batch, heads, tokens, head_dim)."""
         qkv = self.qkv(x)
         if self.q_bias is not None and self.v_bias is not None:
@@ -284,6 +297,15 @@ class SelfAttention(nn.Module):
             qkv = qkv + torch.cat((self.q_bias, of_k, self.v_bias))
         qkv = qkv.unflatten(-1, (-1, self.head_dim))
         q, k, v = qkv.transpose(1, 2).split([self.heads, self.kv_heads, self.kv_heads], dim=1)
+        if (first_values is None) != (self.value_mix is None):
+            raise BlockError(
+                "first_values and value_residual belong together",
+                got="first_values alone" if self.value_mix is None else "value_residual alone",
+                fix="+model/values=residual sets both",
+            )
+        if first_values is not None and self.value_mix is not None:
+            first, own = self.value_mix.to(v.dtype)
+            v = first * split_heads(first_values.flatten(1, -2), self.head_dim) + own * v
         if self.qk_norm is not None:
             q, k = self.qk_norm(q, k)
         if self.rotary is not None:
@@ -305,11 +327,12 @@ class SelfAttention(nn.Module):
         x: Float[Tensor, "batch *tokens dim"],
         padding_mask: Bool[Tensor, " batch *tokens"] | None = None,
         mask: Mask | None = None,
+        first_values: Float[Tensor, "batch *tokens value_dim"] | None = None,
     ) -> (
         Float[Tensor, "batch *tokens dim"]
         | tuple[Float[Tensor, "batch *tokens dim"], Float[Tensor, "batch heads queries keys"]]
     ):
-        q, k, v = self.project_heads(x.flatten(1, -2))
+        q, k, v = self.project_heads(x.flatten(1, -2), first_values)
         bias = None if self.position_bias is None else self.position_bias(q.shape[2], k.shape[2])
         out, weights = attend(
             q,
@@ -337,11 +360,12 @@ class SelfAttention(nn.Module):
         x: Tensor,
         padding_mask: Tensor | None = None,
         mask: Mask | None = None,
+        first_values: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         must_be_causal(self.causal)
         must_be_a_row(x)
         must_not_mask_pairs(mask)
-        q, k, v = self.project_heads(x)
+        q, k, v = self.project_heads(x, first_values)
         out, weights = attend_next(
             memory,
             q,

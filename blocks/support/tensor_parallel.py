@@ -30,6 +30,23 @@ class Division:
     counts: tuple[str, ...] = ()
 
 
+def _needs_all_heads(attention: nn.Module) -> str | None:
+    """The option of an attention that needs all its heads on one device."""
+    options = {
+        "value_mix": "value_residual=true",
+        "v_bias": "key_bias=false",
+        "sinks": "sinks=true",
+    }
+    for name in ("qk_norm", "position_bias"):
+        part = getattr(attention, name, None)
+        if part is not None:
+            return f"{name}={type(part).__name__}"
+    for name, option in options.items():
+        if getattr(attention, name, None) is not None:
+            return option
+    return "return_weights=true" if attention.return_weights else None
+
+
 def divide_heads(**columns: tuple[str, ...]) -> Callable[[nn.Module, int], Division]:
     """Make the method `division` of attention that has `heads`, `kv_heads` and `head_dim`, and ends
     in the layer `project`.
@@ -47,15 +64,7 @@ def divide_heads(**columns: tuple[str, ...]) -> Callable[[nn.Module, int], Divis
         counts = {name: int(getattr(self, name)) for name in ("heads", "kv_heads")}
         for name, count in counts.items():
             must_divide("devices", devices, name, count)
-        got = "return_weights=true" if self.return_weights else None
-        if getattr(self, "sinks", None) is not None:
-            got = "sinks=true"
-        if getattr(self, "v_bias", None) is not None:
-            got = "key_bias=false"
-        for name in ("position_bias", "qk_norm"):
-            part = getattr(self, name, None)
-            if part is not None:
-                got = f"{name}={type(part).__name__}"
+        got = _needs_all_heads(self)
         if got is not None:
             raise BlockError(
                 "attention needs all its heads on one device", got=got, fits="attention without it"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from blocks.attention import CrossAttention, SelfAttention
+from blocks.attention import CrossAttention, FirstValues, SelfAttention
 from blocks.attention.dot_product import attend
 from blocks.errors import BlockError
 from blocks.norm import QKNorm
@@ -144,7 +144,11 @@ def test_what_is_not_positive_is_told(options, message):
 
 @pytest.mark.parametrize(
     ("options", "got"),
-    [({"sinks": True}, "sinks=true"), ({"qk_norm": QKNorm(K)}, "qk_norm=QKNorm")],
+    [
+        ({"sinks": True}, "sinks=true"),
+        ({"qk_norm": QKNorm(K)}, "qk_norm=QKNorm"),
+        ({"value_residual": True}, "value_residual=true"),
+    ],
 )
 def test_what_needs_all_heads_is_not_divided(options, got):
     with pytest.raises(BlockError, match=got):
@@ -220,3 +224,26 @@ def test_shares_of_gated_heads_add_up_to_the_whole(kind):
     x = torch.randn(B, N, DIM, dtype=torch.float64)
     total = sum(sliced(block, device, 2)(x) for device in range(2))
     torch.testing.assert_close(total, block(x), rtol=0, atol=1e-12)
+
+
+def test_values_are_mixed_with_those_of_the_first_layer():
+    """Equal to attention whose values are the mixture, whatever they were."""
+    block = SelfAttention(DIM, heads=H, kv_heads=2, bias=False, value_residual=True).double()
+    assert block.value_mix.tolist() == [0.5, 0.5]
+    first = FirstValues(DIM, 2 * K).double()
+    nn.init.normal_(block.value_mix)
+    nn.init.normal_(first.norm.weight)
+    x, stem = torch.randn(2, B, N, DIM, dtype=torch.float64)
+    same, values = first(stem)
+    assert same is stem
+    size = (stem.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+    wanted = (stem / size * first.norm.weight) @ first.value.weight.T
+    torch.testing.assert_close(values, wanted, rtol=0, atol=1e-12)
+    q, k, v = block.qkv(x).split([DIM, 2 * K, 2 * K], dim=-1)
+    v = block.value_mix[0] * values + block.value_mix[1] * v
+    q, k, v = (part.unflatten(-1, (-1, K)).transpose(1, 2) for part in (q, k, v))
+    read = one_by_one(q.detach(), k.detach(), v.detach(), causal=False, real=REAL)
+    wanted = block.project(read.transpose(1, 2).flatten(2))
+    torch.testing.assert_close(block(x, REAL, first_values=values), wanted, rtol=0, atol=1e-12)
+    with pytest.raises(BlockError, match="belong together; got value_residual alone"):
+        block(x)

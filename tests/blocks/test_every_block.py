@@ -114,6 +114,7 @@ EXAMPLES = {  # name -> constructor arguments, inputs
     "MixtureOfExperts": ({"dim": D, "experts": 2, "top": 2, "hidden": 3}, lambda: (tokens(),)),
     "Maximum": ({}, lambda: (tokens(), tokens())),
     "Minimum": ({}, lambda: (tokens(), tokens())),
+    "FirstValues": ({"dim": D, "features": 3}, lambda: (tokens(),)),
     "Flip": ({}, lambda: (tokens(),)),
     "MatMul": ({"transpose": True}, lambda: (tokens(), tokens(B, 2, D))),
     "Slice": ({"start": 1}, lambda: (tokens(),)),

@@ -194,7 +194,9 @@ def test_every_option_says_the_same_with_a_cache(model, option):
     must_be_equal(network(model, option))
 
 
-@pytest.mark.parametrize("options", [("attention=linear", "position=rotary"), ("+future=tokens",)])
+@pytest.mark.parametrize(
+    "options", [("attention=linear", "position=rotary"), ("+future=tokens",), ("+values=residual",)]
+)
 def test_options_together_say_the_same_with_a_cache(options):
     must_be_equal(network("gpt", *options))
 

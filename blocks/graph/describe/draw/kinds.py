@@ -18,6 +18,7 @@ FAMILIES = {  # the last part of the module that defines a block
     "linear_attention": "attention",
     "window": "attention",
     "patch": "attention",
+    "first_values": "mlp",
     "linear": "mlp",
     "mixture": "mlp",
     "conv": "conv",
