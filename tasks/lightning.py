@@ -8,6 +8,8 @@ at four points only, with the counters as Lightning needs them there. Tested wit
 
 import enum
 import math
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
@@ -101,6 +103,29 @@ def begin_epoch(trainer: pl.Trainer) -> None:
     counters: tuple[Any, Any] = (loop.epoch_progress.total, loop.epoch_progress.current)
     for counter in counters:
         counter.completed = counter.processed
+
+
+def time_fetches(trainer: pl.Trainer, report: Callable[[float], None]) -> None:
+    """Report for each batch of the training how many seconds it was waited for.
+
+    Args:
+        trainer: before its first epoch.
+        report: called with the seconds of one batch.
+    """
+    loop: Any = trainer.fit_loop.epoch_loop
+    before, after = loop._on_before_fetch, loop._on_after_fetch
+    started = 0.0
+
+    def begin() -> None:
+        nonlocal started
+        before()
+        started = time.perf_counter()
+
+    def end() -> None:
+        report(time.perf_counter() - started)
+        after()
+
+    loop._on_before_fetch, loop._on_after_fetch = begin, end
 
 
 def disable_signal_handlers(trainer: pl.Trainer) -> None:

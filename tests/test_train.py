@@ -65,7 +65,9 @@ def test_a_run_prints_what_it_is_its_score_and_where_everything_lies(tmp_path):
     assert re.fullmatch(r"seed 0, run folder runs/\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d", lines[0])
     assert re.fullmatch(r"data 1,259 train, 179 val, 359 test; network [\d,]+ parameters", lines[1])
     assert re.fullmatch(
-        r"epoch 2/2  train loss [\d.]+  val loss [\d.]+  val accuracy [\d.]+  \d+ s", lines[3]
+        r"epoch 2/2  train loss [\d.]+  val loss [\d.]+  val accuracy [\d.]+"
+        r"  [\d,]+ samples/s(  waiting \d+%)?  \d+ s",
+        lines[3],
     )
     assert re.fullmatch(r"test accuracy [\d.]+  test loss [\d.]+", lines[4])
     place = tmp_path / lines[0].partition("folder ")[2]

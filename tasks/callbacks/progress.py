@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from tasks.callbacks.step_time import format_speed
 from tasks.errors import must_be_one_of
 
 SIGNAL = " Signaling Trainer to stop."
@@ -68,8 +69,8 @@ class Progress(Callback):
         every = max(1, -(-total // self.lines))
         if epoch == 1 or epoch % every == 0 or epoch == total:
             seconds = time.monotonic() - self.started
-            metrics = format_metrics(trainer)
-            print(f"{format_epoch(trainer)}  {metrics}  {seconds:.0f} s", flush=True)
+            parts = format_epoch(trainer), format_metrics(trainer), format_speed(trainer)
+            print("  ".join([*filter(None, parts), f"{seconds:.0f} s"]), flush=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._close(trainer)
@@ -91,7 +92,7 @@ class Progress(Callback):
             self.task,
             completed=trainer.global_step,
             description=format_epoch(trainer),
-            metrics=format_metrics(trainer),
+            metrics="  ".join(filter(None, (format_metrics(trainer), format_speed(trainer)))),
         )
 
     def _close(self, trainer: pl.Trainer) -> None:

@@ -161,6 +161,12 @@ def list_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
             facts.append((name, str(data[fact])))
     if "test/loss" in record["test"]:
         facts.append(("test loss", f"{record['test']['test/loss']:.4f}"))
+    for unit in ("samples", "tokens"):
+        if speed := record.get(f"train/{unit} per second"):
+            facts.append((f"{unit} per second", f"{speed:,.0f}"))
+    for name, share in (("waiting for data", "train/waiting"), ("MFU", "train/mfu")):
+        if share in record:
+            facts.append((name, f"{record[share]:.0%}"))
     return [*facts, ("time", f"{record['seconds']:.0f} s"), ("seed", str(record["seed"]))]
 
 

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from blocks.graph import Composed, ConfigError, Problem
 from tasks.callbacks.step_time import StepTime
 from tasks.config import instantiate
+from tasks.process.peaks import peak_operations
 from tasks.run.build import ReadyRun
 from tasks.run.check_training import unlogged_problem
 from tasks.run.prepare import Prepared
@@ -33,7 +35,9 @@ def fit_run(prepared: Prepared, ready: ReadyRun, checkpoint: Path | None) -> dic
     """Train the network, from a checkpoint if one is given.
 
     Returns:
-        The mean loss of the last epoch and the median time of a step, where they are finite.
+        The mean loss of the last epoch, the median time of a step, samples and tokens a second,
+        the share of the time spent in waiting for data, and the utilization of the GPUs, where
+        they are finite.
 
     Raises:
         ConfigError: a callback monitors a metric that nothing logs.
@@ -48,8 +52,25 @@ def fit_run(prepared: Prepared, ready: ReadyRun, checkpoint: Path | None) -> dic
     measured = {
         "train/loss": float(trainer.callback_metrics.get("train/loss", math.nan)),
         "train/step seconds": clock.median,
+        **clock.measures(),
     }
+    if share := measure_utilization(trainer, prepared.macs, measured):
+        measured["train/mfu"] = share
     return {name: value for name, value in measured.items() if math.isfinite(value)}
+
+
+def measure_utilization(trainer: Any, macs: int | None, measured: dict[str, float]) -> float | None:
+    """Return the share of the operations that the GPUs are made for which the training used (MFU).
+
+    The backward pass counts as two forward passes, as in PaLM (Chowdhery et al. 2022, appendix B);
+    what is computed again for checkpointing does not count. A sample counts as the largest one.
+    """
+    device = trainer.strategy.root_device
+    speed = measured.get("train/samples per second")
+    if macs is None or speed is None or device.type != "cuda":
+        return None
+    peak = peak_operations(torch.cuda.get_device_name(device), str(trainer.precision))
+    return None if peak is None else 3 * 2 * macs * speed / (peak * trainer.world_size)
 
 
 def explain_misconfiguration(composed: Composed, text: str) -> Problem:

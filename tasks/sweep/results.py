@@ -12,6 +12,10 @@ from tasks.run import run_folder
 MEASURES = (  # besides test metrics
     "train/loss",
     "train/step seconds",
+    "train/samples per second",
+    "train/tokens per second",
+    "train/waiting",
+    "train/mfu",
     "parameters",
     "macs",
     "seconds",
