@@ -4,7 +4,8 @@ import argparse
 import json
 
 from blocks.commands import Planner, add_no_server, levels, plan_composed_loss
-from blocks.graph import compose
+from blocks.graph import Built, Composed, ConfigError, compose, plan
+from blocks.graph.describe.answers.letters import Letters, find_letters
 from blocks.graph.describe.cost import measure
 from blocks.graph.describe.memory_budget import Setting, budget, text
 from blocks.graph.describe.table import (
@@ -15,6 +16,7 @@ from blocks.graph.describe.table import (
     table_objective,
 )
 from blocks.graph.describe.why import why
+from blocks.graph.errors import Problem
 from blocks.graph.record.record import count_parameters
 
 
@@ -35,6 +37,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--why", metavar="PATH", help="where one value comes from: layers.0.attention.inner.heads"
     )
+    parser.add_argument(
+        "--symbolic",
+        action="store_true",
+        help="letters for the sizes of the inputs: (batch, height*width/256 + 1, 768)",
+    )
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument(
         "--json", action="store_true", help="print an object with parameters, outputs, nodes"
@@ -44,6 +51,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)"
     )
     add_no_server(parser)
+
+
+def _find_letters(chosen: argparse.Namespace, composed: Composed, planned: Built) -> Letters | None:
+    if not chosen.symbolic:
+        return None
+    if chosen.csv:
+        raise ConfigError(
+            Problem(
+                "--csv prints numbers alone",
+                "the command line: --symbolic --csv",
+                fits="--symbolic with the table or with --json",
+                code="bad-override",
+            )
+        )
+    return find_letters(composed, planned, plan)
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -65,17 +87,20 @@ def run(chosen: argparse.Namespace) -> int:
             answer = json.dumps(bytes_of, indent=1)
         print(answer)
         return 0
+    letters = _find_letters(chosen, composed, planned)
     costs = measure(planned)
     objective = plan_composed_loss(composed, planned)
     if chosen.json:
-        described = describe(planned, costs, chosen.depth)
+        described = describe(planned, costs, chosen.depth, letters)
         if objective is not None:
             described["objective"] = describe_objective(objective)
         print(json.dumps(described, indent=1))
     elif chosen.csv:
         print(comma_separated(planned, costs))
     else:
-        print(table(planned, costs, chosen.depth, chosen.all))
+        print(table(planned, costs, chosen.depth, chosen.all, letters))
+        if letters is not None:
+            print(f"parameters and MACs for {letters.legend() or 'the only sizes there are'}")
         if objective is not None:
             print(f"\n{table_objective(objective)}")
     return 0

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from blocks.graph.describe.answers.letters import MODEL, Letters
 from blocks.graph.describe.cost import Cost
 from blocks.graph.record.objective import BuiltObjective
 from blocks.graph.record.record import Built, Node, count_parameters, fold
@@ -24,12 +25,18 @@ PREFIXES = ("", "k", "M", "G", "T")
 # As data ------------------------------------------------------------------------------------------
 
 
-def describe(built: Built, costs: Costs | None = None, depth: int | None = None) -> dict[str, Any]:
+def describe(
+    built: Built,
+    costs: Costs | None = None,
+    depth: int | None = None,
+    letters: Letters | None = None,
+) -> dict[str, Any]:
     """The model as plain data: totals, outputs, and its nodes, nested.
 
     Args:
         costs: what `cost.measure` found; without them costs are not mentioned.
         depth: how many levels of nested nodes; all when left out.
+        letters: sizes of outputs with letters in place of numbers.
     """
     total = count_parameters(built.model)
     depth = sys.maxsize if depth is None else depth
@@ -37,11 +44,15 @@ def describe(built: Built, costs: Costs | None = None, depth: int | None = None)
     found: dict[str, Any] = {"parameters": total}
     if costs is not None:
         found |= {"macs": costs[""].macs, "memory": costs[""].memory}
-    nodes = [_describe_node(node, total, costs, depth) for node in built.nodes]
+    nodes = [_describe_node(node, total, costs, depth, letters) for node in built.nodes]
+    if letters is not None:
+        outputs = {name: letters.sizes(MODEL, name) for name in outputs}
     return {**found, "outputs": outputs, "nodes": nodes}
 
 
-def _describe_node(node: Node, total: int, costs: Costs | None, depth: int) -> dict[str, Any]:
+def _describe_node(
+    node: Node, total: int, costs: Costs | None, depth: int, letters: Letters | None
+) -> dict[str, Any]:
     parameters = node.parameters
     found: dict[str, Any] = {
         "name": node.name,
@@ -63,8 +74,10 @@ def _describe_node(node: Node, total: int, costs: Costs | None, depth: int) -> d
     found["children"] = []
     if depth > 1:
         found["children"] = [
-            _describe_node(child, total, costs, depth - 1) for child in node.children
+            _describe_node(child, total, costs, depth - 1, letters) for child in node.children
         ]
+    if letters is not None:
+        found["outputs"] = {name: letters.sizes(node.path, name) for name in node.outputs}
     return found
 
 
@@ -164,9 +177,15 @@ def short(number: float | None, unit: str = "") -> str:
 
 
 def table(
-    built: Built, costs: Costs | None = None, depth: int | None = None, more: bool = False
+    built: Built,
+    costs: Costs | None = None,
+    depth: int | None = None,
+    more: bool = False,
+    letters: Letters | None = None,
 ) -> str:
-    """The table as text, 80 columns wide where the names allow it; `more` shows every column."""
+    """The table as text, 80 columns wide where the names allow it; `more` shows every column, and
+    `letters` show sizes as letters.
+    """
     columns = list(COLUMNS)
     if costs is None:
         columns.remove("MACs")
@@ -176,8 +195,14 @@ def table(
     rows = [{name: name for name in columns}]
     for level, group in walk_folded(built.nodes, depth):
         cells = describe_group(group, total, costs)
+        if letters is not None:
+            last = group[-1]
+            cells["output"] = ", ".join(letters.show(last.path, name) for name in last.outputs)
         rows.append({**cells, "node": "  " * level + cells["node"]})
     rows.append(_total_cells(built, costs, total))
+    if letters is not None:
+        outputs = [f"{name} {letters.show(MODEL, name)}" for name in built.outputs]
+        rows[-1]["output"] = ", ".join(outputs)
     columned = [[row[name] for name in columns] for row in rows]
     texts = align_columns(columned, [columns.index(name) for name in columns if name in LEFT])
     rule = "-" * (sum(column_widths(columned)) + 2 * len(columns) - 2)

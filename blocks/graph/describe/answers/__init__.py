@@ -1,1 +1,1 @@
-"""What `python -m blocks` answers to programs: SARIF, and the schemas of its JSON."""
+"""Answers of `python -m blocks`: SARIF, the schemas of its JSON, shapes with letters."""
