@@ -10,7 +10,7 @@ from blocks.combine.arithmetic import (
     Multiply,
     Subtract,
 )
-from blocks.combine.elementwise import Compare, Cos, Exp, Log, Power, Sin, StopGradient, Where
+from blocks.combine.elementwise import Abs, Compare, Cos, Exp, Log, Power, Sin, StopGradient, Where
 from blocks.combine.parts import Flip, Part, Slice
 from blocks.combine.residual_streams import ReadStreams, WriteStreams
 from blocks.combine.scale import ChannelScale, Gain, LayerScale, LogitScale, ReZero, UnitNorm
@@ -21,6 +21,7 @@ from blocks.combine.values import Arange, Constant, Parameter, Random
 
 __all__ = [
     "FFT",
+    "Abs",
     "Add",
     "Arange",
     "ArgMax",

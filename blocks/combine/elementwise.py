@@ -40,6 +40,26 @@ class Exp(nn.Module):
         return x.exp()
 
 
+class Abs(nn.Module):
+    """The size of each number, without its sign.
+
+    Formula:
+        |x|
+
+    Shape:
+        any -> the same
+
+    Source:
+        `torch.abs`; e.g. learned rates that must not be negative, Loshchilov et al. 2024 (nGPT),
+        arXiv:2410.01131, section 2.2.2.
+    """
+
+    pointwise = True
+
+    def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        return x.abs()
+
+
 class Log(nn.Module):
     """The natural logarithm of each number.
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from blocks.combine import (
+    Abs,
     Arange,
     ArgMax,
     Compare,
@@ -47,6 +48,7 @@ def make(graph, **inputs):
 @pytest.mark.parametrize(
     ("block", "formula"),
     [
+        (Abs(), abs),
         (Exp(), math.exp),
         (Log(), math.log),
         (Sin(), math.sin),

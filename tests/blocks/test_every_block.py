@@ -53,6 +53,7 @@ NO_GRADIENT = {  # what they give are whole numbers, true or false, or numbers t
 EXAMPLES = {  # name -> constructor arguments, inputs
     **LOSSES,
     **NO_GRADIENT,
+    "Abs": ({}, lambda: (tokens(),)),
     "Add": ({}, lambda: (tokens(), tokens())),
     "AdditiveAttention": (
         {"dim": D, "context_dim": 5, "hidden": 3},

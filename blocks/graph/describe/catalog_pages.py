@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from blocks.catalog import Layer
-from blocks.graph.language.docstring import read_docstring
+from blocks.graph.language.docstring import read_docstring, without_roles
 from blocks.graph.language.signature import ArgumentSpec, Port, Signature, signature_of
 from blocks.graph.language.types import describe_type
 
@@ -30,10 +30,17 @@ class Entry:
 
     def text(self) -> str:
         """A page for the terminal."""
+        read = read_docstring(self.documentation)
+        formula = read.sections.get("Formula")
+        arguments = []
+        for argument in self.arguments:
+            meaning = read.arguments.get(argument.partition(":")[0])
+            arguments += [argument, f"    {without_roles(meaning)}"] if meaning else [argument]
         sections = {
             "takes": self.takes,
             "gives": self.gives,
-            "arguments": self.arguments or ("none",),
+            "formula": (formula,) if formula else (),
+            "arguments": arguments or ("none",),
             "source": (self.source or "torch.nn",),
             "used by": (", ".join(self.models) or "no model of conf/model",),
         }
@@ -126,7 +133,10 @@ def markdown(found: list[Entry]) -> str:
 
 
 def _markdown_of(entry: Entry) -> list[str]:
+    formula = read_docstring(entry.documentation).sections.get("Formula")
     lines = [f"### {entry.name}", "", entry.summary, ""]
+    if formula:
+        lines.append(f"- formula: {formula}")
     lines.append(f"- takes {'; '.join(entry.takes)}")
     lines.append(f"- gives {'; '.join(entry.gives)}")
     lines.append(f"- arguments: {_bullets(entry.arguments) or 'none'}")

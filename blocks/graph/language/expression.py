@@ -348,6 +348,8 @@ def get_member(value: Any, name: str, attribute: str) -> Any:
         if attribute in value:
             return value[attribute]
         known = ", ".join(map(str, value))
+        if known == "shape":
+            known = f"axes without names here: {name}.shape[-1] is the last"
     raise ExpressionError(
         f"{name} has no {attribute!r}", f"{name} has {known}", code="unknown-name"
     )

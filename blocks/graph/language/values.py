@@ -48,7 +48,10 @@ def read_argument(hint: Any, text: Text, name: str) -> Any:
         fits: str | None = did_you_mean(str(value), literals)
     else:
         fits = show_example(hint, name)
-    raise ExpressionError(f"{name} takes {describe_type(hint)}", fits, code="wrong-type")
+    fix = None
+    if not literals and isinstance(value, str) and value.isidentifier():
+        fix = f"no name {value} is in scope here; params of the model are in scope everywhere"
+    raise ExpressionError(f"{name} takes {describe_type(hint)}", fits, fix, code="wrong-type")
 
 
 def _settle_numbers(value: Any, hint: Any) -> Any:
