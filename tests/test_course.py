@@ -93,9 +93,16 @@ def test_the_command_of_a_lesson_composes(name):
     assert len(found) == runs
 
 
-def test_the_numbers_of_the_shifted_windows_are_those_of_the_block():
-    stored = json.loads((COURSE / "widgets" / "windows.json").read_text(encoding="utf-8"))
-    assert stored == load("draw").describe_windows()
+@pytest.mark.parametrize("name", ["windows", "fields"])
+def test_the_numbers_that_are_shown_are_those_of_the_blocks(name):
+    stored = json.loads((COURSE / "widgets" / f"{name}.json").read_text(encoding="utf-8"))
+    assert stored == getattr(load("draw"), f"describe_{name}")()
+
+
+def test_a_field_is_as_wide_as_explain_says():
+    layers = json.loads((COURSE / "widgets" / "fields.json").read_text(encoding="utf-8"))["layers"]
+    widths = [max(last - first + 1 for first, last in layer["cells"]) for layer in layers]
+    assert widths == [3, 7, 13, 25]
 
 
 def test_the_attention_that_is_shown_sums_to_one():

@@ -159,6 +159,44 @@ def find_influence(run: Any, keys: Tensor) -> Tensor:
     return torch.stack(columns, dim=1)
 
 
+# Receptive fields ---------------------------------------------------------------------------------
+
+
+def describe_fields() -> dict[str, Any]:
+    """Return which pixels each cell of four layers of `model=cnn` sees, along one axis: [first,
+    last] where the gradient of the cell is not 0. All weights are positive, so that no ReLU closes.
+    """
+    from blocks.graph import build
+
+    size = 32
+    network = build("cnn", ["params.width=2"], {"image": [1, size, size], "classes": 2}).eval()
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.abs_()
+    layers = []
+    for name in ("stem", "stages.0", "stages.1", "stages.2"):
+        x = torch.ones(1, 1, size, size, requires_grad=True)
+        cells = find_pixels(network, name, x)
+        layers.append({"name": name, "cells": cells})
+    return {"size": size, "layers": layers}
+
+
+def find_pixels(network: nn.Module, name: str, x: Tensor) -> list[list[int]]:
+    """Return the first and the last row that each cell of the diagonal of a layer sees."""
+    kept: list[Tensor] = []
+    hook = network.get_submodule(name).register_forward_hook(
+        lambda module, inputs, output: kept.append(output)
+    )
+    network(image=x)
+    hook.remove()
+    found = []
+    for place in range(kept[0].shape[-1]):
+        (gradient,) = torch.autograd.grad(kept[0][0, :, place, place].sum(), x, retain_graph=True)
+        rows = gradient[0, 0].abs().sum(1).nonzero()
+        found.append([int(rows.min()), int(rows.max())])
+    return found
+
+
 # Runs ---------------------------------------------------------------------------------------------
 
 
@@ -280,6 +318,7 @@ def main() -> None:
     chosen = parser.parse_args()
     plt.switch_backend("svg")
     write_numbers("windows", describe_windows())
+    write_numbers("fields", describe_fields())
     draw_regions()
     draw_reach()
     draw_masks()

@@ -180,6 +180,68 @@
     show();
   }
 
+  /* Receptive fields ------------------------------------------------------------------------- */
+
+  function showFields(root, data) {
+    const names = ["layer", "row", "column"];
+    let [layer, row, column] = readState(names, [1, 9, 12]);
+    layer = Math.min(layer, data.layers.length - 1);
+    const cells = () => data.layers[layer].cells;
+    const drawing = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    drawing.setAttribute("viewBox", `0 0 ${data.size} ${data.size}`);
+    drawing.setAttribute("class", "widget-field");
+    drawing.setAttribute("aria-hidden", "true");
+    function add(kind) {
+      const rectangle = document.createElementNS(drawing.namespaceURI, "rect");
+      rectangle.setAttribute("class", kind);
+      drawing.append(rectangle);
+      return rectangle;
+    }
+    const [paper, field, cell] = ["paper", "seen", "cell"].map(add);
+    const text = make("p", { className: "widget-text" });
+    text.setAttribute("aria-live", "polite");
+    const slide = (label, change) => {
+      const range = make("input", { type: "range", min: 0 });
+      range.addEventListener("input", () => { change(Number(range.value)); show(true); });
+      return [range, make("label", {}, `${label} `, range)];
+    };
+    const [rows, rowLabel] = slide(say("row", "行"), (value) => { row = value; });
+    const [columns, columnLabel] = slide(say("column", "列"), (value) => { column = value; });
+    const select = makeChoice(say("layer", "层"), data.layers.length, layer, (value) => {
+      const before = cells().length;
+      layer = value;
+      [row, column] = [row, column].map((place) => Math.floor((place * cells().length) / before));
+      show(true);
+    });
+    root.append(make("div", { className: "widget-controls" }, select, rowLabel, columnLabel), drawing, text);
+    drawing.addEventListener("pointermove", (event) => {
+      const box = drawing.getBoundingClientRect();
+      row = Math.floor(((event.clientY - box.top) / box.height) * cells().length);
+      column = Math.floor(((event.clientX - box.left) / box.width) * cells().length);
+      show(true);
+    });
+
+    function place(rectangle, x, y, width, height) {
+      Object.entries({ x, y, width, height }).forEach(([key, value]) => rectangle.setAttribute(key, value));
+    }
+    function show(changed) {
+      const count = cells().length;
+      [row, column] = [row, column].map((value) => Math.max(0, Math.min(value, count - 1)));
+      [rows.max, columns.max] = [count - 1, count - 1];
+      [rows.value, columns.value] = [row, column];
+      const side = data.size / count;
+      const [[top, bottom], [left, right]] = [cells()[row], cells()[column]];
+      place(paper, 0, 0, data.size, data.size);
+      place(field, left, top, right - left + 1, bottom - top + 1);
+      place(cell, column * side, row * side, side, side);
+      text.textContent = `${data.layers[layer].name}, ${count} x ${count}: `
+        + say("this cell sees", "这个格子看得见")
+        + ` ${bottom - top + 1} x ${right - left + 1} ${say("pixels.", "个像素。")}`;
+      if (changed) writeState(names, [layer, row, column]);
+    }
+    show(false);
+  }
+
   /* Names and keys for readers without a mouse, where the theme has none. */
   function nameRegions() {
     document.querySelector(".md-search")?.setAttribute("aria-label", say("search", "搜索"));
@@ -191,7 +253,7 @@
     });
   }
 
-  const KINDS = { windows: showWindows, attention: showAttention };
+  const KINDS = { windows: showWindows, attention: showAttention, fields: showFields };
   for (const root of document.querySelectorAll(".widget")) {
     KINDS[root.dataset.widget](root, window.COURSE[root.dataset.widget]);
   }
