@@ -12,6 +12,7 @@ from blocks.attention.dot_product import attend, merge_heads
 from blocks.attention.mask import Mask
 from blocks.errors import must_be_positive, must_be_share, must_divide
 from blocks.norm import RMSNorm
+from blocks.position.waves import must_be_multiple
 from blocks.support.decode_cache import (
     DecodeCache,
     must_be_a_row,
@@ -30,40 +31,41 @@ class DifferentialAttention(nn.Module):
 
     Args:
         dim: width of a token; inferred from the input.
-        heads: number of heads, each with two queries and two keys of head_dim and a value of 2 *
-            head_dim: half as many as those of an attention of as many parameters.
-        kv_heads: number of heads of keys and values, each shared by `heads / kv_heads` neighbouring
-            heads; divides `heads`. None is `heads`.
+        heads: number of heads of queries, even: two neighbours are subtracted, and read a value of
+            2 * head_dim.
+        kv_heads: number of heads of keys, even, each shared by `heads / kv_heads` heads of queries;
+            divides `heads`. None is `heads`.
         initial: λ at the start, in [0, 1).
         causal: token i attends to tokens 0..i only.
         dropout: share of the weights of each softmax zeroed in training, in [0, 1).
         projection_dropout: share of the outputs zeroed in training, in [0, 1).
-        head_dim: width of a query; None is `dim / (2 * heads)`.
+        head_dim: width of a query; None is `dim / heads`.
         bias: the fused projection to q, k, v has a bias.
         project_bias: the output projection has a bias.
         epsilon: of the norm of each head, RMSNorm with a weight that all heads share.
-        rotary: turns queries and keys by position: `rotary(q, k) -> (q, k)`, both (batch, 2 *
-            heads, tokens, head_dim).
-        position_bias: added to the scores of both softmaxes: `position_bias(queries, keys) ->
-            (heads, queries, keys)`.
+        rotary: turns queries and keys by position: `rotary(q, k) -> (q, k)`, both (batch, heads,
+            tokens, head_dim).
+        position_bias: added to the scores: `position_bias(queries, keys) -> (heads, queries,
+            keys)`.
         qk_norm: normalises queries and keys, before they are turned, likewise.
         return_weights: a second output `weights`, the differences before dropout, which may be
             negative. It costs the fused kernel.
 
     Shape:
-        x (batch, *tokens, dim), padding_mask (batch, *tokens), mask broadcastable to (batch, heads,
-        tokens, tokens)
-        -> (batch, *tokens, dim), and weights (batch, heads, tokens, tokens) if asked
+        x (batch, *tokens, dim), padding_mask (batch, *tokens), mask broadcastable to (batch, heads
+        / 2, tokens, tokens)
+        -> (batch, *tokens, dim), and weights (batch, heads / 2, tokens, tokens) if asked
 
     Raises:
-        BlockError: `2 * heads` does not divide `dim` where `head_dim` is not given, `kv_heads` does
-            not divide `heads`, a dropout or `initial` outside [0, 1).
+        BlockError: `heads` or `kv_heads` is odd, `heads` does not divide `dim` where `head_dim` is
+            not given, `kv_heads` does not divide `heads`, a dropout or `initial` outside [0, 1).
 
     Source:
         Ye et al. 2024, arXiv:2410.05258, section 2.1, equations 1-3: a and b start normal with
         deviation 0.1, `initial` is 0.8 - 0.6 exp(-0.3 · layer), counted from 0, and a head is
         normalised by RMSNorm. Two softmaxes that share the values: two calls of the fused kernel.
-        Rows of `qkv`: all queries, the two of a head side by side, then keys, then values.
+        The heads of the paper are `heads / 2` here, so that `heads` and parameters are those of the
+        attention in whose place it stands. Rows of `qkv`: queries, then keys, then values.
     """
 
     def __init__(
@@ -86,12 +88,13 @@ class DifferentialAttention(nn.Module):
         return_weights: bool = False,
     ):
         super().__init__()
-        must_be_positive("heads", heads)
+        must_be_multiple("heads", heads)
         if head_dim is None:
-            must_divide("2 * heads", 2 * heads, "dim", dim)
-            head_dim = dim // (2 * heads)
+            must_divide("heads", heads, "dim", dim)
+            head_dim = dim // heads
         must_be_positive("head_dim", head_dim)
         self.heads, self.kv_heads = heads, heads if kv_heads is None else kv_heads
+        must_be_multiple("kv_heads", self.kv_heads)
         must_divide("kv_heads", self.kv_heads, "heads", heads)
         must_be_share("initial", initial)
         must_be_share("dropout", dropout)
@@ -102,7 +105,7 @@ class DifferentialAttention(nn.Module):
         if return_weights:
             self.outputs = ("tokens", "weights")
         self.qkv = nn.Linear(dim, sum(self.sizes()), bias=bias)
-        self.project = nn.Linear(2 * heads * head_dim, dim, bias=project_bias)
+        self.project = nn.Linear(heads * head_dim, dim, bias=project_bias)
         self.norm = RMSNorm(2 * head_dim, epsilon)
         self.lambdas = nn.Parameter(torch.empty(2, 2, head_dim))  # a1, b1; a2, b2
         nn.init.normal_(self.lambdas, std=0.1)
@@ -110,14 +113,14 @@ class DifferentialAttention(nn.Module):
 
     def sizes(self) -> list[int]:
         """Widths of q, k and v in the fused projection."""
-        return [2 * count * self.head_dim for count in (self.heads, self.kv_heads, self.kv_heads)]
+        return [count * self.head_dim for count in (self.heads, self.kv_heads, self.kv_heads)]
 
     def parts(self) -> dict[str, dict[str, Tensor]]:
         return {"qkv.weight": dict(zip("qkv", self.qkv.weight.split(self.sizes()), strict=True))}
 
     def project_heads(self, x: Float[Tensor, "batch tokens dim"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (batch, 2 heads, tokens, head_dim), keys (batch, 2 kv_heads, tokens, head_dim),
-        values (batch, kv_heads, tokens, 2 head_dim).
+        """Queries (batch, heads, tokens, head_dim), keys (batch, kv_heads, tokens, head_dim),
+        values (batch, kv_heads / 2, tokens, 2 head_dim).
         """
         q, k, v = self.qkv(x).split(self.sizes(), dim=-1)
         q, k = (part.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for part in (q, k))
@@ -148,7 +151,7 @@ class DifferentialAttention(nn.Module):
                 padding_mask=padding_mask,
                 mask=mask,
                 causal=causal,
-                bias=bias,
+                bias=None if bias is None else bias[part::2],
                 dropout=self.dropout if self.training else 0.0,
                 grouped=self.kv_heads != self.heads,
                 weights=self.return_weights,

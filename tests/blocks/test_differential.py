@@ -11,14 +11,14 @@ from blocks.errors import BlockError
 from blocks.position import ALiBi
 from blocks.position.rotary import Rotary
 
-B, N, H, K = 2, 7, 4, 6  # batch, tokens, heads, width of a query
+B, N, H, K = 2, 7, 4, 6  # batch, tokens, pairs of heads, width of a query
 DIM = 2 * H * K
 REAL = torch.arange(N) < torch.tensor([[N], [4]])
 
 
 def made(**options) -> DifferentialAttention:
     torch.manual_seed(0)
-    block = DifferentialAttention(DIM, heads=H, **options).double()
+    block = DifferentialAttention(DIM, heads=2 * H, **options).double()
     for parameter in block.parameters():
         nn.init.normal_(parameter, std=0.4)
     return block
@@ -33,7 +33,7 @@ def one_by_one(block, x, real=None):
     """The formula of the paper, a head and a token at a time."""
     a, b = block.lambdas.detach().unbind(1)
     share = math.exp(a[0] @ b[0]) - math.exp(a[1] @ b[1]) + block.initial
-    shared = H // block.kv_heads
+    shared = 2 * H // block.kv_heads
     rows = block.qkv(x).detach()
     q, k, v = rows.split(block.sizes(), dim=-1)
     read = torch.zeros(B, N, H, 2 * K, dtype=torch.float64)
@@ -55,7 +55,7 @@ def one_by_one(block, x, real=None):
     return block.project(read.flatten(2))
 
 
-@pytest.mark.parametrize("kv_heads", [H, 2])
+@pytest.mark.parametrize("kv_heads", [2 * H, 4])
 @pytest.mark.parametrize("causal", [False, True])
 def test_it_is_the_formula_of_the_paper(causal, kv_heads):
     block = made(causal=causal, kv_heads=kv_heads, initial=0.3)
@@ -66,7 +66,7 @@ def test_it_is_the_formula_of_the_paper(causal, kv_heads):
 
 
 def test_weights_are_the_difference_of_two_softmaxes():
-    options = {"causal": True, "rotary": Rotary(K), "position_bias": ALiBi(H)}
+    options = {"causal": True, "rotary": Rotary(K), "position_bias": ALiBi(2 * H)}
     block, shown = made(**options), made(**options, return_weights=True)
     x = torch.randn(B, N, DIM, dtype=torch.float64)
     tokens, weights = shown(x)
@@ -77,9 +77,9 @@ def test_weights_are_the_difference_of_two_softmaxes():
     torch.testing.assert_close(weights.sum(-1), wanted, rtol=0, atol=1e-12)
 
 
-def test_as_many_parameters_as_the_attention_of_twice_the_heads():
+def test_as_many_parameters_as_the_attention_of_as_many_heads():
     """Section 3.1 of the paper, but for λ and the norm."""
-    block = DifferentialAttention(DIM, heads=H, bias=False, project_bias=False)
+    block = DifferentialAttention(DIM, heads=2 * H, bias=False, project_bias=False)
     matrices = sum(each.numel() for each in (block.qkv.weight, block.project.weight))
     assert matrices == 4 * DIM**2
     assert sum(each.numel() for each in block.parameters()) - matrices == 4 * K + 2 * K
@@ -88,8 +88,9 @@ def test_as_many_parameters_as_the_attention_of_twice_the_heads():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"heads": 5}, "2 * heads must divide dim; got 2 * heads=10, dim=48"),
-        ({"heads": 4, "kv_heads": 3}, "kv_heads must divide heads; got kv_heads=3, heads=4"),
+        ({"heads": 10}, "heads must divide dim; got heads=10, dim=48"),
+        ({"heads": 3}, "heads must be a multiple of 2; got heads=3"),
+        ({"heads": 8, "kv_heads": 6}, "kv_heads must divide heads; got kv_heads=6, heads=8"),
         ({"heads": 4, "initial": 1.0}, "initial must be in [0, 1); got initial=1.0"),
     ],
 )
@@ -97,3 +98,18 @@ def test_a_wrong_argument_is_told(options, message):
     with pytest.raises(BlockError) as error:
         DifferentialAttention(DIM, **options)
     assert str(error.value).startswith(message)
+
+
+@torch.no_grad()
+def test_each_softmax_has_the_bias_of_its_head():
+    block = made(position_bias=ALiBi(2 * H))
+    slopes = ALiBi(2 * H).double()(N, N)
+    x = torch.randn(B, N, DIM, dtype=torch.float64)
+    q, k, v = block.project_heads(x)
+    scores = (q @ k.mT / math.sqrt(K) + slopes).softmax(-1)
+    share = float((block.lambdas.prod(1).sum(-1).exp() * torch.tensor([1, -1])).sum())
+    heads = (scores[:, ::2] - (share + block.initial) * scores[:, 1::2]) @ v
+    size = (heads.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+    heads = heads / size * block.norm.weight * (1 - block.initial)
+    wanted = block.project(heads.transpose(1, 2).flatten(2))
+    torch.testing.assert_close(block(x), wanted, rtol=0, atol=1e-12)

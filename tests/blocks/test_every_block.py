@@ -80,7 +80,7 @@ EXAMPLES = {  # name -> constructor arguments, inputs
         lambda: (tokens(), tokens(B, 2, 5)),
     ),
     "CrossPatchAttention": ({"height": H, "width": W, "patch": 2}, lambda: (tokens(*GRID),)),
-    "DifferentialAttention": ({"dim": D, "heads": 1, "causal": True}, lambda: (tokens(),)),
+    "DifferentialAttention": ({"dim": D, "heads": 2, "causal": True}, lambda: (tokens(),)),
     "Divide": ({}, lambda: (tokens(), tokens().exp())),
     "DropPath": ({"rate": 0.0}, lambda: (tokens(),)),
     "Exp": ({}, lambda: (tokens(),)),

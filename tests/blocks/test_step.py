@@ -59,10 +59,10 @@ SELF = {
     "sliding to sinks": lambda: SelfAttention(D, heads=H, causal=True, sinks=True, window=2),
     "gated": lambda: SelfAttention(D, heads=H, causal=True, gate="element"),
     "differential": lambda: DifferentialAttention(
-        D, heads=2, kv_heads=1, causal=True, position_bias=ALiBi(2)
+        D, heads=H, kv_heads=2, causal=True, position_bias=ALiBi(H)
     ),
     "differential with weights": lambda: DifferentialAttention(
-        D, heads=2, causal=True, return_weights=True
+        D, heads=H, causal=True, return_weights=True
     ),
     "mixture": lambda: MixtureOfExperts(D, experts=3, hidden=5, capacity=0.5),
     "latent": lambda: LatentAttention(D, heads=H, kv_rank=5, q_rank=7, value_dim=3, causal=True),

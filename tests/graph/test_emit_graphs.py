@@ -253,6 +253,34 @@ def one(block, given=TOKENS, **arguments):
 BLOCKS = {
     "moe": one("MixtureOfExperts", experts=4, hidden=16),
     "moe2": one("MixtureOfExperts", experts=4, hidden=16, activation="swiglu", bias=True, top=1),
+    "choice": one("MixtureOfExperts", experts=4, hidden=16, routing="expert"),
+    "room": one("MixtureOfExperts", experts=4, hidden=16, capacity=0.5),
+    "gate": one("SelfAttention", heads=2, gate="element"),
+    "diff": one("DifferentialAttention", heads=2, causal=True, qk_norm={"block": "QKNorm"}),
+    "turned": one("LinearAttention", heads=2, causal=True, rotary={"block": "Rotary"}),
+    "norms": one("WeightNormLinear", features=5),
+    "values": (
+        {"x": TOKENS},
+        {
+            "a": {"block": "FirstValues", "features": 8},
+            "b": {
+                "block": "SelfAttention",
+                "heads": 2,
+                "value_residual": True,
+                "in": {"first_values": "a.values"},
+            },
+        },
+    ),
+    "streams": (
+        {"x": TOKENS},
+        {
+            "wide": {"block": "Repeat", "pattern": "b t d -> b t 3 d"},
+            "read": {"block": "ReadStreams", "start": 1},
+            "still": {"block": "ReadStreams", "dynamic": False, "in": "wide"},
+            "a": {"block": "WriteStreams", "in": ["read", "read.streams", "read.weights"]},
+            "b": {"block": "WriteStreams", "in": ["still", "a", "still.weights"]},
+        },
+    ),
     "alibi": one("SelfAttention", heads=2, position_bias={"block": "ALiBi"}),
     "rel": one(
         "SelfAttention",
