@@ -123,6 +123,7 @@ SMALL = {
         "params.hidden=32",
         "params.queries=5",
         side=32,
+        slow=True,
     ),
     "deepseek_v3": small(
         *ONE_VOCABULARY,
