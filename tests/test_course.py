@@ -116,10 +116,11 @@ def test_the_attention_that_is_shown_sums_to_one():
 def test_a_command_gives_its_figures_again(lesson, tmp_path):
     """The mean over the seeds, within the spread that the table shows."""
     (name,) = [name for name in NAMES if int(name.partition("_")[0]) == int(lesson)]
-    words = [*command_of(name), f"hydra.sweep.dir={tmp_path}", "callbacks.progress.style=none"]
+    sweep = tmp_path / "sweep"  # a folder that exists would not be used again
+    words = [*command_of(name), f"hydra.sweep.dir={sweep}", "callbacks.progress.style=none"]
     subprocess.run([sys.executable, "-m", "dougong", "train", *words], cwd=ROOT, check=True)
     found = {}
-    for folder in sorted(tmp_path.glob("*/run.json")):
+    for folder in sorted(sweep.glob("*/run.json")):
         run = json.loads(folder.read_text(encoding="utf-8"))
         given = dict(word.split("=", 1) for word in run["overrides"])
         label = ", ".join(f"{key}={given[key]}" for key in fill.SETTINGS[lesson])
