@@ -46,6 +46,32 @@ def test_the_counter_chooses_what_each_repeat_reads():
     torch.testing.assert_close(net(x), value)
 
 
+SCAN = {
+    "scan": {"axis": "tokens", "state": {"hidden": D}},
+    "body": {
+        "mixed": {"block": "Add", "in": ["x", "hidden"]},
+        "next": linear("dim"),
+    },
+    "outputs": {"hidden": "next"},
+}
+
+
+def test_a_scan_is_repeated_shared_and_read_repeat_by_repeat(tmp_path):
+    graph = {
+        "scans": {"repeat": 2, "share": True, **SCAN},
+        "again": {"repeat": 2, "share": "scans.0"},
+        "add": {"block": "Add", "in": ["again", "scans.*"]},
+    }
+    net, x = model(graph), tokens()
+    scan = net.get_submodule("scans.0")
+    found = [x]
+    for _ in range(4):
+        found.append(scan(found[-1])[0])
+    torch.testing.assert_close(net(x), found[4] + found[1] + found[2])
+    assert len(list(net.parameters())) == 2
+    check_config({"inputs": {"x": {"tokens": N, "dim": D}}, "graph": graph}, tmp_path)
+
+
 def test_chosen_repeats_are_emitted(tmp_path):
     inputs = {"x": {"tokens": N, "dim": D}}
     check_config({"inputs": inputs, "graph": SKIPS}, tmp_path)
