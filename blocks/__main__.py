@@ -39,6 +39,7 @@ COMMANDS = {
     "emit": "the model as one file of plain PyTorch that needs torch alone",
     "catalog": "every block: what it takes, gives and does; which models use it",
     "schema": "JSON Schema for editors: completes and checks YAML as it is written",
+    "studio": "a local page: the model is seen, changed, checked, compared and trained",
     "load": "weights of timm, transformers, torchvision or our own into a model; says what "
     "became of each tensor",
 }

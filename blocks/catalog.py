@@ -246,7 +246,7 @@ def is_pointwise(module: nn.Module) -> bool:
     return bool(getattr(module, "pointwise", False)) or type(module) in layers
 
 
-NOT_FAMILIES = ("__main__", "catalog", "commands", "errors", "graph", "support", "watch")
+NOT_FAMILIES = ("__main__", "catalog", "commands", "errors", "graph", "studio", "support", "watch")
 
 
 @lru_cache(maxsize=1)

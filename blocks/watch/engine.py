@@ -4,7 +4,7 @@ import contextlib
 import gc
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from blocks.commands.check import build_checked
@@ -27,7 +27,7 @@ class Explained:
     Args:
         composed: the configuration.
         built: the model on the meta device, with its record.
-        costs: of every node by its path.
+        costs: of every node by its path; {} where they were not measured.
         notes: lines beside the answer, e.g. which facts of the data were used.
     """
 
@@ -60,11 +60,20 @@ class Engine:
 
     def explain(self, words: Sequence[str], config_dir: str | None = None) -> Explained:
         """Build a model and measure it; raises ConfigError."""
+        planned = self.plan(words, config_dir)
+        return replace(planned, costs=self.measure(planned.built))
+
+    def plan(self, words: Sequence[str], config_dir: str | None = None) -> Explained:
+        """Build a model, without its costs; raises ConfigError."""
         with self._keeping():
             planner = Planner(say=lambda note: None)
             composed = compose(words, config_dir=config_dir)
-            built = planner(composed)
-            return Explained(composed, built, measure(built), tuple(planner.said))
+            return Explained(composed, planner(composed), {}, tuple(planner.said))
+
+    def measure(self, built: Built) -> dict[str, Cost]:
+        """Return what every node of a model costs, by its path."""
+        with self._keeping():
+            return measure(built)
 
     def check(self, words: Sequence[str], config_dir: str | None = None) -> list[Result]:
         """Build every combination of a sweep; each result has its own problems.

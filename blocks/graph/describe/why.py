@@ -167,6 +167,9 @@ def _explain_argument(places: Places, node: Node, name: str) -> str:
         head = f"{node.path}.{name} = {values[name]}  ({node.label})"
         source = f"  inferred  from {places.describe_inputs(node)}"
         return "\n".join([head, source, *_chain(places, node, name)])
+    if name in node.arguments and name in node.values:
+        head = f"{node.path}.{name} = {show(node.values[name])}  ({node.label})"
+        return f"{head}\n  inferred  from {places.describe_inputs(node)}"
     parameters: Mapping[str, Any] = {}
     if not node.children and node.label in places.built.catalog:
         parameters = signature_of(node.label, places.built.catalog[node.label]).parameters

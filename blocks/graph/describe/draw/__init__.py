@@ -2,6 +2,17 @@
 
 from blocks.graph.describe.draw.draw import WRITERS, draw, draw_mermaid, draw_svg
 from blocks.graph.describe.draw.paint import picture
-from blocks.graph.describe.draw.picture import unfold
+from blocks.graph.describe.draw.picture import Picture, unfold
+from blocks.graph.describe.draw.svg import write_page_style, write_part
 
-__all__ = ["WRITERS", "draw", "draw_mermaid", "draw_svg", "picture", "unfold"]
+__all__ = [
+    "WRITERS",
+    "Picture",
+    "draw",
+    "draw_mermaid",
+    "draw_svg",
+    "picture",
+    "unfold",
+    "write_page_style",
+    "write_part",
+]

@@ -36,6 +36,22 @@ RADIUS = 7
 
 def write_svg(picture: Picture) -> str:
     """The drawing as a document of its own."""
+    return _write_document(picture, f"<style>{_write_style()}</style>")
+
+
+def write_part(picture: Picture) -> str:
+    """The drawing as a part of a page that has the style (`write_page_style`); each node carries
+    the path of the first that it stands for as `data-node`.
+    """
+    return _write_document(picture, "", marked=True)
+
+
+def write_page_style(dark: str) -> str:
+    """The style of `write_part`, light, and dark below the selector `dark`."""
+    return f"{SHAPES}\n{rules('light', SCOPE)}\n{rules('dark', f'{dark} {SCOPE}')}"
+
+
+def _write_document(picture: Picture, style: str, marked: bool = False) -> str:
     sheet = lay_out(picture.body)
     caption = f"{picture.title}  ·  {picture.parameters:,} parameters"
     legend, least = _write_legend(picture)
@@ -46,11 +62,11 @@ def write_svg(picture: Picture) -> str:
         f'viewBox="0 0 {width:.0f} {height:.0f}" '
         f'width="{width:.0f}" height="{height:.0f}" role="img" aria-label="{escape(caption)}">',
         f"<title>{escape(caption)}</title>",
-        f"<style>{_write_style()}</style>",
+        style,
         f'<rect class="paper" width="{width:.0f}" height="{height:.0f}" rx="12"/>',
         text_svg(width / 2, 30, caption, 14, MIDDLE + BOLD),
         f'<g transform="translate({(width - sheet.w) / 2:.1f} 34)">',
-        _write_sheet(picture.body, sheet, top=True),
+        _write_sheet(picture.body, sheet, marked, top=True),
         "</g>",
         f'<g transform="translate({x:.1f} {bottom:.1f})">{legend}</g>',
         "</svg>",
@@ -75,18 +91,20 @@ def _write_legend(picture: Picture) -> tuple[str, float]:
     return "".join(parts), x + 24
 
 
-def _write_sheet(body: Body, sheet: Sheet, top: bool = False) -> str:
+def _write_sheet(body: Body, sheet: Sheet, marked: bool, top: bool = False) -> str:
     """A body: first the nodes, then the lines between them, which cross none."""
     parts = []
     for vertex, box in enumerate(sheet.boxes):
-        node = body.node(vertex)
+        node, mark = body.node(vertex), ""
         if node is None:
             kind, inner = "io", pill_svg(body, vertex, top)
         else:
-            kind, inner = node.kind, _write_tooltip(node) + _write_node(node, box.inside)
+            kind, inner = node.kind, _write_tooltip(node) + _write_node(node, box.inside, marked)
+            if marked:
+                mark = f' data-node="{escape(node.id)}" tabindex="0" role="button"'
         if inner:
             move = f"translate({box.x:.1f} {box.y:.1f})"
-            parts.append(f'<g class="{kind}" transform="{move}">{inner}</g>')
+            parts.append(f'<g class="{kind}" transform="{move}"{mark}>{inner}</g>')
     for line in sorted(sheet.lines, key=lambda line: not line.skip):
         parts.append(_write_line(line))
     for net, x in sheet.labels:
@@ -95,12 +113,12 @@ def _write_sheet(body: Body, sheet: Sheet, top: bool = False) -> str:
     return "\n".join(parts)
 
 
-def _write_node(node: DrawnNode, inside: Sheet | None) -> str:
+def _write_node(node: DrawnNode, inside: Sheet | None, marked: bool) -> str:
     if inside is None or node.body is None:
         return face_svg(node)
     tail = f'<g transform="translate({inside.w:.1f} 0)">{tail_svg(node)}</g>'
     header = shell_svg(node, f"{inside.w:g}", f"{inside.h:g}") + header_svg(node) + tail
-    return f"{header}\n{_write_sheet(node.body, inside)}"
+    return f"{header}\n{_write_sheet(node.body, inside, marked)}"
 
 
 def _write_tooltip(node: DrawnNode) -> str:

@@ -1,0 +1,56 @@
+"""The process that answers: a line of JSON for each question, and one for its answer."""
+
+import gc
+import json
+import os
+import traceback
+from pathlib import Path
+from typing import Any
+
+from blocks.studio.engine import Studio
+from blocks.support.answers import error_entries
+from blocks.watch.engine import Engine
+
+MOST = 8  # pages whose models are kept
+
+
+def serve() -> None:
+    """Answer the questions on standard input until it ends; the first line says that it begins."""
+    questions = os.fdopen(os.dup(0), encoding="utf-8")
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)  # what else is printed is no answer
+    pages = Pages(Path.cwd())
+    answers.write("{}\n")
+    answers.flush()
+    gc.freeze()
+    gc.disable()  # a model is one web of references: collected between two answers
+    for line in questions:
+        answers.write(json.dumps(pages.answer(json.loads(line))) + "\n")
+        answers.flush()
+        gc.collect()
+
+
+class Pages:
+    """What each page that is open asks about.
+
+    Args:
+        project: its folder.
+    """
+
+    def __init__(self, project: Path):
+        self.project, self.engine = project, Engine()
+        self.studios: dict[str, Studio] = {}
+
+    def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Answer a question of a page; a mistake of ours is an error of the answer, and printed."""
+        page = question.pop("page", "")
+        studio = self.studios.pop(page, None) or Studio(self.project, self.engine)
+        self.studios[page] = studio  # the last one is the latest
+        if len(self.studios) > MOST:
+            del self.studios[next(iter(self.studios))]
+        try:
+            return studio.answer(question)
+        except Exception as error:
+            traceback.print_exc()
+            return {"errors": error_entries(error)}

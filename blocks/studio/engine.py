@@ -1,0 +1,390 @@
+"""Answers about the model on the page: its graph, its numbers, its mistakes and their fixes.
+
+A question is a dictionary with `ask`, the name of a method of `Studio`, and its arguments; the
+answer is one that JSON can hold. Nothing here knows the page.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from blocks.commands import Planner
+from blocks.graph import Built, Composed, ConfigError
+from blocks.graph.describe.cost import Cost
+from blocks.graph.describe.diff import Side, difference, side
+from blocks.graph.describe.diff_text import text as difference_text
+from blocks.graph.describe.draw import Picture, picture, unfold, write_part
+from blocks.graph.describe.emit import CannotEmit, emit
+from blocks.graph.describe.fit import fit
+from blocks.graph.describe.why import why
+from blocks.graph.errors import show
+from blocks.graph.read.loader import CachedLoader
+from blocks.graph.record.record import Node, count_parameters
+from blocks.graph.record.value import Value, show_shape
+from blocks.studio.drafts import DRAFT, FOLDER, DraftError, Drafts
+from blocks.studio.edits import EditError, read_changes, set_param, set_slot
+from blocks.studio.fixes import propose
+from blocks.support.answers import error_entries, error_entry
+from blocks.support.conf_folders import conf_folder, option_files
+from blocks.support.files import read_file
+from blocks.watch.engine import Engine, Explained
+
+Answer = dict[str, Any]
+TRIED = 6  # fixes of one mistake that are built
+CLAIMS_NOTHING = "++model.expect=null"  # a changed model is not the one whose parameters are known
+KEPT = 8  # models that others are compared with
+
+
+class Studio:
+    """Answers for one project.
+
+    Args:
+        project: its folder.
+        engine: which the pages of a project share.
+    """
+
+    def __init__(self, project: Path, engine: Engine):
+        self.drafts, self.engine = Drafts(project), engine
+        self.model, self.text, self.words = "", "", list[str]()
+        self.last: Explained | None = None  # the last model without a mistake
+        self.nodes: dict[str, Node] = {}
+        self.bases: dict[tuple[str, ...], Explained] = {}
+
+    def answer(self, question: Mapping[str, Any]) -> Answer:
+        """Answer a question; a mistake of the user's is an answer with `errors`."""
+        ask = getattr(self, f"ask_{question['ask']}")
+        arguments = {name: value for name, value in question.items() if name != "ask"}
+        try:
+            found: Answer = ask(**arguments)
+        except ConfigError as error:
+            return {"errors": error_entries(error)}
+        except (DraftError, EditError) as error:
+            return {"errors": [error_entry(str(error), code="bad-value", where="the page")]}
+        return {"errors": [], **found}
+
+    def ask_nothing(self) -> Answer:
+        """Answer that all is ready."""
+        return {}
+
+    # The model ------------------------------------------------------------------------------------
+
+    def ask_graph(
+        self, model: str, text: str, words: Sequence[str], depth: int | None = None
+    ) -> Answer:
+        """Build a model and draw it.
+
+        Args:
+            text: of its file.
+            words: further overrides.
+            depth: levels to unfold; each structure once when left out.
+        """
+        self.model, self.text, self.words = model, text, list(words)
+        found: Answer = {"command": self._command()}
+        try:
+            planned = self._plan(model, text, words)
+        except ConfigError as error:
+            return {**found, "errors": error_entries(error)}
+        self.last = planned
+        self.nodes = {node.path: node for node in planned.built.walk()}
+        drawn = picture(planned.built, model)
+        if depth is not None:
+            unfold(drawn, depth)
+        return {
+            **found,
+            "svg": write_part(drawn),
+            "lines": self._lines(drawn),
+            "form": _describe_form(planned.composed),
+            "notes": list(planned.notes),
+            "parameters": count_parameters(planned.built.model),
+        }
+
+    def _plan(self, model: str, text: str, words: Sequence[str]) -> Explained:
+        """Build a model from the text of its file; the draft is kept."""
+        if not self.drafts.write(model, text):
+            return self.engine.plan([f"model={model}", *words])
+        own = [f"model={model}{DRAFT}", *words, *self._without_claims(model, words)]
+        return self.engine.plan(own, FOLDER)
+
+    def _without_claims(self, model: str, words: Sequence[str]) -> list[str]:
+        """Return the override by which a changed model need not have its published parameters."""
+        base = self._base(model, words)
+        if base is None or not base.composed.config["model"].get("expect"):
+            return []
+        return [CLAIMS_NOTHING]
+
+    def _base(self, model: str, words: Sequence[str]) -> Explained | None:
+        """Return the model as its file stands, built once; None where it is wrong."""
+        key = (model, *words)
+        if key not in self.bases:
+            try:
+                found = self.engine.plan([f"model={model}", *words])
+            except ConfigError:
+                return None
+            if len(self.bases) >= KEPT:
+                self.bases.clear()
+            self.bases[key] = found
+        return self.bases[key]
+
+    def _measured_base(self) -> Explained | None:
+        base = self._base(self.model, self.words)
+        if base is not None and not base.costs:
+            base = replace(base, costs=self.engine.measure(base.built))
+            self.bases[(self.model, *self.words)] = base
+        return base
+
+    def _command(self) -> list[str]:
+        """Return the words that name this model on a command line."""
+        before = read_file(self.drafts.original(self.model)).decode()
+        base = self._base(self.model, self.words)
+        known = {} if base is None else base.composed.config["model"].get("params") or {}
+        changes = read_changes(before, self.text, known)
+        if changes is None:
+            return ["--config-dir", FOLDER, f"model={self.model}{DRAFT}", *self.words]
+        return [f"model={self.model}", *changes, *self.words]
+
+    def _lines(self, drawn: Picture) -> list[tuple[int, list[str]]]:
+        """Return lines of the text, each with the nodes that are written there."""
+        lines: dict[int, list[str]] = {}
+        for node in drawn.nodes():
+            line = self._line(node.where)
+            if line is not None:
+                lines.setdefault(line, []).append(node.id)
+        return sorted(lines.items())
+
+    def _line(self, where: str) -> int | None:
+        """Return the line of a place in the text that is on the page; None for another file."""
+        file, _, rest = where.partition(":")
+        names = (_shorten(self.drafts.path(self.model)), _shorten(self.drafts.original(self.model)))
+        if file not in names:
+            return None
+        return int(rest.partition(":")[0])
+
+    # Numbers --------------------------------------------------------------------------------------
+
+    def ask_numbers(self) -> Answer:
+        """Return what the last model costs, and what the model of the file does."""
+        if self.last is None:
+            return {}
+        self.last = replace(self.last, costs=self.engine.measure(self.last.built))
+        base = self._measured_base()
+        claim = None
+        if base is not None:
+            claim = (base.composed.config["model"].get("expect") or {}).get("parameters")
+            if claim != count_parameters(base.built.model):  # it is about other data
+                claim = None
+        return {
+            "now": _sum(self.last),
+            "base": None if base is None else _sum(base),
+            "claim": claim,
+        }
+
+    def ask_node(self, path: str) -> Answer:
+        """Describe a node: shapes, arguments with their origin, what it costs."""
+        node = self.nodes.get(path)
+        if node is None or self.last is None:
+            return {}
+        if not self.last.costs:
+            self.last = replace(self.last, costs=self.engine.measure(self.last.built))
+        cost = self.last.costs.get(path, Cost())
+        field = None
+        if cost.field is not None:
+            field = str(cost.field)
+        return {
+            "path": path,
+            "block": node.label,
+            "where": _without_program(node.origin),
+            "inputs": [_describe_input(name, value) for name, value in node.flow.items()],
+            "outputs": [f"{name} {show_shape(shape)}" for name, shape in node.shapes.items()],
+            "arguments": _describe_arguments(node),
+            "parameters": node.parameters,
+            "macs": cost.macs,
+            "memory": cost.memory,
+            "field": field,
+            "why": why(self.last.built, path),
+            **_describe_block(self.last.built, path),
+        }
+
+    def ask_fit(self, param: str, budget: float, measure: str = "parameters") -> Answer:
+        """Find the value of a param for a budget.
+
+        Args:
+            measure: what the budget counts, "parameters" or "macs".
+        """
+        command = self._command()
+        folder = None
+        if command[0] == "--config-dir":
+            folder, command = command[1], command[2:]
+        words = [*command, *(CLAIMS_NOTHING for _ in self._without_claims(self.model, self.words))]
+        build = Planner(say=lambda note: None)
+        found = fit(words, f"model.params.{param}", budget, measure, folder, CachedLoader(), build)
+        return {"value": found.value, "count": found.parameters, "macs": found.macs}
+
+    # Comparing ------------------------------------------------------------------------------------
+
+    def ask_diff(self) -> Answer:
+        """Compare the last model with that of the file."""
+        base = self._base(self.model, self.words)
+        if base is None or self.last is None:
+            return {"text": "", "changed": []}
+        old, new = side(self.model, base.built), side("", self.last.built)
+        new = replace(new, label=" ".join(self._command()))
+        return {"text": difference_text(old, new), "changed": list(_changed_paths(old, new))}
+
+    def ask_emit(self) -> Answer:
+        """Write the last model as plain PyTorch."""
+        if self.last is None:
+            return {"text": ""}
+        command = " ".join(["emit", *self._command()])
+        try:
+            text = emit(self.last.built, self.model, command)
+        except CannotEmit as error:
+            return {"errors": [error_entry(str(error), code="unsupported", where="emit")]}
+        return {"text": text}
+
+    # Edits ----------------------------------------------------------------------------------------
+
+    def ask_edit(self, text: str, kind: str, name: str, value: str) -> Answer:
+        """Edit the text of a model.
+
+        Args:
+            kind: "slot" or "param".
+        """
+        edit = {"slot": set_slot, "param": set_param}[kind]
+        return {"text": edit(text, name, value)}
+
+    def ask_fixes(self, model: str, text: str, words: Sequence[str]) -> Answer:
+        """Find texts without one of the mistakes.
+
+        Returns:
+            fixes: each with the index of its mistake, a label, and the text.
+        """
+        errors = self._errors_of(model, text, words)
+        fixes = []
+        for index, entry in enumerate(errors):
+            if entry["file"] is None or self._line(entry["where"]) is None:
+                continue
+            for label, after in list(propose(text, entry))[:TRIED]:
+                left = self._errors_of(model, after, words)
+                if len(left) < len(errors) or not left:
+                    fixes.append({"error": index, "label": label, "text": after})
+                    break
+        return {"fixes": fixes}
+
+    def _errors_of(self, model: str, text: str, words: Sequence[str]) -> list[Answer]:
+        """Return the mistakes in a text; the draft stays as it is."""
+        claims = self._without_claims(model, words)
+        with self.drafts.trying(model, text) as name:
+            try:
+                self.engine.plan([f"model={name}", *words, *claims], FOLDER)
+            except ConfigError as error:
+                entries = error_entries(error)
+                draft = _shorten(self.drafts.path(model))
+                for entry in entries:
+                    for part in ("file", "where", "from"):
+                        entry[part] = _rename(entry[part], name, draft)
+                return entries
+        return []
+
+    def ask_save(self, name: str, text: str) -> Answer:
+        """Write the text as a new model of the project."""
+        return {"file": _shorten(self.drafts.save(name, text))}
+
+
+def _changed_paths(old: Side, new: Side) -> Iterator[str]:
+    """Yield the path of every node that differs, as the graph has it: the first of equal ones."""
+    names: list[str] = []
+    for line in difference(old, new):
+        names[line.depth :] = [re.sub(r"\W.*", "", line.name)]
+        if line.details:
+            yield ".".join(names)
+
+
+def _rename(place: str | None, name: str, draft: str) -> str | None:
+    """Write the file of the draft for that in which a text was tried."""
+    if place is None:
+        return None
+    return place.replace(f"{FOLDER}/model/{name}.yaml", draft)
+
+
+def _shorten(file: Path) -> str:
+    """Return a file as messages name it: relative, where it is inside the working directory."""
+    here = Path.cwd()
+    if file.is_relative_to(here):
+        return file.relative_to(here).as_posix()
+    return str(file)
+
+
+def _sum(explained: Explained) -> dict[str, Any]:
+    """Return the numbers of a model as a whole."""
+    total = explained.costs[""]
+    return {
+        "parameters": count_parameters(explained.built.model),
+        "macs": total.macs,
+        "memory": total.memory,
+        "nodes": sum(1 for node in explained.built.walk() if not node.children),
+    }
+
+
+def _describe_form(composed: Composed) -> dict[str, Any]:
+    """Return what can be chosen without writing YAML: the slots, and the params."""
+    slots = []
+    for group, option in composed.choices.items():
+        folder, _, slot = group.partition("/")
+        if folder == "model" and slot and "@" not in slot:
+            options = {name: _read_summary(file) for name, file in option_files(group).items()}
+            slots.append({"name": slot, "option": option, "options": options})
+    params = []
+    for name, value in (composed.config["model"].get("params") or {}).items():
+        kind = "text"
+        if isinstance(value, bool):
+            kind = "switch"
+        elif isinstance(value, int | float):
+            kind = "number"
+        params.append({"name": name, "value": show(value), "kind": kind})
+    return {"slots": slots, "params": params}
+
+
+@lru_cache(maxsize=1024)
+def _read_summary(file: Path) -> str:
+    """Return the first comment of a YAML file."""
+    for line in read_file(file).decode("utf-8", errors="replace").splitlines():
+        if line.startswith("#") and not line.startswith("# @"):
+            return line.lstrip("# ").strip()
+    return ""
+
+
+def _without_program(where: str) -> str:
+    """Return a place in the program's own YAML as "conf/model/vit.yaml:7:3"."""
+    return where.removeprefix(f"{conf_folder().parent}{os.sep}")
+
+
+def _describe_input(name: str, value: Value) -> str:
+    """Return an input with its shape, and its name where it has one."""
+    shape = show_shape(value.shape)
+    return shape if name.isdecimal() else f"{name} {shape}"
+
+
+def _describe_arguments(node: Node) -> list[dict[str, str]]:
+    """Return name, value and origin of each argument of a node."""
+    found = []
+    for name, argument in node.arguments.items():
+        value, written, origin = "", "", argument.how
+        if name in node.values:
+            value = show(node.values[name])
+        if argument.text is not None:
+            written = show(argument.text.raw)
+            origin = _without_program(str(argument.text.origin))
+        found.append({"name": name, "value": value, "written": written, "origin": origin})
+    return found
+
+
+def _describe_block(built: Built, path: str) -> dict[str, str]:
+    """Return summary, formula and source of the block of a node."""
+    for node in picture(built).nodes():
+        if path == node.id or path in node.paths:
+            return {"summary": node.summary, "formula": node.formula, "source": node.source}
+    return {"summary": "", "formula": "", "source": ""}

@@ -1,0 +1,405 @@
+"""The page: the text of a model, its graph beside it, and what can be done with both."""
+
+import asyncio
+import json
+import shlex
+import time
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nicegui import events, ui
+
+from blocks.studio.drafts import NAME, DraftError, Drafts
+from blocks.studio.panels import (
+    EditPanel,
+    Errors,
+    NodePanel,
+    Numbers,
+    RunsPanel,
+    TrainPanel,
+)
+from blocks.studio.phrases import LANGUAGES, Phrases
+from blocks.studio.process import Answers
+from blocks.studio.runs import Runs
+from blocks.support.conf_folders import option_files
+from blocks.support.program import train_command
+
+TOGETHER = 0.8  # seconds within which keystrokes are undone together
+QUIET = 0.2  # seconds without a keystroke, after which numbers and fixes are asked for
+UNDONE = 200  # texts that can be undone
+THEMES = {"": "as the system", "light": "light", "dark": "dark"}
+DARK = {"": None, "light": False, "dark": True}
+LEVELS = {-1: "automatic", 0: "0", 1: "1", 2: "2", 3: "3", 99: "all"}
+
+
+@dataclass(frozen=True)
+class Begin:
+    """What a page shows first.
+
+    Args:
+        model: its name.
+        data: the data set; "" for the example of the model.
+        words: further overrides.
+    """
+
+    model: str
+    data: str = ""
+    words: tuple[str, ...] = ()
+    language: str = "en"
+
+    def with_query(self, model: str, data: str) -> "Begin":
+        """Return the same with what the address names, where it can be a name."""
+        if NAME.fullmatch(model) and NAME.fullmatch(data or "x"):
+            return replace(self, model=model, data=data)
+        return self
+
+
+class History:
+    """The texts that were on the page, for undo and redo."""
+
+    def __init__(self, text: str):
+        self.texts, self.place, self.changed = [text], 0, 0.0
+
+    def add(self, text: str) -> None:
+        """Remember a text; quick changes count as one."""
+        if text == self.texts[self.place]:
+            return
+        now = time.monotonic()
+        del self.texts[self.place + 1 :]
+        if now - self.changed < TOGETHER and self.place > 0:
+            self.texts[self.place] = text
+        else:
+            self.texts = [*self.texts[-UNDONE:], text]
+            self.place = len(self.texts) - 1
+        self.changed = now
+
+    def step(self, by: int) -> str:
+        """Return the text before (-1) or after (1) this one."""
+        self.place = min(max(self.place + by, 0), len(self.texts) - 1)
+        self.changed = 0.0
+        return self.texts[self.place]
+
+
+class Page:
+    """One page in one browser.
+
+    Args:
+        answers: the process that answers.
+        runs: the runs of the project.
+        begin: what is shown first.
+        language: "en" or "zh".
+        theme: "light", "dark" or "" for that of the system.
+    """
+
+    def __init__(self, answers: Answers, runs: Runs, begin: Begin, language: str, theme: str):
+        self.answers, self.runs, self.begin = answers, runs, begin
+        self.say = Phrases(language)
+        self.theme = theme if theme in THEMES else ""
+        self.key = uuid.uuid4().hex
+        self.model, self.data, self.depth = begin.model, begin.data, -1
+        self.text, self.shown_text = "", ""
+        self.command: list[str] = []
+        self.history = History("")
+        self.is_busy, self.is_setting = False, False
+        self.newer = asyncio.Event()  # something is wanted that is not shown
+        self.errors_now: list[dict[str, Any]] = []
+
+    @property
+    def words(self) -> list[str]:
+        """The overrides beside the model."""
+        chosen = [f"data={self.data}"] if self.data else []
+        return [*chosen, *self.begin.words]
+
+    async def ask(self, ask: str, **arguments: Any) -> dict[str, Any]:
+        """Ask about the model of this page."""
+        return await self.answers.ask(ask, page=self.key, **arguments)
+
+    def show(self) -> None:
+        """Build the page."""
+        drafts = Drafts(self.answers.project)
+        try:
+            self.text, _ = drafts.read(self.model)
+        except DraftError as error:
+            ui.label(str(error)).classes("studio-problem")
+            ui.link("→", "/?model=vit")
+            return
+        self.history = History(self.text)
+        self.client = ui.context.client
+        ui.dark_mode(DARK[self.theme])
+        ui.colors(primary="#0B63CE")
+        self._show_header(drafts.names())
+        with ui.element("main").classes("studio-main"):
+            self._show_text()
+            self._show_graph()
+            self._show_panels()
+        ui.on("studio-node", self._choose_node)
+        ui.run_javascript(f"document.documentElement.lang = {json.dumps(self.say.language)}")
+        self.client.on_connect(self._begin)
+
+    async def _begin(self) -> None:
+        """Show the first answer in the theme of the browser."""
+        await self._refresh()
+        if not self.theme:
+            dark = "if (matchMedia('(prefers-color-scheme: dark)').matches)"
+            self.client.run_javascript(f"{dark} studio.paint('basicDark')")
+
+    # Parts ----------------------------------------------------------------------------------------
+
+    def _show_header(self, models: list[str]) -> None:
+        say = self.say
+        with ui.element("header").classes("studio-header"):
+            ui.label("斗拱 Dougong Studio").classes("studio-brand")
+            ui.select(
+                models,
+                value=self.model,
+                label=say("model"),
+                with_input=True,
+                on_change=lambda event: self._go(model=event.value),
+            ).props("dense outlined options-dense").classes("studio-choice").mark("model")
+            data = {"": say("example of the model")}
+            data |= {name: name for name in option_files("data")}
+            ui.select(
+                data,
+                value=self.data if self.data in data else "",
+                label=say("data"),
+                on_change=lambda event: self._choose_data(event.value),
+            ).props("dense outlined options-dense").classes("studio-choice").mark("data")
+            for icon, name, by in (("undo", "undo", -1), ("redo", "redo", 1)):
+                button = ui.button(icon=icon, on_click=lambda by=by: self._step(by))
+                button.props(f'flat round dense aria-label="{say(name)}"').tooltip(say(name))
+            ui.element("div").classes("studio-space")
+            ui.select(
+                LANGUAGES,
+                value=say.language,
+                label=say("language"),
+                on_change=lambda event: self._go(lang=event.value),
+            ).props("dense outlined options-dense").classes("studio-small")
+            ui.select(
+                {name: say(text) for name, text in THEMES.items()},
+                value=self.theme,
+                label=say("theme"),
+                on_change=lambda event: self._go(theme=event.value),
+            ).props("dense outlined options-dense").classes("studio-small")
+        with ui.element("div").classes("studio-command"):
+            self.command_label = ui.element("code")
+            with self.command_label:
+                self.command_text = ui.label("")
+            ui.button(say("copy"), icon="content_copy", on_click=self._copy).props("flat dense")
+            self.command_label.props(f'aria-label="{say("the command line for this model")}"')
+
+    def _show_text(self) -> None:
+        with ui.element("section").classes("studio-left"):
+            with ui.element("div").classes("studio-title"):
+                ui.label(self.say("model file"))
+                ui.label(f"{self.model}.yaml").classes("studio-soft")
+            theme = "basicDark" if self.theme == "dark" else "basicLight"
+            self.editor = ui.codemirror(
+                self.text,
+                language="YAML",
+                theme=theme,
+                indent="  ",
+                line_wrapping=True,
+                on_change=self._type,
+                keymap={"Mod-s": lambda: None},
+            ).classes("studio-editor")
+            self.editor.props(f'aria-label="{self.say("model file")}"')
+            self.errors = Errors(self)
+
+    def _show_graph(self) -> None:
+        say = self.say
+        with ui.element("section").classes("studio-middle"):
+            with ui.element("div").classes("studio-title"):
+                ui.label(say("graph"))
+                self.note = ui.label("").classes("studio-soft studio-note")
+                ui.element("div").classes("studio-space")
+                ui.select(
+                    {
+                        depth: say(text) if text.isalpha() else text
+                        for depth, text in LEVELS.items()
+                    },
+                    value=-1,
+                    label=say("levels"),
+                    on_change=lambda event: self._choose_depth(event.value),
+                ).props("dense outlined options-dense").classes("studio-small")
+                for icon, code in (
+                    ("zoom_out", "studio.zoom(0.8)"),
+                    ("zoom_in", "studio.zoom(1.25)"),
+                    ("fit_screen", "studio.fit()"),
+                ):
+                    button = ui.button(icon=icon).props(f'flat round dense aria-label="{icon}"')
+                    button.on("click", js_handler=f"() => {code}")
+            self.numbers = Numbers(say)
+            self.stage = ui.element("div").props("tabindex=0 role=group")
+            self.stage.props(f'aria-label="{say("graph")}"').classes("studio-graph")
+
+    def _show_panels(self) -> None:
+        say = self.say
+        names = ("edit", "node", "difference", "PyTorch", "train", "runs")
+        with ui.element("section").classes("studio-right"):
+            with ui.tabs().props("dense no-caps inline-label outside-arrows mobile-arrows") as tabs:
+                made = {name: ui.tab(name, label=say(name)) for name in names}
+            self.tabs = tabs
+            with ui.tab_panels(tabs, value=made["edit"], animated=False).classes("studio-panels"):
+                with ui.tab_panel(made["edit"]):
+                    self.edit_panel = EditPanel(self)
+                with ui.tab_panel(made["node"]):
+                    self.node_panel = NodePanel(self)
+                with ui.tab_panel(made["difference"]):
+                    self.diff = ui.element("pre").classes("studio-code")
+                    with self.diff:
+                        self.diff_text = ui.label("")
+                with ui.tab_panel(made["PyTorch"]):
+                    self.code = ui.code("", language="python").classes("studio-emit")
+                with ui.tab_panel(made["train"]):
+                    self.train_panel = TrainPanel(self)
+                with ui.tab_panel(made["runs"]):
+                    self.runs_panel = RunsPanel(self)
+            tabs.on_value_change(lambda event: self._open_tab(str(event.value)))
+
+    # What happens ---------------------------------------------------------------------------------
+
+    def _go(self, **changes: str) -> None:
+        """Open the page with another model, language or theme; the draft is kept."""
+        state = {
+            "model": self.model,
+            "data": self.data,
+            "lang": self.say.language,
+            "theme": self.theme,
+            **{name: str(value) for name, value in changes.items()},
+        }
+        if not NAME.fullmatch(state["model"]):
+            return
+        if "model" in changes:
+            state["data"] = ""
+        query = "&".join(f"{name}={value}" for name, value in state.items() if value)
+        ui.navigate.to(f"/?{query}")
+
+    async def _choose_data(self, name: str) -> None:
+        self.data = name
+        await self._refresh()
+
+    async def _choose_depth(self, depth: int) -> None:
+        self.depth = depth
+        await self._refresh()
+
+    async def _step(self, by: int) -> None:
+        await self.set_text(self.history.step(by), remember=False)
+
+    def _copy(self) -> None:
+        ui.clipboard.write(self.command_text.text)
+        ui.notify(self.say("copied"), position="bottom-left")
+
+    async def _type(self, event: events.ValueChangeEventArguments[str]) -> None:
+        """Take over what was typed."""
+        if self.is_setting:
+            return
+        self.text = event.value
+        self.history.add(self.text)
+        await self._refresh()
+
+    async def set_text(self, text: str, remember: bool = True) -> None:
+        """Put another text on the page."""
+        self.is_setting = True
+        self.editor.value = text
+        self.is_setting = False
+        self.text = text
+        if remember:
+            self.history.changed = 0.0
+            self.history.add(text)
+        await self._refresh()
+
+    async def edit(self, kind: str, name: str, value: str) -> None:
+        """Change a slot or a param in the text."""
+        found = await self.ask("edit", text=self.text, kind=kind, name=name, value=value)
+        if found["errors"]:
+            ui.notify(found["errors"][0]["problem"], type="warning", position="bottom-left")
+        elif found["text"] != self.text:
+            await self.set_text(found["text"])
+
+    async def _refresh(self) -> None:
+        """Show the graph of the text as it is now; what was typed meanwhile is shown next."""
+        self.newer.set()
+        if self.is_busy:
+            return
+        self.is_busy = True
+        try:
+            shown: tuple[Any, ...] = ()
+            while shown != self._wanted():
+                shown = self._wanted()
+                self.newer.clear()
+                await self._show_answer()
+                with suppress(TimeoutError, asyncio.TimeoutError):
+                    await asyncio.wait_for(self.newer.wait(), QUIET)
+                if shown == self._wanted():
+                    await self._show_slower()
+        finally:
+            self.is_busy = False
+
+    def _wanted(self) -> tuple[Any, ...]:
+        return self.text, self.data, self.depth
+
+    async def _show_answer(self) -> None:
+        depth = None if self.depth < 0 else self.depth
+        arguments = {"model": self.model, "text": self.text, "words": self.words}
+        found = await self.ask("graph", depth=depth, **arguments)
+        self.errors_now = found["errors"]
+        with self.client:
+            self.command = found.get("command", self.command)
+            self.command_text.text = shlex.join([*train_command(), *self.command])
+            self.errors.show(found["errors"])
+            if found["errors"]:
+                self.stage.classes(add="studio-stale")
+                return
+            self.stage.classes(remove="studio-stale")
+            self.note.text = " · ".join(found["notes"])
+            shown = json.dumps(found["svg"]), json.dumps(found["lines"])
+            self.client.run_javascript(f"studio.show({shown[0]}, {shown[1]})")
+            self.edit_panel.fill(found["form"])
+            self.numbers.show_parameters(found["parameters"])
+
+    async def _show_slower(self) -> None:
+        """Show what takes longer: the numbers, or the fixes."""
+        if self.errors_now:
+            arguments = {"model": self.model, "text": self.text, "words": self.words}
+            found = await self.ask("fixes", **arguments)
+            with self.client:
+                self.errors.offer(found.get("fixes", []))
+            return
+        found = await self.ask("numbers")
+        with self.client:
+            self.numbers.show(found)
+        await self._open_tab(str(self.tabs.value))
+
+    async def _open_tab(self, name: str) -> None:
+        """Fill a tab that is not kept in step while it is closed."""
+        if name != "difference":
+            self.client.run_javascript("studio.changed([])")
+        if name == "difference":
+            found = await self.ask("diff")
+            with self.client:
+                text = found.get("text") or ""
+                same = text and not found["changed"]
+                note = self.say("nothing differs from the model of the file")
+                self.diff_text.text = f"{note}\n\n{text}" if same else text
+                paths = json.dumps(found.get("changed", []))
+                self.client.run_javascript(f"studio.changed({paths})")
+        elif name == "PyTorch":
+            found = await self.ask("emit")
+            with self.client:
+                self.code.content = found.get("text") or found["errors"][0]["problem"]
+        elif name == "runs":
+            with self.client:
+                self.runs_panel.fill()
+
+    async def _choose_node(self, event: events.GenericEventArguments) -> None:
+        """Describe the node that was chosen in the graph, or by the cursor."""
+        path, by_cursor = event.args
+        found = await self.ask("node", path=str(path)[:500])
+        if found["errors"] or "path" not in found:
+            return
+        with self.client:
+            self.node_panel.fill(found)
+            if not by_cursor:
+                self.tabs.value = "node"

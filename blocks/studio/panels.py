@@ -1,0 +1,485 @@
+"""The parts of the page that show an answer: mistakes, numbers, fields, a node, trainings, runs."""
+
+import json
+import math
+import shlex
+from collections.abc import Mapping
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from nicegui import ui
+
+from blocks.graph.describe.table import short
+from blocks.studio.phrases import Phrases
+from blocks.studio.runs import Runs, Started
+from blocks.support.program import train_command
+
+SECONDS = 1.0  # between two looks at a training
+EPOCHS = 5
+LOSSES = ("train/loss", "val/loss")
+FIELD = "dense outlined options-dense"
+
+
+class Owner(Protocol):
+    """The page, as its parts know it."""
+
+    say: Phrases
+    runs: Runs
+    text: str
+    command: list[str]
+    errors_now: list[dict[str, Any]]
+
+    async def ask(self, ask: str, **arguments: Any) -> dict[str, Any]:
+        """Ask about the model."""
+
+    async def edit(self, kind: str, name: str, value: str) -> None:
+        """Change a slot or a param in the text."""
+
+    async def set_text(self, text: str) -> None:
+        """Put another text on the page."""
+
+
+class Errors:
+    """The mistakes below the text, and their marks in it."""
+
+    def __init__(self, page: Owner):
+        self.page = page
+        self.column = ui.element("div").classes("studio-errors").props("role=status")
+        self.rows: list[ui.element] = []
+        self.shown: list[dict[str, Any]] = []
+        self.show([])
+
+    def show(self, errors: list[dict[str, Any]]) -> None:
+        """List mistakes, and mark their places in the text."""
+        if errors == self.shown and self.rows:
+            return
+        self.shown, say = errors, self.page.say
+        self.column.clear()
+        self.rows = []
+        ui.run_javascript(f"studio.mark({json.dumps(self._marks(errors))})")
+        with self.column:
+            if not errors:
+                ui.label(f"✓ {say('no mistakes')}").classes("studio-good")
+                return
+            for entry in errors[:10]:
+                with ui.element("div").classes("studio-error") as row:
+                    self._describe(entry)
+                self.rows.append(row)
+            ui.label(say("the last graph without a mistake")).classes("studio-soft")
+
+    def _describe(self, entry: Mapping[str, Any]) -> None:
+        say = self.page.say
+        ui.label(entry["problem"]).classes("studio-problem")
+        if entry["where"]:
+            place = " ".join(filter(None, (entry["where"], entry["path"])))
+            where = ui.label(place).classes("studio-soft studio-where")
+            if entry["line"]:
+                line = int(entry["line"])
+                where.on("click", js_handler=f"() => studio.select({line})")
+        for part, name in (("got", "given"), ("fits", "fits"), ("fix", "fix")):
+            if entry[part]:
+                with ui.element("div").classes("studio-part"):
+                    ui.label(say(name)).classes("studio-soft")
+                    ui.label(entry[part])
+
+    def _marks(self, errors: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the decorations of the editor: the line of each mistake, and its word."""
+        lines = self.page.text.split("\n")
+        marks = []
+        for entry in errors:
+            line, column = entry["line"], entry["column"] or 1
+            if not line or line > len(lines) or not str(entry["file"]).startswith("studio/"):
+                continue
+            marks.append({"kind": "line", "line": line, "class": "studio-wrong"})
+            start = sum(len(each) + 1 for each in lines[: line - 1]) + column - 1
+            length = len(lines[line - 1][column - 1 :].split(",")[0].rstrip())
+            if length > 0:
+                mark = {"kind": "mark", "from": start, "to": start + length}
+                marks.append({**mark, "class": "studio-underlined"})
+        return marks
+
+    def offer(self, fixes: list[dict[str, Any]]) -> None:
+        """Add a button to each mistake that a text without it was found for."""
+        for fix in fixes:
+            if fix["error"] >= len(self.rows):
+                continue
+            with self.rows[fix["error"]]:
+                label = f"{self.page.say('apply the fix')}:  {fix['label']}"
+                button = ui.button(label, icon="auto_fix_high")
+                button.props("dense unelevated no-caps size=sm").classes("studio-fix")
+                button.on_click(lambda fix=fix: self.page.set_text(fix["text"]))
+
+
+class Numbers:
+    """The numbers of the model, each with its difference to the model of the file."""
+
+    NAMES = ("parameters", "multiply-adds", "memory for training", "nodes")
+    KEYS = ("parameters", "macs", "memory", "nodes")
+
+    def __init__(self, say: Phrases):
+        self.say = say
+        self.values, self.changes = {}, {}
+        with ui.element("div").classes("studio-numbers"):
+            for name, key in zip(self.NAMES, self.KEYS, strict=True):
+                with ui.element("div").classes("studio-number"):
+                    ui.label(say(name)).classes("studio-soft")
+                    with ui.element("div").classes("studio-value"):
+                        self.values[key] = ui.label("–")
+                        self.changes[key] = ui.label("")
+            self.badge = ui.label("").classes("studio-badge")
+
+    def show_parameters(self, count: int) -> None:
+        """Show the number that is known with the graph."""
+        self.values["parameters"].text = f"{count:,}"
+
+    def show(self, found: Mapping[str, Any]) -> None:
+        """Show all numbers."""
+        now, base = found.get("now"), found.get("base")
+        if now is None:
+            return
+        for key in self.KEYS:
+            text = f"{now[key]:,}"
+            if key in ("macs", "memory"):
+                text = short(now[key], "B" if key == "memory" else "") or "0"
+            self.values[key].text = text
+            self._show_change(key, now[key], now[key] if base is None else base[key])
+        claim = found.get("claim")
+        self.badge.text = ""
+        self.badge.classes(remove="studio-good studio-off")
+        if claim == now["parameters"]:
+            self.badge.text = f"✓ {self.say('as published')}"
+            self.badge.classes(add="studio-good")
+        elif claim:
+            self.badge.text = f"{self.say('published')} {claim:,}"
+            self.badge.classes(add="studio-off")
+
+    def _show_change(self, key: str, now: int, base: int) -> None:
+        label = self.changes[key]
+        label.classes(remove="studio-more studio-less")
+        if now == base:
+            label.text = "±0"
+            return
+        label.text = f"{now - base:+,}"
+        if base:
+            label.text = f"{100 * (now - base) / base:+.1f} %"
+            label.tooltip(f"{now - base:+,}") if not label.default_slot.children else None
+        label.classes(add="studio-more" if now > base else "studio-less")
+
+
+class EditPanel:
+    """Slots and params of the model as fields; each change is an edit of the text."""
+
+    def __init__(self, page: Owner):
+        self.page = page
+        self.form: dict[str, Any] = {}
+        self.fields: dict[tuple[str, str], Any] = {}
+        self.is_filling = False
+        self.column = ui.element("div").classes("studio-form")
+
+    def fill(self, form: dict[str, Any]) -> None:
+        """Show the slots and params as they are."""
+        if form == self.form:
+            return
+        self.is_filling = True
+        if _outline(form) != _outline(self.form):
+            self._build(form)
+        self.form = form
+        for slot in form["slots"]:
+            self.fields["slot", slot["name"]].value = slot["option"]
+        for param in form["params"]:
+            field = self.fields["param", param["name"]]
+            value = param["value"]
+            if param["kind"] == "number":
+                value = float(value)
+            elif param["kind"] == "switch":
+                value = value == "true"
+            if field.value != value:
+                field.value = value
+        self.is_filling = False
+
+    def _build(self, form: dict[str, Any]) -> None:
+        say = self.page.say
+        self.column.clear()
+        self.fields = {}
+        with self.column:
+            ui.label(say("slots")).classes("studio-heading")
+            with ui.element("div").classes("studio-fields"):
+                for slot in form["slots"]:
+                    self.fields["slot", slot["name"]] = self._add_slot(slot)
+            ui.label(say("params")).classes("studio-heading")
+            with ui.element("div").classes("studio-fields"):
+                for param in form["params"]:
+                    self.fields["param", param["name"]] = self._add_param(param)
+            self._add_budget([each["name"] for each in form["params"] if each["kind"] == "number"])
+            ui.label(say("save as a model of the project")).classes("studio-heading")
+            with ui.element("div").classes("studio-row"):
+                name = ui.input(say("name")).props(FIELD).mark("save-name")
+                ui.button(say("save"), on_click=lambda: self._save(name.value or ""))
+
+    def _add_slot(self, slot: Mapping[str, Any]) -> ui.select:
+        name = slot["name"]
+        field = ui.select(
+            list(slot["options"]),
+            value=slot["option"],
+            label=name,
+            on_change=lambda event: self._change("slot", name, str(event.value)),
+        )
+        field.tooltip(slot["options"].get(slot["option"], ""))
+        return field.props(FIELD).mark(f"slot-{name}")
+
+    def _add_param(self, param: Mapping[str, Any]) -> Any:
+        name, kind = param["name"], param["kind"]
+        if kind == "switch":
+            field: Any = ui.switch(name, value=param["value"] == "true")
+            field.on_value_change(
+                lambda event: self._change("param", name, str(event.value).lower())
+            )
+        elif kind == "number":
+            step = 1 if "." not in param["value"] and "e" not in param["value"] else 0.05
+            field = ui.number(name, value=float(param["value"]), step=step).props(FIELD)
+            field.on_value_change(lambda event: self._change_number(name, event.value))
+        else:
+            field = ui.input(name, value=param["value"]).props(FIELD + " debounce=300")
+            field.on_value_change(lambda event: self._change("param", name, str(event.value)))
+        return field.mark(f"param-{name}")
+
+    async def _change_number(self, name: str, value: float | None) -> None:
+        if value is None or not math.isfinite(value):
+            return
+        text = repr(value)
+        if value == int(value):
+            text = str(int(value))
+        before = next(each["value"] for each in self.form["params"] if each["name"] == name)
+        if float(before) != value:
+            await self._change("param", name, text)
+
+    async def _change(self, kind: str, name: str, value: str) -> None:
+        if not self.is_filling:
+            await self.page.edit(kind, name, value)
+
+    def _add_budget(self, params: list[str]) -> None:
+        """Add the fields that solve for a param."""
+        say = self.page.say
+        if not params:
+            return
+        ui.label(say("fit to a budget")).classes("studio-heading")
+        with ui.element("div").classes("studio-row"):
+            first = "dim" if "dim" in params else params[0]
+            param = ui.select(params, value=first, label=say("param")).props(FIELD)
+            names = {"parameters": say("parameters"), "macs": say("multiply-adds")}
+            measure = ui.select(names, value="parameters", label=say("budget")).props(FIELD)
+            budget = ui.number(value=1e6, format="%.3g").props(FIELD).mark("budget")
+            ui.button(
+                say("find"),
+                on_click=lambda: self._fit(param.value, measure.value, budget.value),
+            )
+
+    async def _fit(self, param: str, measure: str, budget: float | None) -> None:
+        if not budget or not budget > 0:
+            return
+        found = await self.page.ask("fit", param=param, measure=measure, budget=budget)
+        if found["errors"]:
+            problem = found["errors"][0]
+            text = " · ".join(filter(None, (problem["problem"], problem["fix"])))
+            ui.notify(text, type="warning", position="bottom-left")
+            return
+        await self.page.edit("param", param, str(found["value"]))
+
+    async def _save(self, name: str) -> None:
+        found = await self.page.ask("save", name=name, text=self.page.text)
+        text, kind = found.get("file"), "positive"
+        if found["errors"]:
+            text, kind = found["errors"][0]["problem"], "warning"
+        ui.notify(text, type=kind, position="bottom-left")
+
+
+def _outline(form: Mapping[str, Any]) -> list[Any]:
+    """Return what fields a form has, whatever their values."""
+    slots = [(slot["name"], list(slot["options"])) for slot in form.get("slots", ())]
+    return [slots, [(param["name"], param["kind"]) for param in form.get("params", ())]]
+
+
+class NodePanel:
+    """What is known of one node."""
+
+    def __init__(self, page: Owner):
+        self.page = page
+        self.column = ui.element("div").classes("studio-node")
+        with self.column:
+            ui.label(page.say("choose a node, or a line of the file"))
+
+    def fill(self, found: Mapping[str, Any]) -> None:
+        """Describe a node."""
+        say = self.page.say
+        self.column.clear()
+        rows = [
+            (say("written at"), found["where"]),
+            (say("inputs"), "\n".join(found["inputs"])),
+            (say("outputs"), "\n".join(found["outputs"])),
+            (say("parameters"), f"{found['parameters']:,}"),
+            (say("multiply-adds"), short(found["macs"]) or "0"),
+            (say("memory for training"), short(found["memory"], "B") or "0"),
+            (say("receptive field"), found["field"]),
+            (say("formula"), found["formula"]),
+            (say("source"), found["source"]),
+        ]
+        with self.column:
+            ui.label(found["path"]).classes("studio-heading studio-path")
+            ui.label(found["block"]).classes("studio-block")
+            if found["summary"]:
+                ui.label(found["summary"]).classes("studio-soft")
+            with ui.element("div").classes("studio-table"):
+                for name, text in rows:
+                    if text:
+                        ui.label(name).classes("studio-soft")
+                        ui.label(text)
+            if found["arguments"]:
+                ui.label(say("arguments")).classes("studio-heading")
+            for argument in found["arguments"]:
+                self._show_argument(argument)
+            fold = ui.expansion(say("where each value comes from")).classes("studio-why")
+            with fold, ui.element("pre").classes("studio-code"):
+                ui.label(found["why"])
+
+    def _show_argument(self, argument: Mapping[str, str]) -> None:
+        with ui.element("div").classes("studio-argument"):
+            ui.label(argument["name"]).classes("studio-name")
+            value = argument["value"]
+            if argument["written"] not in ("", value):
+                value = f"{argument['written']} = {value}" if value else argument["written"]
+            ui.label(value)
+            origin = argument["origin"]
+            if origin == "inferred":
+                origin = self.page.say(origin)
+            ui.label(origin).classes("studio-soft")
+
+
+class TrainPanel:
+    """Starts a training, and shows how it goes."""
+
+    def __init__(self, page: Owner):
+        self.page = page
+        say = page.say
+        self.started: Started | None = None
+        started = page.runs.list_started()
+        if started and page.runs.is_running(started[0]):
+            self.started = started[0]
+        note = say("it trains in its own process; this page may be closed")
+        ui.label(note).classes("studio-soft")
+        with ui.element("div").classes("studio-row"):
+            self.epochs = ui.number(say("epochs"), value=EPOCHS, min=1, step=1).props(FIELD)
+            self.more = ui.input(say("more overrides"), placeholder="optimizer.lr=3e-4")
+            self.more.props(FIELD)
+            ui.button(say("start"), icon="play_arrow", on_click=self._start).mark("start")
+            ui.button(say("stop"), icon="stop", on_click=self._stop).props("outline")
+        self.status = ui.label("").classes("studio-status")
+        self.chart = ui.echart(_chart([])).classes("studio-chart")
+        self.links = ui.element("div")
+        fold = ui.expansion(say("output")).classes("studio-why")
+        with fold, ui.element("pre").classes("studio-code"):
+            self.output = ui.label("")
+        self.shown: tuple[Any, ...] = ()
+        ui.timer(SECONDS, self._look)
+
+    def _start(self) -> None:
+        page = self.page
+        if page.errors_now:
+            text = page.say("the model has a mistake; mend it before you train")
+            ui.notify(text, type="warning", position="bottom-left")
+            return
+        try:
+            more = shlex.split(self.more.value or "")
+        except ValueError as error:
+            ui.notify(str(error), type="warning", position="bottom-left")
+            return
+        if self.epochs.value:
+            more.insert(0, f"trainer.max_epochs={int(self.epochs.value)}")
+        self.started = page.runs.start([*page.command, *more])
+        self._look()
+
+    def _stop(self) -> None:
+        if self.started is not None:
+            self.page.runs.stop(self.started)
+
+    def _look(self) -> None:
+        """Show what the training has reached since the last look."""
+        if self.started is None:
+            return
+        found = self.page.runs.describe(self.started)
+        key = found["status"], len(found["rows"]), len(found["output"]), found["output"][-80:]
+        if key == self.shown:
+            return
+        self.shown = key
+        say = self.page.say
+        status = say(found["status"])
+        command = shlex.join([*train_command(), *found["words"]])
+        self.status.text = f"{status} · {command}"
+        self.output.text = found["output"]
+        self.chart.options.clear()
+        self.chart.options.update(_chart(found["rows"]))
+        self.chart.update()
+        self.links.clear()
+        with self.links:
+            if found["test"]:
+                ui.label(f"{say('test')}: {_scores(found['test'])}")
+            if found["run"] and found["status"] != "running":
+                _link_report(say, found["run"])
+
+
+class RunsPanel:
+    """The runs of the project."""
+
+    def __init__(self, page: Owner):
+        self.page = page
+        self.column = ui.element("div").classes("studio-runs")
+
+    def fill(self) -> None:
+        """List the runs as they are now."""
+        say = self.page.say
+        self.column.clear()
+        with self.column:
+            runs = self.page.runs.list_runs()
+            if not runs:
+                ui.label(say("no runs yet"))
+            for run in runs:
+                with ui.element("div").classes("studio-run"):
+                    ui.label(f"{run['run']} · {say(run['status'])}").classes("studio-name")
+                    ui.label(run["command"]).classes("studio-soft")
+                    if run["test"]:
+                        ui.label(_scores(run["test"]))
+                    if run["report"]:
+                        _link_report(say, run["run"])
+
+
+def _link_report(say: Phrases, run: str) -> None:
+    ui.link(say("report"), f"/report?run={quote(run)}", new_tab=True)
+
+
+def _scores(scores: Mapping[str, float]) -> str:
+    return "  ".join(f"{name.replace('/', ' ')} {value:.4f}" for name, value in scores.items())
+
+
+def _chart(rows: list[dict[str, float]]) -> dict[str, Any]:
+    """Return the curves of a training: the losses on the left, other scores on the right."""
+    names = dict.fromkeys(name for row in rows for name in row if "/" in name)
+    shown = [name for name in names if name in LOSSES or name.startswith("val/")]
+    series = []
+    for name in shown:
+        points = [
+            [row.get("epoch", index), row[name]] for index, row in enumerate(rows) if name in row
+        ]
+        side = 0 if name in LOSSES else 1
+        series.append(
+            {"name": name, "type": "line", "data": points, "yAxisIndex": side, "symbolSize": 4}
+        )
+    grey = "#8791A1"
+    axis = {"axisLabel": {"color": grey}, "splitLine": {"show": False}, "scale": True}
+    return {
+        "animation": False,
+        "legend": {"data": shown, "textStyle": {"color": grey}, "top": 0},
+        "grid": {"left": 45, "right": 45, "top": 40, "bottom": 25},
+        "tooltip": {"trigger": "axis"},
+        "xAxis": {"type": "value", "minInterval": 1, **axis},
+        "yAxis": [{"type": "value", **axis}, {"type": "value", **axis}],
+        "series": series,
+    }

@@ -1,0 +1,173 @@
+"""Trainings that are started from the page, and the runs of the project.
+
+A training is a process of its own, in a session of its own: it survives the page and its server.
+What is needed to find it again lies in `studio/runs/`.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from blocks.studio.drafts import FOLDER
+from blocks.support.files import FileError, read_file
+from blocks.support.program import train_script
+from tasks.run.run_folder import read_metrics, read_record
+
+STARTED = re.compile(r"run folder (.+)$", re.MULTILINE)
+TAIL = 4000  # characters of the output that are shown
+RUNS = "runs"
+REPORT = "report.html"
+MOST = 60  # runs that are listed
+
+
+@dataclass(frozen=True)
+class Started:
+    """A training that was started from the page.
+
+    Args:
+        name: of its files in `studio/runs/`.
+        process: its number.
+        words: its overrides.
+    """
+
+    name: str
+    process: int
+    words: list[str]
+
+
+class Runs:
+    """The runs of a project.
+
+    Args:
+        project: its folder.
+    """
+
+    def __init__(self, project: Path):
+        self.project = project
+        self.folder = project / FOLDER / RUNS
+        self.children: dict[int, subprocess.Popen[bytes]] = {}
+
+    def start(self, words: Sequence[str]) -> Started:
+        """Train.
+
+        Args:
+            words: the command line behind `train`.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        name = time.strftime("%Y-%m-%d_%H-%M-%S") + f"-{len(list(self.folder.glob('*.json')))}"
+        with open(self.folder / f"{name}.log", "xb") as log:
+            process = subprocess.Popen(
+                [sys.executable, *train_script(), *words],
+                cwd=self.project,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.children[process.pid] = process
+        started = Started(name, process.pid, list(words))
+        content = json.dumps(asdict(started))
+        (self.folder / f"{name}.json").write_text(content, encoding="utf-8")
+        return started
+
+    def list_started(self) -> list[Started]:
+        """Return the trainings that were started from the page, the last first."""
+        found = []
+        for file in sorted(self.folder.glob("*.json"), reverse=True)[:MOST]:
+            try:
+                found.append(Started(**json.loads(read_file(file))))
+            except (OSError, ValueError, TypeError):
+                continue
+        return found
+
+    def is_running(self, started: Started) -> bool:
+        """Return whether a training still runs."""
+        child = self.children.get(started.process)
+        if child is not None:
+            return child.poll() is None
+        try:  # a server before this one started it; its number may be another's by now
+            command = read_kernel(f"/proc/{started.process}/cmdline")
+        except OSError:
+            return False
+        return all(word.encode() in command for word in started.words)
+
+    def stop(self, started: Started) -> None:
+        """Let a training save and end."""
+        if self.is_running(started):
+            os.kill(started.process, signal.SIGTERM)
+
+    def read_output(self, started: Started) -> str:
+        """Return the end of what a training printed."""
+        try:
+            text = read_file(self.folder / f"{started.name}.log").decode(errors="replace")
+        except OSError:
+            return ""
+        return text
+
+    def describe(self, started: Started) -> dict[str, Any]:
+        """Return what a training has reached: status, run folder, rows of metrics, output."""
+        output = self.read_output(started)
+        found = STARTED.search(output)
+        run, rows, record = None, list[dict[str, float]](), None
+        if found is not None:
+            run = found[1].strip()
+            rows, record = self._read(run)
+        running = self.is_running(started)
+        status = "running" if running else str((record or {}).get("status", "failed"))
+        if status == "running" and not running:
+            status = "killed"
+        return {
+            "name": started.name,
+            "words": started.words,
+            "status": status,
+            "run": run,
+            "rows": rows,
+            "output": output[-TAIL:],
+            "test": (record or {}).get("test"),
+        }
+
+    def _read(self, run: str) -> tuple[list[dict[str, float]], dict[str, Any] | None]:
+        try:
+            return read_metrics(self.project / run), read_record(self.project / run)
+        except (OSError, ValueError, FileError):
+            return [], None
+
+    def list_runs(self) -> list[dict[str, Any]]:
+        """Return the runs of the project, the last first: folder, status, command, scores."""
+        found = []
+        files = sorted(self.project.glob(f"{RUNS}/*/*/run.json"), reverse=True)
+        for file in files[:MOST]:
+            record = read_record(file.parent) or {}
+            folder = file.parent.relative_to(self.project).as_posix()
+            found.append(
+                {
+                    "run": folder,
+                    "status": str(record.get("status", "")),
+                    "command": str(record.get("command", "")),
+                    "test": record.get("test") or {},
+                    "report": (file.parent / REPORT).is_file(),
+                }
+            )
+        return found
+
+    def read_report(self, run: str) -> bytes | None:
+        """Return the report of a run that `list_runs` has; None for anything else."""
+        listed = {each["run"] for each in self.list_runs() if each["report"]}
+        file = self.project / run / REPORT
+        if run not in listed or not file.resolve().is_relative_to(self.project.resolve()):
+            return None
+        return read_file(file)
+
+
+def read_kernel(file: str) -> bytes:
+    """Return what the kernel says of a process; raises OSError."""
+    with open(file, "rb") as opened:
+        return opened.read()

@@ -1,0 +1,153 @@
+"""Serves the page on 127.0.0.1."""
+
+import os
+import re
+import secrets
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI, Response
+from nicegui import app as pages
+from nicegui import ui
+
+from blocks.graph import ConfigError, Problem
+from blocks.graph.describe.draw import write_page_style
+from blocks.studio.guard import LARGEST, Guard
+from blocks.studio.page import Begin, Page
+from blocks.studio.process import Answers
+from blocks.studio.runs import Runs
+from blocks.support.files import CONFINED
+from blocks.support.palette import variables
+
+HOST = "127.0.0.1"
+MODEL = "vit"  # where the command line names none
+SANDBOX = {"content-security-policy": "sandbox allow-scripts", "x-content-type-options": "nosniff"}
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the server needs, beside the socket.
+
+    Args:
+        project: the folder in which all is read and written.
+        begin: what a page shows first.
+        token: that the address has.
+    """
+
+    project: Path
+    begin: "Begin"
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+
+
+def serve(
+    project: Path, overrides: Sequence[str], port: int, announce: Callable[[str], None]
+) -> None:
+    """Serve until Ctrl-C.
+
+    Args:
+        project: the folder in which all is read and written.
+        overrides: with which a page begins.
+        port: 0 for a free one.
+        announce: called with the address, as soon as it answers.
+
+    Raises:
+        ConfigError: the port is taken.
+    """
+    os.environ[CONFINED] = str(project)  # also for the processes that are started
+    service = Service(project, read_begin(overrides))
+    listener = open_socket(port)
+    port = listener.getsockname()[1]
+    address = f"http://{HOST}:{port}/?token={service.token}"
+    config = uvicorn.Config(
+        make_app(service, port),
+        log_level="warning",
+        ws_max_size=LARGEST,
+        timeout_graceful_shutdown=2,
+    )
+    announce(address)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def open_socket(port: int) -> socket.socket:
+    """Listen on this machine alone; raises ConfigError where the port is taken."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+        listener.listen(128)  # who comes early waits
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise ConfigError(
+            Problem(
+                "the page cannot be served on this port",
+                f"the command line: --port {port}",
+                got=str(error),
+                fits="a port from 1024 to 65535 that no other program has",
+                fix="leave --port out: a free one is taken",
+                code="bad-command",
+            )
+        ) from error
+    return listener
+
+
+def read_begin(overrides: Sequence[str]) -> Begin:
+    """Return what a page shows first: model, data, and the rest of the command line."""
+    model, data, rest = MODEL, "", []
+    for word in overrides:
+        name, _, value = word.partition("=")
+        if name == "model":
+            model = value
+        elif name == "data":
+            data = value
+        else:
+            rest.append(word)
+    return Begin(model, data, tuple(rest))
+
+
+def make_app(service: Service, port: int) -> Guard:
+    """Return the application: the page and the reports, behind the guard."""
+    answers, runs = Answers(service.project), Runs(service.project)
+    app = FastAPI(openapi_url=None)
+
+    @app.get("/report")
+    def show_report(run: str = "") -> Response:
+        content = runs.read_report(run)
+        if content is None:
+            return Response("no such report", status_code=404, media_type="text/plain")
+        return Response(content, media_type="text/html", headers=SANDBOX)
+
+    @ui.page("/")
+    def show_page(model: str = "", data: str = "", lang: str = "", theme: str = "") -> None:
+        ui.add_head_html(f"<style>{page_style()}</style><script>{_read('studio.js')}</script>")
+        begin = service.begin.with_query(model, data)
+        Page(answers, runs, begin, lang or service.begin.language, theme).show()
+
+    pages.on_startup(answers.start)
+    pages.on_shutdown(answers.stop)
+    ui.run_with(
+        app,
+        title="Dougong Studio",
+        dark=None,
+        favicon="🏯",
+        binding_refresh_interval=None,
+        gzip_middleware_factory=None,
+        tailwind=False,
+        show_welcome_message=False,
+    )
+    return Guard(app, service.token, port)
+
+
+@cache
+def page_style() -> str:
+    """Return the style of the page and of the graph, in light and dark."""
+    themes = f":root{{{variables('light')}}}\n.body--dark{{{variables('dark')}}}"
+    style = re.sub(r"\n\s*", "\n", _read("studio.css"))
+    return f"{themes}\n{write_page_style('.body--dark')}\n{style}"
+
+
+def _read(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")

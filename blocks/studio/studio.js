@@ -1,0 +1,116 @@
+"use strict";
+/* The graph of the page: shows it, lights nodes, and tells the server which one was chosen. */
+window.studio = (() => {
+  let lines = [];
+  let scale = 1;
+  let last = 0;
+  let isFirst = true;
+  const stage = () => document.querySelector(".studio-graph");
+  const find = (path) => stage()?.querySelector(`[data-node="${CSS.escape(path)}"]`);
+  const component = () => {
+    const element = document.querySelector(".studio-editor");
+    return element && getElement(Number(element.id.slice(1)));
+  };
+  const editor = () => component()?.editor;
+
+  function show(svg, nextLines) {
+    const place = stage();
+    if (!place) return;
+    const left = place.scrollLeft;
+    const top = place.scrollTop;
+    place.innerHTML = svg;
+    lines = nextLines;
+    if (isFirst) fit();
+    else zoom(scale);
+    isFirst = false;
+    place.scrollTo(left, top);
+    light();
+    requestAnimationFrame(() => {
+      window.studioPainted = (window.studioPainted || 0) + 1;
+      window.studioPaintedAt = performance.now();
+    });
+  }
+
+  function zoom(next) {
+    scale = Math.min(4, Math.max(0.2, next));
+    const svg = stage()?.querySelector("svg");
+    if (!svg) return;
+    const [, , width, height] = svg.getAttribute("viewBox").split(" ").map(Number);
+    svg.setAttribute("width", width * scale);
+    svg.setAttribute("height", height * scale);
+  }
+
+  function fit() {
+    const svg = stage()?.querySelector("svg");
+    if (!svg) return;
+    const width = Number(svg.getAttribute("viewBox").split(" ")[2]);
+    zoom(Math.min(1, (stage().clientWidth - 24) / width));
+  }
+
+  function choose(path, fromEditor) {
+    for (const each of stage().querySelectorAll(".chosen")) each.classList.remove("chosen");
+    const group = find(path);
+    if (!group) return;
+    group.classList.add("chosen");
+    if (fromEditor) group.scrollIntoView({ block: "nearest", inline: "nearest" });
+    else select(lineOf(path));
+    emitEvent("studio-node", path, fromEditor);
+  }
+
+  /* The line of a node, or of the nearest node around it that is written in this file. */
+  function lineOf(path) {
+    for (let name = path; name; name = name.replace(/\.?[^.]*$/, "")) {
+      const found = lines.find(([, paths]) => paths.includes(name));
+      if (found) return found[0];
+    }
+    return 0;
+  }
+
+  /* The node that the cursor stands on. */
+  function light() {
+    const view = editor();
+    if (!view || !view.hasFocus) return;
+    const line = view.state.doc.lineAt(view.state.selection.main.head).number;
+    if (line === last) return;
+    last = line;
+    let found = null;
+    for (const [from, paths] of lines) if (from <= line) found = [from, paths];
+    if (found && line - found[0] < 2) choose(found[1][0], true);
+  }
+
+  function select(line) {
+    const view = editor();
+    if (!view || line < 1 || line > view.state.doc.lines) return;
+    const at = view.state.doc.line(line);
+    last = line;
+    view.dispatch({ selection: { anchor: at.from }, scrollIntoView: true });
+  }
+
+  function changed(paths) {
+    for (const each of stage()?.querySelectorAll(".changed") || []) each.classList.remove("changed");
+    for (const path of paths) find(path)?.classList.add("changed");
+  }
+
+  /* Straight to the component: an update from the server would carry an older text with it. */
+  const mark = (marks) => component()?.setDecorations(marks);
+  const paint = (theme) => component()?.setTheme(theme);
+
+  document.addEventListener("selectionchange", light);
+  document.addEventListener("click", (event) => {
+    const group = event.target.closest?.(".studio-graph [data-node]");
+    if (group) choose(group.dataset.node, false);
+  });
+  document.addEventListener("keydown", (event) => {
+    const group = event.target.closest?.(".studio-graph [data-node]");
+    if (group && (event.key === "Enter" || event.key === " ")) {
+      event.preventDefault();
+      choose(group.dataset.node, false);
+    }
+  });
+  document.addEventListener("wheel", (event) => {
+    if (!event.ctrlKey || !event.target.closest?.(".studio-graph")) return;
+    event.preventDefault();
+    zoom(scale * (event.deltaY < 0 ? 1.1 : 0.9));
+  }, { passive: false });
+  return { show, choose, select, changed, mark, paint, fit, zoom: (factor) => zoom(scale * factor) };
+})();

@@ -1,0 +1,181 @@
+"""Journeys through the page in a real browser: what is typed and clicked, and what is then seen."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from blocks.support.program import DOOR
+
+pytest.importorskip("nicegui")
+driver = pytest.importorskip("playwright.sync_api")
+driver.expect.set_options(timeout=60_000)
+BROWSERS = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
+BROWSER = next((path for path in BROWSERS if os.path.exists(path)), None)
+SECONDS = 60
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="no browser"),
+    pytest.mark.filterwarnings("ignore"),
+]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("project")
+
+
+@pytest.fixture(scope="module")
+def address(project: Path) -> Iterator[str]:
+    process = subprocess.Popen(
+        [sys.executable, str(DOOR), "studio", "model=vit", "data=digits", "--no-browser"],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    assert process.stdout is not None
+    yield process.stdout.readline().strip()
+    process.terminate()
+    process.wait(SECONDS)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with driver.sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+
+
+@pytest.fixture
+def page(browser, address: str, project: Path):
+    for draft in project.glob("studio/model/*.yaml"):
+        draft.unlink()
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(SECONDS * 1000)
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(address)
+    page.wait_for_selector(".studio-graph svg")
+    yield page
+    context.close()
+    assert not problems
+
+
+EDITOR = """
+const editor = getElement(Number(document.querySelector(".studio-editor").id.slice(1))).editor;
+"""
+
+
+def type_over(page, old: str, new: str) -> None:
+    """Replace a text in the editor by typing."""
+    code = """
+      const from = editor.state.doc.toString().indexOf(old);
+      editor.focus();
+      editor.dispatch({selection: {anchor: from, head: from + old.length}});
+    """
+    page.evaluate(f"(old) => {{ {EDITOR} {code} }}", old)
+    page.keyboard.type(new)
+
+
+def read_editor(page) -> str:
+    return page.evaluate(f"() => {{ {EDITOR} return editor.state.doc.toString(); }}")
+
+
+def expect_command(page, text: str) -> None:
+    driver.expect(page.locator(".studio-command code")).to_have_text(text)
+
+
+def test_what_is_typed_is_drawn_counted_and_said_as_a_command(page):
+    type_over(page, "dim: 64", "dim: 96")
+    expect_command(page, "dougong train model=vit model.params.dim=96 data=digits")
+    driver.expect(page.locator(".studio-graph svg title").first).to_contain_text("450,730")
+    driver.expect(page.locator(".studio-value").first).to_contain_text("+122.9 %")
+
+
+def test_a_mistake_keeps_the_graph_and_is_mended_by_a_click(page):
+    type_over(page, "block: SelectToken", "block: SelectTokn")
+    problem = page.locator(".studio-problem")
+    driver.expect(problem).to_contain_text("SelectTokn")
+    driver.expect(page.locator(".studio-stale svg")).to_be_visible()
+    driver.expect(page.locator(".cm-line.studio-wrong")).to_contain_text("SelectTokn")
+    page.locator(".studio-fix").click()
+    driver.expect(page.locator(".studio-errors")).to_contain_text("no mistakes")
+    assert "block: SelectToken," in read_editor(page)
+    driver.expect(page.locator(".studio-stale")).to_have_count(0)
+
+
+def test_a_node_and_its_line_light_each_other(page):
+    page.locator('[data-node="pool"] > .box').click()
+    driver.expect(page.locator(".studio-path")).to_have_text("pool")
+    driver.expect(page.locator(".cm-activeLine")).to_contain_text("pool:")
+    driver.expect(page.locator(".studio-argument").first).to_contain_text("index")
+    page.locator(".cm-line", has_text="head:").click()
+    driver.expect(page.locator(".studio-path")).to_have_text("head")
+    before = read_editor(page)
+    page.keyboard.type(" typed")
+    assert read_editor(page).replace(" typed", "") == before
+    driver.expect(page.locator('[data-node="head"].chosen')).to_have_count(1)
+
+
+def test_a_slot_is_chosen_and_undone_without_the_keyboard(page):
+    page.get_by_label("norm", exact=True).click()
+    page.locator(".q-menu .q-item", has_text=re.compile("^rmsnorm$")).click()
+    expect_command(page, "dougong train model=vit model/norm=rmsnorm data=digits")
+    assert "norm: rmsnorm" in read_editor(page)
+    page.get_by_label("undo").click()
+    expect_command(page, "dougong train model=vit data=digits")
+    page.get_by_label("redo").click()
+    expect_command(page, "dougong train model=vit model/norm=rmsnorm data=digits")
+
+
+def test_a_param_is_set_in_its_field_and_the_draft_survives_the_page(page):
+    page.get_by_label("depth", exact=True).fill("2")
+    expect_command(page, "dougong train model=vit model.params.depth=2 data=digits")
+    page.reload()
+    expect_command(page, "dougong train model=vit model.params.depth=2 data=digits")
+    assert "depth: 2" in read_editor(page)
+
+
+def test_the_difference_and_the_code_follow_the_text(page):
+    type_over(page, "depth: 4", "depth: 3")
+    page.get_by_role("tab", name="difference").click()
+    driver.expect(page.locator(".studio-code").first).to_contain_text("multiply-adds")
+    page.get_by_role("tab", name="PyTorch").click()
+    driver.expect(page.locator(".studio-emit")).to_contain_text("class PatchEmbedding(nn.Module)")
+
+
+def test_a_model_is_trained_and_its_report_opened(page, project):
+    page.get_by_role("tab", name="train").click()
+    page.get_by_label("epochs").fill("1")
+    page.get_by_role("button", name="start").click()
+    status = page.locator(".studio-status")
+    driver.expect(status).to_contain_text("finished", timeout=5 * SECONDS * 1000)
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="report").first.click()
+    driver.expect(opened.value.locator("body")).to_contain_text("vit")
+    page.get_by_role("tab", name="runs").click()
+    driver.expect(page.locator(".studio-run").first).to_contain_text("finished")
+
+
+def test_a_script_in_a_name_is_text(page):
+    type_over(page, "head:     {", '"<img src=x onerror=boom()>": {')
+    driver.expect(page.locator(".studio-problem").first).to_be_visible()
+    assert page.locator("img[src=x]").count() == 0
+
+
+@pytest.mark.parametrize("width", [400, 1280, 2560])
+def test_nothing_is_wider_than_the_window(page, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    time.sleep(0.5)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_page_speaks_chinese(page, address):
+    page.goto(address.partition("?")[0] + "?model=vit&lang=zh&theme=dark")
+    driver.expect(page.locator(".studio-errors")).to_contain_text("没有错误")
+    driver.expect(page.locator("body")).to_have_class(re.compile("body--dark"))

@@ -1,0 +1,160 @@
+"""Answers of Studio without a page: the same as those of the commands, for the text at hand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blocks.graph import compose, conf_folder, plan
+from blocks.graph.record.record import count_parameters
+from blocks.studio.engine import Studio
+from blocks.watch.engine import Engine
+
+ENGINE = Engine()
+VIT = (conf_folder() / "model" / "vit.yaml").read_text(encoding="utf-8")
+WORDS = ["data=digits"]
+MENDED = {  # a mistake, and what the fix makes of it
+    "block: ClassToken": ("block: ClassTokn", "block: ClassToken"),
+    "size: patch": ("size: path", "size: patch"),
+    "pool:     {block": ("pool:     {blok", "pool:     {block"),
+    "norm:     {use: norm}": ("norm:     {use: norn}", "norm:     {use: norm}"),
+    "features: data.classes": ("features: data.clases", "features: data.classes"),
+    "logits: head": ("logits: haed", "logits: head"),
+    "norm: layernorm": ("norm: layernrom", "norm: layernorm"),
+    "index: 0": ("index: 0, dim: 3", "index: 0"),
+    "params: {dim: 64": ("params: {dim： 64", "params: {dim: 64"),
+    "    repeat: depth": ("\trepeat: depth", "    repeat: depth"),
+}
+
+
+@pytest.fixture
+def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Studio:
+    monkeypatch.chdir(tmp_path)
+    return Studio(tmp_path, ENGINE)
+
+
+def ask(studio: Studio, ask: str, **arguments: Any) -> dict[str, Any]:
+    found = studio.answer({"ask": ask, **arguments})
+    json.dumps(found)  # a process sends it
+    return found
+
+
+def draw(studio: Studio, text: str, model: str = "vit") -> dict[str, Any]:
+    return ask(studio, "graph", model=model, text=text, words=WORDS)
+
+
+def test_the_graph_and_numbers_are_those_of_the_text(studio):
+    drawn = draw(studio, VIT.replace("dim: 64", "dim: 96"))
+    model = plan(compose(["model=vit", "model.params.dim=96", *WORDS])).model
+    assert drawn["parameters"] == count_parameters(model)
+    assert drawn["command"] == ["model=vit", "model.params.dim=96", "data=digits"]
+    numbers = ask(studio, "numbers")
+    assert numbers["now"]["parameters"] == drawn["parameters"]
+    assert numbers["base"]["parameters"] == 202186
+    lines = dict(drawn["lines"])
+    for name in ("patch", "layers", "head"):
+        line = next(line for line, paths in lines.items() if name in paths)
+        assert VIT.splitlines()[line - 1].strip().startswith(f"{name}:")
+        assert f'data-node="{name}"' in drawn["svg"]
+    assert "<script" not in drawn["svg"]
+    assert "<style" not in drawn["svg"]
+
+
+def test_a_draft_lies_in_the_project_while_the_text_differs(studio, tmp_path):
+    draft = tmp_path / "studio" / "model" / "vit_draft.yaml"
+    changed = VIT.replace("{block: SelectToken, index: 0}", "{block: MeanTokens}")
+    assert draw(studio, changed)["command"][:3] == ["--config-dir", "studio", "model=vit_draft"]
+    assert draft.read_text(encoding="utf-8") == changed
+    assert draw(studio, VIT)["command"] == ["model=vit", "data=digits"]
+    assert not draft.exists()
+
+
+def test_a_changed_model_need_not_have_the_published_parameters(studio):
+    text = (conf_folder() / "model" / "vit_b16.yaml").read_text(encoding="utf-8")
+    words = ["data=imagenet"]
+    changed = text.replace("depth: 12", "depth: 2")
+    assert not ask(studio, "graph", model="vit_b16", text=changed, words=words)["errors"]
+    assert ask(studio, "numbers")["claim"] == 86567656
+
+
+@pytest.mark.parametrize("right", MENDED)
+def test_a_fix_that_is_offered_mends_the_mistake(right, studio):
+    wrong, better = MENDED[right]
+    assert right in VIT
+    text = VIT.replace(right, wrong, 1)
+    errors = draw(studio, text)["errors"]
+    assert errors[0]["line"]
+    fixes = ask(studio, "fixes", model="vit", text=text, words=WORDS)["fixes"]
+    assert fixes, errors
+    assert not draw(studio, fixes[0]["text"])["errors"]
+    assert better in fixes[0]["text"]
+
+
+def test_a_mistake_keeps_the_model_that_was_right(studio):
+    draw(studio, VIT)
+    assert draw(studio, VIT.replace("use: norm", "use: norn"))["errors"]
+    assert ask(studio, "node", path="head")["outputs"] == ["out (batch, 10)"]
+    assert not ask(studio, "fixes", model="vit", text="graph: [", words=WORDS)["fixes"]
+
+
+def test_a_node_tells_where_its_arguments_come_from(studio):
+    draw(studio, VIT)
+    node = ask(studio, "node", path="layers.0.attention.inner")
+    arguments = {each["name"]: each for each in node["arguments"]}
+    assert arguments["heads"]["value"] == "4"
+    assert arguments["heads"]["origin"] == "conf/model/attention/full.yaml:3:1"
+    assert arguments["dim"] == {"name": "dim", "value": "64", "written": "", "origin": "inferred"}
+    assert "inferred  from" in node["why"]
+    assert node["macs"] > 0
+    assert "path" not in ask(studio, "node", path="../../etc/passwd")
+
+
+def test_the_budget_is_met_and_the_difference_told(studio):
+    draw(studio, VIT)
+    assert not ask(studio, "diff")["changed"]
+    found = ask(studio, "fit", param="dim", budget=1e6)
+    text = ask(studio, "edit", text=VIT, kind="param", name="dim", value=str(found["value"]))
+    assert draw(studio, text["text"])["parameters"] == found["count"]
+    assert abs(found["count"] / 1e6 - 1) < 0.05
+    assert "patch" in ask(studio, "diff")["changed"]
+    assert "class " in ask(studio, "emit")["text"]
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", "x" * 65, "名", ".", "vit\n"])
+def test_a_name_that_leads_elsewhere_is_refused(name, studio, tmp_path):
+    for question in (
+        {"ask": "graph", "model": name, "text": VIT, "words": WORDS},
+        {"ask": "save", "name": name, "text": VIT},
+    ):
+        assert studio.answer(question)["errors"]
+    assert not list(tmp_path.rglob("*.yaml"))
+
+
+def test_a_model_is_saved_once(studio, tmp_path):
+    saved = ask(studio, "save", name="mine", text=VIT)
+    assert saved["file"] == "conf/model/mine.yaml"
+    assert (tmp_path / "conf" / "model" / "mine.yaml").read_text(encoding="utf-8") == VIT
+    for name in ("mine", "vit"):
+        assert "already" in ask(studio, "save", name=name, text=VIT)["errors"][0]["problem"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "graph: " + "[" * 5000,
+        "a: &a [1]\n" + "".join(f"b{i}: [*a, *a, *a, *a, *a, *a]\n" for i in range(3000)),
+        "x: " + "y" * 200_000,
+        VIT.replace("depth: 4", "depth: 10000000000"),
+        VIT + "\nlibrary: [/tmp]\n",
+        VIT.replace("index: 0", "index: ${oc.env:HOME}"),
+        VIT.replace("block: ClassToken", "block: os.system"),
+        "!!python/object/apply:os.system ['true']",
+        "defaults: [/hydra/launcher: ray]\n" + VIT,
+        "\0",
+        "\ud800",
+    ],
+)
+def test_a_hostile_text_is_an_error_and_nothing_more(text, studio):
+    assert draw(studio, text)["errors"]
+    assert not draw(studio, VIT)["errors"]
