@@ -15,7 +15,7 @@ PYTHON ?= python3
 PYTHONS := $(if $(filter file,$(origin PYTHON)),$(PYTHON) python3.13 python3.12 python3.11 python3.10,$(PYTHON))
 FITS := import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))
 
-.PHONY: help bench experiments site train test lint test-all format schema clean
+.PHONY: help bench bench-gpu experiments site train test lint test-all format schema clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -50,6 +50,9 @@ site: $(STAMP) ## build the course and the documents as a site in both languages
 
 bench: $(STAMP) .peers/.installed ## measure training beside timm, transformers and others; ARGS="--only vit_s --infer"
 	$(BIN)/python -m bench $(ARGS)
+
+bench-gpu: $(STAMP) .peers/.installed ## on a GPU: its tests, then training beside the peers and MFU; ARGS="--only gpt2"
+	$(BIN)/python -m bench.gpu --check $(ARGS)
 
 .peers/.installed: bench/peers.txt
 	$(BIN)/python -m pip install -q --no-deps --upgrade --target .peers -r bench/peers.txt

@@ -2,6 +2,9 @@
 
 python -m bench.gpu                                 every family
 python -m bench.gpu --only vit_s gpt2 --rounds 5    some of them
+python -m bench.gpu --check                         the tests that need a GPU first
+
+Without a GPU the same runs on the CPU, at the small sizes, to show that it works.
 
 Each contender runs in a process of its own, and all get the same options. All are built, compiled
 and warmed up first. Then, while nothing else runs, every round asks each contender of a family for
@@ -11,6 +14,7 @@ and warmed up first. Then, while nothing else runs, every round asks each conten
 import argparse
 import json
 import multiprocessing
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -24,12 +28,26 @@ from bench import peers, table
 from bench.contender import Family
 from bench.measure import Times, interleave
 from blocks.graph import compile_network
+from tasks.process.peaks import peak_operations
 
-DEVICE, STEPS, SIDE, TRIES = "cuda", 4, 8192, 20
+HAS_GPU = torch.cuda.is_available()
+DEVICE, STEPS, SIDE = ("cuda", 4, 8192) if HAS_GPU else ("cpu", 1, 512)
+TRIES = 20
 OURS = "dougong"
 SLOWER = ("vit-pytorch", "x-transformers")  # which also differ from ours in details
-HEAD = ("", "a step", "spread", "of the fastest peer", "TFLOP/s", "of the product", "memory")
+HEAD = ("", "a step", "spread", "of the fastest peer", "TFLOP/s", "of the product", "MFU", "memory")
 Key = tuple[str, str]  # family, contender
+
+
+def wait() -> None:
+    """Wait until the GPU has done all that it was asked for."""
+    if HAS_GPU:
+        torch.cuda.synchronize()
+
+
+def name_device() -> str:
+    """The name of the GPU, or "CPU"."""
+    return torch.cuda.get_device_name() if HAS_GPU else "CPU"
 
 
 def measure_ceiling(seconds: float = 1.0) -> float:
@@ -37,11 +55,11 @@ def measure_ceiling(seconds: float = 1.0) -> float:
     a, b = torch.randn(2, SIDE, SIDE, dtype=torch.bfloat16, device=DEVICE)
     best, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end:
-        torch.cuda.synchronize()
+        wait()
         begun = time.perf_counter()
         for _ in range(10):
             a @ b
-        torch.cuda.synchronize()
+        wait()
         best = min(best, (time.perf_counter() - begun) / 10)
     return 2 * SIDE**3 / best
 
@@ -55,7 +73,7 @@ def serve(
     from bench.families import families
 
     torch.manual_seed(0)
-    made = families(batch, DEVICE, large=True)[family].contenders[contender]()
+    made = families(batch, DEVICE, large=HAS_GPU)[family].contenders[contender]()
     if compiled and contender == OURS:
         compile_network(made.model)
     elif compiled:
@@ -89,11 +107,11 @@ def run_patiently(step: Callable[[], object]) -> None:
 def time_steps(step: Callable[[], object]) -> tuple[float, float]:
     """Seconds per step, and the peak of allocated bytes. Gives freed memory back afterwards."""
     run_patiently(step)
-    torch.cuda.synchronize()
+    wait()
     begun = time.perf_counter()
     for _ in range(STEPS):
         step()
-    torch.cuda.synchronize()
+    wait()
     taken = (time.perf_counter() - begun) / STEPS
     torch.cuda.empty_cache()
     return taken, torch.cuda.max_memory_allocated()
@@ -144,6 +162,8 @@ def make_rows(times: Times, flops: int, limit: float) -> list[dict[str, Any]]:
         row["spread"] = (max(seconds) - min(seconds)) / row["seconds"]
         row["flops"] = flops / row["seconds"]
         row["share"] = row["flops"] / limit
+        if peak := peak_operations(name_device(), "bf16-mixed"):
+            row["mfu"] = row["flops"] / peak
         row["bytes"] = max(times.processor[name])  # the second number that a contender gives
         suffix = name.partition(" ")[2]
         alike = [other for other in times.clock if other.partition(" ")[2] == suffix]
@@ -163,8 +183,9 @@ def format_row(row: dict[str, Any]) -> list[str]:
         f"{row['seconds'] * 1e3:.2f} ms",
         f"{row['spread']:.1%}",
         ratio,
-        f"{row['flops'] / 1e12:.0f}",
+        f"{row['flops'] / 1e12:.2g}",
         f"{row['share']:.0%}",
+        f"{row['mfu']:.0%}" if "mfu" in row else "",
         f"{row['bytes'] / 1e9:.1f} GB",
     ]
 
@@ -195,22 +216,26 @@ def main() -> None:
     )
     parser.add_argument("--only", nargs="+", metavar="FAMILY", help="these families")
     parser.add_argument("--rounds", type=int, default=9, help="how often each is asked (9)")
-    parser.add_argument("--batch", type=int, default=256, help="images per step (256)")
+    parser.add_argument(
+        "--batch", type=int, default=256 if HAS_GPU else 1, help="images per step (256; 1 on a CPU)"
+    )
+    parser.add_argument("--check", action="store_true", help="first run the tests marked gpu")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads per process (2)")
     parser.add_argument("--patience", type=float, default=600, help="seconds to get ready (600)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
     given = parser.parse_args()
-    if not torch.cuda.is_available():
-        sys.exit("bench.gpu needs a CUDA device")
+    if given.check:  # nothing is measured that is not right
+        command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests"]
+        subprocess.run(command, check=True, cwd=Path(__file__).resolve().parents[1])
     peers.admit()
     from bench.families import families
 
-    known = families(given.batch, large=True)
+    known = families(given.batch, large=HAS_GPU)
     chosen = [known[name] for name in given.only or known]
     servers = start_servers(chosen, given)
     limit = measure_ceiling()
-    name = torch.cuda.get_device_name()
-    print(f"{name}, torch {torch.__version__}, {limit / 1e12:.0f} TFLOP/s", flush=True)
+    name = name_device()
+    print(f"{name}, torch {torch.__version__}, {limit / 1e12:.2g} TFLOP/s", flush=True)
     results = []
     for family in chosen:
         steps = {name: each for (owner, name), each in servers.items() if owner == family.name}
