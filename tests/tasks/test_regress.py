@@ -177,7 +177,8 @@ def test_a_text_is_a_class_and_a_number_may_be_one(tmp_path):
 @pytest.mark.parametrize(
     ("options", "text"),
     {
-        (("target", "prize"),): "there is no such column",
+        (("target", "prize"),): "^there is no such column; got prize; "
+        "fits: id, area, rooms, town, price$",
         (("exclude", ("no",)),): "there is no such column",
         (("target", ("town", "id")),): "classes are in one column",
         (("delimiter", "dot"),): "no such delimiter",
