@@ -87,7 +87,11 @@ class Studio:
         try:
             planned = self._plan(model, text, words)
         except ConfigError as error:
-            return {**found, "errors": error_entries(error)}
+            found["errors"] = error_entries(error)
+            base = self._base(model, words)
+            if self.last is not None or base is None:
+                return found
+            planned = base  # a draft with a mistake was opened: there is no other graph to show
         self.last = planned
         self.nodes = {node.path: node for node in planned.built.walk()}
         drawn = picture(planned.built, model)

@@ -351,8 +351,10 @@ class Page:
             self.errors.show(found["errors"])
             if found["errors"]:
                 self.stage.classes(add="studio-stale")
+            else:
+                self.stage.classes(remove="studio-stale")
+            if "svg" not in found:
                 return
-            self.stage.classes(remove="studio-stale")
             self.note.text = " · ".join(found["notes"])
             shown = json.dumps(found["svg"]), json.dumps(found["lines"])
             self.client.run_javascript(f"studio.show({shown[0]}, {shown[1]})")

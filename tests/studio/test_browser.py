@@ -162,6 +162,14 @@ def test_a_model_is_trained_and_its_report_opened(page, project):
     driver.expect(page.locator(".studio-run").first).to_contain_text("finished")
 
 
+def test_a_draft_with_a_mistake_is_opened_beside_the_graph_of_its_file(page):
+    type_over(page, "block: SelectToken", "block: SelectTokn")
+    driver.expect(page.locator(".studio-fix")).to_be_visible()
+    page.reload()
+    driver.expect(page.locator(".studio-stale svg")).to_be_visible()
+    driver.expect(page.locator(".studio-problem")).to_contain_text("SelectTokn")
+
+
 def test_a_script_in_a_name_is_text(page):
     type_over(page, "head:     {", '"<img src=x onerror=boom()>": {')
     driver.expect(page.locator(".studio-problem").first).to_be_visible()
