@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from blocks.errors import must_be_positive
-from blocks.position.waves import frequencies, must_be_multiple
+from blocks.errors import must_be_multiple, must_be_positive
+from blocks.position.waves import frequencies
 
 
 class SinusoidalFeatures(nn.Module):

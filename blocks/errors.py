@@ -44,6 +44,17 @@ def must_divide(name: str, value: int, of: str, whole: int) -> None:
         )
 
 
+def must_be_multiple(name: str, value: int, parts: int = 2) -> None:
+    """Raise a BlockError unless `value` is a positive multiple of `parts`."""
+    if value < 1 or value % parts:
+        nearest = max(parts, round(value / parts) * parts)
+        raise BlockError(
+            f"{name} must be a multiple of {parts}",
+            got=f"{name}={value}",
+            fits=f"e.g. {name}={nearest}",
+        )
+
+
 def must_be_one_of(name: str, value: str, known: Sequence[str]) -> None:
     """Raise a BlockError unless `value` is one of the known words."""
     if value not in known:

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from blocks.attention.dot_product import attend, merge_heads
 from blocks.attention.mask import Mask
-from blocks.errors import must_be_positive, must_be_share, must_divide
+from blocks.errors import must_be_multiple, must_be_positive, must_be_share, must_divide
 from blocks.norm import RMSNorm
-from blocks.position.waves import must_be_multiple
 from blocks.support.decode_cache import (
     DecodeCache,
     must_be_a_row,

@@ -316,11 +316,10 @@ class SelfAttention(nn.Module):
         self, heads: Float[Tensor, "batch heads tokens head_dim"], x: Float[Tensor, "batch ... dim"]
     ) -> Float[Tensor, "batch ... dim"]:
         """What the heads read, through the gate and the output projection."""
-        out = merge_heads(heads)
         if self.gate is not None:
-            opened = torch.sigmoid(self.gate(x.flatten(1, -2))).unflatten(-1, (self.heads, -1))
-            out = (out.unflatten(-1, (self.heads, -1)) * opened).flatten(-2)
-        return self.project(out).view(x.shape)
+            opened = torch.sigmoid(self.gate(x.flatten(1, -2)))
+            heads = heads * opened.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return self.project(merge_heads(heads)).view(x.shape)
 
     def forward(
         self,
@@ -350,8 +349,7 @@ class SelfAttention(nn.Module):
             grouped=self.kv_heads != self.heads,
             weights=self.return_weights,
         )
-        out = self.leave(out, x)
-        out = F.dropout(out, self.projection_dropout, self.training)
+        out = F.dropout(self.leave(out, x), self.projection_dropout, self.training)
         return out if weights is None else (out, weights)
 
     def step(

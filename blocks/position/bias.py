@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from blocks.errors import BlockError, must_be_positive
-from blocks.position.waves import must_be_multiple
+from blocks.errors import BlockError, must_be_multiple, must_be_positive
 
 
 class ALiBi(nn.Module):

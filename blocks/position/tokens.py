@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from blocks.errors import BlockError, must_be_positive
-from blocks.position.waves import angles, frequencies, must_be_multiple
+from blocks.errors import BlockError, must_be_multiple, must_be_positive
+from blocks.position.waves import angles, frequencies
 from blocks.support.decode_cache import DecodeCache, StepError
 
 

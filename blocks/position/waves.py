@@ -4,19 +4,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from blocks.errors import BlockError
-
-
-def must_be_multiple(name: str, value: int, parts: int = 2) -> None:
-    """Raise a BlockError unless `value` is a positive multiple of `parts`."""
-    if value < 1 or value % parts:
-        nearest = max(parts, round(value / parts) * parts)
-        raise BlockError(
-            f"{name} must be a multiple of {parts}",
-            got=f"{name}={value}",
-            fits=f"e.g. {name}={nearest}",
-        )
-
 
 def frequencies(dim: int, base: float, like: Tensor) -> Float[Tensor, " half_dim"]:
     """base^(-2i / dim) for i in 0..dim/2, in float32 at least: radians from a position to the

@@ -63,6 +63,7 @@ SLOW = (
     "transformer_big",
 )  # they differ from others in numbers
 BLIND = ("bert",)  # it sees both sides of a token, and names hidden ones
+LATENT = ("perceiver_io",)  # each of its latents reads all tokens
 GRIDS = ("learned_2d", "rotary_2d", "sinusoidal_2d", "sinusoidal_grid")
 CONDITIONED = ("adaln_zero",)
 AHEAD = ("expert_choice",)  # its tokens depend on later ones
@@ -182,7 +183,7 @@ def must_be_equal(made):
     [
         pytest.param(model, marks=pytest.mark.slow) if model in SLOW else model
         for model in SPEAKS
-        if model not in BLIND
+        if model not in (*BLIND, *LATENT)
     ],
 )
 def test_every_model_that_generates_says_the_same_with_a_cache(model):
@@ -384,6 +385,12 @@ def test_a_model_that_sees_both_sides_is_noticed(model, caplog):
         caplog,
         f"{where}: a token attends to the tokens after it; got causal=false; fits: causal=true",
     )
+
+
+@pytest.mark.parametrize("model", LATENT)
+def test_a_model_that_reads_all_tokens_at_once_is_asked_whole(model):
+    kept, fixed = scorer(network(model))
+    assert kept.score(fixed, TOKENS).stepper is None
 
 
 def test_a_network_in_training_is_asked_whole():
