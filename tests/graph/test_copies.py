@@ -101,3 +101,10 @@ def test_what_a_copy_could_miss_is_made_by_its_constructor():
     assert made.weight.is_meta
     assert made.weight is not plain.weight
     assert made._forward_hooks is not plain._forward_hooks
+
+
+def test_the_oldest_results_are_forgotten_where_they_are_too_many(monkeypatch):
+    monkeypatch.setattr(kept, "MOST", 5)
+    results = Kept(ran={number: number for number in range(7)}, operations={1: 1})
+    results.trim()
+    assert (list(results.ran), results.operations) == ([2, 3, 4, 5, 6], {1: 1})

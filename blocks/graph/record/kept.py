@@ -143,10 +143,10 @@ class Kept:
     operations: dict[Any, Any] = field(default_factory=dict)
 
     def trim(self) -> None:
-        """Forget everything where it has become too much."""
+        """Forget the oldest results where they have become too many."""
         for results in (self.made, self.ran, self.outcomes, self.operations):
-            if len(results) > MOST:
-                results.clear()
+            for key in list(results)[: max(0, len(results) - MOST)]:
+                del results[key]
 
     def copy(self, key: Any) -> nn.Module | None:
         """Return a block like one that was made; None where it must be made."""
