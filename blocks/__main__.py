@@ -131,9 +131,13 @@ def main(arguments: list[str] | None = None, program: str = "python -m blocks") 
     Returns:
         The exit status: 0, or 2 after a mistake of the user's.
     """
+    return prepare(sys.argv[1:] if arguments is None else arguments, program)()
+
+
+def prepare(arguments: list[str], program: str) -> Callable[[], int]:
+    """Read a command line and import what it needs; return what runs it."""
     from blocks.support.answers import Parser
 
-    arguments = sys.argv[1:] if arguments is None else arguments
     parser = Parser(
         program,
         description=__doc__,
@@ -142,7 +146,7 @@ def main(arguments: list[str] | None = None, program: str = "python -m blocks") 
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     if not arguments:
-        return list_commands(program)
+        return partial(list_commands, program)
     modules, usage = {}, parser
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
@@ -160,12 +164,10 @@ def main(arguments: list[str] | None = None, program: str = "python -m blocks") 
     from blocks.support.streams import spare_streams
 
     spare_streams()
-    gc.freeze()
-    gc.enable()
     run = partial(modules[chosen.command].run, chosen)
     if flags:
         run = partial(refuse, arguments, flags, usage.format_usage())
-    return run_command(run, arguments, program)
+    return partial(run_command, run, arguments, program)
 
 
 def refuse(words: list[str], flags: list[str], usage: str) -> int:
@@ -208,7 +210,10 @@ def start(arguments: list[str], program: str = "python -m blocks") -> int:
     spare_the_compiler()
     gc.disable()  # until all is imported: what imports make is kept, and looked through in vain
     try:
-        return main(arguments, program)
+        answer = prepare(arguments, program)
+        gc.freeze()
+        gc.enable()
+        return answer()
     finally:
         gc.enable()
         restore_the_compiler()  # the rest of this process may train
