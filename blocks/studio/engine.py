@@ -26,8 +26,8 @@ from blocks.graph.read.loader import CachedLoader
 from blocks.graph.record.record import Node, count_parameters
 from blocks.graph.record.value import Value, show_shape
 from blocks.studio.drafts import DRAFT, FOLDER, DraftError, Drafts
-from blocks.studio.edits import EditError, read_changes, set_param, set_slot
-from blocks.studio.fixes import propose
+from blocks.studio.text.edits import EditError, read_changes, set_param, set_slot
+from blocks.studio.text.fixes import propose
 from blocks.support.answers import error_entries, error_entry
 from blocks.support.conf_folders import conf_folder, option_files
 from blocks.support.files import read_file

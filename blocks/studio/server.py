@@ -17,7 +17,7 @@ from nicegui import ui
 from blocks.graph import ConfigError, Problem
 from blocks.graph.describe.draw import write_page_style
 from blocks.studio.guard import LARGEST, Guard
-from blocks.studio.page import Begin, Page
+from blocks.studio.page.page import Begin, Page
 from blocks.studio.process import Answers
 from blocks.studio.runs import Runs
 from blocks.support.files import CONFINED
@@ -150,4 +150,4 @@ def page_style() -> str:
 
 
 def _read(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+    return (Path(__file__).parent / "page" / name).read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from blocks.graph import compose, conf_folder
-from blocks.studio.edits import EditError, read_changes, remove_key, set_param, set_slot
+from blocks.studio.text.edits import EditError, read_changes, remove_key, set_param, set_slot
 
 FLOW = "defaults: [mlp: gelu, _self_]\nparams: {dim: 6} # wide\ngraph: {}\n"
 BLOCK = "defaults:\n  - mlp: gelu\n  - _self_\nparams:\n  dim: 6\n\n  # heads\ngraph: {}\n"

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from blocks.studio.edits import EditError, insert_before, remove_key
+from blocks.studio.text.edits import EditError, insert_before, remove_key
 
 Entry = dict[str, Any]  # a problem as JSON states it: file, line, column, problem, got, fits, fix
 PLACE = re.compile(r":(\d+):(\d+)$")

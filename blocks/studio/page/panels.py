@@ -10,7 +10,7 @@ from urllib.parse import quote
 from nicegui import ui
 
 from blocks.graph.describe.table import short
-from blocks.studio.phrases import Phrases
+from blocks.studio.page.phrases import Phrases
 from blocks.studio.runs import Runs, Started
 from blocks.support.program import train_command
 

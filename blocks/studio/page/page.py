@@ -12,7 +12,7 @@ from typing import Any
 from nicegui import events, ui
 
 from blocks.studio.drafts import NAME, DraftError, Drafts
-from blocks.studio.panels import (
+from blocks.studio.page.panels import (
     EditPanel,
     Errors,
     NodePanel,
@@ -20,7 +20,7 @@ from blocks.studio.panels import (
     RunsPanel,
     TrainPanel,
 )
-from blocks.studio.phrases import LANGUAGES, Phrases
+from blocks.studio.page.phrases import LANGUAGES, Phrases
 from blocks.studio.process import Answers
 from blocks.studio.runs import Runs
 from blocks.support.conf_folders import option_files
