@@ -90,14 +90,16 @@ def levels(text: str) -> int:
     return int(text)
 
 
-def write(file: Path, text: str, option: str) -> None:
+def write(file: Path, content: str | bytes, option: str) -> None:
     """Write a file that the command line names.
 
     Raises:
         ConfigError: it cannot be written.
     """
     try:
-        file.write_text(text, encoding="utf-8", errors="backslashreplace")
+        if isinstance(content, str):
+            content = content.encode(errors="backslashreplace")
+        file.write_bytes(content)
     except OSError as error:
         problem = Problem(
             "the file cannot be written",

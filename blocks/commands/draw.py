@@ -1,5 +1,5 @@
-"""A picture: the nested graph, repeats folded, shapes on the edges; a page, an SVG, Mermaid or
-DOT.
+"""A picture: the nested graph, repeats folded, shapes on the edges; a page, an SVG, Mermaid,
+DOT, TikZ, PDF or PNG.
 """
 
 import argparse
@@ -7,14 +7,17 @@ from pathlib import Path
 
 from blocks.commands import Planner, levels, write
 from blocks.graph import ConfigError, Problem, compose
-from blocks.graph.describe.draw import WRITERS, draw
+from blocks.graph.describe.draw import ENDINGS, PrintError, draw_file
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "overrides", nargs="*", help="as for train.py: model=vit model.params.depth=6"
     )
-    formats = "its ending says what: .html, .svg, .mmd (Mermaid), .dot; MODEL.html when left out"
+    formats = (
+        "its ending says what: .html, .svg, .mmd (Mermaid), .dot, .tex (TikZ), .pdf, .png; "
+        "MODEL.html when left out"
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=formats)
     parser.add_argument(
         "--depth",
@@ -31,16 +34,29 @@ def run(chosen: argparse.Namespace) -> int:
     composed = compose(chosen.overrides, config_dir=chosen.config_dir)
     title = composed.choices.get("model") or "model"
     file = chosen.output or Path(f"{title}.html")
-    if file.suffix not in WRITERS:
+    if file.suffix not in ENDINGS:
         raise ConfigError(
             Problem(
                 "the ending of the file says what is drawn",
                 "the command line",
                 got=f"-o {file}",
-                fits=", ".join(WRITERS),
+                fits=", ".join(ENDINGS),
                 code="bad-command",
             )
         )
-    write(file, draw(Planner()(composed), file.suffix, title, chosen.depth), "-o")
+    try:
+        content = draw_file(Planner()(composed), file.suffix, title, chosen.depth)
+    except PrintError as error:
+        raise ConfigError(
+            Problem(
+                "a PDF or PNG needs a package that is not installed",
+                "the command line",
+                got=f"-o {file} ({error})",
+                fits="the extra `figure` and the library cairo; .svg and .tex need neither",
+                fix="pip install 'dougong[figure]'",
+                code="not-installed",
+            )
+        ) from error
+    write(file, content, "-o")
     print(file)
     return 0

@@ -20,6 +20,7 @@ from blocks.graph.describe.draw import WRITERS, draw, draw_svg, picture, unfold
 from blocks.graph.describe.draw.kinds import kind_of
 from blocks.graph.describe.draw.layout import lay_out
 from blocks.graph.describe.draw.svg import curve
+from tests.graph.test_figures import check_tikz
 
 MODELS = sorted(
     file.stem for file in (Path(__file__).resolve().parents[2] / "conf" / "model").glob("*.yaml")
@@ -189,6 +190,7 @@ CHECKERS = {
     ".html": check_html,
     ".mmd": lambda text: check_text(text, "flowchart TB", MERMAID),
     ".dot": lambda text: check_text(text, rf"digraph {STRING} \{{", DOT),
+    ".tex": check_tikz,
 }
 
 
@@ -300,13 +302,13 @@ def test_the_command_draws_by_the_ending_and_says_where(tmp_path, capsys, monkey
 
 
 def test_an_unknown_ending_is_reported_with_those_that_fit(capsys):
-    assert main(["draw", "model=mlp", "-o", "picture.png"]) == 2
+    assert main(["draw", "model=mlp", "-o", "picture.jpg"]) == 2
     assert (
         capsys.readouterr().err
         == """the command line
   the ending of the file says what is drawn
-  got       -o picture.png
-  fits      .html, .svg, .mmd, .dot
+  got       -o picture.jpg
+  fits      .html, .svg, .mmd, .dot, .tex, .pdf, .png
 """
     )
 

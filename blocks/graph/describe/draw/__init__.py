@@ -1,14 +1,25 @@
-"""Architecture drawings as pages, SVG, Mermaid and DOT."""
+"""Architecture drawings as pages, SVG, Mermaid, DOT, TikZ, PDF and PNG."""
 
-from blocks.graph.describe.draw.draw import WRITERS, draw, draw_mermaid, draw_svg
+from blocks.graph.describe.draw.draw import (
+    ENDINGS,
+    WRITERS,
+    draw,
+    draw_file,
+    draw_mermaid,
+    draw_svg,
+)
 from blocks.graph.describe.draw.paint import picture
+from blocks.graph.describe.draw.paper import PrintError
 from blocks.graph.describe.draw.picture import Picture, unfold
 from blocks.graph.describe.draw.svg import write_page_style, write_part
 
 __all__ = [
+    "ENDINGS",
     "WRITERS",
     "Picture",
+    "PrintError",
     "draw",
+    "draw_file",
     "draw_mermaid",
     "draw_svg",
     "picture",

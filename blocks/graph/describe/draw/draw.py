@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from blocks.graph.describe.draw.html import write_html
 from blocks.graph.describe.draw.paint import picture
+from blocks.graph.describe.draw.paper import PRINTED, print_svg, write_tikz
 from blocks.graph.describe.draw.picture import Picture, unfold
 from blocks.graph.describe.draw.svg import write_svg
 from blocks.graph.describe.draw.text import write_dot, write_mermaid
@@ -22,7 +23,9 @@ WRITERS: dict[str, Callable[[Picture], str]] = {
     ".svg": write_svg,
     ".mmd": write_mermaid,
     ".dot": write_dot,
+    ".tex": write_tikz,
 }
+ENDINGS = (*WRITERS, *PRINTED)
 
 
 def draw(built: Built, ending: str, title: str = "model", depth: int | None = None) -> str:
@@ -30,13 +33,28 @@ def draw(built: Built, ending: str, title: str = "model", depth: int | None = No
 
     Args:
         ending: of the file: .html (a page that folds and searches), .svg (light and dark), .mmd
-            (Mermaid, for a README) or .dot (for Graphviz).
+            (Mermaid, for a README), .dot (for Graphviz) or .tex (TikZ, for a paper).
         depth: levels to unfold.
     """
     drawn = picture(built, title)
     if depth is not None:
         drawn = unfold(drawn, depth)
     return WRITERS[ending](drawn)
+
+
+def draw_file(built: Built, ending: str, title: str = "model", depth: int | None = None) -> bytes:
+    """The drawing of a model as the content of a file.
+
+    Args:
+        ending: one of `draw`, .pdf or .png.
+        depth: levels to unfold.
+
+    Raises:
+        PrintError: what prints a PDF or PNG is not installed.
+    """
+    if ending in PRINTED:
+        return print_svg(draw(built, ".svg", title, depth), ending)
+    return draw(built, ending, title, depth).encode(errors="backslashreplace")
 
 
 def draw_svg(built: Built, title: str = "model") -> str:
