@@ -226,6 +226,16 @@ def test_joins_parts_and_turns_are_exact():
     assert torch.equal(model.only.weight, torch.cat([q, k, v]))
 
 
+def test_values_that_lie_in_turn_and_a_number_that_is_added():
+    values = torch.randn(3, 4)
+    line = {"from": "x", "interleaved": 2, "axis": 1, "add": 0.5}
+    model = linear(3, 4)
+    load_weights(model, {"x": values}, {"map": {"only.weight": line}})
+    assert torch.equal(model.only.weight, values[:, [0, 2, 1, 3]] + 0.5)
+    wrong = {"map": {"only.weight": {**line, "add": "one"}}}
+    assert "add of a map is a number, not 'one'" in told(linear(3, 4), {"x": values}, wrong)
+
+
 def test_a_part_that_nothing_takes_is_left_over():
     message = told(
         linear(4, 5),

@@ -14,7 +14,7 @@ from blocks.graph.record.token_grid import Grid, read_grid
 
 WORDS = (
     *("from", "parts", "of", "axis", "transpose", "permute"),
-    *("flip", "reshape", "fit", "prefix", "grid"),
+    *("flip", "interleaved", "add", "reshape", "fit", "prefix", "grid"),
 )
 
 
@@ -82,7 +82,7 @@ class Line:
 
     def value(self, theirs: Mapping[str, Tensor], shape: tuple[int, ...]) -> Tensor:
         """Return the sources as the model needs them, except for their resolution: axes permuted,
-        then sources joined, then parts taken, then the shape changed.
+        then sources joined, then parts taken, then the shape changed. `add` comes first.
 
         Raises:
             ExpressionError: the shapes of the sources do not allow this.
@@ -104,13 +104,20 @@ class Line:
         return value
 
     def _permute(self, value: Tensor) -> Tensor:
-        """Return a tensor with its axes in another order or direction."""
+        """Return a tensor with `add` added, and its axes in another order or direction."""
+        if "add" in self.words:
+            value = value + self.words["add"]
         if self.words.get("transpose") is True and value.dim() == 2:
             value = value.t()
         if "permute" in self.words:
             value = value.permute(*self.words["permute"])
         if "flip" in self.words:
             value = value.flip(self.words["flip"])
+        if "interleaved" in self.words:
+            count = self.words["interleaved"]
+            rows = value.movedim(self.axis, 0)
+            rows = torch.cat([rows[first::count] for first in range(count)])
+            value = rows.movedim(0, self.axis)
         return value
 
 
@@ -130,6 +137,7 @@ def read_line(pattern: str, raw: Any, pieces: Mapping[str, str]) -> Line:
         raise ExpressionError(
             "a line of a map says where from", "ours: theirs, or ours: {from: theirs}"
         )
+    words |= _read_changes(words, pieces)
     numbers = {}
     for word in ("axis", "prefix"):
         if word in words:
@@ -140,6 +148,20 @@ def read_line(pattern: str, raw: Any, pieces: Mapping[str, str]) -> Line:
         grid = read_grid(words["grid"])
     sources = tuple(fill_template(str(name), pieces) for name in _as_list(words["from"]))
     return Line(pattern, sources, words, parts, of, grid=grid, **numbers)
+
+
+def _read_changes(words: Mapping[Any, Any], pieces: Mapping[str, str]) -> dict[str, float]:
+    """Return what changes the values or their order: `add` and `interleaved`."""
+    found: dict[str, float] = {}
+    if "add" in words:
+        if type(words["add"]) not in (int, float):
+            raise ExpressionError(f"add of a map is a number, not {words['add']!r}", "add: 1")
+        found["add"] = words["add"]
+    if "interleaved" in words:
+        found["interleaved"] = _read_number(words["interleaved"], pieces, "interleaved")
+        if found["interleaved"] < 1:
+            raise ExpressionError(f"interleaved: {words['interleaved']}", "interleaved: 2")
+    return found
 
 
 def _read_parts(

@@ -43,6 +43,12 @@ LINE: dict[str, Schema] = {
         "items": {"type": "integer"},
         "description": "Axes to reverse.",
     },
+    "interleaved": {
+        **WHOLE,
+        "description": "How many tensors lie in turn along the axis; they are put one after the "
+        "other.",
+    },
+    "add": {"type": "number", "description": "A number that is added to every value."},
     "reshape": {"type": "boolean", "description": "The same numbers in our shape."},
     "fit": {
         "enum": [*FITS],
