@@ -5,6 +5,7 @@ import json
 import shlex
 import time
 import uuid
+from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -291,13 +292,13 @@ class Page:
         ui.clipboard.write(self.command_text.text)
         ui.notify(self.say("copied"), position="bottom-left")
 
-    async def _type(self, event: events.ValueChangeEventArguments[str]) -> None:
+    def _type(self, event: events.ValueChangeEventArguments[str]) -> Awaitable[None] | None:
         """Take over what was typed."""
         if self.is_setting:
-            return
+            return None
         self.text = event.value
         self.history.add(self.text)
-        await self._refresh()
+        return self._refresh()
 
     async def set_text(self, text: str, remember: bool = True) -> None:
         """Put another text on the page."""
@@ -312,7 +313,10 @@ class Page:
 
     async def edit(self, kind: str, name: str, value: str) -> None:
         """Change a slot or a param in the text."""
-        found = await self.ask("edit", text=self.text, kind=kind, name=name, value=value)
+        before, found = "", dict[str, Any]()
+        while before != self.text:  # what was typed meanwhile is edited too
+            before = self.text
+            found = await self.ask("edit", text=before, kind=kind, name=name, value=value)
         if found["errors"]:
             ui.notify(found["errors"][0]["problem"], type="warning", position="bottom-left")
         elif found["text"] != self.text:

@@ -3,7 +3,7 @@
 import json
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -243,19 +243,22 @@ class EditPanel:
             field.on_value_change(lambda event: self._change("param", name, str(event.value)))
         return field.mark(f"param-{name}")
 
-    async def _change_number(self, name: str, value: float | None) -> None:
+    def _change_number(self, name: str, value: float | None) -> Awaitable[None] | None:
         if value is None or not math.isfinite(value):
-            return
+            return None
         text = repr(value)
         if value == int(value):
             text = str(int(value))
-        before = next(each["value"] for each in self.form["params"] if each["name"] == name)
-        if float(before) != value:
-            await self._change("param", name, text)
+        return self._change("param", name, text)
 
-    async def _change(self, kind: str, name: str, value: str) -> None:
-        if not self.is_filling:
-            await self.page.edit(kind, name, value)
+    def _change(self, kind: str, name: str, value: str) -> Awaitable[None] | None:
+        """Return the edit to wait for; None where the field was filled, not changed by hand.
+
+        It is decided here and not in the edit, which runs later.
+        """
+        if self.is_filling:
+            return None
+        return self.page.edit(kind, name, value)
 
     def _add_budget(self, params: list[str]) -> None:
         """Add the fields that solve for a param."""
