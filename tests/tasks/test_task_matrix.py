@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -31,10 +31,12 @@ class Case:
     Args:
         words: of the command line.
         inputs: of `predict`.
+        taught: whether it needs a teacher.
     """
 
     words: tuple[str, ...]
     inputs: tuple[str, ...]
+    taught: bool = False
 
 
 SMALL_VIT = ("model.params.depth=1", "model.params.dim=16", "model.params.heads=2")
@@ -51,6 +53,11 @@ CASES = {
         ("one.png",),
     ),
     "reconstruct": Case(("experiment=mae",), (str(IMAGES),)),
+    "distill": Case(
+        ("task=distill", "task.match={layers.0: layers.1}", *SMALL_VIT),
+        (str(IMAGES),),
+        taught=True,
+    ),
 }
 
 
@@ -62,11 +69,20 @@ def run(place: Path, *words: str) -> Path:
     return place
 
 
+def find_teacher(case: Case, place: Path) -> Case:
+    """Return a case with the run that teaches it, where it needs one."""
+    if not case.taught:
+        return case
+    teacher = run(place, *SMALL_VIT, "model.params.depth=2")
+    return replace(case, words=(*case.words, f"task.teacher={teacher}"))
+
+
 @pytest.fixture(scope="module", params=CASES)
 def finished(request, tmp_path_factory):
     """A case and its finished run."""
-    case = CASES[request.param]
-    return case, run(tmp_path_factory.mktemp(request.param) / "run", *case.words)
+    folder = tmp_path_factory.mktemp(request.param)
+    case = find_teacher(CASES[request.param], folder / "teacher")
+    return case, run(folder / "run", *case.words)
 
 
 def state(place: Path) -> dict[str, torch.Tensor]:
@@ -158,15 +174,17 @@ def test_it_is_resumed_to_the_bit(finished, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_it_is_swept(name, tmp_path):
-    words = [*CASES[name].words, *QUICK, "trainer.max_epochs=1", "optimizer.lr=1e-3,1e-2"]
+    case = find_teacher(CASES[name], tmp_path / "teacher")
+    words = [*case.words, *QUICK, "trainer.max_epochs=1", "optimizer.lr=1e-3,1e-2"]
+    runs = tmp_path / "runs"
     done = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), "-m", *words, f"runs={tmp_path}"],
+        [sys.executable, str(ROOT / "train.py"), "-m", *words, f"runs={runs}"],
         cwd=tmp_path,
         capture_output=True,
         encoding="utf-8",
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    records = [json.loads(path.read_text("utf-8")) for path in tmp_path.rglob("run.json")]
+    records = [json.loads(path.read_text("utf-8")) for path in runs.rglob("run.json")]
     assert [record["status"] for record in records] == ["finished", "finished"]
     assert len({json.dumps(record["test"]) for record in records}) == 2  # the rate was swept
