@@ -1,6 +1,7 @@
 """Several labels for each sample: read from cells of a table, as numbers and by name."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +29,59 @@ def join_labels(held: Iterable[str]) -> str:
 def split_labels(text: str) -> list[str]:
     """Return the labels that `join_labels` joined; none of an empty text."""
     return list(filter(None, text.split(MARK)))
+
+
+def read_list(items: Sequence[Any], names: Sequence[str] | None = None) -> list[str]:
+    """Return the labels in a list, each as often as it is there.
+
+    Args:
+        items: texts, or whole numbers.
+        names: of the numbers 0, 1, ...; None: a number is its own name.
+
+    Raises:
+        ValueError: an item is something else; the message names it.
+    """
+    held = []
+    for item in items:
+        if names is not None:
+            if not isinstance(item, int) or not 0 <= item < len(names):
+                raise ValueError(f"{item!r} is no number from 0 to {len(names) - 1}")
+            held.append(str(names[item]))
+            continue
+        text = str(item).strip()
+        if not isinstance(item, str | int) or not text or MARK in text:
+            raise ValueError(f"{str(item)[:40]!r} is neither a text nor a whole number")
+        held.append(text)
+    return held
+
+
+class FlagGuard:
+    """Refuses lists of flags where lists of labels are read: [0, 1, 1] is not the labels 0 and 1.
+
+    All lists have one length then, and repeat 0 or 1, and have nothing else.
+    """
+
+    def __init__(self) -> None:
+        self.lengths: set[int] = set()
+        self.values: set[str] = set()
+        self.repeats = False
+
+    def add(self, items: Sequence[str]) -> None:
+        """Add a list of labels."""
+        self.lengths.add(len(items))
+        self.values.update(items)
+        self.repeats = self.repeats or len(set(items)) < len(items)
+
+    def check(self, option: str, where: str) -> None:
+        """Raise an ArgumentError where all lists were flags."""
+        if self.repeats and len(self.lengths) == 1 and self.values <= {"0", "1"}:
+            (length,) = self.lengths
+            raise ArgumentError(
+                option,
+                f"the lists of labels in {where} look like flags",
+                got=f"lists of {length} numbers, each of them 0 or 1",
+                fits="the numbers or the names of the labels: [1, 2] instead of [0, 1, 1]",
+            )
 
 
 def check_separator(separator: str | None) -> None:
@@ -75,11 +129,25 @@ def encode_labels(held: Sequence[Iterable[str]], classes: Sequence[str]) -> Tens
 
 def describe_labels(label: Tensor, classes: Sequence[str], noun: str) -> list[str]:
     """Return notes on samples without a label, and on labels that few samples have."""
-    notes = []
     empty = int((label.sum(1) == 0).sum())
+    return describe_counts(label.sum(0).tolist(), empty, len(label), classes, noun)
+
+
+def describe_counts(
+    counts: Sequence[int], empty: int, total: int, classes: Sequence[str], noun: str
+) -> list[str]:
+    """Return the notes of `describe_labels`.
+
+    Args:
+        counts: how many samples have each label.
+        empty: the samples without one.
+        total: all samples.
+        classes: the names of the labels.
+        noun: what a sample is called.
+    """
+    notes = []
     if empty:
-        notes.append(f"{empty:,} of {len(label):,} {noun}s have no label")
-    counts = label.sum(0).tolist()
+        notes.append(f"{empty:,} of {total:,} {noun}s have no label")
     pairs = zip(classes, counts, strict=True)
     rare = [f"{name} ({count})" for name, count in pairs if count < FEWEST]
     if rare:

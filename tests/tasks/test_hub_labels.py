@@ -57,7 +57,7 @@ def make_columns():
     return columns
 
 
-def write(file, **changed):
+def write(file, group=None, **changed):
     names = datasets.ClassLabel(names=list(NAMES))
     features = {
         "image": datasets.Image(),
@@ -69,7 +69,7 @@ def write(file, **changed):
     }
     columns = make_columns() | changed
     rows = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
-    rows.to_parquet(file)
+    rows.to_parquet(file, batch_size=group)
     return str(file)
 
 
@@ -122,6 +122,36 @@ def test_labels_are_those_of_a_table_of_images_to_the_bit(tmp_path, form):
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_a_stream_has_the_labels_of_the_whole_to_the_bit(tmp_path, form):
+    words = make_columns()["words"]
+    words[3] = None
+    for part in ("train", "val", "test"):
+        write(tmp_path / f"{part}.parquet", group=5, words=words)
+    whole = read(HubImages, form, str(tmp_path), check=False, **SMALL)
+    stream = read(HubImages, form, str(tmp_path), streaming=True, buffer=6, **SMALL)
+    assert (whole.classes, whole.sizes(), whole.facts()) == (
+        stream.classes,
+        stream.sizes(),
+        stream.facts(),
+    )
+    assert set(whole.notes) <= set(stream.notes)
+    assert torch.equal(whole.training_labels(), stream.training_labels())
+    for part in ("train", "val", "test"):
+        for ours, other in zip(stream.plain_loader(part), whole.plain_loader(part), strict=True):
+            for name in ours:
+                assert torch.equal(ours[name], other[name]), name
+    cut = read(HubImages, form, str(tmp_path / "train.parquet"), streaming=True, **SMALL)
+    seen = {}
+    for part in ("train", "val", "test"):
+        rows = cut.parts[part]
+        for index in range(len(rows)):
+            flags = dict(zip(NAMES, cut._labels(rows)[index].tolist(), strict=True))
+            seen[rows.name(index)] = [name for name, flag in flags.items() if flag]
+    numbers = [number for number in range(COUNT) if form != "words" or number != 3]
+    assert seen == {f"train:{number}": held_by(number) for number in numbers}
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_texts_have_the_labels_of_their_rows(tmp_path, form):
     data = read(HubTexts, form, write(tmp_path / "a.parquet"))
     assert data.classes == list(NAMES)
@@ -152,13 +182,17 @@ def test_a_label_that_training_lacks_is_refused_in_another_part(tmp_path):
         )
 
 
-def test_what_does_not_fit_several_labels_is_refused(tmp_path):
-    path = write(tmp_path / "a.parquet", bee=[2] * COUNT)
+@pytest.mark.parametrize("streaming", [False, True])
+def test_what_does_not_fit_several_labels_is_refused(tmp_path, streaming):
+    numbers, words = make_columns()["numbers"], make_columns()["words"]
+    numbers[7], words[8] = [0, -1], ["ape", ""]
+    changed = {"bee": [0] * (COUNT - 1) + [2], "numbers": numbers, "words": words}
+    path = write(tmp_path / "a.parquet", group=5, **changed)
     for form, options, message in (
         (
             "flags",
             {},
-            "row 0: a column of a label has another value; got bee is neither 0 nor 1: "
+            "row 36: a column of labels has another value; got bee is neither 0 nor 1: "
             "'2'; fits: 0 and 1",
         ),
         (
@@ -168,11 +202,31 @@ def test_what_does_not_fit_several_labels_is_refused(tmp_path):
             "words (lists of string); fits: separator=null",
         ),
         (
+            "numbers",
+            {},
+            "row 7: a column of labels has another value; got -1 is no number from 0 to 2; "
+            "fits: lists of texts or of numbers of classes",
+        ),
+        (
             "words",
-            {"streaming": True},
-            "a stream has one label a row; got labels in words; fix: data.streaming=false",
+            {},
+            "row 8: a column of labels has another value; got '' is neither a text nor a whole "
+            "number; fits: lists of texts or of numbers of classes",
         ),
     ):
         with pytest.raises(ArgumentError) as caught:
-            read(HubImages, form, path, **options, **SMALL)
+            read(HubImages, form, path, streaming=streaming, **options, **SMALL)
         assert str(caught.value) == message
+
+
+def test_lists_of_flags_are_refused(tmp_path):
+    flags = [[str(int(name in held_by(number))) for name in NAMES] for number in range(COUNT)]
+    path = write(tmp_path / "a.parquet", group=5, words=flags)
+    for module, options in ((HubImages, SMALL), (HubImages, {"streaming": True}), (HubTexts, {})):
+        with pytest.raises(ArgumentError) as caught:
+            read(module, "words", path, **options)
+        assert str(caught.value) == (
+            "the lists of labels in the part train look like flags; got lists of 3 numbers, each "
+            "of them 0 or 1; fits: the numbers or the names of the labels: [1, 2] instead of "
+            "[0, 1, 1]"
+        )

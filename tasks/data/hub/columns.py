@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from tasks.data.labels import join_labels, read_flags, split_cell
+from tasks.data.labels import FlagGuard, join_labels, read_flags, read_list, split_cell
 from tasks.data.tables.wanted import LABELS, TEXTS
 from tasks.errors import ArgumentError
 
@@ -173,33 +174,69 @@ def name_labels(features: Mapping[str, Any], columns: Sequence[str]) -> list[str
     return []
 
 
+@dataclass(frozen=True)
+class LabelColumns:
+    """The columns of the labels of a split.
+
+    Args:
+        features: the type of each column.
+        names: the column of the classes; or, for several labels, one of lists, one with a
+            separator, or several of 0 and 1.
+        separator: of labels in a cell.
+
+    Raises:
+        ArgumentError: a separator for lists, or for several columns.
+    """
+
+    features: Mapping[str, Any]
+    names: Sequence[str]
+    separator: str | None = None
+    guard: FlagGuard = field(default_factory=FlagGuard)
+
+    @property
+    def are_several(self) -> bool:
+        """Whether a row may have any number of labels."""
+        return has_several(self.features, self.names, self.separator)
+
+    def encode(self, table: Any, first: int = 0) -> tuple[np.ndarray, list[str]]:
+        """Return the class or the set of labels of each row, -1 where it has none, and the names
+        of the classes or sets; as `encode_classes` or `encode_several`.
+
+        Args:
+            table: a `pyarrow.Table` with the columns.
+            first: the number of its first row, for messages.
+        """
+        if self.are_several:
+            return encode_several(table, self, first)
+        return encode_classes(table[self.names[0]], self.features[self.names[0]])
+
+
 def encode_several(
-    table: Any, features: Mapping[str, Any], columns: Sequence[str], separator: str | None
+    table: Any, labels: LabelColumns, first_row: int = 0
 ) -> tuple[np.ndarray, list[str]]:
     """Return the set of labels of each row, -1 where its cell is null, and each set as
     `join_labels` joins it.
 
     Args:
         table: a `pyarrow.Table` with the columns.
-        features: their types.
-        columns: one of lists, one with a separator, or several of 0 and 1.
-        separator: of labels in a cell.
+        labels: the columns.
+        first_row: the number of its first row, for messages.
 
     Raises:
-        ArgumentError: a cell is neither 0 nor 1.
+        ArgumentError: a cell is neither 0 nor 1, or a list has what is no label.
     """
-    cells = {name: table[name].to_pylist() for name in columns}
-    (first, *others) = columns
+    cells = {name: table[name].to_pylist() for name in labels.names}
     held: list[list[str] | None] = []
     for row in range(len(table)):
         if any(column[row] is None for column in cells.values()):
             held.append(None)
-        elif others:
-            held.append(read_row_of_flags(cells, row))
-        elif separator is not None:
-            held.append(split_cell(cells[first][row], separator))
-        else:
-            held.append(name_items(cells[first][row], item_of(features[first])))
+            continue
+        try:
+            held.append(read_row(cells, row, labels))
+        except ValueError as error:
+            problem = f"row {first_row + row:,}: a column of labels has another value"
+            fits = "0 and 1" if len(cells) > 1 else "lists of texts or of numbers of classes"
+            raise ArgumentError("columns", problem, got=str(error), fits=fits) from error
     sets: dict[str, int] = {}
     codes = [
         UNKNOWN if row is None else sets.setdefault(join_labels(row), len(sets)) for row in held
@@ -207,20 +244,17 @@ def encode_several(
     return np.array(codes, np.int64), list(sets)
 
 
-def read_row_of_flags(cells: Mapping[str, Sequence[Any]], row: int) -> list[str]:
-    """Return the columns that say 1 in a row; raises ArgumentError."""
-    try:
+def read_row(cells: Mapping[str, Sequence[Any]], row: int, labels: LabelColumns) -> list[str]:
+    """Return the different labels of a row, sorted; raises ValueError."""
+    if len(cells) > 1:
         return read_flags({name: [str(column[row])] for name, column in cells.items()}, 0)
-    except ValueError as error:
-        problem = f"row {row:,}: a column of a label has another value"
-        raise ArgumentError("columns", problem, got=str(error), fits="0 and 1") from error
-
-
-def name_items(cell: Sequence[Any], item: Any) -> list[str]:
-    """Return the different labels in a list, sorted by name; numbers of classes are named."""
-    if is_class(item):
-        return sorted({str(item.names[number]) for number in cell})
-    return sorted({str(name).strip() for name in cell if name is not None} - {""})
+    ((name, column),) = cells.items()
+    if labels.separator is not None:
+        return split_cell(column[row], labels.separator)
+    item = item_of(labels.features[name])
+    held = read_list(column[row], item.names if is_class(item) else None)
+    labels.guard.add(held)
+    return sorted(set(held))
 
 
 def check_column(name: str, features: Mapping[str, Any], part: str) -> None:

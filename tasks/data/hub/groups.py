@@ -65,10 +65,10 @@ class RowGroups:
         except (OSError, ValueError) as error:  # those of pyarrow are among them
             raise unreadable(self.files[number], error) from error
 
-    def columns(self, name: str) -> Iterator[Any]:
-        """Yield a column of one group after the other."""
+    def columns(self, names: Sequence[str]) -> Iterator[Any]:
+        """Yield some columns of one group after the other."""
         for group in range(len(self.rows)):
-            yield self.read(group, [name])[name]
+            yield self.read(group, names)
 
     def _open(self, number: int) -> Any:
         from pyarrow import parquet

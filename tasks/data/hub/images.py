@@ -6,18 +6,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from tasks.data.hub.client import import_datasets
 from tasks.data.hub.columns import (
     UNKNOWN,
+    LabelColumns,
     check_column,
     choose_column,
     choose_labels,
     describe_columns,
-    encode_classes,
-    encode_several,
-    has_several,
     name_labels,
     sort_names,
 )
@@ -103,9 +102,7 @@ class HubImages(Images):
         features = parts["train"].features
         image = choose_column("image", features, self.columns.get("image"))
         labels = choose_labels(features, self.columns.get("label"), [image])
-        self.is_multilabel = has_several(features, labels, self.separator)
-        if self.is_multilabel:
-            self.named = name_labels(features, labels)
+        self._set_kind(LabelColumns(features, labels, self.separator))
         found: dict[str, ImageSource] = {}
         for part, rows in parts.items():
             for name in (image, *labels):
@@ -116,6 +113,12 @@ class HubImages(Images):
         self._check_any(found, features)
         self._note_columns(image, labels)
         return found
+
+    def _set_kind(self, labels: LabelColumns) -> None:
+        """Set whether a row has several labels, and the names that the columns state."""
+        self.is_multilabel = labels.are_several
+        if self.is_multilabel:
+            self.named = name_labels(labels.features, labels.names)
 
     def _note_columns(self, image: str, labels: Sequence[str]) -> None:
         """Note which columns are read."""
@@ -141,10 +144,9 @@ class HubImages(Images):
     ) -> HubRows:
         """Return the rows of a part that have a label, or a list of labels."""
         table = rows.select_columns(labels).with_format("arrow")[:]
-        if self.is_multilabel:
-            codes, classes = encode_several(table, rows.features, labels, self.separator)
-        else:
-            codes, classes = encode_classes(table[labels[0]], rows.features[labels[0]])
+        columns = LabelColumns(rows.features, labels, self.separator)
+        codes, classes = columns.encode(table)
+        columns.guard.check("columns", f"the part {part}")
         kept = np.flatnonzero(codes != UNKNOWN)
         self._note_left_out(part, len(codes) - len(kept), len(codes))
         images = rows.select_columns([image])
@@ -160,19 +162,13 @@ class HubImages(Images):
         features = groups["train"].features
         image = choose_column("image", features, self.columns.get("image"))
         labels = choose_labels(features, self.columns.get("label"), [image])
-        if has_several(features, labels, self.separator):
-            raise ArgumentError(
-                "streaming",
-                "a stream has one label a row",
-                got=f"labels in {', '.join(labels)}",
-                fix="data.streaming=false",
-            )
-        (label,) = labels
+        self._set_kind(LabelColumns(features, labels, self.separator))
         found: dict[str, ImageSource] = {}
         for part, each in groups.items():
-            for name in (image, label):
+            for name in (image, *labels):
                 check_column(name, each.features, part)
-            rows = StreamRows(each, part, root, image=image, label=label, buffer=self.buffer)
+            columns = LabelColumns(each.features, labels, self.separator)
+            rows = StreamRows(each, part, root, image=image, label=columns, buffer=self.buffer)
             self._note_left_out(part, rows.unlabelled, int(each.rows.sum()))
             if len(rows):
                 found[part] = rows
@@ -219,6 +215,11 @@ class HubImages(Images):
         labels = StreamLabels(rows, self.classes)
         return ImageFiles(self, part, labels, is_augmented=is_augmented)
 
+    def _labels(self, found: ImageSource) -> Tensor:
+        if isinstance(found, StreamRows):
+            return StreamLabels(found, self.classes).all()
+        return super()._labels(found)
+
     def _name_classes(self, parts: dict[str, ImageSource]) -> str:
         train = parts["train"]
         if not self.classes and self.is_multilabel:
@@ -227,6 +228,8 @@ class HubImages(Images):
             self.classes = train.classes
         for name, found in parts.items():
             self._check_known_classes(name, found, self.classes)
-        if self.is_multilabel:
+        if self.is_multilabel and isinstance(train, StreamRows):
+            self.notes += train.describe(self.classes)
+        elif self.is_multilabel:
             self.notes += describe_labels(self._labels(train), self.classes, "image")
         return "two classes or more"

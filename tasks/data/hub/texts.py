@@ -7,12 +7,10 @@ from typing import Any
 from tasks.data.base import READER, read_reader_file
 from tasks.data.hub.columns import (
     UNKNOWN,
+    LabelColumns,
     check_column,
     choose_column,
     choose_labels,
-    encode_classes,
-    encode_several,
-    has_several,
     is_class,
     name_labels,
     sort_names,
@@ -68,7 +66,7 @@ class HubTexts(LabelledTexts):
         text = choose_column("text", features, self.columns.get("text"))
         labels = choose_labels(features, self.columns.get("label"), [text])
         self.column = text
-        self.is_multilabel = has_several(features, labels, self.separator)
+        self.is_multilabel = LabelColumns(features, labels, self.separator).are_several
         kind, noun = "classes", "column"
         if self.is_multilabel:
             kind, noun = "labels", "columns" if len(labels) > 1 else "column"
@@ -92,10 +90,9 @@ class HubTexts(LabelledTexts):
     def _read_rows(self, part: str, rows: Any, text: str, labels: list[str]) -> list[Row]:
         """Return the texts of a part with their labels; count those that lack one in a note."""
         table = rows.select_columns([text, *labels]).with_format("arrow")[:]
-        if self.is_multilabel:
-            codes, classes = encode_several(table, rows.features, labels, self.separator)
-        else:
-            codes, classes = encode_classes(table[labels[0]], rows.features[labels[0]])
+        columns = LabelColumns(rows.features, labels, self.separator)
+        codes, classes = columns.encode(table)
+        columns.guard.check("columns", f"the part {part}")
         found = []
         for cell, code in zip(table[text].to_pylist(), codes.tolist(), strict=True):
             if code != UNKNOWN and cell and cell.strip():
