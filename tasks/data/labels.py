@@ -26,6 +26,16 @@ def join_labels(held: Iterable[str]) -> str:
     return MARK.join(held)
 
 
+def join_list(held: Iterable[str]) -> str:
+    """Return several labels as one text, as `join_labels`, which no name of a class equals."""
+    return MARK + join_labels(held)
+
+
+def is_list(text: str) -> bool:
+    """Whether `join_list` made a text."""
+    return text.startswith(MARK)
+
+
 def split_labels(text: str) -> list[str]:
     """Return the labels that `join_labels` joined; none of an empty text."""
     return list(filter(None, text.split(MARK)))

@@ -226,7 +226,7 @@ def test_a_sample_with_two_files_of_one_ending_is_refused(tmp_path):
 def test_a_record_that_is_no_json_is_refused(tmp_path):
     write_shard(tmp_path / "train.tar", [{"png": encode_image("red", 0), "json": b"{"}])
     said = refused(str(tmp_path / "train.tar"))
-    assert said.startswith(f"{tmp_path / 'train.tar'}: 0000.json cannot be read as JSON: ")
+    assert said.startswith(f"{tmp_path / 'train.tar'}, 0000: json cannot be read as JSON: ")
 
 
 def test_names_in_folders_and_hidden_files(tmp_path):

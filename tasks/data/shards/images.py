@@ -10,6 +10,7 @@ from tasks.data.hub.order import StreamOrder
 from tasks.data.hub.source import check_keys, choose_splits
 from tasks.data.images.image_folder import Images
 from tasks.data.images.listing.samples import ImageSource
+from tasks.data.labels import FlagGuard, describe_labels, is_list, join_list, split_labels
 from tasks.data.sampler import Order
 from tasks.data.shards.index import scan_shards
 from tasks.data.shards.paths import find_shards
@@ -30,7 +31,9 @@ class Shards(Images):
         path: the shards: "train-{000..009}.tar", several such names, or a folder. Those with train,
             val or test in their names are these parts.
         fields: the endings of "image" and "label" in a sample: jpg, cls, or json.KEY; None: any
-            kind of image, and cls or a usual key of json.
+            kind of image, and cls or a usual key of json. An image has any number of labels if
+            the value is a list, or if "label" is several fields of 0 and 1.
+        separator: of several labels in a field.
         classes: the names of the classes 0, 1, ...; None: their numbers, or the names in the
             shards.
         buffer: read the shards one after the other, in random order, and shuffle so many images
@@ -45,7 +48,8 @@ class Shards(Images):
         self,
         path: str | Sequence[str],
         *,
-        fields: Mapping[str, str | None] | None = None,
+        fields: Mapping[str, Any] | None = None,
+        separator: str | None = None,
         classes: Sequence[str] | None = None,
         buffer: int | None = None,
         **options: Any,
@@ -55,7 +59,14 @@ class Shards(Images):
             must_be_positive("buffer", buffer)
         self.paths = [path] if isinstance(path, str) else list(path)
         super().__init__(", ".join(self.paths), **options)
-        self.fields, self.named, self.buffer = Fields(**(fields or {})), classes, buffer
+        self.fields, self.named, self.buffer = read_fields(fields or {}, separator), classes, buffer
+        if self.fields.names and classes is not None:
+            raise ArgumentError(
+                "classes",
+                "several fields of 0 and 1 are the names of their labels",
+                got=f"fields.label={', '.join(self.fields.names)}",
+                fix="data.classes=null",
+            )
         if buffer is not None and self.sampling is not None:
             raise ArgumentError(
                 "sampling",
@@ -86,16 +97,38 @@ class Shards(Images):
                 fits="files such as 0001.jpg and 0001.cls, one after the other",
                 fix="data.fields.image=jpg data.fields.label=cls, or json.KEY",
             )
+        self._set_kind(found)
         return found
 
+    def _set_kind(self, parts: Mapping[str, ImageSource]) -> None:
+        """Set whether an image has several labels; raises ArgumentError where not all have."""
+        self.is_multilabel = is_list(parts["train"].classes[0])
+        kinds = ("a class", "a list of labels")
+        for part, found in parts.items():
+            guard = FlagGuard()
+            for code, text in enumerate(found.classes):
+                if is_list(text) != self.is_multilabel:
+                    other = found.name(int((found.codes == code).argmax()))
+                    raise ArgumentError(
+                        "path",
+                        f"{other} has {kinds[is_list(text)]}",
+                        got=f"{kinds[self.is_multilabel]} in {parts['train'].name(0)}",
+                        fits="lists in all samples, or in none",
+                    )
+                guard.add(split_labels(text))
+            if self.is_multilabel:
+                guard.check("fields", f"the part {part}")
+
     def _name_classes(self, parts: dict[str, ImageSource]) -> str:
-        found = sort_names(parts["train"].class_names())
+        found = self.fields.names or sort_names(self._names_in(parts["train"]))
         if self.named is not None:
             self._name_numbers(parts)
         elif not self.classes:
             self.classes = found
         for name, part in parts.items():
             self._check_known_classes(name, part, self.classes)
+        if self.is_multilabel:
+            self.notes += describe_labels(self._labels(parts["train"]), self.classes, "image")
         return "two classes or more"
 
     def _name_numbers(self, parts: dict[str, ImageSource]) -> None:
@@ -103,7 +136,7 @@ class Shards(Images):
         self.classes = list(self.named or ())
         numbers = {str(number): name for number, name in enumerate(self.classes)}
         for part in parts.values():
-            part.classes = [numbers.get(name, name) for name in part.classes]
+            part.classes = [rename(text, numbers) for text in part.classes]
 
     def order(self, part: str, *, shuffle: bool | None = None) -> Order:
         rows = self.parts[part]
@@ -120,6 +153,21 @@ class Shards(Images):
             rank=rank,
             world=world,
         )
+
+
+def read_fields(fields: Mapping[str, Any], separator: str | None) -> Fields:
+    """Return the fields of a sample."""
+    label = fields.get("label")
+    if label is not None and not isinstance(label, str):
+        label = tuple(label)
+    return Fields(fields.get("image"), label, separator)
+
+
+def rename(text: str, names: Mapping[str, str]) -> str:
+    """Return a class, or several labels in a text, by other names."""
+    if is_list(text):
+        return join_list(names.get(label, label) for label in split_labels(text))
+    return names.get(text, text)
 
 
 def describe_shards(shards: Sequence[Shard]) -> list[str]:

@@ -12,10 +12,12 @@ from typing import Any, BinaryIO
 
 from blocks.support.files import open_file
 from tasks.data.images.listing.files import SUFFIXES
+from tasks.data.labels import check_separator, join_list, read_flags, read_list, split_cell
 from tasks.data.tables.wanted import LABELS
 from tasks.errors import ArgumentError
 
 CLASS, RECORD = "cls", "json"
+FITS = "texts, whole numbers, or lists of them; 0 and 1 in several fields"
 BLOCK = 512  # bytes of a header; a file ends with blocks of zeros
 
 
@@ -25,12 +27,35 @@ class Fields:
 
     Args:
         image: the ending of the images; None: that of any kind of image.
-        label: the ending of the classes, "json.KEY" for a value of a record; None: "cls", or else
-            the value of a usual name in "json".
+        label: the ending of the classes, "json.KEY" for a value of a record, which may be a list;
+            None: "cls", or else the value of a usual name in "json". Several: each says 0 or 1.
+        separator: of several labels in a text.
+
+    Raises:
+        ArgumentError: a separator that separates nothing, or is given with several fields.
     """
 
     image: str | None = None
-    label: str | None = None
+    label: str | tuple[str, ...] | None = None
+    separator: str | None = None
+
+    def __post_init__(self) -> None:
+        check_separator(self.separator)
+        if not isinstance(self.label, tuple):
+            return
+        got = f"fields.label={', '.join(self.label)}"
+        if self.separator is not None:
+            problem, fits = "a separator divides the labels of one field", "separator=null"
+            raise ArgumentError("separator", problem, got=got, fits=fits)
+        if len(set(self.names)) < len(self.names):
+            raise ArgumentError("fields", "two fields are one label", got=got)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the labels that have a field each: "ape" for json.ape."""
+        if not isinstance(self.label, tuple):
+            return []
+        return [label.removeprefix(f"{RECORD}.") for label in self.label]
 
 
 @dataclass
@@ -40,11 +65,11 @@ class Shard:
     Args:
         path: the file.
         names: of the images, in the file.
-        labels: the class of each image.
+        labels: the class of each image; of several labels, a text by `join_list`.
         offsets: where each image begins.
         sizes: the bytes of each.
         no_image: samples without an image.
-        no_label: samples without a class.
+        no_label: samples without a class or labels.
         has_end: whether the file ends as a .tar file should.
     """
 
@@ -119,7 +144,11 @@ def add_sample(
     if image is None:
         shard.no_image.append(key)
         return
-    label = read_label(file, key, members, fields, shard.path)
+    try:
+        label = read_label(file, members, fields)
+    except ValueError as error:
+        problem = f"{shard.path}, {key}: {error}"
+        raise ArgumentError("path", problem, fits=FITS) from error
     if label is None:
         shard.no_label.append(key)
         return
@@ -139,16 +168,42 @@ def find_image(members: dict[str, tarfile.TarInfo], fields: Fields) -> str | Non
     return None
 
 
-def read_label(
-    file: BinaryIO,
-    key: str,
-    members: dict[str, tarfile.TarInfo],
-    fields: Fields,
-    path: Path,
-) -> str | None:
-    """Return the class of a sample, None where it has none; raises ArgumentError."""
-    ending, _, wanted = (fields.label or CLASS).partition(".")
-    if fields.label is None and CLASS not in members:
+def read_label(file: BinaryIO, members: dict[str, tarfile.TarInfo], fields: Fields) -> str | None:
+    """Return the class of a sample, or its labels as one text; None where it has none.
+
+    Raises:
+        ValueError: a record cannot be read, or a value is no label.
+    """
+    if isinstance(fields.label, tuple):
+        cells = {}
+        for name, label in zip(fields.names, fields.label, strict=True):
+            value = read_value(file, members, label)
+            if value is None:
+                return None
+            cells[name] = [str(value)]
+        return join_list(read_flags(cells, 0))
+    value = read_value(file, members, fields.label)
+    if value is None:
+        return None
+    if isinstance(value, list):
+        if fields.separator is not None:
+            raise ValueError("a separator divides texts, not lists; separator=null")
+        return join_list(read_list(value))
+    if fields.separator is not None:
+        return join_list(split_cell(str(value), fields.separator))
+    return str(value).strip() or None
+
+
+def read_value(
+    file: BinaryIO, members: dict[str, tarfile.TarInfo], label: str | None
+) -> str | int | list[Any] | None:
+    """Return the content of a file, or a value of a record; None where there is none.
+
+    Raises:
+        ValueError: a record cannot be read, or the value is of another kind.
+    """
+    ending, _, wanted = (label or CLASS).partition(".")
+    if label is None and CLASS not in members:
         ending = RECORD
     if ending not in members:
         return None
@@ -158,21 +213,22 @@ def read_label(
     content = file.read(member.size)
     file.seek(place)
     if ending != RECORD:
-        return content.decode("utf-8", "backslashreplace").strip() or None
+        return content.decode("utf-8", "backslashreplace")
     try:
         record = json.loads(content)
     except ValueError as error:
-        problem = f"{path}: {key}.{ending} cannot be read as JSON: {error}"
-        raise ArgumentError("path", problem) from error
+        raise ValueError(f"{ending} cannot be read as JSON: {error}") from error
     return choose_value(record, [wanted] if wanted else list(LABELS))
 
 
-def choose_value(record: Any, keys: list[str]) -> str | None:
-    """Return the first value of some keys in a record, as text."""
+def choose_value(record: Any, keys: list[str]) -> str | int | list[Any] | None:
+    """Return the first value of some keys in a record; raises ValueError."""
     for key in keys:
         value = record.get(key) if isinstance(record, dict) else None
-        if isinstance(value, str | int) and str(value).strip():
-            return str(value).strip()
+        if isinstance(value, str | int | list) and (value != "" or len(keys) == 1):
+            return value
+        if value is not None and len(keys) == 1:
+            raise ValueError(f"{RECORD}.{key} is {json.dumps(value)[:40]}")
     return None
 
 
