@@ -26,6 +26,7 @@ from blocks.graph.read.loader import CachedLoader
 from blocks.graph.record.record import Node, count_parameters
 from blocks.graph.record.value import Value, show_shape
 from blocks.studio.drafts import DRAFT, FOLDER, DraftError, Drafts
+from blocks.studio.share.figure import draw_figure
 from blocks.studio.text.edits import EditError, read_changes, set_param, set_slot
 from blocks.studio.text.fixes import propose
 from blocks.support.answers import error_entries, error_entry
@@ -248,6 +249,12 @@ class Studio:
         except CannotEmit as error:
             return {"errors": [error_entry(str(error), code="unsupported", where="emit")]}
         return {"text": text}
+
+    def ask_figure(self, ending: str, depth: int | None = None) -> Answer:
+        """Draw the last model as a file."""
+        if self.last is None:
+            return {"content": ""}
+        return draw_figure(self.last.built, self.model, ending, depth)
 
     # Edits ----------------------------------------------------------------------------------------
 

@@ -121,9 +121,16 @@ def make_app(service: Service, port: int) -> Guard:
         return Response(content, media_type="text/html", headers=SANDBOX)
 
     @ui.page("/")
-    def show_page(model: str = "", data: str = "", lang: str = "", theme: str = "") -> None:
+    def show_page(
+        model: str = "",
+        data: str = "",
+        lang: str = "",
+        theme: str = "",
+        levels: int = -1,
+        tab: str = "",
+    ) -> None:
         ui.add_head_html(f"<style>{page_style()}</style><script>{_read('studio.js')}</script>")
-        begin = service.begin.with_query(model, data)
+        begin = service.begin.with_query(model, data, levels, tab)
         Page(answers, runs, begin, lang or service.begin.language, theme).show()
 
     pages.on_startup(answers.start)

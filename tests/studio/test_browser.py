@@ -1,69 +1,19 @@
 """Journeys through the page in a real browser: what is typed and clicked, and what is then seen."""
 
-import os
 import re
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from blocks.support.program import DOOR
+from tests.studio.conftest import BROWSER, SECONDS
 
 pytest.importorskip("nicegui")
 driver = pytest.importorskip("playwright.sync_api")
-driver.expect.set_options(timeout=60_000)
-BROWSERS = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
-BROWSER = next((path for path in BROWSERS if os.path.exists(path)), None)
-SECONDS = 60
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(BROWSER is None, reason="no browser"),
     pytest.mark.filterwarnings("ignore"),
 ]
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("project")
-
-
-@pytest.fixture(scope="module")
-def address(project: Path) -> Iterator[str]:
-    process = subprocess.Popen(
-        [sys.executable, str(DOOR), "studio", "model=vit", "data=digits", "--no-browser"],
-        cwd=project,
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-    )
-    assert process.stdout is not None
-    yield process.stdout.readline().strip()
-    process.terminate()
-    process.wait(SECONDS)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with driver.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-
-
-@pytest.fixture
-def page(browser, address: str, project: Path):
-    for draft in project.glob("studio/model/*.yaml"):
-        draft.unlink()
-    context = browser.new_context(viewport={"width": 1400, "height": 900})
-    page = context.new_page()
-    page.set_default_timeout(SECONDS * 1000)
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.goto(address)
-    page.wait_for_selector(".studio-graph svg")
-    yield page
-    context.close()
-    assert not problems
 
 
 EDITOR = """

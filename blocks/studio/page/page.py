@@ -22,6 +22,7 @@ from blocks.studio.page.panels import (
     TrainPanel,
 )
 from blocks.studio.page.phrases import LANGUAGES, Phrases
+from blocks.studio.page.share import Share, open_link
 from blocks.studio.process import Answers
 from blocks.studio.runs import Runs
 from blocks.support.conf_folders import option_files
@@ -32,6 +33,7 @@ QUIET = 0.2  # seconds without a keystroke, after which numbers and fixes are as
 UNDONE = 200  # texts that can be undone
 THEMES = {"": "as the system", "light": "light", "dark": "dark"}
 DARK = {"": None, "light": False, "dark": True}
+TABS = ("edit", "node", "difference", "PyTorch", "train", "runs")
 LEVELS = {-1: "automatic", 0: "0", 1: "1", 2: "2", 3: "3", 99: "all"}
 
 
@@ -49,12 +51,19 @@ class Begin:
     data: str = ""
     words: tuple[str, ...] = ()
     language: str = "en"
+    depth: int = -1
+    tab: str = TABS[0]
 
-    def with_query(self, model: str, data: str) -> "Begin":
-        """Return the same with what the address names, where it can be a name."""
+    def with_query(self, model: str, data: str, depth: int, tab: str) -> "Begin":
+        """Return the same with what the address names, where it can be meant."""
+        found = self
         if NAME.fullmatch(model) and NAME.fullmatch(data or "x"):
-            return replace(self, model=model, data=data)
-        return self
+            found = replace(found, model=model, data=data)
+        if depth in LEVELS:
+            found = replace(found, depth=depth)
+        if tab in TABS:
+            found = replace(found, tab=tab)
+        return found
 
 
 class History:
@@ -99,7 +108,7 @@ class Page:
         self.say = Phrases(language)
         self.theme = theme if theme in THEMES else ""
         self.key = uuid.uuid4().hex
-        self.model, self.data, self.depth = begin.model, begin.data, -1
+        self.model, self.data, self.depth = begin.model, begin.data, begin.depth
         self.text, self.shown_text = "", ""
         self.command: list[str] = []
         self.history = History("")
@@ -142,6 +151,7 @@ class Page:
     async def _begin(self) -> None:
         """Show the first answer in the theme of the browser."""
         await self._refresh()
+        await open_link(self, self.client)
         if not self.theme:
             dark = "if (matchMedia('(prefers-color-scheme: dark)').matches)"
             self.client.run_javascript(f"{dark} studio.paint('basicDark')")
@@ -171,6 +181,9 @@ class Page:
                 button = ui.button(icon=icon, on_click=lambda by=by: self._step(by))
                 button.props(f'flat round dense aria-label="{say(name)}"').tooltip(say(name))
             ui.element("div").classes("studio-space")
+            share = Share(self)
+            button = ui.button(say("share"), icon="ios_share", on_click=share.dialog.open)
+            button.props("flat dense no-caps")
             ui.select(
                 LANGUAGES,
                 value=say.language,
@@ -220,7 +233,7 @@ class Page:
                         depth: say(text) if text.isalpha() else text
                         for depth, text in LEVELS.items()
                     },
-                    value=-1,
+                    value=self.depth,
                     label=say("levels"),
                     on_change=lambda event: self._choose_depth(event.value),
                 ).props("dense outlined options-dense").classes("studio-small")
@@ -237,12 +250,12 @@ class Page:
 
     def _show_panels(self) -> None:
         say = self.say
-        names = ("edit", "node", "difference", "PyTorch", "train", "runs")
         with ui.element("section").classes("studio-right"):
             with ui.tabs().props("dense no-caps inline-label outside-arrows mobile-arrows") as tabs:
-                made = {name: ui.tab(name, label=say(name)) for name in names}
+                made = {name: ui.tab(name, label=say(name)) for name in TABS}
             self.tabs = tabs
-            with ui.tab_panels(tabs, value=made["edit"], animated=False).classes("studio-panels"):
+            panels = ui.tab_panels(tabs, value=made[self.begin.tab], animated=False)
+            with panels.classes("studio-panels"):
                 with ui.tab_panel(made["edit"]):
                     self.edit_panel = EditPanel(self)
                 with ui.tab_panel(made["node"]):
@@ -277,12 +290,21 @@ class Page:
         query = "&".join(f"{name}={value}" for name, value in state.items() if value)
         ui.navigate.to(f"/?{query}")
 
+    def _keep_address(self) -> None:
+        """Write into the address what is shown, so that it can be kept and opened again."""
+        state = {"model": self.model, "data": self.data, "tab": str(self.tabs.value)}
+        if self.depth >= 0:
+            state["levels"] = str(self.depth)
+        self.client.run_javascript(f"studio.keep({json.dumps(state)})")
+
     async def _choose_data(self, name: str) -> None:
         self.data = name
+        self._keep_address()
         await self._refresh()
 
     async def _choose_depth(self, depth: int) -> None:
         self.depth = depth
+        self._keep_address()
         await self._refresh()
 
     async def _step(self, by: int) -> None:
@@ -380,6 +402,7 @@ class Page:
 
     async def _open_tab(self, name: str) -> None:
         """Fill a tab that is not kept in step while it is closed."""
+        self._keep_address()
         if name != "difference":
             self.client.run_javascript("studio.changed([])")
         if name == "difference":

@@ -73,6 +73,16 @@ CHINESE = {
     "failed": "失败",
     "killed": "被终止",
     "test": "测试",
+    "share": "分享",
+    "the figure, with the levels that are unfolded": "结构图(按当前展开层数)",
+    "the model": "模型",
+    "command": "命令",
+    "an address with the text of the model": "带有模型文本的网址",
+    "copy the link": "复制链接",
+    "close": "关闭",
+    "the text is too long for a link": "文本太长,放不进链接",
+    "the text of the link; undo shows yours": "这是链接中的文本;撤销可回到你自己的",
+    "YAML": "YAML",
     "it trains in its own process; this page may be closed": "训练另起进程，关闭本页也不会停",
 }
 

@@ -91,6 +91,39 @@ window.studio = (() => {
     for (const path of paths) find(path)?.classList.add("changed");
   }
 
+  /* The address: what is shown, and a text that a link brought. */
+  function keep(state) {
+    const address = new URL(location.href);
+    for (const name of ["model", "data", "tab", "levels"]) {
+      if (state[name]) address.searchParams.set(name, state[name]);
+      else address.searchParams.delete(name);
+    }
+    history.replaceState(history.state, "", address);
+  }
+
+  function takeLink() {
+    const text = new URLSearchParams(location.hash.slice(1)).get("text") || "";
+    if (text) history.replaceState(history.state, "", location.pathname + location.search);
+    return text;
+  }
+
+  const copyLink = (path) => navigator.clipboard.writeText(location.origin + path);
+
+  function savePng(svg, name) {
+    const image = new Image();
+    image.onload = () => {
+      const canvas = document.createElement("canvas");
+      canvas.width = 2 * image.width;
+      canvas.height = 2 * image.height;
+      canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+      const link = document.createElement("a");
+      link.download = name;
+      link.href = canvas.toDataURL("image/png");
+      link.click();
+    };
+    image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
+  }
+
   /* Straight to the component: an update from the server would carry an older text with it. */
   const mark = (marks) => component()?.setDecorations(marks);
   const paint = (theme) => component()?.setTheme(theme);
@@ -112,5 +145,5 @@ window.studio = (() => {
     event.preventDefault();
     zoom(scale * (event.deltaY < 0 ? 1.1 : 0.9));
   }, { passive: false });
-  return { show, choose, select, changed, mark, paint, fit, zoom: (factor) => zoom(scale * factor) };
+  return { keep, takeLink, copyLink, savePng, show, choose, select, changed, mark, paint, fit, zoom: (factor) => zoom(scale * factor) };
 })();

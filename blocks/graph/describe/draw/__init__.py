@@ -9,7 +9,7 @@ from blocks.graph.describe.draw.draw import (
     draw_svg,
 )
 from blocks.graph.describe.draw.paint import picture
-from blocks.graph.describe.draw.paper import PrintError
+from blocks.graph.describe.draw.paper import PrintError, without_dark
 from blocks.graph.describe.draw.picture import Picture, unfold
 from blocks.graph.describe.draw.svg import write_page_style, write_part
 
@@ -24,6 +24,7 @@ __all__ = [
     "draw_svg",
     "picture",
     "unfold",
+    "without_dark",
     "write_page_style",
     "write_part",
 ]

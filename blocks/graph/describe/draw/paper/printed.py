@@ -24,11 +24,16 @@ def print_svg(svg: str, ending: str) -> bytes:
         PrintError: the extra `figure` or the system's cairo is not installed.
     """
     cairosvg = _load()
-    light = FONTS.sub("font-family:sans-serif", DARK.sub("", svg))
+    light = FONTS.sub("font-family:sans-serif", without_dark(svg))
     print_as = {".pdf": cairosvg.svg2pdf, ".png": cairosvg.svg2png}[ending]
     # `unsafe` stays off: nothing outside of the drawing is read
     found: bytes = print_as(bytestring=light.encode(), scale=SHARP if ending == ".png" else 1.0)
     return found
+
+
+def without_dark(svg: str) -> str:
+    """A drawing of `write_svg` that is light wherever it is shown."""
+    return DARK.sub("", svg)
 
 
 def _load() -> Any:

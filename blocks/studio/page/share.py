@@ -1,0 +1,124 @@
+"""What can be taken from the page: the figure, the file, the command, the code, a link."""
+
+import base64
+import json
+import shlex
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+from nicegui import ui
+
+from blocks.studio.page.phrases import Phrases
+from blocks.studio.share.link import MOST, read_link, write_link
+from blocks.support.program import train_command
+
+FIGURES = {  # ending -> label
+    ".svg": "SVG",
+    ".png": "PNG",
+    ".pdf": "PDF",
+    ".tex": "TikZ (LaTeX)",
+    ".mmd": "Mermaid",
+    ".dot": "DOT (Graphviz)",
+    ".html": "HTML",
+}
+CODE = {".yaml": "YAML", ".py": "PyTorch", ".sh": "command"}
+TAKE_LINK = "return studio.takeLink()"
+SECONDS = 10.0  # within which the browser gives its address
+
+
+class Owner(Protocol):
+    """The page, as this part knows it."""
+
+    say: Phrases
+    model: str
+    data: str
+    depth: int
+    text: str
+    command: list[str]
+
+    async def ask(self, ask: str, **arguments: Any) -> dict[str, Any]:
+        """Ask about the model."""
+
+    async def set_text(self, text: str) -> None:
+        """Put another text on the page."""
+
+
+class Share:
+    """A dialog with all that can be taken."""
+
+    def __init__(self, page: Owner):
+        self.page = page
+        say = page.say
+        with ui.dialog() as self.dialog, ui.card().classes("studio-share"):
+            ui.label(say("share")).classes("studio-heading")
+            ui.label(say("the figure, with the levels that are unfolded")).classes("studio-soft")
+            with ui.element("div").classes("studio-row"):
+                for ending, label in FIGURES.items():
+                    self._add(label, lambda ending=ending: self._take_figure(ending))
+            ui.label(say("the model")).classes("studio-soft")
+            with ui.element("div").classes("studio-row"):
+                for ending, label in CODE.items():
+                    self._add(say(label), lambda ending=ending: self._take_code(ending))
+            ui.label(say("an address with the text of the model")).classes("studio-soft")
+            with ui.element("div").classes("studio-row"):
+                self._add(say("copy the link"), self._copy_link)
+            ui.button(say("close"), on_click=self.dialog.close).props("flat no-caps")
+
+    def _add(self, label: str, action: Any) -> None:
+        ui.button(label, on_click=action).props("outline no-caps")
+
+    async def _take_figure(self, ending: str) -> None:
+        page = self.page
+        depth = None if page.depth < 0 else page.depth
+        found = await page.ask("figure", ending=ending, depth=depth)
+        if found["errors"]:
+            warn(found["errors"][0])
+            return
+        content = base64.b64decode(found["content"])
+        if ending == ".png":
+            arguments = json.dumps(content.decode()), json.dumps(f"{page.model}.png")
+            ui.run_javascript(f"studio.savePng({', '.join(arguments)})")
+            return
+        ui.download.content(content, f"{page.model}{ending}")
+
+    async def _take_code(self, ending: str) -> None:
+        page = self.page
+        content = page.text
+        if ending == ".sh":
+            content = shlex.join([*train_command(), *page.command]) + "\n"
+        elif ending == ".py":
+            found = await page.ask("emit")
+            if found["errors"]:
+                warn(found["errors"][0])
+                return
+            content = found["text"]
+        ui.download.content(content.encode(), f"{page.model}{ending}")
+
+    def _copy_link(self) -> None:
+        page = self.page
+        packed = write_link(page.text)
+        if len(packed) > MOST:
+            ui.notify(page.say("the text is too long for a link"), type="warning")
+            return
+        query = urlencode({"model": page.model, **({"data": page.data} if page.data else {})})
+        ui.run_javascript(f"studio.copyLink({json.dumps(f'/?{query}#text={packed}')})")
+        ui.notify(page.say("copied"), position="bottom-left")
+
+
+def warn(problem: dict[str, Any]) -> None:
+    """Show a mistake at the edge of the page."""
+    text = " · ".join(filter(None, (problem["problem"], problem["fix"])))
+    ui.notify(text, type="warning", position="bottom-left")
+
+
+async def open_link(page: Owner, client: Any) -> None:
+    """Show the text that the address of the browser has, if any; undo shows the one before."""
+    try:
+        packed = await client.run_javascript(TAKE_LINK, timeout=SECONDS)
+    except TimeoutError:
+        return
+    text = read_link(str(packed)) if packed else None
+    if text is not None and text != page.text:
+        with client:
+            await page.set_text(text)
+            ui.notify(page.say("the text of the link; undo shows yours"), position="bottom-left")
