@@ -3,11 +3,22 @@ DOT, TikZ, PDF or PNG.
 """
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 
 from blocks.commands import Planner, levels, write
 from blocks.graph import ConfigError, Problem, compose
-from blocks.graph.describe.draw import ENDINGS, PrintError, draw_file
+from blocks.graph.describe.draw import (
+    ENDINGS,
+    WRITERS,
+    PrintError,
+    draw_file,
+    picture,
+    unfold,
+    write_html,
+)
+from blocks.graph.describe.draw.gallery import describe_model, write_index
+from blocks.support.conf_folders import option_files
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,11 +37,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="unfold N levels; each structure once when left out",
     )
     parser.add_argument(
+        "--all",
+        type=Path,
+        metavar="FOLDER",
+        help="a static site of all models: a list that is searched, and a page for each",
+    )
+    parser.add_argument(
         "--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)"
     )
 
 
 def run(chosen: argparse.Namespace) -> int:
+    if chosen.all is not None:
+        print(draw_all(chosen.all, chosen.overrides))
+        return 0
     composed = compose(chosen.overrides, config_dir=chosen.config_dir)
     title = composed.choices.get("model") or "model"
     file = chosen.output or Path(f"{title}.html")
@@ -60,3 +80,30 @@ def run(chosen: argparse.Namespace) -> int:
     write(file, content, "-o")
     print(file)
     return 0
+
+
+def draw_all(folder: Path, overrides: list[str]) -> Path:
+    """Draw every model on its example data into a folder, and return the page that lists them."""
+    build, entries = Planner(say=lambda note: None), []
+    with suppress(OSError):  # `write` reports what cannot be written
+        folder.mkdir(parents=True, exist_ok=True)
+    for name, file in option_files("model").items():
+        drawn = picture(build(compose([f"model={name}", *overrides])), name)
+        write(folder / f"{name}.html", write_html(drawn, home="index.html"), "--all")
+        write(folder / f"{name}.svg", WRITERS[".svg"](unfold(drawn, 0)), "--all")
+        entries.append(describe_model(drawn, read_comment(file)))
+    page = folder / "index.html"
+    write(page, write_index(entries), "--all")
+    return page
+
+
+def read_comment(file: Path) -> str:
+    """Return the comment at the beginning of a model file: what the model is, and its source."""
+    lines = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if line.startswith("# @"):
+            continue
+        if not line.startswith("#"):
+            break
+        lines.append(line.lstrip("# "))
+    return " ".join(lines)

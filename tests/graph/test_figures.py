@@ -1,5 +1,6 @@
 """Drawings for a paper: what LaTeX compiles, and what is printed."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -8,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from blocks.__main__ import main
-from blocks.graph import compose, plan
+from blocks.graph import compose, conf_folder, plan
 from blocks.graph.describe.draw import WRITERS, PrintError, draw_file, picture, unfold
+from blocks.graph.describe.draw.gallery import Entry, describe_model, write_index
 from blocks.graph.describe.draw.paper.tikz import escape_tex
 
 LATEX = shutil.which("pdflatex")
@@ -112,3 +114,33 @@ def test_without_the_library_the_command_says_what_to_install(monkeypatch, capsy
   fix       pip install 'dougong[figure]'
 """
     )
+
+
+def test_the_gallery_finds_a_model_by_its_blocks_and_holds_no_script_of_a_name():
+    hostile = "</script><script>boom()</script>"
+    entries = [describe_model(picture(small("vit"), "vit"), "by D&S"), Entry(hostile, "", 1, [])]
+    page = write_index(entries)
+    words = json.loads(re.search(r'id="words">(.*?)</script>', page)[1])
+    assert "selfattention" in words["vit"]
+    assert "<script>boom" not in page
+    assert page.count("<script") == 2
+    assert "by D&amp;S" in page
+
+
+@pytest.mark.slow
+def test_all_models_become_a_static_site(tmp_path):
+    assert main(["draw", "--all", str(tmp_path / "site")]) == 0
+    names = {file.stem for file in (conf_folder() / "model").glob("*.yaml")}
+    page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert set(re.findall(r'data-name="(\w+)"', page)) == names
+    for name in names:
+        text = (tmp_path / "site" / f"{name}.html").read_text(encoding="utf-8")
+        assert 'href="index.html"' in text
+        assert "https://" not in text.replace("https://arxiv", "")
+        assert (tmp_path / "site" / f"{name}.svg").is_file()
+
+
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path, capsys):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    assert main(["draw", "--all", str(tmp_path / "file")]) == 2
+    assert "the file cannot be written" in capsys.readouterr().err

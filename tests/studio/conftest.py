@@ -53,6 +53,11 @@ def page(browser, address: str, project: Path):
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.goto(address)
     page.wait_for_selector(".studio-graph svg")
+    while drafts := list(project.glob("studio/model/*.yaml")):  # the page before wrote late
+        for draft in drafts:
+            draft.unlink(missing_ok=True)
+        page.reload()
+        page.wait_for_selector(".studio-graph svg")
     yield page
     context.close()
     assert not problems

@@ -1,4 +1,4 @@
-"""Build the site of the course and the documents: static files that open from a disk, too.
+"""Build the site of the course, the documents and the gallery: static files that open from a disk.
 
 python docs/course/site/build.py [-o FOLDER]       needs the extra `site`
 """
@@ -25,6 +25,10 @@ BESIDE = ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "CODE_OF_CONDUCT.md"
 NAMES = {
     "en": ("Course", "Gallery of models", "Grammar", "Catalogue", "Results", "More", "Plan"),
     "zh": ("课程", "模型图库", "语法", "模块目录", "实验结果", "更多文档", "目录"),
+}
+SEARCHED = {  # the gallery whose graphs fold, beside the pages of the documents
+    "en": "All models: search, fold and unfold",
+    "zh": "全部模型:搜索、展开与折叠",
 }
 CHINESE_LINES = re.compile(r"(?<=[\u3001-\u9fff\uff01-\uff5e])\n(?=[\u4e00-\u9fff*`A-Za-z])")
 LINK = re.compile(r"(?P<open>\]\()(?P<path>[^)#:\s]+)(?P<part>#[^)\s]*)?\)")
@@ -86,7 +90,7 @@ def list_pages(language: str) -> list[Any]:
     for file in sorted((COURSE / language).glob("[0-9]*.md")):
         title = file.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
         lessons.append({title: f"docs/course/{language}/{file.name}"})
-    models: list[Any] = ["docs/models/README.md"]
+    models: list[Any] = [{SEARCHED[language]: "gallery/index.html"}, "docs/models/README.md"]
     models += [f"docs/models/{file.name}" for file in sorted((DOCS / "models").glob("[!R]*.md"))]
     shown = ("grammar", "catalog", "results")
     rest = [f"docs/{file.name}" for file in sorted(DOCS.glob("*.md")) if file.stem not in shown]
@@ -168,10 +172,20 @@ def configure(language: str, pages: Path, target: Path) -> dict[str, Any]:
 
 def build(target: Path) -> int:
     """Build both languages and return the exit status of the first that fails, or 0."""
+    with tempfile.TemporaryDirectory() as work:
+        gallery = Path(work) / "gallery"
+        words = [sys.executable, "-m", "blocks", "draw", "--all", str(gallery)]
+        status = subprocess.run(words, cwd=ROOT, stdout=subprocess.DEVNULL).returncode
+        return status or build_pages(target, gallery)
+
+
+def build_pages(target: Path, gallery: Path) -> int:
+    """Build both languages around the gallery."""
     for language, folder in (("en", target), ("zh", target / "zh")):
         with tempfile.TemporaryDirectory() as work:
             pages = Path(work) / "pages"
             collect(pages)
+            shutil.copytree(gallery, pages / "gallery")
             copy(pages / f"README_{language}.md", pages / "index.md")
             file = Path(work) / "mkdocs.yml"
             chosen = configure(language, pages, folder.resolve())

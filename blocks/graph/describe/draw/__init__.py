@@ -8,6 +8,7 @@ from blocks.graph.describe.draw.draw import (
     draw_mermaid,
     draw_svg,
 )
+from blocks.graph.describe.draw.html import write_html
 from blocks.graph.describe.draw.paint import picture
 from blocks.graph.describe.draw.paper import PrintError, without_dark
 from blocks.graph.describe.draw.picture import Picture, unfold
@@ -25,6 +26,7 @@ __all__ = [
     "picture",
     "unfold",
     "without_dark",
+    "write_html",
     "write_page_style",
     "write_part",
 ]

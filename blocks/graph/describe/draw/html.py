@@ -45,7 +45,7 @@ PAGE = """<!doctype html>
 </head>
 <body>
 <header>
-<h1>{title}</h1><p>{count} parameters</p>
+{home}<h1>{title}</h1><p>{count} parameters</p>
 <span id="found" role="status"></span>
 <input id="search" type="search" placeholder="search  /" aria-label="search nodes"
 autocomplete="off"
@@ -76,11 +76,16 @@ def _read_file(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-def write_html(picture: Picture) -> str:
-    """The page of a drawing."""
+def write_html(picture: Picture, home: str = "") -> str:
+    """The page of a drawing.
+
+    Args:
+        home: the address of the page that lists this one.
+    """
     nodes = {node.id: _describe_node(node) for node in picture.nodes()}
     return PAGE.format(
         title=escape(picture.title),
+        home=f'<a href="{escape(home)}" aria-label="all models">←</a>' if home else "",
         count=f"{picture.parameters:,}",
         style=_write_style(),
         drawing=_write_body(picture.body, lay_out(picture.body, whole=True), top=True),
