@@ -78,6 +78,7 @@ PACKAGES = {
     "blocks.watch": {*PLAIN, "blocks.commands", "blocks.graph", "blocks.support"},
     "blocks.studio": {
         *PLAIN,
+        "blocks.catalog",
         "blocks.commands",
         "blocks.graph",
         "blocks.support",

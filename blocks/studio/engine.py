@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from blocks.catalog import catalog
 from blocks.commands import Planner
 from blocks.graph import Built, Composed, ConfigError
 from blocks.graph.describe.cost import Cost
@@ -20,6 +21,7 @@ from blocks.graph.describe.diff_text import text as difference_text
 from blocks.graph.describe.draw import Picture, picture, unfold, write_part
 from blocks.graph.describe.emit import CannotEmit, emit
 from blocks.graph.describe.fit import fit
+from blocks.graph.describe.schema import schemas
 from blocks.graph.describe.why import why
 from blocks.graph.errors import show
 from blocks.graph.read.loader import CachedLoader
@@ -29,8 +31,9 @@ from blocks.studio.drafts import DRAFT, FOLDER, DraftError, Drafts
 from blocks.studio.share.figure import draw_figure
 from blocks.studio.text.edits import EditError, read_changes, set_param, set_slot
 from blocks.studio.text.fixes import propose
+from blocks.studio.text.vocabulary import shorten
 from blocks.support.answers import error_entries, error_entry
-from blocks.support.conf_folders import conf_folder, option_files
+from blocks.support.conf_folders import conf_folder, conf_folders, option_files
 from blocks.support.files import read_file
 from blocks.watch.engine import Engine, Explained
 
@@ -98,14 +101,21 @@ class Studio:
         drawn = picture(planned.built, model)
         if depth is not None:
             unfold(drawn, depth)
+        form = _describe_form(planned.composed)
         return {
             **found,
             "svg": write_part(drawn),
             "lines": self._lines(drawn),
-            "form": _describe_form(planned.composed),
+            "form": form,
+            "names": _list_names(planned, form),
             "notes": list(planned.notes),
             "parameters": count_parameters(planned.built.model),
         }
+
+    def ask_vocabulary(self) -> Answer:
+        """Return the schema of model files, which completion reads."""
+        folders = [folder / "model" for folder in conf_folders()]
+        return {"schema": shorten(schemas(catalog([]), folders)["model.json"])}
 
     def _plan(self, model: str, text: str, words: Sequence[str]) -> Explained:
         """Build a model from the text of its file; the draft is kept."""
@@ -357,6 +367,23 @@ def _describe_form(composed: Composed) -> dict[str, Any]:
             kind = "number"
         params.append({"name": name, "value": show(value), "kind": kind})
     return {"slots": slots, "params": params}
+
+
+def _list_names(planned: Explained, form: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the names that completion offers in a text that goes with this model."""
+    model = planned.composed.config["model"]
+    data = planned.composed.config.get("data") or {}
+    ports = {}
+    for node in planned.built.walk():
+        if len(node.shapes) > 1:
+            ports[node.path.rpartition(".")[2]] = list(node.shapes)
+    facts = data.get("facts") or model.get("example") or {}
+    return {
+        "model": model,
+        "ports": ports,
+        "facts": {name: show(value) for name, value in facts.items()},
+        "slots": {slot["name"]: slot["options"] for slot in form["slots"]},
+    }
 
 
 @lru_cache(maxsize=1024)

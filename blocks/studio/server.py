@@ -24,6 +24,7 @@ from blocks.support.files import CONFINED
 from blocks.support.palette import variables
 
 HOST = "127.0.0.1"
+SCRIPTS = ("studio.js", "assist.js")
 MODEL = "vit"  # where the command line names none
 SANDBOX = {"content-security-policy": "sandbox allow-scripts", "x-content-type-options": "nosniff"}
 
@@ -129,7 +130,8 @@ def make_app(service: Service, port: int) -> Guard:
         levels: int = -1,
         tab: str = "",
     ) -> None:
-        ui.add_head_html(f"<style>{page_style()}</style><script>{_read('studio.js')}</script>")
+        scripts = "".join(f"<script>{_read(name)}</script>" for name in SCRIPTS)
+        ui.add_head_html(f"<style>{page_style()}</style>{scripts}")
         begin = service.begin.with_query(model, data, levels, tab)
         Page(answers, runs, begin, lang or service.begin.language, theme).show()
 

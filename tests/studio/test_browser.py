@@ -59,6 +59,24 @@ def test_a_mistake_keeps_the_graph_and_is_mended_by_a_click(page):
     driver.expect(page.locator(".studio-stale")).to_have_count(0)
 
 
+def test_a_block_is_completed_and_explained_while_it_is_typed(page):
+    type_over(page, "SelectToken", "MeanTo")
+    options = page.locator(".cm-tooltip-autocomplete li")
+    driver.expect(options.first).to_contain_text("MeanTokens")
+    driver.expect(page.locator(".cm-completionInfo")).to_contain_text("mean")
+    time.sleep(0.2)  # an Enter that comes at once is a new line
+    page.keyboard.press("Enter")
+    assert "{block: MeanTokens, index: 0}" in read_editor(page)
+    mark = page.locator(".studio-underlined")
+    driver.expect(mark).to_have_text("index")
+    mark.hover()
+    driver.expect(page.locator(".cm-tooltip-hover")).to_contain_text("MeanTokens has no argument")
+    page.locator(".studio-fix").click()
+    driver.expect(page.locator(".studio-errors")).to_contain_text("no mistakes")
+    page.locator(".cm-line", has_text="ClassToken").get_by_text("ClassToken").last.hover()
+    driver.expect(page.locator(".cm-tooltip-hover")).to_contain_text("learned tokens")
+
+
 def test_a_node_and_its_line_light_each_other(page):
     page.locator('[data-node="pool"] > .box').click()
     driver.expect(page.locator(".studio-path")).to_have_text("pool")

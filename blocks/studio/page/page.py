@@ -13,6 +13,7 @@ from typing import Any
 from nicegui import events, ui
 
 from blocks.studio.drafts import NAME, DraftError, Drafts
+from blocks.studio.page.assist import Assist
 from blocks.studio.page.panels import (
     EditPanel,
     Errors,
@@ -115,6 +116,7 @@ class Page:
         self.is_busy, self.is_setting = False, False
         self.newer = asyncio.Event()  # something is wanted that is not shown
         self.errors_now: list[dict[str, Any]] = []
+        self.names: dict[str, Any] = {}  # that completion offers
 
     @property
     def words(self) -> list[str]:
@@ -152,6 +154,8 @@ class Page:
         """Show the first answer in the theme of the browser."""
         await self._refresh()
         await open_link(self, self.client)
+        self.client.run_javascript("studio.extend()")
+        await self.assist.prepare()
         if not self.theme:
             dark = "if (matchMedia('(prefers-color-scheme: dark)').matches)"
             self.client.run_javascript(f"{dark} studio.paint('basicDark')")
@@ -220,6 +224,7 @@ class Page:
             ).classes("studio-editor")
             self.editor.props(f'aria-label="{self.say("model file")}"')
             self.errors = Errors(self)
+            self.assist = Assist(self)
 
     def _show_graph(self) -> None:
         say = self.say
@@ -381,6 +386,7 @@ class Page:
                 self.stage.classes(remove="studio-stale")
             if "svg" not in found:
                 return
+            self.names = found["names"]
             self.note.text = " · ".join(found["notes"])
             shown = json.dumps(found["svg"]), json.dumps(found["lines"])
             self.client.run_javascript(f"studio.show({shown[0]}, {shown[1]})")

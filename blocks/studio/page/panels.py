@@ -12,6 +12,7 @@ from nicegui import ui
 from blocks.graph.describe.table import short
 from blocks.studio.page.phrases import Phrases
 from blocks.studio.runs import Runs, Started
+from blocks.studio.text.fixes import find_mistake
 from blocks.support.program import train_command
 
 SECONDS = 1.0  # between two looks at a training
@@ -84,18 +85,18 @@ class Errors:
 
     def _marks(self, errors: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the decorations of the editor: the line of each mistake, and its word."""
-        lines = self.page.text.split("\n")
-        marks = []
+        text, marks = self.page.text, []
         for entry in errors:
-            line, column = entry["line"], entry["column"] or 1
-            if not line or line > len(lines) or not str(entry["file"]).startswith("studio/"):
+            place = find_mistake(text, entry)
+            if place is None or not str(entry["file"]).startswith("studio/"):
                 continue
+            start, end = place
+            line = text.count("\n", 0, start) + 1
             marks.append({"kind": "line", "line": line, "class": "studio-wrong"})
-            start = sum(len(each) + 1 for each in lines[: line - 1]) + column - 1
-            length = len(lines[line - 1][column - 1 :].split(",")[0].rstrip())
-            if length > 0:
-                mark = {"kind": "mark", "from": start, "to": start + length}
-                marks.append({**mark, "class": "studio-underlined"})
+            if end > start:
+                said = "\n".join(filter(None, (entry["problem"], entry["fits"], entry["fix"])))
+                mark = {"kind": "mark", "from": start, "to": end, "class": "studio-underlined"}
+                marks.append({**mark, "attributes": {"data-problem": said}})
         return marks
 
     def offer(self, fixes: list[dict[str, Any]]) -> None:

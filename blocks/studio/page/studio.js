@@ -145,5 +145,5 @@ window.studio = (() => {
     event.preventDefault();
     zoom(scale * (event.deltaY < 0 ? 1.1 : 0.9));
   }, { passive: false });
-  return { keep, takeLink, copyLink, savePng, show, choose, select, changed, mark, paint, fit, zoom: (factor) => zoom(scale * factor) };
+  return { editor, keep, takeLink, copyLink, savePng, show, choose, select, changed, mark, paint, fit, zoom: (factor) => zoom(scale * factor) };
 })();

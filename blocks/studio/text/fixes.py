@@ -154,6 +154,24 @@ def _place_of(entry: Entry) -> tuple[int, int]:
     return entry["line"], entry["column"] or 1
 
 
+def find_mistake(text: str, entry: Entry) -> tuple[int, int] | None:
+    """Return where the wrong word of a mistake begins and ends; None for one without a line."""
+    lines = text.split("\n")
+    line, column = _place_of(entry)
+    if not line or line > len(lines):
+        return None
+    start = sum(len(each) + 1 for each in lines[: line - 1])
+    end = start + len(lines[line - 1])
+    for word in _words_of(entry):
+        for begin in (start + column - 1, start):
+            found = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)").search(text, begin, end)
+            if found is not None:
+                return found.span()
+    begin = min(start + column - 1, end)
+    length = len(re.split(r"[,}]", text[begin:end])[0].rstrip())
+    return begin, begin + max(length, min(1, end - begin))
+
+
 def _replace_near(text: str, entry: Entry, word: str, better: str) -> str | None:
     """Replace the first such word at or behind the place of a mistake; None where there is none."""
     lines = text.split("\n")
