@@ -5,8 +5,7 @@ answer is one that JSON can hold. Nothing here knows the page.
 """
 
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +15,7 @@ from blocks.catalog import catalog
 from blocks.commands import Planner
 from blocks.graph import Built, Composed, ConfigError
 from blocks.graph.describe.cost import Cost
-from blocks.graph.describe.diff import Side, difference, side
+from blocks.graph.describe.diff import side
 from blocks.graph.describe.diff_text import text as difference_text
 from blocks.graph.describe.draw import Picture, picture, unfold, write_part
 from blocks.graph.describe.emit import CannotEmit, emit
@@ -27,6 +26,8 @@ from blocks.graph.errors import show
 from blocks.graph.read.loader import CachedLoader
 from blocks.graph.record.record import Node, count_parameters
 from blocks.graph.record.value import Value, show_shape
+from blocks.studio.compare.beside import light
+from blocks.studio.compare.code import find_lines
 from blocks.studio.drafts import DRAFT, FOLDER, DraftError, Drafts
 from blocks.studio.share.figure import draw_figure
 from blocks.studio.text.edits import EditError, read_changes, set_param, set_slot
@@ -240,14 +241,49 @@ class Studio:
 
     # Comparing ------------------------------------------------------------------------------------
 
-    def ask_diff(self) -> Answer:
-        """Compare the last model with that of the file."""
-        base = self._base(self.model, self.words)
+    def ask_diff(
+        self, other: str = "", text: str | None = None, depth: int | None = None
+    ) -> Answer:
+        """Compare the last model with another one.
+
+        Args:
+            other: its name; the model of the file when left out.
+            text: of its file, for a variant.
+            depth: levels to unfold in its drawing.
+
+        Returns:
+            text, the drawing of the other, and the kind of difference by node in both.
+        """
+        name = other or self.model
+        base = self._other(name, text)
         if base is None or self.last is None:
-            return {"text": "", "changed": []}
-        old, new = side(self.model, base.built), side("", self.last.built)
-        new = replace(new, label=" ".join(self._command()))
-        return {"text": difference_text(old, new), "changed": list(_changed_paths(old, new))}
+            return {"text": "", "old": {}, "new": {}}
+        old, new = side(name, base.built), side(" ".join(self._command()), self.last.built)
+        drawn = picture(base.built, name)
+        if depth is not None:
+            unfold(drawn, depth)
+        here = {node.id for node in picture(self.last.built).nodes()}
+        lit = light(old, new, {node.id for node in drawn.nodes()}, here)
+        return {
+            "text": difference_text(old, new),
+            "svg": write_part(drawn),
+            "old": lit.old,
+            "new": lit.new,
+        }
+
+    def _other(self, name: str, text: str | None) -> Explained | None:
+        """Build the model to compare with; None for the model of the file where that is wrong."""
+        if text is not None:
+            with self.drafts.trying(name, text) as tried:
+                claims = self._without_claims(name, self.words)
+                return self.engine.plan([f"model={tried}", *self.words, *claims], FOLDER)
+        if name == self.model:
+            return self._base(name, self.words)
+        self.drafts.original(name)
+        try:
+            return self.engine.plan([f"model={name}", *self.words])
+        except ConfigError:  # it does not fit these data: its own example
+            return self.engine.plan([f"model={name}"])
 
     def ask_emit(self) -> Answer:
         """Write the last model as plain PyTorch."""
@@ -258,7 +294,8 @@ class Studio:
             text = emit(self.last.built, self.model, command)
         except CannotEmit as error:
             return {"errors": [error_entry(str(error), code="unsupported", where="emit")]}
-        return {"text": text}
+        paths = {node.id for node in picture(self.last.built).nodes()}
+        return {"text": text, "lines": list(find_lines(text, paths).items())}
 
     def ask_figure(self, ending: str, depth: int | None = None) -> Answer:
         """Draw the last model as a file."""
@@ -313,15 +350,6 @@ class Studio:
     def ask_save(self, name: str, text: str) -> Answer:
         """Write the text as a new model of the project."""
         return {"file": _shorten(self.drafts.save(name, text))}
-
-
-def _changed_paths(old: Side, new: Side) -> Iterator[str]:
-    """Yield the path of every node that differs, as the graph has it: the first of equal ones."""
-    names: list[str] = []
-    for line in difference(old, new):
-        names[line.depth :] = [re.sub(r"\W.*", "", line.name)]
-        if line.details:
-            yield ".".join(names)
 
 
 def _rename(place: str | None, name: str, draft: str) -> str | None:

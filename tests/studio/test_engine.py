@@ -112,12 +112,12 @@ def test_a_node_tells_where_its_arguments_come_from(studio):
 
 def test_the_budget_is_met_and_the_difference_told(studio):
     draw(studio, VIT)
-    assert not ask(studio, "diff")["changed"]
+    assert not ask(studio, "diff")["new"]
     found = ask(studio, "fit", param="dim", budget=1e6)
     text = ask(studio, "edit", text=VIT, kind="param", name="dim", value=str(found["value"]))
     assert draw(studio, text["text"])["parameters"] == found["count"]
     assert abs(found["count"] / 1e6 - 1) < 0.05
-    assert "patch" in ask(studio, "diff")["changed"]
+    assert "patch" in ask(studio, "diff")["new"]
     assert "class " in ask(studio, "emit")["text"]
 
 

@@ -14,6 +14,8 @@ from nicegui import events, ui
 
 from blocks.studio.drafts import NAME, DraftError, Drafts
 from blocks.studio.page.assist import Assist
+from blocks.studio.page.code import CodePanel
+from blocks.studio.page.compare import ComparePanel
 from blocks.studio.page.panels import (
     EditPanel,
     Errors,
@@ -141,7 +143,8 @@ class Page:
         self.client = ui.context.client
         ui.dark_mode(DARK[self.theme])
         ui.colors(primary="#0B63CE")
-        self._show_header(drafts.names())
+        self.models = drafts.names()
+        self._show_header(self.models)
         with ui.element("main").classes("studio-main"):
             self._show_text()
             self._show_graph()
@@ -250,8 +253,11 @@ class Page:
                     button = ui.button(icon=icon).props(f'flat round dense aria-label="{icon}"')
                     button.on("click", js_handler=f"() => {code}")
             self.numbers = Numbers(say)
-            self.stage = ui.element("div").props("tabindex=0 role=group")
-            self.stage.props(f'aria-label="{say("graph")}"').classes("studio-graph")
+            with ui.element("div").classes("studio-graphs"):
+                self.stage = ui.element("div").props("tabindex=0 role=group")
+                self.stage.props(f'aria-label="{say("graph")}"').classes("studio-graph")
+                other = ui.element("div").props("tabindex=0 role=group")
+                other.props(f'aria-label="{say("the other graph")}"').classes("studio-other")
 
     def _show_panels(self) -> None:
         say = self.say
@@ -266,11 +272,10 @@ class Page:
                 with ui.tab_panel(made["node"]):
                     self.node_panel = NodePanel(self)
                 with ui.tab_panel(made["difference"]):
-                    self.diff = ui.element("pre").classes("studio-code")
-                    with self.diff:
-                        self.diff_text = ui.label("")
+                    project = self.answers.project
+                    self.compare_panel = ComparePanel(self, project, self.models)
                 with ui.tab_panel(made["PyTorch"]):
-                    self.code = ui.code("", language="python").classes("studio-emit")
+                    self.code = CodePanel(self)
                 with ui.tab_panel(made["train"]):
                     self.train_panel = TrainPanel(self)
                 with ui.tab_panel(made["runs"]):
@@ -404,26 +409,18 @@ class Page:
         found = await self.ask("numbers")
         with self.client:
             self.numbers.show(found)
+            self.compare_panel.note(found.get("now", {}))
         await self._open_tab(str(self.tabs.value))
 
     async def _open_tab(self, name: str) -> None:
         """Fill a tab that is not kept in step while it is closed."""
         self._keep_address()
         if name != "difference":
-            self.client.run_javascript("studio.changed([])")
+            self.compare_panel.leave()
         if name == "difference":
-            found = await self.ask("diff")
-            with self.client:
-                text = found.get("text") or ""
-                same = text and not found["changed"]
-                note = self.say("nothing differs from the model of the file")
-                self.diff_text.text = f"{note}\n\n{text}" if same else text
-                paths = json.dumps(found.get("changed", []))
-                self.client.run_javascript(f"studio.changed({paths})")
+            await self.compare_panel.fill()
         elif name == "PyTorch":
-            found = await self.ask("emit")
-            with self.client:
-                self.code.content = found.get("text") or found["errors"][0]["problem"]
+            await self.code.fill()
         elif name == "runs":
             with self.client:
                 self.runs_panel.fill()

@@ -5,6 +5,8 @@ window.studio = (() => {
   let scale = 1;
   let last = 0;
   let isFirst = true;
+  let lit = {};
+  let codeLines = [];
   const stage = () => document.querySelector(".studio-graph");
   const find = (path) => stage()?.querySelector(`[data-node="${CSS.escape(path)}"]`);
   const component = () => {
@@ -24,6 +26,7 @@ window.studio = (() => {
     else zoom(scale);
     isFirst = false;
     place.scrollTo(left, top);
+    lightKinds(place, lit);
     light();
     requestAnimationFrame(() => {
       window.studioPainted = (window.studioPainted || 0) + 1;
@@ -47,14 +50,16 @@ window.studio = (() => {
     zoom(Math.min(1, (stage().clientWidth - 24) / width));
   }
 
-  function choose(path, fromEditor) {
+  function choose(path, fromEditor, fromCode) {
     for (const each of stage().querySelectorAll(".chosen")) each.classList.remove("chosen");
     const group = find(path);
     if (!group) return;
     group.classList.add("chosen");
     if (fromEditor) group.scrollIntoView({ block: "nearest", inline: "nearest" });
     else select(lineOf(path));
-    emitEvent("studio-node", path, fromEditor);
+    if (fromCode) group.scrollIntoView({ block: "nearest", inline: "nearest" });
+    showCode(path);
+    emitEvent("studio-node", path, fromEditor || Boolean(fromCode) || Boolean(reader()?.editor?.dom.offsetParent));
   }
 
   /* The line of a node, or of the nearest node around it that is written in this file. */
@@ -86,10 +91,78 @@ window.studio = (() => {
     view.dispatch({ selection: { anchor: at.from }, scrollIntoView: true });
   }
 
-  function changed(paths) {
-    for (const each of stage()?.querySelectorAll(".changed") || []) each.classList.remove("changed");
-    for (const path of paths) find(path)?.classList.add("changed");
+  /* What differs: kinds by path in this graph and in the other one, which is shown beside it. */
+  const KINDS = ["added", "removed", "replaced", "moved", "changed"];
+  function compare(svg, old, fresh) {
+    const other = document.querySelector(".studio-other");
+    if (!other) return;
+    other.innerHTML = svg;
+    other.classList.toggle("studio-shown", Boolean(svg));
+    const drawing = other.querySelector("svg");
+    if (drawing) resize(drawing, Math.min(1, (other.clientWidth - 24) / box(drawing)[0]));
+    lit = fresh;
+    lightKinds(other, old);
+    lightKinds(stage(), fresh);
+    if (svg) fit();
   }
+
+  function lightKinds(place, kinds) {
+    for (const kind of KINDS)
+      for (const each of place?.querySelectorAll(`.${kind}`) || []) each.classList.remove(kind);
+    for (const [path, kind] of Object.entries(kinds)) nearest(place, path)?.classList.add(kind);
+  }
+
+  /* The node of a path, or the folded node around it. */
+  function nearest(place, path) {
+    for (let name = path; name; name = name.replace(/\.?[^.]*$/, "")) {
+      const group = place?.querySelector(`[data-node="${CSS.escape(name)}"]`);
+      if (group) return group;
+    }
+    return null;
+  }
+
+  const box = (svg) => svg.getAttribute("viewBox").split(" ").slice(2).map(Number);
+  function resize(svg, factor) {
+    const [width, height] = box(svg);
+    svg.setAttribute("width", width * factor);
+    svg.setAttribute("height", height * factor);
+  }
+
+  /* The code: lines that belong to nodes. */
+  const reader = () => {
+    const element = document.querySelector(".studio-emit");
+    return element && getElement(Number(element.id.slice(1)));
+  };
+  function code(next) {
+    codeLines = next;
+    const chosen = stage()?.querySelector(".chosen");
+    if (chosen) setTimeout(() => showCode(chosen.dataset.node), 200);
+  }
+
+  function showCode(path) {
+    const view = reader()?.editor;
+    if (!view) return;
+    for (let name = path; name; name = name.replace(/\.?[^.]*$/, "")) {
+      const found = codeLines.filter(([, paths]) => paths.includes(name)).map(([line]) => line);
+      if (!found.length) continue;
+      const marks = found.map((line) => ({ kind: "line", line, class: "studio-here" }));
+      reader().setDecorations(marks);
+      const at = view.coordsAtPos(view.state.doc.line(found[0]).from);
+      const top = view.lineBlockAt(view.state.doc.line(found[0]).from).top;
+      if (at === null || at) view.scrollDOM.scrollTop = Math.max(0, top - 80);
+      return;
+    }
+  }
+
+  document.addEventListener("click", (event) => {
+    const line = event.target.closest?.(".studio-emit .cm-line");
+    const view = reader()?.editor;
+    if (!line || !view) return;
+    const number = view.state.doc.lineAt(view.posAtDOM(line)).number;
+    const found = codeLines.find(([at]) => at === number);
+    const group = found && nearest(stage(), found[1][0]);
+    if (group) choose(group.dataset.node, false, true);
+  });
 
   /* The address: what is shown, and a text that a link brought. */
   function keep(state) {
@@ -145,5 +218,5 @@ window.studio = (() => {
     event.preventDefault();
     zoom(scale * (event.deltaY < 0 ? 1.1 : 0.9));
   }, { passive: false });
-  return { editor, keep, takeLink, copyLink, savePng, show, choose, select, changed, mark, paint, fit, zoom: (factor) => zoom(scale * factor) };
+  return { editor, keep, takeLink, copyLink, savePng, show, choose, select, compare, code, mark, paint, fit, zoom: (factor) => zoom(scale * factor) };
 })();
