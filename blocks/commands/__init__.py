@@ -2,7 +2,9 @@
 
 from blocks.commands.common import (
     Planner,
+    add_entry,
     add_no_server,
+    choose_part,
     levels,
     plan_composed_loss,
     restore_the_compiler,
@@ -11,7 +13,9 @@ from blocks.commands.common import (
 
 __all__ = [
     "Planner",
+    "add_entry",
     "add_no_server",
+    "choose_part",
     "levels",
     "plan_composed_loss",
     "restore_the_compiler",

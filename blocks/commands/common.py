@@ -13,6 +13,7 @@ from blocks.graph import Built, BuiltObjective, ConfigError, Problem, plan
 from blocks.graph.compose.compose import Composed
 from blocks.graph.compose.facts import look_up_facts
 from blocks.graph.read.loader import open_loader
+from blocks.graph.run.entry import plan_entry
 
 
 def say_aside(note: str) -> None:
@@ -72,6 +73,22 @@ def plan_composed_loss(composed: Composed, planned: Built) -> BuiltObjective | N
 
     found = plan_objective(composed, planned)
     return None if found is None else found.built
+
+
+def add_entry(parser: argparse.ArgumentParser) -> None:
+    """Add the option that chooses an entry of the model."""
+    parser.add_argument(
+        "--entry", metavar="NAME", help="a part of the model: a key of its section `entries`"
+    )
+
+
+def choose_part(planned: Built, entry: str | None) -> Built:
+    """Return the chosen entry of a model, or the model.
+
+    Raises:
+        ConfigError: the model has no such entry.
+    """
+    return planned if entry is None else plan_entry(planned, entry)
 
 
 def add_no_server(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import argparse
 from contextlib import suppress
 from pathlib import Path
 
-from blocks.commands import Planner, levels, write
+from blocks.commands import Planner, add_entry, choose_part, levels, write
 from blocks.graph import ConfigError, Problem, compose
 from blocks.graph.describe.draw import (
     ENDINGS,
@@ -36,6 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="unfold N levels; each structure once when left out",
     )
+    add_entry(parser)
     parser.add_argument(
         "--all",
         type=Path,
@@ -52,7 +53,7 @@ def run(chosen: argparse.Namespace) -> int:
         print(draw_all(chosen.all, chosen.overrides))
         return 0
     composed = compose(chosen.overrides, config_dir=chosen.config_dir)
-    title = composed.choices.get("model") or "model"
+    title = "_".join(filter(None, (composed.choices.get("model") or "model", chosen.entry)))
     file = chosen.output or Path(f"{title}.html")
     if file.suffix not in ENDINGS:
         raise ConfigError(
@@ -64,8 +65,9 @@ def run(chosen: argparse.Namespace) -> int:
                 code="bad-command",
             )
         )
+    planned = choose_part(Planner()(composed), chosen.entry)
     try:
-        content = draw_file(Planner()(composed), file.suffix, title, chosen.depth)
+        content = draw_file(planned, file.suffix, title, chosen.depth)
     except PrintError as error:
         raise ConfigError(
             Problem(

@@ -4,7 +4,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from blocks.commands import Planner, write
+from blocks.commands import Planner, add_entry, choose_part, write
 from blocks.graph import ConfigError, Problem, compose
 from blocks.graph.describe.emit import CannotEmit, emit, read_header
 from blocks.support.conf_folders import conf_folders
@@ -18,6 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="the Python file; printed when left out"
     )
+    add_entry(parser)
     parser.add_argument(
         "--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)"
     )
@@ -31,8 +32,12 @@ def run(chosen: argparse.Namespace) -> int:
     files = [folder / "model" / f"{title}.yaml" for folder in (*folders, *conf_folders())]
     about = next((read_header(file) for file in files if file.is_file()), "")
     command = shlex.join(["python", "-m", "blocks", "emit", *chosen.overrides])
+    planned = choose_part(Planner()(composed), chosen.entry)
+    if chosen.entry is not None:
+        command += f" --entry {chosen.entry}"
+        title += f"_{chosen.entry}"
     try:
-        text = emit(Planner()(composed), title, command, about)
+        text = emit(planned, title, command, about)
     except CannotEmit as error:
         problem = Problem(
             "this model cannot be written as plain PyTorch",

@@ -3,7 +3,14 @@
 import argparse
 import json
 
-from blocks.commands import Planner, add_no_server, levels, plan_composed_loss
+from blocks.commands import (
+    Planner,
+    add_entry,
+    add_no_server,
+    choose_part,
+    levels,
+    plan_composed_loss,
+)
 from blocks.graph import Built, Composed, ConfigError, compose, plan
 from blocks.graph.describe.answers.letters import Letters, find_letters
 from blocks.graph.describe.cost import measure
@@ -47,6 +54,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--json", action="store_true", help="print an object with parameters, outputs, nodes"
     )
     forms.add_argument("--csv", action="store_true", help="print one line a node, nothing folded")
+    add_entry(parser)
     parser.add_argument(
         "--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)"
     )
@@ -68,39 +76,65 @@ def _find_letters(chosen: argparse.Namespace, composed: Composed, planned: Built
     return find_letters(composed, planned, plan)
 
 
-def run(chosen: argparse.Namespace) -> int:
-    """Compose, build on the meta device, print; the exit status."""
-    composed = compose(chosen.overrides, config_dir=chosen.config_dir)
-    planned = Planner()(composed)
-    if chosen.why:
-        found = why(planned, chosen.why)
-        if chosen.json:
-            found = json.dumps({"path": chosen.why, "why": found}, indent=1)
-        print(found)
-        return 0
-    if chosen.memory:
-        setting = Setting.of(composed.config)
-        parameters = count_parameters(planned.model)
-        bytes_of = budget(planned, setting)
-        answer = text(bytes_of, setting, parameters)
-        if chosen.json:
-            answer = json.dumps(bytes_of, indent=1)
-        print(answer)
-        return 0
+def _check_entry(chosen: argparse.Namespace) -> None:
+    """Raise ConfigError for a question about the whole model."""
+    for option in ("memory", "why", "symbolic"):
+        if getattr(chosen, option):
+            problem, got = f"--{option} is about the whole model", f"--entry {chosen.entry}"
+            raise ConfigError(
+                Problem(
+                    problem, "the command line", got=got, fix="leave one out", code="bad-command"
+                )
+            )
+
+
+def _answer_memory(chosen: argparse.Namespace, composed: Composed, planned: Built) -> str:
+    setting = Setting.of(composed.config)
+    bytes_of = budget(planned, setting)
+    if chosen.json:
+        return json.dumps(bytes_of, indent=1)
+    return text(bytes_of, setting, count_parameters(planned.model))
+
+
+def _answer_why(chosen: argparse.Namespace, planned: Built) -> str:
+    found = why(planned, chosen.why)
+    if chosen.json:
+        return json.dumps({"path": chosen.why, "why": found}, indent=1)
+    return found
+
+
+def _answer_table(chosen: argparse.Namespace, composed: Composed, planned: Built) -> str:
     letters = _find_letters(chosen, composed, planned)
     costs = measure(planned)
-    objective = plan_composed_loss(composed, planned)
+    objective = None
+    if chosen.entry is None:
+        objective = plan_composed_loss(composed, planned)
+    if chosen.csv:
+        return comma_separated(planned, costs)
     if chosen.json:
         described = describe(planned, costs, chosen.depth, letters)
         if objective is not None:
             described["objective"] = describe_objective(objective)
-        print(json.dumps(described, indent=1))
-    elif chosen.csv:
-        print(comma_separated(planned, costs))
+        return json.dumps(described, indent=1)
+    lines = [table(planned, costs, chosen.depth, chosen.all, letters)]
+    if letters is not None:
+        lines.append(f"parameters and MACs for {letters.legend() or 'the only sizes there are'}")
+    if objective is not None:
+        lines.append(f"\n{table_objective(objective)}")
+    return "\n".join(lines)
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Compose, build on the meta device, print; the exit status."""
+    composed = compose(chosen.overrides, config_dir=chosen.config_dir)
+    planned = Planner()(composed)
+    if chosen.entry is not None:
+        _check_entry(chosen)
+        planned = choose_part(planned, chosen.entry)
+    if chosen.why:
+        print(_answer_why(chosen, planned))
+    elif chosen.memory:
+        print(_answer_memory(chosen, composed, planned))
     else:
-        print(table(planned, costs, chosen.depth, chosen.all, letters))
-        if letters is not None:
-            print(f"parameters and MACs for {letters.legend() or 'the only sizes there are'}")
-        if objective is not None:
-            print(f"\n{table_objective(objective)}")
+        print(_answer_table(chosen, composed, planned))
     return 0

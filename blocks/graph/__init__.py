@@ -17,6 +17,7 @@ from blocks.graph.record.objective import BuiltObjective
 from blocks.graph.record.record import Built
 from blocks.graph.run.activation_checkpoint import find_repeats, use_activation_checkpointing
 from blocks.graph.run.compile_regions import compile_network
+from blocks.graph.run.entry import cut_at_node, open_cuts, open_entry, plan_entry
 from blocks.graph.run.incremental import IncrementalModel
 from blocks.graph.run.inplace import use_inplace
 from blocks.graph.run.inspect import inspect_attention
@@ -51,6 +52,7 @@ __all__ = [
     "compose",
     "conf_folder",
     "corrected_line",
+    "cut_at_node",
     "did_you_mean",
     "find_ends",
     "find_repeats",
@@ -62,8 +64,11 @@ __all__ = [
     "linear",
     "load_weights",
     "locate",
+    "open_cuts",
+    "open_entry",
     "parse_changes",
     "plan",
+    "plan_entry",
     "plan_tensor_parallel",
     "read_archive",
     "save_weights",

@@ -190,7 +190,7 @@ def _check_model(composed: Composed, config: Mapping[str, Any]) -> list[Problem]
     for key, value in config.items():
         if key in MODEL_WORDS:
             if (
-                key in ("params", "expect", "tie", "initialise", "example")
+                key in ("params", "entries", "expect", "tie", "initialise", "example")
                 and value is not None
                 and not isinstance(value, Mapping)
             ):

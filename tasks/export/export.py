@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from blocks.graph import open_entry
 from tasks.errors import ArgumentError
 from tasks.export.cut import cut_network
 from tasks.export.formats import FORMATS
@@ -63,14 +64,30 @@ def end_at_node(run: Finished, node: str, format: str) -> Finished:
     Raises:
         ArgumentError: there is no such node, or the format is that of a whole model.
     """
+    must_be_partial("node", format)
+    return replace(run, network=cut_network(run.network, node), node=node)
+
+
+def take_entry(run: Finished, entry: str, format: str) -> Finished:
+    """Return a run whose network is an entry of its model.
+
+    Raises:
+        ArgumentError: the format is that of a whole model.
+        ConfigError: the model has no such entry.
+    """
+    must_be_partial("entry", format)
+    return replace(run, network=open_entry(run.network, entry).eval(), entry=entry)
+
+
+def must_be_partial(argument: str, format: str) -> None:
+    """Raise an ArgumentError where a format holds whole models only."""
     if format == "hub":
         raise ArgumentError(
-            "node",
+            argument,
             "a folder for the Hub holds a whole model",
             got="--to hub",
             fits="--to onnx, --to pt2, --to safetensors",
         )
-    return replace(run, network=cut_network(run.network, node), node=node)
 
 
 def check_packages(format: str) -> None:

@@ -13,7 +13,7 @@ import yaml
 from safetensors.torch import load_model
 from torch import Tensor
 
-from blocks.graph import build, load_weights, save_weights
+from blocks.graph import build, load_weights, open_entry, save_weights
 from blocks.support.share.folder import MODEL, WEIGHTS
 from tasks.data.base import READER, TOKENIZER
 from tasks.errors import ArgumentError
@@ -178,6 +178,8 @@ def rebuild_network(run: Finished, weights: Path) -> Network:
     network = build(run.config["model"], facts=run.facts, library=run.library).eval()
     if run.node is not None:
         network = cut_network(network, run.node)
+    if run.entry is not None:
+        network = open_entry(network, run.entry)
     load_weights(network, weights)
     return lambda part: name_outputs(network(**part))
 
@@ -185,7 +187,7 @@ def rebuild_network(run: Finished, weights: Path) -> Network:
 def describe_run(run: Finished) -> dict[str, Any]:
     """Return what is needed besides the weights: the YAML of the model and the facts of the data;
     with several labels, from which probability on a sample has each; of a network that ends at a
-    node, its path.
+    node, its path; of an entry, its name.
     """
     described = {
         "model": run.config["model"],
@@ -194,6 +196,8 @@ def describe_run(run: Finished) -> dict[str, Any]:
     }
     if run.node is not None:
         described["node"] = run.node
+    if run.entry is not None:
+        described["entry"] = run.entry
     if run.thresholds is not None:
         described["thresholds"] = dict(zip(run.classes, run.thresholds, strict=True))
     return described

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from blocks.graph import open_cuts
 from tasks.export.parity import Batch
 from tasks.run.evaluate import reopen_data
 from tasks.run.load_run import Finished
@@ -30,6 +31,22 @@ def read_inputs(run: Finished, count: int = SAMPLES) -> Batch:
         fact = run.facts.get(name) or {}
         inputs[name] = pad_tokens(tensor, dict(fact).get("tokens", 0))
     return inputs
+
+
+def read_entry_inputs(whole: Finished, run: Finished, batch: Batch) -> Batch:
+    """Return the inputs of an entry: those of the model, and what the model computes for them.
+
+    Args:
+        whole: the run.
+        run: the same with the entry as its network.
+        batch: inputs of the model.
+    """
+    cuts = open_cuts(whole.network, str(run.entry))
+    found = dict(batch)
+    if cuts is not None:
+        with torch.no_grad():
+            found |= cuts(**{name: batch[name] for name in cuts.input_names if name in batch})
+    return {name: found[name] for name in run.network.input_names if name in found}
 
 
 def pad_tokens(tensor: Tensor, tokens: int) -> Tensor:

@@ -35,6 +35,7 @@ class Finished:
         terms: parameters of a composed loss, by name.
         state: what the task keeps with the weights, by name.
         node: the path of the node at which the network ends; None for the whole network.
+        entry: the entry of the model that the network is; None for the whole model.
     """
 
     folder: Path
@@ -46,6 +47,7 @@ class Finished:
     terms: Mapping[str, Tensor] = field(default_factory=dict)
     state: dict[str, Tensor] = field(default_factory=dict)
     node: str | None = None
+    entry: str | None = None
 
     @cached_property
     def reader(self) -> Reader:

@@ -7,7 +7,14 @@ import torch
 
 from blocks.graph import build, compose
 from tasks.errors import ArgumentError
-from tasks.export import cut_network, end_at_node, export_run
+from tasks.export import (
+    cut_network,
+    end_at_node,
+    export_run,
+    make_inputs,
+    read_entry_inputs,
+    take_entry,
+)
 from tasks.run.load_run import Finished
 
 FACTS = {"image": {"channels": 1, "height": 8, "width": 8}, "classes": 10}
@@ -121,3 +128,37 @@ def test_without_noise_nothing_is_hidden_and_nothing_is_drawn(network, image):
         found = network(image=image)
     assert torch.equal(torch.get_rng_state(), state)
     assert not found["mask"].any()
+
+
+PAIRS = {
+    "source": {"tokens": 7, "dtype": "int", "vocab": 11},
+    "target": {"tokens": 5, "dtype": "int", "vocab": 11},
+    "source_mask": {"tokens": 7, "dtype": "bool"},
+    "target_mask": {"tokens": 5, "dtype": "bool"},
+    "vocab": 11,
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "entry"),
+    [
+        ("safetensors", "decode"),
+        pytest.param("pt2", "decode", marks=pytest.mark.slow),
+        pytest.param("onnx", "encode", marks=pytest.mark.slow),
+        pytest.param("onnx", "decode", marks=pytest.mark.slow),
+    ],
+)
+def test_an_entry_is_written_and_compared(tmp_path, kind, entry):
+    torch.manual_seed(0)
+    words = [*SMALL, "params.hidden=10"]
+    whole = build("transformer", overrides=words, facts=PAIRS).eval()
+    composed = compose(["model=transformer", *(f"model.{word}" for word in words)]).config
+    run = Finished(tmp_path, composed, PAIRS, whole)
+    taken = take_entry(run, entry, kind)
+    batch = read_entry_inputs(run, taken, make_inputs(run, BATCH))
+    names = ["source", "source_mask"]
+    if entry == "decode":
+        names = ["memory", "target", "source_mask", "target_mask"]
+    assert list(batch) == names
+    parity = export_run(taken, kind, tmp_path / f"x.{kind}", batch, "drawn")
+    assert parity.is_close

@@ -19,7 +19,13 @@ from blocks.graph.record.limits import MODULES
 from blocks.graph.record.record import Recipe
 from blocks.support.program import command_line
 
-SECTIONS = ("inputs", "outputs", "tie", "expect")  # of a model, which stand outside its graph
+SECTIONS = (
+    "inputs",
+    "outputs",
+    "entries",
+    "tie",
+    "expect",
+)  # of a model, which stand outside its graph
 SHOWN = 70  # characters of a path; of a longer one its two ends are shown
 
 

@@ -122,7 +122,7 @@ def _find_outputs(assembly: Assembly, builder: BodyBuilder, outputs: Any, path: 
     display = f"{builder.path}.outputs".lstrip(".")
     with assembly.reporting(path, display):
         found = {}
-        for name, reference in _read_outputs(outputs).items():
+        for name, reference in read_outputs(outputs).items():
             found[name] = broken(str(reference))
             place = (*path, name) if isinstance(outputs, Mapping) else path
             with assembly.reporting(place, display):
@@ -141,7 +141,7 @@ def _read_output(assembly: Assembly, builder: BodyBuilder, name: str, reference:
     return value
 
 
-def _read_outputs(outputs: Any) -> dict[str, str]:
+def read_outputs(outputs: Any) -> dict[str, str]:
     """Output name -> node; raises NodeError where it names nothing, or one name twice."""
     if outputs is None:
         raise NodeError(

@@ -18,7 +18,7 @@ from blocks.support.share.folder import locate_config
 from blocks.support.yaml_rules import OF_HYDRA
 
 KeyPath = tuple[Any, ...]
-REMOVED_BY_NULL = ("inputs", "graph", "body", "in", "outputs", "tie")
+REMOVED_BY_NULL = ("inputs", "graph", "body", "in", "outputs", "entries", "tie")
 
 
 class Provenance:
@@ -162,8 +162,8 @@ def mark_adopted(
 
 
 def remove_nulls(config: dict[str, Any], replaced: set[KeyPath]) -> None:
-    """Remove the inputs, nodes, outputs and ties of a model that a later file or the command line
-    sets to null.
+    """Remove the inputs, nodes, outputs, entries and ties of a model that a later file or the
+    command line sets to null.
     """
     for *parents, name in replaced:
         if parents[:1] != ["model"] or parents[-1] not in REMOVED_BY_NULL:

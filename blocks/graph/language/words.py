@@ -13,7 +13,10 @@ KINDS = ("block", "use", "body", "share")
 # Keys that belong to the use of a slot, not to the option that fills it.
 USE_KEYS = ("in", "repeat", "cycle", "scan", "as", "when", "after", "expect")
 WORDS = (*KINDS, *USE_KEYS, "outputs", "params", "holes", "initialise")
-MODEL_WORDS = ("params", "inputs", "graph", "outputs", "expect", "tie", "initialise", "example")
+MODEL_WORDS = (
+    *("params", "inputs", "graph", "outputs", "entries"),
+    *("expect", "tie", "initialise", "example"),
+)
 RESERVED = frozenset(dir(GraphModule)) | {
     "code",
     "data",

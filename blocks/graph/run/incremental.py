@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from blocks.graph.record.module import Graph, Scan
+from blocks.graph.record.part import copy_calls
 from blocks.graph.run.flatten import FlatGraph
 from blocks.graph.run.onednn import prepare_linear
 from blocks.graph.run.replace import convert
@@ -44,8 +45,12 @@ class IncrementalModel:
             if node not in growing and set(node.users) & growing
         ]
         self.names = tuple(node.name for node in fixed)
-        self.fixed_part = Graph(network, _make_fixed_graph(network, growing, fixed))
-        self.growing_part = Graph(network, _make_growing_graph(network, growing, fixed))
+        part, copies = copy_calls(network.graph, fixed, {})
+        part.output(tuple(copies[node] for node in fixed))
+        self.fixed_part = Graph(network, part)
+        cuts = {node: node.name for node in fixed}
+        part, _ = copy_calls(network.graph, [network.graph.output_node()], cuts)
+        self.growing_part = Graph(network, part)
         self.flat = FlatGraph(self.growing_part)
         self.classes: dict[nn.Module, type[nn.Module]] = {}
         for path, block, step in _find_steps(self.growing_part):
@@ -245,25 +250,6 @@ def _find_growing(network: Graph, grows: Collection[str]) -> set[fx.Node]:
             fits=f"one of {', '.join(network.input_names)}",
         )
     return growing
-
-
-def _make_fixed_graph(network: Graph, growing: set[fx.Node], fixed: list[fx.Node]) -> fx.Graph:
-    graph = fx.Graph()
-    copies: dict[fx.Node, fx.Node] = {}
-    for node in network.graph.nodes:
-        if node not in growing:
-            copies[node] = graph.node_copy(node, copies.__getitem__)
-    graph.output(tuple(copies[node] for node in fixed))
-    return graph
-
-
-def _make_growing_graph(network: Graph, growing: set[fx.Node], fixed: list[fx.Node]) -> fx.Graph:
-    graph = fx.Graph()
-    copies = {node: graph.placeholder(node.name) for node in fixed}
-    for node in network.graph.nodes:
-        if node in growing:
-            copies[node] = graph.node_copy(node, copies.__getitem__)
-    return graph
 
 
 def _find_steps(

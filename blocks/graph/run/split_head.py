@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import fx, nn
 
 from blocks.graph.record.module import Graph
+from blocks.graph.record.part import copy_calls
 from blocks.graph.run.onednn import Linear
 
 
@@ -39,19 +40,8 @@ def split_head(network: nn.Module, output: str = "logits") -> Headless | None:
         return None
     if head._forward_hooks or head._forward_pre_hooks:
         return None
-    return Headless(Graph(network, _copy_up_to(network, last.all_input_nodes[0])), head)
-
-
-def _copy_up_to(network: Graph, end: fx.Node) -> fx.Graph:
-    """Copy the nodes that lead to `end`, and all inputs, so that it is called as the network is."""
-    needed = {end}
-    for node in reversed(list(network.graph.nodes)):
-        if node in needed:
-            needed.update(node.all_input_nodes)
-    graph = fx.Graph()
-    copies: dict[fx.Node, fx.Node] = {}
-    for node in network.graph.nodes:
-        if node in needed or node.op == "placeholder":
-            copies[node] = graph.node_copy(node, copies.__getitem__)
-    graph.output(copies[end])
-    return graph
+    end = last.all_input_nodes[0]
+    inputs = network.graph.find_nodes(op="placeholder")  # all: it is called as the network is
+    part, copies = copy_calls(network.graph, [end, *inputs], {})
+    part.output(copies[end])
+    return Headless(Graph(network, part), head)

@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from blocks.graph.describe.emit.class_names import suggest_names
+from blocks.graph.describe.emit.source import CannotEmit
 from blocks.graph.record.module import Graph, Scan
 from blocks.graph.record.record import Recipe
 
@@ -161,6 +162,12 @@ class Bodies:
         for name, child in self.children_of(module).items():
             parts[name] = self._group(child)
         kind = self.container_of(module)
+        if kind is not None and "0" not in module._modules:
+            path = self.paths[id(module)]
+            raise CannotEmit(
+                f"the entry begins inside {path}, and a list of PyTorch begins at 0: "
+                "cut before or after it"
+            )
         if kind in ("Sequential", "ModuleList"):
             return kind, tuple(dict.fromkeys(parts.values()))
         forward = self._forward(module)

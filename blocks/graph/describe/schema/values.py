@@ -54,6 +54,7 @@ ABOUT = {
     "224, width: 224}.",
     "graph": "The nodes, by name, in the order in which they run.",
     "outputs": "What it gives: a node, a list of nodes, or {name: node}. Left out: the last node.",
+    "entries": "Parts that are called alone: {decode: {inputs: {memory: encoder}, outputs: head}}.",
     "expect": "The expected parameter count: {parameters: 5717416, when: data.classes == 1000}.",
     "tie": "Parameters that share one tensor: {head.weight: embedding.weight}; * on the left is "
     "any text.",
@@ -96,6 +97,17 @@ def define_values() -> dict[str, Schema]:
         "shape": closed({"shape": {"type": ["array", "string"]}}),
         "params": {"type": ["object", "null"], "propertyNames": {"pattern": NAME}},
         "inputs": mapping(any_of(whole, sizes, _define_input(whole))),
+        "entries": mapping(
+            any_of(
+                closed(
+                    {
+                        "inputs": mapping(any_of(ref("name"), {"type": "null"})),
+                        "outputs": any_of(ref("outputs"), {"type": "null"}),
+                    }
+                ),
+                {"type": "null"},
+            )
+        ),
         "claim": closed(
             {"parameters": {"type": ["integer", "string", "null"]}, "when": ref("truth")}
         ),
