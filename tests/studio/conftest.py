@@ -61,3 +61,29 @@ def page(browser, address: str, project: Path):
     yield page
     context.close()
     assert not problems
+
+
+EDITOR = """
+const editor = getElement(Number(document.querySelector(".studio-editor").id.slice(1))).editor;
+"""
+
+
+def type_over(page, old: str, new: str) -> None:
+    """Replace a text in the editor by typing."""
+    code = """
+      const from = editor.state.doc.toString().indexOf(old);
+      editor.focus();
+      editor.dispatch({selection: {anchor: from, head: from + old.length}});
+    """
+    page.evaluate(f"(old) => {{ {EDITOR} {code} }}", old)
+    page.keyboard.type(new)
+
+
+def read_editor(page) -> str:
+    return page.evaluate(f"() => {{ {EDITOR} return editor.state.doc.toString(); }}")
+
+
+def expect_command(page, text: str) -> None:
+    from playwright.sync_api import expect
+
+    expect(page.locator(".studio-command code")).to_have_text(text)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.studio.conftest import BROWSER, SECONDS
+from tests.studio.conftest import BROWSER, SECONDS, expect_command, read_editor, type_over
 
 pytest.importorskip("nicegui")
 driver = pytest.importorskip("playwright.sync_api")
@@ -14,30 +14,6 @@ pytestmark = [
     pytest.mark.skipif(BROWSER is None, reason="no browser"),
     pytest.mark.filterwarnings("ignore"),
 ]
-
-
-EDITOR = """
-const editor = getElement(Number(document.querySelector(".studio-editor").id.slice(1))).editor;
-"""
-
-
-def type_over(page, old: str, new: str) -> None:
-    """Replace a text in the editor by typing."""
-    code = """
-      const from = editor.state.doc.toString().indexOf(old);
-      editor.focus();
-      editor.dispatch({selection: {anchor: from, head: from + old.length}});
-    """
-    page.evaluate(f"(old) => {{ {EDITOR} {code} }}", old)
-    page.keyboard.type(new)
-
-
-def read_editor(page) -> str:
-    return page.evaluate(f"() => {{ {EDITOR} return editor.state.doc.toString(); }}")
-
-
-def expect_command(page, text: str) -> None:
-    driver.expect(page.locator(".studio-command code")).to_have_text(text)
 
 
 def test_what_is_typed_is_drawn_counted_and_said_as_a_command(page):

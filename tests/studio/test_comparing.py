@@ -2,8 +2,7 @@
 
 import pytest
 
-from tests.studio.conftest import BROWSER
-from tests.studio.test_browser import expect_command, read_editor, type_over
+from tests.studio.conftest import BROWSER, expect_command, read_editor, type_over
 
 pytest.importorskip("nicegui")
 driver = pytest.importorskip("playwright.sync_api")

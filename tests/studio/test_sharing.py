@@ -6,8 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.studio.conftest import BROWSER, SECONDS
-from tests.studio.test_browser import expect_command, read_editor, type_over
+from tests.studio.conftest import BROWSER, SECONDS, expect_command, read_editor, type_over
 
 pytest.importorskip("nicegui")
 driver = pytest.importorskip("playwright.sync_api")
