@@ -29,6 +29,7 @@ from blocks.graph.record.value import Value, show_shape
 from blocks.studio.compare.beside import light
 from blocks.studio.compare.code import find_lines
 from blocks.studio.drafts import DRAFT, FOLDER, DraftError, Drafts
+from blocks.studio.mistaken import place_mistakes
 from blocks.studio.share.figure import draw_figure
 from blocks.studio.text.edits import EditError, read_changes, set_param, set_slot
 from blocks.studio.text.fixes import propose
@@ -56,6 +57,7 @@ class Studio:
         self.drafts, self.engine = Drafts(project), engine
         self.model, self.text, self.words = "", "", list[str]()
         self.last: Explained | None = None  # the last model without a mistake
+        self.drawn: Picture | None = None  # its graph
         self.nodes: dict[str, Node] = {}
         self.bases: dict[tuple[str, ...], Explained] = {}
 
@@ -94,15 +96,19 @@ class Studio:
         except ConfigError as error:
             found["errors"] = error_entries(error)
             base = self._base(model, words)
+            if self.drawn is not None:
+                found |= place_mistakes(self.drawn, found["errors"])
             if self.last is not None or base is None:
                 return found
             planned = base  # a draft with a mistake was opened: there is no other graph to show
         self.last = planned
         self.nodes = {node.path: node for node in planned.built.walk()}
-        drawn = picture(planned.built, model)
+        drawn = self.drawn = picture(planned.built, model)
         if depth is not None:
             unfold(drawn, depth)
         form = _describe_form(planned.composed)
+        if "errors" in found:
+            found |= place_mistakes(drawn, found["errors"])
         return {
             **found,
             "svg": write_part(drawn),

@@ -29,6 +29,8 @@ def test_a_mistake_keeps_the_graph_and_is_mended_by_a_click(page):
     driver.expect(problem).to_contain_text("SelectTokn")
     driver.expect(page.locator(".studio-stale svg")).to_be_visible()
     driver.expect(page.locator(".cm-line.studio-wrong")).to_contain_text("SelectTokn")
+    driver.expect(page.locator('[data-node="pool"].wrong')).to_have_count(1)
+    driver.expect(page.locator("[data-node].behind")).to_have_count(1)
     page.locator(".studio-fix").click()
     driver.expect(page.locator(".studio-errors")).to_contain_text("no mistakes")
     assert "block: SelectToken," in read_editor(page)

@@ -115,7 +115,9 @@ def test_the_wrong_word_of_a_mistake_is_found():
     text = VIT.replace("SelectToken", "SelectTokn")
     line = text[: text.index("SelectTokn")].count("\n") + 1
     entry = {"line": line, "column": 3, "from": None, "file": "studio/model/vit_draft.yaml"}
-    entry |= {"problem": "unknown block 'SelectTokn'", "got": None}
+    entry |= {"code": "unknown-block", "problem": "unknown block 'SelectTokn'", "got": None}
     start, end = find_mistake(text, entry)
     assert text[start:end] == "SelectTokn"
+    used = {"from": f"residual: prenorm, used at studio/model/vit_draft.yaml:{line}:3"}
+    assert find_mistake(text, {**entry, **used, "line": 6}) == (start, end)
     assert find_mistake(text, {**entry, "line": 999}) is None

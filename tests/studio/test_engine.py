@@ -1,6 +1,7 @@
 """Answers of Studio without a page: the same as those of the commands, for the text at hand."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,12 @@ MENDED = {  # a mistake, and what the fix makes of it
 
 
 @pytest.fixture
-def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Studio:
+def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
     monkeypatch.chdir(tmp_path)
-    return Studio(tmp_path, ENGINE)
+    yield Studio(tmp_path, ENGINE)
+    for draft in tmp_path.rglob("*.yaml"):
+        draft.unlink()
+    ENGINE.take_changed()  # it knows the folder of drafts by its relative path
 
 
 def ask(studio: Studio, ask: str, **arguments: Any) -> dict[str, Any]:
@@ -96,6 +100,30 @@ def test_a_mistake_keeps_the_model_that_was_right(studio):
     assert draw(studio, VIT.replace("use: norm", "use: norn"))["errors"]
     assert ask(studio, "node", path="head")["outputs"] == ["out (batch, 10)"]
     assert not ask(studio, "fixes", model="vit", text="graph: [", words=WORDS)["fixes"]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "node", "behind", "before"),
+    [
+        ("SelectToken", "SelectTokn", "pool", "head", "norm layers"),
+        ("{use: position}", "{use: position, in: foo}", "position", "layers norm", "patch"),
+        (
+            "inner: {use: mlp",
+            "inner: {use: mlq",
+            "layers.0.mlp.inner",
+            "layers.0.mlp.add pool",
+            "layers.0.mlp layers",
+        ),
+        ("data.classes", "data.clases", "head", "", "pool"),
+        ("norm: layernorm", "norm: layernrom", "", "", "head"),
+    ],
+)
+def test_a_mistake_stands_in_the_last_graph(right, wrong, node, behind, before, studio):
+    draw(studio, VIT)
+    found = draw(studio, VIT.replace(right, wrong, 1))
+    assert found["wrong"] == node.split()
+    assert set(behind.split()) <= set(found["behind"])
+    assert not {*before.split(), node} & set(found["behind"])
 
 
 def test_a_node_tells_where_its_arguments_come_from(studio):

@@ -389,14 +389,22 @@ class Page:
                 self.stage.classes(add="studio-stale")
             else:
                 self.stage.classes(remove="studio-stale")
-            if "svg" not in found:
-                return
-            self.names = found["names"]
-            self.note.text = " · ".join(found["notes"])
-            shown = json.dumps(found["svg"]), json.dumps(found["lines"])
-            self.client.run_javascript(f"studio.show({shown[0]}, {shown[1]})")
-            self.edit_panel.fill(found["form"])
-            self.numbers.show_parameters(found["parameters"])
+            if "svg" in found:
+                self._show_model(found)
+            if found.get("wrong"):
+                places = json.dumps(found["wrong"]), json.dumps(found["behind"])
+                self.client.run_javascript(f"studio.blame({places[0]}, {places[1]})")
+            elif found["errors"]:
+                self.client.run_javascript("studio.blame([], [])")
+
+    def _show_model(self, found: dict[str, Any]) -> None:
+        """Show the graph of a model, and what is known with it."""
+        self.names = found["names"]
+        self.note.text = " · ".join(found["notes"])
+        shown = json.dumps(found["svg"]), json.dumps(found["lines"])
+        self.client.run_javascript(f"studio.show({shown[0]}, {shown[1]})")
+        self.edit_panel.fill(found["form"])
+        self.numbers.show_parameters(found["parameters"])
 
     async def _show_slower(self) -> None:
         """Show what takes longer: the numbers, or the fixes."""

@@ -88,7 +88,8 @@ class Errors:
         text, marks = self.page.text, []
         for entry in errors:
             place = find_mistake(text, entry)
-            if place is None or not str(entry["file"]).startswith("studio/"):
+            is_here = "studio/" in f"{entry['file']} {entry['from']}"
+            if place is None or not is_here:
                 continue
             start, end = place
             line = text.count("\n", 0, start) + 1

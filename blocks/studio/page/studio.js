@@ -197,6 +197,15 @@ window.studio = (() => {
     image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
   }
 
+  /* The nodes that a mistake is in, and those that depend on them. */
+  function blame(wrong, behind) {
+    const place = stage();
+    for (const each of place.querySelectorAll(".wrong, .behind")) each.classList.remove("wrong", "behind");
+    for (const path of wrong) find(path)?.classList.add("wrong");
+    for (const path of behind) find(path)?.classList.add("behind");
+    place.classList.toggle("studio-placed", wrong.length > 0);
+  }
+
   /* Straight to the component: an update from the server would carry an older text with it. */
   const mark = (marks) => component()?.setDecorations(marks);
   const paint = (theme) => component()?.setTheme(theme);
@@ -218,5 +227,5 @@ window.studio = (() => {
     event.preventDefault();
     zoom(scale * (event.deltaY < 0 ? 1.1 : 0.9));
   }, { passive: false });
-  return { editor, keep, takeLink, copyLink, savePng, show, choose, select, compare, code, mark, paint, fit, zoom: (factor) => zoom(scale * factor) };
+  return { editor, blame, keep, takeLink, copyLink, savePng, show, choose, select, compare, code, mark, paint, fit, zoom: (factor) => zoom(scale * factor) };
 })();

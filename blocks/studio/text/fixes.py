@@ -9,6 +9,7 @@ from blocks.studio.text.edits import EditError, insert_before, remove_key
 
 Entry = dict[str, Any]  # a problem as JSON states it: file, line, column, problem, got, fits, fix
 PLACE = re.compile(r":(\d+):(\d+)$")
+USED_AT = re.compile(r"used at studio/\S+?:(\d+):(\d+)")  # in a template that the text uses
 MEANT = re.compile(r"did you mean ([^?]+)\?")
 SETTING = re.compile(r"([A-Za-z_]\w*): ([^,;]+)")
 BETWEEN = re.compile(r"put between: (\{.*\})")
@@ -158,11 +159,15 @@ def find_mistake(text: str, entry: Entry) -> tuple[int, int] | None:
     """Return where the wrong word of a mistake begins and ends; None for one without a line."""
     lines = text.split("\n")
     line, column = _place_of(entry)
+    used = USED_AT.search(entry["from"] or "")
+    if used is not None:
+        line, column = int(used[1]), int(used[2])
     if not line or line > len(lines):
         return None
     start = sum(len(each) + 1 for each in lines[: line - 1])
     end = start + len(lines[line - 1])
-    for word in _words_of(entry):
+    words = [] if entry["code"] == "invalid-yaml" else _words_of(entry)
+    for word in words:
         for begin in (start + column - 1, start):
             found = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)").search(text, begin, end)
             if found is not None:
