@@ -1,7 +1,7 @@
 """The families of models that are compared, each with the sizes of docs/speed.md."""
 
 from bench.contender import Family
-from bench.families import encoder_decoder, images, language, lstm, state_spaces
+from bench.families import decoders, encoder_decoder, images, language, lstm, state_spaces
 
 
 def families(batch: int, device: str = "cpu", large: bool = False) -> dict[str, Family]:
@@ -18,5 +18,6 @@ def families(batch: int, device: str = "cpu", large: bool = False) -> dict[str, 
         encoder_decoder.family(device, large),
         lstm.family(device, large),
         *state_spaces.families(device),
+        *decoders.families(device),
     ]
     return {family.name: family for family in found}

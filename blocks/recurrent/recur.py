@@ -13,6 +13,7 @@ overflows however strong the decay is. Sources: Sun et al. 2023 (RetNet), arXiv:
 section 6; Yang et al. 2024 (gated DeltaNet), arXiv:2412.06464, section 3.3.
 """
 
+import math
 from typing import Literal
 
 import torch
@@ -21,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 Form = Literal["chunked", "parallel", "steps"]
-LEAF = 8  # tokens whose pairs have their decay for each channel computed one by one
+LEAF = 8  # tokens whose pairs have their decays for each channel measured from one token
 
 
 def recur(
@@ -63,9 +64,7 @@ def recur(
         q, k = share_heads(q, heads), share_heads(k, heads)
         return recur_by_steps(q, k, v, decay, strength, state)
     if form == "parallel":
-        chunk = LEAF
-        while chunk < tokens:
-            chunk *= 2
+        chunk = round_up(tokens)
     return recur_by_chunks(q, k, v, decay, strength, state, chunk)
 
 
@@ -105,11 +104,14 @@ def recur_by_chunks(
     """Pairs of tokens inside each chunk; the state from chunk to chunk."""
     heads, tokens = v.shape[1], v.shape[2]
     chunk = min(chunk, tokens)
+    if decay.shape[-1] > 1:
+        chunk, decay = round_up(chunk), limit_decay(decay)
     q, k, v = (cut_chunks(part, chunk) for part in (q, k, v))
     since = cut_chunks(decay, chunk).cumsum(-2)  # the first state of a chunk, at each token
+    left = None if since.shape[-1] > 1 else left_of_pairs(since)
     if since.shape[-1] > 1 or strength is not None:
         q, k = share_heads(q, heads), share_heads(k, heads)
-    pairs = compare(q, k, since)
+    pairs = compare(q, k, since, left)
     end = since[..., -1:, :]
     kept = end.exp().transpose(-2, -1)
     if strength is None:
@@ -121,7 +123,7 @@ def recur_by_chunks(
         read = pairs @ v + read_state(q, torch.stack(before, dim=2), since)
         return read.flatten(2, 3)[:, :, :tokens], state
     strength = cut_chunks(strength, chunk)
-    v, old = correct(k, v, since, strength)
+    v, old = correct(k, v, since, strength, left)
     last = (k * (end - since).exp()).transpose(-2, -1)
     before, written = [], []
     for i in range(v.shape[2]):
@@ -171,30 +173,42 @@ def read_state(q: Tensor, state: Tensor, since: Tensor) -> Tensor:
     return read.flatten(1, 2) * since.exp()
 
 
-def compare(q: Tensor, k: Tensor, since: Tensor) -> Tensor:
-    """q_i · k_j times what is left of token j at token i, zero for j > i: (..., tokens, tokens)."""
-    if since.shape[-1] > 1:
+def left_of_pairs(since: Tensor) -> Tensor:
+    """What is left of token j at token i, zero for j > i: (..., tokens, tokens)."""
+    tokens = since.shape[-2]
+    future = torch.ones(tokens, tokens, dtype=torch.bool, device=since.device).triu(1)
+    return (since - since.transpose(-2, -1)).masked_fill(future, -torch.inf).exp()
+
+
+def compare(q: Tensor, k: Tensor, since: Tensor, left: Tensor | None) -> Tensor:
+    """q_i · k_j times what is left of token j at token i, zero for j > i: (..., tokens, tokens).
+
+    Args:
+        q: queries of each chunk.
+        k: keys.
+        since: sum of the logarithms of the decay since the chunk began.
+        left: `left_of_pairs(since)`; None where each channel has a decay.
+    """
+    if left is None:
         return compare_channels(q, k, since.expand_as(q))
-    tokens = q.shape[-2]
-    future = torch.ones(tokens, tokens, dtype=torch.bool, device=q.device).triu(1)
-    left = (since - since.transpose(-2, -1)).masked_fill(future, -torch.inf).exp()
     products = q @ k.transpose(-2, -1)
     return share_heads(products, max(left.shape[1], products.shape[1])) * left
 
 
 def compare_channels(q: Tensor, k: Tensor, since: Tensor) -> Tensor:
-    """As `compare`, with a decay for each channel.
+    """As `compare`, with a decay for each channel, for LEAF tokens or a power of 2 times as many.
 
     The sums of the later half of the tokens are measured from the end of the earlier half, so that
     both factors of a product have a decay of their own that is at most 1; then each half likewise.
+    Those of a leaf are measured from its middle, which `limit_decay` keeps in range.
     """
     tokens = q.shape[-2]
-    if tokens <= LEAF or tokens % 2:
-        future = torch.ones(tokens, tokens, dtype=torch.bool, device=q.device).triu(1)
-        left = since.unsqueeze(-2) - since.unsqueeze(-3)
-        left = left.masked_fill(future.unsqueeze(-1), -torch.inf).exp()
-        return torch.einsum("...id,...jd,...ijd->...ij", q, k, left)
     half = tokens // 2
+    if tokens <= LEAF:
+        since = since - since[..., half - 1 : half, :]
+        future = torch.ones(tokens, tokens, dtype=torch.bool, device=q.device).triu(1)
+        products = (q * since.exp()) @ (k * (-since).exp()).transpose(-2, -1)
+        return products.masked_fill(future, 0.0)
     q, k, since = (part.unflatten(-2, (2, half)) for part in (q, k, since))
     inside = compare_channels(q, k, since)
     middle = since[..., 0, -1:, :]
@@ -206,14 +220,34 @@ def compare_channels(q: Tensor, k: Tensor, since: Tensor) -> Tensor:
     return torch.cat((first, second), dim=-2)
 
 
-def correct(k: Tensor, v: Tensor, since: Tensor, strength: Tensor) -> tuple[Tensor, Tensor]:
+def limit_decay(decay: Tensor) -> Tensor:
+    """A decay for each channel that no sum over half a leaf lets overflow.
+
+    What is kept at least, 2e-9 in float32 and 1e-75 in float64, is less than the rounding of what
+    it is added to.
+    """
+    lowest = -0.9 * math.log(torch.finfo(decay.dtype).max) / (LEAF // 2)
+    return decay.clamp_min(lowest)
+
+
+def round_up(chunk: int) -> int:
+    """The first of LEAF, 2 LEAF, 4 LEAF, ... that is not below `chunk`."""
+    rounded = LEAF
+    while rounded < chunk:
+        rounded *= 2
+    return rounded
+
+
+def correct(
+    k: Tensor, v: Tensor, since: Tensor, strength: Tensor, left: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """The delta rule inside each chunk: what is written is the first result minus the second times
     the state before the chunk.
 
     What a token writes depends on what those before it wrote: a triangular system of equations.
     """
     strong = k * strength
-    lower = compare(strong, k, since).tril(-1)
+    lower = compare(strong, k, since, left)
     wanted = torch.cat((v * strength, strong * since.exp()), dim=-1)
     dtype = torch.promote_types(wanted.dtype, torch.float32)
     solved = torch.linalg.solve_triangular(
