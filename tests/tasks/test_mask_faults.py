@@ -310,7 +310,7 @@ def test_an_error_of_a_sample_keeps_its_parts(tmp_path, workers):
     number = Path(error.problem.split()[0]).stem
     assert str(error).splitlines() == [
         f"{folder}/masks/{number}.png has another size than its image",
-        f"  got       masks/{number}.png is 4 × 8, images/{number}.png is 6 × 8",
+        f"  got       masks/{number}.png is 4x8, images/{number}.png is 6x8",
         "  fits      a mask of the height and width of its image",
         "  fix       scale each mask to its image, to the nearest pixel, or remove the pair; "
         "data.check=true finds bad files before training",

@@ -152,7 +152,7 @@ def test_a_mask_of_another_size_is_told(tmp_path):
     Image.fromarray(paint(4)[1][:8]).save(folder / "masks/street/4.png")
     error = told(folder)
     assert error.problem == "1 of 10 masks have another size than their images"
-    assert error.got == "masks/street/4.png is 8 × 16, images/street/4.png is 24 × 16"
+    assert error.got == "masks/street/4.png is 8x16, images/street/4.png is 24x16"
     assert error.fits == "a mask of the height and width of its image"
     assert error.fix == "scale each mask to its image, to the nearest pixel, or remove the pair"
 

@@ -172,7 +172,7 @@ def test_bad_input_is_told_by_name_and_keeps_its_row(pictures, monkeypatch, caps
         "an empty file",
         "cannot be read: cannot identify image file broken.jpg",
         f"no kind of image file: .doc; fits: {kinds}",
-        "the images are 1 × 9 × 9, the network takes 1 × 8 × 8",
+        "the images are 1x9x9, the network takes 1x8x8",
         "values from 255 to 255; fits: bytes, or numbers from 0 to 1, as in training",
         f"no images in this folder; fits: {kinds}",
         "no such file",

@@ -108,16 +108,18 @@ def test_a_table_is_read_and_what_was_decided_is_noted(tmp_path):
     rows[8][4] = "soon"  # line 9
     rows[11] = rows[11][:2]
     rows[21][1] = "large"
+    rows[30] = [""] * 5  # a line of delimiters, as programs for tables write them
     data = TableFile(path=str(write_table(tmp_path, rows)))
     assert data.facts() == {
         "numbers": {"features": 2},
         "categories": {"columns": 1, "dtype": "int", "vocab": 4},
         "targets": 1,
     }
-    assert sum(data.sizes().values()) == 117
+    assert sum(data.sizes().values()) == 116
     assert data.notes[0] == "target: price; 2 numbers: area, rooms; 1 categories: town (2)"
     assert "1 line left out: 12 (2 columns, not 5)" in data.notes
-    assert "2 lines left out: 9 (price is no number), 22 (area is no number: 'large')" in data.notes
+    noted = "9 (price is no number), 22 (area is no number: 'large'), 31 (price is missing)"
+    assert f"3 lines left out: {noted}" in data.notes
     assert data.names("test")[0].isdecimal()
 
 
@@ -232,14 +234,16 @@ def test_rows_for_prediction_are_read_by_the_names_of_their_columns(tmp_path):
         ["C", "2", "31"],
         ["A", "two", "30"],
         ["A"],
+        ["", "", ""],
     ]
     items = list(reader.items(str(write_table(tmp_path, rows, "new.csv"))))
-    assert [item.name.rpartition(":")[2] for item in items] == ["2", "3", "4", "5"]
+    assert [item.name.rpartition(":")[2] for item in items] == ["2", "3", "4", "5", "6"]
     assert [item.error for item in items] == [
         None,
         None,
         "rooms is no number: 'two'",
         "1 columns, not 3",
+        None,
     ]
     assert items[1].note == "not in training: town 'C'"
     batch = reader.batch([items[0].sample, items[1].sample])

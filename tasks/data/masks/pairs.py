@@ -302,7 +302,7 @@ def size_error(
     return ArgumentError(
         "path",
         f"{pair[1]} has another size than its image",
-        got=f"{name} is {mask[0]} × {mask[1]}, {other} is {image[0]} × {image[1]}",
+        got=f"{name} is {mask[0]}x{mask[1]}, {other} is {image[0]}x{image[1]}",
         fits="a mask of the height and width of its image",
         fix=fix,
     )

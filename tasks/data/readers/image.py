@@ -186,8 +186,8 @@ def choose_arrays(arrays: dict[str, np.ndarray]) -> list[str]:
 
 
 def format_shape(shape: Iterable[int]) -> str:
-    """Format a shape as 3 × 8 × 8."""
-    return " × ".join(map(str, shape))
+    """Format a shape as 3x8x8."""
+    return "x".join(map(str, shape))
 
 
 def may_hold_images(path: Path) -> bool:

@@ -188,14 +188,13 @@ def commonest_width(rows: Sequence[Row]) -> int:
 
 
 def split_rows(text: str, mark: str) -> Iterator[Row]:
-    """Yield the rows of a table with their lines; rows without any text are left out."""
+    """Yield the rows of a table with their lines; lines without any text are left out."""
     split = split_quoted(text, mark)
     if mark == "\t":
         split = split_tabs(text)
     for row in split:
         cells = row[1]
-        # most rows begin with a text
-        if (cells and cells[0].strip()) or any(map(str.strip, cells)):
+        if len(cells) > 1 or any(map(str.strip, cells)):
             yield row
 
 
