@@ -64,6 +64,11 @@ class DataModule(pl.LightningDataModule):
         self.classes: list[str] = []
         self.tokenizer: Any = None
 
+    @classmethod
+    def is_quick(cls, section: Mapping[str, Any]) -> bool:
+        """Return whether the data of a section `data` of the YAML are read within a second."""
+        return cls.quick
+
     def read(self) -> None:
         """Read the data, once.
 

@@ -105,9 +105,19 @@ def check_task_facts(composed: Composed, kind: Any, facts: Facts) -> None:
             f"{kind.__name__} needs {' and '.join(missing)}, which these data do not have",
             got=", ".join(f"data.{name}" for name in facts),
             fits="task=... or data=... that go together",
+            fix=suggest_task(facts),
             code="data-mismatch",
         )
         raise ConfigError(problem)
+
+
+def suggest_task(facts: Facts) -> str | None:
+    """Return the task for the target of a table, by the kind that the data found it to have."""
+    if "targets" in facts:
+        return "task=regress, or data.kind=classes where its numbers are classes"
+    if "classes" in facts and "numbers" in facts:
+        return "task=classify, or data.kind=numbers where its texts are numbers"
+    return None
 
 
 # Inputs -------------------------------------------------------------------------------------------

@@ -35,7 +35,8 @@ def read_facts(composed: Composed) -> dict[str, Any] | None:
     section = composed.config.get("data")
     if not isinstance(section, Mapping):
         return None
-    if not getattr(instantiate.find_class(composed, ("data",)), "quick", False):
+    kind = instantiate.find_class(composed, ("data",))
+    if not (hasattr(kind, "is_quick") and kind.is_quick(section)):
         return None
     if any(isinstance(value, int) and value > QUICK_LIMIT for value in section.values()):
         return None

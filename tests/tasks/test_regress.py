@@ -10,6 +10,7 @@ import pytest
 import torch
 from sklearn.metrics import mean_absolute_error, r2_score
 
+from blocks.__main__ import main as ask
 from blocks.graph import ConfigError, build, compose
 from tasks.__main__ import main
 from tasks.commands.predict_items import predict_items, read_items
@@ -400,3 +401,15 @@ def test_tokens_of_features_are_the_formula():
     x = torch.randn(2, 3)
     expected = torch.einsum("bf,fd->bfd", x, block.weight) + block.bias
     assert torch.equal(block(x), expected)
+
+
+def test_a_task_that_does_not_fit_the_target_is_answered_with_the_one_that_does(tmp_path, capsys):
+    rows = [[str(row), "AB"[row % 2]] for row in range(40)]
+    path = write_table(tmp_path, [["area", "town"], *rows])
+    for words, fix in (
+        (("task=regress", "data.target=town"), "task=classify, or data.kind=numbers"),
+        (("task=classify", "data.target=area"), "task=regress, or data.kind=classes"),
+    ):
+        given = ["model=table_mlp", "data=table", f"data.path={path}", *words]
+        assert ask(["check", *given]) == 2
+        assert f"  fix       {fix} where its " in capsys.readouterr().out

@@ -86,7 +86,7 @@ def look_up_facts(
         note = "facts: no data are chosen; these are the example of the model"
         return dict(example), f"{note}: {show_facts(example)}"
     declared = declared_facts(composed)
-    if not is_open(declared):
+    if declared and not is_open(declared):
         return {}, None
     data = f"data={composed.choices.get('data')}"
     found = read(composed)

@@ -6,6 +6,7 @@ from typing import Any
 
 from tasks.data.features.module import SHOWN, Features
 from tasks.data.features.rows import read_columns
+from tasks.data.quick import is_small
 from tasks.data.split import read_parts
 from tasks.data.tables.rows import describe_bad, read_table
 from tasks.data.tables.wanted import Header
@@ -37,6 +38,10 @@ class TableFile(Features):
         super().__init__(**options)
         self.split_column = split_column
         self.path, self.header, self.delimiter = Path(path).expanduser(), header, delimiter
+
+    @classmethod
+    def is_quick(cls, section: Mapping[str, Any]) -> bool:
+        return is_small(section.get("path"))
 
     def load(self) -> tuple[Mapping[str, Sequence[str]], list[str]]:
         table = read_table(self.path, 2, self.delimiter)

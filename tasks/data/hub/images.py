@@ -82,6 +82,10 @@ class HubImages(Images):
         if streaming:
             self._check_options()
 
+    @classmethod
+    def is_quick(cls, section: Mapping[str, Any]) -> bool:
+        return False  # the package datasets takes longer, and may write a copy
+
     def _check_options(self) -> None:
         """Raise an ArgumentError for an option that needs all rows before training."""
         for option, value in (("check", self.check), ("sampling", self.sampling)):

@@ -1,6 +1,7 @@
 """Images in class folders or listed in a table, read when they are needed."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -22,6 +23,7 @@ from tasks.data.images.listing.samples import ImageSource
 from tasks.data.images.listing.table import choose_table
 from tasks.data.images.mix import Regularization
 from tasks.data.labels import encode_labels, split_labels
+from tasks.data.quick import is_small
 from tasks.data.readers.image import ImageReader
 from tasks.data.sampler import SAMPLINGS, Order, Workers, generator
 from tasks.data.split import (
@@ -146,6 +148,13 @@ class Images(DataModule):
         self.workers, self.check, self.index = workers, check, index
         self.seed, self.split_seed, self.declared = seed, split_seed, facts
         self.parts: dict[str, ImageSource] = {}
+
+    @classmethod
+    def is_quick(cls, section: Mapping[str, Any]) -> bool:
+        table, path = section.get("table"), section.get("path")
+        if table is None or path is not None:
+            return is_small(path)
+        return is_small(table) and is_small(Path(table).parent)
 
     def read(self) -> None:
         """Find the files, once; decode each if `check` is on."""
