@@ -18,6 +18,7 @@ from tasks.data.text.tokenizer import Tokenizer
 from tasks.errors import ArgumentError
 
 PREFIX = "network."  # of the network's parameters in a checkpoint
+BEST, LATEST = ("best", "last"), ("last", "best")  # checkpoints, the preferred one first
 TERMS = "terms."  # of parameters of a composed loss, e.g. of projections
 
 
@@ -96,9 +97,18 @@ class Finished:
         return Tokenizer.load(path)
 
 
-def open_run(folder: Path, library: tuple[str, ...] = (), trust: tuple[str, ...] = ()) -> Finished:
+def open_run(
+    folder: Path,
+    library: tuple[str, ...] = (),
+    trust: tuple[str, ...] = (),
+    *,
+    newest: bool = False,
+) -> Finished:
     """Load a run folder without executing anything in it: checkpoints are read as weights and plain
     data, and `library` and `trust` of its configuration are ignored.
+
+    Args:
+        newest: load the last checkpoint instead of the best one.
 
     Raises:
         ArgumentError: it is no run folder, has no checkpoint, or is damaged.
@@ -109,7 +119,7 @@ def open_run(folder: Path, library: tuple[str, ...] = (), trust: tuple[str, ...]
             f"{folder} is no run folder: it has no config.yaml",
             fix="the folder that the training named in its first line",
         )
-    file = find_checkpoint(folder)
+    file = find_checkpoint(folder, LATEST if newest else BEST)
     try:
         config, facts, state = read_checkpoint(file)
     except Exception as error:  # torch raises whatever the damage leads to
@@ -131,13 +141,13 @@ def open_run(folder: Path, library: tuple[str, ...] = (), trust: tuple[str, ...]
     return Finished(folder, config, facts, network.eval(), library, trust, terms, kept)
 
 
-def find_checkpoint(folder: Path) -> Path:
-    """Return the best checkpoint of a run, or the last if there is no best one.
+def find_checkpoint(folder: Path, order: tuple[str, ...] = BEST) -> Path:
+    """Return the first checkpoint of a run that there is.
 
     Raises:
         ArgumentError: there is neither.
     """
-    for name in ("best", "last"):
+    for name in order:
         path = folder / "checkpoints" / f"{name}.ckpt"
         if path.exists():
             return path
