@@ -85,6 +85,7 @@ PACKAGES = {
         "blocks.watch",
         "fastapi",
         "nicegui",
+        "tasks.look",
         "tasks.run",
         "uvicorn",
         "yaml",

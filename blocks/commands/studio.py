@@ -4,7 +4,9 @@ import argparse
 import importlib.util
 import webbrowser
 from pathlib import Path
+from typing import Any
 
+from blocks.commands import restore_the_compiler
 from blocks.graph import ConfigError, Problem
 
 
@@ -19,8 +21,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-browser", action="store_true", help="print the address, and open no browser"
     )
-    # the process that answers, which the page starts
-    parser.add_argument("--answers", action="store_true", help=argparse.SUPPRESS)
+    # the processes that answer, which the page starts
+    parser.add_argument("--answers", choices=("models", "runs"), help=argparse.SUPPRESS)
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -32,7 +34,13 @@ def run(chosen: argparse.Namespace) -> int:
     if chosen.answers:
         from blocks.studio import answers
 
-        answers.serve()
+        make: Any = answers.Pages
+        if chosen.answers == "runs":
+            restore_the_compiler()
+            from blocks.studio.look.looks import Looks
+
+            make = Looks
+        answers.serve(make)
         return 0
     if importlib.util.find_spec("nicegui") is None:
         raise ConfigError(

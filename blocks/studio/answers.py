@@ -4,8 +4,9 @@ import gc
 import json
 import os
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from blocks.studio.engine import Studio
 from blocks.support.answers import error_entries
@@ -14,13 +15,24 @@ from blocks.watch.engine import Engine
 MOST = 8  # pages whose models are kept
 
 
-def serve() -> None:
-    """Answer the questions on standard input until it ends; the first line says that it begins."""
+class Answering(Protocol):
+    """What answers."""
+
+    def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Answer a question."""
+
+
+def serve(make: Callable[[Path], Answering]) -> None:
+    """Answer the questions on standard input until it ends; the first line says that it begins.
+
+    Args:
+        make: makes what answers for a project, in the working directory.
+    """
     questions = os.fdopen(os.dup(0), encoding="utf-8")
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)  # what else is printed is no answer
-    pages = Pages(Path.cwd())
+    pages = make(Path.cwd())
     answers.write("{}\n")
     answers.flush()
     gc.freeze()

@@ -20,11 +20,12 @@ class Answers:
 
     Args:
         project: the folder in which it reads and writes.
+        about: "models" or "runs".
         seconds: within which an answer comes.
     """
 
-    def __init__(self, project: Path, seconds: float = SECONDS):
-        self.project, self.seconds = project, seconds
+    def __init__(self, project: Path, about: str = "models", seconds: float = SECONDS):
+        self.project, self.about, self.seconds = project, about, seconds
         self.process: asyncio.subprocess.Process | None = None
         self.lock = asyncio.Lock()
 
@@ -50,7 +51,7 @@ class Answers:
     async def _start(self) -> None:
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *(str(DOOR), "studio", "--answers"),
+            *(str(DOOR), "studio", "--answers", self.about),
             cwd=self.project,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

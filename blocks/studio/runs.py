@@ -4,6 +4,8 @@ A training is a process of its own, in a session of its own: it survives the pag
 What is needed to find it again lies in `studio/runs/`.
 """
 
+import csv
+import io
 import json
 import os
 import re
@@ -154,9 +156,25 @@ class Runs:
                     "command": str(record.get("command", "")),
                     "test": record.get("test") or {},
                     "report": (file.parent / REPORT).is_file(),
+                    "saved": self.saved_at(folder) > 0,
                 }
             )
         return found
+
+    def saved_at(self, run: str) -> float:
+        """Return when a run saved its last checkpoint; 0 where it has none."""
+        files = (self.project / run / "checkpoints").glob("*.ckpt")
+        return max((file.stat().st_mtime for file in files), default=0.0)
+
+    def read_gradients(self, run: str) -> dict[str, float]:
+        """Return the gradient norm of each node at the last measured step of a run."""
+        try:
+            text = read_file(self.project / run / "nodes.csv").decode("utf-8")
+        except (OSError, FileError):
+            return {}
+        rows = list(csv.DictReader(io.StringIO(text)))
+        last = [row for row in rows if row["step"] == rows[-1]["step"]]
+        return {row["node"]: float(row["gradient"]) for row in last if row["gradient"]}
 
     def read_report(self, run: str) -> bytes | None:
         """Return the report of a run that `list_runs` has; None for anything else."""

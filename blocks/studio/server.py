@@ -24,7 +24,7 @@ from blocks.support.files import CONFINED
 from blocks.support.palette import variables
 
 HOST = "127.0.0.1"
-SCRIPTS = ("studio.js", "assist.js")
+SCRIPTS = ("studio.js", "assist.js", "look.js")
 MODEL = "vit"  # where the command line names none
 SANDBOX = {"content-security-policy": "sandbox allow-scripts", "x-content-type-options": "nosniff"}
 
@@ -112,6 +112,7 @@ def read_begin(overrides: Sequence[str]) -> Begin:
 def make_app(service: Service, port: int) -> Guard:
     """Return the application: the page and the reports, behind the guard."""
     answers, runs = Answers(service.project), Runs(service.project)
+    looks = Answers(service.project, "runs")
     app = FastAPI(openapi_url=None)
 
     @app.get("/report")
@@ -133,10 +134,11 @@ def make_app(service: Service, port: int) -> Guard:
         scripts = "".join(f"<script>{_read(name)}</script>" for name in SCRIPTS)
         ui.add_head_html(f"<style>{page_style()}</style>{scripts}")
         begin = service.begin.with_query(model, data, levels, tab)
-        Page(answers, runs, begin, lang or service.begin.language, theme).show()
+        Page(answers, looks, runs, begin, lang or service.begin.language, theme).show()
 
     pages.on_startup(answers.start)
     pages.on_shutdown(answers.stop)
+    pages.on_shutdown(looks.stop)
     ui.run_with(
         app,
         title="Dougong Studio",

@@ -16,6 +16,7 @@ from blocks.studio.drafts import NAME, DraftError, Drafts
 from blocks.studio.page.assist import Assist
 from blocks.studio.page.code import CodePanel
 from blocks.studio.page.compare import ComparePanel
+from blocks.studio.page.look import LookPanel
 from blocks.studio.page.panels import (
     EditPanel,
     Errors,
@@ -36,7 +37,7 @@ QUIET = 0.2  # seconds without a keystroke, after which numbers and fixes are as
 UNDONE = 200  # texts that can be undone
 THEMES = {"": "as the system", "light": "light", "dark": "dark"}
 DARK = {"": None, "light": False, "dark": True}
-TABS = ("edit", "node", "difference", "PyTorch", "train", "runs")
+TABS = ("edit", "node", "difference", "PyTorch", "train", "look", "runs")
 LEVELS = {-1: "automatic", 0: "0", 1: "1", 2: "2", 3: "3", 99: "all"}
 
 
@@ -99,15 +100,24 @@ class Page:
     """One page in one browser.
 
     Args:
-        answers: the process that answers.
+        answers: the process that answers about the model.
+        looks: the one that looks into runs.
         runs: the runs of the project.
         begin: what is shown first.
         language: "en" or "zh".
         theme: "light", "dark" or "" for that of the system.
     """
 
-    def __init__(self, answers: Answers, runs: Runs, begin: Begin, language: str, theme: str):
-        self.answers, self.runs, self.begin = answers, runs, begin
+    def __init__(
+        self,
+        answers: Answers,
+        looks: Answers,
+        runs: Runs,
+        begin: Begin,
+        language: str,
+        theme: str,
+    ):
+        self.answers, self.looks, self.runs, self.begin = answers, looks, runs, begin
         self.say = Phrases(language)
         self.theme = theme if theme in THEMES else ""
         self.key = uuid.uuid4().hex
@@ -278,6 +288,8 @@ class Page:
                     self.code = CodePanel(self)
                 with ui.tab_panel(made["train"]):
                     self.train_panel = TrainPanel(self)
+                with ui.tab_panel(made["look"]):
+                    self.look_panel = LookPanel(self)
                 with ui.tab_panel(made["runs"]):
                     self.runs_panel = RunsPanel(self)
             tabs.on_value_change(lambda event: self._open_tab(str(event.value)))
@@ -429,6 +441,9 @@ class Page:
             await self.compare_panel.fill()
         elif name == "PyTorch":
             await self.code.fill()
+        elif name == "look":
+            with self.client:
+                await self.look_panel.open()
         elif name == "runs":
             with self.client:
                 self.runs_panel.fill()

@@ -27,6 +27,7 @@ window.studio = (() => {
     isFirst = false;
     place.scrollTo(left, top);
     lightKinds(place, lit);
+    studioLook.paintHeat();
     light();
     requestAnimationFrame(() => {
       window.studioPainted = (window.studioPainted || 0) + 1;

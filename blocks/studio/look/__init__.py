@@ -1,0 +1,1 @@
+"""Looks into the networks of runs, in a process of its own."""
