@@ -3,15 +3,20 @@
 import gc
 import json
 import os
+import queue
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from blocks.studio.engine import Studio
 from blocks.support.answers import error_entries
 from blocks.watch.engine import Engine
 
+IDLE = 1.0  # seconds without a question, after which there is time to collect
+PAUSE = "pause"  # no question
+FULL = 40  # answers without such a pause
 MOST = 8  # pages whose models are kept
 
 
@@ -36,11 +41,35 @@ def serve(make: Callable[[Path], Answering]) -> None:
     answers.write("{}\n")
     answers.flush()
     gc.freeze()
-    gc.disable()  # a model is one web of references: collected between two answers
-    for line in questions:
+    gc.disable()  # a model is one web of references: collected when nothing is asked
+    waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(questions, waiting), daemon=True).start()
+    since = 0  # answers, since it was collected
+    while line := _next(waiting, since):
+        if line == PAUSE:
+            gc.collect()
+            since = 0
+            continue
         answers.write(json.dumps(pages.answer(json.loads(line))) + "\n")
         answers.flush()
-        gc.collect()
+        since += 1
+
+
+def _read(questions: IO[str], waiting: "queue.SimpleQueue[str]") -> None:
+    """Put each question into a queue; an empty one at the end."""
+    for line in questions:
+        waiting.put(line)
+    waiting.put("")
+
+
+def _next(waiting: "queue.SimpleQueue[str]", since: int) -> str:
+    """Return the next question; a pause where none comes soon, or none came for long."""
+    if since >= FULL:
+        return PAUSE
+    try:
+        return waiting.get(timeout=IDLE if since else None)
+    except queue.Empty:
+        return PAUSE
 
 
 class Pages:

@@ -74,7 +74,8 @@ class Drafts:
         return text, before
 
     def write(self, model: str, text: str) -> bool:
-        """Keep the text of a model; return whether it differs from the file that it began with.
+        """Keep the text of a model where it differs from the file that it began with; return
+        whether it does.
 
         Raises:
             DraftError: it is too long, or cannot be written.
@@ -84,12 +85,18 @@ class Drafts:
             raise DraftError(f"{len(text):,} characters; a model file has {LONGEST:,} at most")
         try:
             if text == read_file(file).decode():
-                draft.unlink(missing_ok=True)
                 return False
             self._put(draft, text)
         except (OSError, UnicodeError) as error:
             raise DraftError(f"the draft cannot be written: {error}") from error
         return True
+
+    def remove(self, model: str) -> None:
+        """Remove a draft that does not differ any more."""
+        try:
+            self.path(model).unlink(missing_ok=True)
+        except OSError as error:
+            raise DraftError(f"the draft cannot be removed: {error}") from error
 
     @contextmanager
     def trying(self, model: str, text: str) -> Iterator[str]:

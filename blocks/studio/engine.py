@@ -5,7 +5,7 @@ answer is one that JSON can hold. Nothing here knows the page.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -127,7 +127,11 @@ class Studio:
     def _plan(self, model: str, text: str, words: Sequence[str]) -> Explained:
         """Build a model from the text of its file; the draft is kept."""
         if not self.drafts.write(model, text):
-            return self.engine.plan([f"model={model}", *words])
+            try:
+                return self.engine.plan([f"model={model}", *words])
+            finally:
+                # only now: what vanishes while a model is built makes the engine read all again
+                self.drafts.remove(model)
         own = [f"model={model}{DRAFT}", *words, *self._without_claims(model, words)]
         return self.engine.plan(own, FOLDER)
 
@@ -170,20 +174,18 @@ class Studio:
 
     def _lines(self, drawn: Picture) -> list[tuple[int, list[str]]]:
         """Return lines of the text, each with the nodes that are written there."""
+        own = self._own_files()
         lines: dict[int, list[str]] = {}
         for node in drawn.nodes():
-            line = self._line(node.where)
+            line = _line_in(own, node.where)
             if line is not None:
                 lines.setdefault(line, []).append(node.id)
         return sorted(lines.items())
 
-    def _line(self, where: str) -> int | None:
-        """Return the line of a place in the text that is on the page; None for another file."""
-        file, _, rest = where.partition(":")
-        names = (_shorten(self.drafts.path(self.model)), _shorten(self.drafts.original(self.model)))
-        if file not in names:
-            return None
-        return int(rest.partition(":")[0])
+    def _own_files(self) -> tuple[str, str]:
+        """Return the files whose text is on the page, as places name them."""
+        drafts = self.drafts
+        return _shorten(drafts.path(self.model)), _shorten(drafts.original(self.model))
 
     # Numbers --------------------------------------------------------------------------------------
 
@@ -191,7 +193,8 @@ class Studio:
         """Return what the last model costs, and what the model of the file does."""
         if self.last is None:
             return {}
-        self.last = replace(self.last, costs=self.engine.measure(self.last.built))
+        if not self.last.costs:
+            self.last = replace(self.last, costs=self.engine.measure(self.last.built))
         base = self._measured_base()
         claim = None
         if base is not None:
@@ -327,9 +330,9 @@ class Studio:
             fixes: each with the index of its mistake, a label, and the text.
         """
         errors = self._errors_of(model, text, words)
-        fixes = []
+        fixes, own = [], self._own_files()
         for index, entry in enumerate(errors):
-            if entry["file"] is None or self._line(entry["where"]) is None:
+            if entry["file"] is None or _line_in(own, entry["where"]) is None:
                 continue
             for label, after in list(propose(text, entry))[:TRIED]:
                 left = self._errors_of(model, after, words)
@@ -356,6 +359,14 @@ class Studio:
     def ask_save(self, name: str, text: str) -> Answer:
         """Write the text as a new model of the project."""
         return {"file": _shorten(self.drafts.save(name, text))}
+
+
+def _line_in(files: Container[str], where: str) -> int | None:
+    """Return the line of a place in one of these files; None for another file."""
+    file, _, rest = where.partition(":")
+    if file not in files:
+        return None
+    return int(rest.partition(":")[0])
 
 
 def _rename(place: str | None, name: str, draft: str) -> str | None:
