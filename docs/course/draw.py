@@ -1,333 +1,93 @@
 """Draw the pictures of the lessons, and compute the numbers of the interactive parts, with the
 project's own blocks.
 
-python docs/course/draw.py                         what needs no training: windows, masks
+python docs/course/draw.py                         what needs no training
 python docs/course/draw.py --rnn RUN --gpt RUN     gradients through time (lesson 1)
 python docs/course/draw.py --vit RUN --cnn RUN     what trained networks look at (lessons 4 and 6)
+
+The other options name a run of the lesson whose picture needs one.
 """
 
 import argparse
-import json
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import matplotlib.pyplot as plt
-import torch
-from torch import Tensor, nn
+from drawing import learning, meeting, seeing, sequences
+from drawing.canvas import write_numbers
 
-COURSE = Path(__file__).resolve().parent
-PICTURES, WIDGETS = COURSE / "pictures", COURSE / "widgets"
-GRID, WINDOW, SHIFT = 8, 4, 2  # cells: as the note draws it
-COLOURS = ["#2f6fdb", "#d9730d", "#3a9d5d"]
-
-
-def save(figure: Any, name: str) -> None:
-    """Write a figure without the time of day, so that equal figures are equal files."""
-    plt.rcParams["svg.hashsalt"] = name
-    file = PICTURES / f"{name}.svg"
-    figure.savefig(file, bbox_inches="tight", facecolor="white", metadata={"Date": None})
-    plt.close(figure)
-    text = "\n".join(line.rstrip() for line in file.read_text(encoding="utf-8").splitlines())
-    file.write_text(f"{text}\n", encoding="utf-8")
-
-
-def write_numbers(name: str, numbers: dict[str, Any]) -> None:
-    """Write the numbers of an interactive part."""
-    text = json.dumps(numbers, separators=(",", ":"), ensure_ascii=False)
-    (WIDGETS / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
+RUNS = {  # option -> what the run is
+    "rnn": "lesson 1: model=rnn_language data.lag=20",
+    "gpt": "lesson 1: model=gpt data.lag=20",
+    "vit": "lesson 4",
+    "cnn": "lesson 6: model=cnn",
+    "tanh": "lesson 8: model/pool=average model/activation=tanh",
+    "relu": "lesson 8: model/pool=average model/activation=relu",
+    "table": "lesson 9: data.kind=reverse model/position=learned",
+    "cat": "lesson 11: model=cat",
+    "answer": "lesson 11: experiment=answer",
+    "language": "lesson 12: the GPT of the second command",
+    "mae": "lesson 14",
+    "plain": "lesson 15: model/recurrence=rnn",
+    "gated": "lesson 15: model/recurrence=min_gru",
+}
 
 
-def rounded(values: Tensor, digits: int = 4) -> Any:
-    """Return a tensor as lists of short numbers."""
-    return json.loads(json.dumps(values.double().round(decimals=digits).tolist()))
+def draw_untrained() -> None:
+    """Draw and compute what needs no run."""
+    write_numbers("windows", seeing.describe_windows())
+    write_numbers("fields", seeing.describe_fields())
+    write_numbers("positions", sequences.describe_positions())
+    seeing.draw_regions()
+    seeing.draw_reach()
+    seeing.draw_masks()
+    learning.draw_backprop()
+    learning.draw_depth()
+    meeting.draw_modern()
+    sequences.print_order()
 
 
-# Windows ------------------------------------------------------------------------------------------
+def draw_runs(runs: dict[str, str]) -> None:
+    """Draw what the named runs allow."""
+    for wanted, draw in PICTURES.items():
+        if all(name in runs for name in wanted):
+            draw(*(runs[name] for name in wanted))
 
 
-def describe_windows() -> dict[str, Any]:
-    """Return the cells, the regions and the allowed pairs of shifted windows.
-
-    "cells" are the windows of `WindowAttention.places`, "regions" number the pieces from 1 to 9 in
-    reading order of the rolled grid, and "allowed" says for each window which cell may see which.
-    """
-    from blocks.attention.window import WindowAttention, neighbour_mask
-
-    block = WindowAttention(2, GRID, GRID, heads=1, window=WINDOW, shift=SHIFT)
-    plain = WindowAttention(2, GRID, GRID, heads=1, window=WINDOW)
-    shift = block.shifts((GRID, GRID))
-    mask = neighbour_mask((GRID, GRID), block.window, shift)[:, 0]
-    edges = torch.tensor([GRID - WINDOW, GRID - SHIFT])
-    band = torch.bucketize(torch.arange(GRID), edges, right=True)
-    return {
-        "grid": GRID,
-        "window": WINDOW,
-        "shift": SHIFT,
-        "plain": plain.places(GRID, GRID).tolist(),
-        "cells": block.places(GRID, GRID).tolist(),
-        "regions": (3 * band[:, None] + band + 1).tolist(),
-        "allowed": (mask == 0).int().tolist(),
-    }
+def draw_language(folder: str) -> None:
+    """Draw the decoder of lesson 12, and compute the numbers of two interactive parts."""
+    sequences.draw_decoder(folder)
+    write_numbers("softmax", sequences.describe_softmax(folder))
+    write_numbers("causal", sequences.describe_causal(folder))
 
 
-def draw_regions() -> None:
-    """The nine regions of the rolled grid, and the mask of each of the four windows."""
-    found = describe_windows()
-    regions = torch.tensor(found["regions"])
-    figure, axes = plt.subplots(1, 5, figsize=(13, 2.9), width_ratios=[1.15, 1, 1, 1, 1])
-    axes[0].imshow(regions, cmap="Pastel1", vmin=1, vmax=9)
-    for number in range(1, 10):
-        rows, columns = (regions == number).nonzero(as_tuple=True)
-        middle = (columns.double().mean().item(), rows.double().mean().item())
-        axes[0].annotate(str(number), middle, ha="center", va="center", fontsize=15)
-    for edge in (-0.5, WINDOW - 0.5, GRID - 0.5):
-        axes[0].axhline(edge, color="black", linewidth=2)
-        axes[0].axvline(edge, color="black", linewidth=2)
-    axes[0].set_title(f"rolled by {SHIFT}: nine regions,\nfour windows of {WINDOW}x{WINDOW}")
-    windows = ["1", "2 and 3", "4 and 7", "5, 6, 8 and 9"]
-    for axis, allowed, held in zip(axes[1:], found["allowed"], windows, strict=True):
-        axis.imshow(torch.tensor(allowed), cmap="Blues", vmin=0, vmax=1.6)
-        axis.set_title(f"window with {held}:\nwho may see whom", fontsize=10)
-        axis.set_xlabel("key")
-    axes[1].set_ylabel("query")
-    for axis in axes:
-        axis.set_xticks([])
-        axis.set_yticks([])
-    save(figure, "swin_regions")
-
-
-def draw_reach() -> None:
-    """The gradient of one output cell with respect to every input cell, one layer and two."""
-    from blocks.attention.window import WindowAttention
-
-    torch.manual_seed(0)
-    figure, axes = plt.subplots(1, 3, figsize=(8.6, 3.1))
-    titles = ["one layer", "two layers, no shift", "two layers, the second shifted"]
-    for axis, shifts, title in zip(axes, ([0], [0, 0], [0, SHIFT]), titles, strict=True):
-        layers = [
-            WindowAttention(16, GRID, GRID, heads=2, window=WINDOW, shift=shift) for shift in shifts
-        ]
-        x = torch.randn(1, GRID, GRID, 16, requires_grad=True)
-        nn.Sequential(*layers)(x)[0, 3, 3].sum().backward()
-        assert x.grad is not None
-        size = x.grad[0].norm(dim=-1)
-        axis.imshow(size > 0, cmap="Blues", vmin=0, vmax=1.6)
-        axis.plot(3, 3, marker="o", color=COLOURS[1])
-        reached = int((size > 0).sum())
-        axis.set_title(f"{title}:\n{reached} of {GRID * GRID} cells")
-        axis.set_xticks([])
-        axis.set_yticks([])
-        print(f"swin_reach: {title}: gradient not 0 at {reached} of {GRID * GRID} cells")
-    save(figure, "swin_reach")
-
-
-def draw_masks() -> None:
-    """Which key each query may see, in the three attentions of a Transformer: computed by removing
-    a key and looking whether the output changes.
-    """
-    from blocks.attention.cross import CrossAttention
-    from blocks.attention.dot_product import SelfAttention
-
-    torch.manual_seed(0)
-    places, width = 6, 16
-    x, memory = torch.randn(1, places, width), torch.randn(1, places, width)
-    padding = torch.arange(places)[None] < places - 2
-    encoder, decoder = SelfAttention(width, heads=2), SelfAttention(width, heads=2, causal=True)
-    cross = CrossAttention(width, width, heads=2)
-    kinds = {
-        "encoder, two places padded": lambda keys: encoder(keys, padding_mask=padding),
-        "decoder, causal": decoder,
-        "cross, two places padded": lambda keys: cross(x, keys, padding_mask=padding),
-    }
-    figure, axes = plt.subplots(1, 3, figsize=(8.6, 3.1))
-    for axis, (title, run) in zip(axes, kinds.items(), strict=True):
-        keys = memory if title.startswith("cross") else x
-        axis.imshow(find_influence(run, keys), cmap="Blues", vmin=0, vmax=1.6)
-        axis.set(title=title, xlabel="changed input", ylabel="output", xticks=[], yticks=[])
-    save(figure, "transformer_masks")
-
-
-def find_influence(run: Any, keys: Tensor) -> Tensor:
-    """Return which place of the output each place of the input changes: (queries, keys)."""
-    before = run(keys)
-    columns = []
-    for place in range(keys.shape[1]):
-        changed = keys.clone()
-        changed[:, place] += 1.0
-        moved = (run(changed) - before)[0].abs().amax(-1)
-        columns.append(moved > 0)
-    return torch.stack(columns, dim=1)
-
-
-# Receptive fields ---------------------------------------------------------------------------------
-
-
-def describe_fields() -> dict[str, Any]:
-    """Return which pixels each cell of four layers of `model=cnn` sees, along one axis: [first,
-    last] where the gradient of the cell is not 0. All weights are positive, so that no ReLU closes.
-    """
-    from blocks.graph import build
-
-    size = 32
-    network = build("cnn", ["params.width=2"], {"image": [1, size, size], "classes": 2}).eval()
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight.abs_()
-    layers = []
-    for name in ("stem", "stages.0", "stages.1", "stages.2"):
-        x = torch.ones(1, 1, size, size, requires_grad=True)
-        cells = find_pixels(network, name, x)
-        layers.append({"name": name, "cells": cells})
-    return {"size": size, "layers": layers}
-
-
-def find_pixels(network: nn.Module, name: str, x: Tensor) -> list[list[int]]:
-    """Return the first and the last row that each cell of the diagonal of a layer sees."""
-    kept: list[Tensor] = []
-    hook = network.get_submodule(name).register_forward_hook(
-        lambda module, inputs, output: kept.append(output)
-    )
-    network(image=x)
-    hook.remove()
-    found = []
-    for place in range(kept[0].shape[-1]):
-        (gradient,) = torch.autograd.grad(kept[0][0, :, place, place].sum(), x, retain_graph=True)
-        rows = gradient[0, 0].abs().sum(1).nonzero()
-        found.append([int(rows.min()), int(rows.max())])
-    return found
-
-
-# Runs ---------------------------------------------------------------------------------------------
-
-
-def open_network(folder: str) -> nn.Module:
-    """Return the network of a run with the weights of its best epoch."""
-    from tasks.run.load_run import open_run
-
-    return open_run(Path(folder)).network
-
-
-def draw_gradients(runs: dict[str, str]) -> None:
-    """How much the answer depends on each earlier token: the gradient of the right logit with
-    respect to the embedding of each place.
-    """
-    figure, axis = plt.subplots(figsize=(6.4, 3.2))
-    for (label, folder), colour in zip(runs.items(), COLOURS, strict=False):
-        size = measure_gradient(open_network(folder))
-        steps = torch.arange(len(size)) - (len(size) - 1)
-        axis.semilogy(steps, size.clamp_min(1e-16), marker="o", ms=3, label=label, color=colour)
-        print(f"rnn_gradient: {label}: at the symbol {size[0]:.2e}, at the end {size[-1]:.2e}")
-    axis.set(xlabel="steps before the answer", ylabel="gradient norm")
-    axis.set_xticks(range(-20, 1, 4))
-    axis.grid(alpha=0.3)
-    axis.legend()
-    save(figure, "rnn_gradient")
-
-
-def measure_gradient(network: nn.Module) -> Tensor:
-    """Return the mean norm over 64 sequences, one number a place."""
-    generator = torch.Generator().manual_seed(0)
-    places = 21
-    tokens = torch.randint(0, 8, (64, places), generator=generator)
-    kept: list[Tensor] = []
-
-    def keep(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-        held = output.detach().requires_grad_()
-        kept.append(held)
-        return held
-
-    embedding = network.get_submodule("embedding")
-    handle = embedding.register_forward_hook(keep)
-    logits = network(tokens)["logits"]
-    handle.remove()
-    logits[:, -1].max(-1).values.sum().backward()
-    assert kept[0].grad is not None
-    return kept[0].grad.norm(dim=-1).mean(0)
-
-
-def digit_images(count: int) -> Tensor:
-    """Return one image of each of the first classes: (count, 1, 8, 8) between 0 and 1."""
-    from sklearn.datasets import load_digits
-
-    found = load_digits()
-    chosen = [int((found.target == label).argmax()) for label in range(count)]
-    return torch.tensor(found.images[chosen] / 16, dtype=torch.float32)[:, None]
-
-
-def draw_vit(folder: str) -> None:
-    """What the class token looks at in each layer; and all weights for the interactive part."""
-    from blocks.graph.run.inspect import record_attention
-
-    images = digit_images(6)
-    found = record_attention(open_network(folder), {"image": scaled(images)})
-    figure, axes = plt.subplots(len(found) + 1, 6, figsize=(8.4, 1.5 * len(found) + 1.5))
-    for column in range(6):
-        axes[0, column].imshow(images[column, 0], cmap="gray_r")
-        for row, attention in enumerate(found.values(), 1):
-            side = int((attention.weights.shape[-1] - 1) ** 0.5)
-            sent = attention.weights[column, :, 0, 1:].mean(0).unflatten(0, (side, side))
-            axes[row, column].imshow(sent, cmap="viridis")
-            axes[row, 0].set_ylabel(f"layer {row}")
-    for axis in axes.flat:
-        axis.set_xticks([])
-        axis.set_yticks([])
-    save(figure, "vit_attention")
-    weights = [rounded(attention.weights[3], 3) for attention in found.values()]
-    write_numbers("attention", {"image": rounded(images[3, 0], 2), "layers": weights})
-
-
-def scaled(images: Tensor) -> Tensor:
-    """Return images with the mean and deviation that the digits have in training."""
-    from sklearn.datasets import load_digits
-
-    everything = torch.tensor(load_digits().images / 16, dtype=torch.float32)
-    return (images - everything.mean()) / everything.std()
-
-
-def draw_cnn(folder: str) -> None:
-    """The kernels of the first convolution, and what each answers to one image."""
-    network = open_network(folder)
-    first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
-    image = digit_images(4)[3:]
-    with torch.no_grad():
-        maps = network.get_submodule("stem")(scaled(image))[0]
-    count = min(8, len(maps))
-    figure, axes = plt.subplots(2, count + 1, figsize=(1.25 * (count + 1), 2.9))
-    axes[1, 0].imshow(image[0, 0], cmap="gray_r")
-    axes[0, 0].axis("off")
-    for place in range(count):
-        kernel = first.weight[place, 0].detach()
-        bound = kernel.abs().max()
-        axes[0, place + 1].imshow(kernel, cmap="RdBu", vmin=-bound, vmax=bound)
-        axes[1, place + 1].imshow(maps[place], cmap="viridis")
-    axes[0, 1].set_title("kernels", fontsize=9, loc="left")
-    axes[1, 1].set_title("feature maps after norm and ReLU", fontsize=9, loc="left")
-    for axis in axes.flat:
-        axis.set_xticks([])
-        axis.set_yticks([])
-    save(figure, "cnn_features")
+PICTURES: dict[tuple[str, ...], Callable[..., None]] = {
+    ("rnn", "gpt"): lambda rnn, gpt: seeing.draw_gradients({"RNN": rnn, "Transformer": gpt}),
+    ("vit",): seeing.draw_vit,
+    ("cnn",): seeing.draw_cnn,
+    ("tanh", "relu"): lambda tanh, relu: learning.draw_functions({"tanh": tanh, "ReLU": relu}),
+    ("table",): sequences.draw_positions,
+    ("cat",): meeting.draw_cat,
+    ("answer",): meeting.draw_answer,
+    ("language",): draw_language,
+    ("mae",): meeting.draw_hidden,
+    ("plain", "gated"): lambda rnn, gru: sequences.draw_recurrences({"RNN": rnn, "MinGRU": gru}),
+}
 
 
 def main() -> None:
-    """Draw what needs no training, and what the named runs allow."""
+    """Draw what needs no training, or what the named runs allow."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    for name in ("rnn", "gpt", "vit", "cnn"):
-        parser.add_argument(f"--{name}", metavar="RUN")
-    chosen = parser.parse_args()
+    for name, meaning in RUNS.items():
+        parser.add_argument(f"--{name}", metavar="RUN", help=meaning)
+    given = parser.parse_args()
+    runs = {name: folder for name, folder in vars(given).items() if folder}
     plt.switch_backend("svg")
-    write_numbers("windows", describe_windows())
-    write_numbers("fields", describe_fields())
-    draw_regions()
-    draw_reach()
-    draw_masks()
-    if chosen.rnn and chosen.gpt:
-        draw_gradients({"RNN": chosen.rnn, "Transformer": chosen.gpt})
-    if chosen.vit:
-        draw_vit(chosen.vit)
-    if chosen.cnn:
-        draw_cnn(chosen.cnn)
+    if runs:
+        draw_runs(runs)
+    else:
+        draw_untrained()
 
 
 if __name__ == "__main__":

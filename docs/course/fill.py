@@ -22,14 +22,27 @@ SETTINGS = {  # lesson -> what the rows of its table differ in
     "4": ["model.params.patch"],
     "5": ["model/attention"],
     "6": ["model"],
+    "7": ["optimizer.lr"],
+    "8": ["model/pool", "model/activation"],
+    "9": ["data.kind", "model/position"],
+    "10": ["model.params.depth", "model/residual"],
+    "11": ["model"],
+    "12": ["model.params.depth"],
+    "13": ["model/position", "model/mlp"],
+    "14": ["trainer.max_epochs"],
+    "15": ["model/recurrence"],
 }
+METRICS = {"12": "test/bits per character", "14": "test/linear_accuracy"}  # of the others: accuracy
 WORDS = {
     "en": {
         "run": "run",
         "seed": "seed",
         "cpu": "CPU time of a run",
-        "total": "Test accuracy. {runs} runs, {seconds:.0f} s of CPU time of one thread in all; "
+        "total": "{measure}. {runs} runs, {seconds:.0f} s of CPU time of one thread in all; "
         "torch {torch}.",
+        "test/accuracy": "Test accuracy",
+        "test/bits per character": "Bits per character of the test, fewer are better",
+        "test/linear_accuracy": "Test accuracy of a linear classifier on the frozen features",
         "hint": "Hint",
         "answer": "Answer",
         "list": "`dougong exercise {lesson}.1` prints a question with its conditions, and with an "
@@ -39,8 +52,11 @@ WORDS = {
         "run": "设置",
         "seed": "种子",
         "cpu": "每次运行的 CPU 时间",
-        "total": "测试准确率。共 {runs} 次运行，单线程 CPU 时间合计 {seconds:.0f} 秒；"
+        "total": "{measure}。共 {runs} 次运行，单线程 CPU 时间合计 {seconds:.0f} 秒；"
         "torch {torch}。",
+        "test/accuracy": "测试准确率",
+        "test/bits per character": "测试集上每个字符的比特数，越少越好",
+        "test/linear_accuracy": "在冻结的特征上训练的线性分类器的测试准确率",
         "hint": "提示",
         "answer": "答案",
         "list": "`dougong exercise {lesson}.1 --language zh` 打印题目和条件；"
@@ -50,24 +66,25 @@ WORDS = {
 
 
 def record(lesson: str, sweeps: list[Path]) -> None:
-    """Add the runs of a lesson to figures.json: accuracy and CPU seconds by setting and seed."""
+    """Add the runs of a lesson to figures.json: scores and CPU seconds by setting and seed."""
     rows: dict[str, dict[str, Any]] = {}
     versions = set()
-    for folder in sorted(sweeps):
-        for file in sorted(folder.glob("*/run.json")):
+    for folder in sweeps:
+        for file in sorted(folder.glob("*/run.json"), key=lambda file: int(file.parent.name)):
             run = json.loads(file.read_text(encoding="utf-8"))
             if run["status"] != "finished":
                 continue
             given = dict(word.split("=", 1) for word in run["overrides"])
             label = ", ".join(f"{key}={given[key]}" for key in SETTINGS[lesson])
             row = rows.setdefault(label, {"parameters": run["parameters"], "runs": {}})
-            found = {"accuracy": run["test"]["test/accuracy"], "cpu": run["cpu seconds"]}
-            row["runs"][given["seed"]] = found
+            score = run["test"][METRICS.get(lesson, "test/accuracy")]
+            row["runs"][given["seed"]] = {"score": score, "cpu": run["cpu seconds"]}
             versions.add(run["versions"]["torch"])
     known = read_figures()
     (torch_version,) = versions
     known[lesson] = {"torch": torch_version, "rows": rows}
-    text = json.dumps(dict(sorted(known.items())), indent=1)
+    ordered = sorted(known.items(), key=lambda item: int(item[0]))
+    text = json.dumps(dict(ordered), indent=1)
     FIGURES.write_text(f"{text}\n", encoding="utf-8")
 
 
@@ -91,10 +108,15 @@ def figures_text(lesson: str, language: str) -> str:
     for label, row in found["rows"].items():
         spent = [row["runs"][seed]["cpu"] for seed in seeds]
         seconds += spent
-        cells = [f"{row['runs'][seed]['accuracy']:.3f}" for seed in seeds]
+        cells = [f"{row['runs'][seed]['score']:.3f}" for seed in seeds]
         cells.append(f"{statistics.median(spent):.0f} s")
         lines.append(f"| `{label}` | {' | '.join(cells)} |")
-    total = words["total"].format(runs=len(seconds), seconds=sum(seconds), torch=found["torch"])
+    total = words["total"].format(
+        measure=words[METRICS.get(lesson, "test/accuracy")],
+        runs=len(seconds),
+        seconds=sum(seconds),
+        torch=found["torch"],
+    )
     return "\n".join([*lines, "", total])
 
 
