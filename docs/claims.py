@@ -1,16 +1,39 @@
-"""The claims of docs/results.md, the thresholds that confirm each, and a text of its figures.
+"""The claims of docs/results.md, what decides about each, and a text of its figures.
 
-A text never asserts more than the thresholds check; where they fail, the page states that the
-figures do not confirm the claim.
+A text never asserts more than is checked. A verdict needs five runs of each arm with seeds of
+their own, and an arm that learned: one at chance says nothing about the other.
 """
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+from tasks.sweep.intervals import mean_interval
 
 Row = dict[str, Any]
-Reading = tuple[bool, str]
+CONFIRMED, REFUTED, UNDECIDED, UNJUDGED = "confirmed", "refuted", "not decided", "not judged"
+Reading = tuple[str, str]
+SEEDS = 5  # runs of an arm that a verdict needs
+
+
+class Difference(NamedTuple):
+    """The mean of the differences of paired runs, and its 95 % t-interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
+    def verdict(self) -> str:
+        """Confirmed where the interval is above 0, refuted where it is below."""
+        return CONFIRMED if self.low > 0 else REFUTED if self.high < 0 else UNDECIDED
+
+
+def verdict_of(holds: bool) -> str:
+    return CONFIRMED if holds else REFUTED
 
 
 @dataclass(frozen=True)
@@ -39,6 +62,16 @@ class Figures:
     def mean(self, measure: str, **wanted: Any) -> float:
         return statistics.fmean(self.all(measure, **wanted))
 
+    def paired(self, measure: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> Difference:
+        """Return by how much `one` is above `other`, in pairs of equal seeds."""
+        first, second = (
+            {row["settings"].get("seed", "0"): row[measure] for row in self.runs(**each)}
+            for each in (one, other)
+        )
+        found = [first[seed] - second[seed] for seed in first if seed in second]
+        interval = mean_interval(found) if len(found) > 1 else (found[0], found[0])
+        return Difference(statistics.fmean(found), *interval)
+
     def values(self, key: str) -> list[str]:
         """Return the values of a setting, in the order of the sweep."""
         return list(dict.fromkeys(named(row, key) for row in self.rows))
@@ -66,6 +99,8 @@ class Claim:
         threshold: the condition, in words.
         may_fail: whether a run that fails, e.g. at too high a learning rate, counts as a result.
         look: settings of the run whose attention the page shows.
+        exact: whether its figures are counts, which no seed changes.
+        timed: whether it compares times, so that its runs must be alone.
     """
 
     name: str
@@ -75,6 +110,8 @@ class Claim:
     threshold: str
     may_fail: bool = False
     look: Mapping[str, str] | None = None
+    exact: bool = False
+    timed: bool = False
 
 
 def listing(pairs: Iterable[tuple[str, str]]) -> str:
@@ -110,7 +147,7 @@ def memory(f: Figures) -> Reading:
             " A network with 0 steps has not learned the shortest lag in these training steps, "
             "at this learning rate."
         )
-    return reach["rnn_language"] < gated <= reach["gpt"] == lags[-1], text
+    return verdict_of(reach["rnn_language"] < gated <= reach["gpt"] == lags[-1]), text
 
 
 def serial(f: Figures) -> Reading:
@@ -133,7 +170,7 @@ def serial(f: Figures) -> Reading:
         "This is one thread; on hardware that processes many tokens in parallel the ratio is "
         "larger."
     )
-    return most >= 1.5 and work <= 1.0, text
+    return verdict_of(most >= 1.5 and work <= 1.0), text
 
 
 def depth(f: Figures) -> Reading:
@@ -150,7 +187,7 @@ def depth(f: Figures) -> Reading:
     deep = depths[-1]
     holds = losses["norm_only", deep] >= 2 * losses["prenorm", deep]
     return (
-        holds,
+        verdict_of(holds),
         "Training loss after the same steps, with the residual path and without: "
         f"{', '.join(shown)}.",
     )
@@ -169,7 +206,8 @@ def positions(f: Figures) -> Reading:
         f"{right['reverse', 'none']:.2f}, "
         f"where an unordered set allows 0.34. Reversing with positions: {shown}."
     )
-    return right["sort", "none"] >= 0.9 and right["reverse", "none"] <= 0.45 and best >= 0.9, text
+    holds = right["sort", "none"] >= 0.9 and right["reverse", "none"] <= 0.45 and best >= 0.9
+    return verdict_of(holds), text
 
 
 def causal(f: Figures) -> Reading:
@@ -182,7 +220,8 @@ def causal(f: Figures) -> Reading:
         "without it; of the texts "
         f"that the decoder generates, {exact['true']:.1%} and {exact['false']:.1%} are right."
     )
-    return loss["false"] <= loss["true"] / 4 and exact["false"] <= exact["true"] / 4, text
+    holds = loss["false"] <= loss["true"] / 4 and exact["false"] <= exact["true"] / 4
+    return verdict_of(holds), text
 
 
 def search(f: Figures) -> Reading:
@@ -196,7 +235,7 @@ def search(f: Figures) -> Reading:
         f"{n} words {right['true', n]:.2f} with and {right['false', n]:.2f} without" for n in lags
     ]
     return (
-        right["true", lags[-1]] - right["false", lags[-1]] >= 0.3,
+        verdict_of(right["true", lags[-1]] - right["false", lags[-1]] >= 0.3),
         f"Share of the words that are right, with attention and without: {', '.join(shown)}.",
     )
 
@@ -209,7 +248,8 @@ def patches(f: Figures) -> Reading:
     text = (
         f"Accuracy for multiply-adds: {', '.join(shown)}. Patches of {best}x{best} are best here."
     )
-    return right[best] - right[sides[-1]] >= 0.01 and work[sides[0]] > 4 * work[sides[-1]], text
+    holds = right[best] - right[sides[-1]] >= 0.01 and work[sides[0]] > 4 * work[sides[-1]]
+    return verdict_of(holds), text
 
 
 def windows(f: Figures) -> Reading:
@@ -229,18 +269,15 @@ def windows(f: Figures) -> Reading:
         f"{grown['vit'][1]:.0f} and "
         f"{grown['swin'][1]:.0f} times."
     )
-    return grown["swin"][0] <= 1.1 * area and grown["vit"][0] >= 2 * area, text
+    return verdict_of(grown["swin"][0] <= 1.1 * area and grown["vit"][0] >= 2 * area), text
 
 
 def shift(f: Figures) -> Reading:
-    with_, without = (f.all("test/accuracy", attention=a) for a in ("window", "window_unshifted"))
-    gap = statistics.fmean(with_) - statistics.fmean(without)
-    text = (
-        f"Accuracy {statistics.fmean(with_):.3f} with the shift ({min(with_):.3f} to "
-        f"{max(with_):.3f}) and "
-        f"{statistics.fmean(without):.3f} without ({min(without):.3f} to {max(without):.3f})."
-    )
-    return gap >= 0.01 and min(with_) > max(without), text
+    arms = [{"attention": name} for name in ("window", "window_unshifted")]
+    with_, without = (f.mean("test/accuracy", **arm) for arm in arms)
+    gain = f.paired("test/accuracy", *arms)
+    text = f"Accuracy {with_:.3f} with the shift and {without:.3f} without: {gain}."
+    return (UNJUDGED if without <= 0.2 else gain.verdict()), text
 
 
 def sharing(f: Figures) -> Reading:
@@ -265,7 +302,7 @@ def sharing(f: Figures) -> Reading:
         f"The best of each: {max(r for _, r in points['cnn']):.3f} and "
         f"{max(r for _, r in points['mlp']):.3f}."
     )
-    return need["cnn"] < need["mlp"], text
+    return verdict_of(need["cnn"] < need["mlp"]), text
 
 
 def pooling(f: Figures) -> Reading:
@@ -280,7 +317,7 @@ def pooling(f: Figures) -> Reading:
         f"with {worst[1]}, "
         f"{cells[worst]:.3f}."
     )
-    return cells[best] - cells[worst] >= 0.01, text
+    return verdict_of(cells[best] - cells[worst] >= 0.01), text
 
 
 def rates(f: Figures) -> Reading:
@@ -296,9 +333,8 @@ def rates(f: Figures) -> Reading:
             rate = max(right, key=lambda r: right[r] or [0.0])
             best[f"{optimizer} with {loss.replace('_', ' ')}"] = (rate, max(right[rate] or [0.0]))
     shown = [f"{name} at {rate} ({right:.3f})" for name, (rate, right) in best.items()]
-    return len(
-        {rate for rate, _ in best.values()}
-    ) > 1, f"The best rate of each pair: {', '.join(shown)}."
+    holds = len({rate for rate, _ in best.values()}) > 1
+    return verdict_of(holds), f"The best rate of each pair: {', '.join(shown)}."
 
 
 def cat(f: Figures) -> Reading:
@@ -306,9 +342,8 @@ def cat(f: Figures) -> Reading:
     size = {m: f.mean("parameters", model=m) for m in right}
     shown = listing((m.upper(), f"{right[m]:.3f} ({size[m]:,.0f} parameters)") for m in right)
     order = " before ".join(m.upper() for m in sorted(right, key=lambda m: -right[m]))
-    return right["cat"] >= max(
-        right.values()
-    ) - 0.02, f"Accuracy: {shown}. The order here is {order}."
+    holds = right["cat"] >= max(right.values()) - 0.02
+    return verdict_of(holds), f"Accuracy: {shown}. The order here is {order}."
 
 
 CLAIMS = [
@@ -327,6 +362,7 @@ CLAIMS = [
         ("train/step seconds", "parameters", "macs"),
         serial,
         "the RNN's step takes at least 1.5 times as long at some length, for no more multiply-adds",
+        timed=True,
     ),
     Claim(
         "depth",
@@ -374,13 +410,15 @@ CLAIMS = [
         windows,
         "the multiply-adds of the Swin grow at most 1.1 times as fast as the image, those of "
         "the ViT at least twice as fast",
+        exact=True,
+        timed=True,
     ),
     Claim(
         "shift",
         "Shifting connects windows",
         ("test/accuracy", "test/loss"),
         shift,
-        "the shift is worth 0.01 of accuracy, and its worst run is ahead of the best without it",
+        "the interval of what the shift is worth is above 0; the arm without it is above chance",
     ),
     Claim(
         "sharing",

@@ -3,6 +3,7 @@ page.
 
 python docs/experiments.py                     all experiments; finished runs are not repeated
 python docs/experiments.py memory depth        these
+python docs/experiments.py --jobs 2            two runs at once, each on one thread
 python docs/experiments.py --page              no runs: the page from the figures in docs/results/
 """
 
@@ -17,7 +18,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from claims import CLAIMS, Claim, Figures
+from claims import CLAIMS, SEEDS, UNDECIDED, Claim, Figures
+from properties import PROPERTIES
+
+from blocks.graph import compose
+from tasks.sweep.intervals import mean_interval
+from tasks.sweep.study import TRIED, Study, key_of, read_study
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -27,17 +33,20 @@ BEGIN, END = "<!-- written by docs/experiments.py -->", "<!-- written by hand fr
 INTERRUPTED = 130
 
 
+def study_of(name: str) -> Study | None:
+    """Return the study of an experiment; None where it is a plain sweep."""
+    return read_study(compose([f"experiment={name}"]).config)
+
+
 def place_of(name: str) -> Path:
     """Return the folder of a sweep, which depends on the runs that its file lists."""
     from blocks.graph.compose.combinations import swept_by_files
 
-    digest = hashlib.sha256("\n".join(swept_by_files([f"experiment={name}"])).encode()).hexdigest()[
-        :8
-    ]
-    return RUNS / f"{name}-{digest}"
+    listed = "\n".join([*swept_by_files([f"experiment={name}"]), repr(study_of(name) or "")])
+    return RUNS / f"{name}-{hashlib.sha256(listed.encode()).hexdigest()[:8]}"
 
 
-def arguments(name: str, place: Path) -> list[str]:
+def arguments(name: str, place: Path, jobs: int = 1) -> list[str]:
     """Return the command line of a sweep, which resumes one that was stopped."""
     from tasks.sweep.plan import PLAN
 
@@ -45,36 +54,81 @@ def arguments(name: str, place: Path) -> list[str]:
     return [
         "-m",
         f"experiment={name}",
+        *(["hydra/sweeper=study"] if study_of(name) else []),
+        f"hydra.launcher.n_jobs={jobs}",
         f"hydra.sweep.dir='{place}'",
         "callbacks.progress.style=none",
         *again,
     ]
 
 
-def run(name: str) -> int:
+def run(name: str, jobs: int) -> int:
     """Run the missing runs of a sweep and return its exit status."""
     place = place_of(name)
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    timed = next(claim.timed for claim in CLAIMS if claim.name == name)
     return subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *arguments(name, place)], env=environment
+        [sys.executable, str(ROOT / "train.py"), *arguments(name, place, 1 if timed else jobs)],
+        env=environment,
     ).returncode
 
 
 def record(name: str) -> bool:
     """Write the figures and the picture of a sweep into docs/; return whether it has ended."""
     from tasks.run import run_folder
-    from tasks.sweep import figure, plan, results
+    from tasks.sweep import figure, plan
 
     place = place_of(name)
     rows = plan.read_rows(place) if (place / plan.PLAN).is_file() else []
-    may_fail = next(claim.may_fail for claim in CLAIMS if claim.name == name)
-    ended = ("finished", "failed") if may_fail else ("finished",)
-    if not any(row["status"] == "finished" for row in rows) or any(
-        row["status"] not in ended for row in rows
-    ):
+    claim = next(claim for claim in CLAIMS if claim.name == name)
+    ended = ("finished", "failed") if claim.may_fail else ("finished",)
+    done = [row for row in rows if row["status"] == "finished"]
+    if not done or any(row["status"] not in ended for row in rows):
         return False
-    keys = results.list_settings(rows)
-    recorded = [
+    study = study_of(name)
+    tried = plan.read_rows(place / TRIED) if study else []
+    one: dict[str, Any] = run_folder.read_record(place / done[0]["folder"]) or {}
+    found = {
+        "machine": one.get("machine"),
+        "versions": {name: one.get("versions", {}).get(name) for name in ("python", "torch")},
+        "day": one.get("ended", "")[:10],
+        "rows": recorded(rows, study),
+    }
+    if study:
+        seconds = sum(row.get("cpu seconds", 0) for row in tried)
+        found["study"] = {"choose": study.choose, "by": study.by, "seeds": study.seeds}
+        found["tried"] = {"runs": len(tried), "cpu seconds": round(seconds)}
+    FIGURES.mkdir(exist_ok=True)
+    PICTURES.mkdir(exist_ok=True)
+    (FIGURES / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    drawn = (place / figure.NAME).read_text(encoding="utf-8")
+    (PICTURES / f"{name}.svg").write_text(drawn, encoding="utf-8")
+    if claim.look is not None:
+        from tasks.sweep.results import value_of
+
+        chosen = next(
+            row
+            for row in rows
+            if all(value_of(row, key).lower() == v for key, v in claim.look.items())
+        )
+        report = (place / chosen["folder"] / "report.html").read_text(encoding="utf-8")
+        (PICTURES / f"{name}_inside.svg").write_text(first_look(report), encoding="utf-8")
+    return True
+
+
+def recorded(rows: list[dict[str, Any]], study: Study | None) -> list[dict[str, Any]]:
+    """Return the settings, the status and the measures of each run.
+
+    What an arm of a study sets is left out: its name says it.
+    """
+    from tasks.sweep import results
+
+    keys = dict.fromkeys([*results.list_settings(rows), *(study.choose if study else ())])
+    if study:
+        for overrides in study.arms.values():
+            for text in overrides:
+                keys.pop(key_of(text), None)
+    return [
         {
             "settings": {key: results.value_of(row, key) for key in keys},
             "status": row["status"],
@@ -82,39 +136,6 @@ def record(name: str) -> bool:
         }
         for row in rows
     ]
-    one: dict[str, Any] = next(
-        filter(
-            None,
-            (
-                run_folder.read_record(place / row["folder"])
-                for row in rows
-                if row["status"] == "finished"
-            ),
-        ),
-        {},
-    )
-    versions = {name: one.get("versions", {}).get(name) for name in ("python", "torch")}
-    found = {
-        "machine": one.get("machine"),
-        "versions": versions,
-        "day": one.get("ended", "")[:10],
-        "rows": recorded,
-    }
-    FIGURES.mkdir(exist_ok=True)
-    PICTURES.mkdir(exist_ok=True)
-    (FIGURES / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    drawn = (place / figure.NAME).read_text(encoding="utf-8")
-    (PICTURES / f"{name}.svg").write_text(drawn, encoding="utf-8")
-    claim = next(claim for claim in CLAIMS if claim.name == name)
-    if claim.look is not None:
-        chosen = next(
-            row
-            for row in rows
-            if all(results.value_of(row, key).lower() == v for key, v in claim.look.items())
-        )
-        report = (place / chosen["folder"] / "report.html").read_text(encoding="utf-8")
-        (PICTURES / f"{name}_inside.svg").write_text(first_look(report), encoding="utf-8")
-    return True
 
 
 def first_look(report: str) -> str:
@@ -145,10 +166,15 @@ def page() -> str:
         "",
         "Each claim is an experiment: a file of `conf/experiment/` that lists its runs and "
         "describes its chart. `make experiments` runs all of them (`make experiments ONLY=memory` "
-        "one), resumes where it was stopped, and writes this part of the page. The text and the "
-        "verdict are computed from the figures. A point is the mean over the seeds, and a whisker "
-        "reaches from the lowest to the highest run. Every run has one CPU thread; times are "
-        "medians over the steps of a run, and other processes on the machine lengthen them.",
+        "one), resumes where it was stopped, and writes this part of the page. Text and verdict "
+        "are computed from the figures. Where a design names rates, that of each row of the table "
+        "is the best of them on the validation of other seeds than those of the test. Behind ± "
+        "and in brackets are 95 % t-intervals over the seeds; differences are those of pairs "
+        f"with equal seeds. A verdict needs {SEEDS} seeds, and an interval without 0: with fewer "
+        "a claim is not decided, and where an arm stays at chance it is not judged. The intervals "
+        "hold for one comparison each, and are not corrected for their number. Every run has one "
+        "CPU thread; times are medians over the steps of a run, and other processes on the "
+        "machine lengthen them.",
         "",
     ]
     for number, claim in enumerate(CLAIMS, 1):
@@ -165,20 +191,22 @@ def section(number: int, claim: Claim) -> list[str]:
         return [*head, f"Not measured yet: {command}.", ""]
     found = json.loads(file.read_text(encoding="utf-8"))
     figures = Figures(found["rows"])
-    holds, reading = claim.read(figures)
-    verdict = "**The figures confirm it.**" if holds else "**The figures do not confirm it.**"
+    verdict, reading = claim.read(figures)
+    seeds = len(figures.values("seed")) if "seed" in found["rows"][0]["settings"] else 1
+    if seeds < SEEDS and not claim.exact:
+        verdict = f"{UNDECIDED}: {seeds} seed{'s' * (seeds > 1)}, and a verdict needs {SEEDS}"
     alt = f"{claim.title}: {', '.join(claim.measures)}"
     return [
         *head,
-        f"{verdict} {reading}",
+        f"**{verdict[0].upper()}{verdict[1:]}.** {reading}",
         "",
         f"![{alt}](pictures/results/{claim.name}.svg)",
         "",
         *inside(claim),
         *table(claim, found["rows"]),
         "",
-        *(fields() if claim.name == "sharing" else []),
-        f"Confirmed means: {claim.threshold}. {command}: {provenance(found)}.",
+        *([PROPERTIES[claim.name](), ""] if claim.name in PROPERTIES else []),
+        f"Confirmed means: {claim.threshold}. {design(claim, found)}: {provenance(found)}.",
         "",
     ]
 
@@ -194,6 +222,23 @@ def inside(claim: Claim) -> list[str]:
         f"![attention of a run](pictures/results/{claim.name}_inside.svg)",
         "",
     ]
+
+
+def design(claim: Claim, found: dict[str, Any]) -> str:
+    """Return how the rates were chosen, and the command."""
+    command = f"python train.py -m experiment={claim.name}"
+    study = found.get("study")
+    if study is None:
+        return f"`{command}`"
+    ways = [
+        f"`{key}` of each row is the best of {', '.join(map(str, values))}"
+        for key, values in study["choose"].items()
+    ]
+    seeds = ", ".join(map(str, study["seeds"]))
+    return (
+        f"{'; '.join(ways)} by `{study['by']}` with seed {seeds} ({found['tried']['runs']} runs, "
+        f"{found['tried']['cpu seconds']} s of CPU time). `{command} hydra/sweeper=study`"
+    )
 
 
 def provenance(found: dict[str, Any]) -> str:
@@ -214,59 +259,38 @@ def provenance(found: dict[str, Any]) -> str:
 def table(claim: Claim, rows: list[dict[str, Any]]) -> list[str]:
     """Return the figures: a row for each setting, with the mean over its seeds."""
     keys = [key for key in rows[0]["settings"] if key != "seed"]
+    measured = [*claim.measures, *(["cpu seconds"] if "cpu seconds" not in claim.measures else [])]
     gathered: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for row in rows:
         gathered.setdefault(tuple(row["settings"][key] for key in keys), []).append(row)
     lines = [
         "| "
         + " | ".join(
-            [*(f"`{key}`" for key in keys), *(name.replace("/", " ") for name in claim.measures)]
+            [*(f"`{key}`" for key in keys), *(name.replace("/", " ") for name in measured)]
         )
         + " |",
-        "|" + "---|" * len(keys) + "---:|" * len(claim.measures),
+        "|" + "---|" * len(keys) + "---:|" * len(measured),
     ]
     for values, members in gathered.items():
-        cells = [
-            cell([row[name] for row in members if name in row], name) for name in claim.measures
-        ]
+        cells = [cell([row[name] for row in members if name in row], name) for name in measured]
         lines.append("| " + " | ".join([*values, *cells]) + " |")
     return lines
 
 
 def cell(numbers: list[float], measure: str) -> str:
-    """Return the mean over the finished runs."""
+    """Return the mean over the finished runs, with its interval."""
     if not numbers:
         return "failed"
     mean = statistics.fmean(numbers)
-    return (
-        f"{mean:,.0f}"
-        if measure in ("parameters", "macs")
-        else f"{mean:.4f}"
-        if mean < 100
-        else f"{mean:.4g}"
-    )
-
-
-def fields() -> list[str]:
-    """Return the receptive field of each part of the CNN, as printed by
-    `python -m blocks explain --all`.
-    """
-    from blocks.graph import compose, plan
-    from blocks.graph.describe.cost import measure
-
-    planned = plan(compose(["model=cnn", "experiment=sharing"]))
-    costs = measure(planned)
-    fields = [
-        (path, cost.field.size[0])
-        for path, cost in costs.items()
-        if path.count(".") in (0, 3) and cost.field
-    ]
-    wide = [f"`{path}` {size:g}" for path, size in fields if size > 1]
-    return [
-        "The receptive field of each convolution, in pixels of a side (`python -m blocks explain "
-        f"model=cnn --all`): {', '.join(wide)}.",
-        "",
-    ]
+    if measure in ("parameters", "macs", "train/steps"):
+        return f"{mean:,.0f}"
+    if measure == "cpu seconds":
+        return f"{mean:.1f}"
+    text = f"{mean:.4f}" if mean < 100 else f"{mean:.4g}"
+    if len(numbers) < SEEDS:
+        return text
+    low, high = mean_interval(numbers)
+    return f"{text} ± {(high - low) / 2:.4f}"
 
 
 def written(old: str) -> str:
@@ -282,6 +306,7 @@ def main() -> int:
     )
     known = [claim.name for claim in CLAIMS]
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at once; timed ones run alone")
     parser.add_argument("--page", action="store_true", help="write the page only")
     chosen = parser.parse_args()
     unknown = [name for name in chosen.names if name not in known]
@@ -291,7 +316,7 @@ def main() -> int:
     for name in [] if chosen.page else chosen.names or known:
         print(f"\n{name}", flush=True)
         try:
-            ended = run(name)
+            ended = run(name, chosen.jobs)
         except KeyboardInterrupt:
             ended = INTERRUPTED
         if ended == INTERRUPTED:

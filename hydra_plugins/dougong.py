@@ -75,17 +75,29 @@ class TableSweeper(BasicSweeper):
         return plan.find_latest(runs, self.command)
 
     def sweep(self, arguments: list[str]) -> Any:
+        self._finish(self._run(self._combinations(arguments), fresh=self.earlier is None))
+
+    def _run(self, combinations: list[list[str]], *, fresh: bool) -> int:
+        """Run the combinations that are not finished in the folder of the sweep.
+
+        Args:
+            combinations: the overrides of each run.
+            fresh: write the plan; otherwise the one in the folder must have the same runs.
+
+        Returns:
+            The exit status: 0, or 130 after Ctrl-C.
+        """
         from blocks.graph import ConfigError
         from tasks.run import run_folder
         from tasks.sweep import plan
 
         try:
-            jobs, configs = self._compose_jobs(self._combinations(arguments))
+            jobs, configs = self._compose_jobs(combinations)
             # Hydra imports a plugin twice, so the launcher is no instance of the class named here
             check_jobs = getattr(self.launcher, "check_jobs", None)
             if check_jobs is not None:
                 check_jobs([jobs[number]["overrides"] for number in configs])
-            if self.earlier is None:
+            if fresh:
                 plan.write_plan(self.folder, jobs, self.command)
             numbers = plan.find_missing(self.folder, jobs, configs)
         except ConfigError as error:
@@ -97,13 +109,12 @@ class TableSweeper(BasicSweeper):
         if self.earlier:
             counts += f", {len(jobs) - len(numbers)} done"
         print(f"{counts}, sweep folder {run_folder.shorten_path(self.folder)}", flush=True)
-        status = 0
         overrides = {int(job["folder"]): job["overrides"] for job in jobs if "folder" in job}
         try:
             self._launch(overrides, numbers)
         except KeyboardInterrupt:
-            status = 130
-        self._finish(status)
+            return 130
+        return 0
 
     def _launch(self, overrides: dict[int, list[str]], numbers: list[int]) -> None:
         """Run the jobs of these numbers; their folders of an earlier attempt are removed."""

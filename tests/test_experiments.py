@@ -61,27 +61,34 @@ def test_what_is_written_by_hand_stays():
     ).endswith(by_hand)
 
 
-def accuracies(**found):
+def figures(measure="test/accuracy", **arms):
+    """The runs of arms, each a list of values by seed, or such a list for each lag."""
     return Figures(
         [
-            {"settings": {"model/attention": name, "seed": str(seed)}, "test/accuracy": value}
-            for name, values in found.items()
+            {
+                "settings": {"study.arm": arm, "data.lag": str(lag), "seed": str(seed)},
+                measure: value,
+            }
+            for arm, lags in arms.items()
+            for lag, values in lags.items()
             for seed, value in enumerate(values)
         ]
     )
 
 
-def test_a_claim_that_the_figures_contradict_does_not_hold():
-    read = CLAIMS["shift"].read
-    assert read(accuracies(window=[0.9, 0.92], window_unshifted=[0.8, 0.81]))[0]
-    assert not read(accuracies(window=[0.8, 0.81], window_unshifted=[0.9, 0.92]))[0]
-    assert not read(accuracies(window=[0.9, 0.82], window_unshifted=[0.8, 0.83]))[
-        0
-    ]  # the ranges meet
+def test_a_difference_is_that_of_pairs_of_equal_seeds():
+    found = figures(a={5: [0.1, 0.5, 0.9]}, b={5: [0.0, 0.41, 0.79]})
+    difference = found.paired("test/accuracy", {"arm": "a"}, {"arm": "b"})
+    assert difference.mean == pytest.approx(0.1)
+    assert (difference.low, difference.high) == pytest.approx((0.0752, 0.1248), abs=1e-3)
+    assert difference.verdict() == "confirmed"
+    assert found.paired("test/accuracy", {"arm": "b"}, {"arm": "a"}).verdict() == "refuted"
+    wide = figures(a={5: [0.9, 0.1]}, b={5: [0.5, 0.4]})
+    assert wide.paired("test/accuracy", {"arm": "a"}, {"arm": "b"}).verdict() == "not decided"
 
 
 def test_the_reach_of_a_memory_ends_at_its_first_failure():
-    def figures(**lines):
+    def found(**lines):
         runs = [
             (model, lag, line[n])
             for model, line in lines.items()
@@ -101,10 +108,27 @@ def test_the_reach_of_a_memory_ends_at_its_first_failure():
         "lstm_language": (1, 0.1, 0.1),
         "gpt": (1, 1, 1),
     }
-    holds, words = CLAIMS["memory"].read(figures(**lines))
-    assert holds
+    holds, words = CLAIMS["memory"].read(found(**lines))
+    assert holds == "confirmed"
     assert "RNN 5 steps, GRU 10 steps, LSTM 5 steps, Transformer 20 steps; 20 were" in words
-    assert not CLAIMS["memory"].read(figures(**lines | {"gpt": (1, 1, 0.5)}))[0]
+    assert CLAIMS["memory"].read(found(**lines | {"gpt": (1, 1, 0.5)}))[0] == "refuted"
+
+
+def test_a_claim_with_too_few_seeds_is_not_decided(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiments, "FIGURES", tmp_path)
+    for seeds, verdict in ((4, "**Not decided: 4 seeds"), (5, "**Confirmed.**")):
+        rows = [
+            {
+                "settings": {"model/attention": arm, "seed": str(seed)},
+                "status": "finished",
+                "test/accuracy": right + seed / 1000,
+            }
+            for arm, right in (("window", 0.95), ("window_unshifted", 0.9))
+            for seed in range(seeds)
+        ]
+        found = {"rows": rows, "machine": None, "versions": {"python": "", "torch": ""}, "day": ""}
+        (tmp_path / "shift.json").write_text(json.dumps(found), encoding="utf-8")
+        assert verdict in "\n".join(experiments.section(9, CLAIMS["shift"]))
 
 
 @pytest.fixture
@@ -129,9 +153,9 @@ def test_a_sweep_that_was_stopped_is_gone_on_with_and_not_recorded(place):
     run_folder.Record(place / "1").add(status="finished", seconds=1.0, test={"test/accuracy": 0.25})
     assert experiments.record("shift")
     rows = json.loads((experiments.FIGURES / "shift.json").read_text(encoding="utf-8"))["rows"]
-    assert [(row["settings"], row["test/accuracy"]) for row in rows] == [
-        ({"seed": "0"}, 0.5),
-        ({"seed": "1"}, 0.25),
+    assert [(row["settings"]["seed"], row["test/accuracy"]) for row in rows] == [
+        ("0", 0.5),
+        ("1", 0.25),
     ]
 
 

@@ -25,6 +25,7 @@ LEARNING = {
     "pytorch_lightning",
     "rich",
     "safetensors",
+    "scipy",
     "sklearn",
     "torchmetrics",
     "yaml",

@@ -360,6 +360,9 @@ class LSTM(_Recurrence):
         dropout: share zeroed between layers in training, in [0, 1).
         forget_bias: where the bias of the forget gates starts, the sum of the two that torch has; 1
             lets the cell keep what it holds at first. None is torch's own start, uniform around 0.
+        chrono: the longest time, in tokens, that has to be remembered: the biases of the forget
+            gates start at log(uniform from 1 to chrono - 1), those of the input gates at the
+            opposite, so that cells forget after times spread up to it. In place of `forget_bias`.
 
     Shape:
         (batch, tokens, dim), padding_mask (batch, tokens), state and cell (batch, layers *
@@ -369,15 +372,15 @@ class LSTM(_Recurrence):
         first)
 
     Raises:
-        BlockError: a size is not positive; `dropout` is outside [0, 1); a state or cell that does
-            not fit.
+        BlockError: a size is not positive; `dropout` is outside [0, 1); `chrono` is below 2, or
+            beside `forget_bias`; a state or cell that does not fit.
 
     Source:
         Hochreiter and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735, with the forget gate of
             Gers et al. 2000.
         Equals `torch.nn.LSTM`; with padding, `torch.nn.LSTM` on each sequence alone. A forget bias
         of 1: Jozefowicz et al. 2015, "An Empirical Exploration of Recurrent Network Architectures",
-        section 2.2.
+        section 2.2. The start by `chrono`: Tallec and Ollivier 2018, arXiv:1804.11188, section 2.
     """
 
     gates = 4
@@ -393,13 +396,30 @@ class LSTM(_Recurrence):
         bidirectional: bool = False,
         dropout: float = 0.0,
         forget_bias: float | None = None,
+        chrono: float | None = None,
     ):
         super().__init__(dim, hidden, layers, bidirectional, dropout)
+        if chrono is not None and (chrono < 2 or forget_bias is not None):
+            raise BlockError(
+                "chrono is the start of the forget gates by the longest time",
+                got=f"chrono={chrono}, forget_bias={forget_bias}",
+                fits="chrono of 2 or more, without forget_bias",
+            )
+        for name, bias in self.named_parameters():
+            if name.startswith("bias"):
+                self._start_gates(bias, name.startswith("bias_ih"), forget_bias, chrono)
+
+    @torch.no_grad()
+    def _start_gates(
+        self, bias: Tensor, first: bool, forget_bias: float | None, chrono: float | None
+    ) -> None:
+        """Start the gates in one of the two biases of a layer, of which torch adds both."""
+        enter, forget = bias[: self.hidden], bias[self.hidden : 2 * self.hidden]
         if forget_bias is not None:
-            for name, bias in self.named_parameters():
-                if name.startswith("bias"):
-                    value = forget_bias if name.startswith("bias_ih") else 0.0
-                    nn.init.constant_(bias[hidden : 2 * hidden], value)
+            forget.fill_(forget_bias if first else 0.0)
+        if chrono is not None:
+            forget.uniform_(1, chrono - 1).log_() if first else forget.zero_()
+            enter.copy_(-forget)
 
     def forward(
         self,

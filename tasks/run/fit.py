@@ -35,9 +35,9 @@ def fit_run(prepared: Prepared, ready: ReadyRun, checkpoint: Path | None) -> dic
     """Train the network, from a checkpoint if one is given.
 
     Returns:
-        The mean loss of the last epoch, the median time of a step, samples and tokens a second,
-        the share of the time spent in waiting for data, and the utilization of the GPUs, where
-        they are finite.
+        The mean loss of the last epoch, the steps of the optimizer, the median time of a step,
+        samples and tokens a second, the share of the time spent in waiting for data, and the
+        utilization of the GPUs, where they are finite.
 
     Raises:
         ConfigError: a callback monitors a metric that nothing logs.
@@ -51,6 +51,7 @@ def fit_run(prepared: Prepared, ready: ReadyRun, checkpoint: Path | None) -> dic
     (clock,) = [callback for callback in callbacks if isinstance(callback, StepTime)]
     measured = {
         "train/loss": float(trainer.callback_metrics.get("train/loss", math.nan)),
+        "train/steps": trainer.global_step,
         "train/step seconds": clock.median,
         **clock.measures(),
     }

@@ -8,7 +8,7 @@ from blocks.graph.errors import guess
 from tasks.config import instantiate, ranges
 from tasks.config.targets import update_targets
 from tasks.process import runtime
-from tasks.sweep import figure
+from tasks.sweep import figure, study
 
 REQUIRED = ("model", "data", "task", "optimizer", "trainer")
 SECTIONS = (
@@ -28,6 +28,7 @@ SECTIONS = (
     "resume",
     "weights",
     "picture",
+    "study",
     "ckpt_path",
     "carry_over",
     "tune",
@@ -36,7 +37,7 @@ SECTIONS = (
 
 def check_sections(composed: Composed) -> None:
     """Raise a ConfigError for sections that are unknown or missing, and for values that no class
-    checks: `seed`, `trust`, `tune`, `picture` and our own options of `trainer`.
+    checks: `seed`, `trust`, `tune`, `picture`, `study` and our own options of `trainer`.
     """
     update_targets(composed.config)
     problems = [
@@ -48,6 +49,7 @@ def check_sections(composed: Composed) -> None:
         *check_tune(composed),
         *check_search(composed),
         *figure.check_picture(composed),
+        *study.check_study(composed),
     ]
     if problems:
         raise ConfigError(problems)

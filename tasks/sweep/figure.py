@@ -14,6 +14,7 @@ from blocks.graph.errors import guess
 from tasks.config import instantiate
 from tasks.report import matrices, plots
 from tasks.run import run_folder
+from tasks.sweep.intervals import mean_interval
 from tasks.sweep.results import MEASURES, Row, is_measure, value_of
 
 NAME = "sweep.svg"
@@ -27,8 +28,7 @@ Names = str | list[str]
 class Picture:
     """What a sweep shows at its end.
 
-    Runs that differ only in their seed are one point: their mean, with a whisker from the lowest
-    to the highest.
+    Runs that differ only in their seed are one point: their mean, with a whisker.
 
     Args:
         kind: lines, bars, or heat, a table of shaded cells.
@@ -42,6 +42,8 @@ class Picture:
         log: the axes, of x and y, with a logarithmic scale.
         marks: horizontal lines, by their name: `{chance: 0.125}`.
         names: labels to write for settings, values or measures.
+        whiskers: range, from the lowest run to the highest, or interval, the 95 % t-interval of
+            the mean.
         title: the title.
     """
 
@@ -53,6 +55,7 @@ class Picture:
     log: list[str] = field(default_factory=list)
     marks: dict[str, float] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
+    whiskers: Literal["range", "interval"] = "range"
     title: str | None = None
 
 
@@ -327,7 +330,8 @@ def collect_series(
         line.setdefault(key, []).append((x, float(row[measure])))
     series = {}
     for name, line in runs.items():
-        series[name] = sorted(map(average_runs, line.values()), key=lambda point: point.x)
+        points = [average_runs(found, picture.whiskers) for found in line.values()]
+        series[name] = sorted(points, key=lambda point: point.x)
     return series
 
 
@@ -336,13 +340,16 @@ def settings_without_seed(row: Row) -> tuple[str, ...]:
     return tuple(text for text in row["overrides"] if text.partition("=")[0] != "seed")
 
 
-def average_runs(runs: Sequence[tuple[float, float]]) -> plots.Point:
-    """Return one point for several runs, with the range of their heights."""
+def average_runs(runs: Sequence[tuple[float, float]], whiskers: str) -> plots.Point:
+    """Return one point for several runs, with its whisker."""
     positions, heights = zip(*runs, strict=True)
-    x = statistics.fmean(positions)
+    x, mean = statistics.fmean(positions), statistics.fmean(heights)
     if len(runs) == 1:
-        return plots.Point(x, heights[0])
-    return plots.Point(x, statistics.fmean(heights), min(heights), max(heights))
+        return plots.Point(x, mean)
+    low, high = min(heights), max(heights)
+    if whiskers == "interval":
+        low, high = mean_interval(heights)
+    return plots.Point(x, mean, low, high)
 
 
 def draw_heat(picture: Picture, table: SettingsTable) -> str:

@@ -95,18 +95,18 @@ def find_missing(
     for row in read_rows(folder):
         if not row["folder"]:  # it cannot be composed
             continue
-        before = without_picture(read_config(folder / row["folder"]))
-        now = without_picture(secrets.hidden(configs[row["job"]]))
+        before = without_display(read_config(folder / row["folder"]))
+        now = without_display(secrets.hidden(configs[row["job"]]))
         if row["status"] != "finished" or before != now:
             missing.append(row["job"])
     return missing
 
 
-def without_picture(config: Any) -> Any:
-    """Return a configuration without the section that decides about the picture only."""
+def without_display(config: Any) -> Any:
+    """Return a configuration without the sections that a run does not read."""
     if not isinstance(config, dict):
         return config
-    return {name: value for name, value in config.items() if name != "picture"}
+    return {name: value for name, value in config.items() if name not in ("picture", "study")}
 
 
 def read_config(folder: Path) -> Any:

@@ -11,6 +11,7 @@ from tasks.run import run_folder
 
 MEASURES = (  # besides test metrics
     "train/loss",
+    "train/steps",
     "train/step seconds",
     "train/samples per second",
     "train/tokens per second",

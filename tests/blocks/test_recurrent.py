@@ -291,6 +291,22 @@ def test_recurrences_compile_whole_and_learn_the_same(family):
         assert torch.allclose(mine.grad, theirs.grad, atol=1e-5)
 
 
+def test_chrono_gates_keep_for_times_spread_up_to_the_longest():
+    torch.manual_seed(0)
+    block = LSTM(D, hidden=2000, layers=2, chrono=50)
+    for level in range(2):
+        both = getattr(block, f"bias_ih_l{level}") + getattr(block, f"bias_hh_l{level}")
+        enter, forget = both[:2000], both[2000:4000]
+        assert torch.allclose(enter, -forget)
+        times = forget.detach().exp()  # a gate of sigmoid(log(t)) forgets in about 1 + t steps
+        assert 1 <= times.min() < 1.2
+        assert 48.8 < times.max() <= 49
+        assert times.mean().item() == pytest.approx(25, abs=1)
+    for words in ({"chrono": 1}, {"chrono": 9, "forget_bias": 1.0}):
+        with pytest.raises(BlockError, match="chrono is the start of the forget gates"):
+            LSTM(D, hidden=H, **words)
+
+
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_forget_gates_start_at_their_bias_and_the_rest_as_torch_has_it(bidirectional):
     torch.manual_seed(0)

@@ -92,6 +92,7 @@ class InMemoryImages(DataModule):
         shift: move training images by up to this many pixels.
         rotate: rotate them by up to this many degrees.
         scale: make them larger or smaller by up to this share.
+        test_shift: move test images by up to this many pixels, each as far in every test.
         flip: mirror half of the training images.
         mixup: mix pairs of training images; the parameter of the Beta distribution of their shares,
             0 for none.
@@ -121,6 +122,7 @@ class InMemoryImages(DataModule):
         shift: float = 0.0,
         rotate: float = 0.0,
         scale: float = 0.0,
+        test_shift: float = 0.0,
         flip: bool = False,
         mixup: float = 0.0,
         cutmix: float = 0.0,
@@ -138,6 +140,7 @@ class InMemoryImages(DataModule):
         must_be_positive("batch_size", batch_size)
         must_be_one_of("sampling", sampling, SAMPLINGS)
         must_not_be_negative("shift", shift)
+        must_not_be_negative("test_shift", test_shift)
         must_not_be_negative("rotate", rotate)
         must_be_share("scale", scale)
         if not 0 < share <= 1:
@@ -157,6 +160,7 @@ class InMemoryImages(DataModule):
                 fix="data.mixup=0 data.cutmix=0, or data.views=1",
             )
         self.used, self.views = share, views
+        self.test_shift = test_shift
         self.moved = {"shift": shift, "rotate": rotate, "scale": scale}
         self.further = Regularization(
             mixup=mixup, cutmix=cutmix, erase=erase, randaugment=randaugment, magnitude=magnitude
@@ -231,6 +235,8 @@ class InMemoryImages(DataModule):
         if part == "train" or self.views == 2:
             augmentation = {"moved": self.moved, "flip": self.flip, "further": self.further}
             augmentation["fixed"] = part != "train"
+        elif part == "test":
+            augmentation = {"moved": {"shift": self.test_shift}, "fixed": True}
         augmentation["views"] = self.views
         return self._batches(part, self.order(part), **augmentation)
 
