@@ -72,6 +72,41 @@ def test_a_scan_is_repeated_shared_and_read_repeat_by_repeat(tmp_path):
     check_config({"inputs": {"x": {"tokens": N, "dim": D}}, "graph": graph}, tmp_path)
 
 
+STEPS = {
+    "steps": {
+        "repeat": 3,
+        "body": {
+            "step": {
+                "block": "Parameter",
+                "in": "x",
+                "shape": {"tokens": 1, "dim": D},
+                "start": 1.0,
+            },
+        },
+    },
+    "layers": {
+        "repeat": 3,
+        "share": True,
+        "in": {"x": "x", "step": "steps[layer.index]"},
+        "body": {"add": {"block": "Add", "in": ["x", "step"]}, "wide": linear("dim")},
+    },
+}
+
+
+def test_one_module_reads_another_value_at_each_repeat(tmp_path):
+    """As the universal Transformer, whose single layer is told how often it ran."""
+    net, x = model(STEPS), tokens()
+    assert len(list(net.layers.parameters())) == 2
+    value, layer = x, net.layers.get_submodule("0")
+    with torch.no_grad():
+        for index, step in enumerate(net.steps.children()):
+            next(step.parameters()).fill_(float(index))
+            value = layer(value, step(x))
+    torch.testing.assert_close(net(x), value)
+    inputs = {"x": {"tokens": N, "dim": D}}
+    check_config({"inputs": inputs, "graph": STEPS}, tmp_path)
+
+
 def test_chosen_repeats_are_emitted(tmp_path):
     inputs = {"x": {"tokens": N, "dim": D}}
     check_config({"inputs": inputs, "graph": SKIPS}, tmp_path)

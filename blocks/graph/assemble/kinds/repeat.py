@@ -120,7 +120,8 @@ def _spread_inputs(
         origin = assembly.origin((*context.path, "in"))
         names = turns[item.name] = []
         for index in range(repeats.stated.count):
-            scope = _with_counter(context, repeats, index)
+            # what flows in may differ even where all repeats are one module
+            scope = _with_counter(context, repeats, index, False)
             chosen = choose_repeat(len(item.each), Text(item.index, origin, scope))
             name = f"{item.name}_{chosen}"
             if name not in names:
@@ -176,7 +177,7 @@ def _scope_of(
     flow: Mapping[str, Value],
 ) -> Scope:
     """The names in reach in one repeat: its counters, its elements of the lists, its axes."""
-    scope = _with_counter(context, repeats, index)
+    scope = _with_counter(context, repeats, index, repeats.shared)
     counters = dict(scope.counters)
     around = context.scope.counters.get("depth")
     alike = repeats.shared or (around is not None and around.shared)
@@ -188,10 +189,10 @@ def _scope_of(
     return alter(scope, counters=counters, axes=axes_of(list(flow.values())))
 
 
-def _with_counter(context: NodeContext, repeats: Repeats, index: int) -> Scope:
+def _with_counter(context: NodeContext, repeats: Repeats, index: int, shared: bool) -> Scope:
     counters = dict(context.scope.counters)
     name = context.raw.get("as", "layer")
-    counters[name] = Counter(index, lambda: repeats.stated.count, repeats.shared)
+    counters[name] = Counter(index, lambda: repeats.stated.count, shared)
     return alter(context.scope, counters=counters)
 
 
