@@ -29,6 +29,7 @@ from blocks.graph.weights import load_weights, save_weights
 from blocks.graph.weights.finetune import fine_tune, freeze, learning_rates
 from blocks.graph.weights.first import find_ends
 from blocks.graph.weights.safe_load import read_archive
+from blocks.graph.weights.width import carry_starts, compare_widths, measure_starts
 from blocks.support.conf_folders import conf_folder
 from blocks.support.decode_cache import StepError
 
@@ -48,6 +49,8 @@ __all__ = [
     "assemble",
     "assemble_objective",
     "build",
+    "carry_starts",
+    "compare_widths",
     "compile_network",
     "compose",
     "conf_folder",
@@ -64,6 +67,7 @@ __all__ = [
     "linear",
     "load_weights",
     "locate",
+    "measure_starts",
     "open_cuts",
     "open_entry",
     "parse_changes",

@@ -15,6 +15,7 @@ from tasks.config import instantiate, secrets, write_policy
 from tasks.config.duration import parse_duration
 from tasks.optimize.accumulate import choose_batches, count_tokens
 from tasks.optimize.layers import layer_rates
+from tasks.optimize.widths import carry_widths
 from tasks.parallel import strategy
 from tasks.process import runtime
 from tasks.process.signals import SignalGuard
@@ -87,7 +88,7 @@ def assemble_run(prepared: Prepared, guard: SignalGuard) -> ReadyRun:
     data = prepared.data
     network = prepared.plan.materialise()
     runtime.configure_process(composed.config["trainer"])
-    rates = load_weights(composed, network, data)
+    rates = load_weights(composed, network, data, prepared.facts)
     task = make_task(composed, network, prepared.facts, rates, prepared.objective)
     check_task(composed, task, data)
     check_monitors(composed, task)
@@ -103,14 +104,20 @@ def assemble_run(prepared: Prepared, guard: SignalGuard) -> ReadyRun:
     return ReadyRun(network, task, trainer)
 
 
-def load_weights(composed: Composed, network: nn.Module, data: Any) -> dict[str, float]:
+def load_weights(
+    composed: Composed, network: nn.Module, data: Any, facts: dict[str, Any]
+) -> dict[str, float]:
     """Load, freeze and scale as the section `weights` states; append notes to `data.notes`.
 
     Returns:
         The multiplier of the learning rate by parameter name.
     """
+    section = composed.config.get("weights") or {}
+    carried: dict[str, float] = {}
+    if isinstance(section.get("base"), dict):
+        with instantiate.locating(composed, ("weights",)):
+            carried = carry_widths(composed, network, facts)
     try:
-        section = composed.config.get("weights") or {}
         donor = open_donor(composed, section.get("load"))
         loaded, frozen, rates = fine_tune(network, section, donor=donor)
     except ConfigError as error:
@@ -128,12 +135,25 @@ def load_weights(composed: Composed, network: nn.Module, data: Any) -> dict[str,
         if len(frozen) > FROZEN_NAMES:
             names.append("...")
         data.notes.append(f"{len(frozen)} parameters are frozen: {', '.join(names)}")
+    return multiply_rates(composed, network, rates, carried)
+
+
+def multiply_rates(
+    composed: Composed, network: nn.Module, rates: dict[str, float], carried: dict[str, float]
+) -> dict[str, float]:
+    """Return the multipliers of `weights.learning_rate`, times those of `weights.base` and of
+    `weights.layer_decay`.
+    """
     decay = (composed.config.get("weights") or {}).get("layer_decay")
+    decayed: dict[str, float] = {}
     if decay is not None:
         with instantiate.locating(composed, ("weights",)):
-            for name, rate in layer_rates(network, decay).items():
-                rates[name] = rates.get(name, 1.0) * rate
-    return rates
+            decayed = layer_rates(network, decay)
+    found = dict(rates)
+    for factors in (carried, decayed):
+        for name, factor in factors.items():
+            found[name] = found.get(name, 1.0) * factor
+    return found
 
 
 def open_donor(composed: Composed, source: Any) -> nn.Module | None:

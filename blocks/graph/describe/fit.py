@@ -2,7 +2,7 @@
 meta device.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
 from typing import Any
@@ -12,7 +12,9 @@ from blocks.graph.compose.compose import Composed, compose
 from blocks.graph.describe.cost import multiply_adds
 from blocks.graph.errors import ConfigError, Problem
 from blocks.graph.read.loader import CachedLoader
+from blocks.graph.record.module import Graph
 from blocks.graph.record.record import Built, count_parameters
+from blocks.graph.weights.width import Transfer, compare_widths
 
 LARGEST = 2**20
 START = 64  # where nothing says a number
@@ -36,6 +38,54 @@ class Fit:
     parameters: int
     macs: int
     off: float
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A step of a ladder of widths.
+
+    Args:
+        fit: its model.
+        model: on the meta device.
+        params: of the model, as they are composed.
+        base: the params in which the first step differs, and their values there.
+        width: how many times as wide as the first step it is.
+        rules: "hidden" and "output" -> factor of the learning rate, and standard deviation of the
+            start as a multiple of that of the first step.
+    """
+
+    fit: Fit
+    model: Graph
+    params: Mapping[str, Any]
+    base: Mapping[str, Any]
+    width: float
+    rules: Mapping[str, tuple[float, float]]
+
+
+def make_rung(found: Fit, planned: Built, params: Mapping[str, Any], first: Rung | None) -> Rung:
+    """Return a step of a ladder.
+
+    Args:
+        found: the model that meets the budget.
+        planned: it on the meta device.
+        params: of the model, as they are composed.
+        first: the step from which starts and learning rates carry over; None for that step.
+
+    Raises:
+        ConfigError: they do not carry over, e.g. because the heads grow.
+    """
+    base, width = {}, 1.0
+    if first is not None:
+        compare_widths(planned.model, first.model)
+        width = found.value / first.fit.value
+        for name, value in first.params.items():
+            if params.get(name) != value:
+                base[name] = value
+    rules = {}
+    for role in ("hidden", "output"):
+        transfer = Transfer(role, width)
+        rules[role] = transfer.learning_rate, transfer.deviation
+    return Rung(found, planned.model, params, base, width, rules)
 
 
 class Search:
@@ -133,6 +183,7 @@ def fit(
     config_dir: str | None = None,
     loader: CachedLoader | None = None,
     build: Callable[[Composed], Built] | None = None,
+    multiple: int = 1,
 ) -> Fit:
     """Solve one param of one model for a budget.
 
@@ -142,6 +193,7 @@ def fit(
         budget: how many parameters, or multiply-adds for one sample.
         measure: "parameters" or "macs".
         build: makes the plan of a composed configuration; `blocks.graph.plan` when left out.
+        multiple: values are multiples of this.
 
     Raises:
         ConfigError: no value of the param gives a model, or the param is no whole number.
@@ -151,12 +203,15 @@ def fit(
     measured = ("parameters", "macs").index(measure)
 
     def size(value: int) -> int:
+        if value % multiple:
+            raise ConfigError([])
         composed = compose([*overrides, f"{key}={value}"], config_dir=config_dir, loader=loader)
         built = (build or plan)(composed)
         sizes[value] = count_parameters(built.model), multiply_adds(built, known)
         return sizes[value][measured]
 
-    value = Search(size).nearest(budget, _start(overrides, key, config_dir, loader))
+    start = _start(overrides, key, config_dir, loader)
+    value = Search(size).nearest(budget, max(multiple, start - start % multiple))
     parameters, macs = sizes[value]
     off = sizes[value][measured] / budget - 1
     return Fit(tuple(overrides), key, value, parameters, macs, off)

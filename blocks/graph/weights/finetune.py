@@ -12,7 +12,7 @@ from blocks.graph.language.patterns import Pieces, find_matches, list_parameters
 from blocks.graph.weights import Report, load_weights
 from blocks.graph.weights.first import find_last
 
-KEYS = ("load", "map", "head", "grid", "freeze", "learning_rate", "layer_decay")
+KEYS = ("load", "map", "head", "grid", "freeze", "learning_rate", "layer_decay", "base")
 
 TYPES: dict[str, tuple[Any, str, str]] = {
     "load": (str, "a file", "weights.safetensors"),
@@ -21,6 +21,7 @@ TYPES: dict[str, tuple[Any, str, str]] = {
     "freeze": ((list, str), "a list of patterns", "[layers.0.*]"),
     "learning_rate": (Mapping, "a mapping of patterns to numbers", "{patch: 0.1}"),
     "layer_decay": ((int, float), "a number in (0, 1]", "0.75"),  # read by those who train
+    "base": (Mapping, "a mapping of params to numbers", "{dim: 64}"),  # as well
 }
 
 

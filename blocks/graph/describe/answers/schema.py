@@ -76,6 +76,7 @@ def describe_answers() -> Schema:
     block = {**dict.fromkeys(BLOCK_TEXTS, TEXT), **dict.fromkeys(BLOCK_LISTS, list_of(TEXT))}
     run = {"overrides": list_of(TEXT), "ok": {"type": "boolean"}}
     fit = {"overrides": list_of(TEXT), "key": TEXT, "value": WHOLE, "parameters": WHOLE}
+    fitted = record({**fit, "macs": WHOLE, "off": NUMBER}, {"base": {"type": "object"}})
     line = {"kind": TEXT, "depth": WHOLE, "name": TEXT, "details": list_of(TEXT)}
     found = list_of(record({**PROBLEM, "runs": list_of(WHOLE)}))
     definitions = {
@@ -110,7 +111,7 @@ def describe_answers() -> Schema:
                 "data": TEXT_OR_NULL,
             }
         ),
-        "fit": record({"fits": list_of(record({**fit, "macs": WHOLE, "off": NUMBER}))}),
+        "fit": record({"fits": list_of(fitted)}),
         "catalog": record({"blocks": list_of(record(block))}),
         "why": record({"path": TEXT, "why": TEXT}),
         "list": record({"choices": list_of(record(dict.fromkeys(CHOICE, TEXT)))}),
