@@ -75,6 +75,45 @@ def causal() -> str:
     )
 
 
+def serial() -> str:
+    """Return the longest chain of operations that wait for each other, by length."""
+    shown = []
+    for name, model, options in (
+        ("RNN", "rnn_language", ["model/recurrence=rnn_graph"]),
+        ("Transformer", "gpt", ["model.params.depth=2"]),
+    ):
+        facts = {"tokens": {**WORDS, "tokens": 64}, "vocab": 16}
+        net = network(model, ["model.params.dim=16", *options], facts)
+        lengths = (8, 16, 32, 64)
+        chains = (longest_chain(net(tokens=torch.zeros(1, n).long())["logits"]) for n in lengths)
+        pairs = ", ".join(
+            f"{chain} at {n} tokens" for n, chain in zip(lengths, chains, strict=True)
+        )
+        shown.append(f"{name} {pairs}")
+    return (
+        "The longest chain of operations of which each needs the result of the one before, in the "
+        f"graph that torch records: {'; '.join(shown)}. No number of processors shortens it."
+    )
+
+
+def longest_chain(output: Tensor) -> int:
+    """Return the number of recorded operations on the longest path to a tensor."""
+    order: list[Any] = []
+    seen: set[Any] = set()
+    waiting: list[tuple[Any, bool]] = [(output.grad_fn, False)]
+    while waiting:  # each operation after those that it needs
+        node, done = waiting.pop()
+        if done:
+            order.append(node)
+        elif node not in seen:
+            seen.add(node)
+            waiting += [(node, True), *((each, False) for each, _ in node.next_functions if each)]
+    chain: dict[Any, int] = {}
+    for node in order:
+        chain[node] = 1 + max((chain[each] for each, _ in node.next_functions if each), default=0)
+    return chain[output.grad_fn]
+
+
 def shift() -> str:
     """Return how many pixels a window sees before the mean over windows."""
     seen = {}
@@ -125,4 +164,10 @@ def sharing() -> str:
     )
 
 
-PROPERTIES = {"positions": positions, "causal": causal, "shift": shift, "sharing": sharing}
+PROPERTIES = {
+    "serial": serial,
+    "positions": positions,
+    "causal": causal,
+    "shift": shift,
+    "sharing": sharing,
+}

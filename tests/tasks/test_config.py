@@ -93,8 +93,8 @@ def test_every_mistake_of_a_section_is_told_at_once():
     assert told(("data",), section) == (
         "conf/data.yaml:7:1  data.batchsize\n"
         "  Digits has no argument batchsize\n"
-        "  fits      size, batch_size, val, test, shift, rotate, scale, flip, mixup, cutmix, "
-        "erase, randaugment, magnitude, views, share, sampling, seed, split_seed, facts\n"
+        "  fits      size, batch_size, val, test, shift, rotate, scale, test_shift, flip, mixup, "
+        "cutmix, erase, randaugment, magnitude, views, share, sampling, seed, split_seed, facts\n"
         "  fix       did you mean batch_size?\n"
         "\n"
         "conf/data.yaml:7:1  data.shift\n"

@@ -200,7 +200,7 @@ def test_a_section_that_nobody_reads_is_told():
         "  there is no section optimiser\n"
         "  fits      model, data, task, optimizer, schedule, trainer, callbacks, logger, seed, "
         "library, trust, limits, "
-        "runs, resume, weights, picture, ckpt_path, carry_over, tune\n"
+        "runs, resume, weights, picture, study, ckpt_path, carry_over, tune\n"
         "  fix       did you mean optimizer?"
     )
 
