@@ -127,15 +127,13 @@ def attend_next(
     """What causal attention gives for the tokens after those in memory, which keeps their keys and
     values.
     """
-    k, v = memory.append("keys", k, 2), memory.append("values", v, 2)
+    reach = None if window is None or weights else window - 1
+    k, v = memory.append("keys", k, 2, reach), memory.append("values", v, 2, reach)
     if padding_mask is not None:
-        padding_mask = memory.append("padding_mask", padding_mask, 1)
-    bias = None if position_bias is None else position_bias(q.shape[2], k.shape[2])
-    if window is not None and not weights:
-        reached = window + q.shape[2] - 1
-        k, v = k[:, :, -reached:], v[:, :, -reached:]
-        padding_mask = None if padding_mask is None else padding_mask[:, -reached:]
-        bias = None if bias is None else bias[..., -reached:]
+        padding_mask = memory.append("padding_mask", padding_mask, 1, reach)
+    bias = None
+    if position_bias is not None:
+        bias = position_bias(q.shape[2], memory.seen + q.shape[2])[..., -k.shape[2] :]
     # the last token attends to all before it: no mask, and a faster kernel
     alone = q.shape[2] == 1
     return attend(

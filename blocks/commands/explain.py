@@ -12,6 +12,7 @@ from blocks.commands import (
     plan_composed_loss,
 )
 from blocks.graph import Built, Composed, ConfigError, compose, plan
+from blocks.graph.describe.answers.cache import describe_cache, measure_cache, show_cache
 from blocks.graph.describe.answers.letters import Letters, find_letters
 from blocks.graph.describe.cost import measure
 from blocks.graph.describe.memory_budget import Setting, budget, text
@@ -40,6 +41,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--memory", action="store_true", help="what a training takes of the memory of each device"
+    )
+    parser.add_argument(
+        "--cache", action="store_true", help="what decoding keeps of past tokens, in numbers"
     )
     parser.add_argument(
         "--why", metavar="PATH", help="where one value comes from: layers.0.attention.inner.heads"
@@ -78,7 +82,7 @@ def _find_letters(chosen: argparse.Namespace, composed: Composed, planned: Built
 
 def _check_entry(chosen: argparse.Namespace) -> None:
     """Raise ConfigError for a question about the whole model."""
-    for option in ("memory", "why", "symbolic"):
+    for option in ("memory", "cache", "why", "symbolic"):
         if getattr(chosen, option):
             problem, got = f"--{option} is about the whole model", f"--entry {chosen.entry}"
             raise ConfigError(
@@ -94,6 +98,13 @@ def _answer_memory(chosen: argparse.Namespace, composed: Composed, planned: Buil
     if chosen.json:
         return json.dumps(bytes_of, indent=1)
     return text(bytes_of, setting, count_parameters(planned.model))
+
+
+def _answer_cache(chosen: argparse.Namespace, planned: Built) -> str:
+    found = measure_cache(planned)
+    if chosen.json:
+        return json.dumps(describe_cache(found), indent=1)
+    return show_cache(found)
 
 
 def _answer_why(chosen: argparse.Namespace, planned: Built) -> str:
@@ -133,6 +144,8 @@ def run(chosen: argparse.Namespace) -> int:
         planned = choose_part(planned, chosen.entry)
     if chosen.why:
         print(_answer_why(chosen, planned))
+    elif chosen.cache:
+        print(_answer_cache(chosen, planned))
     elif chosen.memory:
         print(_answer_memory(chosen, composed, planned))
     else:

@@ -34,10 +34,11 @@ class DecodeCache:
     def __init__(self, limit: int, seen: int = 0):
         self.limit, self.seen = limit, seen
         self.grown: dict[str, tuple[Tensor, int]] = {}  # storage, and its axis of tokens
+        self.recent: dict[str, int] = {}  # of those that keep the last tokens only: how many
         self.states: dict[str, Tensor] = {}
         self.made: dict[str, tuple[tuple[Tensor | None, ...], object]] = {}
 
-    def append(self, name: str, new: Tensor, axis: int) -> Tensor:
+    def append(self, name: str, new: Tensor, axis: int, reach: int | None = None) -> Tensor:
         """Append new tokens, and return all tokens so far: a view that is valid until the next
         step.
 
@@ -45,6 +46,8 @@ class DecodeCache:
             name: a name of the caller's choice, e.g. "keys".
             new: the new tokens, (rows, ...).
             axis: the axis of tokens.
+            reach: how many past tokens are returned before the new ones; None for all. Storage is
+                then for twice as many, whatever the limit.
 
         Raises:
             StepError: more than `limit` tokens, or a call without the past tokens.
@@ -63,10 +66,34 @@ class DecodeCache:
                 )
             shape = list(new.shape)
             shape[axis] = self.limit
+            if reach is not None and 2 * reach < self.limit:
+                shape[axis] = max(2 * reach, 1)
+                self.recent[name] = 0
             self.grown[name] = new.new_empty(shape), axis
+        if name in self.recent:
+            return self._append_recent(name, new, reach or 0)
         storage, axis = self.grown[name]
         storage.narrow(axis, self.seen, new.shape[axis]).copy_(new)
-        return storage.narrow(axis, 0, tokens)
+        if reach is not None:
+            tokens = min(tokens, reach + new.shape[axis])
+        return storage.narrow(axis, self.seen + new.shape[axis] - tokens, tokens)
+
+    def _append_recent(self, name: str, new: Tensor, reach: int) -> Tensor:
+        """Append where only the last tokens are kept; they move to the front when room runs out."""
+        storage, axis = self.grown[name]
+        held, count = self.recent[name], new.shape[axis]
+        past = storage.narrow(axis, max(held - reach, 0), min(held, reach))
+        if held + count <= storage.shape[axis]:
+            storage.narrow(axis, held, count).copy_(new)
+            self.recent[name] = held + count
+            return storage.narrow(axis, max(held - reach, 0), min(held, reach) + count)
+        together = torch.cat((past, new), axis)
+        kept = min(together.shape[axis], reach)
+        storage.narrow(axis, 0, kept).copy_(
+            together.narrow(axis, together.shape[axis] - kept, kept)
+        )
+        self.recent[name] = kept
+        return together
 
     def get(self, name: str, first: Tensor | None = None) -> Tensor | None:
         """Return the state kept under a name, or `first` before any was."""
@@ -89,8 +116,8 @@ class DecodeCache:
 
     def reorder(self, rows: Tensor) -> None:
         """Let row i continue row `rows[i]`; what `once` made belongs to its tensors, and stays."""
-        for storage, axis in self.grown.values():
-            past = storage.narrow(axis, 0, self.seen)
+        for name, (storage, axis) in self.grown.items():
+            past = storage.narrow(axis, 0, self.recent.get(name, self.seen))
             past.copy_(past.index_select(0, rows))
         self.states = {name: state.index_select(0, rows) for name, state in self.states.items()}
 

@@ -56,6 +56,15 @@ class IncrementalModel:
         for path, block, step in _find_steps(self.growing_part):
             self.classes[block] = _make_incremental_class(block, path, step)
 
+    def make_network(self, caches: "Caches", rows: int, copied: bool = False) -> nn.Module:
+        """Return the growing part with these caches, body by body.
+
+        Args:
+            rows: the expected number of rows.
+            copied: whether linear layers copy their weights into the layout for few rows.
+        """
+        return _Maker(self.classes, caches, rows, copied).make(self.growing_part)
+
     def start(
         self, limit: int, fixed: Mapping[str, Any] | None = None, several: int = 1
     ) -> "IncrementalSession":

@@ -93,6 +93,16 @@ def describe_answers() -> Schema:
             }
         ),
         "memory": record(dict.fromkeys(BYTES, WHOLE)),
+        "cache": record(
+            {
+                "token": WHOLE,
+                "window": WHOLE,
+                "state": WHOLE,
+                "blocks": list_of(
+                    record({"path": TEXT, "token": WHOLE, "window": WHOLE_OR_NULL, "state": WHOLE})
+                ),
+            }
+        ),
         "check": record(
             {
                 "runs": list_of(record(run, {"parameters": WHOLE, "macs": WHOLE})),
