@@ -240,3 +240,35 @@ def test_the_command_line_shows_the_traceback_only_when_asked(tmp_path):
     assert done.stdout == ""
     assert "Traceback" in done.stderr
     assert "no key 'detph' in model.params" in done.stderr
+
+
+OWN_NAMES = """\
+inputs: {x: {tokens: 7, dim: 6}}
+graph:
+  place: {block: LearnedPosition, in: x}
+  blocks: {repeat: 2, body: {wide: {block: Linear, features: dim}, act: {block: Tanh}}}
+  head: {block: Linear, features: 5}
+"""
+
+
+def test_an_option_for_other_names_says_how_to_name_yours(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text(OWN_NAMES, encoding="utf-8")
+    words = ["model=mine", "+model/registers=learned"]
+    with pytest.raises(ConfigError) as caught:
+        plan(compose(words, config_dir=str(tmp_path)))
+    assert (
+        str(caught.value).partition("\n\n")[0]
+        == """\
+conf/model/registers/learned.yaml:6:52  graph.register
+  'after' names no node 'position'
+  got       after: position
+  fits      blocks, head, no_register, place
+  fix       model/registers is for models with a node 'position'
+            name that of this model: model.graph.register.after=NODE"""
+    )
+    words += ["model.graph.register.after=place", "model.graph.no_register.after=blocks"]
+    built = plan(compose(words, config_dir=str(tmp_path)))
+    assert built.find("blocks").shapes["out"][1] == 7 + 4
+    assert built.find("head").shapes["out"][1] == 7

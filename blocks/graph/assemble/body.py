@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
+from pathlib import PurePath
 from typing import Any
 
 from torch import fx
@@ -61,6 +62,13 @@ def build_nodes(
     names, lost = order_nodes(nodes)
     for name, anchor in lost:
         problem = _explain_lost(name, anchor, names)
+        file = assembly.origin((*path, name, "after")).file
+        if problem.code == "unknown-name" and file is not None and not builder.path:
+            slot = PurePath(file).parent.name
+            if slot != "model":  # an option for several models, which may call the node otherwise
+                fix = f"model/{slot} is for models with a node {anchor!r}\n"
+                fix += f"name that of this model: model.graph.{name}.after=NODE"
+                problem = replace(problem, fix=fix)
         assembly.report(problem, (*path, name, "after"), builder.below(name))
     references = list(later)
     for name in names:
