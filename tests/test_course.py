@@ -18,6 +18,7 @@ from blocks.graph import compose
 from blocks.graph.compose.combinations import combinations
 from blocks.graph.compose.compose import opened_hydra
 from blocks.graph.read.loader import CachedLoader
+from dougong import main as dougong
 from dougong.exercises.read import read_exercises
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,8 +54,11 @@ def command_of(name):
     """The words of the command that a lesson shows, without those of the exercises."""
     shown = [code for kind, code in code_blocks(read("en", name)) if kind == "bash"]
     words = shlex.split(shown[0])
-    assert words[:2] == ["dougong", "train"]
-    return words[2:]
+    assert words[0] == "dougong"
+    return words[1:]
+
+
+TRAINED = [name for name in NAMES if command_of(name)[0] == "train"]
 
 
 def test_what_is_generated_in_the_lessons_is_current():
@@ -86,9 +90,17 @@ def test_every_link_leads_to_a_file(page):
     assert [link for link in links if not (page.parent / link).resolve().is_file()] == []
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in TRAINED])
+def test_a_command_that_trains_nothing_prints_what_is_shown(name, capsys):
+    assert dougong.main(command_of(name)) == 0
+    printed = capsys.readouterr().out.splitlines()
+    *_, shown = [code for kind, code in code_blocks(read("en", name)) if kind == "text"]
+    assert [line for line in shown.splitlines() if line not in printed] == []
+
+
+@pytest.mark.parametrize("name", TRAINED)
 def test_the_command_of_a_lesson_composes(name):
-    words = [word for word in command_of(name) if word != "-m"]
+    words = [word for word in command_of(name)[1:] if word != "-m"]
     loader = CachedLoader()
     with opened_hydra():
         found = [compose(each, loader=loader) for each in combinations(words)]
@@ -124,7 +136,7 @@ def test_a_command_gives_its_figures_again(lesson, tmp_path):
     (name,) = [name for name in NAMES if int(name.partition("_")[0]) == int(lesson)]
     sweep = tmp_path / "sweep"  # a folder that exists would not be used again
     words = [*command_of(name), f"hydra.sweep.dir={sweep}", "callbacks.progress.style=none"]
-    subprocess.run([sys.executable, "-m", "dougong", "train", *words], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-m", "dougong", *words], cwd=ROOT, check=True)
     found, spent = {}, 0.0
     for folder in sorted(sweep.glob("*/run.json")):
         run = json.loads(folder.read_text(encoding="utf-8"))

@@ -28,7 +28,6 @@ SETTINGS = {  # lesson -> what the rows of its table differ in
     "10": ["model.params.depth", "model/residual"],
     "11": ["model"],
     "12": ["model.params.depth"],
-    "13": ["model/position", "model/mlp"],
     "14": ["trainer.max_epochs"],
     "15": ["model/recurrence"],
 }
