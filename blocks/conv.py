@@ -136,3 +136,71 @@ class CausalConv1d(nn.Module):
         x = torch.cat((before, x), dim=1)
         memory.keep("before", x[:, x.shape[1] - self.past :])
         return self.project(x.transpose(1, 2)).transpose(1, 2)
+
+
+class WeightNormConv2d(nn.Module):
+    """A convolution of images whose filters have a direction and a length that are learned apart.
+
+    Formula:
+        x ∗ W + b, with each filter of W = length · direction / |direction|
+
+    Args:
+        channels: of the input; inferred from it.
+        features: channels of the output.
+        kernel: height and width of a filter.
+        stride: pixels from one place to the next.
+        padding: zeros on each side.
+        dilation: pixels between the values that a filter reads.
+        groups: into how many groups the channels fall.
+        bias: whether something is added.
+
+    Shape:
+        (batch, channels, height, width) -> (batch, features, height, width)
+
+    Raises:
+        BlockError: `groups` does not divide `channels` and `features`; `features`, `kernel`,
+            `stride` or `dilation` is not positive.
+
+    Source:
+        Salimans and Kingma 2016, arXiv:1602.07868, equation 2. Equals
+        `torch.nn.utils.parametrizations.weight_norm` of `torch.nn.Conv2d`, and starts as
+        `torch.nn.Conv2d`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        features: int,
+        *,
+        kernel: int,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ):
+        super().__init__()
+        must_be_positive("kernel", kernel)
+        must_be_positive("stride", stride)
+        must_be_positive("dilation", dilation)
+        must_divide("groups", groups, "channels", channels)
+        must_divide("groups", groups, "features", features)
+        self.stride, self.padding = stride, padding
+        self.dilation, self.groups = dilation, groups
+        inputs = channels // groups
+        self.direction = nn.Parameter(torch.empty(features, inputs, kernel, kernel))
+        self.length = nn.Parameter(torch.empty(features))
+        self.bias = nn.Parameter(torch.empty(features)) if bias else None
+        bound = (inputs * kernel * kernel) ** -0.5
+        nn.init.uniform_(self.direction, -bound, bound)
+        if self.bias is not None:
+            nn.init.uniform_(self.bias, -bound, bound)
+        with torch.no_grad():
+            self.length.copy_(torch.linalg.vector_norm(self.direction, dim=(1, 2, 3)))
+
+    def forward(
+        self, x: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch out_channels out_height out_width"]:
+        size = torch.linalg.vector_norm(self.direction, dim=(1, 2, 3))
+        weight = self.direction * (self.length / size)[:, None, None, None]
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from blocks.conv import CausalConv1d, ResizeLike, SqueezeExcite
+from blocks.conv import CausalConv1d, ResizeLike, SqueezeExcite, WeightNormConv2d
 from blocks.errors import BlockError
 
 B, N, D, F = 2, 13, 6, 5
@@ -131,3 +131,25 @@ def test_exported_blocks_take_another_batch_size(block, shape):
     program = torch.export.export(block, (torch.randn(B, *shape),), dynamic_shapes=dynamic)
     x = torch.randn(5, *shape)
     assert torch.allclose(program.module()(x), block(x), atol=1e-6)
+
+
+def test_a_convolution_of_normed_filters_is_that_of_torch():
+    torch.manual_seed(0)
+    options = {"stride": 2, "padding": 1, "dilation": 2, "groups": 2}
+    theirs = nn.utils.parametrizations.weight_norm(nn.Conv2d(6, 10, 3, **options)).double()
+    ours = WeightNormConv2d(6, 10, kernel=3, **options).double()
+    length, direction = theirs.parametrizations.weight.parameters()
+    nn.init.uniform_(length, 0.5, 2)
+    with torch.no_grad():
+        ours.length.copy_(length.flatten())
+        ours.direction.copy_(direction)
+        ours.bias.copy_(theirs.bias)
+    x = torch.randn(2, 6, 11, 13, dtype=torch.float64)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=1e-12)
+    ours(x).square().sum().backward()
+    theirs(x).square().sum().backward()
+    torch.testing.assert_close(ours.direction.grad, direction.grad, rtol=0, atol=1e-12)
+    torch.testing.assert_close(ours.length.grad, length.grad.flatten(), rtol=0, atol=1e-12)
+    fresh = WeightNormConv2d(6, 10, kernel=3)
+    sizes = torch.linalg.vector_norm(fresh.direction, dim=(1, 2, 3))
+    torch.testing.assert_close(fresh.length, sizes)

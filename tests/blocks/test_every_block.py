@@ -159,6 +159,10 @@ EXAMPLES = {  # name -> constructor arguments, inputs
     "TokenEmbedding": ({"vocab": 5, "dim": D}, lambda: (ids(),)),
     "TopK": ({"count": 2}, lambda: (tokens(),)),
     "Where": ({}, lambda: (tokens().detach() > 0, tokens(), tokens())),
+    "WeightNormConv2d": (
+        {"channels": D, "features": 3, "kernel": 3, "stride": 2},
+        lambda: (tokens(*IMAGE),),
+    ),
     "WeightNormLinear": ({"dim": D, "features": 3}, lambda: (tokens(),)),
     "WriteStreams": ({}, lambda: (tokens(B, 2, D), tokens(B, 2, N, D), tokens(B, 2, N))),
     "WindowAttention": (

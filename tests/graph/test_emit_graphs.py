@@ -321,6 +321,7 @@ BLOCKS = {
     ),
     "cc": one("CausalConv1d", features=6, kernel=3),
     "se": one("SqueezeExcite", IMAGE, reduction=4),
+    "wn2": one("WeightNormConv2d", IMAGE, features=6, kernel=3, padding=1),
     "rn": one("ResponseNorm", GRID),
     "sp2": one("SinusoidalPosition2d", GRID),
     "sp2b": one("SinusoidalPosition2d", {"tokens": 16, "dim": 8}, first="row"),
