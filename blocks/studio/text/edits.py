@@ -37,12 +37,26 @@ def find_key(mapping: yaml.Node | None, name: str) -> tuple[yaml.Node, yaml.Node
     return None
 
 
+def end_of(text: str, node: yaml.Node) -> int:
+    """Return where a value ends; YAML ends a block where the next key begins, behind comments."""
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        return end_of(text, last[1] if isinstance(last, tuple) else last)
+    start, end = node.start_mark.index, node.end_mark.index
+    while end > start and text[end - 1] in " \n":
+        end -= 1
+    return end
+
+
+def line_end(text: str, place: int) -> int:
+    """Return the end of a line, behind a comment."""
+    end = text.find("\n", place)
+    return len(text) if end < 0 else end
+
+
 def replace_value(text: str, node: yaml.Node, new: str) -> str:
     """Replace a value by the text of another."""
-    start, end = node.start_mark.index, node.end_mark.index
-    while end > start and text[end - 1] in " \n":  # a block ends where the next key begins
-        end -= 1
-    return text[:start] + new + text[end:]
+    return text[: node.start_mark.index] + new + text[end_of(text, node) :]
 
 
 def add_key(text: str, mapping: yaml.MappingNode, name: str, value: str) -> str:
@@ -165,12 +179,16 @@ def remove_key(text: str, line: int, name: str) -> str:
     found = find_pair(text, line, name)
     if found is None:
         raise EditError(f"no key {name!r} in line {line}")
-    mapping, index, key, value = found
+    return remove_pair(text, found[0], found[1])
+
+
+def remove_pair(text: str, mapping: yaml.MappingNode, index: int) -> str:
+    """Remove a key with its value from a mapping."""
+    key, value = mapping.value[index]
     start, end = key.start_mark.index, value.end_mark.index
     if not mapping.flow_style:
         start = text.rfind("\n", 0, start) + 1
-        end = len(text[:end].rstrip())
-        return text[:start] + text[end:].lstrip("\n")
+        return text[:start] + text[line_end(text, end_of(text, value)) + 1 :]
     if index + 1 < len(mapping.value):
         end = mapping.value[index + 1][0].start_mark.index
     elif index:
