@@ -24,7 +24,7 @@ from blocks.support.files import CONFINED
 from blocks.support.palette import variables
 
 HOST = "127.0.0.1"
-SCRIPTS = ("studio.js", "assist.js", "look.js")
+SCRIPTS = ("studio.js", "assist.js", "graph.js", "look.js")
 MODEL = "vit"  # where the command line names none
 SANDBOX = {"content-security-policy": "sandbox allow-scripts", "x-content-type-options": "nosniff"}
 
@@ -156,7 +156,7 @@ def make_app(service: Service, port: int) -> Guard:
 def page_style() -> str:
     """Return the style of the page and of the graph, in light and dark."""
     themes = f":root{{{variables('light')}}}\n.body--dark{{{variables('dark')}}}"
-    style = re.sub(r"\n\s*", "\n", _read("studio.css"))
+    style = re.sub(r"\n\s*", "\n", _read("studio.css") + _read("graph.css"))
     return f"{themes}\n{write_page_style('.body--dark')}\n{style}"
 
 

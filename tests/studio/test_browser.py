@@ -79,6 +79,62 @@ def test_a_slot_is_chosen_and_undone_without_the_keyboard(page):
     expect_command(page, "dougong train model=vit model/norm=rmsnorm data=digits")
 
 
+def click_tool(page, name: str) -> None:
+    page.get_by_role("button", name=name).click()
+
+
+def expect_line(page, text: str) -> None:
+    driver.expect(page.locator(".cm-content")).to_contain_text(text)
+
+
+def test_the_graph_is_edited_without_the_keyboard(page):
+    before = read_editor(page)
+    edge = page.locator('path[data-edge="position layers"]').bounding_box()
+    page.mouse.click(edge["x"] + 2, edge["y"] + edge["height"] / 2)
+    driver.expect(page.locator(".studio-tools")).to_contain_text("position → layers")
+    click_tool(page, "insert a node behind")
+    page.locator(".studio-option", has_text=re.compile("^Abs(?!olute)")).click()
+    expect_line(page, "abs:     {block: Abs}")
+    page.locator('[data-node="abs"] > .box').click()
+    click_tool(page, "duplicate the node")
+    expect_line(page, "abs_2:   {block: Abs}")
+    page.locator('[data-node="abs_2"] > .box').click()
+    click_tool(page, "delete the node")
+    driver.expect(page.locator('[data-node="abs_2"]')).to_have_count(0)
+    page.get_by_text("choose several").click()
+    for name in ("patch", "layers.0.mlp"):
+        page.locator(f'[data-node="{name}"] > :is(.box, .shell)').click(position={"x": 9, "y": 9})
+    click_tool(page, "draw a skip connection")
+    page.get_by_role("button", name="apply").click()
+    driver.expect(page.locator(".q-notification")).to_contain_text("different graphs")
+    page.locator('[data-node="layers.0.mlp"] > .shell').click(position={"x": 9, "y": 9})
+    page.locator('[data-node="abs"] > .box').click()
+    page.locator('[data-node="patch"] > .box').click()
+    page.locator('[data-node="position"] > .box').click()
+    click_tool(page, "fold into a template")
+    page.get_by_role("button", name="apply").click()
+    expect_line(page, "part: {use: part}")
+    driver.expect(page.locator('[data-node="part.abs"]')).to_have_count(1)
+    driver.expect(page.locator(".studio-errors")).to_contain_text("no mistakes")
+    for _ in range(4):
+        page.get_by_label("undo").click()
+    driver.expect(page.locator('[data-node="part"]')).to_have_count(0)
+    assert read_editor(page) == before
+
+
+def test_a_skip_connection_is_drawn_and_the_text_formatted(page):
+    page.get_by_text("choose several").click()
+    for name in ("position", "norm"):
+        page.locator(f'[data-node="{name}"] > .box').click()
+    click_tool(page, "draw a skip connection")
+    page.get_by_role("button", name="apply").click()
+    expect_line(page, "add:      {block: Add, in: [layers, position]}")
+    driver.expect(page.locator('path[data-edge="position add"]')).to_have_count(1)
+    type_over(page, "norm:     ", "norm: ")
+    click_tool(page, "format the text")
+    expect_line(page, "norm:     {use: norm}")
+
+
 def test_a_param_is_set_in_its_field_and_the_draft_survives_the_page(page):
     page.get_by_label("depth", exact=True).fill("2")
     expect_command(page, "dougong train model=vit model.params.depth=2 data=digits")

@@ -26,6 +26,7 @@ from blocks.studio.page.panels import (
     TrainPanel,
 )
 from blocks.studio.page.phrases import LANGUAGES, Phrases
+from blocks.studio.page.restructure import Restructure
 from blocks.studio.page.share import Share, open_link
 from blocks.studio.process import Answers
 from blocks.studio.runs import Runs
@@ -167,7 +168,7 @@ class Page:
         """Show the first answer in the theme of the browser."""
         await self._refresh()
         await open_link(self, self.client)
-        self.client.run_javascript("studio.extend()")
+        self.client.run_javascript("studio.extend(); studio.follow()")
         await self.assist.prepare()
         if not self.theme:
             dark = "if (matchMedia('(prefers-color-scheme: dark)').matches)"
@@ -262,6 +263,7 @@ class Page:
                 ):
                     button = ui.button(icon=icon).props(f'flat round dense aria-label="{icon}"')
                     button.on("click", js_handler=f"() => {code}")
+            self.restructure = Restructure(self)
             self.numbers = Numbers(say)
             with ui.element("div").classes("studio-graphs"):
                 self.stage = ui.element("div").props("tabindex=0 role=group")

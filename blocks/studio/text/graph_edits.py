@@ -3,6 +3,7 @@
 A node is named by its path in the model, `layers.0.attention`, as the graph on the page has it.
 """
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -215,17 +216,19 @@ def connect(text: str, source: str, target: str, block: str) -> str:
 
 
 def fold(text: str, paths: Sequence[str], name: str) -> str:
-    """Fold neighbours into a template of the file, and use it in their place.
+    """Fold nodes, and all between them, into a template of the file, and use it in their place.
 
     Args:
+        paths: of nodes in one graph.
         name: of the template, and of the node that uses it.
     """
     places = sorted((find_place(text, path) for path in paths), key=lambda place: place.index)
     first, last = places[0], places[-1]
-    together = [place.index for place in places] == list(range(first.index, last.index + 1))
     starts = {place.holder.start_mark.index for place in places}
-    if len(starts) > 1 or not together or first.holder.flow_style:
+    if len(starts) > 1 or first.holder.flow_style:
         raise EditError("choose nodes of one graph that stand below each other")
+    between = range(first.index, last.index + 1)
+    places = [dataclasses.replace(first, index=index) for index in between]
     root = read_root(text)
     taken = [str(key.value) for key, _ in root.value] + first.names
     if not NAME.fullmatch(name) or name in taken:

@@ -5,7 +5,7 @@ from typing import Any
 
 Schema = Mapping[str, Any]
 PREFIX = "#/definitions/"
-NAMES = ("siblings", "inner", "outer", "complete")  # rules about names that other models use
+NAMES = ("siblings", "inner", "outer")  # rules about names that other models use
 KINDS = {"object": dict, "array": list, "string": str, "integer": str, "number": str}
 
 
@@ -28,6 +28,18 @@ class Vocabulary:
     def __init__(self, schema: Schema):
         self.schema, self.definitions = schema, schema["definitions"]
         self.kinds = self.keys([self.definitions["part"]])  # of a node
+
+    def blocks(self) -> dict[str, str]:
+        """Return the blocks, each with its summary."""
+        return values_of([self.definitions["block"]])
+
+    def needed(self, block: str) -> list[str]:
+        """Return the arguments that a block must be given."""
+        found = []
+        for rule in self.definitions["complete"]["allOf"]:
+            if self._matches(rule["if"], {"block": block}):
+                found += rule["then"]["required"]
+        return found
 
     def at(self, root: Any, path: Sequence[str | int]) -> list[Schema]:
         """Return the schemas that hold for the value at a path."""

@@ -41,7 +41,8 @@ def write_svg(picture: Picture) -> str:
 
 def write_part(picture: Picture) -> str:
     """The drawing as a part of a page that has the style (`write_page_style`); each node carries
-    the path of the first that it stands for as `data-node`.
+    the path of the first that it stands for as `data-node`, and each edge those of the nodes at
+    its ends as `data-edge`.
     """
     return _write_document(picture, "", marked=True)
 
@@ -106,7 +107,7 @@ def _write_sheet(body: Body, sheet: Sheet, marked: bool, top: bool = False) -> s
             move = f"translate({box.x:.1f} {box.y:.1f})"
             parts.append(f'<g class="{kind}" transform="{move}"{mark}>{inner}</g>')
     for line in sorted(sheet.lines, key=lambda line: not line.skip):
-        parts.append(_write_line(line))
+        parts.append(_write_line(line, body if marked else None))
     for net, x in sheet.labels:
         box = sheet.boxes[net.source]
         parts.append(text_svg(round(x, 1), round(box.y + box.h + 13, 1), net.shape, 10, SOFT))
@@ -144,15 +145,20 @@ def tip_svg(line: Line, x: float, y: float) -> str:
     return f'<path class="tip{skip}" d="M{x:.1f} {y:.1f}l-3.6 -6.5h7.2z"/>'
 
 
-def _write_line(line: Line) -> str:
-    """An edge and its arrow."""
+def _write_line(line: Line, body: Body | None) -> str:
+    """An edge and its arrow; of a body that is marked, with the nodes at its ends."""
     x, y = line.points[-1]
     tip = ""
     if line.tip:
         tip = tip_svg(line, x, y)
         y -= 4
     path = curve([*line.points[:-1], (x, y)])
-    return f'<path class="edge{line_class(line)}" d="{path}"/>{tip}'
+    mark = ""
+    if body is not None:
+        ends = [body.node(line.net.source), body.node(line.target.vertex)]
+        source, target = ("" if node is None else escape(node.id) for node in ends)
+        mark = f' data-edge="{source} {target}"'
+    return f'<path class="edge{line_class(line)}"{mark} d="{path}"/>{tip}'
 
 
 def curve(points: list[Point]) -> str:
