@@ -1,69 +1,124 @@
-"""Cached greedy decoding of the small encoder-decoder: ours against `generate` of transformers at
-the same size.
+"""Cached decoding of the small encoder-decoder and of the small GPT-2, greedy or by beam search:
+ours against `generate` of transformers at the same size.
 
-python -m bench.decode [--rounds N] [--batch N] [--device cuda]
+python -m bench.decode [--models encoder_decoder gpt2] [--batch N ...] [--tokens N ...]
+    [--beams N ...] [--rounds N] [--threads N] [--device cuda]
 """
 
 import argparse
+import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from bench import peers, table
-from bench.families.encoder_decoder import DEPTH, DIM, HEADS, HIDDEN, TOKENS, VOCAB, WORDS
+from bench.families.encoder_decoder import DEPTH, DIM, HEADS, HIDDEN, VOCAB, WORDS
+from bench.families.language import GPT, Size
 from bench.families.ours import built
 from bench.measure import interleave
 
-NEVER = -1  # an end mark that is never said, so that both say as many tokens
+NEVER = -1  # an end token that no model has, so that both decode as many tokens
+GIVEN = 64  # tokens of a source
+PROMPT = 8  # tokens before the first that is decoded by GPT-2
 
 
-def ours(source: Tensor) -> Callable[[], Tensor]:
+@dataclass(frozen=True)
+class Case:
+    """What is decoded: `batch` rows of `tokens` new tokens, by as many beams."""
+
+    model: str
+    batch: int
+    tokens: int
+    beams: int = 1
+
+    @property
+    def given(self) -> Tensor:
+        """The sources of the encoder-decoder, the prompts of GPT-2: (batch, tokens)."""
+        vocab, length = {"encoder_decoder": (VOCAB, GIVEN), "gpt2": (GPT, PROMPT)}[self.model]
+        generator = torch.Generator().manual_seed(0)
+        return torch.randint(1, vocab, (self.batch, length), generator=generator)
+
+    def __str__(self) -> str:
+        search = "greedy" if self.beams == 1 else f"{self.beams} beams"
+        return f"{self.model}, {self.batch} x {self.tokens} tokens, {search}"
+
+
+def ours(case: Case, given: Tensor) -> Callable[[], Tensor]:
     from tasks.decode import search
     from tasks.decode.scorer import NextTokenScorer
 
-    network = built("transformer_base", WORDS, {}).eval().to(source.device)
-    scorer = NextTokenScorer(network, {"target": {"vocab": VOCAB}}, "target")
-    start = source.new_zeros(len(source), 1)
+    longest = GIVEN + case.tokens
+    if case.model == "gpt2":
+        network = built("gpt2", Size(tokens=longest).overrides, {})
+        scorer = NextTokenScorer(network, {"tokens": {"vocab": GPT}}, "tokens")
+        fixed, start = {}, given
+    else:
+        network = built("transformer_base", [*WORDS, f"params.length={longest}"], {})
+        scorer = NextTokenScorer(network, {"target": {"vocab": VOCAB}}, "target")
+        fixed, start = {"source": given}, given.new_zeros(len(given), 1)
+    network.eval().to(given.device)
+    options: dict[str, Any] = {"end": NEVER, "limit": case.tokens, "pad": 0}
 
-    def say() -> Tensor:
-        score = scorer.score({"source": source}, TOKENS - 1)
-        return search.greedy_search(score, start, end=NEVER, limit=TOKENS - 1, pad=0)
+    def decode() -> Tensor:
+        score = scorer.score(fixed, start.shape[1] + case.tokens - 1)
+        if case.beams == 1:
+            return search.greedy_search(score, start, **options)
+        return search.beam_search(score, start, beams=case.beams, **options)[0]
 
-    return torch.inference_mode()(say)
+    return torch.inference_mode()(decode)
 
 
-def transformers(source: Tensor) -> Callable[[], Tensor]:
-    from transformers import MarianConfig, MarianMTModel
+def transformers(case: Case, given: Tensor) -> Callable[[], Tensor]:
+    from transformers import GPT2Config, GPT2LMHeadModel, MarianConfig, MarianMTModel
 
-    config = MarianConfig(
-        vocab_size=VOCAB,
-        d_model=DIM,
-        encoder_layers=DEPTH,
-        decoder_layers=DEPTH,
-        encoder_attention_heads=HEADS,
-        decoder_attention_heads=HEADS,
-        encoder_ffn_dim=HIDDEN,
-        decoder_ffn_dim=HIDDEN,
-        activation_function="relu",
-        scale_embedding=True,
-        bos_token_id=0,
-        max_position_embeddings=TOKENS,
-        pad_token_id=0,
-        decoder_start_token_id=0,
-        eos_token_id=None,
-        forced_eos_token_id=None,
-    )
-    model = MarianMTModel(config).eval().to(source.device)
-    mask = torch.ones_like(source)
+    longest = GIVEN + case.tokens
+    model: Any
+    if case.model == "gpt2":
+        size = Size()
+        model = GPT2LMHeadModel(
+            GPT2Config(
+                n_embd=size.dim,
+                n_layer=size.depth,
+                n_head=size.heads,
+                vocab_size=GPT,
+                n_positions=longest,
+                bos_token_id=0,
+                eos_token_id=None,
+                pad_token_id=0,
+            )
+        )
+    else:
+        model = MarianMTModel(
+            MarianConfig(
+                vocab_size=VOCAB,
+                d_model=DIM,
+                encoder_layers=DEPTH,
+                decoder_layers=DEPTH,
+                encoder_attention_heads=HEADS,
+                decoder_attention_heads=HEADS,
+                encoder_ffn_dim=HIDDEN,
+                decoder_ffn_dim=HIDDEN,
+                activation_function="relu",
+                scale_embedding=True,
+                bos_token_id=0,
+                max_position_embeddings=longest,
+                pad_token_id=0,
+                decoder_start_token_id=0,
+                eos_token_id=None,
+                forced_eos_token_id=None,
+            )
+        )
+    model.eval().to(given.device)
     options = {
-        "num_beams": 1,
+        "attention_mask": torch.ones_like(given),
+        "num_beams": case.beams,
         "do_sample": False,
-        "min_new_tokens": TOKENS - 1,
-        "max_new_tokens": TOKENS - 1,
+        "max_new_tokens": case.tokens,
     }
-    return lambda: model.generate(source, attention_mask=mask, **options)
+    return lambda: model.generate(given, **options)
 
 
 def waited_for(step: Callable[[], Tensor]) -> Callable[[], None]:
@@ -76,37 +131,47 @@ def waited_for(step: Callable[[], Tensor]) -> Callable[[], None]:
     return work
 
 
+def measure(case: Case, rounds: int, device: str) -> list[list[str]]:
+    """Return the rows of one case, ours first."""
+    given = case.given.to(device)
+    first = PROMPT if case.model == "gpt2" else 1
+    torch.manual_seed(0)
+    decode = {"dougong": ours(case, given), "transformers": transformers(case, given)}
+    for name, step in decode.items():
+        shape = tuple(step().shape)
+        assert shape == (case.batch, first + case.tokens), f"{name}: {shape}"
+    steps: dict[str, Callable[[], Any]] = dict(decode)
+    if given.is_cuda:
+        steps = {name: waited_for(step) for name, step in decode.items()}
+    times = interleave(steps, rounds, warm=1)
+    rows = []
+    for name in steps:
+        ratios = [times.ratio(name, "transformers", kind) for kind in ("clock", "processor")]
+        speed = f"{case.batch * case.tokens / times.median(name):,.0f}"
+        rows.append([f"{case}: {name}", speed, *map(table.ratio, ratios)])
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser("python -m bench.decode", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--models", nargs="+", default=["encoder_decoder", "gpt2"])
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 16, 64])
+    parser.add_argument("--tokens", type=int, nargs="+", default=[128])
+    parser.add_argument("--beams", type=int, nargs="+", default=[1])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, help="default: one for each core")
     parser.add_argument("--device", default="cpu")
-    given = parser.parse_args()
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
     peers.admit()
-    source = torch.randint(VOCAB, (given.batch, TOKENS), generator=torch.Generator().manual_seed(0))
-    source = source.to(given.device)
-    torch.manual_seed(0)
-    generate = {"dougong": ours(source), "transformers": transformers(source)}
-    for name, step in generate.items():
-        assert step().shape == (given.batch, TOKENS), name
-    steps: dict[str, Callable[[], Any]] = dict(generate)
-    if source.is_cuda:
-        steps = {name: waited_for(step) for name, step in generate.items()}
-    times = interleave(steps, given.rounds)
-    ratios = {
-        name: [times.ratio(name, "transformers", kind) for kind in ("clock", "processor")]
-        for name in steps
-    }
-    said = given.batch * (TOKENS - 1)
-    rows = [
-        [name, f"{said / times.median(name):,.0f}", *map(table.ratio, ratios[name])]
-        for name in steps
-    ]
-    print(
-        f"{DEPTH}+{DEPTH} layers, {DIM} wide, {given.batch} x {TOKENS - 1} tokens, "
-        f"{torch.get_num_threads()} threads"
-    )
-    print(table.table(("", "tokens a second", "time of transformers'", "by processor time"), rows))
+    print(f"{torch.get_num_threads()} threads", flush=True)
+    rows = []
+    sizes = (options.models, options.batch, options.tokens, options.beams)
+    for case in itertools.starmap(Case, itertools.product(*sizes)):
+        rows += measure(case, options.rounds, options.device)
+        print(rows[-2], flush=True)
+    print(table.table(("", "tokens/s", "time of transformers'", "by processor time"), rows))
 
 
 if __name__ == "__main__":

@@ -146,13 +146,19 @@ class CrossAttention(nn.Module):
         mask: Mask | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         must_not_mask_pairs(mask)
-        q = split_heads(self.q(x.flatten(1, -2)), self.head_dim)
+        # rows that read the same context are queries of one row: keys and values are read once
+        several = memory.several
         k, v = memory.once(
-            "context", (context,), lambda: self.project_context(context.flatten(1, -2))
+            "context",
+            (context,),
+            lambda: self.project_context(context[::several].flatten(1, -2)),
         )
+        if padding_mask is not None:
+            padding_mask = padding_mask[::several]
+        q = self.q(x.flatten(1, -2)).view(len(x) // several, -1, self.heads * self.head_dim)
         grouped = self.kv_heads != self.heads
         out, weights = attend(
-            q,
+            split_heads(q, self.head_dim),
             k,
             v,
             padding_mask=padding_mask,
@@ -160,5 +166,8 @@ class CrossAttention(nn.Module):
             grouped=grouped,
             weights=self.return_weights,
         )
-        out = self.project(merge_heads(out)).view(x.shape)
-        return out if weights is None else (out, weights)
+        out = self.project(merge_heads(out).reshape(len(x), -1, self.heads * self.value_dim))
+        out = out.view(x.shape)
+        if weights is None:
+            return out
+        return out, weights.unflatten(2, (several, -1)).transpose(1, 2).flatten(0, 1)

@@ -29,10 +29,12 @@ class DecodeCache:
     Args:
         limit: the largest number of tokens; storage for them is allocated once.
         seen: the number of past tokens.
+        several: the number of consecutive rows that have the same values of the inputs that do not
+            grow, e.g. of the beams of a source.
     """
 
-    def __init__(self, limit: int, seen: int = 0):
-        self.limit, self.seen = limit, seen
+    def __init__(self, limit: int, seen: int = 0, several: int = 1):
+        self.limit, self.seen, self.several = limit, seen, several
         self.grown: dict[str, tuple[Tensor, int]] = {}  # storage, and its axis of tokens
         self.recent: dict[str, int] = {}  # of those that keep the last tokens only: how many
         self.states: dict[str, Tensor] = {}
@@ -114,10 +116,17 @@ class DecodeCache:
         self.made[name] = of, made
         return made
 
-    def reorder(self, rows: Tensor) -> None:
-        """Let row i continue row `rows[i]`; what `once` made belongs to its tensors, and stays."""
+    def reorder(self, rows: Tensor, begin: int = 0) -> None:
+        """Let row i continue row `rows[i]`; what `once` made belongs to its tensors, and stays.
+
+        Args:
+            rows: (rows,).
+            begin: the tokens before this one are the same in row i and in row `rows[i]`.
+        """
         for name, (storage, axis) in self.grown.items():
-            past = storage.narrow(axis, 0, self.recent.get(name, self.seen))
+            past = storage.narrow(axis, begin, self.seen - begin)
+            if name in self.recent:
+                past = storage.narrow(axis, 0, self.recent[name])
             past.copy_(past.index_select(0, rows))
         self.states = {name: state.index_select(0, rows) for name, state in self.states.items()}
 

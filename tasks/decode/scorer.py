@@ -133,8 +133,8 @@ class ScoringSession:
     def reorder(self, rows: Tensor) -> None:
         """Let row i of the next prefixes continue row `rows[i]` of the last ones."""
         if self.prefix is not None:
-            self.steps.reorder(rows)
-            self.prefix = self.prefix[rows]
+            before, self.prefix = self.prefix, self.prefix[rows]
+            self.steps.reorder(rows, count_equal(before, self.prefix))
 
     def _prefixes_per_row(self, prefix: Tensor) -> int:
         if not self.fixed:
@@ -163,6 +163,12 @@ def continues(prefix: Tensor, before: Tensor) -> bool:
     if len(prefix) != len(before) or prefix.shape[1] <= before.shape[1]:
         return False
     return torch.equal(prefix[:, : before.shape[1]], before)
+
+
+def count_equal(prefix: Tensor, other: Tensor) -> int:
+    """Return the number of first tokens that are the same in all rows, (rows, tokens)."""
+    equal = (prefix == other).all(0)
+    return int(equal.cumprod(0).sum())
 
 
 def select_logits(result: Any) -> Tensor:

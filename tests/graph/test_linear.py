@@ -80,15 +80,16 @@ def test_gradients_have_gradients():
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("copied", [True, False])
 def test_a_layer_at_hand_says_the_same_for_any_number_of_rows(rows, bias, copied, threads):
-    layer = nn.Linear(I, O, bias)
+    dim, out_dim = 257, 263  # as large as is worth a call of oneDNN
+    layer = nn.Linear(dim, out_dim, bias)
     forward = prepare_linear(layer, rows, copied)
     with torch.no_grad():
         for shape in [(1, 1), (rows, 1), (rows, T), (T,)]:
-            x = torch.randn(*shape, I)
+            x = torch.randn(*shape, dim)
             torch.testing.assert_close(
                 forward(x), F.linear(x, layer.weight, layer.bias), rtol=1e-5, atol=1e-5
             )
-            part = torch.randn(*shape, 2 * I)[..., ::2]
+            part = torch.randn(*shape, 2 * dim)[..., ::2]
             torch.testing.assert_close(
                 forward(part), F.linear(part, layer.weight, layer.bias), rtol=1e-5, atol=1e-5
             )
@@ -103,6 +104,7 @@ def test_a_layer_of_another_kind_is_not_at_hand():
     assert prepare_linear(Mine(I, O), 2, True) is None
     assert prepare_linear(nn.Linear(I, O, dtype=torch.double), 2, True) is None
     assert prepare_linear(nn.Linear(I, O, device="meta"), 2, True) is None
+    assert prepare_linear(nn.Linear(11, 13), 2, True) is None  # too small
 
 
 def test_what_is_small_or_of_another_kind_goes_to_torch():

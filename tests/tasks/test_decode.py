@@ -10,6 +10,7 @@ import torch
 from tasks.decode.search import (
     beam_search,
     filter_logits,
+    find_largest,
     greedy_search,
     length_penalty_factor,
     mask_forbidden,
@@ -121,6 +122,16 @@ def test_a_beam_of_one_is_greedy(seed, end, forbidden):
         taken.tolist()
         == greedy_search(score, start, end=end, limit=7, forbidden=forbidden).tolist()
     )
+
+
+@pytest.mark.parametrize("vocab", [7, 2048, 2053, 2111])
+def test_the_largest_by_pieces_is_the_first_of_the_largest(vocab):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randint(40, (11, vocab), generator=generator).float()
+    logits[0, [vocab - 1, vocab - 2]] = 50.0
+    logits[1] = -torch.inf
+    logits[2, vocab - 1] = 50.0
+    assert torch.equal(find_largest(logits), logits.argmax(-1))
 
 
 def test_a_beam_of_one_takes_what_greedy_takes_of_equals():

@@ -272,6 +272,26 @@ def test_rows_go_to_other_sources_with_all_they_know(several):
     assert torch.allclose(cached, plain, rtol=0, atol=1e-10 * float(plain.abs().max()))
 
 
+def test_beams_read_their_source_once_and_move_what_differs():
+    """Rows of one source change places; their first tokens are the same."""
+    made, several = network("transformer"), 3
+    fixed = {name: tensor.repeat_interleave(several, 0) for name, tensor in sources().items()}
+    target = starts(6, ROWS * several)
+    target[:, :2] = target[:1, :2]
+    rows = torch.arange(ROWS * several).view(ROWS, several)[:, [2, 0, 2]].flatten()
+    steps = IncrementalModel(made, ("target", "target_mask")).start(6, sources(), several)
+    steps.step(target=target[:, :4])
+    steps.reorder(rows, 2)
+    kept = [cache for cache in steps.caches.caches.values() if "context" in cache.made]
+    assert kept
+    assert all(len(cache.made["context"][1][0]) == ROWS for cache in kept)
+    grown = torch.cat((target[rows, :4], target[:, 4:]), dim=1)
+    with torch.no_grad():
+        plain = made(**fixed, target=grown)["logits"][:, 4:]
+    cached = steps.step(target=target[:, 4:])["logits"]
+    assert torch.allclose(cached, plain, rtol=0, atol=1e-10 * float(plain.abs().max()))
+
+
 # What is not trusted ------------------------------------------------------------------------------
 
 OWN = """

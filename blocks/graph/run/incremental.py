@@ -96,7 +96,7 @@ class IncrementalSession:
 
     def __init__(self, model: IncrementalModel, fixed: dict[str, Any], *, limit: int, several: int):
         self.model, self.fixed, self.several = model, fixed, several
-        self.caches = Caches(limit)
+        self.caches = Caches(limit, several)
         self.sources: Tensor | None = None  # row of tokens -> row of the fixed inputs
         self.run: Callable[..., Any] | None = None
 
@@ -122,13 +122,22 @@ class IncrementalSession:
         self.caches.advance(tokens)
         return result
 
-    def reorder(self, rows: Tensor) -> None:
-        """Let row i of the next tokens continue row `rows[i]` of the previous ones."""
+    def reorder(self, rows: Tensor, begin: int = 0) -> None:
+        """Let row i of the next tokens continue row `rows[i]` of the previous ones.
+
+        Args:
+            rows: (rows,).
+            begin: the number of first tokens that are known to be the same in both. It counts only
+                where both have the same fixed inputs.
+        """
         if self.sources is None or in_order(rows):
             return
-        self.caches.reorder(rows)
-        if not torch.equal(self.sources[rows], self.sources):
-            self._select(rows)
+        if torch.equal(self.sources[rows], self.sources):
+            self.caches.reorder(rows, begin)
+            return
+        self.caches.reorder(rows, 0)
+        self.caches.separate()
+        self._select(rows)
 
     def _select(self, rows: Tensor) -> None:
         """Select the rows of the fixed values; a value without rows serves all of them."""
@@ -156,8 +165,8 @@ class IncrementalSession:
 class Caches:
     """The caches of one session: for each block, one for each of its calls in a pass."""
 
-    def __init__(self, limit: int):
-        self.limit, self.seen = limit, 0
+    def __init__(self, limit: int, several: int):
+        self.limit, self.several, self.seen = limit, several, 0
         self.caches: dict[tuple[str, int], DecodeCache] = {}
         self.calls: Counter[str] = Counter()
 
@@ -170,7 +179,7 @@ class Caches:
         call = path, self.calls[path]
         self.calls[path] += 1
         if call not in self.caches:
-            self.caches[call] = DecodeCache(self.limit, self.seen)
+            self.caches[call] = DecodeCache(self.limit, self.seen, self.several)
         return self.caches[call]
 
     def advance(self, tokens: int) -> None:
@@ -179,9 +188,15 @@ class Caches:
         for cache in self.caches.values():
             cache.seen = self.seen
 
-    def reorder(self, rows: Tensor) -> None:
+    def reorder(self, rows: Tensor, begin: int) -> None:
         for cache in self.caches.values():
-            cache.reorder(rows)
+            cache.reorder(rows, begin)
+
+    def separate(self) -> None:
+        """Let no rows share the inputs that do not grow."""
+        self.several = 1
+        for cache in self.caches.values():
+            cache.several = 1
 
 
 class _Maker:

@@ -23,6 +23,10 @@ from blocks.graph.run.replace import convert, replace_modules
 MIN_PRODUCT = 2**26
 # Rows. With fewer, the sum over the rows is too short to be split among threads.
 MIN_ROWS = 1536
+# Numbers of a weight. Below, a call of oneDNN (11 us) takes longer than the product.
+MIN_PACKED = 2**16
+# For fewer rows oneDNN would keep the weight as it is, which is slower for one row, too.
+PACKED_ROWS = 16
 AVAILABLE = (
     platform.machine() in ("x86_64", "AMD64")
     and torch.backends.mkldnn.is_available()
@@ -50,24 +54,6 @@ class PackedLinear(nn.Linear):
         if _needs_torch(input):
             return F.linear(input, self.weight, self.bias)
         return _multiply(input, self.packed, self.bias)
-
-
-class RowLinear(nn.Linear):
-    """A linear layer for one row, whose outputs are split among the threads."""
-
-    columns: Tensor
-    start: Tensor | None
-
-    def forward(self, input: Tensor) -> Tensor:
-        if input.numel() != self.in_features or _needs_torch(input):
-            return linear(input, self.weight, self.bias)
-        parts = len(self.columns)
-        row = input.view(1, 1, self.in_features).expand(parts, 1, self.in_features)
-        if self.start is None:
-            product = torch.bmm(row, self.columns)
-        else:
-            product = torch.baddbmm(self.start, row, self.columns)
-        return product.view(*input.shape[:-1], self.out_features)
 
 
 def use_onednn(model: nn.Module) -> None:
@@ -105,43 +91,29 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _multiply(x, weight, bias)
 
 
-def prepare_linear(layer: nn.Linear, rows: int, copied: bool) -> PackedLinear | RowLinear | None:
+def prepare_linear(layer: nn.Linear, rows: int, copied: bool) -> PackedLinear | None:
     """Return a layer for many calls with few rows and a constant weight, or None where none is
     faster.
 
-    A product of few rows is limited by reading the weight, so its layout in memory decides. One row
-    through 19 MB of weights (AMD Zen 4, two cores) takes MKL 2.1 ms, and 0.6 ms where each thread
-    reads a part. 16 rows take it 3.6 ms, oneDNN 2.0 ms, and 1.3 ms with the weight in the blocks
-    that oneDNN works in.
+    A product of few rows is limited by reading the weight, so its layout in memory decides. Through
+    a weight of 8000 x 256 (AMD Zen 5, one thread), one row takes torch 671 us, oneDNN 443 us, and
+    346 us with the weight in the blocks that oneDNN uses for `PACKED_ROWS` rows; 16 rows take
+    1304 us by torch and 613 us in blocks.
 
     Args:
         rows: the expected number of rows; any other number works, too.
         copied: whether to keep a copy of the weight in blocks.
     """
-    weight, bias = layer.weight, layer.bias
+    weight = layer.weight
     if type(layer) not in (Linear, nn.Linear) or not _is_plain(weight, weight):
         return None
-    if rows == 1:
-        return _prepare_row(layer, weight.detach(), bias)
+    if weight.numel() < MIN_PACKED:
+        return None
     prepared = convert(layer, PackedLinear)
     packed = weight
     if copied:
-        packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows)
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), max(rows, PACKED_ROWS))
     vars(prepared)["packed"] = packed
-    return prepared
-
-
-def _prepare_row(layer: nn.Linear, weight: Tensor, bias: Tensor | None) -> RowLinear:
-    """Split the outputs among as many threads as divide their number."""
-    out_dim, dim = weight.shape
-    parts = torch.get_num_threads()
-    while out_dim % parts:
-        parts -= 1
-    prepared = convert(layer, RowLinear)
-    start = None
-    if bias is not None:
-        start = bias.view(parts, 1, -1)
-    vars(prepared).update(columns=weight.view(parts, -1, dim).transpose(1, 2), start=start)
     return prepared
 
 
