@@ -116,6 +116,10 @@ class DecodeCache:
         self.made[name] = of, made
         return made
 
+    def rewind(self, tokens: int, states: dict[str, Tensor]) -> None:
+        """Forget all but the first tokens, after which the states were `states`."""
+        self.seen, self.states = tokens, dict(states)
+
     def reorder(self, rows: Tensor, begin: int = 0) -> None:
         """Let row i continue row `rows[i]`; what `once` made belongs to its tensors, and stays.
 

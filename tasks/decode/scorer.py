@@ -48,16 +48,20 @@ class NextTokenScorer:
         self.verified = 0  # number of tokens up to which the cache is verified
         self.stepper: IncrementalModel | None = None
 
-    def score(self, fixed: Mapping[str, Tensor], limit: int) -> "ScoringSession":
+    def score(
+        self, fixed: Mapping[str, Tensor], limit: int, *, history: int = 0
+    ) -> "ScoringSession":
         """Return a function that scores prefixes.
 
         Args:
             fixed: the inputs that do not grow; each row may have several prefixes, side by side.
             limit: largest number of tokens of a prefix.
+            history: number of calls that prefixes may take back, for networks with states.
         """
         if self.window is not None:
             limit = min(limit, self.window)
-        return ScoringSession(self, fixed, limit, self._verified_stepper(fixed, limit))
+        stepper = self._verified_stepper(fixed, limit)
+        return ScoringSession(self, fixed, limit, stepper, history=history)
 
     def growing_inputs(self, tokens: Tensor) -> dict[str, Tensor]:
         """Return the inputs that grow; no decoded token is padding, so a mask is all true."""
@@ -104,6 +108,7 @@ class ScoringSession:
         fixed: the inputs that do not grow.
         limit: largest number of tokens for incremental decoding.
         stepper: the incremental network; None to decode without a cache.
+        history: number of calls that prefixes may take back, for networks with states.
     """
 
     def __init__(
@@ -112,23 +117,47 @@ class ScoringSession:
         fixed: Mapping[str, Tensor],
         limit: int,
         stepper: IncrementalModel | None,
+        *,
+        history: int = 0,
     ):
         self.scorer = scorer
         self.fixed = fixed
         self.limit = limit
         self.stepper = stepper
+        self.history = history
         self.prefix: Tensor | None = None  # the last one that the cache has seen
 
     def __call__(self, prefix: Tensor) -> Tensor:
+        return self.score_last(prefix, 1)[:, -1]
+
+    def score_last(self, prefix: Tensor, count: int) -> Tensor:
+        """Return the logits after each of the last `count` tokens, (rows, count, vocab).
+
+        Args:
+            prefix: (rows, tokens); where `count` is above 1, at most `limit` tokens.
+            count: 1 or more.
+        """
         if self.stepper is None or prefix.shape[1] > self.limit:
-            return self._score_whole(prefix)
-        if self.prefix is None or not continues(prefix, self.prefix):
-            self.steps = self.stepper.start(self.limit, self.fixed, self._prefixes_per_row(prefix))
-            self.prefix = prefix[:, :0]
-        new = prefix[:, self.prefix.shape[1] :]
+            return self._score_whole(prefix)[:, -count:]
+        past = self._keep_common(prefix, prefix.shape[1] - count)
+        new = prefix[:, past:]
         logits = self.steps.step(**self.scorer.growing_inputs(new))
         self.prefix = prefix
-        return select_logits(logits)[:, -1]
+        return select_logits(logits)[:, -count:]
+
+    def _keep_common(self, prefix: Tensor, most: int) -> int:
+        """Let the cache have the first tokens that it shares with the prefix, at most `most`;
+        return their number.
+        """
+        if self.prefix is not None and len(prefix) == len(self.prefix):
+            length = min(most, self.prefix.shape[1])
+            common = count_equal(prefix[:, :length], self.prefix[:, :length])
+            if common:
+                return self.steps.rewind(common)
+        assert self.stepper is not None
+        several = self._prefixes_per_row(prefix)
+        self.steps = self.stepper.start(self.limit, self.fixed, several, history=self.history)
+        return 0
 
     def reorder(self, rows: Tensor) -> None:
         """Let row i of the next prefixes continue row `rows[i]` of the last ones."""
@@ -147,7 +176,7 @@ class ScoringSession:
         if self.scorer.window is not None:
             prefix = prefix[:, -self.scorer.window :]
         result = self.scorer.network(**fixed, **self.scorer.growing_inputs(prefix))
-        return select_logits(result)[:, -1]
+        return select_logits(result)
 
 
 def requires_input(network: nn.Module, name: str) -> bool:
@@ -156,13 +185,6 @@ def requires_input(network: nn.Module, name: str) -> bool:
         return False
     inputs = network.graph.find_nodes(op="placeholder", target=name)
     return any(not node.args for node in inputs)
-
-
-def continues(prefix: Tensor, before: Tensor) -> bool:
-    """Return whether prefixes are longer than those before and begin with them."""
-    if len(prefix) != len(before) or prefix.shape[1] <= before.shape[1]:
-        return False
-    return torch.equal(prefix[:, : before.shape[1]], before)
 
 
 def count_equal(prefix: Tensor, other: Tensor) -> int:

@@ -7,6 +7,7 @@ search knows nothing else of the network. A score with a state for each row may 
 
 import math
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -64,6 +65,61 @@ def filter_logits(logits: Tensor, top_k: int | None = None, top_p: float | None 
     return logits
 
 
+@dataclass(frozen=True)
+class Sampler:
+    """How the next token is chosen from its logits.
+
+    Args:
+        temperature: divisor of the logits; 0 takes the most likely token.
+        top_k: sample from this number of the most likely tokens only.
+        top_p: sample from the most likely tokens that have this probability together.
+        generator: source of random numbers, on the device of the logits.
+        forbidden: tokens that are never chosen.
+
+    Raises:
+        ArgumentError: a temperature below 0 or infinite, `top_k` below 1, `top_p` outside (0, 1];
+            when it is called, `forbidden` that leaves no token.
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    generator: torch.Generator | None = None
+    forbidden: Collection[int] = ()
+
+    def __post_init__(self) -> None:
+        must_not_be_negative("temperature", self.temperature)
+        if self.temperature == math.inf:
+            raise ArgumentError(
+                "temperature", "temperature must be finite", got="temperature=inf", fits="e.g. 1.0"
+            )
+        if self.top_k is not None:
+            must_be_positive("top_k", self.top_k)
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ArgumentError(
+                "top_p", "top_p must be in (0, 1]", got=f"top_p={self.top_p}", fits="e.g. 0.9"
+            )
+
+    def choose(self, logits: Tensor) -> Tensor:
+        """Return a token for each row, (rows,), of logits (rows, vocab)."""
+        if self.temperature == 0:
+            return find_largest(mask_forbidden(logits, self.forbidden))
+        return self.draw(self.weigh(logits))
+
+    def weigh(self, logits: Tensor) -> Tensor:
+        """Return the probability of each token, (rows, vocab)."""
+        logits = mask_forbidden(logits, self.forbidden)
+        if self.temperature == 0:
+            return torch.zeros_like(logits).scatter(-1, find_largest(logits)[:, None], 1.0)
+        # relative to the largest logit, so that no quotient overflows
+        scaled = (logits - logits.amax(-1, keepdim=True)) / self.temperature
+        return filter_logits(scaled, self.top_k, self.top_p).softmax(-1)
+
+    def draw(self, probabilities: Tensor) -> Tensor:
+        """Return a token for each row, (rows,), of probabilities (rows, vocab)."""
+        return torch.multinomial(probabilities, 1, generator=self.generator)[:, 0]
+
+
 def stream_tokens(
     score: Score,
     start: Tensor,
@@ -106,26 +162,10 @@ def stream_tokens(
     must_be_prefixes(start)
     lengths = must_be_lengths(lengths, start)
     must_be_positive("limit", limit)
-    must_not_be_negative("temperature", temperature)
-    if temperature == math.inf:
-        raise ArgumentError(
-            "temperature", "temperature must be finite", got="temperature=inf", fits="e.g. 1.0"
-        )
-    if top_k is not None:
-        must_be_positive("top_k", top_k)
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ArgumentError(
-            "top_p", "top_p must be in (0, 1]", got=f"top_p={top_p}", fits="e.g. 0.9"
-        )
+    sampler = Sampler(temperature, top_k, top_p, generator, forbidden)
 
     def choose(prefix: Tensor) -> Tensor:
-        logits = mask_forbidden(score(prefix), forbidden)
-        if temperature == 0:
-            return find_largest(logits)
-        # relative to the largest logit, so that no quotient overflows
-        scaled = (logits - logits.amax(-1, keepdim=True)) / temperature
-        probabilities = filter_logits(scaled, top_k, top_p).softmax(-1)
-        return torch.multinomial(probabilities, 1, generator=generator)[:, 0]
+        return sampler.choose(score(prefix))
 
     ends = [*stop]
     if end is not None:

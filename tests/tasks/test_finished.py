@@ -1,6 +1,7 @@
 """A run used after training, as a person does it: train, then ask in a process of its own."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +98,10 @@ def test_a_writer_goes_on_where_the_prompt_stops_the_same_for_a_seed(writer):
     ].stderr
     assert said[0].stdout == said[1].stdout != said[2].stdout
     assert python(*command, "--seed", "1", "--no-cache", folder=place).stdout == said[0].stdout
+    likely = (*command, "--temperature", "0")
+    drafted = python(*likely, "--draft", place, folder=place)
+    assert drafted.stdout == python(*likely, folder=place).stdout
+    assert re.search(r"\ndraft: 1\d\d of 1\d\d tokens accepted \(\d+%\), ", drafted.stderr)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ cache for each call in a pass. Blocks without `step` are assumed to work on each
 `blocks.graph.run.verify_incremental` compares the result with the whole network.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
@@ -66,7 +66,12 @@ class IncrementalModel:
         return _Maker(self.classes, caches, rows, copied).make(self.growing_part)
 
     def start(
-        self, limit: int, fixed: Mapping[str, Any] | None = None, several: int = 1
+        self,
+        limit: int,
+        fixed: Mapping[str, Any] | None = None,
+        several: int = 1,
+        *,
+        history: int = 0,
     ) -> "IncrementalSession":
         """Run what does not grow, and return a session that expects the first tokens.
 
@@ -74,14 +79,14 @@ class IncrementalModel:
             limit: the largest number of tokens.
             fixed: the inputs that do not grow, by name.
             several: number of consecutive rows of tokens for each row of the fixed inputs.
+            history: number of last steps that can be taken back where blocks keep states.
         """
         values: tuple[Any, ...] = ()
         if self.names:
             with torch.no_grad():
                 values = self.fixed_part(**(fixed or {}))
-        return IncrementalSession(
-            self, dict(zip(self.names, values, strict=True)), limit=limit, several=several
-        )
+        caches = Caches(limit, several, history)
+        return IncrementalSession(self, dict(zip(self.names, values, strict=True)), caches)
 
 
 class IncrementalSession:
@@ -90,13 +95,11 @@ class IncrementalSession:
     Args:
         model: the network.
         fixed: the outputs of the fixed part, by the name of the node.
-        limit: the largest number of tokens.
-        several: number of consecutive rows of tokens for each row of `fixed`.
+        caches: empty.
     """
 
-    def __init__(self, model: IncrementalModel, fixed: dict[str, Any], *, limit: int, several: int):
-        self.model, self.fixed, self.several = model, fixed, several
-        self.caches = Caches(limit, several)
+    def __init__(self, model: IncrementalModel, fixed: dict[str, Any], caches: "Caches"):
+        self.model, self.fixed, self.caches = model, fixed, caches
         self.sources: Tensor | None = None  # row of tokens -> row of the fixed inputs
         self.run: Callable[..., Any] | None = None
 
@@ -115,8 +118,9 @@ class IncrementalSession:
         if self.run is None:
             self.run = self._make_run(rows)
         if self.sources is None:
-            self.sources = torch.arange(rows // self.several, device=first.device)
-            self._select(self.sources.repeat_interleave(self.several))
+            several = self.caches.several
+            self.sources = torch.arange(rows // several, device=first.device)
+            self._select(self.sources.repeat_interleave(several))
         self.caches.begin()
         result = self.run(**self.fixed, **new)
         self.caches.advance(tokens)
@@ -138,6 +142,12 @@ class IncrementalSession:
         self.caches.reorder(rows, 0)
         self.caches.separate()
         self._select(rows)
+
+    def rewind(self, tokens: int) -> int:
+        """Forget all but the first `tokens` tokens, or more of them where a block keeps states that
+        are not known any more. Return the number of tokens that are left.
+        """
+        return self.caches.rewind(tokens)
 
     def _select(self, rows: Tensor) -> None:
         """Select the rows of the fixed values; a value without rows serves all of them."""
@@ -163,16 +173,27 @@ class IncrementalSession:
 
 
 class Caches:
-    """The caches of one session: for each block, one for each of its calls in a pass."""
+    """The caches of one session: for each block, one for each of its calls in a pass.
 
-    def __init__(self, limit: int, several: int):
+    Args:
+        limit: the largest number of tokens.
+        several: number of consecutive rows that share the inputs that do not grow.
+        history: number of last passes whose states are kept.
+    """
+
+    def __init__(self, limit: int, several: int, history: int):
         self.limit, self.several, self.seen = limit, several, 0
         self.caches: dict[tuple[str, int], DecodeCache] = {}
         self.calls: Counter[str] = Counter()
+        self.history: deque[tuple[int, dict[tuple[str, int], dict[str, Tensor]]]]
+        self.history = deque(maxlen=history)
 
     def begin(self) -> None:
         """Begin a pass: the next call of each block is its first."""
         self.calls.clear()
+        if self.history.maxlen:
+            states = {call: dict(cache.states) for call, cache in self.caches.items()}
+            self.history.append((self.seen, states))
 
     def next_of(self, path: str) -> DecodeCache:
         """Return the cache for the next call of the block at a path."""
@@ -188,7 +209,24 @@ class Caches:
         for cache in self.caches.values():
             cache.seen = self.seen
 
+    def rewind(self, tokens: int) -> int:
+        """Forget all but the first `tokens`, or as many as states are known of."""
+        if tokens >= self.seen:
+            return self.seen
+        states: dict[tuple[str, int], dict[str, Tensor]] = {}
+        if any(cache.states for cache in self.caches.values()):
+            while self.history and self.history[-1][0] > tokens:
+                self.history.pop()
+            tokens = 0
+            if self.history:
+                tokens, states = self.history.pop()
+        self.seen = tokens
+        for call, cache in self.caches.items():
+            cache.rewind(tokens, states.get(call, {}))
+        return tokens
+
     def reorder(self, rows: Tensor, begin: int) -> None:
+        self.history.clear()
         for cache in self.caches.values():
             cache.reorder(rows, begin)
 
