@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from blocks.graph import Graph, IncrementalModel, StepError, verify_incremental
+from blocks.graph.run.incremental import IncrementalSession
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +127,7 @@ class ScoringSession:
         self.stepper = stepper
         self.history = history
         self.prefix: Tensor | None = None  # the last one that the cache has seen
+        self.steps: IncrementalSession  # from the first prefix on
 
     def __call__(self, prefix: Tensor) -> Tensor:
         return self.score_last(prefix, 1)[:, -1]
