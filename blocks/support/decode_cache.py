@@ -116,8 +116,21 @@ class DecodeCache:
         self.made[name] = of, made
         return made
 
+    def reaches(self, tokens: int) -> bool:
+        """Return whether what follows the first `tokens` tokens can be computed: where only the
+        last tokens are kept, whether those before are still there.
+        """
+        for name, held in self.recent.items():
+            storage, axis = self.grown[name]
+            reach = storage.shape[axis] // 2
+            if held - (self.seen - tokens) < min(reach, tokens):
+                return False
+        return True
+
     def rewind(self, tokens: int, states: dict[str, Tensor]) -> None:
         """Forget all but the first tokens, after which the states were `states`."""
+        for name, held in self.recent.items():
+            self.recent[name] = max(held - (self.seen - tokens), 0)
         self.seen, self.states = tokens, dict(states)
 
     def reorder(self, rows: Tensor, begin: int = 0) -> None:
@@ -128,9 +141,10 @@ class DecodeCache:
             begin: the tokens before this one are the same in row i and in row `rows[i]`.
         """
         for name, (storage, axis) in self.grown.items():
-            past = storage.narrow(axis, begin, self.seen - begin)
             if name in self.recent:
                 past = storage.narrow(axis, 0, self.recent[name])
+            else:
+                past = storage.narrow(axis, begin, self.seen - begin)
             past.copy_(past.index_select(0, rows))
         self.states = {name: state.index_select(0, rows) for name, state in self.states.items()}
 

@@ -21,6 +21,7 @@ def decode(made, draft, start, limit, **options):
     [
         ("gpt", ()),
         ("llama", ()),
+        ("llama", ("attention=sliding", "attention.window=3")),
         ("lstm_language", ()),
         ("gpt", ("attention=retention",)),
         ("gpt", ("attention=mamba2",)),

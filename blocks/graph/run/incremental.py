@@ -144,8 +144,8 @@ class IncrementalSession:
         self._select(rows)
 
     def rewind(self, tokens: int) -> int:
-        """Forget all but the first `tokens` tokens, or more of them where a block keeps states that
-        are not known any more. Return the number of tokens that are left.
+        """Forget all but the first `tokens` tokens, or more where a block needs what is not known
+        any more: an earlier state, tokens outside its window. Return the number of tokens left.
         """
         return self.caches.rewind(tokens)
 
@@ -220,6 +220,8 @@ class Caches:
             tokens = 0
             if self.history:
                 tokens, states = self.history.pop()
+        if not all(cache.reaches(tokens) for cache in self.caches.values()):
+            tokens, states = 0, {}
         self.seen = tokens
         for call, cache in self.caches.items():
             cache.rewind(tokens, states.get(call, {}))
