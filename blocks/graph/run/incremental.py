@@ -181,7 +181,7 @@ class Caches:
         history: number of last passes whose states are kept.
     """
 
-    def __init__(self, limit: int, several: int, history: int):
+    def __init__(self, limit: int, several: int = 1, history: int = 0):
         self.limit, self.several, self.seen = limit, several, 0
         self.caches: dict[tuple[str, int], DecodeCache] = {}
         self.calls: Counter[str] = Counter()
