@@ -1,6 +1,7 @@
 """From a keystroke on the page of `studio` to the painted graph, in a headless browser.
 
     python -m bench.studio [MODEL ...]
+    python -m bench.studio --soak MINUTES      edits, trainings and a kill instead: bench/soak.py
 
 Prints the median and the 95th percentile over 200 edits of each model, and the load of the machine.
 Needs the extra `studio`, the package playwright and a Chromium.
@@ -15,6 +16,7 @@ from typing import Any
 
 from playwright.sync_api import sync_playwright
 
+from bench.soak import soak
 from blocks.support.program import DOOR
 
 EDITS = 200
@@ -46,6 +48,9 @@ TYPE = f"""([name, value]) => {{
 
 def main() -> None:
     """Measure each model, and print a line for it."""
+    if sys.argv[1:2] == ["--soak"]:
+        soak(float(sys.argv[2]))
+        return
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         for name in sys.argv[1:] or MODELS:

@@ -7,6 +7,7 @@ import queue
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -50,8 +51,9 @@ def serve(make: Callable[[Path], Answering]) -> None:
             gc.collect()
             since = 0
             continue
-        answers.write(json.dumps(pages.answer(json.loads(line))) + "\n")
-        answers.flush()
+        with suppress(BrokenPipeError):  # the server was killed; its questions end, too
+            answers.write(json.dumps(pages.answer(json.loads(line))) + "\n")
+            answers.flush()
         since += 1
 
 
