@@ -25,10 +25,10 @@ class CodePanel:
     def __init__(self, page: Owner):
         self.page = page
         ui.label(page.say("a line lights its node, a node its line")).classes("studio-soft")
-        theme = "basicDark" if page.theme == "dark" else "basicLight"
+        theme = "githubDark" if page.theme == "dark" else "githubLight"
         self.code = ui.codemirror("", language="Python", theme=theme).classes("studio-emit")
         self.code.disable()
-        self.code.props('aria-label="PyTorch"')
+        self.code.props('data-name="PyTorch"')
 
     async def fill(self) -> None:
         """Show the code of the last model without a mistake."""

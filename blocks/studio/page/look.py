@@ -65,6 +65,8 @@ class LookPanel:
             stage.classes("studio-look")
         self.maps = ui.html("", sanitize=False).classes("studio-maps")
         self.table = ui.element("div").classes("studio-outputs")
+        for part in (self.sentence, self.drawing, self.layers):
+            part.visible = False
         ui.on("studio-drawn", self._draw)
         ui.timer(SECONDS, self._follow)
 
@@ -124,6 +126,8 @@ class LookPanel:
             found = await self.page.looks.ask("look", run=run, what=self.what)
         finally:
             self.is_busy = False
+        if not self.page.client.has_socket_connection:  # the page was left meanwhile
+            return
         with self.page.client:
             self.problem.text = " · ".join(
                 filter(None, (entry["problem"] for entry in found["errors"]))

@@ -156,7 +156,7 @@ class Page:
         ui.colors(primary="#0B63CE")
         self.models = drafts.names()
         self._show_header(self.models)
-        with ui.element("main").classes("studio-main"):
+        with ui.element("div").classes("studio-main"):
             self._show_text()
             self._show_graph()
             self._show_panels()
@@ -172,14 +172,15 @@ class Page:
         await self.assist.prepare()
         if not self.theme:
             dark = "if (matchMedia('(prefers-color-scheme: dark)').matches)"
-            self.client.run_javascript(f"{dark} studio.paint('basicDark')")
+            self.client.run_javascript(f"{dark} studio.paint('githubDark')")
 
     # Parts ----------------------------------------------------------------------------------------
 
     def _show_header(self, models: list[str]) -> None:
         say = self.say
         with ui.element("header").classes("studio-header"):
-            ui.label("斗拱 Dougong Studio").classes("studio-brand")
+            brand = ui.label("斗拱 Dougong Studio").classes("studio-brand")
+            brand.props("role=heading aria-level=1")
             ui.select(
                 models,
                 value=self.model,
@@ -226,7 +227,7 @@ class Page:
             with ui.element("div").classes("studio-title"):
                 ui.label(self.say("model file"))
                 ui.label(f"{self.model}.yaml").classes("studio-soft")
-            theme = "basicDark" if self.theme == "dark" else "basicLight"
+            theme = "githubDark" if self.theme == "dark" else "githubLight"
             self.editor = ui.codemirror(
                 self.text,
                 language="YAML",
@@ -236,7 +237,7 @@ class Page:
                 on_change=self._type,
                 keymap={"Mod-s": lambda: None},
             ).classes("studio-editor")
-            self.editor.props(f'aria-label="{self.say("model file")}"')
+            self.editor.props(f'data-name="{self.say("model file; Esc, then Tab leaves it")}"')
             self.errors = Errors(self)
             self.assist = Assist(self)
 

@@ -273,7 +273,7 @@ class EditPanel:
             param = ui.select(params, value=first, label=say("param")).props(FIELD)
             names = {"parameters": say("parameters"), "macs": say("multiply-adds")}
             measure = ui.select(names, value="parameters", label=say("budget")).props(FIELD)
-            budget = ui.number(value=1e6, format="%.3g").props(FIELD).mark("budget")
+            budget = ui.number(say("value"), value=1e6, format="%.3g").props(FIELD).mark("budget")
             ui.button(
                 say("find"),
                 on_click=lambda: self._fit(param.value, measure.value, budget.value),

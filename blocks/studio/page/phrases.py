@@ -86,6 +86,8 @@ CHINESE = {
     "failed": "失败",
     "killed": "被终止",
     "test": "测试",
+    "value": "数值",
+    "model file; Esc, then Tab leaves it": "模型文件;先按 Esc 再按 Tab 可离开",
     "look": "观察",
     "one input on its way through a run, again after each epoch": "一个输入如何流过网络,每轮更新",
     "run": "运行",

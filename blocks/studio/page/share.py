@@ -49,7 +49,8 @@ class Share:
     def __init__(self, page: Owner):
         self.page = page
         say = page.say
-        with ui.dialog() as self.dialog, ui.card().classes("studio-share"):
+        self.dialog = ui.dialog().props(f'aria-label="{say("share")}"')
+        with self.dialog, ui.card().classes("studio-share"):
             ui.label(say("share")).classes("studio-heading")
             ui.label(say("the figure, with the levels that are unfolded")).classes("studio-soft")
             with ui.element("div").classes("studio-row"):

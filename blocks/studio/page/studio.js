@@ -26,6 +26,7 @@ window.studio = (() => {
     else zoom(scale);
     isFirst = false;
     place.scrollTo(left, top);
+    nameEditors();
     lightKinds(place, lit);
     studioLook.paintHeat();
     light();
@@ -33,6 +34,14 @@ window.studio = (() => {
       window.studioPainted = (window.studioPainted || 0) + 1;
       window.studioPaintedAt = performance.now();
     });
+  }
+
+  /* The editors have no label of their own. */
+  function nameEditors(tries = 1) {
+    for (const each of document.querySelectorAll("[data-name] .cm-content"))
+      each.setAttribute("aria-label", each.closest("[data-name]").dataset.name);
+    for (const each of document.querySelectorAll("[data-name] .cm-content[contenteditable=false]")) each.tabIndex = 0;
+    if (tries > 1) setTimeout(() => nameEditors(tries - 1), 250);  // one is mounted late
   }
 
   function zoom(next) {
@@ -136,6 +145,7 @@ window.studio = (() => {
   };
   function code(next) {
     codeLines = next;
+    nameEditors(20);
     const chosen = stage()?.querySelector(".chosen");
     if (chosen) setTimeout(() => showCode(chosen.dataset.node), 200);
   }

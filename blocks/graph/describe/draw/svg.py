@@ -58,10 +58,11 @@ def _write_document(picture: Picture, style: str, marked: bool = False) -> str:
     legend, least = _write_legend(picture)
     width, height = max(sheet.w, text_width(caption, 14) + 40, least), sheet.h + 74
     x, bottom = (width - least) / 2 + 20, height - 18
+    role = "graphics-document" if marked else "img"
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="dougong" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" '
-        f'width="{width:.0f}" height="{height:.0f}" role="img" aria-label="{escape(caption)}">',
+        f'width="{width:.0f}" height="{height:.0f}" role="{role}" aria-label="{escape(caption)}">',
         f"<title>{escape(caption)}</title>",
         style,
         f'<rect class="paper" width="{width:.0f}" height="{height:.0f}" rx="12"/>',
@@ -102,7 +103,9 @@ def _write_sheet(body: Body, sheet: Sheet, marked: bool, top: bool = False) -> s
         else:
             kind, inner = node.kind, _write_tooltip(node) + _write_node(node, box.inside, marked)
             if marked:
-                mark = f' data-node="{escape(node.id)}" tabindex="0" role="button"'
+                label = f"{node.display}, {node.block or 'body'}, {node.parameters:,} parameters"
+                mark = f' data-node="{escape(node.id)}" tabindex="0" role="graphics-object"'
+                mark += f' aria-label="{escape(label)}"'
         if inner:
             move = f"translate({box.x:.1f} {box.y:.1f})"
             parts.append(f'<g class="{kind}" transform="{move}"{mark}>{inner}</g>')
