@@ -25,7 +25,7 @@ class CodePanel:
     def __init__(self, page: Owner):
         self.page = page
         ui.label(page.say("a line lights its node, a node its line")).classes("studio-soft")
-        theme = "githubDark" if page.theme == "dark" else "githubLight"
+        theme = "githubDark" if page.theme == "dark" else "vscodeLight"
         self.code = ui.codemirror("", language="Python", theme=theme).classes("studio-emit")
         self.code.disable()
         self.code.props('data-name="PyTorch"')
