@@ -24,8 +24,7 @@ RUNS = {  # option -> what the run is
     "relu": "lesson 8: model/pool=average model/activation=relu",
     "table": "lesson 9: data.kind=reverse model/position=learned",
     "cat": "lesson 11: model=cat",
-    "answer": "lesson 11: experiment=answer",
-    "language": "lesson 12: the GPT of the second command",
+    "decoder": "lesson 12: model.params.depth=1",
     "mae": "lesson 14",
     "plain": "lesson 15: model/recurrence=rnn",
     "gated": "lesson 15: model/recurrence=min_gru",
@@ -53,13 +52,6 @@ def draw_runs(runs: dict[str, str]) -> None:
             draw(*(runs[name] for name in wanted))
 
 
-def draw_language(folder: str) -> None:
-    """Draw the decoder of lesson 12, and compute the numbers of two interactive parts."""
-    sequences.draw_decoder(folder)
-    write_numbers("softmax", sequences.describe_softmax(folder))
-    write_numbers("causal", sequences.describe_causal(folder))
-
-
 PICTURES: dict[tuple[str, ...], Callable[..., None]] = {
     ("rnn", "gpt"): lambda rnn, gpt: seeing.draw_gradients({"RNN": rnn, "Transformer": gpt}),
     ("vit",): seeing.draw_vit,
@@ -67,8 +59,7 @@ PICTURES: dict[tuple[str, ...], Callable[..., None]] = {
     ("tanh", "relu"): lambda tanh, relu: learning.draw_functions({"tanh": tanh, "ReLU": relu}),
     ("table",): sequences.draw_positions,
     ("cat",): meeting.draw_cat,
-    ("answer",): meeting.draw_answer,
-    ("language",): draw_language,
+    ("decoder",): sequences.draw_decoder,
     ("mae",): meeting.draw_hidden,
     ("plain", "gated"): lambda rnn, gru: sequences.draw_recurrences({"RNN": rnn, "MinGRU": gru}),
 }

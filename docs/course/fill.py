@@ -31,7 +31,7 @@ SETTINGS = {  # lesson -> what the rows of its table differ in
     "14": ["trainer.max_epochs"],
     "15": ["model/recurrence"],
 }
-METRICS = {"12": "test/bits per character", "14": "test/linear_accuracy"}  # of the others: accuracy
+METRICS = {"14": "test/linear_accuracy"}  # of the others: accuracy
 WORDS = {
     "en": {
         "run": "run",
@@ -40,7 +40,6 @@ WORDS = {
         "total": "{measure}. {runs} runs, {seconds:.0f} s of CPU time of one thread in all; "
         "torch {torch}.",
         "test/accuracy": "Test accuracy",
-        "test/bits per character": "Bits per character of the test, fewer are better",
         "test/linear_accuracy": "Test accuracy of a linear classifier on the frozen features",
         "hint": "Hint",
         "answer": "Answer",
@@ -54,7 +53,6 @@ WORDS = {
         "total": "{measure}。共 {runs} 次运行，单线程 CPU 时间合计 {seconds:.0f} 秒；"
         "torch {torch}。",
         "test/accuracy": "测试准确率",
-        "test/bits per character": "测试集上每个字符的比特数，越少越好",
         "test/linear_accuracy": "在冻结的特征上训练的线性分类器的测试准确率",
         "hint": "提示",
         "answer": "答案",

@@ -1,8 +1,5 @@
 """Pictures of lessons 11, 13 and 14: patches and words that meet, modern blocks, hidden patches."""
 
-from pathlib import Path
-from typing import Any
-
 import matplotlib.pyplot as plt
 import torch
 from drawing.canvas import COLOURS, digit_images, hide_ticks, open_network, save, scaled
@@ -65,47 +62,6 @@ def find_reach(network: nn.Module, image: Tensor, without: bool) -> Tensor:
         handle.remove()
     (gradient,) = torch.autograd.grad(kept[0][0, 3, 3].sum(), x)
     return gradient[0, 0] != 0
-
-
-def draw_answer(folder: str) -> None:
-    """Where the vector of a question looks in an image of four digits, layer by layer."""
-    from blocks.graph.run.inspect import record_attention
-    from tasks.run.load_run import open_run
-
-    run = open_run(Path(folder))
-    batch, texts, answers = draw_questions(run)
-    found = record_attention(run.network, batch)
-    looks = [attention for path, attention in found.items() if attention.cross]
-    with torch.no_grad():
-        said = run.network(**batch)["logits"].argmax(-1)
-    rows = len(texts)
-    figure, axes = plt.subplots(rows, len(looks) + 1, figsize=(2.1 * (len(looks) + 1), 2.3 * rows))
-    for row, text in enumerate(texts):
-        axes[row, 0].imshow(batch["image"][row, 0], cmap="gray_r")
-        right = run.classes[int(answers[row])]
-        axes[row, 0].set_title(
-            f"{text}\n{run.classes[int(said[row])]} (right: {right})", fontsize=8
-        )
-        for layer, attention in enumerate(looks):
-            weights = attention.weights[row].mean(0)[0]
-            side = int(len(weights) ** 0.5)
-            axes[row, layer + 1].imshow(weights.unflatten(0, (side, side)), cmap="viridis", vmin=0)
-            axes[row, layer + 1].set_title(f"layer {layer + 1}", fontsize=8)
-    hide_ticks(axes)
-    save(figure, "answer_looks")
-
-
-def draw_questions(run: Any) -> tuple[dict[str, Tensor], list[str], Tensor]:
-    """Return the first three questions of the test, their texts and their answers."""
-    from tasks.data.text.questions import Questions
-
-    named = run.config["data"].items()
-    data = Questions(**{name: value for name, value in named if name not in ("_target_", "facts")})
-    data.setup("test")
-    batch = next(iter(data.test_dataloader()))
-    shown = {name: batch[name][:3] for name in ("image", "question", "question_mask")}
-    texts = [data.tokenizer.decode(row.tolist()) for row in shown["question"]]
-    return shown, texts, batch["label"][:3]
 
 
 # Modern blocks ------------------------------------------------------------------------------------

@@ -12,8 +12,6 @@ from drawing.canvas import COLOURS, open_network, rounded, save
 from drawing.seeing import measure_gradient
 from torch import nn
 
-PROMPT = "The value of the "  # of the training's pages; continued by the network
-
 # Positions ----------------------------------------------------------------------------------------
 
 
@@ -111,86 +109,34 @@ def measure_order() -> dict[str, float]:
 
 
 def draw_decoder(folder: str) -> None:
-    """What the heads of a small GPT look at, and what it expects behind each character."""
+    """Where a GPT that reverses looks while it writes, and how sure it is of each next token."""
     from blocks.graph.run.inspect import record_attention
+    from tasks.data.sequences.recall import Recall
     from tasks.run.load_run import open_run
 
     run = open_run(Path(folder))
-    tokenizer: Any = run.reader.tokenizer  # type: ignore[attr-defined]
-    tokens = torch.tensor([tokenizer.encode(PROMPT)])
+    named = run.config["data"].items()
+    data = Recall(**{name: value for name, value in named if name not in ("_target_", "facts")})
+    data.setup("test")
+    tokens = next(iter(data.test_dataloader()))["tokens"][:64]
     found = list(record_attention(run.network, {"tokens": tokens}).values())
-    figure, axes = plt.subplots(2, 3, figsize=(11, 6.6), layout="constrained")
-    letters = list(PROMPT.replace(" ", "_"))
-    chosen = [(0, 0), (0, 1), (1, 0), (1, 1)]
-    for axis, (layer, head) in zip(axes[:, :2].flat, chosen, strict=True):
-        axis.imshow(found[layer].weights[0, head], cmap="Blues", vmin=0, vmax=1)
-        axis.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=10)
-        axis.set_xticks(range(len(letters)), letters, fontsize=8)
-        axis.set_yticks(range(len(letters)), letters, fontsize=8)
     with torch.no_grad():
-        logits = run.network(tokens=tokens)["logits"][0]
-    for axis, place in ((axes[0, 2], len(PROMPT) - 3), (axes[1, 2], len(PROMPT) - 1)):
-        shares = logits[place].softmax(-1)
-        best = shares.topk(8)
-        names = [tokenizer.decode([number]).replace(" ", "_") for number in best.indices.tolist()]
-        axis.barh(range(8), best.values, color=COLOURS[0])
-        axis.set_yticks(range(8), [repr(name)[1:-1] for name in names])
-        axis.invert_yaxis()
-        behind = PROMPT[: place + 1].replace(" ", "_")
-        axis.set_title(f"behind {behind}", fontsize=10)
-        print(f"decoder: behind {behind!r}: {names[0]!r} with {best.values[0]:.3f}")
-    later = sum(float(each.weights[0].triu(1).abs().sum()) for each in found)
-    print(f"decoder: weight on later characters {later}")
+        shares = run.network(tokens=tokens)["logits"][:, :-1].softmax(-1)
+    sure = shares.gather(-1, tokens[:, 1:, None])[..., 0].mean(0)
+    figure, axes = plt.subplots(1, 3, figsize=(12.5, 3.9), layout="constrained")
+    names = [str(token) for token in tokens[0].tolist()]
+    for axis, number in zip(axes, (0, 1), strict=False):
+        axis.imshow(found[-1].weights[0, number], cmap="Blues", vmin=0, vmax=1)
+        axis.set_title(f"the only layer, head {number + 1}")
+        axis.set_xticks(range(len(names)), names, fontsize=8)
+        axis.set_yticks(range(len(names)), names, fontsize=8)
+        axis.set(xlabel="looked at", ylabel="place that looks")
+    axes[2].bar(range(1, len(sure) + 1), sure, color=COLOURS[0])
+    axes[2].set(title="share that the right next token has", xlabel="place", ylim=(0, 1.02))
     save(figure, "decoder")
-
-
-def describe_softmax(folder: str) -> dict[str, Any]:
-    """Return the ten largest logits behind the prompt, and their shares at several temperatures,
-    by `tasks.decode`'s formula: softmax(logits / temperature) over all characters.
-    """
-    from tasks.run.load_run import open_run
-
-    run = open_run(Path(folder))
-    tokenizer: Any = run.reader.tokenizer  # type: ignore[attr-defined]
-    tokens = torch.tensor([tokenizer.encode(PROMPT)])
-    with torch.no_grad():
-        logits = run.network(tokens=tokens)["logits"][0, -1]
-    best = logits.topk(10)
-    temperatures = [0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0]
-    shares = [(logits / each).softmax(-1) for each in temperatures]
-    return {
-        "prompt": PROMPT,
-        "tokens": [tokenizer.decode([number]) for number in best.indices.tolist()],
-        "logits": rounded(best.values, 3),
-        "temperatures": temperatures,
-        "shares": [rounded(share[best.indices], 4) for share in shares],
-        "bits": [round(float(-(s * s.clamp_min(1e-12).log2()).sum()), 2) for s in shares],
-    }
-
-
-def describe_causal(folder: str) -> dict[str, Any]:
-    """Return the weights of one head of a GPT, with the mask and without: the scores are equal, and
-    softmax shares them among other keys.
-    """
-    from blocks.graph.run.inspect import record_attention
-    from tasks.run.load_run import open_run
-
-    run = open_run(Path(folder))
-    tokenizer: Any = run.reader.tokenizer  # type: ignore[attr-defined]
-    tokens = torch.tensor([tokenizer.encode(PROMPT)])
-    attentions = [
-        module for module in run.network.modules() if getattr(module, "causal", None) is True
-    ]
-    masked = [
-        each.weights[0] for each in record_attention(run.network, {"tokens": tokens}).values()
-    ]
-    attentions[0].causal = False
-    (first, *_) = record_attention(run.network, {"tokens": tokens}).values()
-    return {
-        "letters": list(PROMPT),
-        "masked": rounded(masked[0][:2], 3),
-        "open": rounded(first.weights[0][:2], 3),
-    }
+    print("decoder: shares of the right token", [round(share, 3) for share in sure.tolist()])
+    later = max(float(each.weights.triu(1).max()) for each in found)
+    print(f"decoder: largest weight on a later token {later}")
 
 
 # Recurrences --------------------------------------------------------------------------------------
@@ -229,7 +175,7 @@ def draw_decays(axis: Any) -> None:
 
 def draw_forms(axis: Any) -> None:
     """Time of retention's three forms by length, and how far their numbers are apart."""
-    lengths = [64, 256, 1024, 2048]
+    lengths = [64, 256, 1024]
     for form, colour in zip(("steps", "parallel", "chunked"), COLOURS, strict=False):
         seconds = [time_form(form, length) for length in lengths]
         axis.loglog(
@@ -264,13 +210,13 @@ def make_retention(form: str) -> nn.Module:
 
 
 def time_form(form: str, length: int) -> float:
-    """Return the shortest CPU time of three forward passes with 8 sequences, on one thread."""
+    """Return the shortest CPU time of two forward passes with 8 sequences, on one thread."""
     layer, x = make_retention(form), torch.randn(8, length, 64)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     spent = []
     with torch.no_grad():
-        for _ in range(3):
+        for _ in range(2):
             start = time.process_time()
             layer(x)
             spent.append(time.process_time() - start)
