@@ -34,6 +34,7 @@ from blocks.studio.share.figure import draw_figure
 from blocks.studio.text.edits import EditError, read_changes, set_param, set_slot
 from blocks.studio.text.fixes import propose
 from blocks.studio.text.vocabulary import shorten
+from blocks.studio.totals import sum_up
 from blocks.support.answers import error_entries, error_entry
 from blocks.support.conf_folders import conf_folder, conf_folders, option_files
 from blocks.support.files import read_file
@@ -202,8 +203,8 @@ class Studio:
             if claim != count_parameters(base.built.model):  # it is about other data
                 claim = None
         return {
-            "now": _sum(self.last),
-            "base": None if base is None else _sum(base),
+            "now": sum_up(self.last),
+            "base": None if base is None else sum_up(base),
             "claim": claim,
         }
 
@@ -382,17 +383,6 @@ def _shorten(file: Path) -> str:
     if file.is_relative_to(here):
         return file.relative_to(here).as_posix()
     return str(file)
-
-
-def _sum(explained: Explained) -> dict[str, Any]:
-    """Return the numbers of a model as a whole."""
-    total = explained.costs[""]
-    return {
-        "parameters": count_parameters(explained.built.model),
-        "macs": total.macs,
-        "memory": total.memory,
-        "nodes": sum(1 for node in explained.built.walk() if not node.children),
-    }
 
 
 def _describe_form(composed: Composed) -> dict[str, Any]:

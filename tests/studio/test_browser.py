@@ -143,6 +143,14 @@ def test_a_param_is_set_in_its_field_and_the_draft_survives_the_page(page):
     assert "depth: 2" in read_editor(page)
 
 
+def test_a_param_is_solved_for_the_budget_of_the_slider(page):
+    page.get_by_role("slider").click(position={"x": 200, "y": 18})
+    command = re.compile(r"model\.params\.dim=\d+ data=digits")
+    driver.expect(page.locator(".studio-command code")).to_have_text(command)
+    driver.expect(page.locator(".studio-numbers")).to_contain_text("least time a step")
+    driver.expect(page.locator(".studio-value").nth(3)).to_contain_text("ms")
+
+
 def test_the_difference_and_the_code_follow_the_text(page):
     type_over(page, "depth: 4", "depth: 3")
     page.get_by_role("tab", name="difference").click()

@@ -10,6 +10,7 @@ import pytest
 from blocks.graph import compose, conf_folder, plan
 from blocks.graph.record.record import count_parameters
 from blocks.studio.engine import Studio
+from blocks.studio.totals import measure_ceiling
 from blocks.watch.engine import Engine
 
 ENGINE = Engine()
@@ -56,6 +57,8 @@ def test_the_graph_and_numbers_are_those_of_the_text(studio):
     numbers = ask(studio, "numbers")
     assert numbers["now"]["parameters"] == drawn["parameters"]
     assert numbers["base"]["parameters"] == 202186
+    least = 6 * 64 * numbers["now"]["macs"] / measure_ceiling()  # 64: a batch of digits
+    assert numbers["now"]["step"] == pytest.approx(least)
     lines = dict(drawn["lines"])
     for name in ("patch", "layers", "head"):
         line = next(line for line, paths in lines.items() if name in paths)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from nicegui import ui
 
 from blocks.graph.describe.table import short
+from blocks.studio.page.budget import Budget
 from blocks.studio.page.phrases import Phrases
 from blocks.studio.runs import Runs, Started
 from blocks.studio.text.fixes import find_mistake
@@ -17,6 +18,7 @@ from blocks.support.program import train_command
 
 SECONDS = 1.0  # between two looks at a training
 EPOCHS = 5
+STEP = "forward and backward of a batch, at the speed of a large product on this CPU"
 LOSSES = ("train/loss", "val/loss")
 FIELD = "dense outlined options-dense"
 
@@ -115,8 +117,8 @@ class Errors:
 class Numbers:
     """The numbers of the model, each with its difference to the model of the file."""
 
-    NAMES = ("parameters", "multiply-adds", "memory for training", "nodes")
-    KEYS = ("parameters", "macs", "memory", "nodes")
+    NAMES = ("parameters", "multiply-adds", "memory for training", "least time a step", "nodes")
+    KEYS = ("parameters", "macs", "memory", "step", "nodes")
 
     def __init__(self, say: Phrases):
         self.say = say
@@ -128,6 +130,8 @@ class Numbers:
                     with ui.element("div").classes("studio-value"):
                         self.values[key] = ui.label("–")
                         self.changes[key] = ui.label("")
+                        if key == "step":
+                            ui.tooltip(say(STEP))
             self.badge = ui.label("").classes("studio-badge")
 
     def show_parameters(self, count: int) -> None:
@@ -139,11 +143,8 @@ class Numbers:
         now, base = found.get("now"), found.get("base")
         if now is None:
             return
-        for key in self.KEYS:
-            text = f"{now[key]:,}"
-            if key in ("macs", "memory"):
-                text = short(now[key], "B" if key == "memory" else "") or "0"
-            self.values[key].text = text
+        for key in filter(now.__contains__, self.KEYS):
+            self.values[key].text = self._write(key, now[key])
             self._show_change(key, now[key], now[key] if base is None else base[key])
         claim = found.get("claim")
         self.badge.text = ""
@@ -155,7 +156,14 @@ class Numbers:
             self.badge.text = f"{self.say('published')} {claim:,}"
             self.badge.classes(add="studio-off")
 
-    def _show_change(self, key: str, now: int, base: int) -> None:
+    def _write(self, key: str, value: float) -> str:
+        if key == "step":
+            return f"{1000 * value:,.3g} ms"
+        if key in ("macs", "memory"):
+            return short(int(value), "B" if key == "memory" else "") or "0"
+        return f"{value:,}"
+
+    def _show_change(self, key: str, now: float, base: float) -> None:
         label = self.changes[key]
         label.classes(remove="studio-more studio-less")
         if now == base:
@@ -164,7 +172,6 @@ class Numbers:
         label.text = f"{now - base:+,}"
         if base:
             label.text = f"{100 * (now - base) / base:+.1f} %"
-            label.tooltip(f"{now - base:+,}") if not label.default_slot.children else None
         label.classes(add="studio-more" if now > base else "studio-less")
 
 
@@ -212,7 +219,9 @@ class EditPanel:
             with ui.element("div").classes("studio-fields"):
                 for param in form["params"]:
                     self.fields["param", param["name"]] = self._add_param(param)
-            self._add_budget([each["name"] for each in form["params"] if each["kind"] == "number"])
+            numbers = [each["name"] for each in form["params"] if each["kind"] == "number"]
+            if numbers:
+                Budget(self.page, numbers)
             ui.label(say("save as a model of the project")).classes("studio-heading")
             with ui.element("div").classes("studio-row"):
                 name = ui.input(say("name")).props(FIELD).mark("save-name")
@@ -261,34 +270,6 @@ class EditPanel:
         if self.is_filling:
             return None
         return self.page.edit(kind, name, value)
-
-    def _add_budget(self, params: list[str]) -> None:
-        """Add the fields that solve for a param."""
-        say = self.page.say
-        if not params:
-            return
-        ui.label(say("fit to a budget")).classes("studio-heading")
-        with ui.element("div").classes("studio-row"):
-            first = "dim" if "dim" in params else params[0]
-            param = ui.select(params, value=first, label=say("param")).props(FIELD)
-            names = {"parameters": say("parameters"), "macs": say("multiply-adds")}
-            measure = ui.select(names, value="parameters", label=say("budget")).props(FIELD)
-            budget = ui.number(say("value"), value=1e6, format="%.3g").props(FIELD).mark("budget")
-            ui.button(
-                say("find"),
-                on_click=lambda: self._fit(param.value, measure.value, budget.value),
-            )
-
-    async def _fit(self, param: str, measure: str, budget: float | None) -> None:
-        if not budget or not budget > 0:
-            return
-        found = await self.page.ask("fit", param=param, measure=measure, budget=budget)
-        if found["errors"]:
-            problem = found["errors"][0]
-            text = " · ".join(filter(None, (problem["problem"], problem["fix"])))
-            ui.notify(text, type="warning", position="bottom-left")
-            return
-        await self.page.edit("param", param, str(found["value"]))
 
     async def _save(self, name: str) -> None:
         found = await self.page.ask("save", name=name, text=self.page.text)

@@ -38,6 +38,10 @@ CHINESE = {
     "parameters": "参数量",
     "multiply-adds": "乘加次数",
     "memory for training": "训练所存激活",
+    "least time a step": "每步至少用时",
+    "forward and backward of a batch, at the speed of a large product on this CPU": (
+        "一个批次的前向与反向，按本机 CPU 做大矩阵乘法的速度估算"
+    ),
     "nodes": "节点数",
     "as published": "与论文一致",
     "published": "论文所载",

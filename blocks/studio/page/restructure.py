@@ -40,7 +40,8 @@ class Restructure:
         self.picked: list[str] = []
         self.edge: tuple[str, str] | None = None
         self.palette = Palette(page)
-        with ui.element("div").classes("studio-tools").props("role=toolbar"):
+        row = ui.element("div").classes("studio-tools")
+        with row.props(f'role=toolbar aria-label="{say("edit")}"'):
             self.one = [
                 self._add("add_circle_outline", "insert a node behind", self._insert),
                 self._add("swap_horiz", "replace the node", self._replace),
