@@ -63,6 +63,10 @@ SMALL = {
     "mamba2_130m": ["depth=2", "dim=64", "heads=2", "state=8", "vocab=53", "length=16"],
     "mamba_130m": ["depth=2", "dim=64", "state=8", "vocab=53", "length=16"],
     "qwen3_600m": DECODER,
+    "dory_4b": [
+        *("vocab=53", "length=16", "dim=48", "hidden=40", "heads=4", "kv_heads=2", "head_dim=8"),
+        *("before=2", "looped=2", "ending=1", "window=5"),
+    ],
     "llama_7b": DECODER,
     "llama32_1b": DECODER,
     "albert_base": [*DECODER[1:4], "width=16", *DECODER[5:]],
