@@ -35,7 +35,6 @@ def draw_untrained() -> None:
     """Draw and compute what needs no run."""
     write_numbers("windows", seeing.describe_windows())
     write_numbers("fields", seeing.describe_fields())
-    write_numbers("positions", sequences.describe_positions())
     seeing.draw_regions()
     seeing.draw_reach()
     seeing.draw_masks()

@@ -50,21 +50,16 @@ def draw_table(axis: Any, network: nn.Module) -> None:
 
 
 def describe_positions() -> dict[str, Any]:
-    """Return, for distances 0 to 31, what a pair of equal tokens has in its score: the cosine of
-    sinusoidal positions, rotary's product of equal queries and keys, and ALiBi's penalty.
+    """Return, for distances 0 to 31, rotary's product of equal queries and keys, and ALiBi's
+    penalty.
     """
     from blocks.position.bias import ALiBi
     from blocks.position.rotary import Rotary
-    from blocks.position.tokens import SinusoidalPosition
 
     places, width = 32, 64
-    table = SinusoidalPosition(width)(torch.zeros(1, places, width))[0]
     ones = torch.ones(1, 1, places, width) / width**0.5
     q, k = Rotary(width)(ones, ones)
-    near = F.normalize(table, dim=-1)
     return {
-        "table": rounded(table[:, :16], 3),
-        "sinusoidal": rounded(near @ near[0]),
         "rotary": rounded((q @ k.transpose(-1, -2))[0, 0, :, 0]),
         "alibi": rounded(ALiBi(4)(places, places)[2, :, 0]),
     }
