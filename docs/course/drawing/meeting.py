@@ -1,68 +1,9 @@
-"""Pictures of lessons 11, 13 and 14: patches and words that meet, modern blocks, hidden patches."""
+"""Pictures of lessons 13 and 14: modern blocks, hidden patches."""
 
 import matplotlib.pyplot as plt
 import torch
 from drawing.canvas import COLOURS, digit_images, hide_ticks, open_network, save, scaled
-from torch import Tensor, nn
-
-# Cross-attention ----------------------------------------------------------------------------------
-
-
-def draw_cat(folder: str) -> None:
-    """What one cell of a trained CAT sees: inside its patch, between patches, and after both."""
-    from blocks.graph.run.inspect import record_attention
-
-    network = open_network(folder)
-    image = digit_images(4)[3:]
-    found = record_attention(network, {"image": scaled(image)})
-    inner = found["stages.0.units.0.inner.inner"].sent_from(27)[0].mean(0)
-    cross = found["stages.0.units.0.cross.inner"].weights[0].mean(0)
-    figure, axes = plt.subplots(1, 5, figsize=(13, 2.9))
-    axes[0].imshow(image[0, 0], cmap="gray_r")
-    axes[0].set_title("image, and a cell", fontsize=10)
-    axes[1].imshow(inner, cmap="viridis")
-    axes[1].set_title("inside its patch: weights", fontsize=10)
-    axes[2].imshow(cross, cmap="viridis", vmin=0)
-    axes[2].set_title("4 patches among each other", fontsize=10)
-    for row in range(4):
-        for column in range(4):
-            share = f"{cross[row, column]:.2f}"
-            axes[2].text(column, row, share, ha="center", va="center", color="white", fontsize=9)
-    for axis, without, title in (
-        (axes[3], True, "reached without cross"),
-        (axes[4], False, "reached with it"),
-    ):
-        reached = find_reach(network, scaled(image), without)
-        axis.imshow(reached, cmap="Blues", vmin=0, vmax=1.6)
-        axis.set_title(f"{title}: {int(reached.sum())} of 64", fontsize=10)
-        print(f"cat: {title}: {int(reached.sum())} of 64 cells")
-    for axis in (axes[0], axes[1], axes[3], axes[4]):
-        axis.plot(3, 3, marker="o", color=COLOURS[1])
-    hide_ticks(axes)
-    save(figure, "cat")
-
-
-def find_reach(network: nn.Module, image: Tensor, without: bool) -> Tensor:
-    """Return which pixels one cell of the first unit's output depends on: (height, width).
-
-    Args:
-        network: a CAT.
-        image: one image.
-        without: whether the attention between patches is left out.
-    """
-    unit = network.get_submodule("stages.0.units.0")
-    kept: list[Tensor] = []
-    handles = [unit.register_forward_hook(lambda module, inputs, output: kept.append(output))]
-    if without:
-        cross = unit.get_submodule("cross.inner")
-        handles.append(cross.register_forward_hook(lambda module, inputs, output: 0 * output))
-    x = image.clone().requires_grad_()
-    network(image=x)
-    for handle in handles:
-        handle.remove()
-    (gradient,) = torch.autograd.grad(kept[0][0, 3, 3].sum(), x)
-    return gradient[0, 0] != 0
-
+from torch import Tensor
 
 # Modern blocks ------------------------------------------------------------------------------------
 
