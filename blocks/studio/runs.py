@@ -161,6 +161,21 @@ class Runs:
             )
         return found
 
+    def read_runs(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return rows of metrics, scores and overrides of runs that `list_runs` has."""
+        listed = {each["run"] for each in self.list_runs()}
+        found = {}
+        for name in names:
+            if name in listed:
+                rows, record = self._read(name)
+                record = record or {}
+                found[name] = {
+                    "rows": rows,
+                    "test": record.get("test") or {},
+                    "overrides": list(map(str, record.get("overrides") or [])),
+                }
+        return found
+
     def saved_at(self, run: str) -> float:
         """Return when a run saved its last checkpoint; 0 where it has none."""
         files = (self.project / run / "checkpoints").glob("*.ckpt")

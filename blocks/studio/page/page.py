@@ -22,11 +22,11 @@ from blocks.studio.page.panels import (
     Errors,
     NodePanel,
     Numbers,
-    RunsPanel,
     TrainPanel,
 )
 from blocks.studio.page.phrases import LANGUAGES, Phrases
 from blocks.studio.page.restructure import Restructure
+from blocks.studio.page.runs import RunsPanel
 from blocks.studio.page.share import Share, open_link
 from blocks.studio.process import Answers
 from blocks.studio.runs import Runs

@@ -3,7 +3,7 @@
 import json
 import math
 import shlex
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -380,8 +380,19 @@ class TrainPanel:
             return
         if self.epochs.value:
             more.insert(0, f"trainer.max_epochs={int(self.epochs.value)}")
-        self.started = page.runs.start([*page.command, *more])
+        self.begin([*page.command, *more])
+
+    def begin(self, words: Sequence[str]) -> None:
+        """Start a training, and show how it goes."""
+        self.started = self.page.runs.start(words)
         self._look()
+
+    def resume(self, run: str, is_finished: bool) -> None:
+        """Continue a run; one that is finished up to the epochs of the field."""
+        words = [f"resume={run}"]
+        if is_finished and self.epochs.value:
+            words.append(f"trainer.max_epochs={int(self.epochs.value)}")
+        self.begin(words)
 
     def _stop(self) -> None:
         if self.started is not None:
@@ -407,41 +418,18 @@ class TrainPanel:
         self.links.clear()
         with self.links:
             if found["test"]:
-                ui.label(f"{say('test')}: {_scores(found['test'])}")
+                ui.label(f"{say('test')}: {list_scores(found['test'])}")
             if found["run"] and found["status"] != "running":
-                _link_report(say, found["run"])
+                link_report(say, found["run"])
 
 
-class RunsPanel:
-    """The runs of the project."""
-
-    def __init__(self, page: Owner):
-        self.page = page
-        self.column = ui.element("div").classes("studio-runs")
-
-    def fill(self) -> None:
-        """List the runs as they are now."""
-        say = self.page.say
-        self.column.clear()
-        with self.column:
-            runs = self.page.runs.list_runs()
-            if not runs:
-                ui.label(say("no runs yet"))
-            for run in runs:
-                with ui.element("div").classes("studio-run"):
-                    ui.label(f"{run['run']} · {say(run['status'])}").classes("studio-name")
-                    ui.label(run["command"]).classes("studio-soft")
-                    if run["test"]:
-                        ui.label(_scores(run["test"]))
-                    if run["report"]:
-                        _link_report(say, run["run"])
-
-
-def _link_report(say: Phrases, run: str) -> None:
+def link_report(say: Phrases, run: str) -> None:
+    """Add a link to the report of a run."""
     ui.link(say("report"), f"/report?run={quote(run)}", new_tab=True)
 
 
-def _scores(scores: Mapping[str, float]) -> str:
+def list_scores(scores: Mapping[str, float]) -> str:
+    """Return scores in one line."""
     return "  ".join(f"{name.replace('/', ' ')} {value:.4f}" for name, value in scores.items())
 
 
