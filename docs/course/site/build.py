@@ -88,7 +88,7 @@ def list_pages(language: str) -> list[Any]:
     course, gallery, grammar, catalogue, results, more, plan = NAMES[language]
     lessons: list[Any] = [{plan: f"docs/course/README{'.zh' * (language == 'zh')}.md"}]
     for file in sorted((COURSE / language).glob("[0-9]*.md")):
-        title = file.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+        title = file.read_text(encoding="utf-8").partition("\n")[0].strip("# ").replace("`", "")
         lessons.append({title: f"docs/course/{language}/{file.name}"})
     models: list[Any] = [{SEARCHED[language]: "gallery/index.html"}, "docs/models/README.md"]
     models += [f"docs/models/{file.name}" for file in sorted((DOCS / "models").glob("[!R]*.md"))]
