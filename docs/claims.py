@@ -272,7 +272,7 @@ def windows(f: Figures) -> Reading:
 
 
 def shift(f: Figures) -> Reading:
-    arms = [{"attention": name} for name in ("window", "window_unshifted")]
+    arms = [{"arm": name} for name in ("shifted", "unshifted")]
     with_, without = (f.mean("test/accuracy", **arm) for arm in arms)
     gain = f.paired("test/accuracy", *arms)
     text = f"Accuracy {with_:.3f} with the shift and {without:.3f} without: {gain}."

@@ -15,7 +15,7 @@ from blocks.graph.compose.compose import opened_hydra
 from blocks.graph.read.loader import CachedLoader
 from tasks.run import run_folder
 from tasks.run.sections import check_sections
-from tasks.sweep import figure, plan
+from tasks.sweep import figure, plan, study
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
@@ -29,10 +29,15 @@ Figures = experiments.Figures
 
 
 @pytest.mark.parametrize("name", CLAIMS)
-def test_every_run_of_a_claim_composes_and_has_a_picture(name):
+def test_every_arm_of_a_claim_composes_and_has_a_picture(name):
     loader = CachedLoader()
     with opened_hydra():
-        found = [compose(each, loader=loader) for each in combinations([f"experiment={name}"])]
+        listed = combinations([f"experiment={name}"])
+        design = experiments.study_of(name)
+        arms = study.Study(choose={}, by="val/loss").list_arms(listed)
+        if design:
+            arms = [design.list_trials(arm)[-1] for arm in design.list_arms(listed)]
+        found = [compose(each, loader=loader) for each in arms]
     assert len(found) > 1
     for composed in found:
         check_sections(composed)
@@ -119,11 +124,11 @@ def test_a_claim_with_too_few_seeds_is_not_decided(tmp_path, monkeypatch):
     for seeds, verdict in ((4, "**Not decided: 4 seeds"), (5, "**Confirmed.**")):
         rows = [
             {
-                "settings": {"model/attention": arm, "seed": str(seed)},
+                "settings": {"study.arm": arm, "seed": str(seed)},
                 "status": "finished",
                 "test/accuracy": right + seed / 1000,
             }
-            for arm, right in (("window", 0.95), ("window_unshifted", 0.9))
+            for arm, right in (("shifted", 0.95), ("unshifted", 0.9))
             for seed in range(seeds)
         ]
         found = {"rows": rows, "machine": None, "versions": {"python": "", "torch": ""}, "day": ""}
@@ -138,6 +143,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "FIGURES", tmp_path / "results")
     monkeypatch.setattr(experiments, "PICTURES", tmp_path / "results")
     place = experiments.place_of("shift")
+    plan.write_plan(place / study.TRIED, [])
     plan.write_plan(place, [{"overrides": [f"seed={n}"], "folder": str(n)} for n in range(2)])
     (place / figure.NAME).write_text("<svg/>", encoding="utf-8")
     return place
