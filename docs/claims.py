@@ -345,6 +345,25 @@ def cat(f: Figures) -> Reading:
     return verdict_of(holds), f"Accuracy: {shown}. The order here is {order}."
 
 
+def modern(f: Figures) -> Reading:
+    measure, old = "test/bits_per_character", {"modern": "gpt2"}
+    changes = [arm for arm in f.values("modern") if arm not in ("gpt2", "all")]
+    best = min(changes, key=lambda arm: f.mean(measure, modern=arm))
+    text = (
+        f"GPT-2's blocks need {f.mean(measure, **old):.3f} bits per character of the test, all "
+        f"changes together {f.mean(measure, modern='all'):.3f}; the best change alone, {best}, "
+        f"{f.mean(measure, modern=best):.3f}. Differences to GPT-2's blocks: "
+    )
+    sides: dict[str, list[str]] = {"better": [], "worse": [], "not told apart": []}
+    for arm in [*changes, "all"]:
+        gap = f.paired(measure, {"modern": arm}, old)
+        side = {CONFIRMED: "worse", REFUTED: "better"}.get(gap.verdict(), "not told apart")
+        sides[side].append(f"{arm} {gap}")
+    shown = [f"{side}: {', '.join(arms) or 'none'}" for side, arms in sides.items()]
+    verdict = f.paired(measure, old, {"modern": "all"}).verdict()
+    return verdict, text + "; ".join(shown) + "."
+
+
 CLAIMS = [
     Claim(
         "memory",
@@ -448,5 +467,12 @@ CLAIMS = [
         ("test/accuracy", "parameters", "macs"),
         cat,
         "CAT is at most 0.02 behind the best of the three",
+    ),
+    Claim(
+        "modern",
+        "Seven years of blocks learn a text better, at equal parameters and equal time",
+        ("test/bits_per_character", "test/loss", "parameters", "macs", "cpu seconds"),
+        modern,
+        "the interval of the difference between GPT-2's blocks and all changes is above 0",
     ),
 ]

@@ -136,6 +136,22 @@ def test_a_claim_with_too_few_seeds_is_not_decided(tmp_path, monkeypatch):
         assert verdict in "\n".join(experiments.section(9, CLAIMS["shift"]))
 
 
+def test_a_change_whose_interval_contains_zero_is_not_told_apart():
+    bits = {"gpt2": (2.0, 2.1, 2.2), "rotary": (1.8, 1.9, 1.99), "swiglu": (1.9, 2.3, 2.2)}
+    bits |= {"qk_norm": (2.5, 2.6, 2.71), "all": (1.6, 1.7, 1.81)}
+    measure = "test/bits_per_character"
+    rows = [
+        {"settings": {"experiment/modern": arm, "seed": str(seed)}, measure: value}
+        for arm, values in bits.items()
+        for seed, value in enumerate(values)
+    ]
+    verdict, words = CLAIMS["modern"].read(Figures(rows))
+    assert verdict == "confirmed"
+    assert "the best change alone, rotary, 1.897." in words
+    assert "better: rotary -0.203 [-0.218, -0.189], all -0.397 [-0.411, -0.382]" in words
+    assert "worse: qk_norm +0.503 [+0.489, +0.518]; not told apart: swiglu +0.033 [" in words
+
+
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """The folder of a sweep of two runs, and a docs/ to record it in."""

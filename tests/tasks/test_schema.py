@@ -31,7 +31,7 @@ SECTIONS = (
 HYDRA = sorted((conf_folder() / "hydra").glob("*/*.yaml"))
 FILES = [
     *HYDRA,
-    *(file for section in SECTIONS for file in sorted((conf_folder() / section).glob("*.yaml"))),
+    *(file for section in SECTIONS for file in sorted((conf_folder() / section).rglob("*.yaml"))),
 ]
 
 
