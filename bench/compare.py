@@ -7,10 +7,10 @@ from typing import Any
 import torch
 
 from bench.apart import Apart, Work
-from bench.ceiling import Ceiling
 from bench.contender import Contender, Family
 from bench.equal import check
 from bench.measure import interleave
+from blocks.graph.describe.answers.ceiling import Ceiling
 
 Row = dict[str, Any]
 

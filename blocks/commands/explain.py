@@ -13,7 +13,14 @@ from blocks.commands import (
 )
 from blocks.graph import Built, Composed, ConfigError, compose, plan
 from blocks.graph.describe.answers.cache import describe_cache, measure_cache, show_cache
+from blocks.graph.describe.answers.ceiling import find_ceiling
 from blocks.graph.describe.answers.letters import Letters, find_letters
+from blocks.graph.describe.answers.step_time import (
+    count_steps,
+    describe_time,
+    estimate_step,
+    show_time,
+)
 from blocks.graph.describe.cost import measure
 from blocks.graph.describe.memory_budget import Setting, budget, text
 from blocks.graph.describe.table import (
@@ -44,6 +51,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--cache", action="store_true", help="what decoding keeps of past tokens, in numbers"
+    )
+    parser.add_argument(
+        "--time", action="store_true", help="how long a training step takes on this CPU, about"
+    )
+    parser.add_argument(
+        "--samples", type=int, metavar="N", help="with --time: of N samples, the whole training"
+    )
+    parser.add_argument(
+        "--measure", action="store_true", help="with --time: measure this machine again"
     )
     parser.add_argument(
         "--why", metavar="PATH", help="where one value comes from: layers.0.attention.inner.heads"
@@ -82,7 +98,7 @@ def _find_letters(chosen: argparse.Namespace, composed: Composed, planned: Built
 
 def _check_entry(chosen: argparse.Namespace) -> None:
     """Raise ConfigError for a question about the whole model."""
-    for option in ("memory", "cache", "why", "symbolic"):
+    for option in ("memory", "cache", "time", "why", "symbolic"):
         if getattr(chosen, option):
             problem, got = f"--{option} is about the whole model", f"--entry {chosen.entry}"
             raise ConfigError(
@@ -105,6 +121,20 @@ def _answer_cache(chosen: argparse.Namespace, planned: Built) -> str:
     if chosen.json:
         return json.dumps(describe_cache(found), indent=1)
     return show_cache(found)
+
+
+def _answer_time(chosen: argparse.Namespace, composed: Composed, planned: Built) -> str:
+    trainer = composed.config.get("trainer") or {}
+    setting = Setting.of({**composed.config, "trainer": {**trainer, "devices": 1}})
+    ceiling = find_ceiling(chosen.measure)
+    parameters = count_parameters(planned.model)
+    time = estimate_step(measure(planned)[""], parameters, setting, ceiling)
+    steps = None
+    if chosen.samples is not None:
+        steps = count_steps(chosen.samples, setting.batch, trainer)
+    if chosen.json:
+        return json.dumps(describe_time(time, steps), indent=1)
+    return show_time(time, steps, ceiling)
 
 
 def _answer_why(chosen: argparse.Namespace, planned: Built) -> str:
@@ -146,6 +176,8 @@ def run(chosen: argparse.Namespace) -> int:
         print(_answer_why(chosen, planned))
     elif chosen.cache:
         print(_answer_cache(chosen, planned))
+    elif chosen.time:
+        print(_answer_time(chosen, composed, planned))
     elif chosen.memory:
         print(_answer_memory(chosen, composed, planned))
     else:

@@ -93,6 +93,13 @@ def describe_answers() -> Schema:
             }
         ),
         "memory": record(dict.fromkeys(BYTES, WHOLE)),
+        "time": record(
+            {
+                **dict.fromkeys(("products", "memory", "optimizer", "step"), NUMBER),
+                "steps": WHOLE_OR_NULL,
+                "training": NUMBER_OR_NULL,
+            }
+        ),
         "cache": record(
             {
                 "token": WHOLE,
