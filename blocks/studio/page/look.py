@@ -64,7 +64,7 @@ class LookPanel:
         with ui.element("div") as stage:
             stage.classes("studio-look")
         self.maps = ui.html("", sanitize=False).classes("studio-maps")
-        self.table = ui.element("div").classes("studio-outputs")
+        self.table = ui.element("div").classes("studio-outputs").props("tabindex=0")
         for part in (self.sentence, self.drawing, self.layers):
             part.visible = False
         ui.on("studio-drawn", self._draw)

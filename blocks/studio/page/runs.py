@@ -36,7 +36,7 @@ class RunsPanel:
             self.measure = ui.select(list(MEASURES), value=MEASURES[1], label=say("measure"))
             self.measure.props("dense outlined options-dense").on_value_change(self._compare)
             self.chart = ui.echart(draw_runs({}, MEASURES[1])).classes("studio-chart")
-            self.table = ui.element("div").classes("studio-outputs")
+            self.table = ui.element("div").classes("studio-outputs").props("tabindex=0")
         self.compared.visible = False
         self.column = ui.element("div").classes("studio-runs")
 
