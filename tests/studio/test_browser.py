@@ -118,7 +118,8 @@ def test_the_graph_is_edited_without_the_keyboard(page):
     driver.expect(page.locator(".studio-errors")).to_contain_text("no mistakes")
     for _ in range(4):
         page.get_by_label("undo").click()
-    driver.expect(page.locator('[data-node="part"]')).to_have_count(0)
+    driver.expect(page.locator('[data-node="part"], [data-node="abs"]')).to_have_count(0)
+    expect_command(page, "dougong train model=vit data=digits")
     assert read_editor(page) == before
 
 

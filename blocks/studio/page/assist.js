@@ -14,7 +14,7 @@
     const promise = new Promise((resolve) => waiting.set(number, resolve));
     emitEvent("studio-ask", number, kind, text, offset);
     const own = number;
-    setTimeout(() => answer(own, {}), 5000);
+    setTimeout(() => answer(own, {}), 20000);
     return promise.then((found) => {
       if (found.from === undefined) return null;
       return { ...found, from: at - (offset - found.from), to: at - (offset - found.to) };
@@ -73,6 +73,7 @@
 
   async function extend() {
     const view = studio.editor();
+    if (!view) setTimeout(extend, 50); // it is not mounted yet
     if (!view || view.assisted) return;
     view.assisted = true;
     const CM = await import("nicegui-codemirror");

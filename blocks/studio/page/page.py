@@ -166,9 +166,9 @@ class Page:
 
     async def _begin(self) -> None:
         """Show the first answer in the theme of the browser."""
+        self.client.run_javascript("studio.extend(); studio.follow()")
         await self._refresh()
         await open_link(self, self.client)
-        self.client.run_javascript("studio.extend(); studio.follow()")
         await self.assist.prepare()
         if not self.theme:
             dark = "if (matchMedia('(prefers-color-scheme: dark)').matches)"
