@@ -80,4 +80,5 @@ def choices(word: str) -> list[str]:
     """Return the overrides that choose a file of this name: `vit` -> `model=vit`."""
     from blocks.support.conf_folders import groups, option_files
 
-    return [f"{group}={word}" for group in groups() if word in option_files(group)]
+    alone = [group for group in groups() if not group.startswith("experiment/")]  # an arm is none
+    return [f"{group}={word}" for group in alone if word in option_files(group)]

@@ -112,7 +112,7 @@ def test_lines_that_do_not_do_are_left_out_and_told(tmp_path):
     content = "a\tb\nalone\nc d\te\n\t\n \tx\n"
     assert read_pairs(written(tmp_path, "x.tsv", content)) == (
         WANTED,
-        ["2 lines left out: 2 (a column is missing), 5 (an empty text)"],
+        ["3 lines left out: 2 (a column is missing), 4 (an empty text), 5 (an empty text)"],
     )
     content = (
         '{"source": "a", "target": "b"}\n{"source": \n[1]\n{"source": "c d", "target": '
