@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from blocks.graph import build, compose, conf_folder, plan
+from blocks.graph import build, compose, plan
 from blocks.graph.compose.facts import example_of
 from blocks.graph.describe import cost
 from blocks.graph.describe.cost import Cost, measure, multiply_adds
+from tests.graph.families import FAMILIES
 
 TOKENS, VOCAB = 12, 101
 TEXT = {
@@ -34,8 +35,6 @@ def of_dictionary(graph: dict, **inputs: object) -> dict[str, Cost]:
 
 # Equal bodies -------------------------------------------------------------------------------------
 
-MODELS = sorted(file.stem for file in (conf_folder() / "model").glob("*.yaml"))
-
 
 class OneByOne(cost.EqualBodies):
     """Knows no body that is equal to another."""
@@ -44,7 +43,7 @@ class OneByOne(cost.EqualBodies):
         return None
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", FAMILIES)
 def test_equal_bodies_cost_what_they_cost_one_by_one(model, monkeypatch):
     composed = compose([f"model={model}"])
     planned = plan(composed, example_of(composed))

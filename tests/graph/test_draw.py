@@ -20,6 +20,7 @@ from blocks.graph.describe.draw import WRITERS, draw, draw_svg, picture, unfold
 from blocks.graph.describe.draw.kinds import kind_of
 from blocks.graph.describe.draw.layout import lay_out
 from blocks.graph.describe.draw.svg import curve
+from tests.graph.families import FAMILIES
 from tests.graph.test_figures import check_tikz
 
 MODELS = sorted(
@@ -57,7 +58,7 @@ def small(graph, **sections):
     )
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", FAMILIES)
 def test_every_call_of_the_generated_code_is_drawn(model):
     drawn = {path for node in picture(planned(model)).nodes() for path in node.paths}
     graphs = {

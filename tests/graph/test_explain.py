@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from blocks.__main__ import main
-from blocks.graph import ConfigError, compose, conf_folder, plan
+from blocks.graph import ConfigError, compose, plan
 from blocks.graph.describe.table import short
 from blocks.graph.describe.why import why
+from tests.graph.families import FAMILIES
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "explain.md").read_text(encoding="utf-8")
@@ -37,7 +38,6 @@ FACTS = {
     "categories": {"columns": 3, "dtype": "int", "vocab": 53},
     "signal": {"tokens": 40, "dim": 1},
 }
-MODELS = sorted(file.stem for file in (conf_folder() / "model").glob("*.yaml"))
 
 
 def run(*words: str) -> str:
@@ -66,7 +66,7 @@ def nodes(described: list[dict]) -> list[dict]:
     return [each for node in described for each in (node, *nodes(node["children"]))]
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", FAMILIES)
 def test_what_stands_inside_adds_up(model):
     from blocks.graph.describe.cost import measure
     from blocks.graph.describe.table import describe
