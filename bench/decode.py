@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bench import peers, table
-from bench.families.encoder_decoder import DEPTH, DIM, HEADS, HIDDEN, VOCAB, WORDS
+from bench.families.encoder_decoder import VOCAB, WORDS, make_marian
 from bench.families.language import GPT, Size
 from bench.families.ours import built
 from bench.measure import interleave
@@ -72,7 +72,7 @@ def ours(case: Case, given: Tensor) -> Callable[[], Tensor]:
 
 
 def transformers(case: Case, given: Tensor) -> Callable[[], Tensor]:
-    from transformers import GPT2Config, GPT2LMHeadModel, MarianConfig, MarianMTModel
+    from transformers import GPT2Config, GPT2LMHeadModel
 
     longest = GIVEN + case.tokens
     model: Any
@@ -91,25 +91,13 @@ def transformers(case: Case, given: Tensor) -> Callable[[], Tensor]:
             )
         )
     else:
-        model = MarianMTModel(
-            MarianConfig(
-                vocab_size=VOCAB,
-                d_model=DIM,
-                encoder_layers=DEPTH,
-                decoder_layers=DEPTH,
-                encoder_attention_heads=HEADS,
-                decoder_attention_heads=HEADS,
-                encoder_ffn_dim=HIDDEN,
-                decoder_ffn_dim=HIDDEN,
-                activation_function="relu",
-                scale_embedding=True,
-                bos_token_id=0,
-                max_position_embeddings=longest,
-                pad_token_id=0,
-                decoder_start_token_id=0,
-                eos_token_id=None,
-                forced_eos_token_id=None,
-            )
+        model = make_marian(
+            longest,
+            bos_token_id=0,
+            pad_token_id=0,
+            decoder_start_token_id=0,
+            eos_token_id=None,
+            forced_eos_token_id=None,
         )
     model.eval().to(given.device)
     options = {

@@ -59,6 +59,28 @@ class Plain(nn.Module):
         return self.head(self.decoder(target, memory, tgt_mask=self.past, tgt_is_causal=True))
 
 
+def make_marian(tokens: int, **options: Any) -> nn.Module:
+    """The network of transformers, of the same sizes, for as many tokens."""
+    from transformers import MarianConfig, MarianMTModel
+
+    config = MarianConfig(
+        vocab_size=VOCAB,
+        d_model=DIM,
+        encoder_layers=DEPTH,
+        decoder_layers=DEPTH,
+        encoder_attention_heads=HEADS,
+        decoder_attention_heads=HEADS,
+        encoder_ffn_dim=HIDDEN,
+        decoder_ffn_dim=HIDDEN,
+        dropout=0.0,
+        activation_function="relu",
+        scale_embedding=True,
+        max_position_embeddings=tokens,
+        **options,
+    )
+    return MarianMTModel(config)
+
+
 def family(device: str, large: bool) -> Family:
     batch = LARGE if large else BATCH
     generator = torch.Generator().manual_seed(0)
@@ -79,25 +101,7 @@ def family(device: str, large: bool) -> Family:
         return Contender(model, loss, lambda: model(source, target))
 
     def marian() -> Contender:
-        from transformers import MarianConfig, MarianMTModel
-
-        config = MarianConfig(
-            vocab_size=VOCAB,
-            d_model=DIM,
-            encoder_layers=DEPTH,
-            decoder_layers=DEPTH,
-            encoder_attention_heads=HEADS,
-            decoder_attention_heads=HEADS,
-            encoder_ffn_dim=HIDDEN,
-            decoder_ffn_dim=HIDDEN,
-            dropout=0.0,
-            activation_function="relu",
-            scale_embedding=True,
-            max_position_embeddings=TOKENS,
-            pad_token_id=VOCAB - 1,
-            use_cache=False,
-        )
-        model = MarianMTModel(config).to(device)
+        model = make_marian(TOKENS, pad_token_id=VOCAB - 1, use_cache=False).to(device)
         given = {"input_ids": source, "decoder_input_ids": target}
         return Contender(
             model,

@@ -13,6 +13,11 @@ from blocks.support.program import DOOR
 BROWSERS = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
 BROWSER = next((path for path in BROWSERS if os.path.exists(path)), None)
 SECONDS = 60
+JOURNEY = [  # the marks of a file of journeys
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="no browser"),
+    pytest.mark.filterwarnings("ignore"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -5,15 +5,11 @@ import time
 
 import pytest
 
-from tests.studio.conftest import BROWSER, SECONDS, expect_command, read_editor, type_over
+from tests.studio.conftest import JOURNEY, SECONDS, expect_command, read_editor, type_over
 
 pytest.importorskip("nicegui")
 driver = pytest.importorskip("playwright.sync_api")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason="no browser"),
-    pytest.mark.filterwarnings("ignore"),
-]
+pytestmark = JOURNEY
 
 
 def test_what_is_typed_is_drawn_counted_and_said_as_a_command(page):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from blocks.support.files import read_file
+from blocks.support.files import read_file, replace_file
 
 SIDE, BYTES, SECONDS = 2048, 256 * 2**20, 1.0
 
@@ -85,9 +85,8 @@ def find_ceiling(again: bool = False) -> Ceiling:
     content = json.dumps({name: asdict(each) for name, each in kept.items()}, indent=1)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}")
-        part.write_text(content + "\n", encoding="utf-8")
-        os.replace(part, path)
+        with replace_file(path) as draft:
+            draft.write_text(content + "\n", encoding="utf-8")
     except OSError:  # a folder that cannot be written: it is measured each time
         pass
     return found

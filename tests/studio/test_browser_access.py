@@ -10,18 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.studio.conftest import BROWSER, SECONDS, expect_command, read_editor
+from tests.studio.conftest import JOURNEY, SECONDS, expect_command, read_editor
 
 pytest.importorskip("nicegui")
 driver = pytest.importorskip("playwright.sync_api")
 ROOT = Path(__file__).resolve().parents[2]
 AXE = Path(os.environ.get("AXE", ROOT / "node_modules" / "axe-core" / "axe.min.js"))
 RUN = ROOT / "tests" / "data" / "run_of_0_1_0"
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason="no browser"),
-    pytest.mark.filterwarnings("ignore"),
-]
+pytestmark = JOURNEY
 TABS = ("edit", "node", "difference", "PyTorch", "train", "look", "runs")
 CHECK = """async () => {
   const found = await axe.run(document, {resultTypes: ["violations"]});

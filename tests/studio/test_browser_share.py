@@ -6,15 +6,11 @@ import subprocess
 
 import pytest
 
-from tests.studio.conftest import BROWSER, SECONDS, expect_command, read_editor, type_over
+from tests.studio.conftest import JOURNEY, SECONDS, expect_command, read_editor, type_over
 
 pytest.importorskip("nicegui")
 driver = pytest.importorskip("playwright.sync_api")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason="no browser"),
-    pytest.mark.filterwarnings("ignore"),
-]
+pytestmark = JOURNEY
 PAPER = r"\documentclass{article}\usepackage{tikz}\begin{document}\input{vit.tex}\end{document}"
 
 

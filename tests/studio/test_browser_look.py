@@ -5,15 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.studio.conftest import BROWSER
+from tests.studio.conftest import JOURNEY
 
 pytest.importorskip("nicegui")
 driver = pytest.importorskip("playwright.sync_api")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason="no browser"),
-    pytest.mark.filterwarnings("ignore"),
-]
+pytestmark = JOURNEY
 RUN = Path(__file__).resolve().parents[1] / "data" / "run_of_0_1_0"
 
 

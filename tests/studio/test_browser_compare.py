@@ -2,15 +2,11 @@
 
 import pytest
 
-from tests.studio.conftest import BROWSER, expect_command, read_editor, type_over
+from tests.studio.conftest import JOURNEY, expect_command, read_editor, type_over
 
 pytest.importorskip("nicegui")
 driver = pytest.importorskip("playwright.sync_api")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason="no browser"),
-    pytest.mark.filterwarnings("ignore"),
-]
+pytestmark = JOURNEY
 
 
 def test_two_models_stand_side_by_side_with_their_difference_lit(page):
