@@ -80,5 +80,6 @@ def choices(word: str) -> list[str]:
     """Return the overrides that choose a file of this name: `vit` -> `model=vit`."""
     from blocks.support.conf_folders import groups, option_files
 
-    alone = [group for group in groups() if not group.startswith("experiment/")]  # an arm is none
+    # what is below experiment/ needs its experiment beside it
+    alone = [group for group in groups() if not group.startswith("experiment/")]
     return [f"{group}={word}" for group in alone if word in option_files(group)]

@@ -46,25 +46,26 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="more columns: share, memory for training, field, input, YAML",
     )
-    parser.add_argument(
+    questions = parser.add_mutually_exclusive_group()
+    questions.add_argument(
         "--memory", action="store_true", help="what a training takes of the memory of each device"
     )
-    parser.add_argument(
+    questions.add_argument(
         "--cache", action="store_true", help="what decoding keeps of past tokens, in numbers"
     )
-    parser.add_argument(
+    questions.add_argument(
         "--time", action="store_true", help="how long a training step takes on this CPU, about"
     )
     parser.add_argument(
-        "--samples", type=int, metavar="N", help="with --time: of N samples, the whole training"
+        "--samples", type=samples, metavar="N", help="with --time: of N samples, the whole training"
     )
     parser.add_argument(
         "--measure", action="store_true", help="with --time: measure this machine again"
     )
-    parser.add_argument(
+    questions.add_argument(
         "--why", metavar="PATH", help="where one value comes from: layers.0.attention.inner.heads"
     )
-    parser.add_argument(
+    questions.add_argument(
         "--symbolic",
         action="store_true",
         help="letters for the sizes of the inputs: (batch, height*width/256 + 1, 768)",
@@ -79,6 +80,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--config-dir", metavar="DIR", help="a folder with YAML of your own (model/, data/, ...)"
     )
     add_no_server(parser)
+
+
+def samples(text: str) -> int:
+    """A number of samples: a word of the command line as a whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is no number of samples; 1, 2, ...")
+    return int(text)
 
 
 def _find_letters(chosen: argparse.Namespace, composed: Composed, planned: Built) -> Letters | None:
@@ -104,6 +112,20 @@ def _check_entry(chosen: argparse.Namespace) -> None:
             raise ConfigError(
                 Problem(
                     problem, "the command line", got=got, fix="leave one out", code="bad-command"
+                )
+            )
+
+
+def _check_time(chosen: argparse.Namespace) -> None:
+    """Raise ConfigError for an option of --time without it."""
+    for option in ("samples", "measure"):
+        if getattr(chosen, option) and not chosen.time:
+            raise ConfigError(
+                Problem(
+                    f"--{option} belongs to --time",
+                    f"the command line: --{option}",
+                    fix=f"--time --{option}",
+                    code="bad-command",
                 )
             )
 
@@ -167,6 +189,7 @@ def _answer_table(chosen: argparse.Namespace, composed: Composed, planned: Built
 
 def run(chosen: argparse.Namespace) -> int:
     """Compose, build on the meta device, print; the exit status."""
+    _check_time(chosen)
     composed = compose(chosen.overrides, config_dir=chosen.config_dir)
     planned = Planner()(composed)
     if chosen.entry is not None:

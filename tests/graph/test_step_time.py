@@ -68,3 +68,23 @@ def test_a_machine_is_measured_once_and_again_if_asked(tmp_path, monkeypatch, ca
     ceiling_file().write_text("{damaged", encoding="utf-8")
     assert find_ceiling() == SLOW
     assert len(asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--time", "--samples", "-3"], "-3 is no number of samples; 1, 2, ..."),
+        (["--time", "--samples", "0"], "0 is no number of samples; 1, 2, ..."),
+        (["--time", "--cache"], "not allowed with argument"),
+        (["--memory", "--time"], "not allowed with argument"),
+        (["--samples", "10"], "--samples belongs to --time"),
+        (["--measure"], "--measure belongs to --time"),
+    ],
+)
+def test_no_option_is_ignored(words, problem, capsys):
+    try:
+        status = main(["explain", "model=vit", "--no-server", *words])
+    except SystemExit as error:
+        status = error.code
+    assert status == 2
+    assert problem in capsys.readouterr().err
