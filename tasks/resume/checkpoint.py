@@ -1,6 +1,7 @@
 """The checkpoint callback: `best.ckpt` and `last.ckpt`, each with the whole state of a training."""
 
 import math
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,9 @@ from tasks.learn.metrics.running import metric_states, set_metric_states, train_
 from tasks.lightning import Point
 from tasks.process.signals import Interrupted, SignalGuard
 from tasks.resume import checkpoint_file, compare, state
+from tasks.resume.checkpoint_file import SaveError
 from tasks.resume.state import KEY
+from tasks.resume.writer import Writer
 
 FORMAT = 1
 BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"
@@ -31,7 +34,8 @@ class Checkpoint(Base):
 
     Checkpoints are made where nothing is half done: after a step of the optimizer, before a
     validation, after an epoch. The `last.ckpt` before stays as `previous.ckpt` until the training
-    ends.
+    ends. A thread writes the files while the training continues; the next save, a stop and the end
+    wait for it.
 
     Args:
         dirpath: the folder, in the run folder.
@@ -78,6 +82,7 @@ class Checkpoint(Base):
         self.saved_at = time.monotonic()
         self.saved_step = 0
         self.group: Any = None
+        self.writer = Writer()
         self.fingerprints: dict[str, str] = {}
 
     # The content of a checkpoint ------------------------------------------------------------------
@@ -143,6 +148,7 @@ class Checkpoint(Base):
             checkpoint_file.make_folder(self.folder)
         if isinstance(trainer.strategy.checkpoint_io, checkpoint_file.SafeCheckpointIO):
             trainer.strategy.checkpoint_io.made.add(self.folder)
+            trainer.strategy.checkpoint_io.writer = self.writer
         if trainer.world_size > 1 and self.group is None:
             # processes agree on a stop without waiting for the GPU
             self.group = torch.distributed.new_group(backend="gloo")
@@ -158,9 +164,12 @@ class Checkpoint(Base):
             self.loaded = None
         self.saved_at, self.saved_step = time.monotonic(), trainer.global_step
         self.guard.patient = True
+        self.writer.is_background = True
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.guard.patient = False
+        with self.guard.saving():
+            self.writer.close()
         if trainer.is_global_zero:
             (self.folder / PREVIOUS).unlink(missing_ok=True)
 
@@ -168,6 +177,10 @@ class Checkpoint(Base):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         self.guard.patient = False
+        try:
+            self.writer.close()
+        except SaveError as error:
+            print(error, file=sys.stderr, flush=True)  # the exception ends the run
 
     # When a run saves -----------------------------------------------------------------------------
 
@@ -175,6 +188,7 @@ class Checkpoint(Base):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *rest: Any
     ) -> None:
         self.guard.beat()
+        self.writer.check()
         if lightning.is_accumulating(trainer):
             return  # gradients are incomplete
         stop, save = self._requests(trainer)
@@ -275,12 +289,14 @@ class Checkpoint(Base):
         *,
         is_best: bool = False,
     ) -> None:
-        """Save, or raise SaveError and leave the files as they were."""
+        """Begin to save, or raise SaveError and leave the files as they were."""
         module.must_be_finite()  # type: ignore[operator]
         with self.guard.saving():
+            self.writer.wait()
             self._write(trainer, point, is_best=is_best)
         if self.guard.save:
             self.guard.save = False
+            self._finish()
             if trainer.is_global_zero:
                 step = trainer.global_step
                 print(f"SIGUSR1: saved {LAST} at step {step}, continuing", flush=True)
@@ -289,19 +305,25 @@ class Checkpoint(Base):
         self.point = point
         last = self.folder / LAST
         if trainer.is_global_zero and last.is_file():
-            checkpoint_file.link_checkpoint(last, self.folder / PREVIOUS)
+            self.writer.add(checkpoint_file.link_checkpoint, last, self.folder / PREVIOUS)
         # the best first: after a kill in between, the last one still knows the best before
         if is_best:
             trainer.save_checkpoint(self.folder / BEST)
         else:
             trainer.save_checkpoint(last)
         if is_best and trainer.is_global_zero:
-            checkpoint_file.link_checkpoint(self.folder / BEST, last)
+            self.writer.add(checkpoint_file.link_checkpoint, self.folder / BEST, last)
         self.point = None
         self.saved_at, self.saved_step = time.monotonic(), trainer.global_step
 
+    def _finish(self) -> None:
+        """Wait until what was saved is on the disk."""
+        with self.guard.saving():
+            self.writer.wait()
+
     def _leave(self, stop: int) -> None:
         if stop:
+            self._finish()
             raise Interrupted(stop, str(self.folder / LAST))
 
 

@@ -17,6 +17,7 @@ from pytorch_lightning.plugins.io import CheckpointIO
 from blocks.graph import read_archive
 from blocks.support.files import kind_of, open_file
 from tasks.errors import ArgumentError
+from tasks.resume.writer import LIMIT, Writer, copy_state, count_bytes
 
 MARK = b"sha256:"
 COMMENT = len(MARK) + 64  # bytes after the archive: the mark and the checksum of all before it
@@ -79,6 +80,7 @@ class SafeCheckpointIO(CheckpointIO):
 
     Attributes:
         made: folders that exist; one of them that is missing was removed, and stays so.
+        writer: takes the steps of saving; in the background only what it has a copy of.
     """
 
     def __init__(self, folders: Sequence[Path] | None = None):
@@ -86,16 +88,25 @@ class SafeCheckpointIO(CheckpointIO):
         if folders is not None:
             self.folders = [folder.resolve() for folder in folders]
         self.made: set[Path] = set()
+        self.writer = Writer()
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
-        """Save a checkpoint, or raise SaveError and leave the file that was there before."""
+        """Save a checkpoint, or raise SaveError and leave the file that was there before.
+
+        A writer in the background gets a copy, and raises the error later; of large checkpoints
+        there is none, and they are written at once.
+        """
         allowed = self._check_path(path)
         if allowed.parent not in self.made:
             make_folder(allowed.parent)
             self.made.add(allowed.parent)
-        save_checkpoint(checkpoint, allowed)
+        if self.writer.is_background and count_bytes(checkpoint) <= LIMIT:
+            self.writer.add(save_checkpoint, copy_state(checkpoint), allowed)
+        else:
+            self.writer.wait()
+            save_checkpoint(checkpoint, allowed)
 
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
