@@ -1,91 +1,10 @@
-"""The claims of docs/results.md, what decides about each, and a text of its figures.
+"""The claims of docs/results.md, and what decides about each."""
 
-A text never asserts more than is checked. A verdict needs five runs of each arm with seeds of
-their own, and an arm that learned: one at chance says nothing about the other.
-"""
-
-import math
-import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
-from tasks.sweep.intervals import mean_interval
-
-Row = dict[str, Any]
-CONFIRMED, REFUTED, UNDECIDED, UNJUDGED = "confirmed", "refuted", "not decided", "not judged"
-Reading = tuple[str, str]
-SEEDS = 5  # runs of an arm that a verdict needs
-
-
-class Difference(NamedTuple):
-    """The mean of the differences of paired runs, and its 95 % t-interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
-
-    def verdict(self) -> str:
-        """Confirmed where the interval is above 0, refuted where it is below."""
-        return CONFIRMED if self.low > 0 else REFUTED if self.high < 0 else UNDECIDED
-
-
-def verdict_of(holds: bool) -> str:
-    return CONFIRMED if holds else REFUTED
-
-
-@dataclass(frozen=True)
-class Figures:
-    """The runs of a sweep, selected by their settings.
-
-    Args:
-        rows: one for each run: "settings", a mapping of texts, and the measures of those that
-            finished.
-    """
-
-    rows: Sequence[Row]
-
-    def runs(self, **wanted: Any) -> list[Row]:
-        """Return the runs with these settings; `__` replaces a dot: `data__lag=5`."""
-        settings = {key.replace("__", "."): str(value) for key, value in wanted.items()}
-        return [
-            row
-            for row in self.rows
-            if all(named(row, key).lower() == value.lower() for key, value in settings.items())
-        ]
-
-    def all(self, measure: str, **wanted: Any) -> list[float]:
-        return [row[measure] for row in self.runs(**wanted) if measure in row]
-
-    def mean(self, measure: str, **wanted: Any) -> float:
-        return statistics.fmean(self.all(measure, **wanted))
-
-    def paired(self, measure: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> Difference:
-        """Return by how much `one` is above `other`, in pairs of equal seeds."""
-        first, second = (
-            {row["settings"].get("seed", "0"): row[measure] for row in self.runs(**each)}
-            for each in (one, other)
-        )
-        found = [first[seed] - second[seed] for seed in first if seed in second]
-        interval = mean_interval(found) if len(found) > 1 else (found[0], found[0])
-        return Difference(statistics.fmean(found), *interval)
-
-    def values(self, key: str) -> list[str]:
-        """Return the values of a setting, in the order of the sweep."""
-        return list(dict.fromkeys(named(row, key) for row in self.rows))
-
-
-def named(row: Row, key: str) -> str:
-    """Return a setting by its path or the last part of it: `residual` for `model/residual`."""
-    found = row["settings"]
-    return (
-        found[key]
-        if key in found
-        else next(v for k, v in found.items() if k.replace("/", ".").endswith(f".{key}"))
-    )
+import readings
+from readings import Figures, Reading
 
 
 @dataclass(frozen=True)
@@ -115,262 +34,13 @@ class Claim:
     timed: bool = False
 
 
-def listing(pairs: Iterable[tuple[str, str]]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in pairs)
-
-
-def memory(f: Figures) -> Reading:
-    names = {
-        "rnn_language": "RNN",
-        "gru_language": "GRU",
-        "lstm_language": "LSTM",
-        "gpt": "Transformer",
-    }
-    lags = sorted(map(int, f.values("data.lag")))
-    reach = {}
-    for model in names:
-        right = [lag for lag in lags if f.mean("test/accuracy", model=model, data__lag=lag) >= 0.9]
-        reach[model] = next(
-            (
-                before
-                for before, lag in zip([0, *lags], [*lags, None], strict=True)
-                if lag not in right
-            ),
-            0,
-        )
-    gated = max(reach["gru_language"], reach["lstm_language"])
-    text = "At least 0.9 of the symbols are right up to: " + listing(
-        (names[m], f"{n} steps") for m, n in reach.items()
-    )
-    text += f"; {lags[-1]} were the most tried."
-    if 0 in reach.values():
-        text += (
-            " A network with 0 steps has not learned the shortest lag in these training steps, "
-            "at this learning rate."
-        )
-    return verdict_of(reach["rnn_language"] < gated <= reach["gpt"] == lags[-1]), text
-
-
-def serial(f: Figures) -> Reading:
-    lags = sorted(map(int, f.values("data.lag")))
-    time = {
-        (m, n): min(f.all("train/step seconds", model=m, data__lag=n))
-        for m in f.values("model")
-        for n in lags
-    }
-    ratio = {n: time["rnn_language", n] / time["gpt", n] for n in lags}
-    work = f.mean("macs", model="rnn_language", data__lag=lags[-1]) / f.mean(
-        "macs", model="gpt", data__lag=lags[-1]
-    )
-    most = max(ratio.values())
-    text = (
-        "A step of the RNN takes "
-        f"{listing((f'{r:.2f} times', f'at {n + 1} tokens') for n, r in ratio.items())} as long "
-        f"as one of the Transformer, though at {lags[-1] + 1} tokens it does {work:.2f} times "
-        "the multiply-adds. "
-        "This is one thread; on hardware that processes many tokens in parallel the ratio is "
-        "larger."
-    )
-    return verdict_of(most >= 1.5 and work <= 1.0), text
-
-
-def depth(f: Figures) -> Reading:
-    depths = sorted(map(int, f.values("depth")))
-    losses = {
-        (r, d): f.mean("train/loss", residual=r, depth=d)
-        for r in f.values("residual")
-        for d in depths
-    }
-    shown = [
-        f"{d} layers {losses['prenorm', d]:.3f} with and {losses['norm_only', d]:.3f} without"
-        for d in depths
-    ]
-    deep = depths[-1]
-    holds = losses["norm_only", deep] >= 2 * losses["prenorm", deep]
-    return (
-        verdict_of(holds),
-        "Training loss after the same steps, with the residual path and without: "
-        f"{', '.join(shown)}.",
-    )
-
-
-def positions(f: Figures) -> Reading:
-    right = {
-        (k, p): f.mean("test/accuracy", kind=k, position=p)
-        for k in ("sort", "reverse")
-        for p in f.values("position")
-    }
-    shown = listing((p, f"{right['reverse', p]:.2f}") for p in f.values("position") if p != "none")
-    best = max(value for (kind, p), value in right.items() if kind == "reverse" and p != "none")
-    text = (
-        f"Without positions sorting reaches {right['sort', 'none']:.2f} and reversing "
-        f"{right['reverse', 'none']:.2f}, "
-        f"where an unordered set allows 0.34. Reversing with positions: {shown}."
-    )
-    holds = right["sort", "none"] >= 0.9 and right["reverse", "none"] <= 0.45 and best >= 0.9
-    return verdict_of(holds), text
-
-
-def causal(f: Figures) -> Reading:
-    loss, exact = (
-        {v: f.mean(m, causal=v) for v in ("true", "false")}
-        for m in ("train/loss", "test/exact_match")
-    )
-    text = (
-        f"The training loss ends at {loss['true']:.3f} with the mask and at {loss['false']:.4f} "
-        "without it; of the texts "
-        f"that the decoder generates, {exact['true']:.1%} and {exact['false']:.1%} are right."
-    )
-    holds = loss["false"] <= loss["true"] / 4 and exact["false"] <= exact["true"] / 4
-    return verdict_of(holds), text
-
-
-def search(f: Figures) -> Reading:
-    lags = sorted(map(int, f.values("data.lag")))
-    right = {
-        (s, n): f.mean("test/accuracy", search=s, data__lag=n)
-        for s in ("true", "false")
-        for n in lags
-    }
-    shown = [
-        f"{n} words {right['true', n]:.2f} with and {right['false', n]:.2f} without" for n in lags
-    ]
-    return (
-        verdict_of(right["true", lags[-1]] - right["false", lags[-1]] >= 0.3),
-        f"Share of the words that are right, with attention and without: {', '.join(shown)}.",
-    )
-
-
-def patches(f: Figures) -> Reading:
-    sides = sorted(map(int, f.values("patch")))
-    right, work = ({n: f.mean(m, patch=n) for n in sides} for m in ("test/accuracy", "macs"))
-    best = max(sides, key=lambda n: right[n])
-    shown = [f"{n}x{n} pixels {right[n]:.3f} for {work[n] / 1e6:.2f} M" for n in sides]
-    text = (
-        f"Accuracy for multiply-adds: {', '.join(shown)}. Patches of {best}x{best} are best here."
-    )
-    holds = right[best] - right[sides[-1]] >= 0.01 and work[sides[0]] > 4 * work[sides[-1]]
-    return verdict_of(holds), text
-
-
-def windows(f: Figures) -> Reading:
-    sides = sorted(map(int, f.values("size")))
-    area = (sides[-1] / sides[0]) ** 2
-    power = {}
-    for model in ("vit", "swin"):
-        ends = [{"model": model, "size": n} for n in (sides[0], sides[-1])]
-        work = [f.mean("macs", **end) for end in ends]
-        time = [min(f.all("train/step seconds", **end)) for end in ends]
-        power[model] = [math.log(y / x) / math.log(area) for x, y in (work, time)]
-    text = (
-        f"From {sides[0]} to {sides[-1]} pixels of a side the image grows {area:.0f} times, and "
-        f"multiply-adds with its area to the power of {power['vit'][0]:.2f} in the ViT and "
-        f"{power['swin'][0]:.2f} in the Swin. The time of a step grew with the powers "
-        f"{power['vit'][1]:.2f} and {power['swin'][1]:.2f}, in one run of each size."
-    )
-    return verdict_of(power["swin"][0] <= 1.02 and power["vit"][0] >= 1.25), text
-
-
-def shift(f: Figures) -> Reading:
-    arms = [{"arm": name} for name in ("shifted", "unshifted")]
-    with_, without = (f.mean("test/accuracy", **arm) for arm in arms)
-    gain = f.paired("test/accuracy", *arms)
-    text = f"Accuracy {with_:.3f} with the shift and {without:.3f} without: {gain}."
-    return (UNJUDGED if without <= 0.2 else gain.verdict()), text
-
-
-def sharing(f: Figures) -> Reading:
-    points = {
-        model: sorted(
-            (
-                f.mean("parameters", model=model, size=n),
-                f.mean("test/accuracy", model=model, size=n),
-            )
-            for n in f.values("size")
-        )
-        for model in ("cnn", "mlp")
-    }
-    goal = min(max(right for _, right in line) for line in points.values())
-    need = {
-        model: next(count for count, right in line if right >= goal)
-        for model, line in points.items()
-    }
-    text = (
-        f"Both reach {goal:.3f}: the CNN with {need['cnn']:,.0f} parameters, the perceptron "
-        f"with {need['mlp']:,.0f}. "
-        f"The best of each: {max(r for _, r in points['cnn']):.3f} and "
-        f"{max(r for _, r in points['mlp']):.3f}."
-    )
-    return verdict_of(need["cnn"] < need["mlp"]), text
-
-
-def pooling(f: Figures) -> Reading:
-    cells = {
-        (p, a): f.mean("test/accuracy", pool=p, activation=a)
-        for p in f.values("pool")
-        for a in f.values("activation")
-    }
-    best, worst = max(cells, key=lambda c: cells[c]), min(cells, key=lambda c: cells[c])
-    text = (
-        f"Best: {best[0]} pooling with {best[1]}, {cells[best]:.3f}; worst: {worst[0]} pooling "
-        f"with {worst[1]}, "
-        f"{cells[worst]:.3f}."
-    )
-    return verdict_of(cells[best] - cells[worst] >= 0.01), text
-
-
-def rates(f: Figures) -> Reading:
-    best = {}
-    for optimizer in f.values("optimizer"):
-        for loss in f.values("task.loss"):
-            right = {
-                r: f.all(
-                    "test/accuracy", **{"optimizer.lr": r}, optimizer=optimizer, task__loss=loss
-                )
-                for r in f.values("optimizer.lr")
-            }
-            rate = max(right, key=lambda r: right[r] or [0.0])
-            best[f"{optimizer} with {loss.replace('_', ' ')}"] = (rate, max(right[rate] or [0.0]))
-    shown = [f"{name} at {rate} ({right:.3f})" for name, (rate, right) in best.items()]
-    holds = len({rate for rate, _ in best.values()}) > 1
-    return verdict_of(holds), f"The best rate of each pair: {', '.join(shown)}."
-
-
-def cat(f: Figures) -> Reading:
-    right = {m: f.mean("test/accuracy", model=m) for m in ("vit", "swin", "cat")}
-    size = {m: f.mean("parameters", model=m) for m in right}
-    shown = listing((m.upper(), f"{right[m]:.3f} ({size[m]:,.0f} parameters)") for m in right)
-    order = " before ".join(m.upper() for m in sorted(right, key=lambda m: -right[m]))
-    holds = right["cat"] >= max(right.values()) - 0.02
-    return verdict_of(holds), f"Accuracy: {shown}. The order here is {order}."
-
-
-def modern(f: Figures) -> Reading:
-    measure, old = "test/bits_per_character", {"modern": "gpt2"}
-    changes = [arm for arm in f.values("modern") if arm not in ("gpt2", "all")]
-    best = min(changes, key=lambda arm: f.mean(measure, modern=arm))
-    text = (
-        f"GPT-2's blocks need {f.mean(measure, **old):.3f} bits per character of the test, all "
-        f"changes together {f.mean(measure, modern='all'):.3f}; the best change alone, {best}, "
-        f"{f.mean(measure, modern=best):.3f}. Differences to GPT-2's blocks: "
-    )
-    sides: dict[str, list[str]] = {"better": [], "worse": [], "not told apart": []}
-    for arm in [*changes, "all"]:
-        gap = f.paired(measure, {"modern": arm}, old)
-        side = {CONFIRMED: "worse", REFUTED: "better"}.get(gap.verdict(), "not told apart")
-        sides[side].append(f"{arm} {gap}")
-    shown = [f"{side}: {', '.join(arms) or 'none'}" for side, arms in sides.items()]
-    verdict = f.paired(measure, old, {"modern": "all"}).verdict()
-    return verdict, text + "; ".join(shown) + "."
-
-
 CLAIMS = [
     Claim(
         "memory",
         "A plain recurrent network does not learn a long dependency, a gated one learns a longer "
         "one, and attention one of any distance",
         ("test/accuracy",),
-        memory,
+        readings.memory,
         "the RNN's reach (0.9 right) is shorter than the longer of GRU and LSTM, and "
         "attention's is the longest tried",
     ),
@@ -378,7 +48,7 @@ CLAIMS = [
         "serial",
         "Recurrence is serial",
         ("train/step seconds", "parameters", "macs"),
-        serial,
+        readings.serial,
         "the RNN's step takes at least 1.5 times as long at some length, for no more multiply-adds",
         timed=True,
     ),
@@ -386,14 +56,14 @@ CLAIMS = [
         "depth",
         "Residual paths make depth trainable",
         ("train/loss", "test/accuracy"),
-        depth,
+        readings.depth,
         "without the path, the deepest network has at least twice the training loss",
     ),
     Claim(
         "positions",
         "Without positions attention sees an unordered set",
         ("test/accuracy", "test/exact"),
-        positions,
+        readings.positions,
         "without positions sorting is 0.9 right and reversing at most 0.45; some kind of "
         "position makes reversing 0.9",
     ),
@@ -401,7 +71,7 @@ CLAIMS = [
         "causal",
         "Without the causal mask teacher forcing leaks the target",
         ("train/loss", "test/accuracy", "test/exact_match"),
-        causal,
+        readings.causal,
         "without the mask both the training loss and the share of right texts are at most a "
         "quarter",
     ),
@@ -409,7 +79,7 @@ CLAIMS = [
         "search",
         "Cross-attention keeps the whole source available",
         ("test/accuracy", "test/exact"),
-        search,
+        readings.search,
         "at the longest source at least 0.3 more of the words are right with attention",
         look={"model.params.search": "true", "data.lag": "8"},
     ),
@@ -417,7 +87,7 @@ CLAIMS = [
         "patches",
         "A patch is a token",
         ("test/accuracy", "parameters", "macs"),
-        patches,
+        readings.patches,
         "the best patch is 0.01 ahead of the whole image as one patch, and the smallest costs "
         "over four times the largest",
     ),
@@ -425,7 +95,7 @@ CLAIMS = [
         "windows",
         "Windows make cost linear",
         ("train/step seconds", "parameters", "macs"),
-        windows,
+        readings.windows,
         "the multiply-adds of the Swin grow with the area to a power of at most 1.02, those of "
         "the ViT of at least 1.25; the times decide nothing",
         exact=True,
@@ -435,29 +105,30 @@ CLAIMS = [
         "shift",
         "Shifting connects windows",
         ("test/accuracy", "test/loss"),
-        shift,
+        readings.shift,
         "the interval of what the shift is worth is above 0; the arm without it is above chance",
     ),
     Claim(
         "sharing",
         "Convolution shares weights",
         ("test/accuracy", "parameters", "macs"),
-        sharing,
+        readings.sharing,
         "the CNN reaches what both reach with fewer parameters",
     ),
     Claim(
         "pooling",
         "Pooling and activation change the accuracy",
         ("test/accuracy",),
-        pooling,
+        readings.pooling,
         "the best pair is 0.01 ahead of the worst",
     ),
     Claim(
         "rates",
         "Optimizer, loss and learning rate depend on each other",
         ("test/accuracy",),
-        rates,
-        "the best rate differs between pairs of optimizer and loss",
+        readings.rates,
+        "of the pairs that reach 0.9, the two whose best rates lie furthest apart lose at the rate "
+        "of each other, both intervals above 0",
         may_fail=True,
     ),
     Claim(
@@ -465,14 +136,14 @@ CLAIMS = [
         "Attention inside patches and between them is as accurate as attention in windows, at "
         "equal parameters and steps",
         ("test/accuracy", "parameters", "macs"),
-        cat,
-        "CAT is at most 0.02 behind the best of the three",
+        readings.cat,
+        "the interval of CAT against Swin is above -0.02, and Swin is above chance",
     ),
     Claim(
         "modern",
         "Seven years of blocks learn a text better, at equal parameters and equal time",
         ("test/bits_per_character", "test/loss", "parameters", "macs", "cpu seconds"),
-        modern,
+        readings.modern,
         "the interval of the difference between GPT-2's blocks and all changes is above 0",
     ),
 ]

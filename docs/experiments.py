@@ -18,8 +18,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from claims import CLAIMS, SEEDS, UNDECIDED, Claim, Figures
+from claims import CLAIMS, Claim
 from properties import PROPERTIES
+from readings import SEEDS, UNDECIDED, Figures
 
 from blocks.graph import compose
 from tasks.sweep.intervals import mean_interval

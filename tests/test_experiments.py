@@ -119,6 +119,31 @@ def test_the_reach_of_a_memory_ends_at_its_first_failure():
     assert CLAIMS["memory"].read(found(**lines | {"gpt": (1, 1, 0.5)}))[0] == "refuted"
 
 
+def test_pairs_that_have_not_learned_are_not_judged():
+    def found(sgd):
+        right = {("adamw", 0.01): 0.95, ("adamw", 0.1): 0.5, ("sgd", 0.01): 0.4, ("sgd", 0.1): sgd}
+        rows = [
+            {
+                "settings": {
+                    "optimizer": optimizer,
+                    "task.loss": "cross_entropy",
+                    "optimizer.lr": str(rate),
+                    "seed": str(n),
+                },
+                "val/accuracy": value,
+                "test/accuracy": value + n / 1000,
+            }
+            for (optimizer, rate), value in right.items()
+            for n in range(5)
+        ]
+        return CLAIMS["rates"].read(Figures(rows))
+
+    verdict, words = found(0.96)
+    assert verdict == "confirmed"
+    assert "adamw with cross entropy at 0.01 (0.952), sgd with cross entropy at 0.1" in words
+    assert found(0.8)[0] == "not judged"
+
+
 def test_a_claim_with_too_few_seeds_is_not_decided(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "FIGURES", tmp_path)
     for seeds, verdict in ((4, "**Not decided: 4 seeds"), (5, "**Confirmed.**")):

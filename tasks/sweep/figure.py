@@ -234,8 +234,9 @@ class SettingsTable:
         return str(find_value(yaml.safe_load(file.read_text(encoding="utf-8")), name))
 
     def label(self, row: Row, names: Names | None) -> str:
-        """Return the settings of a run as a label."""
-        return ", ".join(self.rename(self.setting(row, name)) for name in as_list(names))
+        """Return the settings of a run as a label; what is empty is left out."""
+        labels = [self.rename(self.setting(row, name)) for name in as_list(names)]
+        return ", ".join(filter(None, labels))
 
     def position(self, row: Row, names: Names) -> float | str:
         """Return where a run is on the horizontal axis: a number if it is one."""

@@ -130,6 +130,12 @@ def test_names_are_written_instead(place):
     assert "rnn" not in words
 
 
+def test_a_setting_with_an_empty_name_is_left_out_of_a_label(place, monkeypatch):
+    spec = {"kind": "bars", "x": "data.lag", "y": "test/accuracy", "series": ["model", "data.lag"]}
+    (panel,) = panels(place, monkeypatch, **spec, names={"5": "", "20": "long"})
+    assert list(panel.series) == ["rnn", "rnn, long", "gpt"]
+
+
 def test_every_measure_has_a_panel_of_bars(place, monkeypatch):
     spec = {"kind": "bars", "x": "model", "y": ["test/accuracy", "macs"], "series": "data.lag"}
     assert words_of(drawn(place, **spec))[-4:] == ["■", "5", "■", "20"]

@@ -1,0 +1,363 @@
+"""What the figures of docs/results.md say about each claim: a verdict and a text.
+
+A text never asserts more than is checked. A verdict needs five runs of each arm with seeds of
+their own, and an arm that learned: one at chance says nothing about the other.
+"""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tasks.sweep.intervals import mean_interval
+
+Row = dict[str, Any]
+CONFIRMED, REFUTED, UNDECIDED, UNJUDGED = "confirmed", "refuted", "not decided", "not judged"
+Reading = tuple[str, str]
+SEEDS = 5  # runs of an arm that a verdict needs
+
+
+class Difference(NamedTuple):
+    """The mean of the differences of paired runs, and its 95 % t-interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
+    def verdict(self) -> str:
+        """Confirmed where the interval is above 0, refuted where it is below."""
+        return CONFIRMED if self.low > 0 else REFUTED if self.high < 0 else UNDECIDED
+
+
+def verdict_of(holds: bool) -> str:
+    return CONFIRMED if holds else REFUTED
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The runs of a sweep, selected by their settings.
+
+    Args:
+        rows: one for each run: "settings", a mapping of texts, and the measures of those that
+            finished.
+    """
+
+    rows: Sequence[Row]
+
+    def runs(self, **wanted: Any) -> list[Row]:
+        """Return the runs with these settings; `__` replaces a dot: `data__lag=5`."""
+        settings = {key.replace("__", "."): str(value) for key, value in wanted.items()}
+        return [
+            row
+            for row in self.rows
+            if all(named(row, key).lower() == value.lower() for key, value in settings.items())
+        ]
+
+    def all(self, measure: str, **wanted: Any) -> list[float]:
+        return [row[measure] for row in self.runs(**wanted) if measure in row]
+
+    def mean(self, measure: str, **wanted: Any) -> float:
+        return statistics.fmean(self.all(measure, **wanted))
+
+    def paired(self, measure: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> Difference:
+        """Return by how much `one` is above `other`, in pairs of equal seeds."""
+        first, second = (
+            {row["settings"].get("seed", "0"): row[measure] for row in self.runs(**each)}
+            for each in (one, other)
+        )
+        found = [first[seed] - second[seed] for seed in first if seed in second]
+        interval = mean_interval(found) if len(found) > 1 else (found[0], found[0])
+        return Difference(statistics.fmean(found), *interval)
+
+    def values(self, key: str) -> list[str]:
+        """Return the values of a setting, in the order of the sweep."""
+        return list(dict.fromkeys(named(row, key) for row in self.rows))
+
+
+def named(row: Row, key: str) -> str:
+    """Return a setting by its path or the last part of it: `residual` for `model/residual`."""
+    found = row["settings"]
+    return (
+        found[key]
+        if key in found
+        else next(v for k, v in found.items() if k.replace("/", ".").endswith(f".{key}"))
+    )
+
+
+def listing(pairs: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in pairs)
+
+
+def memory(f: Figures) -> Reading:
+    names = {
+        "rnn_language": "RNN",
+        "gru_language": "GRU",
+        "lstm_language": "LSTM",
+        "gpt": "Transformer",
+    }
+    lags = sorted(map(int, f.values("data.lag")))
+    reach = {}
+    for model in names:
+        right = [lag for lag in lags if f.mean("test/accuracy", model=model, data__lag=lag) >= 0.9]
+        reach[model] = next(
+            (
+                before
+                for before, lag in zip([0, *lags], [*lags, None], strict=True)
+                if lag not in right
+            ),
+            0,
+        )
+    gated = max(reach["gru_language"], reach["lstm_language"])
+    text = "At least 0.9 of the symbols are right up to: " + listing(
+        (names[m], f"{n} steps") for m, n in reach.items()
+    )
+    text += f"; {lags[-1]} were the most tried."
+    if 0 in reach.values():
+        text += (
+            " A network with 0 steps has not learned the shortest lag in these training steps, "
+            "at this learning rate."
+        )
+    return verdict_of(reach["rnn_language"] < gated <= reach["gpt"] == lags[-1]), text
+
+
+def serial(f: Figures) -> Reading:
+    lags = sorted(map(int, f.values("data.lag")))
+    time = {
+        (m, n): min(f.all("train/step seconds", model=m, data__lag=n))
+        for m in f.values("model")
+        for n in lags
+    }
+    ratio = {n: time["rnn_language", n] / time["gpt", n] for n in lags}
+    work = f.mean("macs", model="rnn_language", data__lag=lags[-1]) / f.mean(
+        "macs", model="gpt", data__lag=lags[-1]
+    )
+    most = max(ratio.values())
+    text = (
+        "A step of the RNN takes "
+        f"{listing((f'{r:.2f} times', f'at {n + 1} tokens') for n, r in ratio.items())} as long "
+        f"as one of the Transformer, though at {lags[-1] + 1} tokens it does {work:.2f} times "
+        "the multiply-adds. "
+        "This is one thread; on hardware that processes many tokens in parallel the ratio is "
+        "larger."
+    )
+    return verdict_of(most >= 1.5 and work <= 1.0), text
+
+
+def depth(f: Figures) -> Reading:
+    depths = sorted(map(int, f.values("depth")))
+    losses = {
+        (r, d): f.mean("train/loss", residual=r, depth=d)
+        for r in f.values("residual")
+        for d in depths
+    }
+    shown = [
+        f"{d} layers {losses['prenorm', d]:.3f} with and {losses['norm_only', d]:.3f} without"
+        for d in depths
+    ]
+    deep = depths[-1]
+    holds = losses["norm_only", deep] >= 2 * losses["prenorm", deep]
+    return (
+        verdict_of(holds),
+        "Training loss after the same steps, with the residual path and without: "
+        f"{', '.join(shown)}.",
+    )
+
+
+def positions(f: Figures) -> Reading:
+    right = {
+        (k, p): f.mean("test/accuracy", kind=k, position=p)
+        for k in ("sort", "reverse")
+        for p in f.values("position")
+    }
+    shown = listing((p, f"{right['reverse', p]:.2f}") for p in f.values("position") if p != "none")
+    best = max(value for (kind, p), value in right.items() if kind == "reverse" and p != "none")
+    text = (
+        f"Without positions sorting reaches {right['sort', 'none']:.2f} and reversing "
+        f"{right['reverse', 'none']:.2f}, "
+        f"where an unordered set allows 0.34. Reversing with positions: {shown}."
+    )
+    holds = right["sort", "none"] >= 0.9 and right["reverse", "none"] <= 0.45 and best >= 0.9
+    return verdict_of(holds), text
+
+
+def causal(f: Figures) -> Reading:
+    loss, exact = (
+        {v: f.mean(m, causal=v) for v in ("true", "false")}
+        for m in ("train/loss", "test/exact_match")
+    )
+    text = (
+        f"The training loss ends at {loss['true']:.3f} with the mask and at {loss['false']:.4f} "
+        "without it; of the texts "
+        f"that the decoder generates, {exact['true']:.1%} and {exact['false']:.1%} are right."
+    )
+    holds = loss["false"] <= loss["true"] / 4 and exact["false"] <= exact["true"] / 4
+    return verdict_of(holds), text
+
+
+def search(f: Figures) -> Reading:
+    lags = sorted(map(int, f.values("data.lag")))
+    right = {
+        (s, n): f.mean("test/accuracy", search=s, data__lag=n)
+        for s in ("true", "false")
+        for n in lags
+    }
+    shown = [
+        f"{n} words {right['true', n]:.2f} with and {right['false', n]:.2f} without" for n in lags
+    ]
+    return (
+        verdict_of(right["true", lags[-1]] - right["false", lags[-1]] >= 0.3),
+        f"Share of the words that are right, with attention and without: {', '.join(shown)}.",
+    )
+
+
+def patches(f: Figures) -> Reading:
+    sides = sorted(map(int, f.values("patch")))
+    right, work = ({n: f.mean(m, patch=n) for n in sides} for m in ("test/accuracy", "macs"))
+    best = max(sides, key=lambda n: right[n])
+    shown = [f"{n}x{n} pixels {right[n]:.3f} for {work[n] / 1e6:.2f} M" for n in sides]
+    text = (
+        f"Accuracy for multiply-adds: {', '.join(shown)}. Patches of {best}x{best} are best here."
+    )
+    holds = right[best] - right[sides[-1]] >= 0.01 and work[sides[0]] > 4 * work[sides[-1]]
+    return verdict_of(holds), text
+
+
+def windows(f: Figures) -> Reading:
+    sides = sorted(map(int, f.values("size")))
+    area = (sides[-1] / sides[0]) ** 2
+    power = {}
+    for model in ("vit", "swin"):
+        ends = [{"model": model, "size": n} for n in (sides[0], sides[-1])]
+        work = [f.mean("macs", **end) for end in ends]
+        time = [min(f.all("train/step seconds", **end)) for end in ends]
+        power[model] = [math.log(y / x) / math.log(area) for x, y in (work, time)]
+    text = (
+        f"From {sides[0]} to {sides[-1]} pixels of a side the image grows {area:.0f} times, and "
+        f"multiply-adds with its area to the power of {power['vit'][0]:.2f} in the ViT and "
+        f"{power['swin'][0]:.2f} in the Swin. The time of a step grew with the powers "
+        f"{power['vit'][1]:.2f} and {power['swin'][1]:.2f}, in one run of each size."
+    )
+    return verdict_of(power["swin"][0] <= 1.02 and power["vit"][0] >= 1.25), text
+
+
+def shift(f: Figures) -> Reading:
+    arms = [{"arm": name} for name in ("shifted", "unshifted")]
+    with_, without = (f.mean("test/accuracy", **arm) for arm in arms)
+    gain = f.paired("test/accuracy", *arms)
+    text = f"Accuracy {with_:.3f} with the shift and {without:.3f} without: {gain}."
+    return (UNJUDGED if without <= 0.2 else gain.verdict()), text
+
+
+def sharing(f: Figures) -> Reading:
+    points = {
+        model: sorted(
+            (
+                f.mean("parameters", model=model, size=n),
+                f.mean("test/accuracy", model=model, size=n),
+            )
+            for n in f.values("size")
+        )
+        for model in ("cnn", "mlp")
+    }
+    goal = min(max(right for _, right in line) for line in points.values())
+    need = {
+        model: next(count for count, right in line if right >= goal)
+        for model, line in points.items()
+    }
+    text = (
+        f"Both reach {goal:.3f}: the CNN with {need['cnn']:,.0f} parameters, the perceptron "
+        f"with {need['mlp']:,.0f}. "
+        f"The best of each: {max(r for _, r in points['cnn']):.3f} and "
+        f"{max(r for _, r in points['mlp']):.3f}."
+    )
+    return verdict_of(need["cnn"] < need["mlp"]), text
+
+
+def pooling(f: Figures) -> Reading:
+    cells = {
+        (p, a): f.mean("test/accuracy", pool=p, activation=a)
+        for p in f.values("pool")
+        for a in f.values("activation")
+    }
+    best, worst = max(cells, key=lambda c: cells[c]), min(cells, key=lambda c: cells[c])
+    text = (
+        f"Best: {best[0]} pooling with {best[1]}, {cells[best]:.3f}; worst: {worst[0]} pooling "
+        f"with {worst[1]}, "
+        f"{cells[worst]:.3f}."
+    )
+    return verdict_of(cells[best] - cells[worst] >= 0.01), text
+
+
+def rates(f: Figures) -> Reading:
+    best: dict[str, tuple[float, float, dict[str, str]]] = {}
+    for optimizer in f.values("optimizer"):
+        for loss in f.values("task.loss"):
+            arm = {"optimizer": optimizer, "task.loss": loss}
+            cells = [{**arm, "optimizer.lr": rate} for rate in f.values("optimizer.lr")]
+            whole = [cell for cell in cells if len(f.all("val/accuracy", **cell)) >= SEEDS]
+            cell = max(whole, key=lambda cell: f.mean("val/accuracy", **cell))
+            name = f"{optimizer} with {loss.replace('_', ' ')}"
+            best[name] = float(cell["optimizer.lr"]), f.mean("test/accuracy", **cell), cell
+    shown = listing((name, f"at {rate:g} ({right:.3f})") for name, (rate, right, _) in best.items())
+    text = f"The best rate of each pair by the validation, with the accuracy of the test: {shown}."
+    judged = sorted((name for name in best if best[name][1] >= 0.9), key=lambda name: best[name][0])
+    if len(judged) < 2:
+        return UNJUDGED, f"{text} Fewer than two pairs reach 0.9."
+    losses = []
+    for name, other in ((judged[0], judged[-1]), (judged[-1], judged[0])):
+        own, foreign = best[name][2], best[other][2]["optimizer.lr"]
+        losses.append(f.paired("test/accuracy", own, {**own, "optimizer.lr": foreign}))
+        text += f" At the rate of {other}, {name} loses {losses[-1]}."
+    apart: dict[str, list[float]] = {name.partition(" ")[0]: [] for name in best}
+    for name, (rate, _, _) in best.items():
+        apart[name.partition(" ")[0]].append(rate)
+    factors = ((name, f"{max(found) / min(found):.0f} times") for name, found in apart.items())
+    text += f" Between the losses the best rates are apart by: {listing(factors)}."
+    return (CONFIRMED if min(loss.low for loss in losses) > 0 else UNDECIDED), text
+
+
+def cat(f: Figures) -> Reading:
+    names = {"vit_equal": "ViT", "vit_small": "small ViT", "swin_equal": "Swin", "cat_equal": "CAT"}
+    right, size, work = (
+        {arm: f.mean(measure, arm=arm) for arm in names}
+        for measure in ("test/accuracy", "parameters", "macs")
+    )
+    cells = (
+        (
+            names[arm],
+            f"{right[arm]:.3f} ({size[arm]:,.0f} parameters, {work[arm]:,.0f} multiply-adds)",
+        )
+        for arm in names
+    )
+    to = {arm: f.paired("test/accuracy", {"arm": "cat_equal"}, {"arm": arm}) for arm in names}
+    text = (
+        f"Accuracy: {listing(cells)}. CAT is ahead of Swin by {to['swin_equal']}, of the ViT of "
+        f"equally many parameters by {to['vit_equal']}, and of the one of equally many "
+        f"multiply-adds by {to['vit_small']}."
+    )
+    gap = to["swin_equal"]
+    verdict = CONFIRMED if gap.low > -0.02 else REFUTED if gap.high < -0.02 else UNDECIDED
+    return (UNJUDGED if right["swin_equal"] <= 0.2 else verdict), text
+
+
+def modern(f: Figures) -> Reading:
+    measure, old = "test/bits_per_character", {"modern": "gpt2"}
+    changes = [arm for arm in f.values("modern") if arm not in ("gpt2", "all")]
+    best = min(changes, key=lambda arm: f.mean(measure, modern=arm))
+    text = (
+        f"GPT-2's blocks need {f.mean(measure, **old):.3f} bits per character of the test, all "
+        f"changes together {f.mean(measure, modern='all'):.3f}; the best change alone, {best}, "
+        f"{f.mean(measure, modern=best):.3f}. Differences to GPT-2's blocks: "
+    )
+    sides: dict[str, list[str]] = {"better": [], "worse": [], "not told apart": []}
+    for arm in [*changes, "all"]:
+        gap = f.paired(measure, {"modern": arm}, old)
+        side = {CONFIRMED: "worse", REFUTED: "better"}.get(gap.verdict(), "not told apart")
+        sides[side].append(f"{arm} {gap}")
+    shown = [f"{side}: {', '.join(arms) or 'none'}" for side, arms in sides.items()]
+    verdict = f.paired(measure, old, {"modern": "all"}).verdict()
+    return verdict, text + "; ".join(shown) + "."
