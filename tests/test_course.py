@@ -13,11 +13,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from blocks.graph import compose
 from blocks.graph.compose.combinations import combinations
 from blocks.graph.compose.compose import opened_hydra
 from blocks.graph.read.loader import CachedLoader
+from blocks.studio.engine import Studio
+from blocks.studio.text.edits import write_overrides
+from blocks.watch.engine import Engine
 from dougong import main as dougong
 from dougong.exercises.read import read_exercises
 
@@ -37,6 +41,7 @@ def load(name):
 
 
 fill = load("fill")
+LAST = importlib.import_module("opening").LAST
 NAMES = sorted(path.stem for path in (COURSE / "en").glob("[0-9]*.md"))
 PLANS = [COURSE / "README.md", COURSE / "README.zh.md"]
 PAGES = [*PLANS, *(path for path, _ in fill.lessons())]
@@ -64,7 +69,8 @@ TRAINED = [name for name in NAMES if command_of(name)[0] == "train"]
 def test_what_is_generated_in_the_lessons_is_current():
     for path, language in fill.lessons():
         text = path.read_text(encoding="utf-8")
-        assert fill.filled(text, language) == text, "run python docs/course/fill.py"
+        kinds = "figures|exercises"
+        assert fill.filled(text, language, kinds) == text, "run python docs/course/fill.py"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -109,10 +115,46 @@ def test_the_command_of_a_lesson_composes(name):
     assert len(found) == runs
 
 
-@pytest.mark.parametrize("name", ["windows", "fields"])
+@pytest.mark.parametrize("name", ["windows", "fields", "positions"])
 def test_the_numbers_that_are_shown_are_those_of_the_blocks(name):
     stored = json.loads((COURSE / "widgets" / f"{name}.json").read_text(encoding="utf-8"))
-    assert stored == getattr(drawing["seeing"], f"describe_{name}")()
+    module = drawing["sequences" if name == "positions" else "seeing"]
+    assert stored == getattr(module, f"describe_{name}")()
+
+
+def test_the_shares_that_are_shown_are_those_of_their_scores():
+    """Temperature and mask come from trained networks: here what any network must give."""
+    stored = json.loads((COURSE / "widgets" / "softmax.json").read_text(encoding="utf-8"))
+    scores = torch.tensor(stored["scores"])
+    for temperature, shares in zip(stored["temperatures"], stored["shares"], strict=True):
+        shown = torch.tensor(shares)
+        expected = (scores / temperature).softmax(-1) * shown.sum()  # of the answers shown
+        assert (shown - expected).abs().max() < 0.02  # scores have two digits
+    stored = json.loads((COURSE / "widgets" / "mask.json").read_text(encoding="utf-8"))
+    assert torch.tensor(stored["masked"]).triu(1).max() == 0
+    for name in ("masked", "unmasked"):
+        assert (torch.tensor(stored[name]).sum(-1) - 1).abs().max() < 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_studio_opens_the_model_of_the_lesson(name, tmp_path, monkeypatch):
+    """The command gives the parameters that the runs of the lesson recorded."""
+    monkeypatch.chdir(tmp_path)
+    for language in ("en", "zh"):
+        assert fill.filled(read(language, name), language, "studio") == read(language, name)
+    (command,) = re.findall(r"^`(dougong studio [^`]*)`", read("zh", name), re.MULTILINE)
+    _, _, model, *words = shlex.split(command)
+    studio = Studio(tmp_path, Engine())
+    text, rest = write_overrides(studio.drafts.read(model.partition("=")[2])[0], words)
+    question = {"ask": "graph", "model": model.partition("=")[2], "text": text, "words": rest}
+    drawn = studio.answer(question)
+    assert drawn["errors"] == []
+    recorded = fill.read_figures().get(str(int(name.partition("_")[0])))
+    if recorded:
+        rows = list(recorded["rows"].values())
+        row = rows[-1 if name.partition("_")[0] in LAST else 0]
+        assert drawn["parameters"] == row["parameters"]
 
 
 def test_what_the_lessons_state_about_order_and_forms_holds():

@@ -5,7 +5,7 @@ import re
 import secrets
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -16,10 +16,13 @@ from nicegui import ui
 
 from blocks.graph import ConfigError, Problem
 from blocks.graph.describe.draw import write_page_style
+from blocks.studio.compare.variants import Variants
+from blocks.studio.drafts import DRAFT, DraftError, Drafts
 from blocks.studio.guard import LARGEST, Guard
 from blocks.studio.page.page import Begin, Page
 from blocks.studio.process import Answers
 from blocks.studio.runs import Runs
+from blocks.studio.text.edits import EditError, write_overrides
 from blocks.support.files import CONFINED
 from blocks.support.palette import variables
 
@@ -59,7 +62,7 @@ def serve(
         ConfigError: the port is taken.
     """
     os.environ[CONFINED] = str(project)  # also for the processes that are started
-    service = Service(project, read_begin(overrides))
+    service = Service(project, write_draft(project, read_begin(overrides)))
     listener = open_socket(port)
     port = listener.getsockname()[1]
     address = f"http://{HOST}:{port}/?token={service.token}"
@@ -107,6 +110,38 @@ def read_begin(overrides: Sequence[str]) -> Begin:
         else:
             rest.append(word)
     return Begin(model, data, tuple(rest))
+
+
+def write_draft(project: Path, begin: Begin) -> Begin:
+    """Write slots and params of the command line into the draft, where the page can edit them.
+
+    A draft of other text becomes a variant.
+
+    Returns:
+        What a page shows first, with the other overrides.
+
+    Raises:
+        ConfigError: the text of the model does not take them.
+    """
+    drafts = Drafts(project)
+    try:
+        present, original = drafts.read(begin.model)
+        text, rest = write_overrides(original, begin.words)
+        if text not in (original, present):
+            if present != original:
+                Variants(project, begin.model).add(present, [f"model={begin.model}{DRAFT}"], {})
+            drafts.write(begin.model, text)
+    except (DraftError, EditError) as error:
+        raise ConfigError(
+            Problem(
+                str(error),
+                "the command line: studio",
+                got=" ".join([f"model={begin.model}", *begin.words]),
+                fits="a model of `dougong list model`, options of its slots, values of its params",
+                code="bad-command",
+            )
+        ) from error
+    return replace(begin, words=tuple(rest))
 
 
 def make_app(service: Service, port: int) -> Guard:

@@ -12,7 +12,7 @@ import argparse
 from collections.abc import Callable
 
 import matplotlib.pyplot as plt
-from drawing import learning, meeting, seeing, sequences
+from drawing import learning, meeting, seeing, sequences, touching
 from drawing.canvas import write_numbers
 
 RUNS = {  # option -> what the run is
@@ -23,8 +23,10 @@ RUNS = {  # option -> what the run is
     "tanh": "lesson 8: model/pool=average model/activation=tanh",
     "relu": "lesson 8: model/pool=average model/activation=relu",
     "table": "lesson 9: data.kind=reverse model/position=learned",
+    "cat": "lesson 11: model=cat",
+    "answer": "lesson 11: model.params.depth=1",
     "decoder": "lesson 12: model.params.depth=1",
-    "mae": "lesson 14",
+    "mae": "lesson 14: trainer.max_epochs=60",
     "plain": "lesson 15: model/recurrence=rnn",
     "gated": "lesson 15: model/recurrence=min_gru",
 }
@@ -34,6 +36,7 @@ def draw_untrained() -> None:
     """Draw and compute what needs no run."""
     write_numbers("windows", seeing.describe_windows())
     write_numbers("fields", seeing.describe_fields())
+    write_numbers("positions", sequences.describe_positions())
     seeing.draw_regions()
     seeing.draw_reach()
     seeing.draw_masks()
@@ -50,13 +53,27 @@ def draw_runs(runs: dict[str, str]) -> None:
             draw(*(runs[name] for name in wanted))
 
 
+def draw_answer(folder: str) -> None:
+    """The picture of lesson 11, and the answers of the interactive part of lesson 8."""
+    meeting.draw_question(folder)
+    write_numbers("softmax", touching.describe_softmax(folder))
+
+
+def draw_decoder(folder: str) -> None:
+    """The picture of lesson 12 and its interactive part."""
+    sequences.draw_decoder(folder)
+    write_numbers("mask", touching.describe_mask(folder))
+
+
 PICTURES: dict[tuple[str, ...], Callable[..., None]] = {
     ("rnn", "gpt"): lambda rnn, gpt: seeing.draw_gradients({"RNN": rnn, "Transformer": gpt}),
     ("vit",): seeing.draw_vit,
     ("cnn",): seeing.draw_cnn,
     ("tanh", "relu"): lambda tanh, relu: learning.draw_functions({"tanh": tanh, "ReLU": relu}),
     ("table",): sequences.draw_positions,
-    ("decoder",): sequences.draw_decoder,
+    ("cat",): meeting.draw_cat,
+    ("answer",): draw_answer,
+    ("decoder",): draw_decoder,
     ("mae",): meeting.draw_hidden,
     ("plain", "gated"): lambda rnn, gru: sequences.draw_recurrences({"RNN": rnn, "MinGRU": gru}),
 }

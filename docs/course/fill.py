@@ -1,4 +1,5 @@
-"""Write what is generated into the lessons, in both languages: tables of figures and exercises.
+"""Write what is generated into the lessons, in both languages: tables of figures, exercises, and
+the command that opens the model in Studio.
 
 python docs/course/fill.py                          from figures.json and dougong/exercises
 python docs/course/fill.py --record 4 SWEEP ...     first record the runs of a lesson's sweep
@@ -11,6 +12,8 @@ import shlex
 import statistics
 from pathlib import Path
 from typing import Any
+
+from opening import write_studio_command
 
 from dougong.exercises.read import LANGUAGES, Exercise, read_exercises
 
@@ -26,7 +29,7 @@ SETTINGS = {  # lesson -> what the rows of its table differ in
     "8": ["model/pool", "model/activation"],
     "9": ["data.kind", "model/position"],
     "10": ["model.params.depth", "model/residual"],
-    "11": ["model"],
+    "11": ["model.params.depth"],
     "12": ["model.params.depth"],
     "14": ["trainer.max_epochs"],
     "15": ["model/recurrence"],
@@ -43,6 +46,8 @@ WORDS = {
         "test/linear_accuracy": "Test accuracy of a linear classifier on the frozen features",
         "hint": "Hint",
         "answer": "Answer",
+        "studio": "`{command}` opens this model in [Studio](../../studio.md): a line that is "
+        "clicked lights its node, and a node its line.",
         "list": "`dougong exercise {lesson}.1` prints a question with its conditions, and with an "
         "answer behind it whether that is right.",
     },
@@ -56,6 +61,8 @@ WORDS = {
         "test/linear_accuracy": "在冻结的特征上训练的线性分类器的测试准确率",
         "hint": "提示",
         "answer": "答案",
+        "studio": "`{command}` 在 [Studio](../../studio.md) 里打开这个模型："
+        "点一行，它的节点就亮起来；点一个节点，它的那一行也亮起来。",
         "list": "`dougong exercise {lesson}.1 --language zh` 打印题目和条件；"
         "后面写上你的答案，就会告诉你对不对。",
     },
@@ -143,15 +150,19 @@ def exercise_text(exercise: Exercise, language: str) -> str:
     )
 
 
-def filled(text: str, language: str) -> str:
-    """Return a lesson with its generated parts written again."""
+def filled(text: str, language: str, kinds: str = "figures|exercises|studio") -> str:
+    """Return a lesson with its generated parts written again, those of some kinds."""
 
     def replace(found: re.Match[str]) -> str:
         kind, lesson = found["kind"], str(int(found["lesson"]))
-        made = {"figures": figures_text, "exercises": exercises_text}[kind](lesson, language)
+        if kind == "studio":
+            command = write_studio_command(found["lesson"], text)
+            made = WORDS[language]["studio"].format(command=command)
+        else:
+            made = {"figures": figures_text, "exercises": exercises_text}[kind](lesson, language)
         return f"{found['open']}\n\n{made}\n\n<!-- end -->"
 
-    mark = r"(?P<open><!-- (?P<kind>figures|exercises): (?P<lesson>\d+) -->)"
+    mark = rf"(?P<open><!-- (?P<kind>{kinds}): (?P<lesson>\d+) -->)"
     return re.sub(rf"{mark}(?:(?:(?!<!-- ).)*<!-- end -->)?", replace, text, flags=re.DOTALL)
 
 

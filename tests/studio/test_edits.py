@@ -6,7 +6,14 @@ import pytest
 import yaml
 
 from blocks.graph import compose, conf_folder
-from blocks.studio.text.edits import EditError, read_changes, remove_key, set_param, set_slot
+from blocks.studio.text.edits import (
+    EditError,
+    read_changes,
+    remove_key,
+    set_param,
+    set_slot,
+    write_overrides,
+)
 
 FLOW = "defaults: [mlp: gelu, _self_]\nparams: {dim: 6} # wide\ngraph: {}\n"
 BLOCK = "defaults:\n  - mlp: gelu\n  - _self_\nparams:\n  dim: 6\n\n  # heads\ngraph: {}\n"
@@ -61,3 +68,10 @@ def test_a_key_is_removed_in_both_styles():
     assert remove_key(text, 4, "dim") == text.replace("    dim: 3\n", "")
     with pytest.raises(EditError, match="no key 'use' in line 2"):
         remove_key(text, 2, "use")
+
+
+def test_slots_and_params_of_a_command_line_become_text():
+    words = ["model/mlp=swiglu", "data.size=32", "+model.params.heads=[2, 3]", "model.params.dim=7"]
+    text, rest = write_overrides(FLOW, words)
+    assert rest == ["data.size=32"]
+    assert text == FLOW.replace("gelu", "swiglu").replace("dim: 6", "dim: 7, heads: [2, 3]")

@@ -8,8 +8,12 @@ import pytest
 pytest.importorskip("nicegui")
 from nicegui import Client, core, ui
 
+from blocks.graph import ConfigError
+from blocks.studio.compare.variants import Variants
+from blocks.studio.drafts import Drafts
 from blocks.studio.page.panels import EditPanel
 from blocks.studio.page.phrases import Phrases
+from blocks.studio.server import read_begin, write_draft
 
 
 def form(norm: str, depth: str) -> dict[str, Any]:
@@ -65,3 +69,23 @@ def test_a_field_that_is_filled_asks_for_no_edit():
         assert page.edits == [("slot", "norm", "layernorm")]
 
     run(steps)
+
+
+def test_the_command_line_becomes_the_draft_and_another_draft_a_variant(tmp_path):
+    drafts = Drafts(tmp_path)
+    _, original = drafts.read("vit")
+    words = ["model=vit", "data=digits", "model.params.dim=96", "data.size=16"]
+    begin = write_draft(tmp_path, read_begin(words))
+    assert (begin.model, begin.data, begin.words) == ("vit", "digits", ("data.size=16",))
+    wide = original.replace("dim: 64", "dim: 96")
+    assert drafts.read("vit") == (wide, original)
+    write_draft(tmp_path, read_begin(["model=vit", "model/norm=rmsnorm"]))
+    assert drafts.read("vit")[0] == original.replace("norm: layernorm", "norm: rmsnorm")
+    assert [each.text for each in Variants(tmp_path, "vit").all.values()] == [wide]
+    write_draft(tmp_path, read_begin(["model=vit", "data=digits"]))  # the draft goes on
+    assert "rmsnorm" in drafts.read("vit")[0]
+
+
+def test_a_command_line_that_no_model_takes_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="there is no model 'vitt'"):
+        write_draft(tmp_path, read_begin(["model=vitt"]))

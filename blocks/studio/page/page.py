@@ -63,7 +63,8 @@ class Begin:
         """Return the same with what the address names, where it can be meant."""
         found = self
         if NAME.fullmatch(model) and NAME.fullmatch(data or "x"):
-            found = replace(found, model=model, data=data)
+            words = self.words if (model, data) == (self.model, self.data) else ()
+            found = replace(found, model=model, data=data, words=words)
         if depth in LEVELS:
             found = replace(found, depth=depth)
         if tab in TABS:
@@ -135,6 +136,8 @@ class Page:
     def words(self) -> list[str]:
         """The overrides beside the model."""
         chosen = [f"data={self.data}"] if self.data else []
+        if self.data != self.begin.data:
+            return chosen  # the others were meant for the data of the command line
         return [*chosen, *self.begin.words]
 
     async def ask(self, ask: str, **arguments: Any) -> dict[str, Any]:

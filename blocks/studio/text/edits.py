@@ -1,7 +1,7 @@
 """Edits of the text of a model file: comments, order and layout stay as they are."""
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Any
 
 import yaml
@@ -94,6 +94,30 @@ def set_param(text: str, name: str, value: str) -> str:
     if found is None:
         return add_key(text, params[1], name, value)
     return replace_value(text, found[1], value)
+
+
+def write_overrides(text: str, words: Sequence[str]) -> tuple[str, list[str]]:
+    """Write the slots and params of a command line into the text, where the page edits them.
+
+    Args:
+        words: overrides; `model/norm=rmsnorm` and `model.params.dim=96` become text.
+
+    Returns:
+        The text, and the other overrides.
+
+    Raises:
+        EditError: a value that does not fit the text.
+    """
+    rest = []
+    for word in words:
+        name, _, value = word.removeprefix("+").partition("=")
+        if name.startswith("model/"):
+            text = set_slot(text, name.removeprefix("model/"), value)
+        elif name.startswith("model.params."):
+            text = set_param(text, name.removeprefix("model.params."), value)
+        else:
+            rest.append(word)
+    return text, rest
 
 
 def check_value(value: str) -> None:

@@ -10,24 +10,20 @@ import torch
 import torch.nn.functional as F
 from drawing.canvas import COLOURS, open_network, rounded, save
 from drawing.seeing import measure_gradient
-from torch import nn
+from torch import Tensor, nn
 
 # Positions ----------------------------------------------------------------------------------------
 
 
 def draw_positions(folder: str) -> None:
     """How alike two positions are: of sines, of a trained table, and for what acts on scores."""
-    from blocks.position.tokens import SinusoidalPosition
-
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.5), layout="constrained")
-    zeros = torch.zeros(1, 32, 64)
-    rows = F.normalize(SinusoidalPosition(64)(zeros)[0], dim=-1)
-    axes[0].imshow(rows @ rows.T, cmap="RdBu", vmin=-1, vmax=1)
+    axes[0].imshow(compare_sines(), cmap="RdBu", vmin=-1, vmax=1)
     axes[0].set(title="cosine of two sinusoidal positions", xlabel="position", ylabel="position")
     draw_table(axes[1], open_network(folder))
     describe = describe_positions()
     for place, name in enumerate(("rotary", "alibi")):
-        axes[2].plot(describe[name], label=name, color=COLOURS[place])
+        axes[2].plot(describe[name][0], label=name, color=COLOURS[place])
     axes[2].set(title="part of a score that distance alone decides", xlabel="distance")
     axes[2].legend()
     axes[2].grid(alpha=0.3)
@@ -49,9 +45,19 @@ def draw_table(axis: Any, network: nn.Module) -> None:
     axis.figure.colorbar(image, ax=axis)
 
 
+def compare_sines() -> Tensor:
+    """Return the cosine of any two of 32 sinusoidal positions."""
+    from blocks.position.tokens import SinusoidalPosition
+
+    rows = F.normalize(SinusoidalPosition(64)(torch.zeros(1, 32, 64))[0], dim=-1)
+    return rows @ rows.T
+
+
 def describe_positions() -> dict[str, Any]:
-    """Return, for distances 0 to 31, rotary's product of equal queries and keys, and ALiBi's
-    penalty.
+    """Return what two of 32 places have in common, (places, places) for each kind of position.
+
+    Sines: their cosine. Rotary: the product of equal queries and keys. ALiBi: what it adds to a
+    score of the third head.
     """
     from blocks.position.bias import ALiBi
     from blocks.position.rotary import Rotary
@@ -60,8 +66,9 @@ def describe_positions() -> dict[str, Any]:
     ones = torch.ones(1, 1, places, width) / width**0.5
     q, k = Rotary(width)(ones, ones)
     return {
-        "rotary": rounded((q @ k.transpose(-1, -2))[0, 0, :, 0]),
-        "alibi": rounded(ALiBi(4)(places, places)[2, :, 0]),
+        "sinusoidal": rounded(compare_sines(), 3),
+        "rotary": rounded((q @ k.transpose(-1, -2))[0, 0], 3),
+        "alibi": rounded(ALiBi(4)(places, places)[2], 3),
     }
 
 
@@ -103,20 +110,25 @@ def measure_order() -> dict[str, float]:
 # A decoder ----------------------------------------------------------------------------------------
 
 
-def draw_decoder(folder: str) -> None:
-    """Where a GPT that reverses looks while it writes, and how sure it is of each next token."""
-    from blocks.graph.run.inspect import record_attention
+def read_lines(folder: str, count: int) -> Tensor:
+    """Return the first lines of the test of a run: (count, places)."""
     from tasks.data.sequences.recall import Recall
     from tasks.run.load_run import open_run
 
-    run = open_run(Path(folder))
-    named = run.config["data"].items()
+    named = open_run(Path(folder)).config["data"].items()
     data = Recall(**{name: value for name, value in named if name not in ("_target_", "facts")})
     data.setup("test")
-    tokens = next(iter(data.test_dataloader()))["tokens"][:64]
-    found = list(record_attention(run.network, {"tokens": tokens}).values())
+    return next(iter(data.test_dataloader()))["tokens"][:count]
+
+
+def draw_decoder(folder: str) -> None:
+    """Where a GPT that reverses looks while it writes, and how sure it is of each next token."""
+    from blocks.graph.run.inspect import record_attention
+
+    network, tokens = open_network(folder), read_lines(folder, 64)
+    found = list(record_attention(network, {"tokens": tokens}).values())
     with torch.no_grad():
-        shares = run.network(tokens=tokens)["logits"][:, :-1].softmax(-1)
+        shares = network(tokens=tokens)["logits"][:, :-1].softmax(-1)
     sure = shares.gather(-1, tokens[:, 1:, None])[..., 0].mean(0)
     figure, axes = plt.subplots(1, 3, figsize=(12.5, 3.9), layout="constrained")
     names = [str(token) for token in tokens[0].tolist()]

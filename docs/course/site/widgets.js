@@ -242,6 +242,146 @@
     show(false);
   }
 
+  /* Causal mask ------------------------------------------------------------------------------ */
+
+  function addText(root) {
+    const text = make("p", { className: "widget-text" });
+    text.setAttribute("aria-live", "polite");
+    root.append(text);
+    return text;
+  }
+
+  function showMask(root, data) {
+    const names = ["head", "place", "hidden"];
+    let [head, place, hidden] = readState(names, [0, 1, 1]);
+    head = Math.min(head, data.masked.length - 1);
+    place = Math.min(place, data.tokens.length - 1);
+    const separator = Math.max(...data.tokens);
+    const box = make("input", { type: "checkbox", checked: hidden === 1 });
+    box.addEventListener("change", () => { hidden = box.checked ? 1 : 0; change(); });
+    const chart = make("div", { className: "widget-bars" });
+    const buttons = data.tokens.map((token, number) => {
+      const name = token === separator ? "|" : token;
+      const button = make("button", { type: "button" }, make("i"), make("b", { textContent: name }));
+      const choose = () => { place = number; change(); };
+      button.addEventListener("focus", choose);
+      button.addEventListener("click", choose);
+      chart.append(button);
+      return button;
+    });
+    root.append(make("div", { className: "widget-controls" },
+      makeChoice(say("head", "头"), data.masked.length, head, (value) => { head = value; change(); }),
+      make("label", {}, box, ` ${say("causal mask", "因果掩码")}`)), chart);
+    const text = addText(root);
+
+    function change() {
+      show();
+      writeState(names, [head, place, hidden]);
+    }
+    function show() {
+      const weights = data[hidden ? "masked" : "unmasked"][head][place];
+      buttons.forEach((button, number) => {
+        const share = Math.round(100 * weights[number]);
+        const seen = !hidden || number <= place;
+        button.style.setProperty("--share", weights[number]);
+        button.classList.toggle("chosen", number === place);
+        button.classList.toggle("unseen", !seen);
+        button.setAttribute("aria-label", `${say("place", "位置")} ${number + 1}, ${say("token", "词元")} ${data.tokens[number]}: `
+          + (seen ? `${share} %` : say("hidden", "看不见")));
+      });
+      const later = weights.slice(place + 1).reduce((a, b) => a + b, 0);
+      const seen = hidden ? place + 1 : weights.length;
+      text.textContent = say(
+        `Place ${place + 1} of ${weights.length} sees ${seen}; ${Math.round(100 * later)} % of its weight is on later tokens, which it is to predict.`,
+        `共 ${weights.length} 个位置，第 ${place + 1} 个看得见 ${seen} 个；它有 ${Math.round(100 * later)} % 的权重落在后面的词元上，而那正是要预测的。`);
+    }
+    show();
+  }
+
+  /* Temperature of softmax ------------------------------------------------------------------- */
+
+  function showSoftmax(root, data) {
+    const names = ["temperature"];
+    let [step] = readState(names, [9]);
+    step = Math.min(step, data.temperatures.length - 1);
+    const range = make("input", { type: "range", min: 0, max: data.temperatures.length - 1, value: step });
+    range.addEventListener("input", () => { step = Number(range.value); show(); writeState(names, [step]); });
+    const list = make("ul", { className: "widget-shares" });
+    const rows = data.answers.map((answer, place) => {
+      const share = make("span");
+      const row = make("li", {}, make("b", { textContent: answer }), make("i"), share);
+      row.title = `${say("score", "分数")} ${data.scores[place]}`;
+      list.append(row);
+      return [row, share];
+    });
+    root.append(make("p", { textContent: `${data.question}?` }), list,
+      make("div", { className: "widget-controls" }, make("label", {}, `${say("temperature", "温度")} T `, range)));
+    const text = addText(root);
+
+    function show() {
+      const temperature = data.temperatures[step].toFixed(1);
+      range.setAttribute("aria-valuetext", temperature);
+      rows.forEach(([row, share], place) => {
+        row.style.setProperty("--share", data.shares[step][place]);
+        share.textContent = `${(100 * data.shares[step][place]).toFixed(1)} %`;
+      });
+      text.textContent = say(
+        `T = ${temperature}: the first answer has ${(100 * data.shares[step][0]).toFixed(0)} %, and ${data.bits[step].toFixed(1)} bits are open.`,
+        `T = ${temperature}：第一个答案占 ${(100 * data.shares[step][0]).toFixed(0)} %，还有 ${data.bits[step].toFixed(1)} 比特没有定。`);
+    }
+    show();
+  }
+
+  /* Positions -------------------------------------------------------------------------------- */
+
+  const POSITIONS = [
+    ["sinusoidal", say("sines: cosine of two positions", "正弦：两个位置的余弦")],
+    ["rotary", say("rotary: product of two equal words", "旋转：两个相同的词的内积")],
+    ["alibi", say("ALiBi: added to the score", "ALiBi：加到分数上的数")],
+  ];
+
+  function showPositions(root, data) {
+    const names = ["kind", "position"];
+    let [kind, position] = readState(names, [0, 8]);
+    kind = Math.min(kind, POSITIONS.length - 1);
+    const count = data.sinusoidal.length;
+    position = Math.min(position, count - 1);
+    const select = make("select");
+    POSITIONS.forEach(([, label], place) => select.append(make("option", { value: place, textContent: label })));
+    select.value = kind;
+    select.setAttribute("aria-label", say("kind of position", "位置编码的种类"));
+    select.addEventListener("change", () => { kind = Number(select.value); change(); });
+    const range = make("input", { type: "range", min: 0, max: count - 1, value: position });
+    range.addEventListener("input", () => { position = Number(range.value); change(); });
+    const chart = make("div", { className: "widget-bars widget-signed" });
+    chart.setAttribute("aria-hidden", "true");
+    const bars = Array.from({ length: count }, () => make("span", {}, make("i")));
+    chart.append(...bars);
+    root.append(make("div", { className: "widget-controls" }, select,
+      make("label", {}, `${say("position", "位置")} `, range)), chart);
+    const text = addText(root);
+
+    function change() {
+      show();
+      writeState(names, [kind, position]);
+    }
+    function show() {
+      const rows = data[POSITIONS[kind][0]];
+      const most = Math.max(...rows.flat().map(Math.abs));
+      bars.forEach((bar, place) => {
+        const value = rows[position][place];
+        bar.style.setProperty("--share", Math.abs(value) / most);
+        bar.classList.toggle("negative", value < 0);
+        bar.classList.toggle("chosen", place === position);
+      });
+      const far = position < count / 2 ? count - 1 : 0;
+      const near = position < count - 1 ? position + 1 : position - 1;
+      const at = (place) => `${place}: ${rows[position][place].toFixed(2)}`;
+      text.textContent = `${say("position", "位置")} ${position} ${say("with", "与")} ${at(position)}, ${at(near)}, ${at(far)}.`;
+    }
+    show();
+  }
+
   /* Names and keys for readers without a mouse, where the theme has none. */
   function nameRegions() {
     document.querySelector(".md-search")?.setAttribute("aria-label", say("search", "搜索"));
@@ -253,7 +393,10 @@
     });
   }
 
-  const KINDS = { windows: showWindows, attention: showAttention, fields: showFields };
+  const KINDS = {
+    windows: showWindows, attention: showAttention, fields: showFields,
+    mask: showMask, softmax: showSoftmax, positions: showPositions,
+  };
   for (const root of document.querySelectorAll(".widget")) {
     KINDS[root.dataset.widget](root, window.COURSE[root.dataset.widget]);
   }
