@@ -88,6 +88,7 @@ PACKAGES = {
         "nicegui",
         "tasks.look",
         "tasks.run",
+        "tasks.sweep",
         "uvicorn",
         "yaml",
     },

@@ -21,8 +21,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-browser", action="store_true", help="print the address, and open no browser"
     )
-    # the processes that answer, which the page starts
+    # the processes that answer and that work off a sweep, which the page starts
     parser.add_argument("--answers", choices=("models", "runs"), help=argparse.SUPPRESS)
+    parser.add_argument("--queue", metavar="SWEEP", help=argparse.SUPPRESS)
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -31,6 +32,10 @@ def run(chosen: argparse.Namespace) -> int:
     Raises:
         ConfigError: the extra is not installed.
     """
+    if chosen.queue:
+        from blocks.studio.run.queue import work
+
+        return work(Path.cwd(), chosen.queue)
     if chosen.answers:
         from blocks.studio import answers
 

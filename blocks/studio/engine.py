@@ -13,7 +13,8 @@ from typing import Any
 
 from blocks.catalog import catalog
 from blocks.commands import Planner
-from blocks.graph import Built, Composed, ConfigError
+from blocks.graph import Built, Composed, ConfigError, Problem
+from blocks.graph.compose.combinations import combinations
 from blocks.graph.describe.cost import Cost
 from blocks.graph.describe.diff import side
 from blocks.graph.describe.diff_text import text as difference_text
@@ -30,6 +31,7 @@ from blocks.studio.compare.beside import light
 from blocks.studio.compare.code import find_lines
 from blocks.studio.drafts import DRAFT, FOLDER, DraftError, Drafts
 from blocks.studio.mistaken import place_mistakes
+from blocks.studio.run.sweeps import MOST_JOBS
 from blocks.studio.share.figure import draw_figure
 from blocks.studio.text.edits import EditError, read_changes, set_param, set_slot
 from blocks.studio.text.fixes import propose
@@ -170,7 +172,8 @@ class Studio:
         known = {} if base is None else base.composed.config["model"].get("params") or {}
         changes = read_changes(before, self.text, known)
         if changes is None:
-            return ["--config-dir", FOLDER, f"model={self.model}{DRAFT}", *self.words]
+            draft = ["--config-dir", FOLDER, f"model={self.model}{DRAFT}", *self.words]
+            return [*draft, *self._without_claims(self.model, self.words)]
         return [f"model={self.model}", *changes, *self.words]
 
     def _lines(self, drawn: Picture) -> list[tuple[int, list[str]]]:
@@ -240,14 +243,33 @@ class Studio:
         Args:
             measure: what the budget counts, "parameters" or "macs".
         """
-        command = self._command()
-        folder = None
-        if command[0] == "--config-dir":
-            folder, command = command[1], command[2:]
-        words = [*command, *(CLAIMS_NOTHING for _ in self._without_claims(self.model, self.words))]
+        folder, words = _split_folder(self._command())
         build = Planner(say=lambda note: None)
         found = fit(words, f"model.params.{param}", budget, measure, folder, CachedLoader(), build)
         return {"value": found.value, "count": found.parameters, "macs": found.macs}
+
+    def ask_sweep(self, words: Sequence[str]) -> Answer:
+        """Build every training of a sweep of the last model.
+
+        Args:
+            words: the command line behind `train -m`.
+
+        Returns:
+            jobs, overrides of each; draft, the name and text of a model that no overrides name.
+        """
+        folder, overrides = _split_folder(words)
+        count = len(combinations(overrides, folder))
+        if count > MOST_JOBS:
+            got, fits = f"{count:,} trainings", f"{MOST_JOBS} at most"
+            raise ConfigError(
+                Problem("the sweep is too large", "the page", got=got, fits=fits, code="too-large")
+            )
+        results = self.engine.check(overrides, folder)
+        wrong = [problem for result in results for problem in result.problems]
+        if wrong:
+            raise ConfigError(wrong)
+        draft = None if folder is None else (self.model, self.text)
+        return {"jobs": [list(result.overrides) for result in results], "draft": draft}
 
     # Comparing ------------------------------------------------------------------------------------
 
@@ -360,6 +382,13 @@ class Studio:
     def ask_save(self, name: str, text: str) -> Answer:
         """Write the text as a new model of the project."""
         return {"file": _shorten(self.drafts.save(name, text))}
+
+
+def _split_folder(words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Return the folder of drafts, where a command line has one, and its overrides."""
+    if words[:1] == ["--config-dir"]:
+        return words[1], list(words[2:])
+    return None, list(words)
 
 
 def _line_in(files: Container[str], where: str) -> int | None:

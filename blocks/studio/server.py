@@ -21,7 +21,7 @@ from blocks.studio.drafts import DRAFT, DraftError, Drafts
 from blocks.studio.guard import LARGEST, Guard
 from blocks.studio.page.page import Begin, Page
 from blocks.studio.process import Answers
-from blocks.studio.runs import Runs
+from blocks.studio.run.runs import Runs
 from blocks.studio.text.edits import EditError, write_overrides
 from blocks.support.files import CONFINED
 from blocks.support.palette import variables

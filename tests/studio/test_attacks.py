@@ -18,7 +18,7 @@ import pytest
 
 from blocks.graph import compose, plan
 from blocks.graph.describe.draw import WRITERS, picture, write_part
-from blocks.studio.runs import Runs
+from blocks.studio.run.runs import Runs
 from blocks.support.program import DOOR
 
 SECONDS = 60

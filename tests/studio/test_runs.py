@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from blocks.studio.runs import Runs
+from blocks.studio.run.runs import Runs
 from tests.studio.conftest import BROWSER, SECONDS
 
 RUN = Path(__file__).resolve().parents[1] / "data" / "run_of_0_1_0"

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from blocks.studio.runs import RUNS
+from blocks.studio.run.runs import RUNS
 from blocks.support.answers import error_entries, error_entry
 from tasks.look import Looker
 

@@ -16,20 +16,22 @@ from blocks.studio.drafts import NAME, DraftError, Drafts
 from blocks.studio.page.assist import Assist
 from blocks.studio.page.code import CodePanel
 from blocks.studio.page.compare import ComparePanel
-from blocks.studio.page.look import LookPanel
 from blocks.studio.page.panels import (
     EditPanel,
     Errors,
     NodePanel,
     Numbers,
-    TrainPanel,
 )
 from blocks.studio.page.phrases import LANGUAGES, Phrases
 from blocks.studio.page.restructure import Restructure
-from blocks.studio.page.runs import RunsPanel
+from blocks.studio.page.run.look import LookPanel
+from blocks.studio.page.run.runs import RunsPanel
+from blocks.studio.page.run.sweep import SweepPanel
+from blocks.studio.page.run.train import TrainPanel
 from blocks.studio.page.share import Share, open_link
 from blocks.studio.process import Answers
-from blocks.studio.runs import Runs
+from blocks.studio.run.runs import Runs
+from blocks.studio.run.sweeps import Sweeps
 from blocks.support.conf_folders import option_files
 from blocks.support.program import train_command
 
@@ -38,7 +40,7 @@ QUIET = 0.2  # seconds without a keystroke, after which numbers and fixes are as
 UNDONE = 200  # texts that can be undone
 THEMES = {"": "as the system", "light": "light", "dark": "dark"}
 DARK = {"": None, "light": False, "dark": True}
-TABS = ("edit", "node", "difference", "PyTorch", "train", "look", "runs")
+TABS = ("edit", "node", "difference", "PyTorch", "train", "sweep", "look", "runs")
 LEVELS = {-1: "automatic", 0: "0", 1: "1", 2: "2", 3: "3", 99: "all"}
 
 
@@ -120,6 +122,7 @@ class Page:
         theme: str,
     ):
         self.answers, self.looks, self.runs, self.begin = answers, looks, runs, begin
+        self.sweeps = Sweeps(answers.project)
         self.say = Phrases(language)
         self.theme = theme if theme in THEMES else ""
         self.key = uuid.uuid4().hex
@@ -281,7 +284,7 @@ class Page:
             with ui.tabs().props("dense no-caps inline-label outside-arrows mobile-arrows") as tabs:
                 made = {name: ui.tab(name, label=say(name)) for name in TABS}
             self.tabs = tabs
-            panels = ui.tab_panels(tabs, value=made[self.begin.tab], animated=False)
+            panels = ui.tab_panels(tabs, value=self.begin.tab, animated=False)
             with panels.classes("studio-panels"):
                 with ui.tab_panel(made["edit"]):
                     self.edit_panel = EditPanel(self)
@@ -294,6 +297,8 @@ class Page:
                     self.code = CodePanel(self)
                 with ui.tab_panel(made["train"]):
                     self.train_panel = TrainPanel(self)
+                with ui.tab_panel(made["sweep"]):
+                    self.sweep_panel = SweepPanel(self)
                 with ui.tab_panel(made["look"]):
                     self.look_panel = LookPanel(self)
                 with ui.tab_panel(made["runs"]):
@@ -447,6 +452,9 @@ class Page:
             await self.compare_panel.fill()
         elif name == "PyTorch":
             await self.code.fill()
+        elif name == "sweep":
+            with self.client:
+                self.sweep_panel.open()
         elif name == "look":
             with self.client:
                 await self.look_panel.open()

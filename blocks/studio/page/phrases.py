@@ -95,6 +95,18 @@ CHINESE = {
     "choose two runs or more to compare them": "勾选两个以上的运行即可比较",
     "measure": "指标",
     "resume": "继续训练",
+    "sweep": "多组训练",
+    "sweeps": "已有的多组训练",
+    "several values for each key; a training for each combination": (
+        "给每个键选若干取值，每种组合训练一次，依次排队进行"
+    ),
+    "learning rates": "学习率",
+    "seeds": "随机种子数",
+    "add a key": "添加一个键",
+    "start the queue": "开始排队训练",
+    "waiting": "等待中",
+    "not running": "未在运行",
+    "status": "状态",
     "look": "观察",
     "one input on its way through a run, again after each epoch": "一个输入如何流过网络,每轮更新",
     "run": "运行",

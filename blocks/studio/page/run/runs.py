@@ -5,9 +5,9 @@ from typing import Any, Protocol
 
 from nicegui import ui
 
-from blocks.studio.page.panels import TrainPanel, link_report, list_scores
 from blocks.studio.page.phrases import Phrases
-from blocks.studio.runs import Runs
+from blocks.studio.page.run.train import TrainPanel, link_report, list_scores
+from blocks.studio.run.runs import Runs
 
 MEASURES = ("train/loss", "val/loss", "val/accuracy")
 MOST = 6  # runs that are compared

@@ -8,7 +8,7 @@ from nicegui import events, ui
 
 from blocks.studio.page.phrases import Phrases
 from blocks.studio.process import Answers
-from blocks.studio.runs import Runs
+from blocks.studio.run.runs import Runs
 
 FIELD = "dense outlined options-dense"
 SECONDS = 2.0  # between two looks at the checkpoints

@@ -1,0 +1,1 @@
+"""Trainings and sweeps that are started from the page, and the runs of the project."""
