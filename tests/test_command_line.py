@@ -101,11 +101,33 @@ def test_a_key_that_nothing_reads_is_answered_with_the_one_that_is_read():
 
 
 def test_an_argument_that_the_file_leaves_out_is_still_added_with_a_plus():
-    """`eps` stands in norms of the model as well, and `momentum` in another optimizer: neither is
-    meant.
-    """
-    for word in ("optimizer.eps=1e-8", "trainer.num_nodes=2", "optimizer.momentum=0.9"):
-        assert answer(word).endswith(f"\n  fix       to add a new key, write +{word}")
+    """`eps` stands in norms of the model as well, which is not meant."""
+    word = "optimizer.eps=1e-8"
+    assert answer(word).endswith(f"\n  fix       to add a new key, write +{word}")
+
+
+OWNERS = {
+    "optimizer.nesterov=true": ("optimizer=adamw", "optimizer=sgd"),
+    "optimizer.momentum=0.9": ("optimizer=adamw", "optimizer=muon, sgd"),
+    "trainer.num_nodes=2": ("trainer=cpu", "trainer=fsdp, tensor_parallel"),
+    "callbacks.ema.decay=0.9": ("callbacks=default", "callbacks=ema"),
+    "task.teacher=RUN": ("task=classify", "task=distill"),
+    "data.table=x.csv": ("data=digits", "data=captions, imagenet, images"),
+}
+
+
+@pytest.mark.parametrize("word", OWNERS)
+def test_a_key_of_other_options_is_answered_with_their_names(word):
+    """Also where an option has it from the file that it starts from: data=imagenet."""
+    chosen, owners = OWNERS[word]
+    group, name = chosen.partition("=")[0], word.partition("=")[0]
+    assert answer(word) == (
+        f"the command line: {word}\n"
+        f"  {chosen} has no key {name.removeprefix(group + '.')!r}\n"
+        f"  fits      {owners}\n"
+        f"  fix       choose {group}=... of those that have it, or leave {name} out\n"
+        f"            to add a new key, write +{word}"
+    )
 
 
 @pytest.mark.parametrize("word", CHOICES)

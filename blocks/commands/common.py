@@ -11,7 +11,7 @@ from typing import Any
 from blocks.__main__ import restore_the_compiler
 from blocks.graph import Built, BuiltObjective, ConfigError, Problem, plan
 from blocks.graph.compose.compose import Composed
-from blocks.graph.compose.facts import look_up_facts
+from blocks.graph.compose.facts import explain_unread, look_up_facts
 from blocks.graph.read.loader import open_loader
 from blocks.graph.run.entry import plan_entry
 
@@ -35,7 +35,12 @@ class Planner:
 
     def __call__(self, composed: Composed, example: Mapping[str, Any] | None = None) -> Built:
         facts, note = look_up_facts(composed, self.facts_of, example)
-        planned = plan(composed, facts)
+        try:
+            planned = plan(composed, facts)
+        except ConfigError as error:
+            if self.facts_of(composed) is None:
+                raise explain_unread(error, composed) from error
+            raise
         self.say(note)
         return planned
 

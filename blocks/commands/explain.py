@@ -34,6 +34,9 @@ from blocks.graph.describe.why import why
 from blocks.graph.errors import Problem
 from blocks.graph.record.record import count_parameters
 
+QUESTIONS = ("memory", "cache", "time", "why")
+TABLE_ALONE = {"csv": QUESTIONS, "depth": (*QUESTIONS, "csv"), "all": QUESTIONS}
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words of the command line."""
@@ -116,6 +119,24 @@ def _check_entry(chosen: argparse.Namespace) -> None:
             )
 
 
+def _check_forms(chosen: argparse.Namespace) -> None:
+    """Raise ConfigError for an option of the table beside a question that prints none."""
+    for form, questions in TABLE_ALONE.items():
+        value = getattr(chosen, form)
+        if value is None or value is False:  # 0 is a depth
+            continue
+        for question in questions:
+            if getattr(chosen, question):
+                raise ConfigError(
+                    Problem(
+                        f"--{form} belongs to the table of nodes",
+                        f"the command line: --{question} --{form}",
+                        fix=f"leave --{question} or --{form} out",
+                        code="bad-command",
+                    )
+                )
+
+
 def _check_time(chosen: argparse.Namespace) -> None:
     """Raise ConfigError for an option of --time without it."""
     for option in ("samples", "measure"):
@@ -189,6 +210,7 @@ def _answer_table(chosen: argparse.Namespace, composed: Composed, planned: Built
 
 def run(chosen: argparse.Namespace) -> int:
     """Compose, build on the meta device, print; the exit status."""
+    _check_forms(chosen)
     _check_time(chosen)
     composed = compose(chosen.overrides, config_dir=chosen.config_dir)
     planned = Planner()(composed)

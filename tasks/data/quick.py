@@ -8,16 +8,19 @@ FEW = 300  # files
 
 
 def is_small(path: object) -> bool:
-    """Return whether a path is a small file, or a folder with few and small files.
+    """Return whether a path is a small file, or a folder with few and small files; what does not
+    exist is small, as the error about it takes no time.
 
     Args:
-        path: as the YAML states it; what is no path of a file or folder is not small.
+        path: as the YAML states it; what is no path is not small.
     """
     if not isinstance(path, str | Path):
         return False
     place = Path(path).expanduser()
     if place.is_file():
         return place.stat().st_size <= SMALL
+    if not place.exists():
+        return True
     count = size = 0
     for folder, _, names in os.walk(place):
         count += len(names)
@@ -26,7 +29,7 @@ def is_small(path: object) -> bool:
         size += sum(measure(os.path.join(folder, name)) for name in names)
         if size > SMALL:
             return False
-    return count > 0
+    return True
 
 
 def measure(file: str) -> int:

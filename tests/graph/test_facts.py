@@ -2,6 +2,8 @@
 said.
 """
 
+import re
+
 import pytest
 
 from blocks.__main__ import main
@@ -81,6 +83,38 @@ def test_a_model_without_an_example_has_the_default_data(capsys):
 def test_data_that_do_not_fit_are_a_mistake_as_before(capsys):
     assert main(["explain", "model=gpt", "data=digits"]) == 2
     assert "the data does not say 'tokens'" in capsys.readouterr().err
+
+
+UNREAD = {
+    "data=table": """\
+conf/data/table.yaml:3:1  data.path
+  data.path is missing
+  fix       data.path=...
+""",
+    "model=table_mlp data=hub_table": """\
+conf/model/table_mlp.yaml:4:10  inputs.numbers
+  the data does not say 'numbers'
+  got       numbers: data.numbers
+  fits      data has no facts; data=hub_table was not read, which may take longer than a second
+  fix       choose other data (data=...), or state it: +data.facts.numbers=...
+""",
+    "data=images": """\
+conf/data/images.yaml:3:1  data.path
+  path is missing
+  fix       data.path=FOLDER, or data.table=FILE
+""",
+    "data=images data.table=none.csv": """\
+the command line: data.table=none.csv  data.table
+  none.csv cannot be read: No such file or directory
+  fix       data.table=FILE with a row for each image
+""",
+}
+
+
+@pytest.mark.parametrize("words", UNREAD)
+def test_data_that_cannot_be_read_say_why(words, capsys):
+    assert main(["explain", *words.split()]) == 2
+    assert re.sub(r"\n\n.*", "\n", capsys.readouterr().err, flags=re.DOTALL) == UNREAD[words]
 
 
 def test_two_models_are_compared_with_the_same_facts(capsys):

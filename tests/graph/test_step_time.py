@@ -79,6 +79,10 @@ def test_a_machine_is_measured_once_and_again_if_asked(tmp_path, monkeypatch, ca
         (["--memory", "--time"], "not allowed with argument"),
         (["--samples", "10"], "--samples belongs to --time"),
         (["--measure"], "--measure belongs to --time"),
+        (["--memory", "--csv"], "--csv belongs to the table of nodes"),
+        (["--cache", "--depth", "0"], "--depth belongs to the table of nodes"),
+        (["--why", "head", "--all"], "--all belongs to the table of nodes"),
+        (["--csv", "--depth", "1"], "--depth belongs to the table of nodes"),
     ],
 )
 def test_no_option_is_ignored(words, problem, capsys):

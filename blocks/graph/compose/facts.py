@@ -4,6 +4,7 @@ file.
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -14,6 +15,7 @@ from blocks.graph.errors import ConfigError, Problem, show
 from blocks.support.conf_folders import conf_folder
 
 Facts = dict[str, Any]
+MISSING = "???"
 
 
 def has_chosen(composed: Composed, group: str) -> bool:
@@ -97,6 +99,33 @@ def look_up_facts(
         return {}, None
     note = f"facts: {data} was not read; what it leaves open is the example of the model"
     return filled, f"{note}: {show_facts(filled)}"
+
+
+def explain_unread(error: ConfigError, composed: Composed) -> ConfigError:
+    """Return the error about a model whose facts are those of data that were not read: it names
+    the values without which the data cannot be read, or says that they were not read.
+    """
+    data = composed.config.get("data")
+    if not isinstance(data, Mapping) or not has_chosen(composed, "data"):
+        return error
+    if any(problem.code != "unknown-fact" for problem in error.problems):
+        return error
+    chosen = f"data={composed.choices.get('data')}"
+    problems = [
+        Problem(
+            f"data.{name} is missing, so that {chosen} cannot be read",
+            composed.origin(f"data.{name}"),
+            f"data.{name}",
+            fix=f"data.{name}=...",
+            code="missing-argument",
+        )
+        for name, value in data.items()
+        if value == MISSING
+    ]
+    if problems:
+        return ConfigError(problems)
+    unread = f"{chosen} was not read, which may take longer than a second"
+    return ConfigError([replace(each, fits=f"{each.fits}; {unread}") for each in error.problems])
 
 
 def is_open(fact: Any) -> bool:

@@ -11,7 +11,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from blocks.graph.compose.keys import explain_option, explain_word, walk_keys
+from blocks.graph.compose.keys import explain_option, explain_word, find_owners, walk_keys
 from blocks.graph.compose.overrides import on_command_line
 from blocks.graph.errors import Origin, Problem, did_you_mean, find_look_alike
 from blocks.graph.read.loader import SEARCH_PATH, parse_override
@@ -31,6 +31,7 @@ YAML_FIXES = {
     "<block end>": "indent all keys of a mapping alike",
 }
 COMPOSED = "the composed configuration"
+MAX_OWNERS = 20  # options in a message
 
 
 def explain_error(
@@ -139,7 +140,7 @@ def _explain_key(
 ) -> Problem:
     """Return the problem of an override whose key does not exist, or exists already."""
     parent, _, last = name.replace("/", ".").rpartition(".")
-    known, plain = _read_known_keys(parent, others, config_name)
+    known, plain, chosen = _read_known_keys(parent, others, config_name)
     where: Origin | str | None = None
     if culprit:
         where = on_command_line(culprit)
@@ -160,9 +161,14 @@ def _explain_key(
     problem = f"no {kind} {last!r} in {parent or 'the configuration'}"
     if is_group or not culprit or culprit.startswith("~"):
         return Problem(problem, where, fits=did_you_mean(last, known), code="unknown-key")
+    group, *keys = name.split(".")
+    meant = explain_word(culprit, walk_keys(plain))
+    if not (meant or "").startswith(f"write {group}."):
+        owners = find_owners(group, keys)
+        if owners:
+            return _explain_owners(culprit, where, f"{group}={chosen.get(group)}", owners)
     fixes = []
     fits = None
-    meant = explain_word(culprit, walk_keys(plain))
     if meant:
         fixes.append(meant)
     else:
@@ -172,25 +178,43 @@ def _explain_key(
     return Problem(problem, where, fits=fits, fix="\n".join(fixes) or None, code="unknown-key")
 
 
+def _explain_owners(
+    culprit: str, where: Origin | str | None, chosen: str, owners: Sequence[str]
+) -> Problem:
+    """Return the problem of an override whose key other options of its section have."""
+    name = culprit.partition("=")[0]
+    group, _, key = name.partition(".")
+    shown = ", ".join(owners[:MAX_OWNERS])
+    fits = f"{group}={shown}"
+    if len(owners) > MAX_OWNERS:
+        fits += f" and {len(owners) - MAX_OWNERS} more"
+    fix = f"choose {group}=... of those that have it, or leave {name} out\n"
+    fix += f"to add a new key, write +{culprit}"
+    return Problem(f"{chosen} has no key {key!r}", where, fits=fits, fix=fix, code="unknown-key")
+
+
 def _read_known_keys(
     parent: str, overrides: list[str], config_name: str
-) -> tuple[list[str], dict[str, Any]]:
-    """Return the keys of a section, and the configuration, without the override that failed."""
+) -> tuple[list[str], dict[str, Any], dict[str, str]]:
+    """Return the keys of a section, the configuration, and the options chosen of each section,
+    without the override that failed.
+    """
     try:
-        config: Any = hydra_compose(config_name, overrides)
+        config: Any = hydra_compose(config_name, overrides, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError):  # others fail as well
         searched = [text for text in overrides if text.startswith(f"{SEARCH_PATH}=")]
         if len(searched) == len(overrides):
-            return [], {}
+            return [], {}, {}
         return _read_known_keys(parent, searched, config_name)
     try:
-        section = OmegaConf.select(config, parent) if parent else config
         plain: Any = OmegaConf.to_container(config, resolve=False)
+        chosen = plain.pop("hydra")["runtime"]["choices"]
+        section = OmegaConf.select(config, parent) if parent else plain
     except OmegaConfBaseException:
-        return [], {}
-    if not isinstance(section, DictConfig):
-        return [], plain
-    return list(map(str, section)), plain
+        return [], {}, {}
+    if not isinstance(section, Mapping | DictConfig):
+        return [], plain, chosen
+    return list(map(str, section)), plain, chosen
 
 
 def _strip_marks(override: str) -> str:

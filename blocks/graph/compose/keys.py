@@ -143,6 +143,42 @@ def find_options(name: str) -> list[str]:
     return []
 
 
+def find_owners(group: str, keys: Sequence[str]) -> list[str]:
+    """Return the options of a section whose files, or the files that these start from, have a key:
+    `data`, `["path"]` -> `images`, `table`.
+
+    Args:
+        group: a folder of `conf/`.
+        keys: the path of the key below the section.
+    """
+    found = []
+    for folder in list_sections():
+        if folder.name == group:
+            files = sorted(folder.glob("*.yaml"))
+            found += [file.stem for file in files if _owns_key(file, keys)]
+    return found
+
+
+def _owns_key(file: Path, keys: Sequence[str]) -> bool:
+    try:
+        values = yaml.safe_load(check(file)) or {}
+    except (OSError, yaml.YAMLError):
+        return False
+    for base in values.get("defaults") or ():
+        start = file.with_name(f"{base}.yaml")
+        if isinstance(base, str) and start != file and start.is_file() and _owns_key(start, keys):
+            return True
+    return _has_path(values, keys)
+
+
+def _has_path(values: Any, keys: Sequence[str]) -> bool:
+    for key in keys:
+        if not isinstance(values, Mapping) or key not in values:
+            return False
+        values = values[key]
+    return True
+
+
 def find_choices(word: str) -> list[str]:
     """Return the overrides that choose a file of this name: `vit` -> `model=vit`."""
     found = []

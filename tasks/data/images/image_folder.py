@@ -152,8 +152,10 @@ class Images(DataModule):
     @classmethod
     def is_quick(cls, section: Mapping[str, Any]) -> bool:
         table, path = section.get("table"), section.get("path")
-        if table is None or path is not None:
+        if path is not None:
             return is_small(path)
+        if table is None or not Path(table).exists():
+            return True
         return is_small(table) and is_small(Path(table).parent)
 
     def read(self) -> None:
