@@ -119,6 +119,28 @@ def test_the_reach_of_a_memory_ends_at_its_first_failure():
     assert CLAIMS["memory"].read(found(**lines | {"gpt": (1, 1, 0.5)}))[0] == "refuted"
 
 
+def test_a_choice_is_told_apart_from_the_seed():
+    def found(choice, seed):
+        rows = [
+            {
+                "settings": {"model/pool": p, "model/activation": a, "seed": str(n)},
+                "test/accuracy": 0.9 + choice * x + seed * n + noise * (-1) ** (n + y),
+            }
+            for x, p in enumerate(("average", "max"))
+            for y, a in enumerate(("relu", "tanh"))
+            for n in range(5)
+        ]
+        return CLAIMS["pooling"].read(Figures(rows))
+
+    noise = 0.001
+    verdict, words = found(choice=0.02, seed=0.0)
+    assert verdict == "confirmed"
+    assert "matters less" not in words
+    verdict, words = found(choice=0.0, seed=0.005)
+    assert verdict == "not decided"
+    assert words.endswith("The choice matters less than the seed.")
+
+
 def test_pairs_that_have_not_learned_are_not_judged():
     def found(sgd):
         right = {("adamw", 0.01): 0.95, ("adamw", 0.1): 0.5, ("sgd", 0.01): 0.4, ("sgd", 0.1): sgd}
