@@ -180,3 +180,16 @@ print((size() - before) / 1e6)
         [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=True
     ).stdout
     assert float(grown) < 20  # megabytes over 500 edits
+
+
+def test_folders_with_files_of_the_same_name_are_told_apart(tmp_path):
+    """One engine is asked about two folders in turn."""
+    engine, folders = Engine(), [tmp_path / "first", tmp_path / "second"]
+    for folder, dim in zip(folders, (23, 29), strict=True):
+        (folder / "model").mkdir(parents=True)
+        write(folder, MODEL.format(dim=dim))
+    for folder in (*folders, *folders):
+        assert ask(engine, folder, "model=own").out == fresh(folder, "model=own").out
+    write(folders[1], MODEL.format(dim=31))
+    for folder in folders:
+        assert ask(engine, folder, "model=own").out == fresh(folder, "model=own").out

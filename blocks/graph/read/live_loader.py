@@ -29,6 +29,8 @@ from blocks.support.share.folder import locate_config, shared_option
 
 MOST = 64  # compositions that are kept
 
+FileKey = tuple[str, str, str | None]  # where Hydra searches, the name of a file, its section
+
 
 class LiveLoader(CachedLoader):
     """Returns what `CachedLoader` returns for the files as they are now.
@@ -42,8 +44,8 @@ class LiveLoader(CachedLoader):
         super().__init__()
         self.probes = Probes()
         self.lists: dict[tuple[str, ...], DefaultsList] = {}
-        self.embedded: dict[tuple[str, str | None], bytes] = {}
-        self.contents: dict[tuple[str, str | None], Any] = {}  # of files, in their sections
+        self.embedded: dict[FileKey, bytes] = {}
+        self.contents: dict[FileKey, Any] = {}  # of files, in their sections
 
     def refresh(self) -> list[Path]:
         """Drop what is no longer true; return the files that changed since the last call."""
@@ -79,20 +81,20 @@ class LiveLoader(CachedLoader):
                 if after is None or _listing_of(after) != _listing_of(before):
                     return False
                 edits = find_edits(read_content(before.config), read_content(after.config))
-                self._change_content(name, edits)
+                self._change_content(search_path, name, edits)
                 self._change(search_path, name, edits)
         return is_known
 
-    def _change_content(self, name: str, edits: Edits | None) -> None:
+    def _change_content(self, search_path: str, name: str, edits: Edits | None) -> None:
         """Change what is kept of a file."""
-        for key in [key for key in self.embedded if key[0] == name]:
+        for key in [key for key in self.embedded if key[:2] == (search_path, name)]:
             self._read_content(key)
             del self.embedded[key]
-        for key in [key for key in self.contents if key[0] == name]:
+        for key in [key for key in self.contents if key[:2] == (search_path, name)]:
             if edits is None:
                 del self.contents[key]
             else:
-                apply_edits(self.contents[key], move(edits, key[1]))
+                apply_edits(self.contents[key], move(edits, key[2]))
 
     def _change(self, search_path: str, name: str, edits: Edits | None) -> None:
         """Change the compositions that a file is part of, or drop them.
@@ -109,8 +111,8 @@ class LiveLoader(CachedLoader):
                 continue
             moved = move(edits, files[0].package)
             start = listed.defaults.index(files[0])
-            later = self._read_contents(listed.defaults[start + 1 :])
-            earlier = self._read_contents(listed.defaults[:start])
+            later = self._read_contents(search_path, listed.defaults[start + 1 :])
+            earlier = self._read_contents(search_path, listed.defaults[:start])
             if earlier is None or later is None:
                 continue
             if any(map(follows_values, [*earlier, *later])):
@@ -120,19 +122,21 @@ class LiveLoader(CachedLoader):
                 apply_edits(config, moved)
                 self.composed[key] = pickle.dumps(config), listed
 
-    def _read_contents(self, defaults: Sequence[ResultDefault]) -> list[Any] | None:
+    def _read_contents(
+        self, search_path: str, defaults: Sequence[ResultDefault]
+    ) -> list[Any] | None:
         """Return the contents of files, each in its section; None where one was not kept."""
         contents = []
         for default in defaults:
             if (default.config_path or "").startswith("hydra/"):
                 continue
-            key = (str(default.config_path), default.package)
+            key = (search_path, str(default.config_path), default.package)
             if key not in self.contents and key not in self.embedded:
                 return None
             contents.append(self._read_content(key))
         return contents
 
-    def _read_content(self, key: tuple[str, str | None]) -> Any:
+    def _read_content(self, key: FileKey) -> Any:
         if key not in self.contents:
             kept: ConfigResult = pickle.loads(self.embedded[key])
             self.contents[key] = read_content(kept.config)
@@ -166,7 +170,8 @@ class LiveLoader(CachedLoader):
         """Return the pickled composition of the files, and their list."""
         if key not in self.lists:
             self.lists[key] = self.list_files(repository, config_name, groups)
-        return compose_files(_KeptFiles(loader, self.embedded), repository, self.lists[key])
+        kept = _KeptFiles(loader, self.embedded, key[1])
+        return compose_files(kept, repository, self.lists[key])
 
 
 class _ProbedRepository(CachingConfigRepository):
@@ -200,11 +205,11 @@ class _ProbedRepository(CachingConfigRepository):
 class _KeptFiles(ConfigLoaderImpl):
     """Hydra's loader, which keeps each file as it is merged: in its section, without aliases."""
 
-    def __init__(self, loader: ConfigLoaderImpl, embedded: dict[tuple[str, str | None], bytes]):
-        self.loader, self.embedded = loader, embedded
+    def __init__(self, loader: ConfigLoaderImpl, embedded: dict[FileKey, bytes], search_path: str):
+        self.loader, self.embedded, self.search_path = loader, embedded, search_path
 
     def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
-        key = (str(default.config_path), default.package)
+        key = (self.search_path, str(default.config_path), default.package)
         if key not in self.embedded:
             found = self.loader._load_single_config(default, repo)
             self.embedded[key] = pickle.dumps(found)
