@@ -15,9 +15,8 @@ from blocks.studio.engine import Studio
 from blocks.support.answers import error_entries
 from blocks.watch.engine import Engine
 
-IDLE = 1.0  # seconds without a question, after which there is time to collect
-PAUSE = "pause"  # no question
-FULL = 40  # answers without such a pause
+SOON, LATER = 0.05, 1.0  # seconds without a question, after which there is time to collect
+MANY, FULL = 20, 400  # answers without the shorter and the longer pause
 MOST = 8  # pages whose models are kept
 
 
@@ -41,20 +40,53 @@ def serve(make: Callable[[Path], Answering]) -> None:
     pages = make(Path.cwd())
     answers.write("{}\n")
     answers.flush()
-    gc.freeze()
-    gc.disable()  # a model is one web of references: collected when nothing is asked
+    collector = Collector()
     waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(questions, waiting), daemon=True).start()
-    since = 0  # answers, since it was collected
-    while line := _next(waiting, since):
-        if line == PAUSE:
-            gc.collect()
-            since = 0
-            continue
+    while line := collector.wait(waiting):
         with suppress(BrokenPipeError):  # the server was killed; its questions end, too
             answers.write(json.dumps(pages.answer(json.loads(line))) + "\n")
             answers.flush()
-        since += 1
+
+
+class Collector:
+    """Collects garbage when nothing is asked: a model is one web of references.
+
+    What survives a pause is frozen, so that between two keystrokes only what is newer is looked
+    through.
+    """
+
+    def __init__(self) -> None:
+        gc.freeze()
+        gc.disable()
+        self.young, self.old = 0, 0  # answers since the newer was looked through, and since all was
+
+    def wait(self, waiting: "queue.SimpleQueue[str]") -> str:
+        """Return the next question; meanwhile there is time to collect."""
+        line = self._wait(waiting)
+        self.young, self.old = self.young + 1, self.old + 1
+        return line
+
+    def _wait(self, waiting: "queue.SimpleQueue[str]") -> str:
+        with suppress(queue.Empty):
+            if self.young < MANY:
+                return waiting.get(timeout=SOON if self.young else None)
+        self._collect()
+        with suppress(queue.Empty):
+            if self.old < FULL:
+                return waiting.get(timeout=LATER)
+        self._collect_all()
+        return waiting.get()
+
+    def _collect(self) -> None:
+        gc.collect()
+        self.young = 0
+
+    def _collect_all(self) -> None:
+        gc.unfreeze()
+        self._collect()
+        gc.freeze()
+        self.old = 0
 
 
 def _read(questions: IO[str], waiting: "queue.SimpleQueue[str]") -> None:
@@ -62,16 +94,6 @@ def _read(questions: IO[str], waiting: "queue.SimpleQueue[str]") -> None:
     for line in questions:
         waiting.put(line)
     waiting.put("")
-
-
-def _next(waiting: "queue.SimpleQueue[str]", since: int) -> str:
-    """Return the next question; a pause where none comes soon, or none came for long."""
-    if since >= FULL:
-        return PAUSE
-    try:
-        return waiting.get(timeout=IDLE if since else None)
-    except queue.Empty:
-        return PAUSE
 
 
 class Pages:

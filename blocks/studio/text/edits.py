@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Container, Sequence
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -236,6 +237,13 @@ def insert_before(text: str, line: int, name: str, node: str) -> str:
 # What changed -------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=32)
+def _load(text: str) -> Any:
+    """Return what a text says, which nobody changes; raises as YAML does, and Refused."""
+    check_limits(text, "the text")
+    return yaml.safe_load(text)
+
+
 def read_changes(before: str, after: str, known: Container[str]) -> list[str] | None:
     """Return the overrides that make one text of the other; None where more than options of slots
     and values of params differ.
@@ -244,9 +252,7 @@ def read_changes(before: str, after: str, known: Container[str]) -> list[str] | 
         known: the params of the model as a whole; the command line adds others with a +.
     """
     try:
-        for text in (before, after):
-            check_limits(text, "the text")
-        old, new = yaml.safe_load(before), yaml.safe_load(after)
+        old, new = _load(before), _load(after)
     except (Refused, yaml.YAMLError, RecursionError, ValueError):
         return None
     if not isinstance(old, dict) or not isinstance(new, dict):
