@@ -1,6 +1,7 @@
 """From a keystroke on the page of `studio` to the painted graph, in a headless browser.
 
     python -m bench.studio [MODEL ...]
+    python -m bench.studio --pan               frames a second while a large graph is panned
     python -m bench.studio --soak MINUTES      edits, trainings and a kill instead: bench/soak.py
 
 Prints the median and the 95th percentile over 200 edits of each model, and the load of the machine.
@@ -44,6 +45,40 @@ TYPE = f"""([name, value]) => {{
     look();
   }});
 }}"""
+BRANCHES, NODES = 40, 25  # of the graph that is panned; more than half of it is seen
+PAN = """async () => {
+  const stage = document.querySelector(".studio-graph");
+  const view = stage.getBoundingClientRect();
+  const isSeen = (node) => {
+    const box = node.getBoundingClientRect();
+    return box.bottom > view.top && box.top < view.bottom
+      && box.right > view.left && box.left < view.right;
+  };
+  const visible = () => [...stage.querySelectorAll("[data-node]")].filter(isSeen).length;
+  const counts = [visible()];
+  const times = [];
+  const start = performance.now();
+  let last = start;
+  await new Promise((done) => {
+    const step = (now) => {
+      times.push(now - last);
+      last = now;
+      const turn = (now - start) / 600;
+      stage.scrollTop = (stage.scrollHeight - stage.clientHeight) * (0.5 - 0.5 * Math.cos(turn));
+      stage.scrollLeft = (stage.scrollWidth - stage.clientWidth) * (0.5 - 0.5 * Math.cos(turn / 2));
+      if (now - start < 5000) requestAnimationFrame(step); else done();
+    };
+    requestAnimationFrame(step);
+  });
+  counts.push(visible());
+  times.sort((a, b) => a - b);
+  return [Math.min(...counts), 1000 * times.length / (last - start),
+    times[Math.floor(0.95 * times.length)]];
+}"""
+SET = f"""(text) => {{
+  {EDITOR}
+  editor.dispatch({{changes: {{from: 0, to: editor.state.doc.length, insert: text}}}});
+}}"""
 
 
 def main() -> None:
@@ -53,6 +88,9 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        if sys.argv[1:2] == ["--pan"]:
+            pan(browser, folder)
+            return
         for name in sys.argv[1:] or MODELS:
             words, param, values = MODELS[name]
             first, times = measure(browser, folder, words.split(), param, values)
@@ -66,18 +104,61 @@ def main() -> None:
             )
 
 
+def write_large() -> str:
+    """Return the text of a model with many branches, whose nodes are seen at once."""
+    lines = ["inputs: {image: data.image}", "graph:", "  flat: {block: Flatten}"]
+    ends = []
+    for branch in range(BRANCHES):
+        before = "flat"
+        for node in range(NODES):
+            name = f"n{branch}_{node}"
+            lines.append(f"  {name}: {{block: Linear, features: 16, in: {before}}}")
+            before = name
+        ends.append(before)
+    lines.append(f"  sum: {{block: Add, in: [{', '.join(ends)}]}}")
+    lines.append("  head: {block: Linear, features: data.classes}")
+    return "\n".join([*lines, "outputs: {logits: head}", ""])
+
+
+def pan(browser: Any, folder: str) -> None:
+    """Print how many nodes are seen, and the frames a second while they are panned."""
+    process, page = open_page(browser, folder, ["model=mlp", "data=digits"])
+    try:
+        page.evaluate(SET, write_large())
+        page.wait_for_selector(f"[data-node=n{BRANCHES - 1}_0]", state="attached", timeout=120_000)
+        for _ in range(20):
+            seen = page.evaluate("document.querySelectorAll('.studio-graph [data-node]').length")
+            page.get_by_label("zoom_out").click()
+        page.wait_for_timeout(3000)
+        visible, frames, late = page.evaluate(PAN)
+        print(
+            f"{seen} nodes, {visible} of them seen   {frames:.0f} frames a second   "
+            f"95 % of the frames within {late:.0f} ms   load {os.getloadavg()[0]:.1f}"
+        )
+    finally:
+        page.close()
+        process.terminate()
+        process.wait(30)
+
+
+def open_page(browser: Any, folder: str, words: list[str]) -> tuple["subprocess.Popen[str]", Any]:
+    """Start the server; return it, and the page with its first graph."""
+    command = [sys.executable, str(DOOR), "studio", *words, "--no-browser"]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, encoding="utf-8")
+    assert process.stdout is not None
+    page = browser.new_page(viewport={"width": 1920, "height": 1080})
+    page.goto(process.stdout.readline().strip())
+    page.wait_for_selector(".studio-graph svg", timeout=120_000)
+    return process, page
+
+
 def measure(
     browser: Any, folder: str, words: list[str], param: str, values: tuple[int, int]
 ) -> tuple[float, list[float]]:
     """Return the seconds from the command to the first graph, and the milliseconds of each edit."""
     start = time.perf_counter()
-    command = [sys.executable, str(DOOR), "studio", *words, "--no-browser"]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, encoding="utf-8")
-    assert process.stdout is not None
-    page = browser.new_page()
+    process, page = open_page(browser, folder, words)
     try:
-        page.goto(process.stdout.readline().strip())
-        page.wait_for_selector(".studio-graph svg", timeout=120_000)
         first = time.perf_counter() - start
         page.wait_for_timeout(3000)
         times = []

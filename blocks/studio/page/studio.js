@@ -1,6 +1,8 @@
 "use strict";
 /* The graph of the page: shows it, lights nodes, and tells the server which one was chosen. */
 window.studio = (() => {
+  const READABLE = 0.5; // of the size, below which a large graph is drawn without text
+  const LARGE = 300; // nodes
   let lines = [];
   let scale = 1;
   let last = 0;
@@ -51,6 +53,8 @@ window.studio = (() => {
     const [, , width, height] = svg.getAttribute("viewBox").split(" ").map(Number);
     svg.setAttribute("width", width * scale);
     svg.setAttribute("height", height * scale);
+    const isLarge = svg.querySelectorAll("[data-node]").length > LARGE;
+    stage().classList.toggle("studio-far", isLarge && scale < READABLE);
   }
 
   function fit() {
