@@ -86,7 +86,10 @@ def print_findings(findings: Sequence[Finding]) -> int:
     """Print a line for each condition and return the exit status."""
     for finding in findings:
         mark = "yes" if finding.holds else "no"
-        print(f"{mark:<4} {finding.condition}; found {show_number(finding.found)}")
+        bound = ""
+        if finding.bound is not None:
+            bound = f", the bound is {finding.bound:,.0f}"
+        print(f"{mark:<4} {finding.condition}; found {show_number(finding.found)}{bound}")
     if all(finding.holds for finding in findings):
         print("solved")
         return SOLVED

@@ -17,11 +17,13 @@ class Finding:
         condition: what was asked.
         found: the value of its measure, or why there is none.
         holds: whether the condition is met.
+        bound: the number that a condition "times the start" means; None for the others.
     """
 
     condition: Condition
     found: Any
     holds: bool
+    bound: float | None = None
 
 
 def check_model(exercise: Exercise, overrides: Sequence[str]) -> list[Finding]:
@@ -135,13 +137,13 @@ def walk_nodes(nodes: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def compare(condition: Condition, found: Any, start: dict[str, Any]) -> Finding:
     """Return whether a value meets its condition."""
-    bound = condition.value
+    bound, shown = condition.value, None
     if condition.relation.endswith("_times"):
-        bound = condition.value * read_measure(condition, start)
+        bound = shown = condition.value * read_measure(condition, start)
     if found is None:
         return Finding(condition, "nothing of this name", False)
     if condition.relation == "equals":
         return Finding(condition, found, found == bound)
     if condition.relation.startswith("at_least"):
-        return Finding(condition, found, found >= bound)
-    return Finding(condition, found, found <= bound)
+        return Finding(condition, found, found >= bound, shown)
+    return Finding(condition, found, found <= bound, shown)

@@ -53,7 +53,7 @@ def test_what_is_printed_for_an_answer(capsys):
     assert dougong.main([*words, "model.params.window=2"]) == 1
     assert capsys.readouterr().out == (
         "no   argument of stages.0.layers.1.attention.inner.shift: exactly 0; found 1\n"
-        "no   parameters: at least, times the start, 1; found 134,838\n"
+        "no   parameters: at least, times the start, 1; found 134,838, the bound is 135,318\n"
         "yes  blocks of WindowAttention: exactly 4; found 4\n"
         "not yet; --hint helps\n"
     )

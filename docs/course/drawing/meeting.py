@@ -131,13 +131,7 @@ def draw_question(folder: str) -> None:
     hide_ticks(axes)
     save(figure, "question")
     print("question: digits", kept["digits"][find_different(kept["digits"])].tolist())
-    chosen = [
-        row
-        for row, text in enumerate(texts)
-        if text.startswith("what is the")
-        and "digit" in text
-        and any(place in text for place in PLACES)
-    ]
+    chosen = (kept["kind"] == data.kinds.index("place")).nonzero()[:, 0].tolist()
     wanted = [next(n for n, place in enumerate(PLACES) if place in texts[row]) for row in chosen]
     names = ("image", "question", "question_mask")
     found = record_attention(network, {name: kept[name][chosen] for name in names})

@@ -393,6 +393,25 @@
     });
   }
 
+  /* The switch of language leads to the same page where the other language has it. */
+  function linkLanguages() {
+    const settings = document.getElementById("__config");
+    if (!settings) return;
+    const own = new URL(`${JSON.parse(settings.textContent).base}/`, location.href);
+    const english = chinese ? new URL("../", own) : own;
+    const page = location.href.split("#")[0].slice(own.href.length) || "index.html";
+    const name = (language) => {
+      const plans = { en: "docs/course/index.html", zh: "docs/course/README.zh.html" };
+      if (Object.values(plans).includes(page)) return plans[language];
+      return page.replace(/^docs\/course\/(en|zh)\//, `docs/course/${language}/`);
+    };
+    document.querySelectorAll("a[hreflang]").forEach((link) => {
+      const language = link.getAttribute("hreflang");
+      if (language !== "en" && language !== "zh") return;
+      link.href = new URL(name(language), language === "zh" ? new URL("zh/", english) : english).href;
+    });
+  }
+
   const KINDS = {
     windows: showWindows, attention: showAttention, fields: showFields,
     mask: showMask, softmax: showSoftmax, positions: showPositions,
@@ -400,5 +419,5 @@
   for (const root of document.querySelectorAll(".widget")) {
     KINDS[root.dataset.widget](root, window.COURSE[root.dataset.widget]);
   }
-  window.addEventListener("load", () => setTimeout(nameRegions));
+  window.addEventListener("load", () => setTimeout(() => { nameRegions(); linkLanguages(); }));
 })();
