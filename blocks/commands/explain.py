@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import replace
 
 from blocks.commands import (
     Planner,
@@ -13,8 +14,16 @@ from blocks.commands import (
 )
 from blocks.graph import Built, Composed, ConfigError, compose, plan
 from blocks.graph.describe.answers.cache import describe_cache, measure_cache, show_cache
-from blocks.graph.describe.answers.ceiling import find_ceiling
+from blocks.graph.describe.answers.ceiling import Ceiling, find_ceiling
 from blocks.graph.describe.answers.letters import Letters, find_letters
+from blocks.graph.describe.answers.scale import (
+    STRATEGIES,
+    Speed,
+    describe_scale,
+    name_strategy,
+    place_all,
+    show_scale,
+)
 from blocks.graph.describe.answers.step_time import (
     count_steps,
     describe_time,
@@ -34,7 +43,7 @@ from blocks.graph.describe.why import why
 from blocks.graph.errors import Problem
 from blocks.graph.record.record import count_parameters
 
-QUESTIONS = ("memory", "cache", "time", "why")
+QUESTIONS = ("memory", "cache", "time", "devices", "why")
 TABLE_ALONE = {"csv": QUESTIONS, "depth": (*QUESTIONS, "csv"), "all": QUESTIONS}
 
 
@@ -58,6 +67,25 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     questions.add_argument(
         "--time", action="store_true", help="how long a training step takes on this CPU, about"
+    )
+    questions.add_argument(
+        "--devices",
+        type=device_counts,
+        metavar="N,N",
+        help="memory and messages of each device in a training on so many: 1,8,64,1024",
+    )
+    parser.add_argument(
+        "--strategy",
+        type=strategies,
+        metavar="NAME,NAME",
+        help=f"with --devices: {', '.join(STRATEGIES)}; the default is that of the trainer",
+    )
+    parser.add_argument(
+        "--speed",
+        type=speed,
+        metavar="T,G,L",
+        help="with --devices: TFLOP/s of products and GB/s of memory of a device, GB/s of its link "
+        "to others: 400,2000,50 adds the time of a step",
     )
     parser.add_argument(
         "--samples", type=samples, metavar="N", help="with --time: of N samples, the whole training"
@@ -92,6 +120,35 @@ def samples(text: str) -> int:
     return int(text)
 
 
+def device_counts(text: str) -> list[int]:
+    """Numbers of devices: a word of the command line as whole numbers above 0."""
+    for word in text.split(","):
+        if not word.isdecimal() or int(word) == 0:
+            raise argparse.ArgumentTypeError(f"{word} is no number of devices; 1, 2, ...")
+    return [int(word) for word in text.split(",")]
+
+
+def strategies(text: str) -> list[str]:
+    """Strategies of several devices: a word of the command line as names."""
+    names = text.split(",")
+    for name in names:
+        if name not in STRATEGIES:
+            raise argparse.ArgumentTypeError(f"{name} is no strategy; {', '.join(STRATEGIES)}")
+    return names
+
+
+def speed(text: str) -> Speed:
+    """What a device can do: a word of the command line as three numbers above 0."""
+    try:
+        products, memory, link = (float(word) for word in text.split(","))
+    except ValueError:
+        products = memory = link = 0.0
+    if min(products, memory, link) <= 0:
+        problem = "needs three numbers above 0: TFLOP/s, GB/s of memory, GB/s of the link"
+        raise argparse.ArgumentTypeError(f"{text} {problem}")
+    return Speed(Ceiling(products * 1e12, products * 1e12, memory * 1e9), link * 1e9)
+
+
 def _find_letters(chosen: argparse.Namespace, composed: Composed, planned: Built) -> Letters | None:
     if not chosen.symbolic:
         return None
@@ -109,7 +166,7 @@ def _find_letters(chosen: argparse.Namespace, composed: Composed, planned: Built
 
 def _check_entry(chosen: argparse.Namespace) -> None:
     """Raise ConfigError for a question about the whole model."""
-    for option in ("memory", "cache", "time", "why", "symbolic"):
+    for option in ("memory", "cache", "time", "devices", "why", "symbolic"):
         if getattr(chosen, option):
             problem, got = f"--{option} is about the whole model", f"--entry {chosen.entry}"
             raise ConfigError(
@@ -137,15 +194,16 @@ def _check_forms(chosen: argparse.Namespace) -> None:
                 )
 
 
-def _check_time(chosen: argparse.Namespace) -> None:
-    """Raise ConfigError for an option of --time without it."""
-    for option in ("samples", "measure"):
-        if getattr(chosen, option) and not chosen.time:
+def _check_options(chosen: argparse.Namespace) -> None:
+    """Raise ConfigError for an option of a question without it."""
+    questions = {"samples": "time", "measure": "time", "strategy": "devices", "speed": "devices"}
+    for option, question in questions.items():
+        if getattr(chosen, option) and not getattr(chosen, question):
             raise ConfigError(
                 Problem(
-                    f"--{option} belongs to --time",
+                    f"--{option} belongs to --{question}",
                     f"the command line: --{option}",
-                    fix=f"--time --{option}",
+                    fix=f"--{question} --{option}",
                     code="bad-command",
                 )
             )
@@ -180,6 +238,20 @@ def _answer_time(chosen: argparse.Namespace, composed: Composed, planned: Built)
     return show_time(time, steps, ceiling)
 
 
+def _answer_devices(chosen: argparse.Namespace, composed: Composed, planner: Planner) -> str:
+    trainer = composed.config.get("trainer") or {}
+    setting = Setting.of({**composed.config, "trainer": {**trainer, "devices": 1, "num_nodes": 1}})
+    setting = replace(setting, shards=1, divided=1)
+    size = trainer.get("tensor_parallel_size")
+    if size == 1:  # the default of trainer=fsdp
+        size = None
+    named = chosen.strategy or [name_strategy(trainer)]
+    found = place_all(lambda: planner(composed), setting, chosen.devices, named, size, chosen.speed)
+    if chosen.json:
+        return json.dumps(describe_scale(found, chosen.speed), indent=1)
+    return show_scale(found, chosen.speed)
+
+
 def _answer_why(chosen: argparse.Namespace, planned: Built) -> str:
     found = why(planned, chosen.why)
     if chosen.json:
@@ -211,9 +283,10 @@ def _answer_table(chosen: argparse.Namespace, composed: Composed, planned: Built
 def run(chosen: argparse.Namespace) -> int:
     """Compose, build on the meta device, print; the exit status."""
     _check_forms(chosen)
-    _check_time(chosen)
+    _check_options(chosen)
     composed = compose(chosen.overrides, config_dir=chosen.config_dir)
-    planned = Planner()(composed)
+    planner = Planner()
+    planned = planner(composed)
     if chosen.entry is not None:
         _check_entry(chosen)
         planned = choose_part(planned, chosen.entry)
@@ -223,6 +296,8 @@ def run(chosen: argparse.Namespace) -> int:
         print(_answer_cache(chosen, planned))
     elif chosen.time:
         print(_answer_time(chosen, composed, planned))
+    elif chosen.devices:
+        print(_answer_devices(chosen, composed, planner))
     elif chosen.memory:
         print(_answer_memory(chosen, composed, planned))
     else:

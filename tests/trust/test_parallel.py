@@ -34,3 +34,10 @@ def test_short_numbers_and_clipping_by_value_work_on_what_is_cut(tmp_path, kind)
         value.isfinite().all() and value.dtype.is_floating_point
         for value in weights(tmp_path / "one").values()
     )
+
+
+@pytest.mark.slow
+def test_processes_send_what_explain_says():
+    """ddp, fsdp, tensor_parallel and both, on two to four processes: equal to the byte."""
+    found = harness("traffic")
+    assert found.returncode == 0, found.stdout + found.stderr

@@ -115,12 +115,23 @@ def budget(built: Built, setting: Setting) -> dict[str, int]:
     """
     if setting.divided > 1:
         take_share(built.model, setting.divided)
+    return budget_share(built, setting, count_activations(built, setting.computes))
+
+
+def budget_share(built: Built, setting: Setting, activations: tuple[int, int]) -> dict[str, int]:
+    """The same of a model that is the part of one device already.
+
+    Args:
+        built: the part.
+        setting: of the training.
+        activations: what `count_activations` returned.
+    """
     kept = count_parameters(built.model) // setting.shards * setting.keeps.itemsize
     outputs = 0
     for value in built.outputs.values():
         if value.tensor is not None:
             outputs += _bytes_of_sample(value.tensor, 4)
-    whole, recomputed = count_activations(built, setting.computes)
+    whole, recomputed = activations
     return {
         "weights": kept,
         "gradients": kept,

@@ -100,6 +100,34 @@ def describe_answers() -> Schema:
                 "training": NUMBER_OR_NULL,
             }
         ),
+        "devices": record(
+            {
+                "rows": list_of(
+                    record(
+                        {
+                            "devices": WHOLE,
+                            "strategy": TEXT,
+                            "divided": WHOLE,
+                            "refused": TEXT_OR_NULL,
+                        },
+                        {
+                            "memory": WHOLE,
+                            "traffic": list_of(
+                                record(
+                                    {
+                                        **dict.fromkeys(("collective", "purpose"), TEXT),
+                                        **dict.fromkeys(("devices", "bytes", "sent"), WHOLE),
+                                        "overlaps": {"type": "boolean"},
+                                    }
+                                )
+                            ),
+                            "step": NUMBER,
+                            "waiting": NUMBER,
+                        },
+                    )
+                )
+            }
+        ),
         "cache": record(
             {
                 "token": WHOLE,
