@@ -64,8 +64,8 @@ CLAIMS = [
         "Without positions attention sees an unordered set",
         ("test/accuracy", "test/exact"),
         readings.positions,
-        "without positions sorting is 0.9 right and reversing at most 0.45; some kind of "
-        "position makes reversing 0.9",
+        "without positions sorting is 0.9 right, the interval of reversing reaches down to what a "
+        "set allows, and that of what the best kind of position is worth is above 0",
     ),
     Claim(
         "causal",

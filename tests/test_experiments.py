@@ -26,6 +26,7 @@ experiments = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(experiments)
 CLAIMS = {claim.name: claim for claim in experiments.CLAIMS}
 Figures = experiments.Figures
+share_of_a_set = sys.modules["readings"].share_of_a_set
 
 
 @pytest.mark.parametrize("name", CLAIMS)
@@ -117,6 +118,12 @@ def test_the_reach_of_a_memory_ends_at_its_first_failure():
     assert holds == "confirmed"
     assert "RNN 5 steps, GRU 10 steps, LSTM 5 steps, Transformer 20 steps; 20 were" in words
     assert CLAIMS["memory"].read(found(**lines | {"gpt": (1, 1, 0.5)}))[0] == "refuted"
+
+
+def test_what_a_set_tells_of_a_sequence():
+    assert share_of_a_set(1, 5) == pytest.approx(1)
+    assert share_of_a_set(2, 2) == pytest.approx((1 + 3 / 4) / 2)  # both alike half of the time
+    assert share_of_a_set(3, 10**6) == pytest.approx((1 + 1 / 2 + 1 / 3) / 3, abs=1e-5)
 
 
 def test_a_choice_is_told_apart_from_the_seed():
