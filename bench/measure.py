@@ -44,14 +44,22 @@ def timed(step: Callable[[], object]) -> tuple[float, float]:
 
 
 def interleave(steps: Mapping[str, Any], rounds: int, warm: int = WARM, ask: Ask = timed) -> Times:
-    """Ask for all steps once a round; each round begins with the next one."""
+    """Ask for all steps once a round; each round begins with the next one.
+
+    What is left after the rounds that do not count stays, so that the collector need not look at it
+    before each step.
+    """
     times = Times({name: [] for name in steps}, {name: [] for name in steps})
     names = list(steps)
     for number in range(-warm, rounds):
+        if number == 0:
+            gc.collect()
+            gc.freeze()
         first = number % len(names)
         for name in (*names[first:], *names[:first]):
             clock, processor = ask(steps[name])
             if number >= 0:
                 times.clock[name].append(clock)
                 times.processor[name].append(processor)
+    gc.unfreeze()
     return times

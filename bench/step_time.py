@@ -1,74 +1,54 @@
 """The time of a training step that `explain --time` estimates, beside the time that it takes.
 
-python -m bench.step_time [vit_s16 swin_t resnet50 gpt2] [--rounds N] [--threads N]
+python -m bench.step_time [vit_s swin_t resnet50 gpt2] [--rounds N] [--threads N]
+
+The step is that of `python -m bench`.
 """
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 
-from bench.families.language import GPT, Size
-from bench.families.ours import built
+from bench.families import families
+from bench.families.images import FACTS
+from bench.families.language import Size
+from bench.measure import timed
 from blocks.graph import compose, plan
 from blocks.graph.describe.answers.ceiling import measure as measure_ceiling
 from blocks.graph.describe.answers.step_time import estimate_step
 from blocks.graph.describe.cost import measure
 from blocks.graph.describe.memory_budget import Setting
 from blocks.graph.record.record import count_parameters
-from tasks.learn.losses.chunked_loss import VocabularyLoss
 
-IMAGES, CLASSES, STEPS = 8, 1000, 4
-IMAGE = {"channels": 3, "height": 224, "width": 224}
-
-
-def make_step(model: str, words: list[str], batch: int) -> Callable[[], None]:
-    """Return a step of training with fused AdamW."""
-    network = built(model, words, {"classes": CLASSES, "image": IMAGE}).train()
-    optimizer = torch.optim.AdamW(network.parameters(), fused=True)
-    if model == "gpt2":
-        tokens, label = torch.randint(GPT, (2, batch, Size().tokens))
-        whole = VocabularyLoss(network)
-        loss = lambda: whole({"tokens": tokens}, label).loss  # noqa: E731
-    else:
-        images, label = torch.randn(batch, 3, 224, 224), torch.randint(CLASSES, (batch,))
-        loss = lambda: F.cross_entropy(network(images)["logits"], label)  # noqa: E731
-
-    def step() -> None:
-        loss().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
+STEPS = 4
+IMAGES = 8
+# family -> model
+MODELS = {"vit_s": "vit_s16", "swin_t": "swin_t", "resnet50": "resnet50", "gpt2": "gpt2"}
 
 
-def compare(model: str, rounds: int) -> list[float]:
+def compare(family: str, rounds: int) -> list[float]:
     """Return estimated / measured of each round; the ceiling is measured in each."""
-    words, batch = ([], IMAGES) if model != "gpt2" else (Size().overrides, Size().batch)
-    composed = compose([f"model={model}", *(f"model.{word}" for word in words)])
-    planned = plan(composed, {"classes": CLASSES, "image": IMAGE})
+    words, batch = [f"model={MODELS[family]}"], IMAGES
+    if family == "gpt2":
+        words += [f"model.{word}" for word in Size().overrides]
+        batch = Size().batch
+    planned = plan(compose(words), FACTS)
     cost, parameters = measure(planned)[""], count_parameters(planned.model)
     setting = Setting(batch, 1, 1, torch.float32, torch.float32, 2, False)
-    step = make_step(model, words, batch)
+    step = families(IMAGES)[family].contenders["dougong"]().trainer()
     step()
     ratios = []
     for _ in range(rounds):
         estimate = estimate_step(cost, parameters, setting, measure_ceiling())
-        taken = []
-        for _ in range(STEPS):
-            begin = time.perf_counter()
-            step()
-            taken.append(time.perf_counter() - begin)
+        taken = [timed(step)[0] for _ in range(STEPS)]
         ratios.append(estimate.seconds / statistics.median(taken))
     return ratios
 
 
 def main() -> None:
     parser = argparse.ArgumentParser("python -m bench.step_time", description=__doc__)
-    parser.add_argument("models", nargs="*", default=["vit_s16", "swin_t", "resnet50", "gpt2"])
+    parser.add_argument("models", nargs="*", default=list(MODELS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
