@@ -93,11 +93,11 @@ class SampleError(RuntimeError):
         return cls(error.problem, got=error.got, fits=error.fits, fix=fixes)
 
 
-def must_be_positive(argument: str, value: float) -> None:
+def must_be_positive(argument: str, value: float, fits: str = "1 or more") -> None:
     """Raise an ArgumentError unless `value` is greater than zero."""
     if not value > 0:
         raise ArgumentError(
-            argument, f"{argument} must be positive", got=f"{argument}={value}", fits="1 or more"
+            argument, f"{argument} must be positive", got=f"{argument}={value}", fits=fits
         )
 
 

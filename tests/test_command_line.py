@@ -106,6 +106,15 @@ def test_an_argument_that_the_file_leaves_out_is_still_added_with_a_plus():
     assert answer(word).endswith(f"\n  fix       to add a new key, write +{word}")
 
 
+def test_a_key_of_a_section_is_not_answered_with_another_section():
+    assert answer("experiment=vae", "task.loss.reconstruction.weight=2") == (
+        "the command line: task.loss.reconstruction.weight=2\n"
+        "  no key 'weight' in task.loss.reconstruction\n"
+        "  fits      block, in\n"
+        "  fix       to add a new key, write +task.loss.reconstruction.weight=2"
+    )
+
+
 OWNERS = {
     "optimizer.nesterov=true": ("optimizer=adamw", "optimizer=sgd"),
     "optimizer.momentum=0.9": ("optimizer=adamw", "optimizer=muon, sgd"),

@@ -50,10 +50,18 @@ def check_parts(
     """Raise an ArgumentError if a part with a share of the samples has none of them."""
     for part in PARTS:
         if sizes[part] == 0 and shares.get(part) != 0:
+            samples = f"{sum(sizes.values()):,} {noun}s"
+            if len(classes) == 1:
+                raise ArgumentError(
+                    "path",
+                    f"too few {noun}s for the part {part}",
+                    got=samples,
+                    fits=f"three {noun}s or more: one for each part",
+                )
             raise ArgumentError(
                 "path",
                 f"too few {noun}s of each class for the part {part}",
-                got=f"{sum(sizes.values()):,} {noun}s, {len(classes):,} classes",
+                got=f"{samples}, {len(classes):,} classes",
                 fits=f"three {noun}s of a class, or more: one for each part",
                 fix=f"more {noun}s of each class",
             )

@@ -49,11 +49,22 @@ class Regress(Task):
     ):
         super().__init__(network, **options)
         must_be_one_of("loss", loss, LOSSES)
-        must_be_positive("delta", delta)
+        must_be_positive("delta", delta, fits="e.g. 1.0")
         if not 0 < quantile < 1:
             raise ArgumentError(
                 "quantile", "a quantile is between 0 and 1", got=str(quantile), fits="0.5"
             )
+        for name, value, default, reader in (
+            ("delta", delta, 1.0, "huber"),
+            ("quantile", quantile, 0.5, "quantile"),
+        ):
+            if value != default and loss != reader:
+                raise ArgumentError(
+                    name,
+                    f"{name} belongs to the loss {reader}",
+                    got=f"{name}={value}, loss={loss}",
+                    fix=f"task.loss={reader}, or leave task.{name} out",
+                )
         self.loss_name, self.delta, self.quantile = loss, delta, quantile
         targets = self.facts["targets"]
         self.names = [str(number) for number in range(1, targets + 1)]

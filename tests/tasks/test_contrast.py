@@ -148,6 +148,18 @@ def test_data_with_one_view_are_refused():
     task.check(Digits(views=2))
 
 
+def test_a_batch_of_one_image_is_refused():
+    """Its loss is 0 whatever the weights are."""
+    network = build("simclr", overrides=SMALL, facts=FACTS)
+    task = Contrast(network, optimizer=torch.optim.SGD, facts=FACTS)
+    with pytest.raises(ArgumentError) as error:
+        task.check(Digits(views=2, batch_size=1))
+    assert str(error.value) == (
+        "contrast compares the samples of a batch, and this one has no other; "
+        "got data.batch_size=1; fix: data.batch_size=256"
+    )
+
+
 def test_two_views_and_mixed_images_do_not_go_together():
     with pytest.raises(ArgumentError) as error:
         Digits(views=2, cutmix=1.0)

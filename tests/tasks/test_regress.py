@@ -184,6 +184,9 @@ def test_a_text_is_a_class_and_a_number_may_be_one(tmp_path):
         "fits: id, area, rooms, town, price$",
         (("exclude", ("no",)),): "there is no such column",
         (("target", ("town", "id")),): "classes are in one column",
+        (("target", ("price", "price")),): "a column is named twice; got price, price",
+        (("exclude", ("id", "area", "rooms", "town")),): "^no column is left to predict from; "
+        "got target=price; columns: id, area, rooms, town, price; ",
         (("delimiter", "dot"),): "no such delimiter",
         (("kind", "colours"),): "kind",
     }.items(),
@@ -200,6 +203,7 @@ def test_an_argument_that_fits_no_column_is_named(tmp_path, options, text):
         ([["a", "b"]], "no rows of features and a target"),
         ([["a", "a"], ["1", "2"], ["3", "4"]], "two columns have one name"),
         ([["a", "b"], *[["x", ""]] * 9], "no row has a target"),
+        ([["a", "b"], ["1", "2"], ["3", "4"]], "^too few rows for the part val; got 2 rows; "),
     ],
 )
 def test_a_table_from_which_nothing_can_be_learned_is_refused(tmp_path, rows, text):
@@ -278,6 +282,8 @@ def test_each_loss_is_the_formula_that_it_names():
     huber = np.where(small, 0.5 * error**2, 0.7 * (np.abs(error) - 0.35)).mean()
     assert float(make_task(loss="huber", delta=0.7).loss(predicted, target)) == pytest.approx(huber)
     pinball = np.where(error >= 0, 0.9 * error, -0.1 * error).mean()
+    with pytest.raises(ArgumentError, match="quantile belongs to the loss quantile"):
+        make_task(loss="huber", quantile=0.9)
     quantile = make_task(loss="quantile", quantile=0.9).loss(predicted, target)
     assert float(quantile) == pytest.approx(pinball)
 

@@ -54,6 +54,8 @@ def explain_word(override: str, paths: Iterable[str]) -> str | None:
     name = NAMES.get(name, name)
     shallow = []
     for path in paths:
+        if parent and "." not in path:
+            continue  # a section is not meant by the name of a key in another one
         if path.count(".") < DEEPEST and not path.startswith(("hydra.", "model.graph.")):
             shallow.append(path)
     found = find_named([name], shallow)

@@ -150,6 +150,13 @@ class Features(DataModule):
         features = dict(columns)
         for name in (*self.targets, *self.exclude):
             features.pop(name, None)
+        if not features:
+            raise ArgumentError(
+                "target",
+                "no column is left to predict from",
+                got=f"target={', '.join(self.targets)}; columns: {', '.join(columns)}",
+                fits="one column or more beside target and exclude",
+            )
         target = {name: columns[name] for name in self.targets}
         kind = self.find_kind(target)
         good = self.find_good_rows(features, target, names, kind)
@@ -174,13 +181,18 @@ class Features(DataModule):
             self.rows[part] = [names[row] for row in index.tolist()]
 
     def check_columns(self, columns: Columns) -> None:
-        """Raise an ArgumentError for an argument that names a column that there is not."""
+        """Raise an ArgumentError for an argument that names a column twice, or one that there is
+        not.
+        """
         given = {
             "target": self.target or [],
             "categories": self.categories,
             "exclude": self.exclude,
         }
         for option, names in given.items():
+            if len(set(names)) < len(names):
+                got = ", ".join(map(str, names))
+                raise ArgumentError(option, "a column is named twice", got=got, fits="each once")
             for name in names:
                 if name not in columns:
                     fits = ", ".join(list(columns)[:SHOWN])

@@ -7,6 +7,8 @@ import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor
 
+from tasks.errors import ArgumentError
+
 
 class GatherRows(torch.autograd.Function):
     """The rows of all processes; the gradient of a row is the sum of those of all processes."""
@@ -24,6 +26,17 @@ class GatherRows(torch.autograd.Function):
         torch.distributed.all_reduce(total)
         start = first_row(ctx.rows)
         return total[start : start + ctx.rows]
+
+
+def check_others(data: Any) -> None:
+    """Raise an ArgumentError for batches of one sample, which there is nothing to compare with."""
+    if getattr(data, "batch_size", None) == 1:
+        raise ArgumentError(
+            "data",
+            "contrast compares the samples of a batch, and this one has no other",
+            got="data.batch_size=1",
+            fix="data.batch_size=256",
+        )
 
 
 def gather_rows(value: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torchmetrics import Metric
 from tasks.data.split import PARTS
 from tasks.errors import ArgumentError, must_be_positive
 from tasks.learn.base import Batch
-from tasks.learn.losses.contrastive import nt_xent
+from tasks.learn.losses.contrastive import check_others, nt_xent
 from tasks.learn.metrics.running import Mean
 from tasks.learn.selfsupervised.embedding import Embedding, find_neighbours
 from tasks.report.samples import Result, Sample
@@ -43,7 +43,7 @@ class Contrast(Embedding):
 
     def __init__(self, network: nn.Module, *, temperature: float = 0.5, **options: Any):
         super().__init__(network, **options)
-        must_be_positive("temperature", temperature)
+        must_be_positive("temperature", temperature, fits="e.g. 0.5")
         self.temperature = temperature
         self.metrics = nn.ModuleDict({f"{part}_part": Mean() for part in PARTS})
 
@@ -53,6 +53,7 @@ class Contrast(Embedding):
             raise ArgumentError(
                 "data", "contrast compares two views of each image", fix="data.views=2"
             )
+        check_others(data)
 
     def train_metrics(self) -> dict[str, Metric]:
         return self.part_metrics("train")

@@ -12,7 +12,7 @@ from blocks.graph import Graph
 from blocks.graph.run.inspect import evaluation_mode
 from tasks.errors import ArgumentError
 from tasks.learn.base import Batch, Task
-from tasks.learn.losses.contrastive import clip_loss
+from tasks.learn.losses.contrastive import check_others, clip_loss
 from tasks.learn.metrics.retrieval import average_prompts, pair_loss, recall_at
 from tasks.learn.metrics.running import Mean
 from tasks.report.samples import Gallery, Result, Sample
@@ -68,6 +68,7 @@ class ContrastPairs(Task):
 
     def check(self, data: Any) -> None:
         super().check(data)
+        check_others(data)
         if not isinstance(self.network, Graph):
             return
         (output,) = self.network.graph.find_nodes(op="output")
