@@ -81,7 +81,7 @@ def open_page(browser, site):
 
     def open_page(page, language="en", width=1280, theme="light"):
         context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=theme, bypass_csp=True
+            viewport={"width": width, "height": 900}, color_scheme=theme, reduced_motion="reduce"
         )
         contexts.append(context)
         opened = context.new_page()
@@ -125,7 +125,7 @@ def test_axe_finds_no_violation(open_page, language, theme):
     found = {}
     for name in PAGES:
         page = open_page(name, language, theme=theme)
-        page.wait_for_timeout(300)
+        page.wait_for_timeout(1000)  # the theme moves its tabs in
         page.evaluate(AXE.read_text(encoding="utf-8"))
         if violations := page.evaluate(CHECK):
             found[name] = sorted(set(violations))

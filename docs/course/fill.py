@@ -44,6 +44,7 @@ WORDS = {
         "torch {torch}.",
         "test/accuracy": "Test accuracy",
         "test/linear_accuracy": "Test accuracy of a linear classifier on the frozen features",
+        "start": "The start is `{start}`.",
         "hint": "Hint",
         "answer": "Answer",
         "studio": "`{command}` opens this model in [Studio](../../studio.md): a line that is "
@@ -59,6 +60,7 @@ WORDS = {
         "torch {torch}。",
         "test/accuracy": "测试准确率",
         "test/linear_accuracy": "在冻结的特征上训练的线性分类器的测试准确率",
+        "start": "起点是 `{start}`。",
         "hint": "提示",
         "answer": "答案",
         "studio": "`{command}` 在 [Studio](../../studio.md) 里打开这个模型："
@@ -138,12 +140,13 @@ def exercise_text(exercise: Exercise, language: str) -> str:
     """Return one exercise."""
     words = WORDS[language]
     answer = shlex.join(exercise.answer)
+    begin = words["start"].format(start=" ".join(exercise.start))
     command = f"dougong exercise {exercise.number} {answer}"
     if exercise.needs_run:
         start = " ".join(exercise.start)
         command = f"dougong train {start} {answer}\ndougong exercise {exercise.number} RUN"
     return (
-        f"**{exercise.number}** {exercise.question[language]}\n\n"
+        f"**{exercise.number}** {exercise.question[language]} {begin}\n\n"
         f"<details markdown><summary>{words['hint']}</summary>\n\n{exercise.hint[language]}\n\n"
         f"</details>\n<details markdown><summary>{words['answer']}</summary>\n\n"
         f"```bash\n{command}\n```\n\n{exercise.reason[language]}\n\n</details>"

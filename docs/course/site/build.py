@@ -162,7 +162,7 @@ def configure(language: str, pages: Path, target: Path) -> dict[str, Any]:
             "tables",
             "toc",
             "pymdownx.superfences",
-            "pymdownx.highlight",
+            {"pymdownx.highlight": {"pygments_lang_class": True}},
         ],
         "validation": {
             "links": {"not_found": "warn", "anchors": "info", "unrecognized_links": "info"}

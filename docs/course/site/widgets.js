@@ -388,6 +388,7 @@
     document.querySelectorAll(".md-typeset pre > code").forEach((code) => {
       if (code.scrollWidth > code.clientWidth) code.tabIndex = 0;
     });
+    document.querySelectorAll("th:empty").forEach((head) => head.replaceWith(make("td")));
     document.querySelectorAll(".md-code__nav").forEach((nav, place) => {
       nav.setAttribute("aria-label", `${say("code", "代码")} ${place + 1}`);
     });
@@ -405,6 +406,12 @@
       if (Object.values(plans).includes(page)) return plans[language];
       return page.replace(/^docs\/course\/(en|zh)\//, `docs/course/${language}/`);
     };
+    document.querySelectorAll(".md-content a[href]").forEach((link) => {
+      if (!link.href.startsWith(own.href)) return; // pages of the other language lie in its site
+      const target = link.href.slice(own.href.length);
+      if (!chinese && /^docs\/course\/(README\.zh|zh\/)/.test(target)) link.href = new URL(target, new URL("zh/", own)).href;
+      if (chinese && /^docs\/course\/(index|en\/)/.test(target)) link.href = new URL(target, english).href;
+    });
     document.querySelectorAll("a[hreflang]").forEach((link) => {
       const language = link.getAttribute("hreflang");
       if (language !== "en" && language !== "zh") return;
