@@ -385,8 +385,8 @@
   /* Names and keys for readers without a mouse, where the theme has none. */
   function nameRegions() {
     document.querySelector(".md-search")?.setAttribute("aria-label", say("search", "搜索"));
-    document.querySelectorAll(".md-typeset pre > code").forEach((code) => {
-      if (code.scrollWidth > code.clientWidth) code.tabIndex = 0;
+    document.querySelectorAll(".md-typeset pre > code, .md-typeset__scrollwrap").forEach((part) => {
+      if (part.scrollWidth > part.clientWidth) part.tabIndex = 0;
     });
     document.querySelectorAll("th:empty").forEach((head) => head.replaceWith(make("td")));
     document.querySelectorAll(".md-code__nav").forEach((nav, place) => {
