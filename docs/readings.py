@@ -152,22 +152,24 @@ def serial(f: Figures) -> Reading:
 
 def depth(f: Figures) -> Reading:
     depths = sorted(map(int, f.values("depth")))
-    losses = {
-        (r, d): f.mean("train/loss", residual=r, depth=d)
-        for r in f.values("residual")
-        for d in depths
+    arms = {"with": "prenorm", "without": "norm_only"}
+    loss = {
+        (arm, n): f.mean("train/loss", residual=arms[arm], depth=n) for arm in arms for n in depths
     }
     shown = [
-        f"{d} layers {losses['prenorm', d]:.3f} with and {losses['norm_only', d]:.3f} without"
-        for d in depths
+        f"{n} layers {loss['with', n]:.3f} with and {loss['without', n]:.3f} without"
+        for n in depths
     ]
-    deep = depths[-1]
-    holds = losses["norm_only", deep] >= 2 * losses["prenorm", deep]
-    return (
-        verdict_of(holds),
-        "Training loss after the same steps, with the residual path and without: "
-        f"{', '.join(shown)}.",
+    costs = {
+        n: f.paired("train/loss", *({"residual": arms[a], "depth": n} for a in ("without", "with")))
+        for n in depths
+    }
+    text = (
+        f"Training loss, with the residual path and without: {', '.join(shown)}. Without the path "
+        f"it is higher by {listing((str(gap), f'at {n} layers') for n, gap in costs.items())}."
     )
+    learned = loss["without", depths[0]] < 0.9 * math.log(10)
+    return (costs[depths[-1]].verdict() if learned else UNJUDGED), text
 
 
 def share_of_a_set(length: int, symbols: int) -> float:
