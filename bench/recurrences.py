@@ -95,9 +95,7 @@ def delta(q: Tensor, k: Tensor, v: Tensor, decay: Tensor, strength: Tensor) -> T
 
 
 def ours(q: Tensor, k: Tensor, v: Tensor, decay: Tensor, strength: Tensor | None = None) -> Tensor:
-    if decay.shape[2] == 1:
-        decay = decay.expand(-1, -1, q.shape[2], -1)
-    return recur(q, k, v, decay, strength=strength, chunk=CHUNK)[0]
+    return recur(q, k, v, decay, strength=strength)[0]
 
 
 FORMS: dict[str, Recurrence] = {

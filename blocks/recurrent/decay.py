@@ -1,8 +1,8 @@
 """How much of its state a linear recurrence keeps at each token: the part `decay` of
 `LinearRecurrence`.
 
-A part maps the tokens to the logarithm of the share that is kept, (batch or 1, heads, tokens, 1 or
-head_dim), and to the factor of what is written, (batch, heads, tokens, 1), or None for 1.
+A part maps the tokens to the logarithm of the share that is kept, (batch or 1, heads, tokens or 1,
+1 or head_dim), and to the factor of what is written, (batch, heads, tokens, 1), or None for 1.
 """
 
 import math
@@ -25,7 +25,7 @@ class ConstantDecay(nn.Module):
         heads: number of heads; those of the recurrence around it.
 
     Shape:
-        x (batch, tokens, dim) -> decay (1, heads, tokens, 1), and None
+        x (batch, tokens, dim) -> decay (1, heads, 1, 1), and None
 
     Source:
         Sun et al. 2023 (RetNet), arXiv:2307.08621, equation 8.
@@ -39,11 +39,11 @@ class ConstantDecay(nn.Module):
 
     def forward(
         self, x: Float[Tensor, "batch tokens dim"]
-    ) -> tuple[Float[Tensor, "1 heads tokens 1"], None]:
+    ) -> tuple[Float[Tensor, "1 heads 1 1"], None]:
         dtype = torch.promote_types(x.dtype, torch.float32)
         heads = torch.arange(self.heads, dtype=dtype, device=x.device)
         kept = torch.log1p(-torch.exp2(-5 - heads))
-        return kept[None, :, None, None].expand(-1, -1, x.shape[1], -1), None
+        return kept[None, :, None, None], None
 
 
 class ChannelDecay(nn.Module):

@@ -92,7 +92,7 @@ class LinearRecurrence(nn.Module):
         projection_dropout: float = 0.0,
         bias: bool = False,
         project_bias: bool = False,
-        chunk: int = 64,
+        chunk: int = 32,
         form: Form = "chunked",
     ):
         super().__init__()

@@ -69,7 +69,7 @@ class MatrixLSTM(nn.Module):
         bias: bool = False,
         project_bias: bool = False,
         epsilon: float = 1e-6,
-        chunk: int = 64,
+        chunk: int = 32,
         form: Form = "chunked",
     ):
         super().__init__()
