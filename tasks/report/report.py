@@ -120,8 +120,8 @@ def describe_architecture(built: Built, name: str) -> str:
     rows = []
     indents = []
     header = ["node", "block", "output", "parameters", "share"]
-    for depth, group in walk_folded(built.nodes):
-        cells = describe_group(group, total)
+    for depth, group, every in walk_folded(built.nodes):
+        cells = describe_group(group, total, every=every)
         rows.append([cells[name] for name in header])
         indents.append(depth)
     table = page.table(header, rows, indents=indents)

@@ -3,6 +3,8 @@
 import pytest
 
 from blocks.graph import Composed, compose, plan
+from blocks.graph.describe.draw.draw import draw_mermaid
+from blocks.graph.describe.table import table
 from blocks.graph.describe.why import why
 from tests.graph.emitted import check_config
 from tests.graph.test_copied_repeats import build_both
@@ -85,3 +87,24 @@ def test_why_names_the_line_of_the_cycle():
     text = why(built, "layers.1.attention.inner.window")
     assert text.startswith("layers.1.attention.inner.window = 8192")
     assert "with      window=8192  conf/model/gemma2_2b.yaml:" in text
+
+
+def test_repeats_in_one_line_name_what_they_differ_in():
+    """A window and a part are not left out of the table and the drawing; a rate is."""
+    turned = {"block": "SelfAttention", "heads": 2, "window": 3, "rotary": {"block": "Rotary"}}
+    drop = {"block": "Dropout", "rate": "0.1 * layer.fraction"}
+    body = {"attention": {"use": "attention"}, "drop": drop}
+    plain = {"block": "SelfAttention", "heads": 2}
+    layers = {"repeat": 4, "cycle": {"attention": ["attention", "turned"]}, "body": body}
+    inputs = {"x": {"tokens": 7, "dim": 8}}
+    model = {"inputs": inputs, "graph": {"layers": layers}, "attention": plain, "turned": turned}
+    built = plan(Composed({"model": model, "data": {"facts": {}}}), {})
+    lines = table(built).splitlines()
+    shown = [line.split("  (")[0].strip().split(maxsplit=1) for line in lines[2:6]]
+    assert shown == [
+        ["layers", "4 times"],
+        ["0-3", "body x4"],
+        ["attention", "SelfAttention (window none, 3; rotary none, Rotary)"],
+        ["drop", "Dropout"],
+    ]
+    assert "SelfAttention (window, rotary by layer)" in draw_mermaid(built)

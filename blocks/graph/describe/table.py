@@ -9,7 +9,14 @@ from typing import Any
 from blocks.graph.describe.answers.letters import MODEL, Letters
 from blocks.graph.describe.cost import Cost
 from blocks.graph.record.objective import BuiltObjective
-from blocks.graph.record.record import Built, Node, count_parameters, fold
+from blocks.graph.record.record import (
+    Built,
+    Node,
+    Recipe,
+    count_parameters,
+    fold,
+    list_differences,
+)
 from blocks.graph.record.value import Value, show_shape, show_size
 from blocks.support.text_table import align_columns, column_widths
 
@@ -121,25 +128,50 @@ def comma_separated(built: Built, costs: Costs) -> str:
 
 
 def walk_folded(
-    nodes: Sequence[Node], deepest: int | None = None, depth: int = 0
-) -> Iterator[tuple[int, list[Node]]]:
-    """Every line of the table: its depth, and a node or equal repeats of one."""
+    nodes: Sequence[Node],
+    deepest: int | None = None,
+    depth: int = 0,
+    twins: Sequence[Sequence[Node]] = (),
+) -> Iterator[tuple[int, list[Node], list[Node]]]:
+    """Every line of the table: its depth, a node or equal repeats of one, and all nodes that the
+    line stands for.
+
+    Args:
+        deepest: levels to walk; None is all.
+        twins: bodies like that of the nodes, which the same lines stand for.
+    """
+    begin = 0
     for group in fold(nodes):
-        yield depth, group
+        end = begin + len(group)
+        every = list(group)
+        for body in twins:
+            every += body[begin:end]
+        begin = end
+        yield depth, group, every
         if deepest is None or depth + 1 < deepest:
-            yield from walk_folded(group[0].children, deepest, depth + 1)
+            others = [node.children for node in every[1:]]
+            yield from walk_folded(group[0].children, deepest, depth + 1, others)
 
 
-def describe_group(group: Sequence[Node], total: int, costs: Costs | None = None) -> dict[str, str]:
+def describe_group(
+    group: Sequence[Node],
+    total: int,
+    costs: Costs | None = None,
+    every: Sequence[Node] = (),
+) -> dict[str, str]:
     """The columns of a line; equal repeats together are "0-11".
 
     Args:
         total: parameters of the model.
+        every: all nodes that the line stands for; what they differ in is named.
     """
     first, last = group[0], group[-1]
     name, label, parameters, share = first.name, first.label, "", ""
     if len(group) > 1:
         name, label = f"{name}-{last.name}", f"{label} x{len(group)}"
+    if differences := list_differences(every):
+        shown = [f"{word} {_join_values(values)}" for word, values in differences.items()]
+        label = f"{label} ({'; '.join(shown)})"
     if count := sum(node.parameters for node in group):
         parameters, share = f"{count:,}", f"{count / total:.1%}"
     cost = Cost()
@@ -158,6 +190,24 @@ def describe_group(group: Sequence[Node], total: int, costs: Costs | None = None
         "input": ", ".join(map(show_shape, first.input_shapes)),
         "where": first.origin,
     }
+
+
+def _join_values(values: Sequence[Any]) -> str:
+    """The first values and the last one; a part by the name of its block."""
+    shown = [_show_value(value) for value in values]
+    if len(set(shown)) < len(shown):  # parts of one block, with other arguments
+        shown = [str(value) for value in values]
+    if len(shown) > 4:
+        shown = [*shown[:2], "...", shown[-1]]
+    return ", ".join(shown)
+
+
+def _show_value(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, Recipe):
+        return getattr(value.factory, "__name__", str(value))
+    return str(value)
 
 
 def short(number: float | None, unit: str = "") -> str:
@@ -193,8 +243,8 @@ def table(
         columns += MORE
     total = count_parameters(built.model)
     rows = [{name: name for name in columns}]
-    for level, group in walk_folded(built.nodes, depth):
-        cells = describe_group(group, total, costs)
+    for level, group, every in walk_folded(built.nodes, depth):
+        cells = describe_group(group, total, costs, every)
         if letters is not None:
             last = group[-1]
             cells["output"] = ", ".join(letters.show(last.path, name) for name in last.outputs)

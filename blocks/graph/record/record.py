@@ -169,6 +169,29 @@ def fold(nodes: Sequence[Node]) -> list[list[Node]]:
     return groups
 
 
+def list_differences(nodes: Sequence[Node]) -> dict[str, list[Any]]:
+    """Arguments in which nodes that are folded differ, but for rates: name -> the values in order;
+    None where a node has no such argument.
+    """
+    found: dict[str, list[Any]] = {}
+    known = []
+    for node in nodes:
+        if node.recipe is None:
+            return found
+        parts = {
+            name: each for name, each in node.recipe.arguments.items() if isinstance(each, Recipe)
+        }
+        known.append({**node.values, **parts})
+    for name in dict.fromkeys(name for each in known for name in each):
+        values: list[Any] = []
+        for each in known:
+            if each.get(name) not in values:
+                values.append(each.get(name))
+        if len(values) > 1 and not all(isinstance(value, float) for value in values):
+            found[name] = values
+    return found
+
+
 def _are_repeats(before: Node, node: Node) -> bool:
     return before.name.isdigit() and node.name.isdigit()
 

@@ -34,10 +34,10 @@ def join_paths(paths: Sequence[str]) -> str:
 def merge_arguments(nodes: Sequence[Node]) -> dict[str, str]:
     """Arguments of equal nodes: one value, or all that occur, in order."""
     found: dict[str, list[str]] = {}
-    for node in nodes:
-        for name, value in node.values.items():
-            values = found.setdefault(name, [])
-            if (text := show_value(value)) not in values:
+    for name in dict.fromkeys(name for node in nodes for name in node.values):
+        values = found.setdefault(name, [])
+        for node in nodes:
+            if (text := show_value(node.values.get(name))) not in values:
                 values.append(text)
     merged = {}
     for name, values in found.items():

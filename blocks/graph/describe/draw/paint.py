@@ -12,7 +12,13 @@ from blocks.graph.describe.draw.wires import Inside, edges_of, inside_of
 from blocks.graph.language.docstring import read_docstring, without_roles
 from blocks.graph.language.signature import signature_of
 from blocks.graph.record.module import Scan
-from blocks.graph.record.record import Built, Node, count_parameters, fold
+from blocks.graph.record.record import (
+    Built,
+    Node,
+    count_parameters,
+    fold,
+    list_differences,
+)
 
 UNKNOWN = "nothing, or what the data gives"
 
@@ -104,6 +110,8 @@ class _Painter:
         )
         if drawn.block == "body":
             drawn.block = ""
+        if differences := list_differences(nodes):
+            drawn.block = f"{drawn.block} ({', '.join(differences)} by layer)"
         self.fill(drawn, nodes)
         return drawn
 
