@@ -46,6 +46,14 @@ def told(*arguments, **keywords):
     return str(error.value)
 
 
+def test_missing_names_that_differ_in_a_number_are_named_once():
+    layers = {"block": "Linear", "features": 3, "repeat": 9}
+    model = build({"inputs": {"x": {"dim": 3}}, "graph": {"layers": layers}})
+    message = told(model, {"x": torch.zeros(3)})
+    assert "nothing fills 18 of ours\n" in message
+    assert "  got       layers.*.weight (9), layers.*.bias (9)\n" in message
+
+
 # ------------------------------------------------------------------------------------------------
 # files
 
@@ -409,3 +417,22 @@ def test_a_key_given_twice_in_a_map_is_an_error(tmp_path):
         read_map(path)
     assert "'only.weight' is given twice" in str(error.value)
     assert "line 2 and line 4" in str(error.value)
+    assert error.value.problems[0].fix == "delete one of them"
+
+
+def test_layers_of_two_kinds_fill_one_name_by_two_pieces(tmp_path):
+    path = tmp_path / "kinds.yaml"
+    lines = "map:\n  layers.{i}.weight: plain.{i}\n  layers.%s.weight: other.%s\n"
+    path.write_text(lines % ("{i}", "{i}"), encoding="utf-8")
+    with pytest.raises(ConfigError) as error:
+        read_map(path)
+    fix = "delete one of them; for layers of another kind write layers.{n}.weight"
+    assert error.value.problems[0].fix == fix
+    path.write_text(lines % ("{n}", "{n}"), encoding="utf-8")
+    layers = {"block": "Linear", "features": 3, "bias": False, "repeat": 2}
+    model = build({"inputs": {"x": {"dim": 3}}, "graph": {"layers": layers}})
+    theirs = {"plain.0": torch.randn(3, 3), "other.1": torch.randn(3, 3)}
+    load_weights(model, theirs, path)
+    ours = model.state_dict()
+    assert torch.equal(ours["layers.0.weight"], theirs["plain.0"])
+    assert torch.equal(ours["layers.1.weight"], theirs["other.1"])

@@ -6,6 +6,7 @@ accounted for.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -28,7 +29,7 @@ from blocks.graph.weights.line import Line, TensorPart, count_parts, read_line
 from blocks.graph.weights.names import Map, read_map
 from blocks.support.conf_folders import conf_folders
 
-MAX_SHOWN = 6  # names in an error
+MAX_SHOWN = 20  # names in an error
 
 
 @dataclass(frozen=True)
@@ -398,8 +399,16 @@ def _read_stated_grid(grid: Any) -> Grid | None:
 
 
 def _shorten(names: Sequence[str]) -> str:
-    """Join the first names, with the number of all where there are more."""
-    text = ", ".join(names[:MAX_SHOWN])
-    if len(names) > MAX_SHOWN:
+    """Join the first names, with the number of all where there are more; those that differ in
+    numbers alone are one, `layers.*.norm.weight (12)`.
+    """
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(re.sub(r"(?<![^.])\d+(?![^.])", "*", name), []).append(name)
+    texts = []
+    for pattern, found in alike.items():
+        texts.append(f"{pattern} ({len(found)})" if len(found) > 1 else found[0])
+    text = ", ".join(texts[:MAX_SHOWN])
+    if len(texts) > MAX_SHOWN:
         text += f", ... ({len(names)})"
     return text

@@ -3,6 +3,7 @@
 No code in a map is run.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,12 +108,22 @@ def find_repeated_keys(path: Path) -> list[Problem]:
                     f"{key.value!r} is given twice",
                     Origin(str(path), line, key.start_mark.column + 1),
                     got=f"line {first[key.value]} and line {line}",
-                    fix="delete one of them",
+                    fix=_distinguish(str(key.value)),
                     code="duplicate-key",
                 )
                 problems.append(problem)
             first.setdefault(str(key.value), line)
     return problems
+
+
+def _distinguish(pattern: str) -> str:
+    """What to change where two lines have one pattern; one may be for layers of another kind."""
+    fix, piece = "delete one of them", re.search(r"\{(\w+)\*?\}", pattern)
+    if piece is None:
+        return fix
+    other = "n" if piece[1] != "n" else "m"
+    named = pattern.replace(f"{{{piece[1]}", f"{{{other}")
+    return f"{fix}; for layers of another kind write {named}"
 
 
 def find_map(name: str | Path, folder: Path | None = None) -> Path:
