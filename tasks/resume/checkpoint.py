@@ -170,6 +170,7 @@ class Checkpoint(Base):
         self.guard.patient = False
         with self.guard.saving():
             self.writer.close()
+            trainer.strategy.barrier("checkpoint")  # other processes read it, too
         if trainer.is_global_zero:
             (self.folder / PREVIOUS).unlink(missing_ok=True)
 
