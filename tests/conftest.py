@@ -8,11 +8,39 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
+from hydra._internal.defaults_list import DefaultsList
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+
+from blocks.graph.read.live_loader import LiveLoader
+from blocks.graph.read.loader import KEPT
+from blocks.support.conf_folders import lab_folders, project_folder
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = (
         "1"  # read by torch when it is imported, so here and not in a fixture
     )
+
+
+class FreshLoader(LiveLoader):
+    """Keeps what was read for all tests of a process, and reads again what a test wrote."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folders: list[Path | None] = []
+
+    def load(
+        self, hydra: GlobalHydra, config_name: str, overrides: list[str]
+    ) -> tuple[DictConfig, DefaultsList]:
+        folders = [project_folder(), *lab_folders()]
+        if folders != self.folders:
+            self.__init__()  # type: ignore[misc]
+            self.folders = folders
+        self.refresh()
+        return super().load(hydra, config_name, overrides)
+
+
+KEPT.set(FreshLoader())  # a composition takes 0.1 s, and a twentieth of it where it was made before
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -6,6 +6,7 @@ Late imports and those below `TYPE_CHECKING` count as imports.
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -191,7 +192,9 @@ def imports_of(path: Path) -> Iterator[str]:
                 yield inner if inner in FILES else str(node.module)
 
 
-IMPORTS = {module: set(imports_of(path)) for module, path in FILES.items()}
+@cache
+def imports() -> dict[str, set[str]]:
+    return {module: set(imports_of(path)) for module, path in FILES.items()}
 
 
 def is_below(module: str, root: str) -> bool:
@@ -209,7 +212,7 @@ def package_of(module: str) -> str:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_package_imports_only_what_its_row_names(package):
     found = []
-    for module, imported in IMPORTS.items():
+    for module, imported in imports().items():
         if package_of(module) != package:
             continue
         for name in imported:
@@ -228,7 +231,7 @@ def package_of_name(name: str) -> str:
 
 
 def test_only_two_stages_of_the_graph_know_hydra():
-    for module, imported in IMPORTS.items():
+    for module, imported in imports().items():
         if is_below(module, "blocks.graph") and module.rpartition(".")[0] not in HYDRA:
             assert not [
                 name for name in imported if name.partition(".")[0] in ("hydra", "omegaconf")
@@ -238,7 +241,7 @@ def test_only_two_stages_of_the_graph_know_hydra():
 def test_the_graph_imports_no_block():
     families = {module for module in FILES if package_of(module) in FAMILIES}
     families -= {"blocks", "blocks.catalog", "blocks.errors"}
-    for module, imported in IMPORTS.items():
+    for module, imported in imports().items():
         if is_below(module, "blocks.graph"):
             assert not imported & families, module
 
@@ -251,7 +254,7 @@ def stage_of(module: str) -> str | None:
 @pytest.mark.parametrize("stage", GRAPH)
 def test_a_stage_of_the_graph_imports_only_stages_before_it(stage):
     found = []
-    for module, imported in IMPORTS.items():
+    for module, imported in imports().items():
         if stage_of(module) != stage:
             continue
         for name in imported:
@@ -270,7 +273,7 @@ def test_the_table_names_every_stage():
 def test_no_file_imports_in_a_circle(package):
     """A package's `__init__` re-exports only, so that it is no station of its own."""
     edges = {}
-    for module, imported in IMPORTS.items():
+    for module, imported in imports().items():
         if is_below(module, package) and FILES[module].name != "__init__.py":
             edges[module] = {name for name in imported if name in FILES and name != module}
     list(TopologicalSorter(edges).static_order())  # raises CycleError

@@ -41,19 +41,19 @@ def composed(model):
     return compose([f"model={model}"]).config["model"]
 
 
-def inputs(model):
-    """Those that a file names, or the one that it starts from."""
+def named(model, section):
+    """The names in a section of a file, or of the one that it starts from."""
     file = yaml.safe_load((CONF / f"{model}.yaml").read_text(encoding="utf-8"))
-    return file["inputs"] if "inputs" in file else inputs(file["defaults"][0])
+    return set(file[section]) if section in file else named(file["defaults"][0], section)
 
 
 def speaks(model):
     """Whether a model takes a text and gives logits that are not those of its class."""
     classes = "data.classes" in (CONF / f"{model}.yaml").read_text(encoding="utf-8")
     return (
-        bool({"tokens", "target"} & set(inputs(model)))
-        and "logits" in composed(model)["outputs"]
-        and not classes
+        not classes
+        and not {"tokens", "target"}.isdisjoint(named(model, "inputs"))
+        and "logits" in named(model, "outputs")
     )
 
 

@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from blocks.graph.read.edits import (
 from blocks.graph.read.loader import CachedLoader, compose_files, parse_override
 from blocks.graph.read.probes import Probes
 from blocks.support.share.folder import locate_config, shared_option
+from blocks.support.yaml_rules import Refused
 
 MOST = 64  # compositions that are kept
 
@@ -183,7 +185,8 @@ class _ProbedRepository(CachingConfigRepository):
 
     def load_config(self, config_path: str) -> ConfigResult | None:
         if shared_option(config_path) is not None:
-            self.probes.add(locate_config(Path(), config_path))
+            with suppress(Refused):  # the reader of files refuses it with its place
+                self.probes.add(locate_config(Path(), config_path))
         else:
             self._probe(f"{config_path}.yaml")
         return super().load_config(config_path)
