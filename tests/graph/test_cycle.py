@@ -4,7 +4,7 @@ import pytest
 
 from blocks.graph import Composed, compose, plan
 from blocks.graph.describe.draw.draw import draw_mermaid
-from blocks.graph.describe.table import table
+from blocks.graph.describe.table import describe, table
 from blocks.graph.describe.why import why
 from tests.graph.emitted import check_config
 from tests.graph.test_copied_repeats import build_both
@@ -89,22 +89,30 @@ def test_why_names_the_line_of_the_cycle():
     assert "with      window=8192  conf/model/gemma2_2b.yaml:" in text
 
 
-def test_repeats_in_one_line_name_what_they_differ_in():
-    """A window and a part are not left out of the table and the drawing; a rate is."""
+def test_repeats_of_one_form_share_a_line_wherever_they_stand():
+    """A part, or a window at all, makes a form; another width of it is named, a rate is not."""
     turned = {"block": "SelfAttention", "heads": 2, "window": 3, "rotary": {"block": "Rotary"}}
+    wider = {**turned, "window": 5}
     drop = {"block": "Dropout", "rate": "0.1 * layer.fraction"}
     body = {"attention": {"use": "attention"}, "drop": drop}
     plain = {"block": "SelfAttention", "heads": 2}
-    layers = {"repeat": 4, "cycle": {"attention": ["attention", "turned"]}, "body": body}
+    turns = ["attention", "turned", "wider", "attention"]
+    layers = {"repeat": 9, "cycle": {"attention": turns}, "body": body}
     inputs = {"x": {"tokens": 7, "dim": 8}}
-    model = {"inputs": inputs, "graph": {"layers": layers}, "attention": plain, "turned": turned}
+    slots = {"attention": plain, "turned": turned, "wider": wider}
+    model = {"inputs": inputs, "graph": {"layers": layers}, **slots}
     built = plan(Composed({"model": model, "data": {"facts": {}}}), {})
-    lines = table(built).splitlines()
-    shown = [line.split("  (")[0].strip().split(maxsplit=1) for line in lines[2:6]]
+    shown = [line.split("  (batch")[0].rstrip() for line in table(built).splitlines()[2:-2]]
     assert shown == [
-        ["layers", "4 times"],
-        ["0-3", "body x4"],
-        ["attention", "SelfAttention (window none, 3; rotary none, Rotary)"],
-        ["drop", "Dropout"],
+        "layers         9 times",
+        "  0, 3-4, 7-8  body x5",
+        "    attention  SelfAttention",
+        "    drop       Dropout",
+        "  1-2, 5-6     body x4",
+        "    attention  SelfAttention +Rotary",
+        "                 (window 3, 5)",
+        "    drop       Dropout",
     ]
     assert "SelfAttention (window, rotary by layer)" in draw_mermaid(built)
+    nodes = describe(built)["nodes"][0]["children"]
+    assert [node["children"][0]["parts"] for node in nodes[:2]] == [{}, {"rotary": "Rotary"}]

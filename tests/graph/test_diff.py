@@ -73,6 +73,12 @@ def test_other_wiring_is_told(capsys):
     assert "~     add  Add  reads x, drop -> drop, x\n" in capsys.readouterr().out
 
 
+def test_a_part_that_one_side_has_is_told(capsys):
+    assert main(["diff", "model=llama", "model=llama,model/position=none"]) == 0
+    told = "~     inner  SelfAttention  no rotary (was Rotary(base=10000.0, head_dim=16))\n"
+    assert told in capsys.readouterr().out
+
+
 def test_what_does_nothing_changes_no_wiring(capsys):
     assert main(["diff", "model=vit", "model=vit,model.params.drop_path=0.1"]) == 0
     told = capsys.readouterr().out

@@ -138,6 +138,8 @@ def _add_values(found: FoldedNode, node: Node) -> None:
     for name in node.written:
         if name in node.values:
             found.values.setdefault(name, []).append(_show(node.values[name]))
+    for name, part in node.parts.items():
+        found.values.setdefault(name, []).append(str(part))
 
 
 def _merge_values(found: FoldedNode, other: FoldedNode) -> None:

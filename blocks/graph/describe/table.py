@@ -3,6 +3,7 @@
 import csv
 import io
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,9 +13,8 @@ from blocks.graph.record.objective import BuiltObjective
 from blocks.graph.record.record import (
     Built,
     Node,
-    Recipe,
     count_parameters,
-    fold,
+    gather,
     list_differences,
 )
 from blocks.graph.record.value import Value, show_shape, show_size
@@ -26,6 +26,8 @@ MORE = ("share", "memory", "field", "input", "where")  # shown when asked for
 LEFT = ("node", "block", "output", "input", "where")  # aligned to the left; the others are numbers
 CSV = ("path", "block", "inputs", "outputs", "parameters", "macs", "memory", "field", "where")
 TERMS = ("loss", "block", "inputs", "weight")  # of a composed loss
+WIDEST = 28  # letters of a block with its parts, then a further line
+RUNS = 4  # of numbers of equal repeats, then "..."
 PREFIXES = ("", "k", "M", "G", "T")
 
 
@@ -74,6 +76,7 @@ def _describe_node(
         cost = costs.get(node.path, Cost())  # a node that does nothing costs nothing
         field = list(cost.field.size) if cost.field else None
         found |= {"macs": cost.macs, "memory": cost.memory, "field": field}
+    found["parts"] = {name: part.name for name, part in node.parts.items()}
     found["arguments"] = {name: _plain(value) for name, value in node.values.items()}
     found["where"] = node.origin
     if node.repeat:
@@ -111,7 +114,7 @@ def comma_separated(built: Built, costs: Costs) -> str:
         writer.writerow(
             {
                 "path": node.path,
-                "block": node.label,
+                "block": node.title,
                 "inputs": " ".join(map(show_shape, node.input_shapes)),
                 "outputs": " ".join(map(show_shape, node.shapes.values())),
                 "parameters": node.parameters,
@@ -133,20 +136,18 @@ def walk_folded(
     depth: int = 0,
     twins: Sequence[Sequence[Node]] = (),
 ) -> Iterator[tuple[int, list[Node], list[Node]]]:
-    """Every line of the table: its depth, a node or equal repeats of one, and all nodes that the
-    line stands for.
+    """Every line of the table: its depth, a node or equal repeats of one (0, 2, 5), and all nodes
+    that the line stands for.
 
     Args:
         deepest: levels to walk; None is all.
         twins: bodies like that of the nodes, which the same lines stand for.
     """
-    begin = 0
-    for group in fold(nodes):
-        end = begin + len(group)
+    places = {node.name: place for place, node in enumerate(nodes)}
+    for group in gather(nodes):
         every = list(group)
         for body in twins:
-            every += body[begin:end]
-        begin = end
+            every += [body[places[node.name]] for node in group]
         yield depth, group, every
         if deepest is None or depth + 1 < deepest:
             others = [node.children for node in every[1:]]
@@ -159,16 +160,16 @@ def describe_group(
     costs: Costs | None = None,
     every: Sequence[Node] = (),
 ) -> dict[str, str]:
-    """The columns of a line; equal repeats together are "0-11".
+    """The columns of a line; equal repeats together are "0-11", or "0, 2, 5".
 
     Args:
         total: parameters of the model.
         every: all nodes that the line stands for; what they differ in is named.
     """
     first, last = group[0], group[-1]
-    name, label, parameters, share = first.name, first.label, "", ""
+    name, label, parameters, share = first.name, first.title, "", ""
     if len(group) > 1:
-        name, label = f"{name}-{last.name}", f"{label} x{len(group)}"
+        name, label = _join_numbers([int(node.name) for node in group]), f"{label} x{len(group)}"
     if differences := list_differences(every):
         shown = [f"{word} {_join_values(values)}" for word, values in differences.items()]
         label = f"{label} ({'; '.join(shown)})"
@@ -192,22 +193,28 @@ def describe_group(
     }
 
 
+def _join_numbers(numbers: Sequence[int]) -> str:
+    """[0, 1, 2, 5] -> "0-2, 5"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    texts = []
+    for run in runs:
+        texts.append(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}")
+    if len(texts) > RUNS:
+        texts = [*texts[: RUNS - 1], "..."]
+    return ", ".join(texts)
+
+
 def _join_values(values: Sequence[Any]) -> str:
-    """The first values and the last one; a part by the name of its block."""
-    shown = [_show_value(value) for value in values]
-    if len(set(shown)) < len(shown):  # parts of one block, with other arguments
-        shown = [str(value) for value in values]
+    """The first values and the last one."""
+    shown = list(map(str, values))
     if len(shown) > 4:
         shown = [*shown[:2], "...", shown[-1]]
     return ", ".join(shown)
-
-
-def _show_value(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, Recipe):
-        return getattr(value.factory, "__name__", str(value))
-    return str(value)
 
 
 def short(number: float | None, unit: str = "") -> str:
@@ -248,7 +255,11 @@ def table(
         if letters is not None:
             last = group[-1]
             cells["output"] = ", ".join(letters.show(last.path, name) for name in last.outputs)
-        rows.append({**cells, "node": "  " * level + cells["node"]})
+        block, *further = textwrap.wrap(
+            cells["block"], WIDEST, subsequent_indent="  ", break_on_hyphens=False
+        )
+        rows.append({**cells, "node": "  " * level + cells["node"], "block": block})
+        rows += [{**dict.fromkeys(columns, ""), "block": text} for text in further]
     rows.append(_total_cells(built, costs, total))
     if letters is not None:
         outputs = [f"{name} {letters.show(MODEL, name)}" for name in built.outputs]

@@ -3,7 +3,7 @@
 Tables, costs, differences, drawings and reports read it; nothing derives it a second time.
 """
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -36,6 +36,15 @@ class Recipe:
     factory: Callable[..., nn.Module]
     arguments: Mapping[str, Any]
     shared: Path | str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.factory.__name__
+
+    def __str__(self) -> str:
+        """As it would be called: "Rotary(head_dim=16, base=10000.0)"."""
+        arguments = [f"{name}={value}" for name, value in self.arguments.items()]
+        return f"{self.name}({', '.join(arguments)})"
 
     @cached_property
     def key(self) -> tuple[Any, ...]:
@@ -131,6 +140,40 @@ class Node:
             return 0
         return count_parameters(self.module)
 
+    @property
+    def parts(self) -> dict[str, Recipe]:
+        """Its arguments that are blocks: {"rotary": ...}."""
+        found = {}
+        for name, value in (self.recipe.arguments if self.recipe else {}).items():
+            if isinstance(value, Recipe):
+                found[name] = value
+        return found
+
+    @property
+    def title(self) -> str:
+        """Its label and the blocks of its parts: "SelfAttention +Rotary"."""
+        return " +".join([self.label, *(part.name for part in self.parts.values())])
+
+    @cached_property
+    def form(self) -> Hashable:
+        """Equal for nodes that are the same but for their names and numbers (a rate, a shift).
+
+        The numbers of a part count, and whether there is a number at all: a layer with a window
+        is not like one without.
+        """
+        arguments: list[tuple[str, Any]] = []
+        for name, value in (self.recipe.arguments if self.recipe else {}).items():
+            if isinstance(value, Recipe):
+                arguments.append((name, value.key))
+            elif isinstance(value, int | float) and not isinstance(value, bool):
+                arguments.append((name, "a number"))
+            else:
+                arguments.append((name, repr(value)))
+        inside = tuple((child.name, child.form) for child in self.children)
+        shapes = tuple(self.shapes.items())
+        known = (self.label, self.input_shapes, shapes, self.parameters)
+        return *known, tuple(arguments), inside
+
     def walk(self) -> Iterator["Node"]:
         """This node and all below it, outer before inner."""
         yield self
@@ -158,7 +201,7 @@ def maker_of(value: Value) -> Node | None:
 
 
 def fold(nodes: Sequence[Node]) -> list[list[Node]]:
-    """Nodes of a body, with equal neighbours in a repeat together: the one folding rule."""
+    """Nodes of a body, with neighbours in a repeat together that differ in arguments at most."""
     groups: list[list[Node]] = []
     for node in nodes:
         before = groups[-1][0] if groups else None
@@ -167,6 +210,17 @@ def fold(nodes: Sequence[Node]) -> list[list[Node]]:
         else:
             groups.append([node])
     return groups
+
+
+def gather(nodes: Sequence[Node]) -> list[list[Node]]:
+    """Nodes of a body, with repeats of one form together wherever they stand."""
+    groups: dict[Hashable, list[Node]] = {}
+    for node in nodes:
+        key: Hashable = node.name
+        if node.name.isdigit():
+            key = node.form
+        groups.setdefault(key, []).append(node)
+    return list(groups.values())
 
 
 def list_differences(nodes: Sequence[Node]) -> dict[str, list[Any]]:
@@ -178,10 +232,7 @@ def list_differences(nodes: Sequence[Node]) -> dict[str, list[Any]]:
     for node in nodes:
         if node.recipe is None:
             return found
-        parts = {
-            name: each for name, each in node.recipe.arguments.items() if isinstance(each, Recipe)
-        }
-        known.append({**node.values, **parts})
+        known.append({**node.values, **node.parts})
     for name in dict.fromkeys(name for each in known for name in each):
         values: list[Any] = []
         for each in known:

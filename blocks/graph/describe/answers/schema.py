@@ -38,6 +38,7 @@ NODE: dict[str, Schema] = {
     "macs": WHOLE,
     "memory": WHOLE,
     "field": {"type": ["array", "null"], "items": NUMBER},
+    "parts": mapping(TEXT),
     "arguments": mapping({"type": ["integer", "number", "string", "boolean", "null"]}),
     "where": TEXT,
     "children": {"type": "array", "items": {"$ref": "#/definitions/node"}},

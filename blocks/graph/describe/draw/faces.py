@@ -6,6 +6,7 @@ from html import escape
 
 from blocks.graph.describe.draw.picture import Body, DrawnNode
 
+WIDEST = 40  # letters of a block with its parts
 HEAD, FACE, PILL, LEAST = 30, 46, 20, 148  # heights, and the least width of a folded node
 WIDE, NARROW = set("mwMW%@—×"), set("iljtfrI.,:;'|()[]!/ ")
 UNITS = ((10**9, "B"), (10**6, "M"), (10**3, "k"))
@@ -55,11 +56,20 @@ def _badge_width(node: DrawnNode) -> float:
 def subtitle(node: DrawnNode) -> str:
     """The block or template of a node; for a body without a name, its nodes."""
     if node.block or node.body is None:
-        return node.block
+        return _shorten(node.block)
     names = ", ".join(child.name for child in node.body.nodes)
     if len(names) > 26:
         return f"{names[:24].rstrip(', ')} ..."
     return names
+
+
+def _shorten(block: str) -> str:
+    """A block without the last of its parts: "LinearRecurrence +StepDecay +2 parts"."""
+    words, left = block.split(" +"), 0
+    while len(words) > 1 and len(" +".join(words)) > WIDEST:
+        left += 1
+        del words[-1]
+    return " +".join(words) + (f" +{left} parts" if left else "")
 
 
 def face_size(node: DrawnNode) -> tuple[float, float]:

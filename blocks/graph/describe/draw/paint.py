@@ -98,7 +98,7 @@ class _Painter:
         drawn = DrawnNode(
             id=first.path,
             name=name,
-            block=nodes[0].label,
+            block=_title(nodes),
             paths=paths,
             where=first.origin,
             times=times,
@@ -110,8 +110,6 @@ class _Painter:
         )
         if drawn.block == "body":
             drawn.block = ""
-        if differences := list_differences(nodes):
-            drawn.block = f"{drawn.block} ({', '.join(differences)} by layer)"
         self.fill(drawn, nodes)
         return drawn
 
@@ -159,3 +157,15 @@ def _plain(text: str) -> str:
 def _first_sentence(text: str) -> str:
     first = re.split(r"(?<=[a-z0-9)])\. (?=[A-Z])", text)[0].rstrip(".")
     return f"{first}." if first else ""
+
+
+def _title(nodes: Sequence[Node]) -> str:
+    """The label of equal nodes, the parts that all of them have, and what differs."""
+    differences = list_differences(nodes)
+    title = nodes[0].label
+    for name, part in nodes[0].parts.items():
+        if name not in differences:
+            title += f" +{part.name}"
+    if differences:
+        title += f" ({', '.join(differences)} by layer)"
+    return title
