@@ -71,8 +71,8 @@ class Engine:
             return Explained(composed, planner(composed), {}, tuple(planner.said))
 
     def measure(self, built: Built) -> dict[str, Cost]:
-        """Return what every node of a model costs, by its path."""
-        with self._keeping():
+        """Return what every node of a model costs, by its path; no file is looked at."""
+        with self._keeping(looks=False):
             return measure(built)
 
     def check(self, words: Sequence[str], config_dir: str | None = None) -> list[Result]:
@@ -123,9 +123,14 @@ class Engine:
         return list(changed)
 
     @contextlib.contextmanager
-    def _keeping(self) -> Iterator[None]:
-        """Let every composition of this process use the files that were read before."""
-        self.changed.update(dict.fromkeys(self.loader.refresh()))
+    def _keeping(self, looks: bool = True) -> Iterator[None]:
+        """Let every composition of this process use the files that were read before.
+
+        Args:
+            looks: whether to look for files that changed since.
+        """
+        if looks:
+            self.changed.update(dict.fromkeys(self.loader.refresh()))
         tokens = KEPT.set(self.loader), KEPT_RESULTS.set(self.results)
         collects = gc.isenabled()
         gc.disable()  # a model is one web of references; who asks collects between two questions

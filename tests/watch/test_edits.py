@@ -10,7 +10,7 @@ from blocks.graph.compose.compose import opened_hydra
 from blocks.graph.read import live_loader
 from blocks.graph.read.edits import find_edits, follows_values
 from blocks.graph.read.live_loader import LiveLoader
-from blocks.graph.read.loader import Loader
+from blocks.graph.read.loader import CachedLoader, Loader
 
 OWN = """defaults: [mlp: gelu, norm: layernorm, _self_]
 params: {dim: 24, rate: 0.1, name: a, sizes: [1, 2], flag: true, other: null}
@@ -43,9 +43,10 @@ EDITS = {  # what is edited -> the file, before, after, whether the files are me
 WORDS = ["model=top", "data=digits"]
 
 
-def load(loader: Loader, folder: Path) -> Any:
+def load(loader: Loader, *folders: Path) -> Any:
+    searched = [f"file://{folder}" for folder in folders]
     with opened_hydra() as hydra:
-        return loader.load(hydra, "train", [f"hydra.searchpath=['file://{folder}']", *WORDS])[0]
+        return loader.load(hydra, "train", [f"hydra.searchpath={searched}", *WORDS])[0]
 
 
 def show(config: Any) -> str:
@@ -125,6 +126,41 @@ def test_several_edits_in_a_row_are_all_seen(kept: tuple[Path, LiveLoader]) -> N
         loader.refresh()
         params = load(loader, folder).model.params
         assert (params.dim, params.rate) == (number, number / 10)
+
+
+STEPS = [  # a file and its text; None where it vanishes
+    ("second/model/own.yaml", OWN.replace("mlp: gelu", "mlp: swiglu")),
+    ("first/model/own.yaml", OWN.replace("24", "5")),  # is found before the other one
+    ("first/model/own.yaml", OWN.replace("24", "7")),
+    ("first/model/own.yaml", None),
+    ("first/model/own.yaml", OWN.replace("24", "11")),
+    ("second/model/mlp/own_mlp.yaml", "block: Identity\n"),
+    ("first/model/own.yaml", OWN.replace("mlp: gelu", "mlp: own_mlp")),
+    ("first/model/own.yaml", OWN.replace("norm: layernorm, ", "")),
+    ("second/model/own.yaml", OWN),
+    ("first/model/own.yaml", None),
+]
+
+
+def test_a_file_that_appears_or_vanishes_is_followed_and_no_other_is_read_again(tmp_path) -> None:
+    folders = tmp_path / "first", tmp_path / "second"
+    (folders[0] / "model").mkdir(parents=True)
+    (folders[1] / "model" / "mlp").mkdir(parents=True)
+    write(folders[1], OWN, TOP)
+    loader = LiveLoader()
+    load(loader, *folders)
+    (repository,) = loader.repositories.values()
+    others = {key: found for key, found in repository.cache.items() if "own" not in key}
+    for name, text in STEPS:
+        if text is None:
+            (tmp_path / name).unlink()
+        else:
+            (tmp_path / name).write_text(text, encoding="utf-8")
+        loader.refresh()
+        config = load(loader, *folders)
+        assert show(config) == show(load(CachedLoader(), *folders)), name
+        for key, found in others.items():
+            assert repository.cache[key] is found or "top" in key, key
 
 
 def test_a_value_that_names_another_is_followed() -> None:

@@ -38,31 +38,53 @@ class LiveLoader(CachedLoader):
     """Returns what `CachedLoader` returns for the files as they are now.
 
     `refresh` is called before each composition. A file whose content alone changed is read again.
-    Hydra's list of files is kept while no file changes its defaults list, and no file that was
-    looked for appears or disappears.
+    Hydra's list of files is kept while no file that was looked for to make it changes its defaults
+    list, appears or disappears.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.probes = Probes()
+        self.opening: set[Path] = set()  # looked for while a search path was opened
         self.lists: dict[tuple[str, ...], DefaultsList] = {}
+        self.looked: dict[tuple[str, ...], set[Path]] = {}  # for, to make a list
         self.embedded: dict[FileKey, bytes] = {}
         self.contents: dict[FileKey, Any] = {}  # of files, in their sections
 
     def refresh(self) -> list[Path]:
         """Drop what is no longer true; return the files that changed since the last call."""
         changed = self.probes.find_changed()
+        if len(self.lists) > MOST:
+            self._forget()
         for path in changed:
             self.files.pop(path, None)
-        if len(self.lists) > MOST or not all(map(self._lists_the_same, changed)):
-            self._forget()
+            if not self._lists_the_same(path):
+                self._drop(path)
         return changed
 
     def _forget(self) -> None:
-        for kept in (self.repositories, self.composed, self.lists, self.embedded, self.contents):
+        for kept in (self.repositories, self.composed, self.lists, self.looked):
             kept.clear()
-        self.files.clear()
+        for files in (self.embedded, self.contents, self.files, self.opening):
+            files.clear()
         self.probes.forget()
+
+    def _drop(self, path: Path) -> None:
+        """Drop all that was made of a file, or of there being none."""
+        names = {search: _name(path, each) for search, each in self.repositories.items()}
+        if path in self.opening or not any(names.values()):
+            self._forget()
+            return
+        for key in [key for key, looked in self.looked.items() if path in looked]:
+            del self.lists[key], self.looked[key]
+            self.composed.pop(key, None)
+        for search_path, repository in self.repositories.items():
+            for name in names[search_path]:
+                repository.cache.pop(f"config_path={name}", None)
+        for file in [*self.embedded, *self.contents]:
+            if file[1] in names.get(file[0], ()):
+                self.embedded.pop(file, None)
+                self.contents.pop(file, None)
 
     def _lists_the_same(self, path: Path) -> bool:
         """Read a changed file again and change what was composed of it; return whether Hydra would
@@ -158,6 +180,7 @@ class LiveLoader(CachedLoader):
     ) -> CachingConfigRepository:
         """Return Hydra's reader of files for a search path; it remembers what it looks for."""
         repository = _ProbedRepository(loader.repository, self.probes)
+        repository.looked = self.opening
         loader._process_config_searchpath(config_name, list(map(parse_override, lines)), repository)
         return repository
 
@@ -171,7 +194,10 @@ class LiveLoader(CachedLoader):
     ) -> tuple[bytes, DefaultsList]:
         """Return the pickled composition of the files, and their list."""
         if key not in self.lists:
+            assert isinstance(repository, _ProbedRepository)
+            repository.looked = set()
             self.lists[key] = self.list_files(repository, config_name, groups)
+            self.looked[key] = repository.looked
         kept = _KeptFiles(loader, self.embedded, key[1])
         return compose_files(kept, repository, self.lists[key])
 
@@ -182,11 +208,12 @@ class _ProbedRepository(CachingConfigRepository):
     def __init__(self, delegate: IConfigRepository, probes: Probes):
         super().__init__(delegate)
         self.probes = probes
+        self.looked: set[Path] = set()  # for, since a list was begun
 
     def load_config(self, config_path: str) -> ConfigResult | None:
         if shared_option(config_path) is not None:
             with suppress(Refused):  # the reader of files refuses it with its place
-                self.probes.add(locate_config(Path(), config_path))
+                self._look(locate_config(Path(), config_path))
         else:
             self._probe(f"{config_path}.yaml")
         return super().load_config(config_path)
@@ -202,7 +229,11 @@ class _ProbedRepository(CachingConfigRepository):
     def _probe(self, name: str) -> None:
         for source in self.get_sources():
             if source.scheme() == "file":
-                self.probes.add(Path(source.path) / name)
+                self._look(Path(source.path) / name)
+
+    def _look(self, path: Path) -> None:
+        self.probes.add(path)
+        self.looked.add(path)
 
 
 class _KeptFiles(ConfigLoaderImpl):
@@ -223,6 +254,15 @@ class _KeptFiles(ConfigLoaderImpl):
 def _locate(result: ConfigResult, name: str) -> Path:
     """Return the file that a configuration was read from."""
     return locate_config(Path(result.path.removeprefix("file://")), name)
+
+
+def _name(path: Path, repository: IConfigRepository) -> set[str]:
+    """Return the names by which Hydra would find a path."""
+    names = set()
+    for source in repository.get_sources():
+        if source.scheme() == "file" and path.is_relative_to(source.path):
+            names.add(path.relative_to(source.path).as_posix().removesuffix(".yaml"))
+    return names
 
 
 def _listing_of(result: ConfigResult) -> tuple[Any, ...]:
