@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tasks.data.base import TOKENIZER
+from tasks.data.base import TOKENIZER, DataModule
 from tasks.data.readers.image import ImageReader
 from tasks.data.readers.text import TextReader
 from tasks.data.text.tokenizer import START, Tokenizer
@@ -119,7 +119,7 @@ class Inputs:
         if not 0 <= index < data.sizes()["test"]:
             fits = f"0 to {data.sizes()['test'] - 1}"
             raise ArgumentError("index", "no such sample", got=str(index), fits=fits)
-        batch = self._row(data, index)
+        batch = read_row(data, index)
         truth, raw = "", data.raw_sample("test", index)
         label = batch.get("label")
         if label is not None and label.numel() == 1 and data.classes:
@@ -129,16 +129,24 @@ class Inputs:
             tokens = _names(data.tokenizer, batch["tokens"][0].tolist())
         return Given(batch, image=raw.image, tokens=tokens, truth=truth)
 
-    def _row(self, data: Any, index: int) -> dict[str, Tensor]:
-        """Return one row of the test as a batch."""
-        seen = 0
-        for batch in data.plain_loader("test"):
-            size = len(next(iter(batch.values())))
-            if index < seen + size:
-                at = index - seen
-                return {name: value[at : at + 1] for name, value in batch.items()}
-            seen += size
-        raise ArgumentError("index", "no such sample", got=str(index))
+
+def read_row(data: Any, index: int) -> dict[str, Tensor]:
+    """Return a sample of the test as a batch of one, without augmentation.
+
+    Raises:
+        ArgumentError: there is none of this number.
+    """
+    batches = data.loader("test")  # in the order of the data
+    if type(data).plain_loader is not DataModule.plain_loader:
+        batches = data.plain_loader("test")
+    seen = 0
+    for batch in batches:
+        size = len(next(iter(batch.values())))
+        if index < seen + size:
+            at = index - seen
+            return {name: value[at : at + 1] for name, value in batch.items()}
+        seen += size
+    raise ArgumentError("index", "no such sample", got=str(index))
 
 
 def _names(tokenizer: Tokenizer, numbers: Sequence[int]) -> list[str]:

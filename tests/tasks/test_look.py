@@ -12,8 +12,11 @@ from PIL import Image
 from blocks.graph import build
 from blocks.graph.run.inspect import record_attention
 from blocks.studio.look.looks import Looks
+from tasks.data.features.embedded import Embedded
+from tasks.data.text.text import Topics
 from tasks.errors import ArgumentError
 from tasks.look import Looker
+from tasks.look.given import read_row
 from tasks.look.look import spread
 
 RUN = Path(__file__).resolve().parents[1] / "data" / "run_of_0_1_0"
@@ -54,6 +57,18 @@ def test_a_sample_has_the_prediction_and_the_attention_of_the_network(looker):
         look.describe_attention("head")
     with pytest.raises(ArgumentError, match="no such sample"):
         looker.look({"index": 10**6})
+
+
+def test_a_window_of_text_and_a_row_of_a_table_are_samples_too():
+    text = Topics(tokenizer="characters", length=7, batch_size=3)
+    text.read()
+    window = text.cut("test", torch.tensor([4]))
+    assert read_row(text, 4)["tokens"].equal(window["tokens"])
+    table = Embedded(name="wine", batch_size=3)
+    table.read()
+    assert read_row(table, 4)["numbers"].equal(table.parts["test"]["numbers"][4:5])
+    with pytest.raises(ArgumentError, match="no such sample"):
+        read_row(table, table.sizes()["test"])
 
 
 def test_a_drawing_is_read_as_an_image_file_is(looker, tmp_path):

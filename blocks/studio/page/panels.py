@@ -39,12 +39,16 @@ class Errors:
         self.page = page
         self.column = ui.element("div").classes("studio-errors").props("role=status")
         self.rows: list[ui.element] = []
-        self.shown: list[dict[str, Any]] = []
+        self.buttons: list[ui.button] = []
+        self.shown: list[dict[str, Any]] | None = None
         self.show([])
 
     def show(self, errors: list[dict[str, Any]]) -> None:
-        """List mistakes, and mark their places in the text."""
-        if errors == self.shown and self.rows:
+        """List mistakes, and mark their places in the text; fixes of an earlier text go."""
+        for button in self.buttons:
+            button.delete()
+        self.buttons = []
+        if errors == self.shown:
             return
         self.shown, say = errors, self.page.say
         self.column.clear()
@@ -102,6 +106,7 @@ class Errors:
                 button = ui.button(label, icon="auto_fix_high")
                 button.props("dense unelevated no-caps size=sm").classes("studio-fix")
                 button.on_click(lambda fix=fix: self.page.set_text(fix["text"]))
+                self.buttons.append(button)
 
 
 class Numbers:

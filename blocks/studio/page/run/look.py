@@ -118,14 +118,19 @@ class LookPanel:
                 await self._look()
 
     async def _look(self) -> None:
-        run = self.run.value
-        if not run or self.is_busy:
+        """Look at what is chosen; what is chosen meanwhile is looked at next."""
+        if self.is_busy:
             return
+        found, looked = dict[str, Any](), ("", dict[str, Any]())
         self.is_busy = True
         try:
-            found = await self.page.looks.ask("look", run=run, what=self.what)
+            while self.run.value and looked != (self.run.value, self.what):
+                looked = self.run.value, self.what
+                found = await self.page.looks.ask("look", run=looked[0], what=looked[1])
         finally:
             self.is_busy = False
+        if not found:
+            return
         if not self.page.client.has_socket_connection:  # the page was left meanwhile
             return
         with self.page.client:
