@@ -59,7 +59,8 @@ class Collector:
     def __init__(self) -> None:
         gc.freeze()
         gc.disable()
-        self.young, self.old = 0, 0  # answers since the newer was looked through, and since all was
+        # answers since the newer was looked through, and since all was: first in the first pause
+        self.young, self.old = 0, FULL
 
     def wait(self, waiting: "queue.SimpleQueue[str]") -> str:
         """Return the next question; meanwhile there is time to collect."""
