@@ -230,6 +230,7 @@ def test_a_mistake_is_flagged(mistake):
         "{block: Linear, features: '???'}",
         "{block: RNN, hidden: 4, nonlinearity: kind}",
         "{use: my_hole, anything: 3}",
+        "{block: SelfAttention, heads: 2, rotary: {in: [q, k], body: {a: {block: ReLU}}}}",
         "{block: Conv2d, features: 4, kernel: [3, 5], stride: 'sizes[0]', padding: same}",
         "{block: ReLU}\n  two: {share: one, in: []}",
         "{block: Add, in: [image, image], when: 'false'}",

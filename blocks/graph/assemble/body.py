@@ -1,6 +1,6 @@
 """A body: its nodes in order, its outputs, and the module that comes of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import PurePath
@@ -212,7 +212,7 @@ def close_body(
     outputs: Outputs,
     explicit: tuple[str, ...],
     named: bool = False,
-    kept: str = "",
+    kept: Collection[str] = (),
 ) -> Graph:
     """Turn a finished body into a module, and report what nothing reads.
 
@@ -222,7 +222,7 @@ def close_body(
     Args:
         explicit: inputs that the author named; an unread one is reported.
         named: whether the outputs are returned as a dictionary.
-        kept: an input that the module has even where nothing reads it.
+        kept: inputs that the module has even where nothing reads them.
     """
     graph = builder.graph
     results = {name: value.node for name, value in outputs.items()}
@@ -239,7 +239,7 @@ def close_body(
             graph.erase_node(node)
     is_whole = not builder.spoilt and not any(value.broken for value in outputs.values())
     for node in list(graph.nodes):
-        if node.users or node is output or (node.op == "placeholder" and node.target == kept):
+        if node.users or node is output or (node.op == "placeholder" and node.target in kept):
             continue
         if is_whole:
             _report_unread(assembly, builder, node, explicit)

@@ -91,6 +91,16 @@ class NodeContext:
         return outputs
 
 
+class PartContext(NodeContext):
+    """A part of a block that is written as a body: what the block gives has its names in order."""
+
+    def enter(self, builder: BodyBuilder) -> dict[str, Value]:
+        for item in self.inputs:
+            builder.add_input(item.name, item.value)
+        builder.previous = next(iter(builder.inputs.values()), None)
+        return {item.name: item.value for item in self.inputs}
+
+
 class Without(Mapping[str, Any]):
     """The names around a param that is being read: `dim: dim` means the outer one."""
 

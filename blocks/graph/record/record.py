@@ -3,6 +3,7 @@
 Tables, costs, differences, drawings and reports read it; nothing derives it a second time.
 """
 
+import copy
 from collections.abc import Callable, Container, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -43,14 +44,32 @@ class Recipe:
 
     def __str__(self) -> str:
         """As it would be called: "Rotary(head_dim=16, base=10000.0)"."""
+        if isinstance(self.factory, MakeBody):
+            return str(self.factory)
         arguments = [f"{name}={value}" for name, value in self.arguments.items()]
         return f"{self.name}({', '.join(arguments)})"
 
     @cached_property
     def key(self) -> tuple[Any, ...]:
         """Equal for recipes that make equal modules."""
-        inside = [each.key for each in self.arguments.values() if isinstance(each, Recipe)]
+        inside = [each.key for each in self.parts.values()]
         return self.factory, repr(self.arguments), *inside
+
+    @property
+    def parts(self) -> dict[str, "Recipe"]:
+        """Arguments that are blocks: {"rotary": ...}."""
+        found = {}
+        for name, value in self.arguments.items():
+            if isinstance(value, Recipe):
+                found[name] = value
+        return found
+
+    def bodies(self) -> Iterator["MakeBody"]:
+        """The parts inside that are written as a body."""
+        for part in self.parts.values():
+            if isinstance(part.factory, MakeBody):
+                yield part.factory
+            yield from part.bodies()
 
     def make(self) -> nn.Module:
         arguments = dict(self.arguments)
@@ -58,6 +77,51 @@ class Recipe:
             if isinstance(value, Recipe):
                 arguments[name] = value.make()
         return self.factory(**arguments)
+
+
+class MakeBody:
+    """The factory of a part that is written as a body.
+
+    Args:
+        graph: the body, on the meta device.
+        recipes: id of a module -> how it was made; those of its blocks.
+        name: what the part is called, "body".
+    """
+
+    def __init__(self, graph: Graph, recipes: Mapping[int, Recipe], name: str):
+        self.graph, self.recipes, self.__name__ = graph, recipes, name
+        code: list[tuple[Any, ...]] = []
+        for path, module in graph.named_modules(remove_duplicate=False):
+            if isinstance(module, Graph):
+                inside = {key: value for key, value in module.meta.items() if key != "origins"}
+                code.append((path, type(module).__name__, module.code, repr(inside)))
+            elif id(module) in recipes:
+                code.append((path, repr(recipes[id(module)])))
+        self.code = repr(code)
+
+    def __call__(self) -> nn.Module:
+        """The body with blocks made now."""
+        made: dict[int, Any] = {}
+        for module in self.graph.modules():
+            if id(module) in self.recipes:
+                made[id(module)] = self.recipes[id(module)].make()
+        return copy.deepcopy(self.graph, made)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MakeBody) and self.code == other.code
+
+    def __hash__(self) -> int:
+        return hash(self.code)
+
+    def __repr__(self) -> str:
+        return self.code
+
+    def __str__(self) -> str:
+        blocks = []
+        for path, module in self.graph.named_modules():
+            if id(module) in self.recipes:
+                blocks.append(f"{path}: {self.recipes[id(module)]}")
+        return f"{self.__name__}({', '.join(blocks)})"
 
 
 @dataclass(frozen=True)
@@ -143,11 +207,7 @@ class Node:
     @property
     def parts(self) -> dict[str, Recipe]:
         """Its arguments that are blocks: {"rotary": ...}."""
-        found = {}
-        for name, value in (self.recipe.arguments if self.recipe else {}).items():
-            if isinstance(value, Recipe):
-                found[name] = value
-        return found
+        return {} if self.recipe is None else self.recipe.parts
 
     @property
     def title(self) -> str:

@@ -1,7 +1,7 @@
 """One block: bind its inputs, read its arguments, make it and run it on the meta device."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,14 +14,22 @@ from blocks.graph.assemble.assembly import Assembly
 from blocks.graph.assemble.body_builder import Input
 from blocks.graph.assemble.kinds.block_errors import failed_block, refused_by_block
 from blocks.graph.assemble.kinds.block_ports import Names, assign_ports, bind_shapes
-from blocks.graph.assemble.kinds.block_recipe import Surroundings, read_arguments
-from blocks.graph.errors import NodeError
+from blocks.graph.assemble.kinds.block_recipe import (
+    ReachedError,
+    Surroundings,
+    Unbuilt,
+    check_given,
+    find_unbuilt,
+    put_part,
+    read_arguments,
+)
+from blocks.graph.errors import NodeError, Problem
 from blocks.graph.language.copies import alter
 from blocks.graph.language.scope import Text
 from blocks.graph.language.signature import Port, Signature, axis_names
 from blocks.graph.record.kept import Kept, draw
 from blocks.graph.record.operations import Operations
-from blocks.graph.record.record import Recipe
+from blocks.graph.record.record import MakeBody, Recipe
 from blocks.graph.record.value import Value, show_shape
 
 
@@ -54,8 +62,13 @@ def build_block(
     texts: Mapping[str, Text],
     inputs: Sequence[Input],
     previous: Value | None,
+    build_part: Callable[[Unbuilt, str, Sequence[Any]], MakeBody],
 ) -> BuiltBlock:
-    """Build one block; raises NodeError with every problem found."""
+    """Build one block; raises NodeError with every problem found.
+
+    Args:
+        build_part: builds a part that is written as a body, by its name and what flows into it.
+    """
     own = {}
     for word, text in texts.items():
         own[word] = alter(text, scope=alter(text.scope, trace=[]))  # a trace of its own
@@ -66,11 +79,15 @@ def build_block(
     around = Surroundings(_known(bound.sizes, values), _axes(bound.sizes, values), own, values)
     arguments, recipe = read_arguments(assembly, signature, around)
     try:
+        recipe = _build_parts(assembly, recipe, positional, named, build_part)
         module, results = _run_block(assembly, signature, recipe, positional, named)
+    except NodeError:
+        raise
     except BlockError as error:
         problem = refused_by_block(signature, error, own, arguments, around.known, wired)
         raise NodeError(problem) from error
     except Exception as error:  # a constructor may raise anything; the user needs it with its place
+        arguments = {**arguments, **recipe.parts}
         raise NodeError(failed_block(signature, error, own, arguments, wired)) from error
     outputs = _name_outputs(signature, module, results, bound.stars)
     idle = signature.idle(module)
@@ -107,6 +124,34 @@ def _known(sizes: Mapping[str, int], values: Sequence[Value]) -> dict[str, int]:
     if vocab is not None:
         known["vocab"] = vocab
     return known
+
+
+def _build_parts(
+    assembly: Assembly,
+    recipe: Recipe,
+    positional: Sequence[Value],
+    named: Mapping[str, Value],
+    build_part: Callable[[Unbuilt, str, Sequence[Any]], MakeBody],
+) -> Recipe:
+    """The recipe of a block whose parts are built that are written as bodies: the block runs until
+    it calls one, which tells what flows into it.
+    """
+    tensors = [value.tensor for value in positional]
+    keywords = {name: value.tensor for name, value in named.items()}
+    while waiting := find_unbuilt(recipe):
+        try:
+            with on_meta_device(assembly.kept), torch.no_grad():
+                recipe.make()(*tensors, **keywords)
+        except ReachedError as reached:
+            part, name = reached.part, waiting[reached.part]
+            check_given(part, f"{recipe.name}.{name}", reached.given)
+            recipe = put_part(recipe, part, build_part(part, name, reached.given))
+        else:
+            part, name = next(iter(waiting.items()))
+            problem = f"{recipe.name}.{name}: the block does not call this part"
+            fix = "leave it out, or write {block: Name}"
+            raise NodeError(Problem(problem, source=part.source, fix=fix, code="unused"))
+    return recipe
 
 
 def _run_block(

@@ -12,7 +12,7 @@ from blocks.graph.language.scope import Text
 from blocks.graph.language.signature import ArgumentSpec, Port, Signature
 from blocks.graph.language.types import describe_type
 from blocks.graph.language.words import suggest_words
-from blocks.graph.record.record import Recipe
+from blocks.graph.record.record import MakeBody, Recipe
 from blocks.graph.record.value import Value, show_size
 
 LONGEST = 100  # characters of a message
@@ -144,6 +144,9 @@ def failed_block(
     for word, value in arguments.items():
         if not isinstance(value, Recipe):
             written.append(f"{word}={value!r}")
+        elif isinstance(value.factory, MakeBody):
+            count = len(value.factory.graph.output_names)
+            written.append(f"{word} with {count} output{'s' * (count > 1)}")
     if written:
         parts.append(", ".join(written))
     got, source = "; ".join(parts)[:90], _sources(list(texts), texts, arguments, {}, [])

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from torch import Tensor, nn
+
 from blocks.graph.assemble.assembly import Assembly
 from blocks.graph.assemble.body_builder import NodeSpec
 from blocks.graph.assemble.kinds.block_errors import (
@@ -18,8 +20,9 @@ from blocks.graph.language.expression import ExpressionError
 from blocks.graph.language.scope import Text
 from blocks.graph.language.signature import Signature, is_module
 from blocks.graph.language.values import read_argument
-from blocks.graph.record.record import Recipe
-from blocks.graph.record.value import Value
+from blocks.graph.language.words import check_words
+from blocks.graph.record.record import MakeBody, Recipe
+from blocks.graph.record.value import Value, show_shape
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,46 @@ class Surroundings:
     axes: Mapping[str, int]
     texts: Mapping[str, Text]
     values: Sequence[Value] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Unbuilt:
+    """A part that is written as a body. What flows into it is known when the block calls it: the
+    module that this makes in its place then raises ReachedError.
+
+    Args:
+        spec: the body.
+        names: of what flows in.
+        source: where it is written.
+    """
+
+    spec: NodeSpec
+    names: tuple[str, ...]
+    source: str
+
+    @property
+    def __name__(self) -> str:
+        return "body"
+
+    def __call__(self) -> nn.Module:
+        return _Sensor(self)
+
+
+class ReachedError(Exception):
+    """A block calls a part that is not built."""
+
+    def __init__(self, part: Unbuilt, given: Sequence[Any]):
+        super().__init__()
+        self.part, self.given = part, given
+
+
+class _Sensor(nn.Module):
+    def __init__(self, part: Unbuilt):
+        super().__init__()
+        self.part = part
+
+    def forward(self, *given: Any, **named: Any) -> Any:
+        raise ReachedError(self.part, [*given, *named.values()])
 
 
 def read_arguments(
@@ -145,7 +188,10 @@ def _read_part(assembly: Assembly, text: Text, around: Surroundings) -> Recipe:
         return _find_part(assembly, share, raw, text)
     if share not in (None, True):
         raise NodeError(_explain_part(f"share: {show(share)}", text))
-    name, texts = _open_part(assembly, raw, text)
+    opened = _open_part(assembly, raw, text)
+    if isinstance(opened, Unbuilt):
+        return Recipe(opened, {}, text.path if share else None)
+    name, texts = opened
     texts = {word: value.at(around.axes, around.texts, "") for word, value in texts.items()}
     signature = assembly.find_signature(name, text.origin)
     known = dict(around.known)
@@ -160,16 +206,26 @@ def _read_part(assembly: Assembly, text: Text, around: Surroundings) -> Recipe:
 
 def _open_part(
     assembly: Assembly, raw: Mapping[str, Any], text: Text
-) -> tuple[Any, dict[str, Text]]:
-    """The name of the block of a part, through the slots that it uses, and its arguments."""
+) -> tuple[Any, dict[str, Text]] | Unbuilt:
+    """The name of the block of a part, through the slots that it uses, and its arguments; or the
+    body that it is.
+    """
     nearer = {key: value for key, value in text.nearer.items() if key in raw}
-    if "use" in raw:
-        spec = NodeSpec(raw, text.path, text.scope, nearer)
+    if "use" in raw or "body" in raw:
+        names = _read_names(raw, text)
+        written = {key: value for key, value in raw.items() if key != "in"}
+        if problem := assembly.check_node(written, option=True):
+            raise NodeError(replace(problem, source=str(text.origin)))
+        spec = NodeSpec(written, text.path, text.scope, nearer)
         resolved = resolve(assembly, spec, text.scope)
         if "block" not in resolved.spec.raw:
-            raise NodeError(_explain_part(f"use: {show(raw['use'])}, a body", text))
+            return Unbuilt(spec, names, str(text.origin))
+        if "in" in raw:
+            raise NodeError(_explain_part(f"in: {show(raw['in'])}, beside a block", text))
         return resolved.spec.raw["block"], resolved.texts
     name = raw.get("block")
+    if "in" in raw and name is not None:
+        raise NodeError(_explain_part(f"in: {show(raw['in'])}, beside a block", text))
     if not isinstance(name, str):
         raise NodeError(_explain_part(show(text.raw), text))
     texts = {}
@@ -177,6 +233,84 @@ def _open_part(
         if word != "block":
             texts[word] = alter(text, raw=value, nearer={})
     return name, {**texts, **nearer}
+
+
+def _read_names(raw: Mapping[str, Any], text: Text) -> tuple[str, ...]:
+    """The names of what the block around a body gives it."""
+    flow = raw.get("in", "x")
+    names = [flow] if isinstance(flow, str) else flow
+    if not isinstance(names, list) or not names or len(set(map(str, names))) < len(names):
+        problem = "`in` of a part names what the block gives it, in order"
+        raise NodeError(
+            Problem(
+                problem,
+                got=f"in: {show(flow)}",
+                source=str(text.origin),
+                fits="in: x, in: [q, k]",
+                code="wrong-inputs",
+            )
+        )
+    if misnamed := check_words(names, "an input"):
+        raise NodeError(replace(misnamed, source=str(text.origin)))
+    return tuple(names)
+
+
+# Bodies -------------------------------------------------------------------------------------------
+
+
+def check_given(part: Unbuilt, name: str, given: Sequence[Any]) -> None:
+    """Check that a block gives a part tensors, and as many as have names.
+
+    Args:
+        name: of the part, "SelfAttention.rotary".
+    """
+    if not all(isinstance(value, Tensor) for value in given):
+        kinds = ", ".join(type(value).__name__ for value in given)
+        raise NodeError(
+            Problem(
+                f"{name}: a body takes tensors, and the block gives this part something else",
+                got=kinds,
+                source=part.source,
+                fits="{block: Name}",
+                code="bad-node",
+            )
+        )
+    if len(given) != len(part.names):
+        shapes = ", ".join(show_shape(tuple(value.shape)) for value in given)
+        names = ", ".join(f"NAME{index}" for index in range(1, len(given) + 1))
+        raise NodeError(
+            Problem(
+                f"{name}: `in` names {len(part.names)} values, and the block gives {len(given)}",
+                got=f"in: {show(list(part.names))}, for {shapes}",
+                source=part.source,
+                fits=f"in: [{names}]",
+                code="wrong-inputs",
+            )
+        )
+
+
+def find_unbuilt(recipe: Recipe, path: str = "") -> dict[Unbuilt, str]:
+    """Parts that are written as a body and not built, and their names, "rotary.scaling"."""
+    found: dict[Unbuilt, str] = {}
+    for name, value in recipe.parts.items():
+        below = f"{path}.{name}".lstrip(".")
+        if isinstance(value.factory, Unbuilt):
+            found[value.factory] = below
+        found |= find_unbuilt(value, below)
+    return found
+
+
+def put_part(recipe: Recipe, part: Unbuilt, made: MakeBody) -> Recipe:
+    """The recipe of a block with a part that was built."""
+    if recipe.factory is part:
+        return replace(recipe, factory=made)
+    arguments = dict(recipe.arguments)
+    for name, value in recipe.parts.items():
+        arguments[name] = put_part(value, part, made)
+    return replace(recipe, arguments=arguments)
+
+
+# Shared parts -------------------------------------------------------------------------------------
 
 
 def _find_part(assembly: Assembly, path: str, others: Mapping[str, Any], text: Text) -> Recipe:
@@ -217,6 +351,6 @@ def _explain_part(got: str, text: Text) -> Problem:
         "a part is a block inside a block",
         got=got,
         source=str(text.origin),
-        fits="{block: Name}, {use: SLOT}, each with share: true or without, {share: NODE.PART}",
+        fits="{block: Name}, {use: SLOT} or {body: {...}}, share: true beside; {share: NODE.PART}",
         code="bad-node",
     )

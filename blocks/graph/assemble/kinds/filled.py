@@ -1,17 +1,19 @@
 """A node that is a block or a body, written where it stands or chosen by a slot."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from blocks.graph.assemble.assembly import Assembly
 from blocks.graph.assemble.body import build_body, close_body
-from blocks.graph.assemble.body_builder import BodyBuilder
+from blocks.graph.assemble.body_builder import BodyBuilder, Input
 from blocks.graph.assemble.calls import add_module, call_body, emit_call, record_node
-from blocks.graph.assemble.context import Later, NodeContext, Outputs, broken
+from blocks.graph.assemble.context import Later, NodeContext, Outputs, PartContext, broken
 from blocks.graph.assemble.kinds.block import build_block
+from blocks.graph.assemble.kinds.block_recipe import Unbuilt
 from blocks.graph.assemble.kinds.copied import find_body
 from blocks.graph.assemble.kinds.hand_on import hand_on
 from blocks.graph.assemble.kinds.template import Resolved, open_body, resolve
@@ -19,7 +21,7 @@ from blocks.graph.errors import NodeError, Problem
 from blocks.graph.language.scope import Text
 from blocks.graph.record.initialise import Section
 from blocks.graph.record.module import Graph
-from blocks.graph.record.record import UNREAD, Argument, Node, Recipe
+from blocks.graph.record.record import UNREAD, Argument, MakeBody, Node, Recipe
 from blocks.graph.record.token_grid import trace_grid
 from blocks.graph.record.value import Value
 
@@ -69,7 +71,8 @@ def _build_block(assembly: Assembly, context: NodeContext, resolved: Resolved) -
     inputs = context.inputs
     if not signature.ports:
         inputs = [item for item in inputs if item.port is not None]
-    built = build_block(assembly, signature, resolved.texts, inputs, context.previous)
+    build_part = partial(_build_part, assembly, context)
+    built = build_block(assembly, signature, resolved.texts, inputs, context.previous, build_part)
     builder.arguments[name] = built.arguments
     values = [*built.positional, *built.named.values()]
     first = values[0] if values else None
@@ -119,12 +122,12 @@ def _arguments_of(values: Mapping[str, Any], texts: Mapping[str, Text]) -> dict[
 
 
 def build_template(
-    assembly: Assembly, context: NodeContext, resolved: Resolved, kept: str = ""
+    assembly: Assembly, context: NodeContext, resolved: Resolved, kept: Collection[str] = ()
 ) -> BuiltBody:
     """Build a body, written in place or in a template.
 
     Args:
-        kept: an input that the module has even where no node reads it.
+        kept: inputs that the module has even where no node reads them.
     """
     if "use" not in context.raw:
         return _build_body(assembly, context, resolved, kept)
@@ -146,7 +149,7 @@ def _build_body(
     assembly: Assembly,
     context: NodeContext,
     resolved: Resolved,
-    kept: str,
+    kept: Collection[str],
     used: str | None = None,
 ) -> BuiltBody:
     spec, label = resolved.spec, resolved.name_or("a body")
@@ -158,7 +161,7 @@ def _build_body(
     inner = BodyBuilder(context.display)
     given = context.enter(inner)
     inner.twin = find_body(context, inner)
-    extras = tuple(name for name in inner.inputs if name != "x")
+    extras = tuple(name for name in inner.inputs if name != "x" and name not in kept)
     nodes = opened.nodes
     if used and extras and isinstance(nodes, Mapping):
         label = resolved.name_or("this template")
@@ -185,3 +188,36 @@ def _build_body(
         name: Later(text) for name, text in opened.params.items()
     }
     return BuiltBody(given, graph, outputs, inner.nodes, opened.params)
+
+
+# Parts --------------------------------------------------------------------------------------------
+
+
+def _build_part(
+    assembly: Assembly, context: NodeContext, part: Unbuilt, name: str, given: Sequence[Tensor]
+) -> MakeBody:
+    """Build a part that is written as a body, for what the block around it gives.
+
+    Args:
+        context: of the block.
+        part: as it is written.
+        name: of the part in the block.
+        given: what the block calls it with.
+    """
+    inputs = []
+    for word, tensor in zip(part.names, given, strict=True):
+        value = Value(tensor, (None,) * tensor.dim(), None, context.name)
+        inputs.append(Input(word, word, value))
+    place = PartContext(context.builder, f"{context.name}.{name}", part.spec, inputs, None)
+    resolved = resolve(assembly, part.spec, part.spec.scope)
+    built = build_template(assembly, place, resolved, kept=part.names)
+    if built.graph is None:  # reported already
+        raise NodeError
+    recipes = {}
+    for path, module in built.graph.named_modules(remove_duplicate=False):
+        if id(module) in assembly.recipes:
+            recipes[id(module)] = assembly.recipes[id(module)]
+        assembly.modules.pop(f"{place.display}.{path}", None)
+    for key in recipes:  # the block makes its own
+        del assembly.recipes[key]
+    return MakeBody(built.graph, recipes, resolved.name_or("body"))

@@ -61,7 +61,7 @@ def build_scan(assembly: Assembly, context: NodeContext) -> Outputs:
     inputs = [Input(None if name == "x" else name, name, value) for name, value in flow.items()]
     inside = replace(spec, scope=replace(context.scope, axes=axes_of(list(flow.values()))))
     step = replace(context, spec=inside, inputs=inputs, previous=None)
-    built = build_template(assembly, step, resolved, kept="x")
+    built = build_template(assembly, step, resolved, kept=("x",))
     if built.graph is None:
         return context.broken(*steps.states)
     outputs = built.outputs

@@ -14,7 +14,7 @@ from torch import nn
 from blocks.graph.describe.emit.class_names import suggest_names
 from blocks.graph.describe.emit.source import CannotEmit
 from blocks.graph.record.module import Graph, Scan
-from blocks.graph.record.record import Recipe
+from blocks.graph.record.record import MakeBody, Recipe
 
 WIDTHS = (
     *("dim", "normalized_shape", "in_features", "out_features", "in_channels", "out_channels"),
@@ -157,6 +157,7 @@ class Bodies:
     def _group(self, module: nn.Module) -> Any:
         """Find the group of a body and of all inside it; what stands for its structure."""
         if not isinstance(module, Graph):
+            self._group_parts(self.recipes.get(id(module)), self.paths.get(id(module), ""))
             return self.class_of(module)
         parts = {}
         for name, child in self.children_of(module).items():
@@ -186,6 +187,17 @@ class Bodies:
         group.members.append(module)
         self.of[id(module)] = group
         return group
+
+    def _group_parts(self, recipe: Recipe | None, path: str) -> None:
+        """Find the groups of the parts of a block that are bodies."""
+        for name, part in ({} if recipe is None else recipe.parts).items():
+            below = f"{path}.{name}"
+            if isinstance(part.factory, MakeBody) and id(part.factory.graph) not in self.of:
+                graph = part.factory.graph
+                for inner, module in graph.named_modules():
+                    self.paths[id(module)] = f"{below}.{inner}".rstrip(".")
+                self._group(graph)
+            self._group_parts(part, below)
 
     def _forward(self, graph: Graph) -> Any:
         """What a body does, apart from what its children are."""
@@ -223,6 +235,8 @@ class Bodies:
         return self._describe_recipe(self.recipes[id(module)])
 
     def _describe_recipe(self, recipe: Recipe) -> Made:
+        if isinstance(recipe.factory, MakeBody):
+            return self.describe_making(recipe.factory.graph)
         arguments = dict(recipe.arguments)
         for key, value in arguments.items():
             if isinstance(value, Recipe):

@@ -21,7 +21,7 @@ from blocks.graph.describe.emit.source import Source
 from blocks.graph.describe.emit.text import docstring, write
 from blocks.graph.describe.emit.written import Written
 from blocks.graph.record.module import Graph
-from blocks.graph.record.record import Built, Recipe
+from blocks.graph.record.record import Built, MakeBody, Recipe
 
 
 def emit(built: Built, title: str, command: str, about: str = "") -> str:
@@ -96,6 +96,13 @@ def _find_uses(model: Graph, recipes: Mapping[int, Recipe], idle: set[int]) -> d
 
 def _add_arguments(recipe: Recipe, used: dict[type, Uses]) -> None:
     kind: Any = recipe.factory
+    if isinstance(kind, MakeBody):
+        for each in kind.recipes.values():
+            _add_arguments(each, used)
+        for graph in kind.graph.modules():
+            if isinstance(graph, Graph):
+                _add_ports(graph, kind.recipes, used)
+        return
     if not kind.__module__.startswith("torch."):
         used.setdefault(kind, Uses()).made.append(recipe.arguments)
     for value in recipe.arguments.values():

@@ -52,6 +52,8 @@ class Written:
             self.idle.add(id(module))
         if node.recipe is not None:
             self.recipes[id(module)] = node.recipe
+            for body in node.recipe.bodies():
+                self.recipes.update(body.recipes)
         return self.bodies.get(id(module), module)
 
 

@@ -41,7 +41,7 @@ def _describe_kind(kind: Any) -> list[Schema] | None:
     if origin is dict:
         return [mapping(describe_type(inner[-1]) if inner else ref("value"))]
     if is_module(kind):
-        return [ref("part")]
+        return [ref("inner_block")]
     if kind in SCALARS:
         return [SCALARS[kind]]
     return [] if isinstance(kind, type) else None

@@ -26,6 +26,7 @@ Options = Mapping[str, Mapping[str, Any]]  # name of an option -> its file
 Arguments = Mapping[str, Mapping[str, Schema]]  # name of a block -> key -> what it takes
 SECTIONS = {"graph": "section", "expect": "claim"}
 NULLABLE = {"type": ["string", "null"]}
+PIECE = {"not": {"anyOf": [has(key) for key in USE_KEYS if key != "in"]}}  # a part of a block
 FILLING = {"not": {"anyOf": [has(key) for key in USE_KEYS]}}  # what has no place of its own
 STARTS = {
     "properties": {"defaults": {"contains": {"type": "string", "not": {"const": "_self_"}}}},
@@ -173,6 +174,9 @@ def define_nodes(slots: list[str]) -> dict[str, Schema]:
         "use": use,
         "node": _define_node(slots, one),
         "part": any_of(part, _describe_change_of_part(one)),
+        "inner_block": any_of(
+            {**part, "allOf": [*_kinds_of("graph"), PIECE]}, _describe_change_of_part(one)
+        ),
         "change": _define_change(),
         "graph": {**graph, "additionalProperties": ref("node")},
         "changes": {**graph, "additionalProperties": ref("change")},
