@@ -3,6 +3,7 @@
 python -m bench                                  every family, a training step
 python -m bench --only vit_s swin_t --infer      some of them, and inference too
 python -m bench --words bf16                     ours in mixed precision, the peers as they come
+python -m bench --keep                           the peers keep freed memory, as ours does
 python -m bench --memory                         peak memory, each contender in a process of its own
 python -m bench --start                          building, importing, starting, loading, the loop
 """
@@ -37,6 +38,9 @@ def arguments() -> argparse.Namespace:
         default=[],
         choices=["bf16", "compile"],
         help="for ours, not for the peers",
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="the peers keep freed memory, as ours does"
     )
     parser.add_argument("--memory", action="store_true", help="peak memory instead of time")
     parser.add_argument(
@@ -106,9 +110,8 @@ def timed(chosen: list[Any], given: argparse.Namespace) -> list[dict[str, Any]]:
     results = []
     for family in chosen:
         for infer in (False, True) if given.infer else (False,):
-            work = Work(
-                family.name, given.batch, torch.get_num_threads(), infer, tuple(given.words)
-            )
+            threads, words = torch.get_num_threads(), tuple(given.words)
+            work = Work(family.name, given.batch, threads, infer, words, given.keep)
             rows = compare(family, limit, given.rounds, work, given.peers)
             print(f"\n{family.name}: {family.size}; {rows[0]['work']}")
             print(table.table(table.HEAD, [table.row(row) for row in rows]), flush=True)

@@ -1,7 +1,8 @@
 """A contender in a process of its own, asked for one piece of work at a time.
 
 So each has the memory, the threads and the allocator that it has when it runs alone: ours keeps
-freed memory, as in `train.py`, and a peer that ran in the same process would have that for nothing.
+freed memory, as in `train.py`, and a peer that ran in the same process would have that for nothing
+(`--keep` gives it to all).
 """
 
 import multiprocessing
@@ -13,6 +14,7 @@ import torch
 from bench import peers
 from bench.measure import timed
 from blocks.graph import compile_network
+from tasks.process import runtime
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Work:
         threads: of torch.
         infer: inference in place of a step of training.
         words: what it is given: bf16 for mixed precision, compile.
+        keep: freed memory is kept, as in `train.py`; ours always does.
     """
 
     family: str
@@ -32,6 +35,7 @@ class Work:
     threads: int
     infer: bool = False
     words: tuple[str, ...] = ()
+    keep: bool = False
 
 
 class Apart:
@@ -58,6 +62,8 @@ class Apart:
 
 def _serve(connection: Connection, contender: str, work: Work) -> None:
     torch.set_num_threads(work.threads)
+    if work.keep:
+        runtime.keep_memory()
     peers.admit()
     from bench.families import families
 

@@ -51,6 +51,7 @@ def compare(
                 [
                     "inference" if work.infer else "training step",
                     *(f"+{word}" for word in work.words),
+                    *(["peers keep freed memory"] if work.keep else []),
                 ]
             ),
             "contender": name,
