@@ -22,7 +22,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-CRASH, MISTAKE, INTERRUPTED = 1, 2, 130
+CRASH, MISTAKE = 1, 2
 COMPILER = "torch._dynamo"
 # modules that a question does not need -> whether they hold others
 STAND_INS = {COMPILER: True, "torch.fx.experimental.symbolic_shapes": False, "sympy": True}
@@ -202,6 +202,13 @@ def run_command(run: Callable[[], int], words: list[str], program: str) -> int:
 
 def start(arguments: list[str], program: str = "python -m blocks") -> int:
     """Let the process of `watch` answer, or run the command here; the exit status."""
+    from blocks.support.streams import run_quietly
+
+    return run_quietly(partial(answer, arguments, program))
+
+
+def answer(arguments: list[str], program: str) -> int:
+    """Do what `start` says."""
     from blocks.watch.client import ask
 
     status = ask(arguments, program)
@@ -210,10 +217,10 @@ def start(arguments: list[str], program: str = "python -m blocks") -> int:
     spare_the_compiler()
     gc.disable()  # until all is imported: what imports make is kept, and looked through in vain
     try:
-        answer = prepare(arguments, program)
+        run = prepare(arguments, program)
         gc.freeze()
         gc.enable()
-        return answer()
+        return run()
     finally:
         gc.enable()
         restore_the_compiler()  # the rest of this process may train
@@ -227,9 +234,4 @@ def restore_the_compiler(except_for: str = "") -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(start(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(start(sys.argv[1:]))

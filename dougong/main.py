@@ -5,6 +5,7 @@ import importlib
 import os
 import sys
 import textwrap
+from functools import partial
 
 from dougong.packages import use_own_packages
 
@@ -18,7 +19,7 @@ OWN = {  # a file of dougong/commands each
     "mcp": "serve an agent: these commands as tools of the Model Context Protocol",
     "completion": "print what makes bash, zsh, fish or PowerShell complete these commands",
 }
-OK, MISTAKE, INTERRUPTED = 0, 2, 130
+OK, MISTAKE = 0, 2
 
 
 def main(words: list[str] | None = None) -> int:
@@ -140,6 +141,7 @@ def run_question(command: str, words: list[str]) -> int:
 def run_own(command: str, words: list[str]) -> int:
     """Run a command of `dougong.commands`."""
     from blocks.support.answers import Parser, error_entries, print_error
+    from blocks.support.streams import run_quietly
 
     module = importlib.import_module(f"dougong.commands.{command}")
     parser = Parser(
@@ -150,12 +152,7 @@ def run_own(command: str, words: list[str]) -> int:
     module.add_arguments(parser)
     arguments = parser.parse_args(words)
     try:
-        return module.run(arguments)
-    except BrokenPipeError:  # the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
-    except KeyboardInterrupt:
-        return INTERRUPTED
+        return run_quietly(partial(module.run, arguments))
     except Exception as error:
         from blocks.graph import ConfigError
 

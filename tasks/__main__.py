@@ -24,8 +24,9 @@ if sys.path and sys.path[0] in ("", os.getcwd()):
 
 import argparse
 import importlib
+from functools import partial
 
-from tasks.commands.common import FAILED, INTERRUPTED, MISTAKE, OK, add_code_options
+from tasks.commands.common import FAILED, MISTAKE, add_code_options
 
 # one module of tasks/commands each; they import torch in `run`, so that --help answers at once
 COMMANDS = {
@@ -92,10 +93,10 @@ def main(words: list[str] | None = None, program: str = "python -m tasks") -> in
     if not words:
         print(__doc__)
         return MISTAKE
-    from blocks.support.streams import spare_streams
+    from blocks.support.streams import run_quietly, spare_streams
 
     spare_streams()
-    return run_command(parse_arguments(words, program), words)
+    return run_quietly(partial(run_command, parse_arguments(words, program), words))
 
 
 def run_command(arguments: argparse.Namespace, words: list[str]) -> int:
@@ -108,11 +109,6 @@ def run_command(arguments: argparse.Namespace, words: list[str]) -> int:
     command = importlib.import_module(f"tasks.commands.{arguments.command}")
     try:
         return command.run(arguments)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:  # the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
     except Exception as error:
         status, text = FAILED, hide_in_message(str(error))
         if isinstance(error, (ArgumentError, OSError)):

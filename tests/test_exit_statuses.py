@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from blocks.__main__ import start as start_question
+
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "answers.md").read_text(encoding="utf-8")
 BLOCKS, TASKS, TRAIN = ["-m", "blocks"], ["-m", "tasks"], [str(ROOT / "train.py")]
@@ -45,6 +47,31 @@ def test_a_mistake_ends_with_2_in_every_program(tmp_path, monkeypatch):
         process.communicate(timeout=120)
         statuses.append(process.returncode)
     assert statuses == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-m", "dougong", "list"],
+        pytest.param(["-m", "dougong", "catalog"], marks=pytest.mark.slow),
+        pytest.param([*BLOCKS, "explain", "model=vit_b16"], marks=pytest.mark.slow),
+    ],
+    ids=" ".join,
+)
+def test_a_reader_who_has_seen_enough_ends_a_program_quietly(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = [sys.executable, *words]
+    with subprocess.Popen(command, env=ENVIRONMENT, **{**PIPES, "stdout": subprocess.PIPE}) as run:
+        run.stdout.close()
+        assert ("Error" in run.stderr.read(), run.wait(timeout=60)) == (False, 0)
+
+
+def test_ctrl_c_ends_a_question_with_130(monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("blocks.__main__.answer", stop)
+    assert start_question(["explain", "model=vit"]) == 130
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
