@@ -1,26 +1,35 @@
 """What all pictures of the course share: files, trained networks, digits."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
+from drawing.chinese import in_chinese
 from torch import Tensor, nn
 
 COURSE = Path(__file__).resolve().parents[1]
 PICTURES, WIDGETS = COURSE / "pictures", COURSE / "widgets"
+COMMENT = re.compile("<!--.*-->")
 COLOURS = ["#2f6fdb", "#d9730d", "#3a9d5d", "#8e44ad", "#7f7f7f", "#c0392b"]
 
 
 def save(figure: Any, name: str) -> None:
-    """Write a figure without the time of day, so that equal figures are equal files."""
-    plt.rcParams["svg.hashsalt"] = name
+    """Write a figure in both languages: NAME.svg and NAME.zh.svg.
+
+    The time of day is left out, so that equal figures are equal files; words stay words, so that
+    they can be searched and read aloud.
+    """
     file = PICTURES / f"{name}.svg"
-    figure.savefig(file, bbox_inches="tight", facecolor="white", metadata={"Date": None})
+    with plt.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
+        figure.savefig(file, bbox_inches="tight", facecolor="white", metadata={"Date": None})
     plt.close(figure)
-    text = "\n".join(line.rstrip() for line in file.read_text(encoding="utf-8").splitlines())
+    lines = file.read_text(encoding="utf-8").splitlines()
+    text = "\n".join(line.rstrip() for line in lines if not COMMENT.fullmatch(line.strip()))
     file.write_text(f"{text}\n", encoding="utf-8")
+    file.with_suffix(".zh.svg").write_text(f"{in_chinese(text)}\n", encoding="utf-8")
 
 
 def write_numbers(name: str, numbers: dict[str, Any]) -> None:
@@ -39,6 +48,15 @@ def hide_ticks(axes: Any) -> None:
     for axis in axes.flat:
         axis.set_xticks([])
         axis.set_yticks([])
+
+
+def put_title(axis: Any, *lines: str, size: float = 11) -> None:
+    """Write a title of several lines, each a text of its own, so that each stays centred."""
+    for up, line in enumerate(reversed(lines)):
+        lift = (0, 6 + 1.25 * size * up)
+        axis.annotate(
+            line, (0.5, 1), lift, "axes fraction", "offset points", ha="center", fontsize=size
+        )
 
 
 def open_network(folder: str) -> nn.Module:

@@ -6,7 +6,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
-from drawing.canvas import COLOURS, digit_images, hide_ticks, open_network, save, scaled
+from drawing.canvas import COLOURS, digit_images, hide_ticks, open_network, put_title, save, scaled
 from torch import Tensor, nn
 
 # Cross-attention ----------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def draw_question(folder: str) -> None:
             share = f"{100 * shares.mean():.0f} %"
             white = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
             axis.text(across + 3.5, down + 6.7, share, ha="center", fontsize=9, bbox=white)
-        axis.set_title(f"{text}?\n{data.classes[answer]}", fontsize=9)
+        put_title(axis, f"{text}?", data.classes[answer], size=9)
     hide_ticks(axes)
     save(figure, "question")
     print("question: digits", kept["digits"][find_different(kept["digits"])].tolist())

@@ -11,6 +11,7 @@ from drawing.canvas import (
     digit_images,
     hide_ticks,
     open_network,
+    put_title,
     rounded,
     save,
     scaled,
@@ -52,7 +53,7 @@ def draw_regions() -> None:
     """The nine regions of the rolled grid, and the mask of each of the four windows."""
     found = describe_windows()
     regions = torch.tensor(found["regions"])
-    figure, axes = plt.subplots(1, 5, figsize=(13, 2.9), width_ratios=[1.15, 1, 1, 1, 1])
+    figure, axes = plt.subplots(1, 5, figsize=(11.5, 2.9), width_ratios=[1.15, 1, 1, 1, 1])
     axes[0].imshow(regions, cmap="Pastel1", vmin=1, vmax=9)
     for number in range(1, 10):
         rows, columns = (regions == number).nonzero(as_tuple=True)
@@ -61,11 +62,11 @@ def draw_regions() -> None:
     for edge in (-0.5, WINDOW - 0.5, GRID - 0.5):
         axes[0].axhline(edge, color="black", linewidth=2)
         axes[0].axvline(edge, color="black", linewidth=2)
-    axes[0].set_title(f"rolled by {SHIFT}: nine regions,\nfour windows of {WINDOW}x{WINDOW}")
-    windows = ["1", "2 and 3", "4 and 7", "5, 6, 8 and 9"]
+    put_title(axes[0], f"rolled by {SHIFT}: nine regions,", f"four windows of {WINDOW}x{WINDOW}")
+    windows = ["1", "2, 3", "4, 7", "5, 6, 8, 9"]
     for axis, allowed, held in zip(axes[1:], found["allowed"], windows, strict=True):
         axis.imshow(torch.tensor(allowed), cmap="Blues", vmin=0, vmax=1.6)
-        axis.set_title(f"window with {held}:\nwho may see whom", fontsize=10)
+        put_title(axis, f"window with {held}")
         axis.set_xlabel("key")
     axes[1].set_ylabel("query")
     hide_ticks(axes)
@@ -90,7 +91,7 @@ def draw_reach() -> None:
         axis.imshow(size > 0, cmap="Blues", vmin=0, vmax=1.6)
         axis.plot(3, 3, marker="o", color=COLOURS[1])
         reached = int((size > 0).sum())
-        axis.set_title(f"{title}:\n{reached} of {GRID * GRID} cells")
+        put_title(axis, f"{title}:", f"{reached} of {GRID * GRID} cells")
         axis.set_xticks([])
         axis.set_yticks([])
         print(f"swin_reach: {title}: gradient not 0 at {reached} of {GRID * GRID} cells")

@@ -176,7 +176,7 @@ def draw_decays(axis: Any) -> None:
     for head in range(4):
         axis.plot(kept[head], color=COLOURS[head], label=f"head {head + 1}")
         print(f"recurrences: head {head + 1} keeps {kept[head, 19]:.3f} after 20 steps")
-    axis.set(xlabel="steps", title="what retention keeps of a token", ylim=(0, 1))
+    axis.set(xlabel="steps later", title="what retention keeps of a token", ylim=(0, 1))
     axis.legend()
 
 
