@@ -214,6 +214,16 @@ def answer(arguments: list[str], program: str) -> int:
     status = ask(arguments, program)
     if status is not None:
         return status
+    if arguments[:1] == ["studio"]:
+        from blocks.studio.ahead import started_ahead
+
+        with started_ahead(arguments[1:]):
+            return run_here(arguments, program)
+    return run_here(arguments, program)
+
+
+def run_here(arguments: list[str], program: str) -> int:
+    """Run the command in this process; the exit status."""
     spare_the_compiler()
     gc.disable()  # until all is imported: what imports make is kept, and looked through in vain
     try:

@@ -76,10 +76,6 @@ class Studio:
             return {"errors": [error_entry(str(error), code="bad-value", where="the page")]}
         return {"errors": [], **found}
 
-    def ask_nothing(self) -> Answer:
-        """Answer that all is ready."""
-        return {}
-
     # The model ------------------------------------------------------------------------------------
 
     def ask_graph(

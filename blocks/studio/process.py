@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-import sys
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from blocks.studio.ahead import MODELS, end, open_answers
 from blocks.support.answers import error_entry
-from blocks.support.program import DOOR
 
 LARGEST = 64_000_000  # bytes of an answer
 START = 120.0  # seconds within which the process starts
@@ -24,9 +24,9 @@ class Answers:
         seconds: within which an answer comes.
     """
 
-    def __init__(self, project: Path, about: str = "models", seconds: float = SECONDS):
+    def __init__(self, project: Path, about: str = MODELS, seconds: float = SECONDS):
         self.project, self.about, self.seconds = project, about, seconds
-        self.process: asyncio.subprocess.Process | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         self.lock = asyncio.Lock()
 
     async def ask(self, ask: str, **arguments: Any) -> dict[str, Any]:
@@ -34,9 +34,9 @@ class Answers:
         async with self.lock:
             try:
                 if self.process is None:
-                    await asyncio.wait_for(self._start(), START)
-                question = {"ask": ask, **arguments}
-                return await asyncio.wait_for(self._exchange(question), self.seconds)
+                    self.process = open_answers(self.project, self.about)
+                    await self._within(START, None)
+                return await self._within(self.seconds, {"ask": ask, **arguments})
             except (TimeoutError, asyncio.TimeoutError):
                 problem, fix = "there was no answer in time", "a smaller model"
             except (OSError, EOFError, ValueError):
@@ -44,36 +44,11 @@ class Answers:
             await self._stop()
             return {"errors": [error_entry(problem, code="too-slow", where="the page", fix=fix)]}
 
-    async def start(self) -> None:
-        """Start the process before it is asked."""
-        await self.ask("nothing")
-
-    async def _start(self) -> None:
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *(str(DOOR), "studio", "--answers", self.about),
-            cwd=self.project,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=LARGEST,
-        )
-        await self._receive()
-
-    async def _exchange(self, question: Mapping[str, Any]) -> dict[str, Any]:
+    async def _within(self, seconds: float, question: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Ask, in a thread, which waits; raises TimeoutError."""
         assert self.process is not None
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(question).encode() + b"\n")
-        await self.process.stdin.drain()
-        return await self._receive()
-
-    async def _receive(self) -> dict[str, Any]:
-        assert self.process is not None
-        assert self.process.stdout is not None
-        line = await self.process.stdout.readline()
-        if not line:
-            raise EOFError
-        found: dict[str, Any] = json.loads(line)
-        return found
+        asked = asyncio.to_thread(exchange, self.process, question)
+        return await asyncio.wait_for(asked, seconds)
 
     async def stop(self) -> None:
         """End the process; the next question starts another."""
@@ -82,6 +57,26 @@ class Answers:
 
     async def _stop(self) -> None:
         process, self.process = self.process, None
-        if process is not None and process.returncode is None:
-            process.kill()
-            await process.wait()
+        if process is not None:
+            await asyncio.to_thread(end, process)
+
+
+def exchange(
+    process: "subprocess.Popen[bytes]", question: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Ask a question, where there is one, and wait for the next line.
+
+    Raises:
+        EOFError: the process has ended.
+        ValueError: its answer is too long, or none.
+    """
+    assert process.stdin is not None
+    assert process.stdout is not None
+    if question is not None:
+        process.stdin.write(json.dumps(question).encode() + b"\n")
+        process.stdin.flush()
+    line = process.stdout.readline(LARGEST)
+    if not line:
+        raise EOFError
+    found: dict[str, Any] = json.loads(line)
+    return found

@@ -5,6 +5,7 @@ import re
 import secrets
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -171,7 +172,14 @@ def make_app(service: Service, port: int) -> Guard:
         begin = service.begin.with_query(model, data, levels, tab)
         Page(answers, looks, runs, begin, lang or service.begin.language, theme).show()
 
-    pages.on_startup(answers.start)
+    async def draw_first() -> None:
+        """Draw what a page shows first before one asks, so that it need only be drawn again."""
+        begin = service.begin
+        with suppress(DraftError):
+            text, _ = Drafts(service.project).read(begin.model)
+            await answers.ask("graph", model=begin.model, text=text, words=begin.all_words)
+
+    pages.on_startup(draw_first)
     pages.on_shutdown(answers.stop)
     pages.on_shutdown(looks.stop)
     ui.run_with(

@@ -88,6 +88,15 @@ def read_editor(page) -> str:
     return page.evaluate(f"() => {{ {EDITOR} return editor.state.doc.toString(); }}")
 
 
+def write_editor(page, text: str) -> None:
+    """Put a text in the place of that in the editor, as pasting does."""
+    code = """
+      const changes = {from: 0, to: editor.state.doc.length, insert: text};
+      editor.dispatch({changes, userEvent: "input.paste"});
+    """
+    page.evaluate(f"(text) => {{ {EDITOR} {code} }}", text)
+
+
 def expect_command(page, text: str) -> None:
     from playwright.sync_api import expect
 

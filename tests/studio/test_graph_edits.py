@@ -124,6 +124,8 @@ def test_a_skip_connection_joins_two_nodes(build):
     assert "in" not in graph_of(text)["norm"]
     assert build(text) == build(VIT)
     assert graph_edits.connect(VIT, "norm", "position", "Add") == text
+    joined = graph_edits.connect(VIT, "position", "norm", "Concat, axis: 1")
+    assert " {block: Concat, axis: 1, in: [layers, position]}" in joined
     again = graph_edits.connect(text, "token", "add", "Add")
     assert graph_of(again)["add"]["in"] == ["layers", "position", "token"]
     for source, target in (("patch", "token"), ("patch", "layers.0.mlp"), ("head", "head")):

@@ -31,10 +31,6 @@ class Looks:
             return {"errors": error_entries(error)}
         return {"errors": [], **found}
 
-    def ask_nothing(self) -> Answer:
-        """Answer that all is ready."""
-        return {}
-
     def ask_look(self, run: str, what: dict[str, Any]) -> Answer:
         """Run the newest network of a run on one input."""
         looker = self._open(run)

@@ -61,6 +61,12 @@ class Begin:
     depth: int = -1
     tab: str = TABS[0]
 
+    @property
+    def all_words(self) -> list[str]:
+        """The overrides beside the model."""
+        chosen = [f"data={self.data}"] if self.data else []
+        return [*chosen, *self.words]
+
     def with_query(self, model: str, data: str, depth: int, tab: str) -> "Begin":
         """Return the same with what the address names, where it can be meant."""
         found = self
@@ -138,10 +144,10 @@ class Page:
     @property
     def words(self) -> list[str]:
         """The overrides beside the model."""
-        chosen = [f"data={self.data}"] if self.data else []
-        if self.data != self.begin.data:
-            return chosen  # the others were meant for the data of the command line
-        return [*chosen, *self.begin.words]
+        if self.data == self.begin.data:
+            return self.begin.all_words
+        # the others were meant for the data of the command line
+        return [f"data={self.data}"] if self.data else []
 
     async def ask(self, ask: str, **arguments: Any) -> dict[str, Any]:
         """Ask about the model of this page."""

@@ -13,7 +13,11 @@ from blocks.studio.text.edits import EditError
 
 MOST = 60  # options of the palette that are listed
 WIDE = ("features", "dim", "hidden")  # arguments that a width fits
-JOINS = ("Add", "Concat")
+JOINS = {
+    "Add": "add",
+    "Concat": "concatenate the last axis",
+    "Concat, axis: 1": "concatenate channels: axis 1 of images",
+}
 
 
 class Owner(Protocol):
@@ -126,12 +130,13 @@ class Restructure:
 
     async def _connect(self) -> None:
         say = self.page.say
-        block = await _ask(say, say("joined by"), JOINS[0], JOINS)
+        joins = {block: f"{block.partition(',')[0]}: {say(text)}" for block, text in JOINS.items()}
+        block = await _ask(say, say("joined by"), next(iter(joins)), joins)
         if block:
             await self._edit(graph_edits.connect, self.picked[0], self.picked[-1], block)
 
     async def _fold(self) -> None:
-        name = await _ask(self.page.say, self.page.say("name of the template"), "part", ())
+        name = await _ask(self.page.say, self.page.say("name of the template"), "part", {})
         if name:
             await self._edit(graph_edits.fold, self.picked, name)
 
@@ -139,13 +144,13 @@ class Restructure:
         await self._edit(graph_edits.format_text)
 
 
-async def _ask(say: Phrases, label: str, value: str, options: tuple[str, ...]) -> str | None:
-    """Ask for a word, one of the options if there are some."""
+async def _ask(say: Phrases, label: str, value: str, options: dict[str, str]) -> str | None:
+    """Ask for a word, one of the options if there are some: each with what is shown for it."""
     with ui.dialog() as dialog, ui.card().classes("studio-palette"):
         field: Any = ui.input(label, value=value)
         if options:
             field.delete()
-            field = ui.select(list(options), value=value, label=label)
+            field = ui.select(options, value=value, label=label)
         field.props("outlined dense autofocus").classes("full-width")
         ui.button(say("apply"), on_click=lambda: dialog.submit(field.value))
     found = await dialog

@@ -192,7 +192,7 @@ def connect(text: str, source: str, target: str, block: str) -> str:
     """Draw a skip connection: a node joins what another reads with the output of an earlier one.
 
     Args:
-        block: that joins, "Add" or "Concat".
+        block: that joins, with its arguments: "Add" or "Concat, axis: 1".
     """
     early, late = find_place(text, source), find_place(text, target)
     if early.holder.start_mark.index != late.holder.start_mark.index:
@@ -210,7 +210,7 @@ def connect(text: str, source: str, target: str, block: str) -> str:
     if reads == early.name:
         raise EditError(f"{target} reads {early.name} already")
     node = f"{{block: {block}, in: [{reads}, {early.name}]}}"
-    name = _free_name(late, block.lower())
+    name = _free_name(late, block.partition(",")[0].lower())
     changed = text if written is None else _apply(text, [(written[1], name)])
     return _insert(changed, find_again(late), late.index, name, node)
 

@@ -1,0 +1,74 @@
+"""Journeys: mistakes mended by a click, the skip connection of a U-Net, two runs compared."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from blocks.support.conf_folders import conf_folder
+from tests.studio.conftest import JOURNEY, read_editor, write_editor
+from tests.studio.test_engine import MENDED
+
+pytest.importorskip("nicegui")
+driver = pytest.importorskip("playwright.sync_api")
+pytestmark = JOURNEY
+RUN = Path(__file__).resolve().parents[1] / "data" / "run_of_0_1_0"
+VIT = (conf_folder() / "model" / "vit.yaml").read_text(encoding="utf-8")
+UNET = """inputs: {image: data.image}
+graph:
+  down:   {block: Conv2d, features: 8, kernel: 3, padding: 1}
+  pool:   {block: MaxPool2d, kernel: 2}
+  inner:  {block: Conv2d, features: 16, kernel: 3, padding: 1}
+  up:     {block: ConvTranspose2d, features: 8, kernel: 2, stride: 2}
+  second: {block: Conv2d, features: 8, kernel: 3, padding: 1}
+  head:   {block: Conv2d, features: data.classes, kernel: 1}
+outputs: {logits: head}
+"""
+
+
+def test_each_kind_of_mistake_is_seen_and_mended_by_a_click(page):
+    errors = page.locator(".studio-errors")
+    for right, (wrong, better) in MENDED.items():
+        write_editor(page, VIT.replace(right, wrong, 1))
+        driver.expect(page.locator(".studio-problem").first).to_be_visible()
+        driver.expect(page.locator(".cm-line.studio-wrong").first).to_be_visible()
+        page.locator(".studio-fix").first.click()
+        driver.expect(errors).to_contain_text("no mistakes")
+        assert better in read_editor(page), right
+
+
+def test_the_skip_connection_of_a_unet_is_drawn(page):
+    write_editor(page, UNET)
+    page.locator('[data-node="up"]').wait_for()
+    page.get_by_text("choose several").click()
+    for name in ("down", "second"):
+        page.locator(f'[data-node="{name}"] > .box').click()
+    page.get_by_role("button", name="draw a skip connection").click()
+    page.get_by_label("joined by").click()
+    page.locator(".q-menu .q-item", has_text="channels").click()
+    page.get_by_role("button", name="apply").click()
+    joined = "concat: {block: Concat, axis: 1, in: [up, down]}"
+    driver.expect(page.locator(".cm-content")).to_contain_text(joined)
+    driver.expect(page.locator('path[data-edge="down concat"]')).to_have_count(1)
+    driver.expect(page.locator(".studio-errors")).to_contain_text("no mistakes")
+    page.locator('[data-node="concat"] > .box').click()
+    driver.expect(page.locator(".studio-node")).to_contain_text("16, 8, 8")
+
+
+def test_two_runs_stand_in_one_chart_with_what_differs(page, project):
+    for second in ("01", "02"):
+        folder = project / "runs" / "2026-01-01" / f"00-00-{second}"
+        shutil.copytree(RUN, folder)
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        record["overrides"] = ["model=vit", f"seed={second}"]
+        (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    page.get_by_role("tab", name="runs").click()
+    for second in ("01", "02"):
+        page.get_by_text(re.compile(f"00-00-{second} ")).click()
+    table = page.locator(".studio-compared table")
+    driver.expect(table).to_contain_text("seed=01")
+    driver.expect(table).to_contain_text("seed=02")
+    driver.expect(table).not_to_contain_text("model=vit")
+    driver.expect(page.locator(".studio-compared canvas")).to_be_visible()
