@@ -52,7 +52,8 @@ def recur(
         state: the state before the first token. None is zero. States are float32 at least.
         form: `chunked` compares the tokens of a chunk as matrices and carries the state from chunk
             to chunk; `parallel` compares all tokens, which is quadratic; `steps` is the definition.
-        chunk: tokens of a chunk; the result does not depend on it.
+        chunk: tokens of a chunk; the result does not depend on it. With a decay for each channel it
+            is 16, for `parallel` as well: more have no common factor in the range of float32.
     """
     heads, tokens = v.shape[1], v.shape[2]
     dtype = torch.promote_types(v.dtype, torch.float32)
@@ -60,12 +61,12 @@ def recur(
     if state is None:
         state = v.new_zeros(len(v), heads, q.shape[3], v.shape[3])
     if decay is None:
-        decay = v.new_zeros(1, 1, 1, 1)
+        decay = v.new_zeros(1, heads, 1, 1)
     if form == "steps":
         q, k = share_heads(q, heads), share_heads(k, heads)
         return recur_by_steps(q, k, v, decay, strength, state)
     if form == "parallel":
-        chunk = round_up(tokens)
+        chunk = tokens
     return recur_by_chunks(q, k, v, decay, strength, state, chunk)
 
 
@@ -74,6 +75,13 @@ def share_heads(x: Float[Tensor, "batch groups ..."], heads: int) -> Float[Tenso
     if x.shape[1] == heads:
         return x
     return x.repeat_interleave(heads // x.shape[1], dim=1)
+
+
+def weigh_heads(
+    x: Float[Tensor, "batch groups ..."], weights: Tensor
+) -> Float[Tensor, "batch ..."]:
+    """x of the heads that share it, times the weights of each of them."""
+    return (x.unsqueeze(2) * weights.unflatten(1, (x.shape[1], -1))).flatten(1, 2)
 
 
 def recur_by_steps(
@@ -104,38 +112,28 @@ def recur_by_chunks(
     chunk: int,
 ) -> tuple[Tensor, Tensor]:
     """Pairs of tokens inside each chunk; the state from chunk to chunk."""
-    heads, tokens = v.shape[1], v.shape[2]
-    chunk = min(chunk, tokens)
+    tokens = v.shape[2]
     channels = decay.shape[-1] > 1
-    if channels:
-        chunk, decay = round_up(chunk), limit_decay(decay)
+    chunk = 2 * LEAF if channels else min(chunk, tokens)
     if decay.shape[2] == 1:  # one row for all chunks, but not for one that ends early
         decay = decay.expand(-1, -1, chunk if tokens % chunk == 0 else tokens, -1)
-    q, k, v = (cut_chunks(part, chunk) for part in (q, k, v))
-    since = cut_chunks(decay, chunk).cumsum(-2)  # the first state of a chunk, at each token
-    if channels or strength is not None:
-        q, k = share_heads(q, heads), share_heads(k, heads)
-    left = LeftOfChannels(since) if channels else LeftOfHeads(since)
-    pairs = left.compare(q, k)
-    kept = since[..., -1:, :].exp().transpose(-2, -1).expand(-1, -1, v.shape[2], -1, -1)
-    before, shares = [], kept.unbind(2)
-    if strength is None:
-        for share, added in zip(shares, left.sum_chunks(k, v).unbind(2), strict=True):
-            before.append(state)
-            state = torch.addcmul(added, state, share)
-    else:
-        values, old = correct(k, v, cut_chunks(strength, chunk), left)
-        last = left.until_end(k).transpose(-2, -1)
-        written = []
-        for parts in zip(shares, values.unbind(2), old.unbind(2), last.unbind(2), strict=True):
-            share, value, read, key = parts
-            before.append(state)
-            written.append(value - read @ state)
-            state = torch.addcmul(key @ written[-1], state, share)
-        v = torch.stack(written, dim=2)
-    read = left.read_state(q, torch.stack(before, dim=2))
-    read = add_product(read, pairs, v)
-    return read.flatten(2, 3)[:, :, :tokens], state
+    q, k, v, decay = (cut_chunks(part, chunk) for part in (q, k, v, decay))
+    left = LeftOfChannels(decay) if channels else LeftOfHeads(decay)
+    pairs, reader, writer = left.compare(q, k)
+    parts = [left.kept.expand(*v.shape[:3], -1, -1), reader, writer.transpose(-2, -1), pairs, v]
+    if strength is not None:
+        strength = cut_chunks(strength, chunk)
+        parts[-1], old = correct(share_heads(k, v.shape[1]), v, strength, left)
+        parts.append(old)
+    shape, state, read = state.shape, state.flatten(0, 1), []
+    for one in zip(*(part.flatten(0, 1).unbind(1) for part in parts), strict=True):
+        share, reads, writes, pair, value, *corrected = one
+        for old in corrected:
+            value = value - old @ state
+        read.append(torch.baddbmm(reads @ state, pair, value))
+        state = torch.baddbmm(state * share, writes, value)
+    out = torch.cat(read, dim=1).unflatten(0, shape[:2])
+    return out[:, :, :tokens], state.view(shape)
 
 
 def cut_chunks(x: Tensor, chunk: int) -> Tensor:
@@ -146,150 +144,98 @@ def cut_chunks(x: Tensor, chunk: int) -> Tensor:
     return x.unflatten(2, (-1, chunk))
 
 
-def add_product(x: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """x + left @ right in one pass, for tensors of equal leading axes."""
-    flat = [part.expand(*x.shape[:-2], *part.shape[-2:]).flatten(0, -3) for part in (left, right)]
-    return torch.baddbmm(x.flatten(0, -3), *flat).view(x.shape)
-
-
 class LeftOfHeads:
     """What is left of a token after later ones, where a head has one decay.
 
-    It is applied to values and results, so that heads can share queries and keys.
-
     Args:
-        since: sum of the logarithms of the decay since the chunk began, at each token: (batch or 1,
-            heads, chunks or 1, chunk, 1).
+        decay: its logarithm at each token, (batch or 1, heads, chunks or 1, chunk, 1).
     """
 
-    def __init__(self, since: Tensor):
-        self.since = since
+    def __init__(self, decay: Tensor):
+        since = decay.cumsum(-2)
         tokens = since.shape[-2]
         future = torch.ones(tokens, tokens, dtype=torch.bool, device=since.device).triu(1)
         apart = since - since.transpose(-2, -1)
         self.pairs = apart.masked_fill(future, -torch.inf).exp()  # of token j at token i
+        self.since_start = since.exp()
+        self.until_end = (since[..., -1:, :] - since).exp()
+        self.kept = self.since_start[..., -1:, :]
 
-    def compare(self, q: Tensor, k: Tensor) -> Tensor:
-        """q_i · k_j times what is left of token j at token i, zero for j > i."""
-        products = q @ k.transpose(-2, -1)
-        return share_heads(products, max(self.pairs.shape[1], products.shape[1])) * self.pairs
+    def compare(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Three products.
 
-    def since_start(self, x: Tensor) -> Tensor:
-        """x times what is left of the state before the chunk."""
-        return x * self.since.exp()
-
-    def until_end(self, x: Tensor) -> Tensor:
-        """x times what is left of it at the end of the chunk."""
-        return x * (self.since[..., -1:, :] - self.since).exp()
-
-    def sum_chunks(self, k: Tensor, v: Tensor) -> Tensor:
-        """The sum of k' v over each chunk, as it is left at the end of the chunk."""
-        v = self.until_end(v)
-        if k.shape[1] == v.shape[1]:
-            return k.transpose(-2, -1) @ v
-        shared = v.unflatten(1, (k.shape[1], -1)).movedim(2, -2).flatten(-2)
-        sums = k.transpose(-2, -1) @ shared
-        return sums.unflatten(-1, (-1, v.shape[-1])).movedim(-2, 2).flatten(1, 2)
-
-    def read_state(self, q: Tensor, state: Tensor) -> Tensor:
-        """What the queries of each chunk read of the state before it."""
-        if q.shape[1] == state.shape[1]:
-            return self.since_start(q @ state)
-        shared = state.unflatten(1, (q.shape[1], -1)).movedim(2, -2).flatten(-2)
-        read = (q @ shared).unflatten(-1, (-1, state.shape[-1])).movedim(-2, 2)
-        return self.since_start(read.flatten(1, 2))
+        Returns:
+            q_i · k_j times what is left of token j at token i, zero for j > i; q times what is left
+            of the state before the chunk; k times what is left of it at the end of the chunk.
+        """
+        pairs = weigh_heads(q @ k.transpose(-2, -1), self.pairs)
+        return pairs, weigh_heads(q, self.since_start), weigh_heads(k, self.until_end)
 
 
 class LeftOfChannels:
-    """What is left of a token after later ones, where each channel of a head has a decay.
+    """What is left of a token after later ones, where each channel of a head has a decay: chunks of
+    two leaves.
 
-    Sums are measured from the middle of each leaf of LEAF tokens, which `limit_decay` keeps in
-    range: of tokens, one exponential and its inverse are computed, `turn`; everything else is one
-    of those times an exponential that is at most 1, of which there is one for each leaf.
-
-    Args:
-        since: as of `LeftOfHeads`, with channels as the last axis.
-    """
-
-    def __init__(self, since: Tensor):
-        leaves = since.unflatten(-2, (-1, LEAF))
-        self.middle = leaves[..., LEAF // 2 - 1, :]
-        self.end = leaves[..., -1, :]
-        self.turn = (leaves - self.middle.unsqueeze(-2)).exp()
-        self.back = (self.middle.unsqueeze(-2) - leaves).exp()
-
-    def compare(self, q: Tensor, k: Tensor) -> Tensor:
-        """q_i · k_j times what is left of token j at token i, zero for j > i."""
-        q, k = q.unflatten(-2, (-1, LEAF)) * self.turn, k.unflatten(-2, (-1, LEAF)) * self.back
-        return compare_leaves(q, k, self.middle, self.end)
-
-    def since_start(self, x: Tensor) -> Tensor:
-        """x times what is left of the state before the chunk."""
-        leaves = x.unflatten(-2, (-1, LEAF))
-        return (leaves * self.turn * self.middle.exp().unsqueeze(-2)).flatten(-3, -2)
-
-    def until_end(self, x: Tensor) -> Tensor:
-        """x times what is left of it at the end of the chunk."""
-        leaves = x.unflatten(-2, (-1, LEAF))
-        left = (self.end[..., -1:, :] - self.middle).exp()
-        return (leaves * self.back * left.unsqueeze(-2)).flatten(-3, -2)
-
-    def sum_chunks(self, k: Tensor, v: Tensor) -> Tensor:
-        """The sum of k' v over each chunk, as it is left at the end of the chunk."""
-        return self.until_end(k).transpose(-2, -1) @ v
-
-    def read_state(self, q: Tensor, state: Tensor) -> Tensor:
-        """What the queries of each chunk read of the state before it."""
-        return self.since_start(q) @ state
-
-
-def compare_leaves(q: Tensor, k: Tensor, middle: Tensor, end: Tensor) -> Tensor:
-    """Products of all pairs of tokens of one leaf, or of a power of 2 of them: (..., tokens,
-    tokens).
-
-    Queries of the later half of the leaves meet keys of the earlier half where that ends, so that
-    both factors of a product have a decay of their own that is at most 1; then each half likewise.
+    Sums are measured from the middle of each leaf, which `limit_decay` keeps in range; everything
+    else is a product of factors that are at most 1.
 
     Args:
-        q: queries times `turn`, (..., leaves, LEAF, width).
-        k: keys times its inverse.
-        middle: the sum of decays at the middle of each leaf, (..., leaves, width).
-        end: likewise at its end.
+        decay: its logarithm at each token, (batch or 1, heads, chunks or 1, 2 LEAF, width).
     """
-    leaves = q.shape[-3]
-    half = leaves // 2
-    if leaves == 1:
-        future = torch.ones(LEAF, LEAF, dtype=torch.bool, device=q.device).triu(1)
-        products = q.squeeze(-3) @ k.squeeze(-3).transpose(-2, -1)
-        return products.masked_fill(future, 0.0)
-    q, k = (part.unflatten(-3, (2, half)) for part in (q, k))
-    middle, end = (part.unflatten(-2, (2, half)) for part in (middle, end))
-    inside = compare_leaves(q, k, middle, end)
-    border = end[..., 0, -1:, :]
-    later = q[..., 1, :, :, :] * (middle[..., 1, :, :] - border).exp().unsqueeze(-2)
-    earlier = k[..., 0, :, :, :] * (border - middle[..., 0, :, :]).exp().unsqueeze(-2)
-    across = later.flatten(-3, -2) @ earlier.flatten(-3, -2).transpose(-2, -1)
-    first = F.pad(inside[..., 0, :, :], (0, half * LEAF))
-    second = torch.cat((across, inside[..., 1, :, :]), dim=-1)
-    return torch.cat((first, second), dim=-2)
+
+    def __init__(self, decay: Tensor):
+        apart, before, after = sum_leaves(limit_decay(decay).unflatten(-2, (2, LEAF)))
+        self.turn, self.back = apart.exp(), None
+        if apart.requires_grad:  # the gradient of a division by `turn` would overflow
+            self.back = (-apart).exp()
+        first, second = (before + after).unbind(-2)
+        since = torch.stack((before[..., 0, :], first + before[..., 1, :]), dim=-2)
+        until = torch.stack((after[..., 0, :] + second, after[..., 1, :]), dim=-2)
+        factors = before[..., 1, :], after[..., 0, :], since, until
+        self.from_border, self.to_border, self.since_start, self.until_end = (
+            factor.exp().unsqueeze(-2) for factor in factors
+        )
+        self.kept = (first + second).exp().unsqueeze(-1)
+
+    def compare(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As that of `LeftOfHeads`."""
+        heads = self.turn.shape[1]
+        q, k = (share_heads(part, heads).unflatten(-2, (2, LEAF)) for part in (q, k))
+        q, k = q * self.turn, k / self.turn if self.back is None else k * self.back
+        inside = (q @ k.transpose(-2, -1)).tril()
+        later, earlier = q[..., 1, :, :] * self.from_border, k[..., 0, :, :] * self.to_border
+        across = later @ earlier.transpose(-2, -1)
+        first = F.pad(inside[..., 0, :, :], (0, LEAF))
+        second = torch.cat((across, inside[..., 1, :, :]), dim=-1)
+        pairs = torch.cat((first, second), dim=-2)
+        q, k = q * self.since_start, k * self.until_end
+        return pairs, q.flatten(-3, -2), k.flatten(-3, -2)
+
+
+def sum_leaves(decay: Float[Tensor, "... leaf width"]) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums from the middle of each leaf to each of its tokens, up to the middle, and from there on.
+
+    A sum of rows takes less time than `cumsum`, whose rows are not neighbours in memory.
+    """
+    middle = LEAF // 2 - 1
+    rows = decay.unbind(-2)
+    earlier, later = [-rows[middle]], [torch.zeros_like(rows[middle])]
+    for row in rows[middle - 1 : 0 : -1]:
+        earlier.append(earlier[-1] - row)
+    for row in rows[middle + 1 :]:
+        later.append(later[-1] + row)
+    apart = torch.stack((*reversed(earlier), *later), dim=-2)
+    return apart, rows[0] - earlier[-1], later[-1]
 
 
 def limit_decay(decay: Tensor) -> Tensor:
-    """A decay for each channel that no sum over half a leaf lets overflow.
+    """A decay for each channel whose sum over half a leaf stays in range.
 
-    What is kept at least, 2e-9 in float32 and 1e-75 in float64, is less than the rounding of what
+    What is kept at least, 3e-8 in float32 and 8e-61 in float64, is less than the rounding of what
     it is added to.
     """
-    lowest = -0.9 * math.log(torch.finfo(decay.dtype).max) / (LEAF // 2)
+    lowest = -0.78 * math.log(torch.finfo(decay.dtype).max) / (LEAF // 2)
     return decay.clamp_min(lowest)
-
-
-def round_up(chunk: int) -> int:
-    """The first of LEAF, 2 LEAF, 4 LEAF, ... that is not below `chunk`."""
-    rounded = LEAF
-    while rounded < chunk:
-        rounded *= 2
-    return rounded
 
 
 def correct(
@@ -300,9 +246,8 @@ def correct(
 
     What a token writes depends on what those before it wrote: a triangular system of equations.
     """
-    strong = k * strength
-    lower = left.compare(strong, k)
-    wanted = torch.cat((v * strength, left.since_start(strong)), dim=-1)
+    lower, strong, _ = left.compare(k * strength, k)
+    wanted = torch.cat((v * strength, strong), dim=-1)
     dtype = torch.promote_types(wanted.dtype, torch.float32)
     solved = torch.linalg.solve_triangular(
         lower.to(dtype), wanted.to(dtype), upper=False, unitriangular=True

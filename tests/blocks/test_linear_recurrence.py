@@ -76,6 +76,14 @@ def test_gradients_are_right(form, channels, rule):
     assert torch.autograd.gradcheck(run, tensors, fast_mode=True)
 
 
+@pytest.mark.parametrize("rule", ["add", "delta"])
+def test_heads_share_queries_and_keys_without_a_decay(rule):
+    (q, k, v, _), named = draw(groups=2, rule=rule)
+    wanted = recur(q, k, v, **named, form="steps")
+    for mine, theirs in zip(recur(q, k, v, **named, chunk=7), wanted, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-10)
+
+
 def test_decays_that_leave_nothing_overflow_nowhere():
     """In float32, with e^-4000 from one end of a chunk to the other, and past the end of it."""
     given, named = draw(channels=D, strength=120.0)
