@@ -169,6 +169,7 @@ OBJECTS = {"image": {"channels": 3, "height": 800, "width": 1066}, "classes": 91
 LARGER = {"image": {"channels": 3, "height": 256, "width": 256}, "classes": 1000}
 SCENES = {"image": {"channels": 3, "height": 512, "width": 512}, "classes": 150}
 LENET = {"image": {"channels": 1, "height": 28, "width": 28}, "classes": 10}
+VIDEO = {"video": {"channels": 1, "frames": 8, "height": 16, "width": 16}, "classes": 10}
 SIGNAL = {"signal": {"tokens": 40, "dim": 1}, "classes": 10}
 SIGNALS = ("signal_cnn", "signal_gru", "signal_logistic", "signal_mlp")
 QUESTION = {
@@ -200,6 +201,7 @@ SMALL = {
     "vit_segment": CANVAS,
     "vae": DIGITS,
     "vit": DIGITS,
+    "vivit": VIDEO,
     "table_mlp": TABLE,
     "ft_transformer": TABLE,
 }

@@ -25,6 +25,7 @@ FACTS = {
     "numbers": {"features": 6},
     "categories": {"columns": 3, "dtype": "int", "vocab": 53},
     "signal": {"tokens": 40, "dim": 1},
+    "video": {"channels": 1, "frames": 4, "height": 16, "width": 16},
     "text": WORDS,
 }
 SIDES = {

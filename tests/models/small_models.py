@@ -225,4 +225,5 @@ SMALL = {
     "vit_segment": small(*VIT, "params.patch=2", side=8),
     "vit_s16": small(*VIT, side=32, slow=True),
     "vit_ti16": small(*VIT, side=32, slow=True),
+    "vivit": small(*VIT, slow=True),
 }

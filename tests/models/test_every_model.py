@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from blocks.errors import BlockError
 from blocks.graph import Composed, ConfigError, Graph, compose, locate, plan
 from blocks.recurrent import GRU, LSTM, RNN
-from tests.models.small_models import SMALL, TOKENS, VOCAB, Small
+from tests.models.small_models import SIDE, SMALL, TOKENS, VOCAB, Small
 
 FILES = sorted((Path(__file__).resolve().parents[2] / "conf" / "model").glob("*.yaml"))
 MODELS = [file.stem for file in FILES]
@@ -39,6 +39,7 @@ def signal(tokens):
 
 ROW = {"numbers": {"features": 6}, "categories": {"columns": 3, "dtype": "int", "vocab": VOCAB}}
 IMAGENET = {"image": image(224), "classes": 1000, "signal": signal(40), **words(128), **ROW}
+VIDEO = {"video": {"channels": 1, "frames": 4, "height": SIDE, "width": SIDE}}
 MNIST1D = {"signal": signal(40), "classes": 10}
 SIGNALS = ["signal_cnn", "signal_gru", "signal_logistic", "signal_mlp"]
 # the others: ImageNet, and words
@@ -47,6 +48,7 @@ PUBLISHED = {
     "detr_r50": {"image": image(800), "classes": 91},
     "segformer_b0": {"image": image(512), "classes": 150},
     **dict.fromkeys(SIGNALS, MNIST1D),
+    "vivit": {**VIDEO, "classes": 10},
 }
 
 
@@ -54,7 +56,7 @@ PUBLISHED = {
 LINEAR = (RuntimeError, "mat1 and mat2 shapes cannot be multiplied")
 TABLE = (BlockError, "more tokens than learned positions")
 CELLS = (BlockError, "learned positions know one grid only")
-VITS = ["mae", "vit", "vit_b16", "vit_l16", "vit_s16", "vit_ti16"]
+VITS = ["mae", "vit", "vit_b16", "vit_l16", "vit_s16", "vit_ti16", "vivit"]
 TEXTS = [
     "albert_base",
     "answer",
@@ -120,6 +122,7 @@ def facts_of(name, tokens=TOKENS, **more):
     return {
         **words(tokens),
         **ROW,
+        **VIDEO,
         "signal": signal(tokens),
         "image": image(SMALL.get(name, Small()).side),
         "classes": 4,

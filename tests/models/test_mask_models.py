@@ -79,6 +79,64 @@ def test_the_decoder_fuses_the_levels_of_any_pyramid(name, image):
     assert {name for name, value in network.named_parameters() if value.grad is None} == set()
 
 
+LEVELS = {
+    "swin": ("model.params.dim=8", "model.params.heads=[1,2]", "model.params.depths=[1,1]"),
+    **{name: PYRAMIDS[name] for name in ("resnet18", "convnext_t")},
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["swin", *[pytest.param(each, marks=pytest.mark.slow) for each in list(LEVELS)[1:]]]
+)
+def test_the_feature_pyramid_joins_the_levels_of_any_number_of_stages(name, image):
+    """By the formulas of Lin et al. 2017, section 3, and Kirillov et al. 2019, section 3.2."""
+    network = shake(build(f"model={name}", "+model/decoder=fpn", *LEVELS[name])).double()
+    image = image.double()
+    seen = {}
+    parts = dict(network.named_modules())
+    stages = [path for path in parts if path.count(".") == 1 and path.startswith("stages.")]
+    for part in [*stages, "head"]:
+        parts[part].register_forward_hook(
+            lambda module, inputs, output, part=part: seen.update({part: output})
+        )
+    with torch.no_grad():
+        logits = network(image)["logits"]
+        above, levels = seen["head"][:, :, None, None], []
+        for stage, level in zip(reversed(stages), network.pyramid.children(), strict=True):
+            out = seen[stage].movedim(-1, 1) if name == "swin" else seen[stage]
+            lateral = level.lateral(level.norm(out))
+            above = lateral + F.interpolate(above, size=lateral.shape[-2:], mode="bilinear")
+            levels.append(above)
+        *coarser, finest = levels
+        total = network.finest(finest)
+        for map_, level in zip(reversed(coarser), network.fused.children(), strict=True):
+            total = total + F.interpolate(
+                level.smooth(map_), size=total.shape[-2:], mode="bilinear"
+            )
+        expected = network.classes(F.relu(total))
+    assert len(levels) == len(stages) == len({level.shape[-1] for level in levels})
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-11)
+    network(image)["logits"].square().sum().backward()
+    assert {name for name, value in network.named_parameters() if value.grad is None} == set()
+
+
+def test_a_tubelet_is_a_linear_layer_of_a_piece_of_frames():
+    facts = {"video": {"channels": 3, "frames": 6, "height": 10, "width": 15}, "classes": 2}
+    words = ["model=vivit", "model.params.patch=5", "model.params.dim=8"]
+    network = plan(compose(words), facts).materialise()
+    video = torch.randn(2, 3, 6, 10, 15)
+    pieces = video.unflatten(2, (3, 2)).unflatten(4, (2, 5)).unflatten(6, (3, 5))
+    pieces = pieces.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(1, 3).flatten(2)  # frames first
+    project = network.patch.project
+    expected = F.linear(pieces, project.weight.flatten(1), project.bias)
+    torch.testing.assert_close(network.patch(video), expected, rtol=0, atol=1e-5)
+    row = "{block: Rearrange, pattern: 'b f h w d -> b (f h w) d', after: patch}"
+    words += ["+model.graph.patch.layout=grid", f"+model.graph.row={row}"]
+    grid = plan(compose(words), facts).materialise().patch
+    grid.load_state_dict(network.patch.state_dict())
+    assert torch.equal(grid(video), network.patch(video).unflatten(1, (3, 2, 3)))
+
+
 def test_the_stem_is_its_convolutions_and_gives_the_grid_of_the_patches(image):
     network = shake(build(*VIT))
     halved = network.patch.halved
@@ -133,6 +191,8 @@ def test_the_upsampling_head_doubles_up_to_the_image():
     [
         *[(f"model={name}", "+model/decoder=segformer", *PYRAMIDS[name]) for name in PYRAMIDS],
         ("model=resnet18", "+model/decoder=segformer", "model/head=upsample"),
+        ("model=maxvit_t", "+model/decoder=fpn", "model.params.window=1"),
+        ("model=swin", "+model/decoder=fpn", "model/head=upsample"),
         *[(*VIT, f"model/head={head}") for head in ("linear", "upsample", "fuse", "shuffle")],
         (
             *VIT,

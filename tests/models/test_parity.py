@@ -47,6 +47,29 @@ def test_vit_equals_transformers():
     assert_equal(ours, peer, "transformers_vit", lambda m: m(x)["logits"], lambda m: m(x).logits)
 
 
+def test_vivit_equals_transformers():
+    hf = pytest.importorskip("transformers")
+    config = hf.VivitConfig(
+        hidden_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=3,
+        intermediate_size=192,
+        image_size=20,
+        num_frames=6,
+        tubelet_size=[2, 4, 4],
+        hidden_act="gelu",
+        num_labels=CLASSES,
+    )
+    peer, x = shake(hf.VivitForVideoClassification(config)), torch.randn(2, 3, 6, 20, 20)
+    video = {"channels": 3, "frames": 6, "height": 20, "width": 20}
+    overrides = ["params.dim=48", "params.depth=2", "params.heads=3", "norm.epsilon=1e-6"]
+    ours = build("vivit", overrides, {"video": video, "classes": CLASSES})
+    frames = x.transpose(1, 2)
+    assert_equal(
+        ours, peer, "transformers_vit", lambda m: m(x)["logits"], lambda m: m(frames).logits
+    )
+
+
 @pytest.mark.parametrize("image", [32, 28])  # 28: windows do not tile the grid, which is padded
 def test_swin_equals_transformers(image):
     hf = pytest.importorskip("transformers")

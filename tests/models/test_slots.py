@@ -86,6 +86,10 @@ SAYS = {
         (model, "residual", "hyper_connections"): "'after' names no node 'layers'"
         for model in ("swin", "cat", "transformer")
     },
+    **{
+        (model, "patch", "tubelet"): "Conv3d: x has 5 axes (batch, channels, depth, height, width)"
+        for model in ("vit", "swin", "cat")
+    },
     ("cat", "position", "rotary_2d"): "InnerPatchAttention has no argument 'rotary'",
     ("cat", "position", "learned"): f"LearnedPosition: {ROW}",
     ("cat", "position", "sinusoidal"): f"SinusoidalPosition: {ROW}",

@@ -68,7 +68,9 @@ def _read_reference(
         value = read_value(assembly, builder, reference, path)
         return [Input(None, text.rpartition(".")[2], value)]
     name = text.removesuffix(".*") if indexed is None else indexed[1]
-    read_value(assembly, builder, name, path)
+    value = read_value(assembly, builder, name, path)
+    if value.broken:  # reported already
+        return [Input(None, name, value)]
     each = tuple(value for port, value in builder.results[name].items() if port.isdigit())
     if not each:
         raise NodeError(_explain_no_repeat(assembly, name, reference, path))

@@ -10,10 +10,12 @@ from blocks.graph.language.signature import ANYTHING, Port, Signature, bind
 from blocks.graph.record.value import Value
 
 Names = tuple[str | None, ...]
+IMAGE = ("batch", "channels", "height", "width")
+VOLUME = ("batch", "channels", "depth", "height", "width")
 LAYOUTS = {
     ("batch", "tokens", "dim"): "b t d",
     ("batch", "height", "width", "dim"): "b h w d",
-    ("batch", "channels", "height", "width"): "b c h w",
+    IMAGE: "b c h w",
 }
 
 
@@ -198,6 +200,9 @@ def _suggest_reshape(port: Port, value: Value) -> str | None:
     """What to put between a grid, an image and tokens."""
     have = tuple(name or "_" for name in value.names)
     want = tuple(axis.lstrip("*#") for axis in port.axes or ())
+    if have == IMAGE and want == VOLUME:
+        one = "{block: Rearrange, pattern: b c h w -> b c 1 h w}"
+        return f"choose data of videos or volumes; for one frame put between: {one}"
     if have not in LAYOUTS or want not in LAYOUTS or have == want:
         return None
     left, right = LAYOUTS[have].replace("c", "d"), LAYOUTS[want]
