@@ -29,6 +29,7 @@ from blocks.graph.weights import load_weights, save_weights
 from blocks.graph.weights.finetune import fine_tune, freeze, learning_rates
 from blocks.graph.weights.first import find_ends
 from blocks.graph.weights.safe_load import read_archive
+from blocks.graph.weights.shards import read_whole
 from blocks.graph.weights.width import carry_starts, compare_widths, measure_starts
 from blocks.support.conf_folders import conf_folder
 from blocks.support.decode_cache import StepError
@@ -75,6 +76,7 @@ __all__ = [
     "plan_entry",
     "plan_tensor_parallel",
     "read_archive",
+    "read_whole",
     "save_weights",
     "show",
     "split_head",

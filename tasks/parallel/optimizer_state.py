@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.distributed.tensor import DeviceMesh, DTensor
 from torch.optim import Optimizer
 
+from tasks.parallel.shards import permute_rows
+
 KERNELS = ("foreach", "fused")  # options that depend on how the network is sharded
 
 Names = Mapping[int, str]  # id() of a parameter -> its name
@@ -86,6 +88,6 @@ def reorder_rows(entry: Mapping[str, Any], order: Tensor | None) -> dict[str, An
     reordered = {}
     for name, value in entry.items():
         if isinstance(value, Tensor) and value.dim():
-            value = value[order]
+            value = permute_rows(value, order)
         reordered[name] = value
     return reordered

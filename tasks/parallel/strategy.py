@@ -11,6 +11,7 @@ the devices of a group split each layer, and the weights are sharded between the
 
 import logging
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -19,6 +20,7 @@ from pytorch_lightning.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
+    get_model_state_dict,
     get_optimizer_state_dict,
     set_model_state_dict,
     set_optimizer_state_dict,
@@ -35,8 +37,19 @@ from blocks.graph import (
     TensorParallelPlan,
     find_repeats,
     plan_tensor_parallel,
+    read_archive,
 )
+from blocks.graph.weights.shards import KEY as SHARDS
+from blocks.graph.weights.shards import WEIGHTS
 from tasks.parallel.optimizer_state import Orders, mesh_of, to_named, to_single_device
+from tasks.parallel.shards import (
+    flatten_state,
+    permute_rows,
+    read_shards,
+    take_tensors,
+    write_shards,
+)
+from tasks.resume import checkpoint_file
 
 KINDS = ("fsdp", "tensor_parallel")
 FULL = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
@@ -46,7 +59,8 @@ GATHERED_DTYPE = {"bf16-mixed": torch.bfloat16}
 class ParallelStrategy(ModelParallelStrategy):
     """Lightning's strategy for a network whose graph determines how it is cut.
 
-    Its checkpoints are those of a single process.
+    All processes save their parts of a checkpoint together; the parts are those of the tensors of
+    a single process, so that any other option can resume from them.
 
     Args:
         kind: "fsdp" or "tensor_parallel".
@@ -55,7 +69,7 @@ class ParallelStrategy(ModelParallelStrategy):
     """
 
     def __init__(self, kind: str, tensor_parallel_size: int | None = None):
-        super().__init__(save_distributed_checkpoint=False)
+        super().__init__()
         if tensor_parallel_size is None and kind == "fsdp":
             tensor_parallel_size = 1
         self.kind = kind
@@ -89,44 +103,93 @@ class ParallelStrategy(ModelParallelStrategy):
             shard_weights(network, self.device_mesh["data_parallel"], dtype)
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
-        """Return all weights on the first process, with rows in the order of a single device."""
-        return reorder(super().lightning_module_state_dict(), self._row_orders(inverse=True))
+        """Return the part that this process has of each weight, with rows in the order of a single
+        device.
+        """
+        assert self.model is not None
+        weights = get_model_state_dict(self.model)
+        return reorder(weights, self._row_orders(inverse=True))
 
     def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-        """Return the whole state of the optimizer on the first process, as of a single device."""
+        """Return the part that this process has of the state, numbered as on a single device."""
         optimizer, module = getattr(optimizer, "optimizer", optimizer), self.model
         assert module is not None
-        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-        state = get_optimizer_state_dict(module, optimizer, options=options)
-        names, orders = self._parameter_names(), self._row_orders(inverse=True)
-        if self.global_rank != 0:
-            return {}
-        return to_single_device(state, optimizer, names, orders)
+        state = get_optimizer_state_dict(module, optimizer)
+        orders = self._row_orders(inverse=True)
+        return to_single_device(state, optimizer, self._parameter_names(), orders)
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None
+    ) -> None:
+        """Write a folder of shards together, then, on the first process, the checkpoint that names
+        it.
+        """
+        path = Path(self.broadcast(filepath))
+        io: Any = self.checkpoint_io
+        folder = self.broadcast(io.choose_shards(path, checkpoint["global_step"]))
+        ties = self._tied_names()
+        files = write_shards(take_tensors(checkpoint, ties), folder)
+        checkpoint[SHARDS] = {"folder": folder.name, "files": files, "ties": ties}
+        if self.is_global_zero:
+            io.save_checkpoint(checkpoint, path)
 
     def load_checkpoint(
         self, checkpoint_path: Any, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read a checkpoint on the first process, and give each process its part."""
-        path, is_first, module = self.broadcast(checkpoint_path), self.global_rank == 0, self.model
+        """Give each process its part of a checkpoint: of its shards, or of the one file that the
+        first process reads.
+        """
+        path, module = Path(self.broadcast(checkpoint_path)), self.model
         assert module is not None
         checkpoint: dict[str, Any] = {}
-        if is_first:
-            checkpoint = self.checkpoint_io.load_checkpoint(
-                path, map_location="cpu", weights_only=weights_only
-            )
+        if self.is_global_zero:
+            checkpoint = checkpoint_file.load_checkpoint(path, read_archive)
+        folder = self.broadcast(checkpoint.get(SHARDS, {}).get("folder"))
         weights = checkpoint.pop("state_dict", {})
-        optimizer_states = checkpoint.pop("optimizer_states", ())
+        states = checkpoint.pop("optimizer_states", [])
         checkpoint = self.broadcast(checkpoint)
+        options = FULL
+        if folder is not None:
+            options = StateDictOptions()
+            states = self.broadcast(states)
+            weights = self._read_shards(path.parent / folder, states)
         orders = self._row_orders()
-        weights = reorder(weights, orders)
-        set_model_state_dict(module, weights, options=FULL)
+        set_model_state_dict(module, reorder(weights, orders), options=options)
         for number, optimizer in enumerate(self.optimizers):
             named: dict[str, Any] = {}
-            if is_first:
-                state = optimizer_states[number]
-                named = to_named(state, optimizer, self._parameter_names(), orders)
-            set_optimizer_state_dict(module, optimizer, named, options=FULL)
-        return checkpoint | {"state_dict": weights, "optimizer_states": list(optimizer_states)}
+            if folder is not None or self.is_global_zero:
+                named = to_named(states[number], optimizer, self._parameter_names(), orders)
+            set_optimizer_state_dict(module, optimizer, named, options=options)
+        return checkpoint | {"state_dict": {}, "optimizer_states": []}
+
+    def _read_shards(self, folder: Path, states: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the part of this process of each weight, and add that of the state of each
+        optimizer to `states`.
+        """
+        assert self.model is not None
+        ties = self._tied_names()
+        weights: dict[str, Any] = get_model_state_dict(self.model)
+        tensors = {f"{WEIGHTS}.{name}": each for name, each in weights.items() if name not in ties}
+        for number, optimizer in enumerate(self.optimizers):
+            own = get_optimizer_state_dict(self.model, optimizer)
+            found = to_single_device(own, optimizer, self._parameter_names(), {})["state"]
+            tensors |= flatten_state(number, found)
+            for parameter, entry in found.items():
+                kept = states[number]["state"].get(parameter, {})
+                states[number]["state"][parameter] = {**entry, **kept}
+        read_shards(tensors, folder)
+        return weights
+
+    def _tied_names(self) -> dict[str, str]:
+        """Return each name of a weight that is another one, with the name of that one."""
+        assert self.lightning_module is not None
+        first: dict[int, str] = {}
+        ties = {}
+        for name, value in self.lightning_module.named_parameters(remove_duplicate=False):
+            own = first.setdefault(id(value), name)
+            if own != name:
+                ties[name] = own
+        return ties
 
     def _parameter_names(self) -> dict[int, str]:
         assert self.lightning_module is not None
@@ -154,7 +217,7 @@ def reorder(weights: Mapping[str, Any], orders: Orders) -> dict[str, Any]:
     reordered = dict(weights)
     for name in orders:
         if name in reordered:
-            reordered[name] = reordered[name][orders[name]]
+            reordered[name] = permute_rows(reordered[name], orders[name])
     return reordered
 
 

@@ -173,6 +173,7 @@ class Checkpoint(Base):
             trainer.strategy.barrier("checkpoint")  # other processes read it, too
         if trainer.is_global_zero:
             (self.folder / PREVIOUS).unlink(missing_ok=True)
+            checkpoint_file.remove_unused(self.folder)
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
@@ -314,6 +315,8 @@ class Checkpoint(Base):
             trainer.save_checkpoint(last)
         if is_best and trainer.is_global_zero:
             self.writer.add(checkpoint_file.link_checkpoint, self.folder / BEST, last)
+        if trainer.is_global_zero:
+            self.writer.add(checkpoint_file.remove_unused, self.folder)
         self.point = None
         self.saved_at, self.saved_step = time.monotonic(), trainer.global_step
 

@@ -6,22 +6,26 @@ import contextlib
 import hashlib
 import os
 import pickle
+import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
-from blocks.graph import read_archive
+from blocks.graph import read_archive, read_whole
+from blocks.graph.weights.shards import KEY, find_shard_damage, is_sharded
 from blocks.support.files import kind_of, open_file
 from tasks.errors import ArgumentError
 from tasks.resume.writer import LIMIT, Writer, copy_state, count_bytes
 
 MARK = b"sha256:"
+SHARDED_MARK = b"shards:"  # instead, where the tensors lie in shards; as long
 COMMENT = len(MARK) + 64  # bytes after the archive: the mark and the checksum of all before it
 CHUNK = 1 << 22
+SHARDS = "shards-"  # names of folders with shards begin with it
 
 
 class SaveError(RuntimeError):
@@ -55,7 +59,7 @@ class HashingFile:
     def flush(self) -> None:
         self.file.flush()
 
-    def close_with_checksum(self) -> None:
+    def close_with_checksum(self, mark: bytes = MARK) -> None:
         """Write the checksum as the comment of the archive, which readers of zip files skip."""
         if self.pending != b"\0\0":
             raise SaveError(
@@ -63,7 +67,7 @@ class HashingFile:
             )
         length = COMMENT.to_bytes(2, "little")
         self.hash.update(length)
-        self.file.write(length + MARK + self.hash.hexdigest().encode())
+        self.file.write(length + mark + self.hash.hexdigest().encode())
         self.pending = b""
 
 
@@ -116,6 +120,19 @@ class SafeCheckpointIO(CheckpointIO):
         """
         return load_checkpoint(Path(path))
 
+    def choose_shards(self, path: Any, step: int) -> Path:
+        """Return a folder beside a checkpoint that is not there yet, for its shards.
+
+        Args:
+            path: of the checkpoint.
+            step: of the optimizer.
+        """
+        folder = self._check_path(path).parent
+        number = 0
+        while (folder / f"{SHARDS}{step}-{number}").exists():
+            number += 1
+        return folder / f"{SHARDS}{step}-{number}"
+
     def remove_checkpoint(self, path: Any) -> None:
         self._check_path(path).unlink(missing_ok=True)
 
@@ -138,14 +155,17 @@ def make_folder(folder: Path) -> None:
 def save_checkpoint(content: dict[str, Any], path: Path) -> None:
     """Write `content` to `path`, or raise SaveError and leave `path` as it was."""
     draft = draft_path(path)
+    mark = MARK
+    if is_sharded(content):
+        mark = SHARDED_MARK
     try:
         with draft.open("wb") as file:
             hashing = HashingFile(file)
             torch.save(content, hashing)  # type: ignore[arg-type]
-            hashing.close_with_checksum()
+            hashing.close_with_checksum(mark)
             file.flush()
             os.fsync(file.fileno())
-        damage = find_damage(draft)
+        damage = find_file_damage(draft)
         if damage is not None:
             raise SaveError(f"{draft} was written incorrectly: {damage}")
         replace_with_draft(draft, path)
@@ -222,6 +242,20 @@ def exists(path: Path) -> bool:
         return False
 
 
+def remove_unused(folder: Path) -> None:
+    """Remove the shards of checkpoints that are gone, or that were never finished."""
+    found = {path for path in folder.glob(f"{SHARDS}*") if path.is_dir() and not path.is_symlink()}
+    if not found:
+        return
+    used = set()
+    for file in folder.glob("*.ckpt"):
+        content = read_archive(file)
+        if is_sharded(content):
+            used.add(file.parent / str(content[KEY].get("folder")))
+    for path in found - used:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def flush_folder(folder: Path) -> None:
     """Flush the names in a folder to the disk."""
     if os.name != "posix":
@@ -234,27 +268,39 @@ def flush_folder(folder: Path) -> None:
 
 
 def find_damage(path: Path) -> str | None:
-    """Return what is wrong with a checkpoint file, or None.
+    """Return what is wrong with a checkpoint and its shards, or None."""
+    damage = find_file_damage(path)
+    if damage is None and read_comment(path).startswith(SHARDED_MARK):
+        return find_shard_damage(path)
+    return damage
+
+
+def read_comment(path: Path) -> bytes:
+    """Return the last bytes of a file, where the mark and the checksum are."""
+    with open_file(path) as file:
+        file.seek(max(path.stat().st_size - COMMENT, 0))
+        return file.read()
+
+
+def find_file_damage(path: Path) -> str | None:
+    """Return what is wrong with a checkpoint file, without its shards, or None.
 
     A file without our checksum, e.g. of another program, is read as an archive.
     """
     kind = kind_of(path)
     if kind is not None:
         return f"it is {kind}, not a regular file"
-    size = path.stat().st_size
+    comment = read_comment(path)
+    if not comment.startswith((MARK, SHARDED_MARK)):
+        return find_archive_damage(path)
+    checksum = hashlib.sha256()
+    left = path.stat().st_size - COMMENT
     with open_file(path) as file:
-        file.seek(max(size - COMMENT, 0))
-        comment = file.read()
-        if not comment.startswith(MARK):
-            return find_archive_damage(path)
-        checksum = hashlib.sha256()
-        left = size - COMMENT
-        file.seek(0)
         while left:
             data = file.read(min(CHUNK, left))
             checksum.update(data)
             left -= len(data)
-    if comment != MARK + checksum.hexdigest().encode():
+    if comment[len(MARK) :] != checksum.hexdigest().encode():
         return "its checksum does not fit its content"
     return None
 
@@ -274,8 +320,14 @@ def find_archive_damage(path: Path) -> str | None:
     return None
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def load_checkpoint(
+    path: Path, read: Callable[[Path], dict[str, Any]] = read_whole
+) -> dict[str, Any]:
     """Return the content of a checkpoint.
+
+    Args:
+        path: of the file.
+        read: how a file is read that is whole; `read_archive` leaves out what lies in shards.
 
     Raises:
         ArgumentError: the file is missing, damaged or no checkpoint.
@@ -288,7 +340,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             "ckpt_path", f"the checkpoint {path} is damaged: {damage}", fix="take another one"
         )
     try:
-        return read_archive(path)
+        return read(path)
     except pickle.UnpicklingError as error:
         problem = f"{path} holds more than tensors and plain data, which could run when it is read"
         raise ArgumentError("ckpt_path", problem, fix="take another one") from error

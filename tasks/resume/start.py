@@ -4,12 +4,13 @@ before anything is trained.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
-from blocks.graph import Composed
+from blocks.graph import Composed, read_whole
 from tasks.config import instantiate, secrets
 from tasks.errors import ArgumentError
 from tasks.lightning import Point
@@ -72,6 +73,7 @@ def find_start(
             environment=state.describe_environment(trainer),
             network=network,
             data=state.data_fingerprint(data),
+            values=bool(composed.config.get("carry_over")),
         )
         if found.changed and not composed.config.get("carry_over"):
             raise changed_graph(found)
@@ -168,6 +170,7 @@ def examine_checkpoint(
     environment: Mapping[str, Any],
     network: Any,
     data: str,
+    values: bool = True,
 ) -> Found:
     """Open a checkpoint and compare it with the run that is about to start.
 
@@ -177,11 +180,12 @@ def examine_checkpoint(
         environment: from `tasks.resume.state.describe_environment`.
         network: the network that is to be trained.
         data: the fingerprint of the data.
+        values: read tensors that lie in shards, not their shapes alone.
 
     Raises:
         ArgumentError: the file is no checkpoint of a run.
     """
-    content = checkpoint_file.load_checkpoint(path)
+    content = checkpoint_file.load_checkpoint(path, partial(read_whole, values=values))
     if not {"optimizer_states", "lr_schedulers", "state_dict"} <= set(content):
         raise ArgumentError(
             "ckpt_path", f"{path} has weights only", fix=f"weights.load={path}, to start with them"

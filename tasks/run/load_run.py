@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from torch import Tensor
 
-from blocks.graph import Composed, build, read_archive
+from blocks.graph import Composed, build, read_whole
 from tasks.config import instantiate
 from tasks.config.targets import update_targets
 from tasks.data.base import TOKENIZER, read_reader_file
@@ -165,7 +165,7 @@ def read_checkpoint(file: Path) -> tuple[dict[str, Any], dict[str, Any], dict[st
     Raises:
         ValueError: its hyper-parameters are not those of a run.
     """
-    content = read_archive(file)
+    content = read_whole(file)
     config = content["hyper_parameters"]["config"]
     facts = content["hyper_parameters"]["facts"]
     for part in (config, facts, config["model"], config["data"]):

@@ -1,10 +1,15 @@
+import json
 import os
 import random
 import zipfile
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from blocks.graph import read_whole
+from blocks.graph.weights.file import read_tensors
+from blocks.graph.weights.shards import checksum
 from tasks.errors import ArgumentError
 from tasks.resume import checkpoint_file
 
@@ -90,7 +95,7 @@ def test_what_was_written_wrongly_does_not_take_the_name(tmp_path, monkeypatch):
     path = tmp_path / "last.ckpt"
     checkpoint_file.save_checkpoint(content(1), path)
     monkeypatch.setattr(
-        checkpoint_file, "find_damage", lambda draft: "its checksum does not fit its content"
+        checkpoint_file, "find_file_damage", lambda draft: "its checksum does not fit its content"
     )
     with pytest.raises(checkpoint_file.SaveError, match="was written incorrectly"):
         checkpoint_file.save_checkpoint(content(2), path)
@@ -134,3 +139,70 @@ def test_the_intact_ones_come_newest_first_and_a_name_can_be_given_twice(tmp_pat
         1,
         7,
     ]
+
+
+def save_shards(path):
+    """A checkpoint as two processes leave it: each has rows of one weight and of its average."""
+    weight, average = torch.arange(15.0).view(5, 3), torch.arange(15.0).view(5, 3) + 100
+    folder = path.parent / "shards-7-0"
+    folder.mkdir()
+    files = {}
+    for number, rows in enumerate((slice(0, 3), slice(3, 5))):
+        file = folder / f"shard-{number}.safetensors"
+        tensors = {"state_dict.a": weight[rows], "optimizer_states.0.2.exp_avg": average[rows]}
+        offsets = {name: {"saved_offsets": [rows.start, 0]} for name in tensors}
+        if not number:
+            tensors["optimizer_states.0.2.step"] = torch.tensor(7.0)
+            offsets["optimizer_states.0.2.step"] = {"saved_offsets": []}
+        save_file(tensors, file, metadata={"DCP_SHARDING_INFO": json.dumps(offsets)})
+        files[file.name] = checksum(file)
+    shards = {"folder": folder.name, "files": files, "ties": {"b": "a"}}
+    optimizers = [{"state": {2: {"kind": "plain"}}, "param_groups": []}]
+    content = {"epoch": 7, "optimizer_states": optimizers, "shards": shards}
+    checkpoint_file.save_checkpoint(content, path)
+    return content, weight, average
+
+
+def test_shards_of_any_number_of_processes_are_read_as_one_checkpoint(tmp_path):
+    path = tmp_path / "last.ckpt"
+    _, weight, average = save_shards(path)
+    assert checkpoint_file.find_damage(path) is None
+    found = checkpoint_file.load_checkpoint(path)
+    assert found.keys() == {"epoch", "state_dict", "optimizer_states"}
+    assert found["state_dict"]["a"].equal(weight)
+    assert found["state_dict"]["b"].equal(weight)
+    entry = found["optimizer_states"][0]["state"][2]
+    assert entry["exp_avg"].equal(average)
+    assert entry["step"] == 7
+    assert entry["kind"] == "plain"
+    shapes = read_whole(path, values=False)["state_dict"]
+    assert shapes["a"].is_meta
+    assert shapes["a"].shape == (5, 3)
+    tensors = read_tensors(path)
+    assert tensors.keys() == {"a", "b"}
+    assert tensors["a"].equal(weight)
+
+
+@pytest.mark.parametrize("name", ["../shards-7-0", "/etc", ".hidden", 3])
+def test_a_folder_of_shards_that_lies_elsewhere_is_refused(tmp_path, name):
+    path = tmp_path / "last.ckpt"
+    content, *_ = save_shards(path)
+    content["shards"]["folder"] = name
+    checkpoint_file.save_checkpoint(content, path)
+    assert (
+        checkpoint_file.find_damage(path) == f"{name!r} is no name of a file beside the checkpoint"
+    )
+    with pytest.raises(ArgumentError, match="is damaged"):
+        checkpoint_file.load_checkpoint(path)
+
+
+def test_shards_that_claim_more_than_they_hold_are_refused(tmp_path):
+    path = tmp_path / "last.ckpt"
+    content, weight, _ = save_shards(path)
+    file = tmp_path / "shards-7-0" / "shard-1.safetensors"
+    offsets = {"state_dict.a": {"saved_offsets": [10**9, 0]}}
+    save_file({"state_dict.a": weight}, file, metadata={"DCP_SHARDING_INFO": json.dumps(offsets)})
+    content["shards"]["files"][file.name] = checksum(file)
+    checkpoint_file.save_checkpoint(content, path)
+    with pytest.raises(ArgumentError, match=r"pieces of state_dict\.a are not the whole tensor"):
+        checkpoint_file.load_checkpoint(path)

@@ -20,7 +20,7 @@ import babel.dates  # noqa: F401 - what a run imports late is imported before th
 import sklearn.datasets  # noqa: F401
 import torch
 
-from blocks.graph import compose
+from blocks.graph import compose, read_whole
 from tasks.process.parent import die_with_parent
 from tasks.process.signals import Interrupted
 from tasks.resume import adopt
@@ -167,9 +167,7 @@ def alive(path: Path, group: int) -> bool:
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
     """Every tensor of a checkpoint, of the network and the optimiser, by name."""
-    content = torch.load(
-        path, map_location="cpu", weights_only=True
-    )  # CUDA must not start in the parent of forks
+    content = read_whole(path)
     found = dict(content["state_dict"])
     for group, states in enumerate(content["optimizer_states"]):
         for index, entries in states["state"].items():

@@ -133,6 +133,16 @@ SETTINGS = {
         ),
         processes=2,
     ),
+    "in_a_save_of_shards": Case(
+        (
+            "trainer=fsdp",
+            "trainer.accelerator=cpu",
+            "trainer.devices=2",
+            "trainer.precision=32-true",
+        ),
+        processes=2,
+        moment="save",
+    ),
 }
 
 
@@ -208,6 +218,7 @@ def die_in_a_save(number: int) -> None:
         (os, "fsync"),
         (os, "replace"),
         (os, "link"),
+        (shutil, "rmtree"),
     ):
         setattr(place, name, after(die, getattr(place, name)))
 

@@ -23,6 +23,8 @@ from pathlib import Path
 
 import torch
 
+from tasks.resume.checkpoint_file import load_checkpoint
+
 ROOT = Path(__file__).resolve().parents[2]
 LOSS, WEIGHT = 1e-4, 1e-3
 SHORT = [
@@ -107,7 +109,7 @@ def losses(folder: Path) -> list[float]:
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     """The weights after the last step, as the checkpoint has them."""
-    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    return load_checkpoint(folder / "checkpoints" / "last.ckpt")["state_dict"]
 
 
 def apart(one: Path, many: Path) -> tuple[float, float]:

@@ -15,7 +15,9 @@ def harness(name, *words):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["in_a_save", "in_validation", "two_processes"])
+@pytest.mark.parametrize(
+    "case", ["in_a_save", "in_validation", "two_processes", "in_a_save_of_shards"]
+)
 def test_runs_that_are_killed_end_equal(case):
     found = harness("kills", "--count", "4", "--only", case)
     assert found.returncode == 0, found.stdout + found.stderr

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from blocks.graph.errors import ConfigError, Problem, did_you_mean, show
 from blocks.graph.language.expression import ExpressionError
 from blocks.graph.record.token_grid import Grid, find_tables, read_grid
-from blocks.graph.weights.safe_load import read_archive
+from blocks.graph.weights.shards import read_whole
 from blocks.support.files import (
     FileError,
     check_memory,
@@ -78,7 +78,7 @@ def _read_file(path: Path) -> Any:
             check_memory(path, path.stat().st_size)
             return load_file(path)
         refuse_program(path)
-        return read_archive(path)
+        return read_whole(path)
     except ConfigError:
         raise
     except FileError as error:
