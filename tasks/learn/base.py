@@ -21,6 +21,7 @@ from tasks.optimize.schedule import Constant
 from tasks.parallel.strategy import (
     ParallelStrategy,
     clip_grad_norm,
+    clip_grad_value,
     end_evaluation,
     group_size,
     is_sharded,
@@ -325,7 +326,9 @@ class Task(pl.LightningModule):
             norm = nn.utils.clip_grad_norm_(parameters, most)
         else:
             norm = nn.utils.get_total_norm([p.grad for p in parameters])
-        if not by_norm:
+        if is_sharded(self.trainer) and gradient_clip_algorithm == "value":
+            clip_grad_value(parameters, float(gradient_clip_val or math.inf))
+        elif not by_norm:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         if getattr(self.trainer.precision_plugin, "scaler", None) is None:
             # a scaler meets infinite gradients at times, and skips the step by itself

@@ -325,17 +325,31 @@ def clip_grad_norm(parameters: Iterable[nn.Parameter], most: float) -> Tensor:
     Returns:
         The norm of all gradients before clipping, a scalar.
     """
-    groups: dict[DeviceMesh | None, list[nn.Parameter]] = {}
-    for parameter in parameters:
-        if parameter.grad is not None:
-            groups.setdefault(mesh_of(parameter), []).append(parameter)
+    groups = group_by_mesh(parameters)
     norms = []
-    for group in groups.values():
+    for group in groups:
         norm = nn.utils.get_total_norm([p.grad for p in group if p.grad is not None])
         if isinstance(norm, DTensor):
             norm = norm.full_tensor()
         norms.append(norm)
     total = torch.stack(norms).norm()
-    for group in groups.values():
+    for group in groups:
         nn.utils.clip_grads_with_norm_(group, most, total)
     return total
+
+
+def clip_grad_value(parameters: Iterable[nn.Parameter], most: float) -> None:
+    """Clip gradients as `torch.nn.utils.clip_grad_value_` does, also where they are sharded
+    differently.
+    """
+    for group in group_by_mesh(parameters):
+        nn.utils.clip_grad_value_(group, most)
+
+
+def group_by_mesh(parameters: Iterable[nn.Parameter]) -> list[list[nn.Parameter]]:
+    """Return the parameters that have gradients, those with the same mesh together."""
+    groups: dict[DeviceMesh | None, list[nn.Parameter]] = {}
+    for parameter in parameters:
+        if parameter.grad is not None:
+            groups.setdefault(mesh_of(parameter), []).append(parameter)
+    return list(groups.values())
