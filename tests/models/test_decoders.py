@@ -223,3 +223,52 @@ def test_gpt_oss_equals_transformers():
         lambda m: m(tokens)["logits"],
         lambda m: m(tokens).logits,
     )
+
+
+@pytest.mark.slow
+def test_dory_equals_transformers():
+    """The whole depth, for the map counts layers; the second round sees the input of the first."""
+    hf = pytest.importorskip("transformers", minversion="5.24")
+    config = hf.DoryConfig(
+        vocab_size=53,
+        max_position_embeddings=32,
+        hidden_size=16,
+        intermediate_size=24,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=12,
+        sliding_window=4,
+    )
+    peer = shake(hf.DoryForCausalLM(config))
+    unit = config.initializer_range
+    for name, value in peer.named_parameters():
+        if value.dim() == 1 and "suv" not in name:  # kept in this unit
+            nn.init.normal_(value, mean=unit, std=0.3 * unit)
+    overrides = [
+        "params.vocab=53",
+        "params.length=32",
+        "params.dim=16",
+        "params.hidden=24",
+        "params.heads=2",
+        "params.kv_heads=1",
+        "params.head_dim=12",
+        "params.window=4",
+    ]
+    ours = build("dory_4b", overrides, {})
+    tokens = torch.randint(0, 53, (2, 13))
+
+    def compare(gradients):
+        assert_equal(
+            ours,
+            peer,
+            "transformers_dory",
+            lambda m: m(tokens)["logits"],
+            lambda m: m(tokens).logits,
+            gradients=gradients,
+        )
+
+    compare(gradients=False)
+    for module in peer.modules():  # they add 1e-6 to the square of a length, which gradients show
+        if type(module).__name__ == "DoryL2Norm":
+            module.eps = 0.0
+    compare(gradients=True)
