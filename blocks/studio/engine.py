@@ -189,8 +189,12 @@ class Studio:
 
     # Numbers --------------------------------------------------------------------------------------
 
-    def ask_numbers(self) -> Answer:
-        """Return what the last model costs, and what the model of the file does."""
+    def ask_numbers(self, node: str = "") -> Answer:
+        """Return what the last model costs, and what the model of the file does.
+
+        Args:
+            node: whose receptive field is given; "" for that of the model.
+        """
         if self.last is None:
             return {}
         if not self.last.costs:
@@ -202,8 +206,8 @@ class Studio:
             if claim != count_parameters(base.built.model):  # it is about other data
                 claim = None
         return {
-            "now": sum_up(self.last),
-            "base": None if base is None else sum_up(base),
+            "now": sum_up(self.last, node),
+            "base": None if base is None else sum_up(base, node),
             "claim": claim,
         }
 

@@ -14,14 +14,22 @@ from blocks.watch.engine import Explained
 MOMENT = 0.05  # seconds
 
 
-def sum_up(explained: Explained) -> dict[str, Any]:
-    """Return the numbers of a model as a whole."""
-    total = explained.costs[""]
+def sum_up(explained: Explained, node: str = "") -> dict[str, Any]:
+    """Return the numbers of a model as a whole.
+
+    Args:
+        node: whose receptive field is given, the widest inside it; "" for the widest of all.
+    """
+    total, costs = explained.costs[""], list(explained.costs.values())
+    if node:
+        costs = [explained.costs.get(node, Cost())]
+    fields = [max(cost.field.size) for cost in costs if cost.field is not None]
     return {
         "parameters": count_parameters(explained.built.model),
         "macs": total.macs,
         "memory": total.memory,
         "nodes": sum(1 for node in explained.built.walk() if not node.children),
+        "field": max(fields, default=None),
         **_estimate_step(explained, total),
     }
 

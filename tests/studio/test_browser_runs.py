@@ -55,6 +55,9 @@ def test_the_skip_connection_of_a_unet_is_drawn(page):
     driver.expect(page.locator(".studio-errors")).to_contain_text("no mistakes")
     page.locator('[data-node="concat"] > .box').click()
     driver.expect(page.locator(".studio-node")).to_contain_text("16, 8, 8")
+    page.locator('[data-node="inner"] > .box').click()
+    field = page.locator(".studio-number", has_text="receptive field · inner")
+    driver.expect(field).to_contain_text("8")  # 3, twice as many by the pool, and 3 of these
 
 
 def test_two_runs_stand_in_one_chart_with_what_differs(page, project):

@@ -59,6 +59,9 @@ def test_the_graph_and_numbers_are_those_of_the_text(studio):
     assert numbers["base"]["parameters"] == 202186
     least = 6 * 64 * numbers["now"]["macs"] / measure_ceiling()  # 64: a batch of digits
     assert numbers["now"]["step"] == pytest.approx(least)
+    assert numbers["now"]["field"] == 2  # of a patch; attention ends it
+    for node, field in (("patch", 2), ("head", None), ("none", None)):
+        assert ask(studio, "numbers", node=node)["now"]["field"] == field
     lines = dict(drawn["lines"])
     for name in ("patch", "layers", "head"):
         line = next(line for line, paths in lines.items() if name in paths)

@@ -135,6 +135,7 @@ class Page:
         self.model, self.data, self.depth = begin.model, begin.data, begin.depth
         self.text, self.shown_text = "", ""
         self.command: list[str] = []
+        self.chosen = ""  # node
         self.history = History("")
         self.is_busy, self.is_setting = False, False
         self.newer = asyncio.Event()  # something is wanted that is not shown
@@ -231,7 +232,9 @@ class Page:
             self.command_label = ui.element("code")
             with self.command_label:
                 self.command_text = ui.label("")
-            ui.button(say("copy"), icon="content_copy", on_click=self._copy).props("flat dense")
+            ui.button(say("copy"), icon="content_copy", on_click=self._copy).props(
+                "flat dense no-caps"
+            )
             self.command_label.props(f'aria-label="{say("the command line for this model")}"')
 
     def _show_text(self) -> None:
@@ -443,11 +446,17 @@ class Page:
             with self.client:
                 self.errors.offer(found.get("fixes", []))
             return
-        found = await self.ask("numbers")
+        found = await self._show_numbers()
         with self.client:
-            self.numbers.show(found)
             self.compare_panel.note(found.get("now", {}))
         await self._open_tab(str(self.tabs.value))
+
+    async def _show_numbers(self) -> dict[str, Any]:
+        """Show the numbers of the model, and the receptive field of the node that was chosen."""
+        found = await self.ask("numbers", node=self.chosen)
+        with self.client:
+            self.numbers.show(found, self.chosen)
+        return found
 
     async def _open_tab(self, name: str) -> None:
         """Fill a tab that is not kept in step while it is closed."""
@@ -474,6 +483,8 @@ class Page:
         found = await self.ask("node", path=str(path)[:500])
         if found["errors"] or "path" not in found:
             return
+        self.chosen = str(found["path"])
+        await self._show_numbers()
         with self.client:
             self.node_panel.fill(found)
             if not by_cursor:

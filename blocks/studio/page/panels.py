@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Awaitable, Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from nicegui import ui
 
@@ -112,16 +112,22 @@ class Errors:
 class Numbers:
     """The numbers of the model, each with its difference to the model of the file."""
 
-    NAMES = ("parameters", "multiply-adds", "memory for training", "least time a step", "nodes")
-    KEYS = ("parameters", "macs", "memory", "step", "nodes")
+    NAMES: ClassVar = {
+        "parameters": "parameters",
+        "macs": "multiply-adds",
+        "memory": "memory for training",
+        "step": "least time a step",
+        "nodes": "nodes",
+        "field": "receptive field",
+    }
 
     def __init__(self, say: Phrases):
         self.say = say
         self.values, self.changes = {}, {}
         with ui.element("div").classes("studio-numbers"):
-            for name, key in zip(self.NAMES, self.KEYS, strict=True):
-                with ui.element("div").classes("studio-number"):
-                    ui.label(say(name)).classes("studio-soft")
+            for key, name in self.NAMES.items():
+                with ui.element("div").classes("studio-number") as self.field:
+                    self.field_name = ui.label(say(name)).classes("studio-soft")
                     with ui.element("div").classes("studio-value"):
                         self.values[key] = ui.label("–")
                         self.changes[key] = ui.label("")
@@ -133,14 +139,23 @@ class Numbers:
         """Show the number that is known with the graph."""
         self.values["parameters"].text = f"{count:,}"
 
-    def show(self, found: Mapping[str, Any]) -> None:
-        """Show all numbers."""
-        now, base = found.get("now"), found.get("base")
+    def show(self, found: Mapping[str, Any], node: str) -> None:
+        """Show all numbers.
+
+        Args:
+            node: whose receptive field is given; "" for that of the model.
+        """
+        now, base = found.get("now"), found.get("base") or {}
         if now is None:
             return
-        for key in filter(now.__contains__, self.KEYS):
-            self.values[key].text = self._write(key, now[key])
-            self._show_change(key, now[key], now[key] if base is None else base[key])
+        for key in self.NAMES:
+            value = now.get(key)
+            if value is not None:
+                before = base.get(key)
+                self.values[key].text = self._write(key, value)
+                self._show_change(key, value, value if before is None else before)
+        self.field.visible = now["field"] is not None
+        self.field_name.text = " · ".join(filter(None, (self.say(self.NAMES["field"]), node)))
         claim = found.get("claim")
         self.badge.text = ""
         self.badge.classes(remove="studio-good studio-off")
@@ -153,9 +168,11 @@ class Numbers:
 
     def _write(self, key: str, value: float) -> str:
         if key == "step":
-            return f"{1000 * value:,.3g} ms"
+            return f"{1000 * value:,.3g} ms" if value < 1 else f"{value:,.1f} s"
         if key in ("macs", "memory"):
             return short(int(value), "B" if key == "memory" else "") or "0"
+        if key == "field":
+            return f"{value:g}"
         return f"{value:,}"
 
     def _show_change(self, key: str, now: float, base: float) -> None:
