@@ -96,7 +96,7 @@ def define_values() -> dict[str, Schema]:
         "recurrence": _define_recurrence(any_of(whole, sizes)),
         "shape": closed({"shape": {"type": ["array", "string"]}}),
         "params": {"type": ["object", "null"], "propertyNames": {"pattern": NAME}},
-        "inputs": mapping(any_of(whole, sizes, _define_input(whole))),
+        "inputs": mapping(any_of(whole, sizes, _define_input(whole), {"type": "null"})),
         "entries": mapping(
             any_of(
                 closed(
