@@ -38,9 +38,10 @@ class Planner:
         try:
             planned = plan(composed, facts)
         except ConfigError as error:
-            if self.facts_of(composed) is None:
-                raise explain_unread(error, composed) from error
-            raise
+            explained = explain_unread(error, composed)
+            if explained is error or self.facts_of(composed) is not None:
+                raise
+            raise explained from error
         self.say(note)
         return planned
 

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from blocks.__main__ import main
+from blocks.commands.common import Planner
 from blocks.graph import ConfigError, compose, conf_folder, plan
 from blocks.graph.compose.facts import fill_in, look_up_facts
 from tasks.resume.compare import compare_config
@@ -83,6 +84,13 @@ def test_a_model_without_an_example_has_the_default_data(capsys):
 def test_data_that_do_not_fit_are_a_mistake_as_before(capsys):
     assert main(["explain", "model=gpt", "data=digits"]) == 2
     assert "the data does not say 'tokens'" in capsys.readouterr().err
+
+
+def test_a_mistake_elsewhere_reads_no_data(monkeypatch):
+    composed = compose(["model=vit", "data=digits", "+model.graph.more={block: Relu}"])
+    monkeypatch.setattr(Planner, "facts_of", lambda *_: pytest.fail("it imports Lightning"))
+    with pytest.raises(ConfigError, match="Relu"):
+        Planner()(composed)
 
 
 UNREAD = {
