@@ -116,12 +116,12 @@ def name_axes(built: Built) -> dict[str, tuple[str | None, ...]]:
 
 def describe_architecture(built: Built, name: str) -> str:
     """Return the drawing of the network, and the table of its nodes."""
-    total = count_parameters(built.model)
+    total, tied = count_parameters(built.model), built.find_tied()
     rows = []
     indents = []
     header = ["node", "block", "output", "parameters", "share"]
     for depth, group, every in walk_folded(built.nodes):
-        cells = describe_group(group, total, every=every)
+        cells = describe_group(group, total, every=every, tied=tied)
         rows.append([cells[name] for name in header])
         indents.append(depth)
     table = page.table(header, rows, indents=indents)

@@ -1,4 +1,4 @@
-"""Libraries of blocks that cannot be read, named to `catalog`."""
+"""What `catalog` finds, and libraries of blocks that cannot be read."""
 
 import pytest
 
@@ -29,3 +29,16 @@ def test_a_library_with_a_mistake_is_told(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["catalog", "--library", "bad.py"]) == 2
     assert "  bad.py cannot be imported\n" in capsys.readouterr().err
+
+
+def test_another_word_is_searched_for_in_blocks_options_and_models(capsys):
+    assert main(["catalog", "Delta"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("model/attention=delta    Gated DeltaNet: what the state already")
+    assert "block: LinearRecurrence" in {line.split("  ")[0] for line in lines}
+    assert main(["catalog", "smollm"]) == 2
+    assert capsys.readouterr().err == (
+        "the command line\n  no block 'smollm'\n  fix       python -m blocks catalog lists all\n"
+    )
+    assert main(["catalog", "LayerNrom"]) == 2
+    assert "  fits      did you mean LayerNorm" in capsys.readouterr().err

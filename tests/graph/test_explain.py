@@ -125,6 +125,23 @@ def test_every_column_is_there_when_asked_for():
     assert without_lines(stem[-1]) == "conf/model/cnn.yaml"
 
 
+def test_tied_parameters_are_named_and_counted_once():
+    lines = run("model=gpt2", "model.params.depth=2").splitlines()
+    assert [line.split("  (")[0] for line in lines if "tied" in line] == [
+        "head                Linear (weight tied)"
+    ]
+    found = json.loads(run("model=t5_small", "model.params.depth=2", "--json"))
+    nodes = {node["name"]: node for node in found["nodes"]}
+    assert nodes["head"]["tied"] == {"weight": "embedding.weight"}
+    first, second = (layer["children"][0]["children"][1] for layer in nodes["encoder"]["children"])
+    table = "encoder.0.attention.inner.position_bias.table"
+    assert "tied" not in first
+    assert second["tied"] == {"position_bias.table": table}
+    rows = run("model=t5_small", "model.params.depth=2", "--depth", "2").splitlines()
+    sums = [line.split(")")[1].split()[0] for line in rows if re.match(r"encoder |  0-1", line)]
+    assert sums[0] == sums[1]
+
+
 @pytest.mark.parametrize(
     ("number", "text"),
     [

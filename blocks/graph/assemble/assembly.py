@@ -9,7 +9,7 @@ from torch import nn
 
 from blocks.graph.assemble.body_builder import Path
 from blocks.graph.assemble.context import NodeContext, Outputs
-from blocks.graph.errors import NodeError, Origin, Problem, did_you_mean
+from blocks.graph.errors import NodeError, Origin, Problem, guess
 from blocks.graph.language.scope import Scope, Text
 from blocks.graph.language.signature import Signature, signature_of
 from blocks.graph.language.words import check_node
@@ -95,7 +95,7 @@ class Assembly:
                 f"no block {name!r}",
                 got=f"block: {name}",
                 source=str(origin),
-                fits=did_you_mean(str(name).rpartition(".")[2], self.catalog),
+                fits=guess(str(name).rpartition(".")[2], self.catalog, most=2),
                 fix=f"{command_line('blocks', 'catalog')} lists all; blocks of your own come with "
                 "library=[FOLDER]",
                 code="unknown-block",

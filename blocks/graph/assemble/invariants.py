@@ -156,7 +156,8 @@ def _compare(
             "the model has not the parameters it claims",
             got=f"{count:,}",
             fits=f"{wanted:,}",
-            fix="correct the graph, or the claim",
+            fix="correct the graph, or the claim\nin a file that starts from this one: its own "
+            "number, or expect: {when: false}",
             code="expectation-failed",
         )
         assembly.report(problem, ("model", "expect", "parameters"), "expect")

@@ -3,7 +3,7 @@ it.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,32 @@ def _used(models: Path) -> dict[str, tuple[str, ...]]:
         for name in dict.fromkeys(re.findall(r"\bblock: (\w+)", file.read_text(encoding="utf-8"))):
             used.setdefault(name, []).append(file.relative_to(models).with_suffix("").as_posix())
     return {name: tuple(files) for name, files in used.items()}
+
+
+def search(word: str, found: Iterable[Entry], models: Path) -> list[tuple[str, str]]:
+    """Blocks, options and models that a word names or describes, whatever its case: what to write,
+    and what it is. Those whose name has the word stand first.
+
+    Args:
+        models: the folder `conf/model`.
+    """
+    word = word.casefold()
+    lines = []
+    for entry in found:
+        about = f"{entry.summary} {entry.documentation}"
+        lines.append((entry.name, f"block: {entry.name}", entry.summary, about))
+    for file in sorted(models.rglob("*.yaml")):
+        text = file.read_text(encoding="utf-8")
+        path = file.relative_to(models).with_suffix("")
+        write = f"model={path.name}"
+        if len(path.parts) > 1:
+            write = f"model/{path.parent.as_posix()}={path.name}"
+        comments = [line.lstrip("# ") for line in text.splitlines() if line.startswith("# ")]
+        comments = [line for line in comments if not line.startswith("@package")]
+        lines.append((path.name, write, comments[0] if comments else "", " ".join(comments)))
+    named = [line[1:3] for line in lines if word in line[0].casefold()]
+    described = [line[1:3] for line in lines if word in line[3].casefold()]
+    return list(dict.fromkeys([*named, *described]))
 
 
 def markdown(found: list[Entry]) -> str:

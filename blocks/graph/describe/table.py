@@ -21,6 +21,7 @@ from blocks.graph.record.value import Value, show_shape, show_size
 from blocks.support.text_table import align_columns, column_widths
 
 Costs = Mapping[str, Cost]
+Tied = Mapping[str, Mapping[str, str]]  # path of a node -> its parameter -> the one that it is
 COLUMNS = ("node", "block", "output", "parameters", "MACs")
 MORE = ("share", "memory", "field", "input", "where")  # shown when asked for
 LEFT = ("node", "block", "output", "input", "where")  # aligned to the left; the others are numbers
@@ -53,14 +54,20 @@ def describe(
     found: dict[str, Any] = {"parameters": total}
     if costs is not None:
         found |= {"macs": costs[""].macs, "memory": costs[""].memory}
-    nodes = [_describe_node(node, total, costs, depth, letters) for node in built.nodes]
+    tied = built.find_tied()
+    nodes = [_describe_node(node, total, costs, depth, letters, tied) for node in built.nodes]
     if letters is not None:
         outputs = {name: letters.sizes(MODEL, name) for name in outputs}
     return {**found, "outputs": outputs, "nodes": nodes}
 
 
 def _describe_node(
-    node: Node, total: int, costs: Costs | None, depth: int, letters: Letters | None
+    node: Node,
+    total: int,
+    costs: Costs | None,
+    depth: int,
+    letters: Letters | None,
+    tied: Tied,
 ) -> dict[str, Any]:
     parameters = node.parameters
     found: dict[str, Any] = {
@@ -79,12 +86,14 @@ def _describe_node(
     found["parts"] = {name: part.name for name, part in node.parts.items()}
     found["arguments"] = {name: _plain(value) for name, value in node.values.items()}
     found["where"] = node.origin
+    if node.path in tied:
+        found["tied"] = tied[node.path]
     if node.repeat:
         found["repeat"] = node.repeat
     found["children"] = []
     if depth > 1:
         found["children"] = [
-            _describe_node(child, total, costs, depth - 1, letters) for child in node.children
+            _describe_node(child, total, costs, depth - 1, letters, tied) for child in node.children
         ]
     if letters is not None:
         found["outputs"] = {name: letters.sizes(node.path, name) for name in node.outputs}
@@ -159,12 +168,14 @@ def describe_group(
     total: int,
     costs: Costs | None = None,
     every: Sequence[Node] = (),
+    tied: Tied | None = None,
 ) -> dict[str, str]:
     """The columns of a line; equal repeats together are "0-11", or "0, 2, 5".
 
     Args:
         total: parameters of the model.
         every: all nodes that the line stands for; what they differ in is named.
+        tied: what `Built.find_tied` found.
     """
     first, last = group[0], group[-1]
     name, label, parameters, share = first.name, first.title, "", ""
@@ -173,7 +184,9 @@ def describe_group(
     if differences := list_differences(every):
         shown = [f"{word} {_join_values(values)}" for word, values in differences.items()]
         label = f"{label} ({'; '.join(shown)})"
-    if count := sum(node.parameters for node in group):
+    if names := dict.fromkeys(name for node in every for name in (tied or {}).get(node.path, {})):
+        label = f"{label} ({', '.join(names)} tied)"
+    if count := count_parameters(*(node.module for node in group)):
         parameters, share = f"{count:,}", f"{count / total:.1%}"
     cost = Cost()
     for node in group:
@@ -248,10 +261,10 @@ def table(
         columns.remove("MACs")
     elif more:
         columns += MORE
-    total = count_parameters(built.model)
+    total, tied = count_parameters(built.model), built.find_tied()
     rows = [{name: name for name in columns}]
     for level, group, every in walk_folded(built.nodes, depth):
-        cells = describe_group(group, total, costs, every)
+        cells = describe_group(group, total, costs, every, tied)
         if letters is not None:
             last = group[-1]
             cells["output"] = ", ".join(letters.show(last.path, name) for name in last.outputs)

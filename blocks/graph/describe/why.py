@@ -11,7 +11,6 @@ from blocks.graph.language.scope import Text, read_number, read_word
 from blocks.graph.language.signature import signature_of
 from blocks.graph.record.record import Built, Node, maker_of
 from blocks.graph.record.value import Value, axes_of
-from blocks.support.program import command_line
 
 READERS = 6  # of a param that are listed; the rest is counted
 RATIOS = {2.0: "doubled by ", 0.5: "halved by "}
@@ -117,8 +116,8 @@ def _unknown(path: str, known: Iterable[str]) -> ConfigError:
         f"nothing in the model is called {path!r}",
         f"the command line: --why {path}",
         fits=did_you_mean(path, known),
-        fix=f"{command_line('blocks', 'explain')} lists the nodes; PATH is NODE.ARGUMENT, NODE, "
-        "or params.NAME",
+        fix="without --why the same command lists the nodes; PATH is NODE.ARGUMENT, NODE, or "
+        "params.NAME",
         code="unknown-name",
     )
     return ConfigError(problem)

@@ -82,7 +82,7 @@ def describe_answers() -> Schema:
     found = list_of(record({**PROBLEM, "runs": list_of(WHOLE)}))
     definitions = {
         "problem": record(PROBLEM),
-        "node": record(NODE, {"repeat": {}}),
+        "node": record(NODE, {"repeat": {}, "tied": mapping(TEXT)}),
         "errors": record({"errors": list_of(ref("problem")), "status": WHOLE}),
         "explain": record(
             {
