@@ -46,6 +46,7 @@ class NextTokenScorer:
         self.vocab = int(facts[grows]["vocab"])
         self.mask = "padding_mask" if grows == "tokens" else f"{grows}_mask"
         self.needs_mask = requires_input(network, self.mask)
+        self.has_told = False  # that a prefix is longer than the window
         self.verified = 0  # number of tokens up to which the cache is verified
         self.stepper: IncrementalModel | None = None
 
@@ -140,6 +141,7 @@ class ScoringSession:
             count: 1 or more.
         """
         if self.stepper is None or prefix.shape[1] > self.limit:
+            self._tell_length(prefix.shape[1])
             return self._score_whole(prefix)[:, -count:]
         past = self._keep_common(prefix, prefix.shape[1] - count)
         new = prefix[:, past:]
@@ -171,6 +173,19 @@ class ScoringSession:
         if not self.fixed:
             return 1
         return len(prefix) // len(next(iter(self.fixed.values())))
+
+    def _tell_length(self, tokens: int) -> None:
+        """Warn once where the text has outgrown what the cache was made for."""
+        scorer = self.scorer
+        if self.stepper is None or scorer.has_told or scorer.window is None:
+            return
+        if tokens > scorer.window:
+            scorer.has_told = True
+            log.warning(
+                "note: the text is longer than data.length: from here on each token recomputes "
+                "the last %d, without a cache, which is slower",
+                scorer.window,
+            )
 
     def _score_whole(self, prefix: Tensor) -> Tensor:
         repeats = self._prefixes_per_row(prefix)

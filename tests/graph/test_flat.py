@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -62,3 +65,19 @@ def test_the_network_is_as_it_was_during_the_steps(network):
     for name, module in network.named_modules():
         assert vars(module).keys() == before[name].keys(), name
         assert all(vars(module)[key] is value for key, value in before[name].items()), name
+
+
+def test_the_page_decodes_as_the_whole_network_does():
+    page = (Path(__file__).parents[2] / "docs" / "grammar.md").read_text(encoding="utf-8")
+    code = next(each for each in re.findall(r"```python\n(.*?)```", page, re.S) if "step(" in each)
+    code = code.replace('build("llama"', 'build("llama", ["params.depth=1", "params.dim=32"]')
+    code = code.replace("64", "12")
+    space = {"build": build}
+    exec(code, space)
+    last, text = space["logits"], space["prompt"]
+    with torch.no_grad():
+        for _ in range(3):
+            whole = space["decoder"](tokens=text)["logits"]
+            text = torch.cat((text, whole[:, -1:].argmax(-1)), 1)
+        whole = space["decoder"](tokens=text)["logits"]
+    torch.testing.assert_close(last, whole[:, -1:])

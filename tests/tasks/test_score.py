@@ -356,6 +356,19 @@ def must_be_noticed(made, caplog, expected):
     assert not any("forward" in vars(module) for module in made.modules())
 
 
+def test_a_text_that_outgrows_the_window_is_noticed_once(caplog):
+    kept, fixed = scorer(network("gpt"))
+    score = kept.score(fixed, TOKENS + 5)
+    tokens = torch.randint(VOCAB, (1, TOKENS + 3), generator=torch.Generator().manual_seed(0))
+    with caplog.at_level(logging.WARNING, logger="tasks.decode.scorer"):
+        for length in range(TOKENS - 1, TOKENS + 4):
+            score(tokens[:, :length])
+    assert caplog.messages == [
+        "note: the text is longer than data.length: from here on each token recomputes the last "
+        f"{TOKENS}, without a cache, which is slower"
+    ]
+
+
 @pytest.mark.parametrize("name", ["Mean", "LongAgo", "Elsewhere"])
 def test_a_block_of_ones_own_that_mixes_tokens_is_noticed(name, caplog, tmp_path):
     kept, fixed = scorer(told(name, tmp_path))
