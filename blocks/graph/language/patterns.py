@@ -268,7 +268,9 @@ def list_parameters(model: nn.Module) -> list[NamedParameter]:
     modules = dict(model.named_modules(remove_duplicate=False))
     for path, module in modules.items():
         parent, _, child = path.rpartition(".")
-        for name, value in module.named_parameters(recurse=False):
+        for name, value in module._parameters.items():
+            if value is None:
+                continue
             own = f"{path}.{name}" if path else name
             known = found.get(id(value))
             if known is not None:

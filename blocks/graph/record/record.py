@@ -197,9 +197,9 @@ class Node:
         """Shapes of the outputs."""
         return {name: value.shape for name, value in self.outputs.items()}
 
-    @property
+    @cached_property
     def parameters(self) -> int:
-        """Parameters of its module, a tied or shared one counted once."""
+        """Parameters of its module, a tied or shared one counted once: of a model that is built."""
         if self.module is None:
             return 0
         return count_parameters(self.module)
