@@ -53,3 +53,21 @@ def test_a_line_of_the_code_lights_its_node_and_back(page):
     driver.expect(page.get_by_role("tab", name="PyTorch")).to_have_attribute(
         "aria-selected", "true"
     )
+
+
+def test_all_tabs_are_seen_and_variants_do_not_squeeze_the_difference(page, project):
+    page.set_viewport_size({"width": 1280, "height": 900})
+    for depth in (2, 3, 5, 6, 7):
+        page.get_by_label("depth", exact=True).fill(str(depth))
+        expect_command(page, f"dougong train model=vit model.params.depth={depth} data=digits")
+        page.wait_for_timeout(2000)  # a text that stands is a variant
+    right = page.locator(".studio-right").bounding_box()
+    for tab in page.get_by_role("tab").all():
+        box = tab.bounding_box()
+        assert box["x"] >= right["x"] - 1
+        assert box["x"] + box["width"] <= right["x"] + right["width"] + 1
+    page.get_by_role("tab", name="difference").click()
+    driver.expect(page.locator(".studio-variants li")).not_to_have_count(0)
+    text = page.locator(".studio-right pre").first
+    driver.expect(text).to_contain_text("parameters")
+    assert text.bounding_box()["height"] > 60

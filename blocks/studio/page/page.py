@@ -290,7 +290,7 @@ class Page:
     def _show_panels(self) -> None:
         say = self.say
         with ui.element("section").classes("studio-right"):
-            with ui.tabs().props("dense no-caps inline-label outside-arrows mobile-arrows") as tabs:
+            with ui.tabs().props("dense no-caps inline-label") as tabs:
                 made = {name: ui.tab(name, label=say(name)) for name in TABS}
             self.tabs = tabs
             panels = ui.tab_panels(tabs, value=self.begin.tab, animated=False)
