@@ -12,7 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -282,17 +282,20 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
 # Description of a run -----------------------------------------------------------------------------
 
 
-def describe_start(config: dict[str, Any], overrides: list[str], root: Path) -> dict[str, Any]:
+def describe_start(
+    config: dict[str, Any], overrides: list[str], root: Path, options: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return the entries of a record that are known before the run starts.
 
     Args:
         config: the configuration.
         overrides: of the command line; their secrets are hidden.
         root: the folder of the project, for the git commit.
+        options: that say where the configuration is: `--config-dir FOLDER`.
     """
     shown = list(map(secrets.hidden_override, overrides))
     return {
-        "command": format_command(shown),
+        "command": format_command([*options, *shown]),
         "overrides": shown,
         "seed": config["seed"],
         "started": current_time(),

@@ -85,6 +85,7 @@ class Session:
     def __init__(self) -> None:
         self.composed: Any = None  # the configuration of a single run
         self.created: Path | None = None  # the folder that was created for it
+        self.options: list[str] = []  # where the configuration is
         self.status = OK
 
     def start(self, words: list[str]) -> None:
@@ -104,6 +105,7 @@ class Session:
                 run_hydra(self.run_job, arguments)
             sys.exit(OK)
         quote_overrides(arguments)
+        self.options = config_options(arguments)
         note_unread_files()
         if arguments.multirun:
             check_sweep(arguments)
@@ -163,7 +165,9 @@ class Session:
             composed = self.composed or compose(
                 overrides, config_name=HydraConfig.get().job.config_name or "train"
             )
-            known = run_folder.describe_start(composed.config, adopt.run_overrides(overrides), HOME)
+            known = run_folder.describe_start(
+                composed.config, adopt.run_overrides(overrides), HOME, self.options
+            )
             record = run_folder.Record(folder, quiet=not is_first, resumed=is_resumed, **known)
             from tasks.run.train import train
 
@@ -196,6 +200,15 @@ class Session:
             if error.saved:
                 text += f"\nsaved {error.saved}; resume=RUN continues from it"
             print_failure(error, text, self.status)
+
+
+def config_options(arguments: argparse.Namespace) -> list[str]:
+    """Return the options of a command line that say where its configuration is."""
+    found = []
+    for option in ("config_name", "config_dir"):
+        if value := getattr(arguments, option):
+            found += [f"--{option.replace('_', '-')}", str(value)]
+    return found
 
 
 def typed_overrides() -> list[str]:

@@ -126,7 +126,7 @@ def test_a_queue_is_stopped_and_resumed_and_what_failed_does_not_stop_it(sweeps,
     assert not sweeps.is_running(sweep)
     assert statuses(sweeps, sweep) == ["finished", "interrupted", "waiting", "waiting"]
     assert sweeps.next_words(sweep, 0) is None
-    assert sweeps.next_words(sweep, 1) == ["resume=runs/day/seed=1"]
+    assert sweeps.next_words(sweep, 1) == ["--config-dir", folder, "resume=runs/day/seed=1"]
     assert sweeps.next_words(sweep, 2) == ["--config-dir", folder, *jobs[2]]
     assert work(tmp_path, sweep.name) == 0
     assert statuses(sweeps, sweep) == ["finished", "finished", "killed", "finished"]

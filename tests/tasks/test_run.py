@@ -12,6 +12,8 @@ from blocks.graph.compose.compose import Composed
 from tasks.run import run_folder, train
 from tasks.run.data_facts import read_data
 from tasks.run.sections import check_sections
+from tasks.session.command_line import parse_command_line
+from tasks.session.session import config_options
 
 SMALL = [
     "model=vit",
@@ -192,6 +194,15 @@ def test_a_command_survives_the_shell():
     assert run_folder.format_command(["model=vit", "model.params.name=a b", "data.path='x,y'"]) == (
         "python train.py model=vit 'model.params.name=a b' 'data.path='\"'\"'x,y'\"'\"''"
     )
+
+
+def test_the_recorded_command_names_the_folder_of_its_model(tmp_path):
+    words = ["--config-dir", "mine", "model=vit"]
+    config = {"seed": 0}
+    known = run_folder.describe_start(config, words[2:], tmp_path, words[:2])
+    assert known["command"] == "python train.py --config-dir mine model=vit"
+    assert known["overrides"] == ["model=vit"]
+    assert config_options(parse_command_line(words)) == words[:2]
 
 
 def test_a_section_that_nobody_reads_is_told():

@@ -24,6 +24,7 @@ from blocks.support.program import train_script
 from tasks.run.run_folder import read_metrics, read_record
 
 STARTED = re.compile(r"run folder (.+)$", re.MULTILINE)
+DRAFTED = re.compile(rf" --config-dir ({FOLDER}(?:/\w[\w-]*)*) ", re.ASCII)
 TAIL = 4000  # characters of the output that are shown
 RUNS = "runs"
 REPORT = "report.html"
@@ -154,6 +155,7 @@ class Runs:
                     "run": folder,
                     "status": str(record.get("status", "")),
                     "command": str(record.get("command", "")),
+                    "options": list_options(str(record.get("command", ""))),
                     "test": record.get("test") or {},
                     "report": (file.parent / REPORT).is_file(),
                     "saved": self.saved_at(folder) > 0,
@@ -198,6 +200,12 @@ class Runs:
         if run not in listed or not file.resolve().is_relative_to(self.project.resolve()):
             return None
         return read_file(file)
+
+
+def list_options(command: str) -> list[str]:
+    """Return the options that name the folder of a run's draft; of no other folder."""
+    found = DRAFTED.search(command)
+    return [] if found is None else ["--config-dir", found[1]]
 
 
 def read_kernel(file: str) -> bytes:

@@ -185,16 +185,16 @@ class Sweeps:
 
     def next_words(self, sweep: Sweep, job: int) -> "list[str] | None":
         """Return the command line behind `train` of a job; None where it is finished."""
-        run = self.find_run(sweep, job)
+        run, words = self.find_run(sweep, job), sweep.jobs[job]
         if run is not None:
             if self._status(run) == FINISHED:
                 return None
             if self.runs.saved_at(run) > 0:
-                return [f"resume={run}"]
+                words = [f"resume={run}"]
         folder = Path(FOLDER) / SWEEPS / sweep.name
         if (self.project / folder / "model").is_dir():
-            return ["--config-dir", folder.as_posix(), *sweep.jobs[job]]
-        return sweep.jobs[job]
+            return ["--config-dir", folder.as_posix(), *words]
+        return words
 
     def describe(self, sweep: Sweep) -> "list[Row]":
         """Return a row of each job: overrides, status, scores, run folder; as a sweep of Hydra has.

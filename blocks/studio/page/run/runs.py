@@ -73,7 +73,8 @@ class RunsPanel:
                     button.props(f'flat dense no-caps aria-label="{say("resume")} {name}"')
 
     def _resume(self, run: Mapping[str, Any]) -> None:
-        self.page.train_panel.resume(run["run"], run["status"] == "finished")
+        is_finished = run["status"] == "finished"
+        self.page.train_panel.resume(run["run"], run["options"], is_finished)
         self.page.tabs.value = "train"
 
     def _choose(self, name: str, is_chosen: bool) -> None:

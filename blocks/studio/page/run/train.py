@@ -73,9 +73,13 @@ class TrainPanel:
         self.started = self.page.runs.start(words)
         self._look()
 
-    def resume(self, run: str, is_finished: bool) -> None:
-        """Continue a run; one that is finished up to the epochs of the field."""
-        words = [f"resume={run}"]
+    def resume(self, run: str, options: Sequence[str], is_finished: bool) -> None:
+        """Continue a run; one that is finished up to the epochs of the field.
+
+        Args:
+            options: that name the folder of its draft.
+        """
+        words = [*options, f"resume={run}"]
         if is_finished and self.epochs.value:
             words.append(f"trainer.max_epochs={int(self.epochs.value)}")
         self.begin(words)
