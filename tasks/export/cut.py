@@ -28,7 +28,7 @@ def cut_network(network: nn.Module, path: str) -> Graph:
         (problem,) = error.problems
         fix = problem.fix
         if problem.code == "unknown-name":
-            fix = "--node PATH as `python -m blocks explain` prints it, e.g. layers.0"
+            fix = "--node PATH, as `python -m blocks explain` prints it for this model"
         raise ArgumentError(
             "node",
             problem.problem,

@@ -63,7 +63,7 @@ class Features:
                 "the network has no such node",
                 got=path,
                 fits=did_you_mean(path, known),
-                fix="--node PATH as `python -m blocks explain` prints it, e.g. layers.0",
+                fix="--node PATH, as `python -m blocks explain` prints it for this model",
                 code="unknown-name",
             )
         scan = find_scan(network, path)

@@ -113,7 +113,7 @@ def test_a_folder_for_the_hub_is_refused_and_a_misspelt_node_is_named(network):
         cut_network(network, "layers.7")
     assert str(error.value) == (
         "the network has no such node; got layers.7; fits: did you mean layers.1 or layers.0?; "
-        "fix: --node PATH as `python -m blocks explain` prints it, e.g. layers.0"
+        "fix: --node PATH, as `python -m blocks explain` prints it for this model"
     )
     with pytest.raises(ArgumentError) as error:
         cut_network(network, "patch.project")

@@ -156,7 +156,7 @@ def test_a_node_that_is_not_there_is_named(network):
         probe_run(finish(network, "data=digits"), {}, node="layer.1")
     assert str(error.value) == (
         "the network has no such node; got layer.1; fits: did you mean layers.1 or layers.0?; "
-        "fix: --node PATH as `python -m blocks explain` prints it, e.g. layers.0"
+        "fix: --node PATH, as `python -m blocks explain` prints it for this model"
     )
     assert error.value.code == "unknown-name"
 

@@ -141,6 +141,10 @@ def _explain_key(
     """Return the problem of an override whose key does not exist, or exists already."""
     parent, _, last = name.replace("/", ".").rpartition(".")
     known, plain, chosen = _read_known_keys(parent, others, config_name)
+    node = None if known else _find_misspelt_node(parent, others, config_name)
+    if node is not None:
+        parent, last = node
+        known, plain, chosen = _read_known_keys(parent, others, config_name)
     where: Origin | str | None = None
     if culprit:
         where = on_command_line(culprit)
@@ -159,7 +163,7 @@ def _explain_key(
     is_group = "/" in name or "group" in text
     kind = "group" if is_group else "key"
     problem = f"no {kind} {last!r} in {parent or 'the configuration'}"
-    if is_group or not culprit or culprit.startswith("~"):
+    if is_group or not name.endswith(last) or not culprit or culprit.startswith("~"):
         return Problem(problem, where, fits=did_you_mean(last, known), code="unknown-key")
     group, *keys = name.split(".")
     meant = explain_word(culprit, walk_keys(plain))
@@ -176,6 +180,17 @@ def _explain_key(
     if parent:
         fixes.append(f"to add a new key, write +{culprit}")
     return Problem(problem, where, fits=fits, fix="\n".join(fixes) or None, code="unknown-key")
+
+
+def _find_misspelt_node(parent: str, others: list[str], config_name: str) -> tuple[str, str] | None:
+    """Return the body and the name of a node that is not there, where one is said to have a key."""
+    found = None
+    while parent.startswith("model.graph."):
+        above, _, node = parent.rpartition(".")
+        if node not in _read_known_keys(above, others, config_name)[0]:
+            found = above, node
+        parent = above
+    return found
 
 
 def _explain_owners(
