@@ -141,7 +141,7 @@ def run_question(command: str, words: list[str]) -> int:
 def run_own(command: str, words: list[str]) -> int:
     """Run a command of `dougong.commands`."""
     from blocks.support.answers import Parser, error_entries, print_error
-    from blocks.support.streams import run_quietly
+    from blocks.support.program import run_quietly
 
     module = importlib.import_module(f"dougong.commands.{command}")
     parser = Parser(

@@ -93,7 +93,7 @@ def main(words: list[str] | None = None, program: str = "python -m tasks") -> in
     if not words:
         print(__doc__)
         return MISTAKE
-    from blocks.support.streams import run_quietly, spare_streams
+    from blocks.support.program import run_quietly, spare_streams
 
     spare_streams()
     return run_quietly(partial(run_command, parse_arguments(words, program), words))

@@ -14,7 +14,7 @@ import torch
 import yaml
 from PIL import Image
 
-from blocks.support.streams import spare_streams
+from blocks.support.program import spare_streams
 from tasks.commands.predict_items import csv_writer, json_writer, open_output
 from tasks.data.base import read_reader_file
 from tasks.data.images.image_folder import Images

@@ -7,7 +7,6 @@ from blocks.commands.common import (
     choose_part,
     levels,
     plan_composed_loss,
-    restore_the_compiler,
     write,
 )
 
@@ -18,6 +17,5 @@ __all__ = [
     "choose_part",
     "levels",
     "plan_composed_loss",
-    "restore_the_compiler",
     "write",
 ]

@@ -11,7 +11,6 @@ from blocks.commands import (
     Planner,
     add_no_server,
     plan_composed_loss,
-    restore_the_compiler,
     write,
 )
 from blocks.graph import Built
@@ -20,6 +19,7 @@ from blocks.graph.compose.facts import has_chosen
 from blocks.graph.describe.answers.sarif import format_sarif
 from blocks.graph.describe.sweep_check import check, describe_results, report
 from blocks.support.conf_folders import conf_folders
+from blocks.support.stand_ins import restore_the_compiler
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

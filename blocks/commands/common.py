@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from blocks.__main__ import restore_the_compiler
 from blocks.graph import Built, BuiltObjective, ConfigError, Problem, plan
 from blocks.graph.compose.compose import Composed
 from blocks.graph.compose.facts import explain_unread, look_up_facts
 from blocks.graph.read.loader import open_loader
 from blocks.graph.run.entry import plan_entry
+from blocks.support.stand_ins import restore_the_compiler
 
 
 def say_aside(note: str) -> None:

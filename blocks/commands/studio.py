@@ -6,8 +6,8 @@ import webbrowser
 from pathlib import Path
 from typing import Any
 
-from blocks.commands import restore_the_compiler
 from blocks.graph import ConfigError, Problem
+from blocks.support.stand_ins import restore_the_compiler
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -73,7 +73,7 @@ def _exchange(path: str, arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def _write(err: str, out: str) -> None:
-    from blocks.support.streams import spare_streams
+    from blocks.support.program import spare_streams
 
     spare_streams()
     sys.stderr.write(err)

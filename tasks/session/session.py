@@ -46,7 +46,7 @@ def main(words: list[str] | None = None) -> None:
     The status is 0; 2 after a mistake of the user's; 1 after a crash; 128 + n after signal n.
     """
     from blocks.support.files import is_confined
-    from blocks.support.streams import spare_streams
+    from blocks.support.program import spare_streams
     from tasks.process.parent import die_with_parent
     from tasks.run import run_folder
 
