@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from blocks.attention.mask import Mask, append_sinks, masked_softmax, merge_masks
+from blocks.attention.mask import Mask, append_sinks, key_mask, masked_softmax, merge_masks
 from blocks.errors import (
     BlockError,
     must_be_one_of,
@@ -31,6 +31,8 @@ from blocks.support.decode_cache import (
     must_not_mask_pairs,
 )
 from blocks.support.tensor_parallel import divide_heads
+
+BANDED = 256  # tokens from which a window is worth the copies of `cut_bands`
 
 
 def attend(
@@ -72,6 +74,12 @@ def attend(
     fused = not weights and soft_cap is None
     if window is not None and window >= scores[2]:
         window = None
+    alone = causal and mask is None and bias is None and not weights
+    if window is not None:
+        whole = (q.shape[0], q.shape[2])
+        if alone and scores[1] == scores[2] >= max(4 * window, BANDED):
+            q, k, v, padding_mask = cut_bands(q, k, v, padding_mask, window)
+            scores = (scores[0], window, 2 * window)
     # The kernels can be causal, but not together with a mask, and count from the first key.
     known = fused and causal and scores[1] == scores[2]
     known &= all(part is None for part in (padding_mask, mask, bias, window, sinks))
@@ -98,6 +106,8 @@ def attend(
             scale=scale,
             enable_gqa=grouped,
         )
+        if window is not None:
+            heads = join_bands(heads, *whole)
         return heads, None
     if grouped:
         k, v = (part.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for part in (k, v))
@@ -107,7 +117,36 @@ def attend(
         products = soft_cap * torch.tanh(products / soft_cap)
     seen = masked_softmax(products, merged)
     heads = F.dropout(seen, dropout) @ v
+    if window is not None:
+        heads = join_bands(heads, *whole)
     return heads, seen[..., : scores[2]] if weights else None
+
+
+def cut_bands(
+    q: Float[Tensor, "batch heads tokens head_dim"],
+    k: Float[Tensor, "batch kv_heads tokens head_dim"],
+    v: Float[Tensor, "batch kv_heads tokens value_dim"],
+    padding_mask: Tensor | None,
+    window: int,
+) -> tuple[Tensor, Tensor, Tensor, Bool[Tensor, "_ keys"]]:
+    """Bands of `window` queries, each with its own keys and those of the band before, as a batch:
+    under a causal window no query sees others. Time and memory grow with tokens x window.
+    """
+    if padding_mask is None:
+        padding_mask = torch.ones(q.shape[0], q.shape[2], dtype=torch.bool, device=q.device)
+    short = -q.shape[2] % window
+    real = F.pad(key_mask(padding_mask), (window, short)).unfold(-1, 2 * window, window)
+    q = F.pad(q, (0, 0, 0, short)).unfold(2, window, window)
+    k, v = (F.pad(x, (0, 0, window, short)).unfold(2, 2 * window, window) for x in (k, v))
+    q, k, v = (x.transpose(1, 2).flatten(0, 1).transpose(-2, -1) for x in (q, k, v))
+    return q, k, v, real.flatten(0, -2)
+
+
+def join_bands(
+    heads: Float[Tensor, "_ heads band value_dim"], batch: int, tokens: int
+) -> Float[Tensor, "batch heads tokens value_dim"]:
+    """The tokens of all bands in a row; without bands nothing changes."""
+    return heads.unflatten(0, (batch, -1)).transpose(1, 2).flatten(2, 3)[:, :, :tokens]
 
 
 def attend_next(

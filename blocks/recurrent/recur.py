@@ -59,7 +59,7 @@ def recur(
     dtype = torch.promote_types(v.dtype, torch.float32)
     q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
     if state is None:
-        state = v.new_zeros(len(v), heads, q.shape[3], v.shape[3])
+        state = v.new_zeros(v.shape[0], heads, q.shape[3], v.shape[3])
     if decay is None:
         decay = v.new_zeros(1, heads, 1, 1)
     if form == "steps":

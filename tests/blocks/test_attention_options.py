@@ -62,6 +62,21 @@ def one_by_one(q, k, v, *, causal=False, real=None, window=None, soft_cap=None, 
     return out
 
 
+@pytest.mark.parametrize("parts", [{}, {"soft_cap": 1.5}, {"sinks": PARTS["sinks"]["sinks"]}])
+@pytest.mark.parametrize("real", [None, torch.arange(263) >= torch.tensor([[0], [140]])])
+def test_bands_of_a_window_equal_all_pairs_with_a_mask(parts, real):
+    """A mask of nothing keeps the pairs together. 140 tokens of padding are more than two bands."""
+    given = [torch.randn(B, h, 263, K, dtype=torch.float64).requires_grad_() for h in (H, 2, 2)]
+    named = {"causal": True, "window": 29, "grouped": True, "padding_mask": real, **parts}
+    found, wanted = (
+        attend(*given, **named, mask=mask)[0] for mask in (None, torch.ones(1, 1).bool())
+    )
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+    gradients = (torch.autograd.grad(out.sin().sum(), given) for out in (found, wanted))
+    for mine, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("weights", [False, True])
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("name", PARTS)

@@ -336,6 +336,15 @@ def test_gated_deltanet_equals_transformers():
     torch.testing.assert_close(found, wanted.transpose(1, 2), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
+def test_an_exported_recurrence_takes_any_batch():
+    block = KINDS["gla"](DIM, H)
+    batch = torch.export.Dim("batch")
+    made = torch.export.export(block, (torch.randn(B, 17, DIM),), dynamic_shapes=({0: batch},))
+    x = torch.randn(5, 17, DIM)
+    torch.testing.assert_close(made.module()(x), block(x))
+
+
 def test_a_constant_decay_has_no_parameters():
     assert not list(ConstantDecay(4).parameters())
     kept = ConstantDecay(3)(torch.zeros(1, 2, 5, dtype=torch.float64))[0].exp()
