@@ -26,7 +26,8 @@ experiments = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(experiments)
 CLAIMS = {claim.name: claim for claim in experiments.CLAIMS}
 Figures = experiments.Figures
-share_of_a_set = sys.modules["readings"].share_of_a_set
+readings = sys.modules["readings"]
+share_of_a_set, joint_verdict = readings.share_of_a_set, readings.joint_verdict
 
 
 @pytest.mark.parametrize("name", CLAIMS)
@@ -91,6 +92,13 @@ def test_a_difference_is_that_of_pairs_of_equal_seeds():
     assert found.paired("test/accuracy", {"arm": "b"}, {"arm": "a"}).verdict() == "refuted"
     wide = figures(a={5: [0.9, 0.1]}, b={5: [0.5, 0.4]})
     assert wide.paired("test/accuracy", {"arm": "a"}, {"arm": "b"}).verdict() == "not decided"
+
+
+def test_a_verdict_of_several_differences_is_that_of_the_weakest():
+    above, around, below = (readings.Difference(x, x - 0.1, x + 0.1) for x in (0.2, 0.0, -0.2))
+    assert joint_verdict(above, above) == "confirmed"
+    assert joint_verdict(above, around) == "not decided"
+    assert joint_verdict(around, below) == "refuted"
 
 
 def test_the_reach_of_a_memory_ends_at_its_first_failure():
