@@ -184,7 +184,7 @@ def describe_group(
     if differences := list_differences(every):
         shown = [f"{word} {_join_values(values)}" for word, values in differences.items()]
         label = f"{label} ({'; '.join(shown)})"
-    if names := dict.fromkeys(name for node in every for name in (tied or {}).get(node.path, {})):
+    if names := _list_tied(every, tied or {}):
         label = f"{label} ({', '.join(names)} tied)"
     if count := count_parameters(*(node.module for node in group)):
         parameters, share = f"{count:,}", f"{count / total:.1%}"
@@ -204,6 +204,15 @@ def describe_group(
         "input": ", ".join(map(show_shape, first.input_shapes)),
         "where": first.origin,
     }
+
+
+def _list_tied(nodes: Sequence[Node], tied: Tied) -> list[str]:
+    """Tied parameters of nodes; of a part its name alone."""
+    found: dict[str, None] = {}
+    for node in nodes:
+        for name in tied.get(node.path, {}):
+            found[name.partition(".")[0]] = None
+    return list(found)
 
 
 def _join_numbers(numbers: Sequence[int]) -> str:
