@@ -37,6 +37,16 @@ def test_pointing_at_a_place_shows_where_each_head_looks(looking):
     driver.expect(page.locator(".studio-outputs")).to_contain_text("layers.1")
 
 
+def test_a_click_on_a_node_of_attention_chooses_its_layer(looking):
+    page = looking
+    driver.expect(page.get_by_label("layer of attention")).to_have_value("layers.1.attention.inner")
+    page.locator('[data-node="layers.0.attention.inner"] > .box').click()
+    driver.expect(page.get_by_label("layer of attention")).to_have_value("layers.0.attention.inner")
+    driver.expect(page.get_by_role("tab", name="look")).to_have_attribute("aria-selected", "true")
+    page.locator('[data-node="patch"] > .box').click()
+    driver.expect(page.locator(".studio-path")).to_have_text("patch")
+
+
 def test_a_digit_that_is_drawn_is_judged(looking):
     page = looking
     before = page.locator(".studio-prediction").inner_text()
@@ -47,6 +57,7 @@ def test_a_digit_that_is_drawn_is_judged(looking):
     page.mouse.up()
     driver.expect(page.locator(".studio-prediction")).not_to_have_text(before)
     assert page.evaluate("document.querySelector('.studio-picker img').naturalWidth") == 8
+    driver.expect(page.get_by_label("test sample")).to_have_value("")  # it is none
 
 
 def test_gradients_stand_on_the_nodes(looking):

@@ -1,6 +1,7 @@
 """The parts of the page without a browser: what they ask for when values come and go."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from blocks.studio.compare.variants import Variants
 from blocks.studio.drafts import Drafts
 from blocks.studio.page.panels import EditPanel
 from blocks.studio.page.phrases import Phrases
+from blocks.studio.page.run.train import TrainPanel
+from blocks.studio.run.runs import START_TIME, Started
 from blocks.studio.server import read_begin, write_draft
 
 
@@ -89,3 +92,51 @@ def test_the_command_line_becomes_the_draft_and_another_draft_a_variant(tmp_path
 def test_a_command_line_that_no_model_takes_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="there is no model 'vitt'"):
         write_draft(tmp_path, read_begin(["model=vitt"]))
+
+
+class Training:
+    """The runs of a project with one training, whose state is set from outside."""
+
+    def __init__(self) -> None:
+        name = time.strftime(START_TIME, time.localtime(time.time() - 60)) + "-0"
+        words = ["model=vit", "trainer.max_epochs=3"]
+        self.started = Started(name, 1, words)
+        self.found: dict[str, Any] = {
+            "name": name, "words": words, "status": "running", "run": None,
+            "rows": [], "output": "", "test": None,
+        }  # fmt: skip
+
+    def list_started(self) -> list[Started]:
+        return [self.started]
+
+    def is_running(self, started: Started) -> bool:
+        return self.found["status"] == "running"
+
+    def describe(self, started: Started) -> dict[str, Any]:
+        return self.found
+
+
+def test_a_training_shows_how_far_it_is_from_its_first_second():
+    async def steps() -> None:
+        page = Asked()
+        page.runs = Training()
+        panel, found = TrainPanel(page), page.runs.found
+        panel._look()
+        assert panel.progress.text.startswith("starting · 6")  # a minute
+        assert (panel.starts.enabled, panel.stops.enabled) == (False, True)
+        assert panel.bar.visible
+        assert not panel.chart.visible
+        found["run"] = "runs/day/time"
+        panel._look()
+        assert panel.progress.text.startswith("epoch 0 / 3 · ")
+        found["rows"] = [{"epoch": 1.0, "train/loss": 2.0}, {"epoch": 2.0, "train/loss": 1.0}]
+        panel._look()
+        assert panel.progress.text.startswith("epoch 2 / 3 · ")
+        assert panel.chart.visible
+        assert panel.bar.value == 2 / 3
+        found["status"] = "finished"
+        panel._look()
+        assert (panel.starts.enabled, panel.stops.enabled) == (True, False)
+        assert not panel.progress.visible
+
+    run(steps)

@@ -47,6 +47,7 @@ window.studioLook = (() => {
   /* Where one points: the image in cells, or the tokens. */
   function showPicker(root) {
     const { grid, extra, queries, keys } = data.attention;
+    make("div", "studio-soft", root, data.words.point);
     const picker = make("div", "studio-picker", root);
     picker.tabIndex = 0;
     picker.setAttribute("role", "slider");
@@ -62,7 +63,9 @@ window.studioLook = (() => {
     if (data.tokens) return showTokens(picker, data.tokens.slice(0, queries), true);
     if (grid && queries === keys) {
       for (let token = 0; token < extra; token++) {
-        make("span", "studio-token", picker, `[${token}]`).addEventListener("pointerenter", () => point(token));
+        const chip = make("span", "studio-token", picker, `[${token}]`);
+        chip.title = data.words.extra;
+        chip.addEventListener("pointerenter", () => point(token));
       }
       const field = showImage(picker);
       field.addEventListener("pointermove", (event) => {

@@ -487,5 +487,6 @@ class Page:
         await self._show_numbers()
         with self.client:
             self.node_panel.fill(found)
-            if not by_cursor:
+            is_looking = self.tabs.value == "look"
+            if not by_cursor and not (is_looking and self.look_panel.choose_node(self.chosen)):
                 self.tabs.value = "node"

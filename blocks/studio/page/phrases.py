@@ -60,6 +60,10 @@ CHINESE = {
     "source": "出处",
     "formula": "公式",
     "epochs": "轮数",
+    "epoch": "轮次",
+    "starting": "正在启动",
+    "progress": "进度",
+    "loss": "损失",
     "more overrides": "其他命令行选项",
     "start": "开始训练",
     "stop": "停止",
@@ -111,7 +115,14 @@ CHINESE = {
     "not running": "未在运行",
     "status": "状态",
     "look": "观察",
-    "one input on its way through a run, again after each epoch": "一个输入如何流过网络,每轮更新",
+    "what the network of a run makes of one input; renewed after each epoch": (
+        "选一个输入，看训练所得的网络如何处理它；每轮训练后更新"
+    ),
+    "computing…": "正在计算…",
+    "point at a place: each head shows where it looks": "把指针移到某处，看每个头从这里关注哪里",
+    "a token without a place in the input, e.g. the class token": (
+        "在输入中没有位置的 token，例如分类 token"
+    ),
     "run": "运行",
     "on the nodes": "节点上显示",
     "nothing": "不显示",
@@ -125,7 +136,7 @@ CHINESE = {
     "layer of attention": "注意力层",
     "the token that looks": "发出注意力的位置",
     "head": "头",
-    "at most": "最大",
+    "largest weight": "最大权重",
     "mean": "均值",
     "spread": "标准差",
     "compare with": "比较对象",

@@ -25,6 +25,7 @@ from tasks.run.run_folder import read_metrics, read_record
 
 STARTED = re.compile(r"run folder (.+)$", re.MULTILINE)
 DRAFTED = re.compile(rf" --config-dir ({FOLDER}(?:/\w[\w-]*)*) ", re.ASCII)
+START_TIME = "%Y-%m-%d_%H-%M-%S"  # that the name of a started training begins with
 TAIL = 4000  # characters of the output that are shown
 RUNS = "runs"
 REPORT = "report.html"
@@ -65,7 +66,7 @@ class Runs:
             words: the command line behind `train`.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        name = time.strftime("%Y-%m-%d_%H-%M-%S") + f"-{len(list(self.folder.glob('*.json')))}"
+        name = time.strftime(START_TIME) + f"-{len(list(self.folder.glob('*.json')))}"
         with open(self.folder / f"{name}.log", "xb") as log:
             process = subprocess.Popen(
                 [sys.executable, *train_script(), *words],

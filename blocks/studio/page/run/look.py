@@ -15,6 +15,14 @@ SECONDS = 2.0  # between two looks at the checkpoints
 LARGEST = 64  # pixels of a side of what is drawn
 HEATS = ("nothing", "gradients", "activations")
 
+WORDS = {
+    "query": "the token that looks",
+    "point": "point at a place: each head shows where it looks",
+    "extra": "a token without a place in the input, e.g. the class token",
+    "head": "head",
+    "most": "largest weight",
+}
+
 
 class Owner(Protocol):
     """The page, as this part knows it."""
@@ -35,7 +43,7 @@ class LookPanel:
         self.saved, self.is_busy, self.layer = 0.0, False, ""
         self.found: dict[str, Any] = {}
         say = page.say
-        note = say("one input on its way through a run, again after each epoch")
+        note = say("what the network of a run makes of one input; renewed after each epoch")
         ui.label(note).classes("studio-soft")
         with ui.element("div").classes("studio-row"):
             self.run = ui.select([], label=say("run"), on_change=self._choose_run).props(FIELD)
@@ -58,6 +66,7 @@ class LookPanel:
             sheet.props(f'aria-label="{say("a field to draw in")}"')
             ui.button(say("clear"), on_click=self._clear).props("flat dense no-caps")
         self.problem = ui.label("").classes("studio-problem")
+        self.waiting = ui.label(say("computing…")).classes("studio-soft").props("role=status")
         self.layers = ui.select(
             [], label=say("layer of attention"), on_change=self._choose_layer
         ).props(FIELD)
@@ -65,7 +74,7 @@ class LookPanel:
             stage.classes("studio-look")
         self.maps = ui.html("", sanitize=False).classes("studio-maps")
         self.table = ui.element("div").classes("studio-outputs").props("tabindex=0")
-        for part in (self.sentence, self.drawing, self.layers):
+        for part in (self.sentence, self.drawing, self.layers, self.waiting):
             part.visible = False
         ui.on("studio-drawn", self._draw)
         ui.timer(SECONDS, self._follow)
@@ -82,6 +91,7 @@ class LookPanel:
 
     async def _choose_run(self) -> None:
         self.saved, self.what = 0.0, {"index": 0}
+        self.index.value = 0
         await self._look()
 
     async def _choose_sample(self) -> None:
@@ -92,6 +102,7 @@ class LookPanel:
     async def _read_sentence(self) -> None:
         if self.sentence.value:
             self.what = {"sentence": self.sentence.value}
+            self.index.value = None
             await self._look()
 
     async def _draw(self, event: events.GenericEventArguments) -> None:
@@ -99,10 +110,18 @@ class LookPanel:
         fits = isinstance(rows, list) and 0 < len(rows) <= LARGEST
         if fits and all(isinstance(row, list) and len(row) <= LARGEST for row in rows):
             self.what = {"pixels": rows}
+            self.index.value = None
             await self._look()
 
     def _clear(self) -> None:
         ui.run_javascript("studioLook.clear()")
+
+    def choose_node(self, path: str) -> bool:
+        """Choose the layer of attention that a node is; return whether it is one."""
+        is_layer = path in self.found.get("layers", ())
+        if is_layer:
+            self.layers.value = path  # which shows it
+        return is_layer
 
     async def _choose_layer(self) -> None:
         if self.layers.value and self.layers.value != self.layer:
@@ -122,13 +141,13 @@ class LookPanel:
         if self.is_busy:
             return
         found, looked = dict[str, Any](), ("", dict[str, Any]())
-        self.is_busy = True
+        self.is_busy = self.waiting.visible = True
         try:
             while self.run.value and looked != (self.run.value, self.what):
                 looked = self.run.value, self.what
                 found = await self.page.looks.ask("look", run=looked[0], what=looked[1])
         finally:
-            self.is_busy = False
+            self.is_busy = self.waiting.visible = False
         if not found:
             return
         if not self.page.client.has_socket_connection:  # the page was left meanwhile
@@ -160,7 +179,7 @@ class LookPanel:
                 self.problem.text = attention["errors"][0]["problem"]
                 attention = None
         say = self.page.say
-        words = {"query": say("the token that looks"), "head": say("head"), "most": say("at most")}
+        words = {name: say(text) for name, text in WORDS.items()}
         shown = {key: self.found.get(key) for key in ("image", "tokens", "truth", "prediction")}
         shown |= {"attention": attention, "words": words}
         self.page.client.run_javascript(f"studioLook.show({json.dumps(shown)})")

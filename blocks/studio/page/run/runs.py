@@ -6,7 +6,15 @@ from typing import Any, Protocol
 from nicegui import ui
 
 from blocks.studio.page.phrases import Phrases
-from blocks.studio.page.run.train import TrainPanel, link_report, list_scores
+from blocks.studio.page.run.train import (
+    COLORS,
+    GREY,
+    TrainPanel,
+    draw_axis,
+    draw_epochs,
+    link_report,
+    list_scores,
+)
 from blocks.studio.run.runs import Runs
 
 MEASURES = ("train/loss", "val/loss", "val/accuracy")
@@ -35,7 +43,7 @@ class RunsPanel:
         with self.compared:
             self.measure = ui.select(list(MEASURES), value=MEASURES[1], label=say("measure"))
             self.measure.props("dense outlined options-dense").on_value_change(self._compare)
-            self.chart = ui.echart(draw_runs({}, MEASURES[1])).classes("studio-chart")
+            self.chart = ui.echart(draw_runs({}, MEASURES[1], say)).classes("studio-chart")
             self.table = ui.element("div").classes("studio-outputs").props("tabindex=0")
         self.compared.visible = False
         self.column = ui.element("div").classes("studio-runs")
@@ -91,7 +99,7 @@ class RunsPanel:
         found = self.page.runs.read_runs(self.chosen)
         rows = {name: run["rows"] for name, run in found.items()}
         self.chart.options.clear()
-        self.chart.options.update(draw_runs(rows, str(self.measure.value)))
+        self.chart.options.update(draw_runs(rows, str(self.measure.value), self.page.say))
         self.chart.update()
         self.table.clear()
         names = list(dict.fromkeys(name for run in found.values() for name in run["test"]))
@@ -121,7 +129,9 @@ def list_differing(overrides: Mapping[str, Sequence[str]]) -> dict[str, list[str
     }
 
 
-def draw_runs(rows: Mapping[str, Sequence[Mapping[str, float]]], measure: str) -> dict[str, Any]:
+def draw_runs(
+    rows: Mapping[str, Sequence[Mapping[str, float]]], measure: str, say: Phrases
+) -> dict[str, Any]:
     """Return one curve for each run."""
     series = []
     for name, each in rows.items():
@@ -129,14 +139,13 @@ def draw_runs(rows: Mapping[str, Sequence[Mapping[str, float]]], measure: str) -
             [row.get("epoch", at), row[measure]] for at, row in enumerate(each) if measure in row
         ]
         series.append({"name": name, "type": "line", "data": points, "symbolSize": 5})
-    grey = "#8791A1"
-    axis = {"axisLabel": {"color": grey}, "splitLine": {"show": False}, "scale": True}
     return {
         "animation": False,
-        "legend": {"data": list(rows), "textStyle": {"color": grey}, "top": 0},
-        "grid": {"left": 50, "right": 20, "top": 20 + 22 * len(rows), "bottom": 25},
+        "color": COLORS,
+        "legend": {"data": list(rows), "textStyle": {"color": GREY}, "top": 0},
+        "grid": {"left": 50, "right": 20, "top": 38 + 22 * len(rows), "bottom": 42},
         "tooltip": {"trigger": "axis"},
-        "xAxis": {"type": "value", "minInterval": 1, **axis},
-        "yAxis": {"type": "value", **axis},
+        "xAxis": draw_epochs(say),
+        "yAxis": {"type": "value", "name": measure, **draw_axis()},
         "series": series,
     }

@@ -1,6 +1,7 @@
 """The part of the page that starts a training, and shows how it goes."""
 
 import shlex
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -8,12 +9,16 @@ from urllib.parse import quote
 from nicegui import ui
 
 from blocks.studio.page.phrases import Phrases
-from blocks.studio.run.runs import Runs, Started
+from blocks.studio.run.runs import START_TIME, Runs, Started
 from blocks.support.program import train_command
 
 SECONDS = 1.0  # between two looks at a training
 EPOCHS = 5
+EPOCHS_KEY = "trainer.max_epochs="
 LOSSES = ("train/loss", "val/loss")
+COLORS = ["#3B82D6", "#C8620A", "#2E8B57", "#A855C7", "#8A7A0A", "#C0436A"]  # on light and dark
+GREY = "#7C8696"
+SYMBOLS = ("circle", "rect", "triangle", "diamond", "emptyCircle", "emptyRect")
 FIELD = "dense outlined options-dense"
 
 
@@ -42,15 +47,21 @@ class TrainPanel:
             self.epochs = ui.number(say("epochs"), value=EPOCHS, min=1, step=1).props(FIELD)
             self.more = ui.input(say("more overrides"), placeholder="optimizer.lr=3e-4")
             self.more.props(FIELD)
-            ui.button(say("start"), icon="play_arrow", on_click=self._start).mark("start")
-            ui.button(say("stop"), icon="stop", on_click=self._stop).props("outline")
+            self.starts = ui.button(say("start"), icon="play_arrow", on_click=self._start)
+            self.starts.mark("start")
+            self.stops = ui.button(say("stop"), icon="stop", on_click=self._stop).props("outline")
+        self.progress = ui.label("").classes("studio-progress").props("role=status")
+        self.bar = ui.linear_progress(0.0, show_value=False)
+        self.bar.props(f'aria-label="{say("progress")}"')
         self.status = ui.label("").classes("studio-status")
-        self.chart = ui.echart(_chart([])).classes("studio-chart")
+        self.chart = ui.echart(_chart([], say)).classes("studio-chart")
         self.links = ui.element("div")
         fold = ui.expansion(say("output")).classes("studio-why")
-        with fold, ui.element("pre").classes("studio-code"):
+        with fold, ui.element("pre").classes("studio-code studio-wrapped"):
             self.output = ui.label("")
         self.shown: tuple[Any, ...] = ()
+        self.chart.visible = False
+        self._show_progress(None)
         ui.timer(SECONDS, self._look)
 
     def _start(self) -> None:
@@ -93,6 +104,7 @@ class TrainPanel:
         if self.started is None:
             return
         found = self.page.runs.describe(self.started)
+        self._show_progress(found)
         key = found["status"], len(found["rows"]), len(found["output"]), found["output"][-80:]
         if key == self.shown:
             return
@@ -103,14 +115,48 @@ class TrainPanel:
         self.status.text = f"{status} · {command}"
         self.output.text = found["output"]
         self.chart.options.clear()
-        self.chart.options.update(_chart(found["rows"]))
+        self.chart.options.update(_chart(found["rows"], say))
         self.chart.update()
+        self.chart.visible = bool(found["rows"])
         self.links.clear()
         with self.links:
             if found["test"]:
                 ui.label(f"{say('test')}: {list_scores(found['test'])}")
             if found["run"] and found["status"] != "running":
                 link_report(say, found["run"])
+
+    def _show_progress(self, found: Mapping[str, Any] | None) -> None:
+        """Show how far a training is, and offer what can be done: start, or stop."""
+        is_running = found is not None and found["status"] == "running"
+        self.starts.set_enabled(not is_running)
+        self.stops.set_enabled(is_running)
+        self.bar.visible = self.progress.visible = is_running
+        if found is None or not is_running:
+            return
+        done, epochs = count_epochs(found)
+        text = self.page.say("starting")
+        if found["run"]:
+            text = f"{self.page.say('epoch')} {done} / {epochs or '?'}"
+        self.progress.text = f"{text} · {seconds_since(found['name'])} s"
+        self.bar.value = done / epochs if epochs else 0.0
+        if done:
+            self.bar.props(remove="indeterminate")
+        else:
+            self.bar.props("indeterminate")
+
+
+def count_epochs(found: Mapping[str, Any]) -> tuple[int, int]:
+    """Return how many epochs of a training are done, and how many were asked for; 0: unknown."""
+    done = max((int(row.get("epoch", 0)) for row in found["rows"]), default=0)
+    asked = [word.partition("=")[2] for word in found["words"] if word.startswith(EPOCHS_KEY)]
+    epochs = int(asked[-1]) if asked and asked[-1].isdecimal() else 0
+    return done, epochs
+
+
+def seconds_since(name: str) -> int:
+    """Return the seconds since a training was started, which its name begins with."""
+    started = time.mktime(time.strptime(name.rpartition("-")[0], START_TIME))
+    return max(0, int(time.time() - started))
 
 
 def link_report(say: Phrases, run: str) -> None:
@@ -123,27 +169,43 @@ def list_scores(scores: Mapping[str, float]) -> str:
     return "  ".join(f"{name.replace('/', ' ')} {value:.4f}" for name, value in scores.items())
 
 
-def _chart(rows: list[dict[str, float]]) -> dict[str, Any]:
+def _chart(rows: list[dict[str, float]], say: Phrases) -> dict[str, Any]:
     """Return the curves of a training: the losses on the left, other scores on the right."""
     names = dict.fromkeys(name for row in rows for name in row if "/" in name)
     shown = [name for name in names if name in LOSSES or name.startswith("val/")]
     series = []
-    for name in shown:
+    for place, name in enumerate(shown):
         points = [
             [row.get("epoch", index), row[name]] for index, row in enumerate(rows) if name in row
         ]
         side = 0 if name in LOSSES else 1
-        series.append(
-            {"name": name, "type": "line", "data": points, "yAxisIndex": side, "symbolSize": 4}
-        )
-    grey = "#8791A1"
-    axis = {"axisLabel": {"color": grey}, "splitLine": {"show": False}, "scale": True}
+        symbol = SYMBOLS[place % len(SYMBOLS)]
+        line = {"name": name, "type": "line", "data": points, "yAxisIndex": side}
+        series.append({**line, "symbol": symbol, "symbolSize": 7})
+    scores = [name.partition("/")[2] for name in shown if name not in LOSSES]
+    axis = draw_axis()
     return {
         "animation": False,
-        "legend": {"data": shown, "textStyle": {"color": grey}, "top": 0},
-        "grid": {"left": 45, "right": 45, "top": 40, "bottom": 25},
+        "color": COLORS,
+        "legend": {"data": shown, "textStyle": {"color": GREY}, "top": 0},
+        "grid": {"left": 45, "right": 45, "top": 58, "bottom": 42},
         "tooltip": {"trigger": "axis"},
-        "xAxis": {"type": "value", "minInterval": 1, **axis},
-        "yAxis": [{"type": "value", **axis}, {"type": "value", **axis}],
+        "xAxis": draw_epochs(say),
+        "yAxis": [
+            {"type": "value", "name": say("loss"), **axis},
+            {"type": "value", "name": ", ".join(scores[:2]), **axis},
+        ],
         "series": series,
     }
+
+
+def draw_axis() -> dict[str, Any]:
+    """Return how each axis of a chart looks."""
+    text = {"color": GREY}
+    return {"axisLabel": text, "nameTextStyle": text, "splitLine": {"show": False}, "scale": True}
+
+
+def draw_epochs(say: Phrases) -> dict[str, Any]:
+    """Return the axis of epochs."""
+    place = {"nameLocation": "middle", "nameGap": 25}
+    return {"type": "value", "name": say("epoch"), "minInterval": 1, **place, **draw_axis()}
