@@ -75,3 +75,17 @@ def test_two_runs_stand_in_one_chart_with_what_differs(page, project):
     driver.expect(table).to_contain_text("seed=02")
     driver.expect(table).not_to_contain_text("model=vit")
     driver.expect(page.locator(".studio-compared canvas")).to_be_visible()
+
+
+def test_a_draft_is_named_and_a_node_that_is_gone_is_not_described(page):
+    note = page.locator(".studio-command .studio-soft")
+    driver.expect(note).to_be_hidden()
+    write_editor(
+        page, VIT.replace("  norm:", "  extra:    {block: Dropout, rate: 0.1}\n  norm:", 1)
+    )
+    driver.expect(note).to_contain_text("studio/model/vit_draft.yaml")
+    page.locator('[data-node="extra"] > .box').click()
+    driver.expect(page.locator(".studio-path")).to_have_text("extra")
+    page.get_by_label("undo").click()
+    driver.expect(page.locator(".studio-node")).to_have_text("choose a node, or a line of the file")
+    driver.expect(note).to_be_hidden()

@@ -12,7 +12,7 @@ from nicegui import Client, core, ui
 from blocks.graph import ConfigError
 from blocks.studio.compare.variants import Variants
 from blocks.studio.drafts import Drafts
-from blocks.studio.page.panels import EditPanel
+from blocks.studio.page.panels import EditPanel, Errors
 from blocks.studio.page.phrases import Phrases
 from blocks.studio.page.run.train import TrainPanel
 from blocks.studio.run.runs import START_TIME, Started
@@ -35,6 +35,7 @@ class Asked:
     """A page that notes what it is asked for."""
 
     def __init__(self) -> None:
+        self.text = ""
         self.say, self.edits = Phrases("en"), list[tuple[str, str, str]]()
 
     async def edit(self, kind: str, name: str, value: str) -> None:
@@ -92,6 +93,19 @@ def test_the_command_line_becomes_the_draft_and_another_draft_a_variant(tmp_path
 def test_a_command_line_that_no_model_takes_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="there is no model 'vitt'"):
         write_draft(tmp_path, read_begin(["model=vitt"]))
+
+
+def test_nothing_is_called_right_while_it_is_checked():
+    async def steps() -> None:
+        page = Asked()
+        errors = Errors(page)
+        assert errors.state.text == "✓ no mistakes"
+        errors.wait()
+        assert errors.state.text == "checking…"
+        errors.show([])
+        assert errors.state.text == "✓ no mistakes"
+
+    run(steps)
 
 
 class Training:

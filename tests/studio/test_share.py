@@ -2,6 +2,8 @@
 
 import base64
 import os
+import shlex
+import subprocess
 import zlib
 
 import pytest
@@ -32,6 +34,21 @@ def test_a_figure_is_the_one_that_draw_writes():
 def test_a_link_brings_the_text_that_it_was_made_of(text):
     assert read_link(write_link(text)) == text
     assert write_link(text).replace("-", "").replace("_", "").isalnum()
+
+
+def test_a_script_brings_the_draft_that_its_command_names(tmp_path):
+    pytest.importorskip("nicegui")
+    from blocks.studio.page.share import write_script
+
+    text = VIT + "# END $HOME `ls` 'x'\n"
+    command = ["--config-dir", "studio", "model=vit_draft", "data=digits"]
+    script = write_script(command, "vit", text)
+    *parts, line = script.splitlines(keepends=True)
+    assert shlex.split(line)[-4:] == command
+    subprocess.run(["sh", "-c", "".join(parts)], cwd=tmp_path, check=True)
+    assert (tmp_path / "studio/model/vit_draft.yaml").read_text("utf-8") == text
+    plain = ["model=vit", "data=digits"]
+    assert shlex.split(write_script(plain, "vit", VIT))[-2:] == plain
 
 
 BOMB = base64.urlsafe_b64encode(zlib.compress(b"a" * 50_000_000, 9)).decode()

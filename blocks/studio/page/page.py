@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shlex
 import time
 import uuid
 from collections.abc import Awaitable
@@ -15,13 +14,9 @@ from nicegui import events, ui
 from blocks.studio.drafts import NAME, DraftError, Drafts
 from blocks.studio.page.assist import Assist
 from blocks.studio.page.code import CodePanel
+from blocks.studio.page.command import CommandBar
 from blocks.studio.page.compare import ComparePanel
-from blocks.studio.page.panels import (
-    EditPanel,
-    Errors,
-    NodePanel,
-    Numbers,
-)
+from blocks.studio.page.panels import EditPanel, Errors, NodePanel, Numbers
 from blocks.studio.page.phrases import LANGUAGES, Phrases
 from blocks.studio.page.restructure import Restructure
 from blocks.studio.page.run.look import LookPanel
@@ -33,9 +28,9 @@ from blocks.studio.process import Answers
 from blocks.studio.run.runs import Runs
 from blocks.studio.run.sweeps import Sweeps
 from blocks.support.conf_folders import option_files
-from blocks.support.program import train_command
 
 TOGETHER = 0.8  # seconds within which keystrokes are undone together
+PATIENCE = 0.3  # seconds without an answer, after which the page says that it checks
 QUIET = 0.2  # seconds without a keystroke, after which numbers and fixes are asked for
 UNDONE = 200  # texts that can be undone
 THEMES = {"": "as the system", "light": "light", "dark": "dark"}
@@ -136,6 +131,7 @@ class Page:
         self.text, self.shown_text = "", ""
         self.command: list[str] = []
         self.chosen = ""  # node
+        self.late: asyncio.TimerHandle | None = None  # says that an answer is awaited
         self.history = History("")
         self.is_busy, self.is_setting = False, False
         self.newer = asyncio.Event()  # something is wanted that is not shown
@@ -228,14 +224,7 @@ class Page:
                 label=say("theme"),
                 on_change=lambda event: self._go(theme=event.value),
             ).props("dense outlined options-dense").classes("studio-small")
-        with ui.element("div").classes("studio-command"):
-            self.command_label = ui.element("code")
-            with self.command_label:
-                self.command_text = ui.label("")
-            ui.button(say("copy"), icon="content_copy", on_click=self._copy).props(
-                "flat dense no-caps"
-            )
-            self.command_label.props(f'aria-label="{say("the command line for this model")}"')
+        self.command_bar = CommandBar(self)
 
     def _show_text(self) -> None:
         with ui.element("section").classes("studio-left"):
@@ -352,10 +341,6 @@ class Page:
     async def _step(self, by: int) -> None:
         await self.set_text(self.history.step(by), remember=False)
 
-    def _copy(self) -> None:
-        ui.clipboard.write(self.command_text.text)
-        ui.notify(self.say("copied"), position="bottom-left")
-
     def _type(self, event: events.ValueChangeEventArguments[str]) -> Awaitable[None] | None:
         """Take over what was typed."""
         if self.is_setting:
@@ -389,6 +374,8 @@ class Page:
     async def _refresh(self) -> None:
         """Show the graph of the text as it is now; what was typed meanwhile is shown next."""
         self.newer.set()
+        if self.late is None:
+            self.late = asyncio.get_running_loop().call_later(PATIENCE, self.errors.wait)
         if self.is_busy:
             return
         self.is_busy = True
@@ -413,10 +400,15 @@ class Page:
         arguments = {"model": self.model, "text": self.text, "words": self.words}
         found = await self.ask("graph", depth=depth, **arguments)
         self.errors_now = found["errors"]
+        if self.late is not None:
+            self.late.cancel()
+        self.late = None
         with self.client:
             self.command = found.get("command", self.command)
-            self.command_text.text = shlex.join([*train_command(), *self.command])
+            self.command_bar.show(self.command)
             self.errors.show(found["errors"])
+            if arguments["text"] != self.text:
+                self.errors.wait()
             if found["errors"]:
                 self.stage.classes(add="studio-stale")
             else:
@@ -467,6 +459,8 @@ class Page:
             await self.compare_panel.fill()
         elif name == "PyTorch":
             await self.code.fill()
+        elif name == "node":
+            await self._describe_chosen()
         elif name == "sweep":
             with self.client:
                 self.sweep_panel.open()
@@ -476,6 +470,18 @@ class Page:
         elif name == "runs":
             with self.client:
                 self.runs_panel.fill()
+
+    async def _describe_chosen(self) -> None:
+        """Describe the node that was chosen as it is now; none where it is gone."""
+        if not self.chosen:
+            return
+        found = await self.ask("node", path=self.chosen)
+        with self.client:
+            if found.get("path") == self.chosen:
+                self.node_panel.fill(found)
+            elif not self.errors_now:
+                self.chosen = ""
+                self.node_panel.clear()
 
     async def _choose_node(self, event: events.GenericEventArguments) -> None:
         """Describe the node that was chosen in the graph, or by the cursor."""

@@ -41,22 +41,33 @@ class Errors:
         self.rows: list[ui.element] = []
         self.buttons: list[ui.button] = []
         self.shown: list[dict[str, Any]] | None = None
+        self.state: ui.label | None = None  # that there is no mistake
         self.show([])
+
+    def wait(self) -> None:
+        """Say that a text is read; until then nobody knows that it has no mistake."""
+        if self.state is not None:
+            self.state.text = self.page.say("checking…")
+            self.state.classes(remove="studio-good", add="studio-soft")
 
     def show(self, errors: list[dict[str, Any]]) -> None:
         """List mistakes, and mark their places in the text; fixes of an earlier text go."""
         for button in self.buttons:
             button.delete()
         self.buttons = []
+        if self.state is not None:
+            self.state.text = f"✓ {self.page.say('no mistakes')}"
+            self.state.classes(remove="studio-soft", add="studio-good")
         if errors == self.shown:
             return
+        self.state = None
         self.shown, say = errors, self.page.say
         self.column.clear()
         self.rows = []
         ui.run_javascript(f"studio.mark({json.dumps(self._marks(errors))})")
         with self.column:
             if not errors:
-                ui.label(f"✓ {say('no mistakes')}").classes("studio-good")
+                self.state = ui.label(f"✓ {say('no mistakes')}").classes("studio-good")
                 return
             for entry in errors[:10]:
                 with ui.element("div").classes("studio-error") as row:
@@ -136,8 +147,12 @@ class Numbers:
             self.badge = ui.label("").classes("studio-badge")
 
     def show_parameters(self, count: int) -> None:
-        """Show the number that is known with the graph."""
-        self.values["parameters"].text = f"{count:,}"
+        """Show the number that is known with the graph; the others are those of the text before."""
+        label = self.values["parameters"]
+        if label.text != f"{count:,}":
+            for change in self.changes.values():
+                change.text = "…"
+        label.text = f"{count:,}"
 
     def show(self, found: Mapping[str, Any], node: str) -> None:
         """Show all numbers.
@@ -303,8 +318,13 @@ class NodePanel:
     def __init__(self, page: Owner):
         self.page = page
         self.column = ui.element("div").classes("studio-node")
+        self.clear()
+
+    def clear(self) -> None:
+        """Describe no node."""
+        self.column.clear()
         with self.column:
-            ui.label(page.say("choose a node, or a line of the file"))
+            ui.label(self.page.say("choose a node, or a line of the file"))
 
     def fill(self, found: Mapping[str, Any]) -> None:
         """Describe a node."""

@@ -18,6 +18,11 @@ CHINESE = {
     "model file": "模型文件",
     "graph": "结构图",
     "no mistakes": "没有错误",
+    "checking…": "正在检查…",
+    "{file} holds the text below while it differs from the model; run the line in {folder}": (
+        "下面的文本与原模型不同时存于 {file}；请在 {folder} 中运行此命令"
+    ),
+    "copy the command of this training": "复制这次训练的命令",
     "the last graph without a mistake": "仍显示出错前的结构图",
     "line": "行",
     "given": "写的是",

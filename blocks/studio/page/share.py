@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from nicegui import ui
 
+from blocks.studio.drafts import DRAFT, FOLDER
 from blocks.studio.page.phrases import Phrases
 from blocks.studio.share.link import MOST, read_link, write_link
 from blocks.support.program import train_command
@@ -86,7 +87,7 @@ class Share:
         page = self.page
         content = page.text
         if ending == ".sh":
-            content = shlex.join([*train_command(), *page.command]) + "\n"
+            content = write_script(page.command, page.model, page.text)
         elif ending == ".py":
             found = await page.ask("emit")
             if found["errors"]:
@@ -104,6 +105,19 @@ class Share:
         query = urlencode({"model": page.model, **({"data": page.data} if page.data else {})})
         ui.run_javascript(f"studio.copyLink({json.dumps(f'/?{query}#text={packed}')})")
         ui.notify(page.say("copied"), position="bottom-left")
+
+
+def write_script(command: list[str], model: str, text: str) -> str:
+    """Return a shell script that trains; where the command names a draft, it writes it first."""
+    line = shlex.join([*train_command(), *command]) + "\n"
+    if f"model={model}{DRAFT}" not in command:
+        return line
+    end = "END"
+    while end in text:
+        end += "_"
+    folder = f"{FOLDER}/model"
+    start = f"mkdir -p {folder}\ncat > {folder}/{model}{DRAFT}.yaml <<'{end}'\n"
+    return f"{start}{text.rstrip()}\n{end}\n{line}"
 
 
 def warn(problem: dict[str, Any]) -> None:

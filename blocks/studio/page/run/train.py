@@ -53,14 +53,18 @@ class TrainPanel:
         self.progress = ui.label("").classes("studio-progress").props("role=status")
         self.bar = ui.linear_progress(0.0, show_value=False)
         self.bar.props(f'aria-label="{say("progress")}"')
-        self.status = ui.label("").classes("studio-status")
+        with ui.element("div").classes("studio-row studio-started") as self.line:
+            self.status = ui.label("").classes("studio-status")
+            copy = ui.button(icon="content_copy", on_click=self._copy)
+            name = say("copy the command of this training")
+            copy.props(f'flat round dense size=sm aria-label="{name}"').tooltip(name)
         self.chart = ui.echart(_chart([], say)).classes("studio-chart")
         self.links = ui.element("div")
         fold = ui.expansion(say("output")).classes("studio-why")
         with fold, ui.element("pre").classes("studio-code studio-wrapped"):
             self.output = ui.label("")
         self.shown: tuple[Any, ...] = ()
-        self.chart.visible = False
+        self.line.visible = self.chart.visible = False
         self._show_progress(None)
         ui.timer(SECONDS, self._look)
 
@@ -95,6 +99,11 @@ class TrainPanel:
             words.append(f"trainer.max_epochs={int(self.epochs.value)}")
         self.begin(words)
 
+    def _copy(self) -> None:
+        if self.started is not None:
+            ui.clipboard.write(shlex.join([*train_command(), *self.started.words]))
+            ui.notify(self.page.say("copied"), position="top-right")
+
     def _stop(self) -> None:
         if self.started is not None:
             self.page.runs.stop(self.started)
@@ -113,6 +122,7 @@ class TrainPanel:
         status = say(found["status"])
         command = shlex.join([*train_command(), *found["words"]])
         self.status.text = f"{status} · {command}"
+        self.line.visible = True
         self.output.text = found["output"]
         self.chart.options.clear()
         self.chart.options.update(_chart(found["rows"], say))
