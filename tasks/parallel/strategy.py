@@ -41,6 +41,7 @@ from blocks.graph import (
 )
 from blocks.graph.weights.shards import KEY as SHARDS
 from blocks.graph.weights.shards import WEIGHTS
+from tasks.parallel.delayed_init import DelayedInit
 from tasks.parallel.optimizer_state import Orders, mesh_of, to_named, to_single_device
 from tasks.parallel.shards import (
     flatten_state,
@@ -75,6 +76,7 @@ class ParallelStrategy(ModelParallelStrategy):
         self.kind = kind
         self.divided = TensorParallelPlan()
         self.size_asked = tensor_parallel_size
+        self.delayed: DelayedInit | None = None  # of a network that is on the meta device
 
     def sizes(self) -> tuple[int, int]:
         """Return the number of groups of devices, and the devices of a group that split layers."""
@@ -101,6 +103,11 @@ class ParallelStrategy(ModelParallelStrategy):
         if groups > 1 or size == 1:
             dtype = GATHERED_DTYPE.get(str(self.precision_plugin.precision))
             shard_weights(network, self.device_mesh["data_parallel"], dtype)
+        if self.delayed is not None:
+            orders = self._row_orders()
+            own = {name.removeprefix("network."): order for name, order in orders.items()}
+            self.delayed.fill(network, self.root_device, own)
+            self.delayed = None
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
         """Return the part that this process has of each weight, with rows in the order of a single

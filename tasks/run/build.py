@@ -1,5 +1,6 @@
 """The second step of a run: network, weights, task and trainer."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tasks.optimize.accumulate import choose_batches, count_tokens
 from tasks.optimize.layers import layer_rates
 from tasks.optimize.widths import carry_widths
 from tasks.parallel import strategy
+from tasks.parallel.delayed_init import DelayedInit
 from tasks.process import runtime
 from tasks.process.signals import SignalGuard
 from tasks.process.watchdog import watch_processes
@@ -86,11 +88,15 @@ def assemble_run(prepared: Prepared, guard: SignalGuard) -> ReadyRun:
     """
     composed = prepared.composed
     data = prepared.data
-    network = prepared.plan.materialise()
+    delayed = delay_init(prepared)
+    network = prepared.plan.model
+    if delayed is None:
+        network = prepared.plan.materialise()
     runtime.configure_process(composed.config["trainer"])
     rates = load_weights(composed, network, data, prepared.facts)
     task = make_task(composed, network, prepared.facts, rates, prepared.objective)
-    check_task(composed, task, data)
+    with delayed.streamed() if delayed is not None else nullcontext():
+        check_task(composed, task, data)
     check_monitors(composed, task)
     trainer = make_trainer(composed, prepared.folder, guard)
     check_schedule(composed, trainer, task.schedule)
@@ -98,10 +104,26 @@ def assemble_run(prepared: Prepared, guard: SignalGuard) -> ReadyRun:
     check_average(composed, trainer)
     check_optimizer(composed, trainer, task.make_optimizer)
     strategy.check_strategy(network, trainer)
+    if isinstance(trainer.strategy, strategy.ParallelStrategy):
+        trainer.strategy.delayed = delayed
     check_samples(prepared, trainer)
     if composed.config["trainer"].get("checkpoint_activations"):
         checkpoint_activations(composed, network)
     return ReadyRun(network, task, trainer)
+
+
+def delay_init(prepared: Prepared) -> DelayedInit | None:
+    """Return what draws the initial values once the network is cut among devices; None where they
+    are needed before.
+    """
+    config = prepared.composed.config
+    weights, trainer = config.get("weights") or {}, config["trainer"]
+    is_read = weights.get("load") is not None or weights.get("base") is not None
+    is_read = is_read or prepared.objective is not None or bool(config.get("carry_over"))
+    is_changed = trainer.get("channels_last") or trainer.get("find_lr") or config.get("tune")
+    if trainer.get("strategy") not in strategy.KINDS or is_read or is_changed:
+        return None
+    return DelayedInit(prepared.plan)
 
 
 def load_weights(

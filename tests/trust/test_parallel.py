@@ -42,6 +42,13 @@ def test_short_numbers_and_clipping_by_value_work_on_what_is_cut(tmp_path, kind)
 
 
 @pytest.mark.slow
+def test_what_is_drawn_in_parts_equals_what_one_process_draws_to_the_bit():
+    """Two groups of two processes that divide layers; `python -m tests.trust.initial` has more."""
+    found = harness("initial", "--quick")
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+@pytest.mark.slow
 def test_processes_send_what_explain_says():
     """ddp, fsdp, tensor_parallel and both, on two to four processes: equal to the byte."""
     found = harness("traffic")
