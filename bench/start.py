@@ -24,7 +24,13 @@ DEEP = [
     "params.length=128",
 ]
 IMPORTS = "import torch, pytorch_lightning"
-QUESTIONS = ("explain model=vit", "check model=vit", "diff model=vit model=swin")
+QUESTIONS = (
+    "explain model=vit",
+    "check model=vit",
+    "diff model=vit model=swin",
+    "explain model=transformer data=phrases",
+    "check model=gpt data=text",
+)
 
 
 def process(*command: str) -> float:

@@ -1,4 +1,5 @@
-"""The position of a training in the counters of Lightning's loops.
+"""The position of a training in the counters of Lightning's loops, and data as Lightning takes
+them.
 
 Whatever depends on the internals of Lightning is here. Lightning resumes correctly from some
 states of its counters only: a checkpoint made after the last batch of an epoch loses the
@@ -26,6 +27,43 @@ class Point(enum.Enum):
     VALIDATION = "before a validation"
     VALIDATED = "after a validation within an epoch"
     EPOCH = "after an epoch"
+
+
+class Data(pl.LightningDataModule):
+    """A data module as Lightning takes it; all else about it is asked of `data` itself.
+
+    Args:
+        data: from `tasks/data`.
+    """
+
+    def __init__(self, data: Any):
+        super().__init__()
+        self.data = data
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "data":
+            raise AttributeError(name)
+        return getattr(self.data, name)
+
+    def setup(self, stage: str) -> None:
+        self.data.trainer = self.trainer
+        self.data.setup(stage)
+
+    def train_dataloader(self) -> Any:
+        return self.data.train_dataloader()
+
+    def val_dataloader(self) -> Any:
+        return self.data.val_dataloader()
+
+    def test_dataloader(self) -> Any:
+        return self.data.test_dataloader()
+
+
+def as_lightning(data: Any) -> pl.LightningDataModule:
+    """Return a data module for Lightning; one of the user's own may be one already."""
+    if isinstance(data, pl.LightningDataModule):
+        return data
+    return Data(data)
 
 
 def is_training(trainer: pl.Trainer) -> bool:

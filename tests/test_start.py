@@ -17,6 +17,8 @@ QUESTIONS = [
     f"check model={MODELS}",
     "diff model=vit model=swin",
 ]
+# the vocabulary and the lengths of these are read, by the tokenizer
+READ = ["explain model=transformer data=phrases", "check model=gpt data=text"]
 CODE = """
 import gc, json, sys, train
 from blocks.__main__ import start
@@ -47,3 +49,10 @@ def test_questions_import_neither_lightning_nor_sympy_nor_the_compiler():
     assert not SLOW & set(modules)
     assert statuses == [0] * len(QUESTIONS)
     assert is_collecting
+
+
+def test_facts_of_texts_are_read_without_lightning():
+    statuses, _, modules = ask(READ)
+    assert not (SLOW - {"tokenizers"}) & set(modules)
+    assert "tasks.data.text.tokenizer" in modules
+    assert statuses == [0] * len(READ)

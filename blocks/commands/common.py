@@ -55,14 +55,20 @@ class Planner:
         """The facts of data that are read within a second, each data set once; None for others."""
         key = repr(composed.config.get("data"))
         if key not in self.read:
-            restore_the_compiler()
+            section = composed.config.get("data")
+            if not (isinstance(section, Mapping) and is_ours(section.get("_target_"))):
+                restore_the_compiler()  # a class of the user's own may import Lightning
             from tasks.run.data_facts import read_facts
 
-            section = composed.config.get("data")
             if isinstance(section, Mapping) and isinstance(section.get("path"), str):
                 open_loader().note(Path(section["path"]))
             self.read[key] = read_facts(composed)
         return self.read[key]
+
+
+def is_ours(target: Any) -> bool:
+    """Return whether a data module is one of `tasks/data`, which import no Lightning."""
+    return isinstance(target, str) and target.startswith("tasks.data.")
 
 
 def plan_composed_loss(composed: Composed, planned: Built) -> BuiltObjective | None:

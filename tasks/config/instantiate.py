@@ -10,8 +10,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
-
 from blocks.graph import Composed, ConfigError, Problem, here
 from blocks.graph.errors import guess
 from tasks.config import hints, ranges, secrets, write_policy
@@ -27,6 +25,8 @@ EXTRAS = {
     "tensorboardX": "tensorboard",
     "mnist1d": "mnist1d",
 }
+
+REFUSALS = (TypeError, ValueError, OSError, ImportError)  # of what refuses its arguments
 
 Path = tuple[str, ...]
 
@@ -98,7 +98,11 @@ def make(
             return target(**arguments, **given)
     except ConfigError:
         raise
-    except (TypeError, ValueError, OSError, ImportError, MisconfigurationException) as error:
+    except Exception as error:
+        # by its name: importing Lightning takes longer than the facts of most data
+        is_lightning = type(error).__name__ == "MisconfigurationException"
+        if not is_lightning and not isinstance(error, REFUSALS):
+            raise
         refusal = refusal_problem(composed, path, target, arguments, error)
         raise ConfigError(refusal) from error
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import pytorch_lightning as pl
 from torch import Tensor
 
 from blocks.support.files import read_file
@@ -34,10 +33,13 @@ class RawSample:
     signal: Tensor | None = None
 
 
-class DataModule(pl.LightningDataModule):
+class DataModule:
     """Base of the data modules. A subclass reads the data and returns the loaders of its parts.
 
+    It does not import Lightning, whose class `tasks.lightning.Data` puts around it for a training.
+
     Attributes:
+        trainer: Lightning's trainer, once a training or a test has begun.
         quick: whether reading takes at most a second, as for generated data.
         reader: the class that makes batches of raw input for a trained network, if there is one.
         noun: the column of predictions.csv that `names` fills.
@@ -59,7 +61,7 @@ class DataModule(pl.LightningDataModule):
     noun: ClassVar[str] = "file"
 
     def __init__(self) -> None:
-        super().__init__()
+        self.trainer: Any = None
         self.notes: list[str] = []
         self.classes: list[str] = []
         self.tokenizer: Any = None
@@ -93,7 +95,7 @@ class DataModule(pl.LightningDataModule):
         """Return one sample as it was read, for the report; an empty one cannot be shown."""
         return RawSample()
 
-    def reading(self, trainer: pl.Trainer | None) -> str:
+    def reading(self, trainer: Any) -> str:
         """Return which other processes read the data, in a few words; empty for data in memory."""
         return ""
 

@@ -14,6 +14,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from blocks.graph import Composed, ConfigError, Problem
 from tasks.callbacks.step_time import StepTime
 from tasks.config import instantiate
+from tasks.lightning import as_lightning
 from tasks.process.peaks import peak_operations
 from tasks.run.build import ReadyRun
 from tasks.run.check_training import unlogged_problem
@@ -90,7 +91,15 @@ def explain_misconfiguration(composed: Composed, text: str) -> Problem:
 
 
 def run_trainer(step: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """Run a step of the trainer; raise KeyboardInterrupt where Lightning turns it into an exit."""
+    """Run a step of the trainer; raise KeyboardInterrupt where Lightning turns it into an exit.
+
+    Args:
+        step: `fit` or `test` of a trainer.
+        arguments: of the step.
+        options: of the step; a `datamodule` may be one of ours.
+    """
+    if "datamodule" in options:
+        options["datamodule"] = as_lightning(options["datamodule"])
     try:
         with warnings.catch_warnings():
             for message in IGNORED_WARNINGS:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
@@ -278,7 +277,7 @@ class Images(DataModule):
         if (place / READER).exists():
             self.classes = read_reader_file(place)["classes"]
 
-    def reading(self, trainer: pl.Trainer | None) -> str:
+    def reading(self, trainer: Any) -> str:
         """Describe how many processes read the images."""
         number = self._workers(trainer)
         if number == 1:
@@ -287,7 +286,7 @@ class Images(DataModule):
             return f"{number} processes read images"
         return ""
 
-    def _workers(self, trainer: pl.Trainer | None) -> int:
+    def _workers(self, trainer: Any) -> int:
         if self.workers != "auto":
             return self.workers
         if trainer is None:
