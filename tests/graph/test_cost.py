@@ -2,6 +2,7 @@
 keeps.
 """
 
+import gc
 from collections.abc import Sequence
 from math import prod
 
@@ -220,6 +221,13 @@ def test_memory_is_what_autograd_keeps(overrides):
     model = build(name, overrides=more, facts=facts)
     found = costs(f"model={name}", *(f"model/{each}" for each in more), facts=facts)
     assert found[""].memory == kept(model, torch.randn(1, 1, 16, 16))
+
+
+def test_nothing_is_held_of_a_model_that_was_measured():
+    """An operation that saves its own output would hold itself by what autograd is given."""
+    costs("model=vit", "model.params.depth=1", "data=digits")
+    gc.collect()
+    assert not [each for each in gc.get_objects() if type(each) is cost.Accounts]
 
 
 def test_memory_of_a_scan_is_that_of_its_steps():

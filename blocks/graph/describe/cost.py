@@ -204,14 +204,17 @@ class Accounts:
                 self.mark_kept(tensor)
         return renew(outcome, self.learn)
 
-    def keep(self, tensor: Tensor) -> Tensor:
-        """A tensor that autograd saves. A view keeps the whole of what it is a view of."""
+    def keep(self, tensor: Tensor) -> None:
+        """A tensor that autograd saves. A view keeps the whole of what it is a view of.
+
+        Nothing is given to autograd in its place, which no backward pass asks for: an operation
+        that saves its own output would hold itself, and no collector sees that circle.
+        """
         if not self.is_kept(tensor):
             self.mark_kept(tensor)
             size = self.times * _for_one(tensor.untyped_storage().nbytes())
             for cost in self.here:
                 cost.memory += size
-        return tensor
 
     def see(self, field: Field) -> None:
         for cost in self.here[1:]:
@@ -229,7 +232,7 @@ def measure(plan: Built) -> dict[str, Cost]:
     inputs = _inputs(plan)
     accounts.fields.start(inputs.values())
     accounts.kernels = Kernels()
-    with saved_tensors_hooks(accounts.keep, lambda x: x):
+    with saved_tensors_hooks(accounts.keep, lambda packed: packed):
         _count(plan, inputs, accounts)
     accounts.forget_tensors()
     return accounts.costs
