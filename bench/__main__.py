@@ -86,11 +86,11 @@ def main() -> None:
     about = machine()
     print(", ".join(f"{key} {value}" for key, value in about.items()), flush=True)
     if given.memory:
-        from bench.memory import peaks
+        from bench.compare.memory import peaks
 
         results = peaks(chosen, given)
     elif given.start:
-        from bench.start import started
+        from bench.start.around import started
 
         results = started(given.rounds)
     else:
@@ -101,8 +101,8 @@ def main() -> None:
 
 def timed(chosen: list[Any], given: argparse.Namespace) -> list[dict[str, Any]]:
     from bench import table
-    from bench.apart import Work
-    from bench.compare import compare
+    from bench.compare.apart import Work
+    from bench.compare.family import compare
     from blocks.graph.describe.answers import ceiling
 
     limit = ceiling.measure()

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 
-from bench.contender import Family
+from bench.compare.contender import Family
 
 
 def choose(

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from bench import peers, table
-from bench.contender import Family
+from bench.compare.contender import Family
 from bench.measure import Times, interleave
 from blocks.graph import compile_network
 from tasks.process.peaks import peak_operations

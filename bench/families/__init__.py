@@ -1,6 +1,6 @@
 """The families of models that are compared, each with the sizes of docs/speed.md."""
 
-from bench.contender import Family
+from bench.compare.contender import Family
 from bench.families import decoders, encoder_decoder, images, language, lstm, state_spaces
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.contender import Contender, Family
+from bench.compare.contender import Contender, Family
 from bench.families.ours import built, macs
 from tasks.learn.losses.chunked_loss import VocabularyLoss
 

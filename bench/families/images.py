@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.contender import Contender, Family
+from bench.compare.contender import Contender, Family
 from bench.families.ours import built, macs
 
 SIZE, CLASSES = 224, 1000
@@ -186,7 +186,7 @@ def resnet(batch: int, device: str) -> Family:
 
 def cat(batch: int, device: str) -> Family:
     def plain() -> nn.Module:
-        from bench.plain_cat import Cat
+        from bench.compare.plain_cat import Cat
 
         return Cat(CLASSES)
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.contender import Contender, Family
+from bench.compare.contender import Contender, Family
 from bench.families.ours import built, macs
 from tasks.learn.losses.chunked_loss import VocabularyLoss
 
@@ -179,7 +179,7 @@ def bert(device: str, large: bool) -> Family:
         "bert",
         f"masked language model, {size}, vocabulary {BERT:,}, {size.batch}x{size.tokens}",
         {"dougong": dougong, "transformers": transformers},
-        maps={"transformers": "bench/bert_masked.yaml"},
+        maps={"transformers": "bench/families/bert_masked.yaml"},
         flops=lambda: 6 * size.batch * macs("bert_base", words, {}),
     )
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.contender import Contender, Family
+from bench.compare.contender import Contender, Family
 from bench.families.language import IGNORED, following
 from bench.families.ours import built, macs
 from tasks.learn.losses.chunked_loss import VocabularyLoss
@@ -57,6 +57,6 @@ def family(device: str, large: bool) -> Family:
         "lstm",
         f"{DEPTH} layers, {DIM} wide, vocabulary {VOCAB:,}, {batch}x{TOKENS}",
         {"dougong": dougong, "torch.nn": plain},
-        maps={"torch.nn": "bench/lstm.yaml"},
+        maps={"torch.nn": "bench/families/lstm.yaml"},
         flops=lambda: 6 * batch * macs("lstm_language", WORDS, FACTS),
     )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bench.contender import Contender, Family
+from bench.compare.contender import Contender, Family
 from bench.families.language import Size, following, of_transformers, ours, texts
 from bench.families.ours import macs
 

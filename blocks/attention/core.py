@@ -48,8 +48,8 @@ class Attend(nn.Module):
         arXiv:2305.13245; the options are those of `SelfAttention`. Equals `MatMul` with `transpose`
         and `Softmax` and `MatMul` to 1e-12 in float64, but for a query that may attend to nothing:
         it gives zeros here and NaN there. Written out so, a causal step over 1,024 tokens takes
-        2.8 times the time (quartiles 2.5 to 3.0) and 3.0 times the memory: `python -m bench.attend`
-        on one thread.
+        2.8 times the time (quartiles 2.5 to 3.0) and 3.0 times the memory:
+        `python -m bench.kernels.attend` on one thread.
     """
 
     heads_first = True

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.apart import Apart, Work
+from bench.compare.apart import Apart, Work
 
 
 @pytest.mark.slow

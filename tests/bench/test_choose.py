@@ -5,7 +5,7 @@ bears.
 import pytest
 
 from bench.choose import choose
-from bench.contender import Family
+from bench.compare.contender import Family
 
 
 def family(name, *peers):

@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from bench.overhead import ByHand
+from bench.training.overhead import ByHand
 from blocks.graph import build
 
 

@@ -136,7 +136,7 @@ def test_a_kept_composition_is_what_hydra_composes():
 
 @pytest.mark.parametrize(("model", "data"), [("vit_b16", "imagenet"), ("swin_t", "imagenet")])
 def test_an_edit_is_answered_at_once(folder, model, data):
-    """A tenth of a second where nothing else runs (`python -m bench.watch`)."""
+    """A tenth of a second where nothing else runs (`python -m bench.page.watch`)."""
     engine = Engine()
     seconds = []
     for edit in range(5):

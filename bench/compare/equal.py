@@ -2,7 +2,7 @@
 
 import torch
 
-from bench.contender import Contender, Family
+from bench.compare.contender import Contender, Family
 from blocks.graph import load_weights
 
 TOLERANCE = 1e-4  # of the largest value: whole models in float32, summed in another order

@@ -1,6 +1,6 @@
 """`train.py` up to the first step of its training, and no further: how long it takes to start.
 
-python -m bench.first_step [words of the command line]
+python -m bench.start.first_step [words of the command line]
 """
 
 import gc

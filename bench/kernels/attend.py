@@ -4,7 +4,7 @@ Both are trained for a step, forward and backward, in turns; a ratio is of the w
 `Attend`, with its quartiles. Memory is what a process of its own holds at its highest, less what it
 held before the step.
 
-python -m bench.attend [--rounds N]
+python -m bench.kernels.attend [--rounds N]
 """
 
 import argparse
@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from bench import table
+from bench.compare.memory import held, highest
 from bench.measure import interleave
-from bench.memory import held, highest
 from blocks.graph import Composed, Graph, plan
 
 HEADS, WIDTH = 6, 64
@@ -77,7 +77,7 @@ def measure_peak(form: str, size: str) -> int:
 
 def ask_peak(form: str, size: str) -> int:
     """The same in a new process. Its highest is at least what this one holds, so it comes first."""
-    command = [sys.executable, "-m", "bench.attend", "--peak", form, size]
+    command = [sys.executable, "-m", "bench.kernels.attend", "--peak", form, size]
     done = subprocess.run(command, check=True, capture_output=True, encoding="utf-8")
     return int(done.stdout)
 

@@ -1,7 +1,7 @@
 """What composition costs: a composed ViT against the same modules called by hand, in one
 interleaved run.
 
-python -m bench.overhead [--rounds N]
+python -m bench.training.overhead [--rounds N]
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """From a keystroke on the page of `studio` to the painted graph, in a headless browser.
 
-    python -m bench.studio [MODEL ...]
-    python -m bench.studio --pan               frames a second while a large graph is panned
-    python -m bench.studio --soak MINUTES      edits, trainings and a kill instead: bench/soak.py
+    python -m bench.page.studio [MODEL ...]
+    python -m bench.page.studio --pan               frames a second while a large graph is panned
+    python -m bench.page.studio --soak MINUTES      edits, trainings and a kill: bench/page/soak.py
 
 Prints the median and the 95th percentile over 200 edits of each model, and the load of the machine.
 Needs the extra `studio`, the package playwright and a Chromium.
@@ -17,7 +17,7 @@ from typing import Any
 
 from playwright.sync_api import sync_playwright
 
-from bench.soak import soak
+from bench.page.soak import soak
 from blocks.support.program import DOOR
 
 EDITS = 200

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from bench import table
-from bench.contender import Family
+from bench.compare.contender import Family
 
 STEPS, REPEATS = 3, 3
 
@@ -45,7 +45,7 @@ def measure(family: Family, contender: str) -> int:
 
 def asked(family: str, contender: str, batch: int) -> int:
     """The same in a new process."""
-    command = [sys.executable, "-m", "bench.memory", family, contender, str(batch)]
+    command = [sys.executable, "-m", "bench.compare.memory", family, contender, str(batch)]
     done = subprocess.run(command, check=True, capture_output=True, encoding="utf-8")
     return int(json.loads(done.stdout.splitlines()[-1]))
 

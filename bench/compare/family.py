@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from bench.apart import Apart, Work
-from bench.contender import Contender, Family
-from bench.equal import check
+from bench.compare.apart import Apart, Work
+from bench.compare.contender import Contender, Family
+from bench.compare.equal import check
 from bench.measure import interleave
 from blocks.graph.describe.answers.ceiling import Ceiling
 

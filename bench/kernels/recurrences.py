@@ -5,7 +5,7 @@ plain versions of flash-linear-attention; the delta rule is that of transformers
 give the same, to 1e-4 of the largest value. Forward, or forward and backward, in turns; a ratio
 is of ours to theirs, with its quartiles.
 
-python -m bench.recurrences [--rounds N] [--threads N] [--tokens N]
+python -m bench.kernels.recurrences [--rounds N] [--threads N] [--tokens N]
 """
 
 import argparse

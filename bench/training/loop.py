@@ -1,7 +1,7 @@
 """The loop of `train.py` against a bare loop over the same network, batches, loss, clipping and
 optimiser.
 
-python -m bench.loop [--rounds N] [words of train.py: model.params.dim=192 ...]
+python -m bench.training.loop [--rounds N] [words of train.py: model.params.dim=192 ...]
 
 The two take turns of some epochs in one process. Those of `train.py` have all callbacks and loggers
 of the default and end with a checkpoint; neither validates. The first epoch does not count. A
@@ -125,7 +125,7 @@ def taking_turns(composed: Any, epochs: int) -> Times:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        "python -m bench.loop",
+        "python -m bench.training.loop",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,11 +1,11 @@
 """Hours of edits and trainings on the page of `studio`: memory of each process, and what is kept.
 
-    python -m bench.studio --soak MINUTES
+    python -m bench.page.studio --soak MINUTES
 
 Types values, chooses slots, makes mistakes and mends them, opens each part of the page, trains for
 an epoch every few minutes, and kills the server half way. Prints the memory of the server, of the
 process that answers and of the page after each hundred edits, and fails where a text is lost. Needs
-what `bench.studio` needs.
+what `bench.page.studio` needs.
 """
 
 import os

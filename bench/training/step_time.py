@@ -1,6 +1,6 @@
 """The time of a training step that `explain --time` estimates, beside the time that it takes.
 
-python -m bench.step_time [vit_s swin_t resnet50 gpt2] [--rounds N] [--threads N]
+python -m bench.training.step_time [vit_s swin_t resnet50 gpt2] [--rounds N] [--threads N]
 
 The step is that of `python -m bench`.
 """
@@ -47,7 +47,7 @@ def compare(family: str, rounds: int) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser("python -m bench.step_time", description=__doc__)
+    parser = argparse.ArgumentParser("python -m bench.training.step_time", description=__doc__)
     parser.add_argument("models", nargs="*", default=list(MODELS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int)

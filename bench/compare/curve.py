@@ -1,7 +1,7 @@
 """The loss curve of ours with words that make it faster, beside that of a peer in float32 as it
 comes.
 
-python -m bench.curve vit_s --peer timm --words bf16 [compile] [--steps N] [--rate R]
+python -m bench.compare.curve vit_s --peer timm --words bf16 [compile] [--steps N] [--rate R]
 
 Both begin with the weights of the peer and learn one batch by heart with the same fused AdamW.
 Nothing is timed.
@@ -12,8 +12,8 @@ import argparse
 import torch
 
 from bench import peers, table
-from bench.contender import Family
-from bench.equal import check
+from bench.compare.contender import Family
+from bench.compare.equal import check
 from blocks.graph import compile_network
 
 SHOWN = 10  # steps between two lines of the table
@@ -39,7 +39,7 @@ def curves(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser("python -m bench.curve", description=__doc__)
+    parser = argparse.ArgumentParser("python -m bench.compare.curve", description=__doc__)
     parser.add_argument("family")
     parser.add_argument("--peer", required=True)
     parser.add_argument("--words", nargs="*", default=["bf16"], choices=["bf16", "compile"])

@@ -1,7 +1,7 @@
 """From a saved file to the printed answer of `python -m blocks watch explain`, again and again.
 
-python -m bench.watch                 medians and 95th percentiles of 30 edits
-python -m bench.watch --edits 100
+python -m bench.page.watch                 medians and 95th percentiles of 30 edits
+python -m bench.page.watch --edits 100
 
 Each edit is one that was not made before. A rate leaves all sizes as they are, so that blocks which
 were looked at before are known; a width changes nearly all.
@@ -39,7 +39,7 @@ WARM = 3  # edits that are not counted
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(
-        "python -m bench.watch",
+        "python -m bench.page.watch",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -4,7 +4,7 @@
 that forbids nothing keeps all pairs together. Both give the same, to 1e-5 of the largest value. In
 turns; a ratio is of bands to pairs, with its quartiles.
 
-python -m bench.window [--rounds N] [--threads N]
+python -m bench.kernels.window [--rounds N] [--threads N]
 """
 
 import argparse

@@ -15,7 +15,7 @@ import torch
 from bench import table
 from bench.measure import interleave
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DEEP = [
     "params.dim=384",
     "params.depth=48",
@@ -78,7 +78,7 @@ def starting(rounds: int) -> list[dict[str, Any]]:
         words = ["trainer=debug", "+trainer.fast_dev_run=true", f"runs={folder}"]
         commands = {
             "import torch, pytorch_lightning": (sys.executable, "-c", IMPORTS),
-            "train.py, to its first step": (sys.executable, "-m", "bench.first_step", *words),
+            "train.py, to its first step": (sys.executable, "-m", "bench.start.first_step", *words),
         }
         steps = {
             name: lambda command=command: process(*command) for name, command in commands.items()

@@ -1,6 +1,6 @@
 """Processor time of a training step of each run of a sweep, and how many steps cost the same.
 
-python -m bench.steps experiment=modern seed=0 [--steps 500] [--rounds 60] [WORDS of train.py]
+python -m bench.training.steps experiment=modern seed=0 [--steps 500] [--rounds 60] [WORDS]
 
 One step of each takes its turn in one process with one thread. Ratios are those of a round, to the
 first run of the sweep; `steps` is what the time of `--steps` steps of the first buys.
@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from bench import table
-from bench.loop import parts
 from bench.measure import Times, interleave, timed
+from bench.training.loop import parts
 from blocks.graph import compose
 from blocks.graph.compose.combinations import combinations
 from tasks.optimize.groups import build_optimizer
@@ -57,7 +57,7 @@ def label(run: tuple[str, ...], runs: list[tuple[str, ...]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        "python -m bench.steps",
+        "python -m bench.training.steps",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

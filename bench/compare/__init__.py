@@ -1,0 +1,1 @@
+"""Models beside those of other libraries, in turn or each in a process of its own."""

@@ -1,0 +1,1 @@
+"""Parts of attention and of recurrences beside the same written out."""

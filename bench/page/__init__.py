@@ -1,0 +1,1 @@
+"""The page of `studio`, and the answers to a file that is saved."""

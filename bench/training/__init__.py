@@ -1,0 +1,1 @@
+"""Training steps, estimated and measured, and the loop around them."""
