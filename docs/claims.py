@@ -37,10 +37,10 @@ CLAIMS = [
         "memory",
         "A plain recurrent network does not learn a long dependency, a gated one learns a longer "
         "one, and attention one of any distance",
-        ("test/accuracy",),
+        ("test/accuracy", "parameters"),
         readings.memory,
-        "the RNN's reach (0.9 right) is shorter than the longer of GRU and LSTM, and "
-        "attention's is the longest tried",
+        "at the most steps a gated network and the Transformer are 0.9 right, and the intervals of "
+        "both differences to the RNN are above 0; the RNN has learned the fewest steps",
     ),
     Claim(
         "serial",

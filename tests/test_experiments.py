@@ -102,30 +102,35 @@ def test_a_verdict_of_several_differences_is_that_of_the_weakest():
 
 
 def test_the_reach_of_a_memory_ends_at_its_first_failure():
-    def found(**lines):
-        runs = [
-            (model, lag, line[n])
-            for model, line in lines.items()
-            for n, lag in enumerate(("5", "10", "20"))
-        ]
-        settings = ({"model": model, "data.lag": lag} for model, lag, _ in runs)
-        return Figures(
-            [
-                {"settings": each, "test/accuracy": run[2]}
-                for each, run in zip(settings, runs, strict=True)
-            ]
+    spread = (0.0, 0.01, -0.01, 0.005, -0.005)
+
+    def read(**lines):
+        found = figures(
+            **{
+                arm: {
+                    lag: [x - step for step in spread]
+                    for lag, x in zip((5, 20, 80), line, strict=True)
+                }
+                for arm, line in lines.items()
+            }
         )
+        rows = [{**row, "val/accuracy": row["test/accuracy"]} for row in found.rows]
+        return CLAIMS["memory"].read(Figures(rows))
 
     lines = {
-        "rnn_language": (1, 0.2, 0.95),
-        "gru_language": (1, 1, 0.2),
-        "lstm_language": (1, 0.1, 0.1),
-        "gpt": (1, 1, 1),
+        "rnn": (0.98, 0.2, 0.95),
+        "orthogonal": (0.98, 0.95, 0.2),
+        "gru": (0.98, 0.98, 0.97),
+        "lstm": (0.98, 0.1, 0.1),
+        "chrono": (0.98, 0.98, 0.5),
+        "attention": (0.98, 0.98, 0.98),
     }
-    holds, words = CLAIMS["memory"].read(found(**lines))
-    assert holds == "confirmed"
-    assert "RNN 5 steps, GRU 10 steps, LSTM 5 steps, Transformer 20 steps; 20 were" in words
-    assert CLAIMS["memory"].read(found(**lines | {"gpt": (1, 1, 0.5)}))[0] == "refuted"
+    verdict, words = read(**lines | {"rnn": (0.98, 0.2, 0.12)})
+    assert verdict == "confirmed"
+    assert "RNN 5 steps, RNN with an orthogonal start 20 steps, GRU 80 steps" in words
+    assert "RNN 5 steps" in read(**lines)[1]  # right at 80 is no reach where 20 fails
+    assert read(**lines | {"attention": (0.98, 0.98, 0.5)})[0] == "not decided"
+    assert read(**lines | {"rnn": (0.12, 0.12, 0.12)})[0] == "not judged"
 
 
 def test_what_a_set_tells_of_a_sequence():
