@@ -129,7 +129,7 @@ def pan(browser: Any, folder: str) -> None:
         page.wait_for_selector(f"[data-node=n{BRANCHES - 1}_0]", state="attached", timeout=120_000)
         for _ in range(20):
             seen = page.evaluate("document.querySelectorAll('.studio-graph [data-node]').length")
-            page.get_by_label("zoom_out").click()
+            page.get_by_label("zoom out").click()
         page.wait_for_timeout(3000)
         visible, frames, late = page.evaluate(PAN)
         print(

@@ -65,8 +65,11 @@ def test_a_node_and_its_line_light_each_other(page):
 
 
 def test_a_slot_is_chosen_and_undone_without_the_keyboard(page):
+    driver.expect(page.get_by_label("undo")).to_be_disabled()
     page.get_by_label("norm", exact=True).click()
-    page.locator(".q-menu .q-item", has_text=re.compile("^rmsnorm$")).click()
+    option = page.get_by_role("option").filter(has_text="rmsnorm")
+    driver.expect(option).to_contain_text("Zhang and Sennrich")  # says what it is
+    page.get_by_role("option").get_by_text("rmsnorm", exact=True).click()
     expect_command(page, "dougong train model=vit model/norm=rmsnorm data=digits")
     assert "norm: rmsnorm" in read_editor(page)
     page.get_by_label("undo").click()
@@ -91,6 +94,7 @@ def test_the_graph_is_edited_without_the_keyboard(page):
     click_tool(page, "insert a node behind")
     page.locator(".studio-option", has_text=re.compile("^Abs(?!olute)")).click()
     expect_line(page, "abs:     {block: Abs}")
+    driver.expect(page.locator(".studio-path")).to_have_text("abs")  # the new node is chosen
     page.locator('[data-node="abs"] > .box').click()
     click_tool(page, "duplicate the node")
     expect_line(page, "abs_2:   {block: Abs}")

@@ -1,7 +1,6 @@
 """Whole journeys: from the first visit to a trained network, to another family, to a sentence."""
 
 import os
-import re
 import subprocess
 import sys
 import time
@@ -30,7 +29,7 @@ TRAINING = [
 def choose(page, label: str, option: str) -> None:
     """Choose an option of a drop-down by the mouse; a long list is scrolled by its wheel."""
     page.get_by_label(label, exact=True).first.click()
-    found = page.locator(".q-menu .q-item", has_text=re.compile(f"^{option}$"))
+    found = page.get_by_role("option").get_by_text(option, exact=True)
     page.locator(".q-menu").last.hover()
     for _ in range(60):
         if found.count():

@@ -12,7 +12,8 @@ from nicegui import Client, core, ui
 from blocks.graph import ConfigError
 from blocks.studio.compare.variants import Variants
 from blocks.studio.drafts import Drafts
-from blocks.studio.page.panels import EditPanel, Errors
+from blocks.studio.page.history import History
+from blocks.studio.page.panels import Described, EditPanel, Errors
 from blocks.studio.page.phrases import Phrases
 from blocks.studio.page.run.train import TrainPanel
 from blocks.studio.run.runs import START_TIME, Started
@@ -93,6 +94,27 @@ def test_the_command_line_becomes_the_draft_and_another_draft_a_variant(tmp_path
 def test_a_command_line_that_no_model_takes_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="there is no model 'vitt'"):
         write_draft(tmp_path, read_begin(["model=vitt"]))
+
+
+def test_undo_is_offered_where_there_is_something_to_undo():
+    history = History("a")
+    assert (history.has(-1), history.has(1)) == (False, False)
+    history.add("b")
+    assert (history.has(-1), history.has(1)) == (True, False)
+    assert history.step(-1) == "a"
+    assert (history.has(-1), history.has(1)) == (False, True)
+
+
+def test_each_option_of_a_slot_has_its_line_and_no_line_is_code():
+    async def steps() -> None:
+        texts = {"full": "all heads\nmore", "{{ 1 + 1 }}": "{{ alert(1) }}"}
+        field = Described(texts, value="full")
+        assert [(each["label"], each["text"]) for each in field._props["options"]] == [
+            ("full", "all heads"), ("{{ 1 + 1 }}", "{{ alert(1) }}")
+        ]  # fmt: skip
+        assert "alert" not in field.ITEM + str(field.slots["option"].template)
+
+    run(steps)
 
 
 def test_nothing_is_called_right_while_it_is_checked():

@@ -118,7 +118,7 @@ class ComparePanel:
                 row.classes("studio-now").props("aria-current=true")
             number = short(variant.numbers.get("parameters", 0)) or "0"
             ui.label(f"{variant.number}  {_name(variant)}").classes("studio-name")
-            ui.label(f"{number} {say('parameters')}").classes("studio-soft")
+            ui.label(f"{say('parameters')} {number}").classes("studio-soft")
             with ui.element("div").classes("studio-actions"):
                 go = ui.button(say("go back"), on_click=lambda: self.page.set_text(variant.text))
                 go.props(f'flat dense no-caps aria-label="{say("go back")} {variant.number}"')

@@ -74,5 +74,5 @@
     if (stage()) repaint.observe(stage(), { childList: true });
   }
 
-  Object.assign(window.studio, { follow, pickSeveral: (value) => { several = value; } });
+  Object.assign(window.studio, { follow, pickSeveral: (value) => { several = value; }, pickOne: (path) => pick(path, false) });
 })();

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 import uuid
 from collections.abc import Awaitable
 from contextlib import suppress
@@ -16,6 +15,7 @@ from blocks.studio.page.assist import Assist
 from blocks.studio.page.code import CodePanel
 from blocks.studio.page.command import CommandBar
 from blocks.studio.page.compare import ComparePanel
+from blocks.studio.page.history import History
 from blocks.studio.page.panels import EditPanel, Errors, NodePanel, Numbers
 from blocks.studio.page.phrases import LANGUAGES, Phrases
 from blocks.studio.page.restructure import Restructure
@@ -29,13 +29,16 @@ from blocks.studio.run.runs import Runs
 from blocks.studio.run.sweeps import Sweeps
 from blocks.support.conf_folders import option_files
 
-TOGETHER = 0.8  # seconds within which keystrokes are undone together
 PATIENCE = 0.3  # seconds without an answer, after which the page says that it checks
 QUIET = 0.2  # seconds without a keystroke, after which numbers and fixes are asked for
-UNDONE = 200  # texts that can be undone
 THEMES = {"": "as the system", "light": "light", "dark": "dark"}
 DARK = {"": None, "light": False, "dark": True}
 TABS = ("edit", "node", "difference", "PyTorch", "train", "sweep", "look", "runs")
+ZOOMS = (
+    ("zoom_out", "zoom out", "studio.zoom(0.8)"),
+    ("zoom_in", "zoom in", "studio.zoom(1.25)"),
+    ("fit_screen", "fit the width", "studio.fit()"),
+)
 LEVELS = {-1: "automatic", 0: "0", 1: "1", 2: "2", 3: "3", 99: "all"}
 
 
@@ -75,32 +78,6 @@ class Begin:
         return found
 
 
-class History:
-    """The texts that were on the page, for undo and redo."""
-
-    def __init__(self, text: str):
-        self.texts, self.place, self.changed = [text], 0, 0.0
-
-    def add(self, text: str) -> None:
-        """Remember a text; quick changes count as one."""
-        if text == self.texts[self.place]:
-            return
-        now = time.monotonic()
-        del self.texts[self.place + 1 :]
-        if now - self.changed < TOGETHER and self.place > 0:
-            self.texts[self.place] = text
-        else:
-            self.texts = [*self.texts[-UNDONE:], text]
-            self.place = len(self.texts) - 1
-        self.changed = now
-
-    def step(self, by: int) -> str:
-        """Return the text before (-1) or after (1) this one."""
-        self.place = min(max(self.place + by, 0), len(self.texts) - 1)
-        self.changed = 0.0
-        return self.texts[self.place]
-
-
 class Page:
     """One page in one browser.
 
@@ -132,7 +109,7 @@ class Page:
         self.command: list[str] = []
         self.chosen = ""  # node
         self.late: asyncio.TimerHandle | None = None  # says that an answer is awaited
-        self.history = History("")
+        self.history, self.steps = History(""), dict[int, ui.button]()
         self.is_busy, self.is_setting = False, False
         self.newer = asyncio.Event()  # something is wanted that is not shown
         self.errors_now: list[dict[str, Any]] = []
@@ -208,6 +185,8 @@ class Page:
             for icon, name, by in (("undo", "undo", -1), ("redo", "redo", 1)):
                 button = ui.button(icon=icon, on_click=lambda by=by: self._step(by))
                 button.props(f'flat round dense aria-label="{say(name)}"').tooltip(say(name))
+                button.set_enabled(False)
+                self.steps[by] = button
             ui.element("div").classes("studio-space")
             share = Share(self)
             button = ui.button(say("share"), icon="ios_share", on_click=share.dialog.open)
@@ -261,12 +240,9 @@ class Page:
                     label=say("levels"),
                     on_change=lambda event: self._choose_depth(event.value),
                 ).props("dense outlined options-dense").classes("studio-small")
-                for icon, code in (
-                    ("zoom_out", "studio.zoom(0.8)"),
-                    ("zoom_in", "studio.zoom(1.25)"),
-                    ("fit_screen", "studio.fit()"),
-                ):
-                    button = ui.button(icon=icon).props(f'flat round dense aria-label="{icon}"')
+                for icon, name, code in ZOOMS:
+                    button = ui.button(icon=icon).tooltip(say(name))
+                    button.props(f'flat round dense aria-label="{say(name)}"')
                     button.on("click", js_handler=f"() => {code}")
             self.restructure = Restructure(self)
             self.numbers = Numbers(say)
@@ -374,6 +350,8 @@ class Page:
     async def _refresh(self) -> None:
         """Show the graph of the text as it is now; what was typed meanwhile is shown next."""
         self.newer.set()
+        for by, button in self.steps.items():
+            button.set_enabled(self.history.has(by))
         if self.late is None:
             self.late = asyncio.get_running_loop().call_later(PATIENCE, self.errors.wait)
         if self.is_busy:

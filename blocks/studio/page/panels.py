@@ -149,7 +149,7 @@ class Numbers:
     def show_parameters(self, count: int) -> None:
         """Show the number that is known with the graph; the others are those of the text before."""
         label = self.values["parameters"]
-        if label.text != f"{count:,}":
+        if label.text not in ("–", f"{count:,}"):
             for change in self.changes.values():
                 change.text = "…"
         label.text = f"{count:,}"
@@ -200,6 +200,34 @@ class Numbers:
         if base:
             label.text = f"{100 * (now - base) / base:+.1f} %"
         label.classes(add="studio-more" if now > base else "studio-less")
+
+
+class Described(ui.select):
+    """A choice whose options each have a line of description.
+
+    Args:
+        texts: the description of each option, by its name.
+    """
+
+    ITEM: ClassVar = """
+      <q-item v-bind="props.itemProps">
+        <q-item-section>
+          <q-item-label>{{ props.opt.label }}</q-item-label>
+          <q-item-label caption v-if="props.opt.text">{{ props.opt.text }}</q-item-label>
+        </q-item-section>
+      </q-item>
+    """
+
+    def __init__(self, texts: Mapping[str, str], **arguments: Any):
+        self.texts = texts
+        super().__init__(list(texts), **arguments)
+        self.props("popup-content-class=studio-options")
+        self.add_slot("option", self.ITEM)
+
+    def _update_options(self) -> None:
+        super()._update_options()
+        for option in self._props["options"]:
+            option["text"] = self.texts[option["label"]].partition("\n")[0]
 
 
 class EditPanel:
@@ -256,13 +284,12 @@ class EditPanel:
 
     def _add_slot(self, slot: Mapping[str, Any]) -> ui.select:
         name = slot["name"]
-        field = ui.select(
-            list(slot["options"]),
+        field = Described(
+            slot["options"],
             value=slot["option"],
             label=name,
             on_change=lambda event: self._change("slot", name, str(event.value)),
         )
-        field.tooltip(slot["options"].get(slot["option"], ""))
         return field.props(FIELD).mark(f"slot-{name}")
 
     def _add_param(self, param: Mapping[str, Any]) -> Any:
@@ -334,7 +361,7 @@ class NodePanel:
             (say("written at"), found["where"]),
             (say("inputs"), "\n".join(found["inputs"])),
             (say("outputs"), "\n".join(found["outputs"])),
-            (say("parameters"), f"{found['parameters']:,}"),
+            (say("parameters"), self._count(found)),
             (say("multiply-adds"), short(found["macs"]) or "0"),
             (say("memory for training"), short(found["memory"], "B") or "0"),
             (say("receptive field"), found["field"]),
@@ -358,6 +385,13 @@ class NodePanel:
             fold = ui.expansion(say("where each value comes from")).classes("studio-why")
             with fold, ui.element("pre").classes("studio-code"):
                 ui.label(found["why"])
+
+    def _count(self, found: Mapping[str, Any]) -> str:
+        """Return the parameters; a node that is repeated has a box with those of all repeats."""
+        count = f"{found['parameters']:,}"
+        if any(part.isdecimal() for part in found["path"].split(".")):
+            count += f" ({self.page.say('of this repeat; its box counts all of them')})"
+        return count
 
     def _show_argument(self, argument: Mapping[str, str]) -> None:
         with ui.element("div").classes("studio-argument"):

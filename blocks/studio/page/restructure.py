@@ -106,10 +106,13 @@ class Restructure:
             await self.page.set_text(text)
 
     async def _insert(self) -> None:
-        found = await self.palette.choose()
+        found = await self.palette.choose(
+            f"{self.page.say('insert a node behind')}: {self.label.text}"
+        )
         if found is None:
             return
         node, name = found
+        ui.run_javascript("studio.chooseNext()")
         if self.edge is not None and self.edge[1]:
             source = self.edge[0].rpartition(".")[2]
             await self._edit(graph_edits.insert_before, self.edge[1], node, name, source)
@@ -118,7 +121,7 @@ class Restructure:
             await self._edit(graph_edits.insert_after, path, node, name)
 
     async def _replace(self) -> None:
-        found = await self.palette.choose()
+        found = await self.palette.choose(f"{self.page.say('replace the node')}: {self.label.text}")
         if found is not None:
             await self._edit(graph_edits.replace, self.picked[0], found[0])
 
@@ -168,13 +171,17 @@ class Palette:
     def __init__(self, page: Owner):
         self.page = page
         with ui.dialog() as self.dialog, ui.card().classes("studio-palette"):
+            self.title = ui.label("").classes("studio-heading studio-path")
             self.search = ui.input(page.say("search blocks and slots"), on_change=self._fill)
             self.search.props("outlined dense autofocus clearable").classes("full-width")
             self.search.on("keydown.enter", self._take_first)
             self.found = ui.element("div").classes("studio-found")
+            cancel = ui.button(page.say("cancel"), on_click=self.dialog.close)
+            cancel.props("flat no-caps")
 
-    async def choose(self) -> tuple[str, str] | None:
+    async def choose(self, title: str) -> tuple[str, str] | None:
         """Return the text of a node, and a name for it; None where nothing was chosen."""
+        self.title.text = title
         await self.page.assist.prepare()
         self.search.value = ""
         self._fill()

@@ -80,8 +80,9 @@ class Share:
         if ending == ".png":
             arguments = json.dumps(content.decode()), json.dumps(f"{page.model}.png")
             ui.run_javascript(f"studio.savePng({', '.join(arguments)})")
-            return
-        ui.download.content(content, f"{page.model}{ending}")
+        else:
+            ui.download.content(content, f"{page.model}{ending}")
+        self._note(ending)
 
     async def _take_code(self, ending: str) -> None:
         page = self.page
@@ -95,6 +96,11 @@ class Share:
                 return
             content = found["text"]
         ui.download.content(content.encode(), f"{page.model}{ending}")
+        self._note(ending)
+
+    def _note(self, ending: str) -> None:
+        page = self.page
+        ui.notify(f"{page.say('downloaded')}: {page.model}{ending}", position="top-right")
 
     def _copy_link(self) -> None:
         page = self.page
@@ -104,7 +110,7 @@ class Share:
             return
         query = urlencode({"model": page.model, **({"data": page.data} if page.data else {})})
         ui.run_javascript(f"studio.copyLink({json.dumps(f'/?{query}#text={packed}')})")
-        ui.notify(page.say("copied"), position="bottom-left")
+        ui.notify(page.say("copied"), position="top-right")
 
 
 def write_script(command: list[str], model: str, text: str) -> str:

@@ -9,6 +9,7 @@ window.studio = (() => {
   let isFirst = true;
   let lit = {};
   let codeLines = [];
+  let before = null;
   const stage = () => document.querySelector(".studio-graph");
   const find = (path) => stage()?.querySelector(`[data-node="${CSS.escape(path)}"]`);
   const component = () => {
@@ -24,6 +25,8 @@ window.studio = (() => {
     const top = place.scrollTop;
     place.innerHTML = svg;
     lines = nextLines;
+    const fresh = before && listPaths().find((path) => !before.has(path));
+    before = null;
     if (isFirst) fit();
     else zoom(scale);
     isFirst = false;
@@ -32,11 +35,18 @@ window.studio = (() => {
     lightKinds(place, lit);
     studioLook.paintHeat();
     light();
+    if (fresh) {
+      studio.pickOne(fresh);
+      choose(fresh, false);
+    }
     requestAnimationFrame(() => {
       window.studioPainted = (window.studioPainted || 0) + 1;
       window.studioPaintedAt = performance.now();
     });
   }
+
+  const listPaths = () => [...stage().querySelectorAll("[data-node]")].map((each) => each.dataset.node);
+  const chooseNext = () => { before = new Set(listPaths()); };
 
   /* The editors have no label of their own. */
   function nameEditors(tries = 1) {
@@ -69,8 +79,10 @@ window.studio = (() => {
     const group = find(path);
     if (!group) return;
     group.classList.add("chosen");
-    if (fromEditor) group.scrollIntoView({ block: "nearest", inline: "nearest" });
-    else select(lineOf(path));
+    if (fromEditor) {
+      group.scrollIntoView({ block: "nearest", inline: "nearest" });
+      studio.pickOne(path);
+    } else select(lineOf(path));
     if (fromCode) group.scrollIntoView({ block: "nearest", inline: "nearest" });
     showCode(path);
     emitEvent("studio-node", path, fromEditor || Boolean(fromCode) || Boolean(reader()?.editor?.dom.offsetParent));
@@ -237,10 +249,21 @@ window.studio = (() => {
       choose(group.dataset.node, false);
     }
   });
+  /* Enter takes what was typed in a choice: the option of this name, or the first. */
+  document.addEventListener("keydown", (event) => {
+    const typed = event.target.closest?.(".q-select input[type=search]")?.value;
+    if (event.key !== "Enter" || !typed || document.querySelector(".q-menu .q-manual-focusable--focused")) return;
+    const options = [...document.querySelectorAll(".q-menu [role=option]")];
+    const found = options.find((each) => each.innerText.trim() === typed) || options[0];
+    if (!found) return;
+    event.stopImmediatePropagation();
+    event.preventDefault();
+    found.click();
+  }, true);
   document.addEventListener("wheel", (event) => {
     if (!event.ctrlKey || !event.target.closest?.(".studio-graph")) return;
     event.preventDefault();
     zoom(scale * (event.deltaY < 0 ? 1.1 : 0.9));
   }, { passive: false });
-  return { editor, blame, keep, takeLink, copyLink, savePng, show, choose, select, compare, code, mark, paint, fit, zoom: (factor) => zoom(scale * factor) };
+  return { editor, blame, chooseNext, keep, takeLink, copyLink, savePng, show, choose, select, compare, code, mark, paint, fit, zoom: (factor) => zoom(scale * factor) };
 })();
