@@ -64,6 +64,20 @@ def test_a_node_and_its_line_light_each_other(page):
     driver.expect(page.locator('[data-node="head"].chosen')).to_have_count(1)
 
 
+def test_a_click_into_the_text_does_not_move_a_narrow_page(page):
+    page.set_viewport_size({"width": 400, "height": 900})
+    line = page.locator(".cm-line", has_text="head:")
+    line.scroll_into_view_if_needed()
+    before = page.evaluate("scrollY")
+    line.click()
+    driver.expect(page.locator('[data-node="head"].chosen')).to_have_count(1)
+    page.wait_for_timeout(300)
+    assert page.evaluate("scrollY") == before
+    here = page.locator(".studio-graph").bounding_box()
+    node = page.locator('[data-node="head"] > .box').bounding_box()
+    assert here["y"] <= node["y"] <= here["y"] + here["height"]
+
+
 def test_a_slot_is_chosen_and_undone_without_the_keyboard(page):
     driver.expect(page.get_by_label("undo")).to_be_disabled()
     page.get_by_label("norm", exact=True).click()

@@ -12,6 +12,7 @@ from blocks.studio.compare.variants import Variant, Variants
 from blocks.studio.page.phrases import Phrases
 
 STILL = 1.5  # seconds without a change, after which a text is a variant
+KINDS = ("added", "removed", "replaced", "moved", "changed")  # of a node, each with a colour
 FIELD = "dense outlined options-dense"
 
 
@@ -54,6 +55,9 @@ class ComparePanel:
             self.beside = ui.switch(say("side by side"), on_change=self.fill)
         with ui.element("pre").classes("studio-code").props("tabindex=0"):
             self.text = ui.label("")
+        with ui.element("div").classes("studio-kinds"):
+            for kind in KINDS:
+                ui.label(say(kind)).classes(f"studio-kind-{kind}")
         ui.label(say("variants")).classes("studio-heading")
         self.tree = ui.element("ul").classes("studio-variants")
         self._show_variants()
@@ -117,7 +121,7 @@ class ComparePanel:
             if is_now:
                 row.classes("studio-now").props("aria-current=true")
             number = short(variant.numbers.get("parameters", 0)) or "0"
-            ui.label(f"{variant.number}  {_name(variant)}").classes("studio-name")
+            ui.label(f"{variant.number}  {self._name(variant)}").classes("studio-name")
             ui.label(f"{say('parameters')} {number}").classes("studio-soft")
             with ui.element("div").classes("studio-actions"):
                 go = ui.button(say("go back"), on_click=lambda: self.page.set_text(variant.text))
@@ -130,8 +134,11 @@ class ComparePanel:
         self.beside.value = True
         await self.fill()
 
-
-def _name(variant: Variant) -> str:
-    """Return what a variant changes: its overrides, or that its text differs."""
-    changes = [word for word in variant.command if word.startswith("model")]
-    return " ".join(changes)
+    def _name(self, variant: Variant) -> str:
+        """Return what a variant changes: its overrides, or its first line of another text."""
+        changes = [word for word in variant.command if word.startswith("model")]
+        parent = self.variants.all.get(variant.parent)
+        if "--config-dir" in variant.command and parent is not None:
+            known = set(parent.text.splitlines())
+            changes += [line.strip() for line in variant.text.splitlines() if line not in known][:1]
+        return " ".join(changes)

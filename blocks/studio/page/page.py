@@ -288,6 +288,7 @@ class Page:
             "data": self.data,
             "lang": self.say.language,
             "theme": self.theme,
+            "tab": str(self.tabs.value),
             **{name: str(value) for name, value in changes.items()},
         }
         if not NAME.fullmatch(state["model"]):

@@ -80,12 +80,22 @@ window.studio = (() => {
     if (!group) return;
     group.classList.add("chosen");
     if (fromEditor) {
-      group.scrollIntoView({ block: "nearest", inline: "nearest" });
+      reveal(group);
       studio.pickOne(path);
     } else select(lineOf(path));
-    if (fromCode) group.scrollIntoView({ block: "nearest", inline: "nearest" });
+    if (fromCode) reveal(group);
     showCode(path);
     emitEvent("studio-node", path, fromEditor || Boolean(fromCode) || Boolean(reader()?.editor?.dom.offsetParent));
+  }
+
+  /* Scroll the graph alone: the page stays where it is, which is long in a narrow window. */
+  function reveal(group) {
+    const place = stage();
+    const frame = place.getBoundingClientRect();
+    const box = group.getBoundingClientRect();
+    const off = (from, to, least, most) => (to > most ? Math.min(to - most, from - least) : Math.min(0, from - least));
+    place.scrollTop += off(box.top, box.bottom, frame.top, frame.bottom);
+    place.scrollLeft += off(box.left, box.right, frame.left, frame.right);
   }
 
   /* The line of a node, or of the nearest node around it that is written in this file. */
@@ -122,6 +132,7 @@ window.studio = (() => {
   function compare(svg, old, fresh) {
     const other = document.querySelector(".studio-other");
     if (!other) return;
+    const wasShown = other.matches(".studio-shown");
     other.innerHTML = svg;
     other.classList.toggle("studio-shown", Boolean(svg));
     const drawing = other.querySelector("svg");
@@ -129,7 +140,7 @@ window.studio = (() => {
     lit = fresh;
     lightKinds(other, old);
     lightKinds(stage(), fresh);
-    if (svg) fit();
+    if (svg || wasShown) fit();
   }
 
   function lightKinds(place, kinds) {
