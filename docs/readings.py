@@ -272,17 +272,23 @@ def causal(f: Figures) -> Reading:
 def search(f: Figures) -> Reading:
     lags = sorted(map(int, f.values("data.lag")))
     right = {
-        (s, n): f.mean("test/accuracy", search=s, data__lag=n)
-        for s in ("true", "false")
+        (arm, n): f.mean("test/accuracy", arm=arm, data__lag=n)
+        for arm in ("attention", "summary", "longer")
         for n in lags
     }
     shown = [
-        f"{n} words {right['true', n]:.2f} with and {right['false', n]:.2f} without" for n in lags
+        f"of {n} words {right['attention', n]:.3f} with attention, {right['summary', n]:.3f} "
+        f"without, {right['longer', n]:.3f} without after four times the steps"
+        for n in lags
     ]
-    return (
-        verdict_of(right["true", lags[-1]] - right["false", lags[-1]] >= 0.3),
-        f"Share of the words that are right, with attention and without: {', '.join(shown)}.",
+    last = lags[-1]
+    cells = ({"arm": arm, "data.lag": last} for arm in ("attention", "longer"))
+    gain = f.paired("test/accuracy", *cells)
+    text = (
+        f"Share of the words that are right, at equal parameters: {'; '.join(shown)}. At {last} "
+        f"words attention is ahead of the longer training without it by {gain}."
     )
+    return (gain.verdict() if right["longer", lags[0]] >= 0.5 else UNJUDGED), text
 
 
 def patches(f: Figures) -> Reading:
