@@ -19,6 +19,7 @@ class Claim:
         threshold: the condition, in words.
         may_fail: whether a run that fails, e.g. at too high a learning rate, counts as a result.
         look: settings of the run whose attention the page shows.
+        parts: instead of one table of all runs: the arms of each table, by its title.
         timed: whether it compares times, so that its runs must be alone.
     """
 
@@ -29,6 +30,7 @@ class Claim:
     threshold: str
     may_fail: bool = False
     look: Mapping[str, str] | None = None
+    parts: Mapping[str, tuple[str, ...]] | None = None
     timed: bool = False
 
 
@@ -87,10 +89,14 @@ CLAIMS = [
     Claim(
         "patches",
         "A patch is a token",
-        ("test/accuracy", "parameters", "macs"),
+        ("test/accuracy", "train/steps", "parameters", "macs"),
         readings.patches,
-        "the best patch is 0.01 ahead of the whole image as one patch, and the smallest costs "
-        "over four times the largest",
+        "after equally many steps, the interval between the best smaller patch and the whole image "
+        "as one patch is above 0, and the latter is above chance",
+        parts={
+            "After equally many steps": ("steps_1", "steps_2", "steps_4", "steps_8"),
+            "After equally many multiply-adds": ("work_1", "steps_2", "work_4", "work_8"),
+        },
     ),
     Claim(
         "windows",

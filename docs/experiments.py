@@ -204,8 +204,7 @@ def section(number: int, claim: Claim) -> list[str]:
         f"![{alt}](pictures/results/{claim.name}.svg)",
         "",
         *inside(claim),
-        *table(claim, found["rows"]),
-        "",
+        *tables(claim, found["rows"]),
         *([PROPERTIES[claim.name](), ""] if claim.name in PROPERTIES else []),
         f"Confirmed means: {claim.threshold}. {design(claim, found)}: {provenance(found)}.",
         "",
@@ -255,6 +254,17 @@ def provenance(found: dict[str, Any]) -> str:
         f"{machine.get('cores')} cores, "
         f"Python {found['versions']['python']}, torch {found['versions']['torch']}, {found['day']}"
     )
+
+
+def tables(claim: Claim, rows: list[dict[str, Any]]) -> list[str]:
+    """Return the tables of a claim, each with an empty line after it."""
+    if claim.parts is None:
+        return [*table(claim, rows), ""]
+    lines = []
+    for title, arms in claim.parts.items():
+        members = [row for row in rows if row["settings"]["study.arm"] in arms]
+        lines += [f"{title}:", "", *table(claim, members), ""]
+    return lines
 
 
 def table(claim: Claim, rows: list[dict[str, Any]]) -> list[str]:
