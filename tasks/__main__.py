@@ -109,6 +109,8 @@ def run_command(arguments: argparse.Namespace, words: list[str]) -> int:
     command = importlib.import_module(f"tasks.commands.{arguments.command}")
     try:
         return command.run(arguments)
+    except BrokenPipeError:  # ends quietly, in `run_quietly`
+        raise
     except Exception as error:
         status, text = FAILED, hide_in_message(str(error))
         if isinstance(error, (ArgumentError, OSError)):
