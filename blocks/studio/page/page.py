@@ -424,9 +424,11 @@ class Page:
 
     async def _show_numbers(self) -> dict[str, Any]:
         """Show the numbers of the model, and the receptive field of the node that was chosen."""
-        found = await self.ask("numbers", node=self.chosen)
+        node = self.chosen
+        found = await self.ask("numbers", node=node)
         with self.client:
-            self.numbers.show(found, self.chosen)
+            if node == self.chosen:  # else those of the other are on their way
+                self.numbers.show(found, node)
         return found
 
     async def _open_tab(self, name: str) -> None:
@@ -454,9 +456,12 @@ class Page:
         """Describe the node that was chosen as it is now; none where it is gone."""
         if not self.chosen:
             return
-        found = await self.ask("node", path=self.chosen)
+        node = self.chosen
+        found = await self.ask("node", path=node)
+        if node != self.chosen:  # another was chosen meanwhile, and is described by that choice
+            return
         with self.client:
-            if found.get("path") == self.chosen:
+            if found.get("path") == node:
                 self.node_panel.fill(found)
             elif not self.errors_now:
                 self.chosen = ""

@@ -37,6 +37,7 @@ class RunsPanel:
     def __init__(self, page: Owner):
         self.page = page
         self.chosen: list[str] = []
+        self.listed: list[dict[str, Any]] | None = None
         say = page.say
         ui.label(say("choose two runs or more to compare them")).classes("studio-soft")
         self.compared = ui.element("div").classes("studio-compared")
@@ -51,9 +52,13 @@ class RunsPanel:
     def fill(self) -> None:
         """List the runs as they are now."""
         say = self.page.say
+        runs = self.page.runs.list_runs()
+        if runs == self.listed:  # a list made anew would swallow a click
+            self._compare()
+            return
+        self.listed = runs
         self.column.clear()
         with self.column:
-            runs = self.page.runs.list_runs()
             self.chosen = [run["run"] for run in runs if run["run"] in self.chosen]
             if not runs:
                 ui.label(say("no runs yet"))
