@@ -142,7 +142,7 @@ def test_studio_opens_the_model_of_the_lesson(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for language in ("en", "zh"):
         assert fill.filled(read(language, name), language, "studio") == read(language, name)
-    (command,) = re.findall(r"^`(dougong studio [^`]*)`", read("zh", name), re.MULTILINE)
+    command = re.findall(r"^`(dougong studio [^`]*)`", read("zh", name), re.MULTILINE)[0]
     _, _, model, *words = shlex.split(command)
     studio = Studio(tmp_path, Engine())
     text, rest = write_overrides(studio.drafts.read(model.partition("=")[2])[0], words)

@@ -103,7 +103,7 @@ def find_neighbours(embedded: Mapping[str, Embedded]) -> list[Result]:
 def has_classes(data: Any) -> bool:
     """Return whether the samples of a data module have a class each, and can be read in order."""
     facts = data.facts()
-    reads = getattr(type(data), "plain_loader", DataModule.plain_loader)
+    reads = getattr(getattr(data, "plain_loader", None), "__func__", DataModule.plain_loader)
     return "classes" in facts and "label" not in facts and reads is not DataModule.plain_loader
 
 
