@@ -168,6 +168,10 @@ class DataModule:
         """Return the batches of a part in the order of the data, without augmentation."""
         raise NotImplementedError
 
+    def reads_in_order(self) -> bool:
+        """Return whether there is a `plain_loader`."""
+        return type(self).plain_loader is not DataModule.plain_loader
+
     def setup(self, stage: str) -> None:
         self.read()
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tasks.data.base import TOKENIZER, DataModule
+from tasks.data.base import TOKENIZER
 from tasks.data.readers.image import ImageReader
 from tasks.data.readers.text import TextReader
 from tasks.data.text.tokenizer import START, Tokenizer
@@ -137,7 +137,7 @@ def read_row(data: Any, index: int) -> dict[str, Tensor]:
         ArgumentError: there is none of this number.
     """
     batches = data.loader("test")  # in the order of the data
-    if type(data).plain_loader is not DataModule.plain_loader:
+    if data.reads_in_order():
         batches = data.plain_loader("test")
     seen = 0
     for batch in batches:

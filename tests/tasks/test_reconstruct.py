@@ -2,6 +2,7 @@
 
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,11 +10,15 @@ import torch
 from sklearn.datasets import make_blobs
 
 from blocks.graph import ConfigError, build, compose, fine_tune, load_weights
+from tasks.data.base import DataModule
 from tasks.data.images.digits import Digits
 from tasks.errors import ArgumentError
 from tasks.learn.metrics.probe import probe, score_neighbours
+from tasks.learn.selfsupervised.embedding import has_classes
 from tasks.learn.selfsupervised.reconstruct import Reconstruct, masked_error, normalise_patches
+from tasks.lightning import as_lightning
 from tasks.report.galleries.reconstructions import join_patches
+from tasks.resume.state import data_fingerprint
 from tasks.run import run_folder
 from tasks.run.build import open_donor
 from tasks.run.evaluate import evaluate_run
@@ -206,10 +211,26 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
-def test_a_run_is_probed_reported_and_evaluated_again(folder):
+def test_a_run_is_probed(folder):
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     assert set(record["test"]) == {"test/loss", "test/linear_accuracy", "test/knn_accuracy"}
+    assert record["test"]["test/linear_accuracy"] > 0.3  # of 10 classes
+
+
+@pytest.mark.parametrize("kind", [Digits, DataModule])
+def test_data_answer_within_a_training_as_outside(kind):
+    """What tells data apart by their class must not see the class that Lightning needs."""
+    data: Any = kind()
+    data.facts = lambda: {"classes": 10}
+    data.parts = {"train": {"image": torch.arange(7.0)}}
+    wrapped = as_lightning(data)
+    assert has_classes(wrapped) == has_classes(data) == (kind is Digits)
+    assert data_fingerprint(wrapped) == data_fingerprint(data) != data_fingerprint(kind())
+
+
+@pytest.mark.slow
+def test_a_run_is_reported_and_evaluated_again(folder):
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert page.count("75% of the patches hidden") >= 8
     assert "<h2>Reconstructions</h2>" in page

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tasks.data.base import DataModule
 from tasks.data.split import PARTS
 from tasks.errors import must_not_be_negative
 from tasks.learn.base import Batch, Task
@@ -103,8 +102,7 @@ def find_neighbours(embedded: Mapping[str, Embedded]) -> list[Result]:
 def has_classes(data: Any) -> bool:
     """Return whether the samples of a data module have a class each, and can be read in order."""
     facts = data.facts()
-    reads = getattr(getattr(data, "plain_loader", None), "__func__", DataModule.plain_loader)
-    return "classes" in facts and "label" not in facts and reads is not DataModule.plain_loader
+    return "classes" in facts and "label" not in facts and data.reads_in_order()
 
 
 def to_arrays(embedded: Embedded) -> tuple[np.ndarray, np.ndarray]:
