@@ -10,6 +10,7 @@ import pytest
 from blocks.graph import compose, conf_folder, plan
 from blocks.graph.record.record import count_parameters
 from blocks.studio.engine import Studio
+from blocks.studio.page.language.mistakes import translate
 from blocks.studio.totals import measure_ceiling
 from blocks.watch.engine import Engine
 
@@ -95,6 +96,7 @@ def test_a_fix_that_is_offered_mends_the_mistake(right, studio):
     text = VIT.replace(right, wrong, 1)
     errors = draw(studio, text)["errors"]
     assert errors[0]["line"]
+    assert translate(errors[0]["problem"]), errors
     fixes = ask(studio, "fixes", model="vit", text=text, words=WORDS)["fixes"]
     assert fixes, errors
     assert not draw(studio, fixes[0]["text"])["errors"]

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from nicegui import events, ui
 
 from blocks.graph.describe.table import short
-from blocks.studio.page.phrases import Phrases
+from blocks.studio.page.language.phrases import Phrases
 
 FIELD = "dense outlined options-dense"
 FACTOR = 1.5  # of the budget, in powers of ten: how far the slider leads to each side
@@ -71,8 +71,7 @@ class Budget:
         measure = self.measure.value
         found = await self.page.ask("fit", param=param, measure=measure, budget=budget)
         if found["errors"]:
-            problem = found["errors"][0]
-            text = " · ".join(filter(None, (problem["problem"], problem["fix"])))
+            text = self.page.say.in_one_line(found["errors"][0], "fix")
             ui.notify(text, type="warning", position="bottom-left")
             return
         await self.page.edit("param", param, str(found["value"]))

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from nicegui import ui
 
-from blocks.studio.page.phrases import Phrases
+from blocks.studio.page.language.phrases import Phrases
 
 
 class Owner(Protocol):
@@ -35,5 +35,5 @@ class CodePanel:
         page = self.page
         found = await page.ask("emit")
         with page.client:
-            self.code.value = found.get("text") or found["errors"][0]["problem"]
+            self.code.value = found.get("text") or page.say.problem(found["errors"][0])
             page.client.run_javascript(f"studio.code({json.dumps(found.get('lines', []))})")

@@ -6,7 +6,7 @@ from typing import Protocol
 from nicegui import ui
 
 from blocks.studio.drafts import DRAFT, Drafts
-from blocks.studio.page.phrases import Phrases
+from blocks.studio.page.language.phrases import Phrases
 from blocks.studio.process import Answers
 from blocks.support.program import train_command
 

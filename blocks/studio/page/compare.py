@@ -9,7 +9,7 @@ from nicegui import ui
 
 from blocks.graph.describe.table import short
 from blocks.studio.compare.variants import Variant, Variants
-from blocks.studio.page.phrases import Phrases
+from blocks.studio.page.language.phrases import Phrases
 
 STILL = 1.5  # seconds without a change, after which a text is a variant
 KINDS = ("added", "removed", "replaced", "moved", "changed")  # of a node, each with a colour
@@ -77,7 +77,7 @@ class ComparePanel:
         found = await page.ask("diff", **arguments)
         with page.client:
             if found["errors"]:
-                self.text.text = found["errors"][0]["problem"]
+                self.text.text = say.problem(found["errors"][0])
                 return
             same = not found["new"] and not found["old"]
             note = say("nothing differs from the model of the file")

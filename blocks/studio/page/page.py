@@ -16,8 +16,8 @@ from blocks.studio.page.code import CodePanel
 from blocks.studio.page.command import CommandBar
 from blocks.studio.page.compare import ComparePanel
 from blocks.studio.page.history import History
+from blocks.studio.page.language.phrases import LANGUAGES, Phrases
 from blocks.studio.page.panels import EditPanel, Errors, NodePanel, Numbers
-from blocks.studio.page.phrases import LANGUAGES, Phrases
 from blocks.studio.page.restructure import Restructure
 from blocks.studio.page.run.look import LookPanel
 from blocks.studio.page.run.runs import RunsPanel
@@ -133,7 +133,7 @@ class Page:
         try:
             self.text, _ = drafts.read(self.model)
         except DraftError as error:
-            ui.label(str(error)).classes("studio-problem")
+            ui.label(self.say.message(str(error))).classes("studio-problem")
             ui.link("→", "/?model=vit")
             return
         self.history = History(self.text)
@@ -344,7 +344,8 @@ class Page:
             before = self.text
             found = await self.ask("edit", text=before, kind=kind, name=name, value=value)
         if found["errors"]:
-            ui.notify(found["errors"][0]["problem"], type="warning", position="bottom-left")
+            text = self.say.problem(found["errors"][0])
+            ui.notify(text, type="warning", position="bottom-left")
         elif found["text"] != self.text:
             await self.set_text(found["text"])
 

@@ -9,7 +9,7 @@ from nicegui import ui
 
 from blocks.graph.describe.table import short
 from blocks.studio.page.budget import Budget
-from blocks.studio.page.phrases import Phrases
+from blocks.studio.page.language.phrases import Phrases
 from blocks.studio.text.fixes import find_mistake
 
 STEP = "forward and backward of a batch, at the speed of a large product on this CPU"
@@ -77,7 +77,7 @@ class Errors:
 
     def _describe(self, entry: Mapping[str, Any]) -> None:
         say = self.page.say
-        ui.label(entry["problem"]).classes("studio-problem")
+        ui.label(say.problem(entry)).classes("studio-problem")
         if entry["where"]:
             place = " ".join(filter(None, (entry["where"], entry["path"])))
             where = ui.label(place).classes("studio-soft studio-where")
@@ -88,7 +88,17 @@ class Errors:
             if entry[part]:
                 with ui.element("div").classes("studio-part"):
                     ui.label(say(name)).classes("studio-soft")
-                    ui.label(entry[part])
+                    ui.label(say.message(entry[part]) if part != "got" else entry[part])
+        if say.problem(entry) != entry["problem"]:
+            with ui.element("details").classes("studio-soft"):
+                with ui.element("summary"):
+                    ui.label(say("in English"))
+                ui.label(self._write(entry, Phrases("en"))).classes("studio-original")
+
+    def _write(self, entry: Mapping[str, Any], say: Phrases) -> str:
+        """Return what is wrong, what fits and what to change, each in a line."""
+        parts = [say.message(entry[part]) for part in ("fits", "fix") if entry[part]]
+        return "\n".join([say.problem(entry), *parts])
 
     def _marks(self, errors: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the decorations of the editor: the line of each mistake, and its word."""
@@ -102,7 +112,7 @@ class Errors:
             line = text.count("\n", 0, start) + 1
             marks.append({"kind": "line", "line": line, "class": "studio-wrong"})
             if end > start:
-                said = "\n".join(filter(None, (entry["problem"], entry["fits"], entry["fix"])))
+                said = self._write(entry, self.page.say)
                 mark = {"kind": "mark", "from": start, "to": end, "class": "studio-underlined"}
                 marks.append({**mark, "attributes": {"data-problem": said}})
         return marks
@@ -329,7 +339,7 @@ class EditPanel:
         found = await self.page.ask("save", name=name, text=self.page.text)
         text, kind = found.get("file"), "positive"
         if found["errors"]:
-            text, kind = found["errors"][0]["problem"], "warning"
+            text, kind = self.page.say.problem(found["errors"][0]), "warning"
         ui.notify(text, type=kind, position="bottom-left")
 
 

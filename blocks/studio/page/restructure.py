@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from nicegui import events, ui
 
 from blocks.studio.page.assist import Assist
-from blocks.studio.page.phrases import Phrases
+from blocks.studio.page.language.phrases import Phrases
 from blocks.studio.text import graph_edits
 from blocks.studio.text.edits import EditError
 
@@ -100,7 +100,8 @@ class Restructure:
         try:
             text = edit(self.page.text, *arguments)
         except EditError as error:
-            ui.notify(str(error), type="warning", position="bottom-left")
+            text = self.page.say.message(str(error))
+            ui.notify(text, type="warning", position="bottom-left")
             return
         if text != self.page.text:
             await self.page.set_text(text)

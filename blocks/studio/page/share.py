@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from nicegui import ui
 
 from blocks.studio.drafts import DRAFT, FOLDER
-from blocks.studio.page.phrases import Phrases
+from blocks.studio.page.language.phrases import Phrases
 from blocks.studio.share.link import MOST, read_link, write_link
 from blocks.support.program import train_command
 
@@ -74,7 +74,7 @@ class Share:
         depth = None if page.depth < 0 else page.depth
         found = await page.ask("figure", ending=ending, depth=depth)
         if found["errors"]:
-            warn(found["errors"][0])
+            warn(page.say, found["errors"][0])
             return
         content = base64.b64decode(found["content"])
         if ending == ".png":
@@ -92,7 +92,7 @@ class Share:
         elif ending == ".py":
             found = await page.ask("emit")
             if found["errors"]:
-                warn(found["errors"][0])
+                warn(page.say, found["errors"][0])
                 return
             content = found["text"]
         ui.download.content(content.encode(), f"{page.model}{ending}")
@@ -126,9 +126,9 @@ def write_script(command: list[str], model: str, text: str) -> str:
     return f"{start}{text.rstrip()}\n{end}\n{line}"
 
 
-def warn(problem: dict[str, Any]) -> None:
+def warn(say: Phrases, problem: dict[str, Any]) -> None:
     """Show a mistake at the edge of the page."""
-    text = " · ".join(filter(None, (problem["problem"], problem["fix"])))
+    text = say.in_one_line(problem, "fix")
     ui.notify(text, type="warning", position="bottom-left")
 
 

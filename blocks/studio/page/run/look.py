@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from nicegui import events, ui
 
-from blocks.studio.page.phrases import Phrases
+from blocks.studio.page.language.phrases import Phrases
 from blocks.studio.process import Answers
 from blocks.studio.run.runs import Runs
 
@@ -154,7 +154,7 @@ class LookPanel:
             return
         with self.page.client:
             self.problem.text = " · ".join(
-                filter(None, (entry["problem"] for entry in found["errors"]))
+                filter(None, map(self.page.say.problem, found["errors"]))
             )
             if found["errors"]:
                 return
@@ -176,7 +176,7 @@ class LookPanel:
             run = self.run.value
             attention = await self.page.looks.ask("attention", run=run, layer=self.layer)
             if attention["errors"]:
-                self.problem.text = attention["errors"][0]["problem"]
+                self.problem.text = self.page.say.problem(attention["errors"][0])
                 attention = None
         say = self.page.say
         words = {name: say(text) for name, text in WORDS.items()}

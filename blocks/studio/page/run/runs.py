@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from nicegui import ui
 
-from blocks.studio.page.phrases import Phrases
+from blocks.studio.page.language.phrases import Phrases
 from blocks.studio.page.run.train import (
     COLORS,
     GREY,

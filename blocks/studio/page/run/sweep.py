@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from nicegui import ui
 
-from blocks.studio.page.phrases import Phrases
+from blocks.studio.page.language.phrases import Phrases
 from blocks.studio.page.run.parallel import draw_parallel, list_axes
 from blocks.studio.page.run.train import EPOCHS, link_report
 from blocks.studio.run.sweeps import FINISHED, Sweep, SweepError, Sweeps, sweep_words
@@ -157,14 +157,13 @@ class SweepPanel:
         found = await page.ask("sweep", words=words)
         with page.client:
             if found["errors"]:
-                entry = found["errors"][0]
-                text = " · ".join(filter(None, (entry["problem"], entry["got"], entry["fits"])))
+                text = page.say.in_one_line(found["errors"][0], "got", "fits")
                 ui.notify(text, type="warning", position="bottom-left")
                 return
             try:
                 sweep = page.sweeps.start(words, found["jobs"], found["draft"])
             except SweepError as error:
-                ui.notify(str(error), type="warning", position="bottom-left")
+                ui.notify(page.say.message(str(error)), type="warning", position="bottom-left")
                 return
             self._list()
             self.chosen.value = sweep.name
@@ -186,7 +185,7 @@ class SweepPanel:
             try:
                 self.sweep = self.page.sweeps.read(str(self.chosen.value))
             except SweepError as error:
-                self.status.text = str(error)
+                self.status.text = self.page.say.message(str(error))
         self._follow()
 
     def _stop(self) -> None:

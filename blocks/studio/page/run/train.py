@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from nicegui import ui
 
-from blocks.studio.page.phrases import Phrases
+from blocks.studio.page.language.phrases import Phrases
 from blocks.studio.run.runs import START_TIME, Runs, Started
 from blocks.support.program import train_command
 

@@ -1,4 +1,9 @@
-"""The texts of the page in English and Chinese. Messages of mistakes stay in English."""
+"""The texts of the page in English and Chinese."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from blocks.studio.page.language.mistakes import explain, translate
 
 LANGUAGES = {"en": "English", "zh": "中文"}
 CHINESE = {
@@ -35,6 +40,7 @@ CHINESE = {
     "fits": "应当是",
     "fix": "改法",
     "apply the fix": "一键修正",
+    "in English": "英文原文",
     "edit": "修改",
     "node": "节点",
     "difference": "差异",
@@ -194,3 +200,16 @@ class Phrases:
         if self.language == "zh":
             return CHINESE[english]
         return english
+
+    def problem(self, entry: Mapping[str, Any]) -> str:
+        """Return what is wrong, in this language."""
+        return explain(entry) if self.language == "zh" else str(entry["problem"])
+
+    def message(self, text: str) -> str:
+        """Return a message of the assembler or of the page; as it is where it is not known."""
+        return (translate(text) or text) if self.language == "zh" else text
+
+    def in_one_line(self, entry: Mapping[str, Any], *parts: str) -> str:
+        """Return what is wrong, and some of its other parts, where it has them."""
+        others = [self.message(entry[part]) for part in parts if entry[part]]
+        return " · ".join([self.problem(entry), *others])
