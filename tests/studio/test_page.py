@@ -14,7 +14,8 @@ from blocks.studio.compare.variants import Variants
 from blocks.studio.drafts import Drafts
 from blocks.studio.page.history import History
 from blocks.studio.page.language.phrases import Phrases
-from blocks.studio.page.panels import Described, EditPanel, Errors
+from blocks.studio.page.panels.edit import Described, EditPanel
+from blocks.studio.page.panels.errors import Errors
 from blocks.studio.page.run.train import TrainPanel
 from blocks.studio.run.runs import START_TIME, Started
 from blocks.studio.server import read_begin, write_draft

@@ -12,12 +12,15 @@ from nicegui import events, ui
 
 from blocks.studio.drafts import NAME, DraftError, Drafts
 from blocks.studio.page.assist import Assist
-from blocks.studio.page.code import CodePanel
 from blocks.studio.page.command import CommandBar
-from blocks.studio.page.compare import ComparePanel
 from blocks.studio.page.history import History
 from blocks.studio.page.language.phrases import LANGUAGES, Phrases
-from blocks.studio.page.panels import EditPanel, Errors, NodePanel, Numbers
+from blocks.studio.page.panels.code import CodePanel
+from blocks.studio.page.panels.compare import ComparePanel
+from blocks.studio.page.panels.edit import EditPanel
+from blocks.studio.page.panels.errors import Errors
+from blocks.studio.page.panels.node import NodePanel
+from blocks.studio.page.panels.numbers import Numbers
 from blocks.studio.page.restructure import Restructure
 from blocks.studio.page.run.look import LookPanel
 from blocks.studio.page.run.runs import RunsPanel

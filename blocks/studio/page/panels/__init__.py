@@ -1,0 +1,1 @@
+"""The parts of the page that show an answer about the model."""

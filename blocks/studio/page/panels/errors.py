@@ -1,0 +1,118 @@
+"""The mistakes below the text, and their marks in it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from nicegui import ui
+
+from blocks.studio.page.language.phrases import Phrases
+from blocks.studio.text.fixes import find_mistake
+
+
+class Owner(Protocol):
+    """The page, as this part knows it."""
+
+    say: Phrases
+    text: str
+
+    async def set_text(self, text: str) -> None:
+        """Put another text on the page."""
+
+
+class Errors:
+    """The mistakes below the text, and their marks in it."""
+
+    def __init__(self, page: Owner):
+        self.page = page
+        self.column = ui.element("div").classes("studio-errors").props("role=status")
+        self.rows: list[ui.element] = []
+        self.buttons: list[ui.button] = []
+        self.shown: list[dict[str, Any]] | None = None
+        self.state: ui.label | None = None  # that there is no mistake
+        self.show([])
+
+    def wait(self) -> None:
+        """Say that a text is read; until then nobody knows that it has no mistake."""
+        if self.state is not None:
+            self.state.text = self.page.say("checking…")
+            self.state.classes(remove="studio-good", add="studio-soft")
+
+    def show(self, errors: list[dict[str, Any]]) -> None:
+        """List mistakes, and mark their places in the text; fixes of an earlier text go."""
+        for button in self.buttons:
+            button.delete()
+        self.buttons = []
+        if self.state is not None:
+            self.state.text = f"✓ {self.page.say('no mistakes')}"
+            self.state.classes(remove="studio-soft", add="studio-good")
+        if errors == self.shown:
+            return
+        self.state = None
+        self.shown, say = errors, self.page.say
+        self.column.clear()
+        self.rows = []
+        ui.run_javascript(f"studio.mark({json.dumps(self._marks(errors))})")
+        with self.column:
+            if not errors:
+                self.state = ui.label(f"✓ {say('no mistakes')}").classes("studio-good")
+                return
+            for entry in errors[:10]:
+                with ui.element("div").classes("studio-error") as row:
+                    self._describe(entry)
+                self.rows.append(row)
+            ui.label(say("the last graph without a mistake")).classes("studio-soft")
+
+    def _describe(self, entry: Mapping[str, Any]) -> None:
+        say = self.page.say
+        ui.label(say.problem(entry)).classes("studio-problem")
+        if entry["where"]:
+            place = " ".join(filter(None, (entry["where"], entry["path"])))
+            where = ui.label(place).classes("studio-soft studio-where")
+            if entry["line"]:
+                line = int(entry["line"])
+                where.on("click", js_handler=f"() => studio.select({line})")
+        for part, name in (("got", "given"), ("fits", "fits"), ("fix", "fix")):
+            if entry[part]:
+                with ui.element("div").classes("studio-part"):
+                    ui.label(say(name)).classes("studio-soft")
+                    ui.label(say.message(entry[part]) if part != "got" else entry[part])
+        if say.problem(entry) != entry["problem"]:
+            with ui.element("details").classes("studio-soft"):
+                with ui.element("summary"):
+                    ui.label(say("in English"))
+                ui.label(self._write(entry, Phrases("en"))).classes("studio-original")
+
+    def _write(self, entry: Mapping[str, Any], say: Phrases) -> str:
+        """Return what is wrong, what fits and what to change, each in a line."""
+        parts = [say.message(entry[part]) for part in ("fits", "fix") if entry[part]]
+        return "\n".join([say.problem(entry), *parts])
+
+    def _marks(self, errors: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the decorations of the editor: the line of each mistake, and its word."""
+        text, marks = self.page.text, []
+        for entry in errors:
+            place = find_mistake(text, entry)
+            is_here = "studio/" in f"{entry['file']} {entry['from']}"
+            if place is None or not is_here:
+                continue
+            start, end = place
+            line = text.count("\n", 0, start) + 1
+            marks.append({"kind": "line", "line": line, "class": "studio-wrong"})
+            if end > start:
+                said = self._write(entry, self.page.say)
+                mark = {"kind": "mark", "from": start, "to": end, "class": "studio-underlined"}
+                marks.append({**mark, "attributes": {"data-problem": said}})
+        return marks
+
+    def offer(self, fixes: list[dict[str, Any]]) -> None:
+        """Add a button to each mistake that a text without it was found for."""
+        for fix in fixes:
+            if fix["error"] >= len(self.rows):
+                continue
+            with self.rows[fix["error"]]:
+                label = f"{self.page.say('apply the fix')}:  {fix['label']}"
+                button = ui.button(label, icon="auto_fix_high")
+                button.props("dense unelevated no-caps size=sm").classes("studio-fix")
+                button.on_click(lambda fix=fix: self.page.set_text(fix["text"]))
+                self.buttons.append(button)
