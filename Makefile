@@ -51,8 +51,8 @@ site: $(STAMP) ## build the course and the documents as a site in both languages
 bench: $(STAMP) .peers/.installed ## measure training beside timm, transformers and others; ARGS="--only vit_s --infer"
 	$(BIN)/python -m bench $(ARGS)
 
-bench-gpu: $(STAMP) .peers/.installed ## on a GPU: its tests, then training beside the peers and MFU; ARGS="--only gpt2"
-	$(BIN)/python -m bench.gpu --check $(ARGS)
+bench-gpu: $(STAMP) .peers/.installed ## all figures of a GPU: its tests, then steps beside the peers, MFU, memory, decoding; ARGS="--parts steps"
+	$(BIN)/python -m bench.gpu $(ARGS)
 
 .peers/.installed: bench/peers.txt
 	$(BIN)/python -m pip install -q --no-deps --upgrade --target .peers -r bench/peers.txt

@@ -13,7 +13,7 @@ def choose(
 
     Args:
         found: every family by its name.
-        only: names of families, all if left out.
+        only: names of families; if left out, all but those that only a GPU compares.
         named: names of peers, all if left out.
 
     Raises:
@@ -21,7 +21,9 @@ def choose(
     """
     if unknown := [name for name in only or () if name not in found]:
         sys.exit(f"no family {', '.join(unknown)}\n  fits      {', '.join(found)}")
-    chosen = [family for name, family in found.items() if not only or name in only]
+    chosen = [
+        family for name, family in found.items() if (name in only if only else not family.only_gpu)
+    ]
     if not named:
         return chosen
     known = {

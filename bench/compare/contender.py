@@ -43,10 +43,16 @@ class Contender:
 
         return step
 
-    def asker(self) -> Callable[[], Tensor]:
-        """Inference."""
+    def asker(self, bfloat16: bool = False) -> Callable[[], Tensor]:
+        """Inference; in mixed precision if asked."""
         self.model.eval()
-        return torch.inference_mode()(self.output)
+        device = next(self.model.parameters()).device.type
+
+        def ask() -> Tensor:
+            with torch.autocast(device, torch.bfloat16, enabled=bfloat16):
+                return self.output()
+
+        return torch.inference_mode()(ask)
 
     def state(self) -> dict[str, Tensor]:
         """Its weights under its own names."""
@@ -69,6 +75,9 @@ class Family:
         near: peer -> in what it differs.
         flops: of a step of training: of the products of matrices and convolutions, forward and
             twice backward.
+        items: in a batch, and what they are: images, tokens.
+        memory: bytes of a training of ours in bfloat16, as `explain --memory` states them.
+        only_gpu: not among those that `python -m bench` measures by default.
     """
 
     name: str
@@ -77,6 +86,9 @@ class Family:
     maps: dict[str, str] = field(default_factory=dict)
     near: dict[str, str] = field(default_factory=dict)
     flops: Callable[[], int] = lambda: 0
+    items: tuple[int, str] = (1, "batches")
+    memory: Callable[[], int] = lambda: 0
+    only_gpu: bool = False
 
     @property
     def peers(self) -> list[str]:

@@ -1,8 +1,10 @@
-"""The encoder-decoder Transformer of the paper, small: 3 + 3 layers, 256 wide, 8,000 tokens known,
-16 pairs of 64.
+"""The encoder-decoder Transformer, small: 3 + 3 layers, 256 wide, vocabulary 8,000, 16 pairs of 64.
+
+On a GPU as large as the paper has it: 6 + 6 layers, 512 wide, vocabulary 37,000, 256 pairs.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,24 +12,43 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.compare.contender import Contender, Family
-from bench.families.ours import built, macs
+from bench.families.ours import built, macs, memory
 from tasks.learn.losses.chunked_loss import VocabularyLoss
 
-DIM, DEPTH, HEADS, HIDDEN, VOCAB, BATCH, TOKENS = 256, 3, 4, 1024, 8000, 16, 64
-LARGE = 256  # pairs, on a GPU
-WORDS = [
-    f"params.dim={DIM}",
-    f"params.depth={DEPTH}",
-    f"params.heads={HEADS}",
-    f"params.hidden={HIDDEN}",
-    f"params.vocab={VOCAB}",
-    f"params.length={TOKENS}",
-    "params.dropout=0.0",
-]
+TOKENS = 64
 
 
-def sinusoid() -> Tensor:
-    angle = torch.arange(TOKENS)[:, None] / 10000 ** (torch.arange(0, DIM, 2) / DIM)
+@dataclass(frozen=True)
+class Size:
+    """Of a model, and of its batch."""
+
+    dim: int = 256
+    depth: int = 3
+    heads: int = 4
+    hidden: int = 1024
+    vocab: int = 8000
+    batch: int = 16
+
+    @property
+    def overrides(self) -> list[str]:
+        """The size as overrides of the model."""
+        return [
+            f"params.dim={self.dim}",
+            f"params.depth={self.depth}",
+            f"params.heads={self.heads}",
+            f"params.hidden={self.hidden}",
+            f"params.vocab={self.vocab}",
+            f"params.length={TOKENS}",
+            "params.dropout=0.0",
+        ]
+
+
+SMALL, BASE = Size(), Size(512, 6, 8, 2048, 37000, 256)
+VOCAB, WORDS = SMALL.vocab, SMALL.overrides
+
+
+def sinusoid(dim: int) -> Tensor:
+    angle = torch.arange(TOKENS)[:, None] / 10000 ** (torch.arange(0, dim, 2) / dim)
     return torch.stack((angle.sin(), angle.cos()), -1).flatten(1)
 
 
@@ -36,42 +57,49 @@ class Plain(nn.Module):
     the paper.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, size: Size) -> None:
         super().__init__()
-        options: dict[str, Any] = {"dim_feedforward": HIDDEN, "dropout": 0.0, "batch_first": True}
-        encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(DIM, HEADS, **options), DEPTH)
-        decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(DIM, HEADS, **options), DEPTH)
+        dim, heads, depth = size.dim, size.heads, size.depth
+        options: dict[str, Any] = {
+            "dim_feedforward": size.hidden,
+            "dropout": 0,
+            "batch_first": True,
+        }
+        encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(dim, heads, **options), depth)
+        decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(dim, heads, **options), depth)
         stacks = nn.Transformer(
-            DIM, HEADS, custom_encoder=encoder, custom_decoder=decoder, batch_first=True
+            dim, heads, custom_encoder=encoder, custom_decoder=decoder, batch_first=True
         )
         self.encoder, self.decoder = stacks.encoder, stacks.decoder
-        self.embedding, self.head = nn.Embedding(VOCAB, DIM), nn.Linear(DIM, VOCAB, bias=False)
+        self.scale = math.sqrt(dim)
+        self.embedding = nn.Embedding(size.vocab, dim)
+        self.head = nn.Linear(dim, size.vocab, bias=False)
         self.head.weight = self.embedding.weight
-        nn.init.normal_(self.embedding.weight, std=DIM**-0.5)
-        self.register_buffer("position", sinusoid(), persistent=False)
+        nn.init.normal_(self.embedding.weight, std=dim**-0.5)
+        self.register_buffer("position", sinusoid(dim), persistent=False)
         self.register_buffer(
             "past", nn.Transformer.generate_square_subsequent_mask(TOKENS), persistent=False
         )
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        memory = self.encoder(self.embedding(source) * math.sqrt(DIM) + self.position)
-        target = self.embedding(target) * math.sqrt(DIM) + self.position
+        memory = self.encoder(self.embedding(source) * self.scale + self.position)
+        target = self.embedding(target) * self.scale + self.position
         return self.head(self.decoder(target, memory, tgt_mask=self.past, tgt_is_causal=True))
 
 
-def make_marian(tokens: int, **options: Any) -> nn.Module:
+def make_marian(tokens: int, size: Size = SMALL, **options: Any) -> nn.Module:
     """The network of transformers, of the same sizes, for as many tokens."""
     from transformers import MarianConfig, MarianMTModel
 
     config = MarianConfig(
-        vocab_size=VOCAB,
-        d_model=DIM,
-        encoder_layers=DEPTH,
-        decoder_layers=DEPTH,
-        encoder_attention_heads=HEADS,
-        decoder_attention_heads=HEADS,
-        encoder_ffn_dim=HIDDEN,
-        decoder_ffn_dim=HIDDEN,
+        vocab_size=size.vocab,
+        d_model=size.dim,
+        encoder_layers=size.depth,
+        decoder_layers=size.depth,
+        encoder_attention_heads=size.heads,
+        decoder_attention_heads=size.heads,
+        encoder_ffn_dim=size.hidden,
+        decoder_ffn_dim=size.hidden,
         dropout=0.0,
         activation_function="relu",
         scale_embedding=True,
@@ -82,26 +110,27 @@ def make_marian(tokens: int, **options: Any) -> nn.Module:
 
 
 def family(device: str, large: bool) -> Family:
-    batch = LARGE if large else BATCH
+    size = BASE if large else SMALL
+    batch = size.batch
     generator = torch.Generator().manual_seed(0)
     source, target, label = (
-        torch.randint(VOCAB, (batch, TOKENS), generator=generator).to(device) for _ in range(3)
+        torch.randint(size.vocab, (batch, TOKENS), generator=generator).to(device) for _ in range(3)
     )
 
     def dougong() -> Contender:
-        network = built("transformer_base", WORDS, {}).to(device)
+        network = built("transformer_base", size.overrides, {}).to(device)
         loss, inputs = VocabularyLoss(network), {"source": source, "target": target}
         return Contender(
             network, lambda: loss(inputs, label).loss, lambda: network(**inputs)["logits"]
         )
 
     def plain() -> Contender:
-        model = Plain().to(device)
+        model = Plain(size).to(device)
         loss = lambda: F.cross_entropy(model(source, target).flatten(0, 1), label.flatten())  # noqa: E731
         return Contender(model, loss, lambda: model(source, target))
 
     def marian() -> Contender:
-        model = make_marian(TOKENS, pad_token_id=VOCAB - 1, use_cache=False).to(device)
+        model = make_marian(TOKENS, size, pad_token_id=size.vocab - 1, use_cache=False).to(device)
         given = {"input_ids": source, "decoder_input_ids": target}
         return Contender(
             model,
@@ -111,9 +140,12 @@ def family(device: str, large: bool) -> Family:
 
     return Family(
         "encoder_decoder",
-        f"{DEPTH}+{DEPTH} layers, {DIM} wide, vocabulary {VOCAB:,}, {batch}x{TOKENS}",
+        f"{size.depth}+{size.depth} layers, {size.dim} wide, vocabulary {size.vocab:,}, "
+        f"{batch}x{TOKENS}",
         {"dougong": dougong, "torch.nn.Transformer": plain, "transformers": marian},
         maps={"torch.nn.Transformer": "torch_transformer"},
         near={"transformers": "sines and cosines in halves, a bias of the logits"},
-        flops=lambda: 6 * batch * macs("transformer_base", WORDS, {}),
+        flops=lambda: 6 * batch * macs("transformer_base", size.overrides, {}),
+        items=(2 * target.numel(), "tokens"),
+        memory=lambda: memory("transformer_base", size.overrides, {}, batch),
     )

@@ -11,13 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.compare.contender import Contender, Family
-from bench.families.ours import built, macs
+from bench.families.ours import built, macs, memory
 
 SIZE, CLASSES = 224, 1000
 FACTS = {"image": {"channels": 3, "height": SIZE, "width": SIZE}, "classes": CLASSES}
 VIT = {
     "vit_ti": ("vit_ti16", "vit_tiny_patch16_224", 192, 3),
     "vit_s": ("vit_s16", "vit_small_patch16_224", 384, 6),
+    "vit_b": ("vit_b16", "vit_base_patch16_224", 768, 12),
 }
 
 
@@ -69,7 +70,13 @@ def family(
     }
     size = f"{model}, batch {batch}, {SIZE}x{SIZE}" + ", channels-last" * last
     return Family(
-        name, size, contenders, flops=lambda: 6 * batch * macs(model, overrides, FACTS), **rest
+        name,
+        size,
+        contenders,
+        flops=lambda: 6 * batch * macs(model, overrides, FACTS),
+        items=(batch, "images"),
+        memory=lambda: memory(model, overrides, FACTS, batch),
+        **rest,
     )
 
 
@@ -131,7 +138,8 @@ def vit(name: str, batch: int, device: str) -> Family:
         "vit-pytorch": "norms around the patches, no bias of q, k, v",
         "x-transformers": "no bias, means tokens",
     }
-    return family(name, batch, device, model, ["params.drop_path=0.0"], peers, maps=maps, near=near)
+    rest: dict[str, Any] = {"maps": maps, "near": near, "only_gpu": name == "vit_b"}
+    return family(name, batch, device, model, ["params.drop_path=0.0"], peers, **rest)
 
 
 def swin(batch: int, device: str) -> Family:
@@ -158,6 +166,21 @@ def swin(batch: int, device: str) -> Family:
         "torchvision": "torchvision_swin",
     }
     return family("swin_t", batch, device, "swin_t", ["params.drop_path=0.0"], peers, maps=maps)
+
+
+def convnext(batch: int, device: str) -> Family:
+    def torchvision() -> nn.Module:
+        from torchvision.models import convnext_tiny
+
+        return convnext_tiny(stochastic_depth_prob=0.0)
+
+    peers = {"timm": lambda: timm("convnext_tiny"), "torchvision": torchvision}
+    rest: dict[str, Any] = {"maps": {"timm": "timm_convnext"}, "only_gpu": True}
+    rest["near"] = {"torchvision": "its norms add 1e-6, and swap the axes of images twice a block"}
+    rest["channels_last"] = True
+    return family(
+        "convnext_t", batch, device, "convnext_t", ["params.drop_path=0.0"], peers, **rest
+    )
 
 
 def resnet(batch: int, device: str) -> Family:
@@ -203,4 +226,5 @@ def cat(batch: int, device: str) -> Family:
 
 def families(batch: int, device: str) -> list[Family]:
     vits = [vit(name, batch, device) for name in VIT]
-    return [*vits, swin(batch, device), resnet(batch, device), cat(batch, device)]
+    others = [each(batch, device) for each in (swin, resnet, convnext, cat)]
+    return [*vits, *others]

@@ -1,7 +1,8 @@
-"""GPT-2 and BERT on random tokens: the next one, masked ones. 6 layers, 384 wide, 4 texts of 128
-tokens, no dropout.
+"""GPT-2, Llama and BERT on random tokens: the next one, masked ones. 6 layers, 384 wide, 4 texts of
+128 tokens, no dropout.
 
-On a GPU as large as their papers have them: 12 layers, 768 wide, texts of 1,024 and 512 tokens.
+On a GPU as large as their papers have them: 12 layers, 768 wide, texts of 1,024 and 512 tokens, and
+Llama 3.2 of 1 billion parameters with texts of 2,048.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.compare.contender import Contender, Family
-from bench.families.ours import built, macs
+from bench.families.ours import built, macs, memory
 from tasks.learn.losses.chunked_loss import VocabularyLoss
 
 GPT, BERT = 50257, 30522  # vocabularies
@@ -44,7 +45,8 @@ class Size:
         return f"{self.depth} layers, {self.dim} wide"
 
 
-LARGE_GPT, LARGE_BERT = Size(768, 12, 12, 8, 1024), Size(768, 12, 12, 16, 512)
+LARGE_GPT, LARGE_BERT = Size(768, 12, 12, 16, 1024), Size(768, 12, 12, 16, 512)
+LLAMA, LARGE_LLAMA = Size(batch=2), Size(2048, 16, 32, 4, 2048)
 # The head of BERT's masked language model, Devlin et al. 2019, appendix A.2, as the authors wrote
 # it.
 BERT_HEAD = [
@@ -121,6 +123,18 @@ def gpt2(device: str, large: bool) -> Family:
             GPT2LMHeadModel(config), tokens, input_ids=tokens
         )  # which shifts the labels itself
 
+    def plain() -> Contender:
+        from bench.compare.plain_gpt import PlainGPT
+
+        model = PlainGPT(size.dim, size.depth, size.heads, size.tokens).to(device)
+        label = following(tokens)
+
+        def loss() -> Tensor:
+            logits = model(tokens)
+            return F.cross_entropy(logits.flatten(0, 1), label.flatten(), ignore_index=IGNORED)
+
+        return Contender(model, loss, lambda: model(tokens)[..., :GPT])
+
     def x_transformers() -> Contender:
         from x_transformers import Decoder, TransformerWrapper
 
@@ -141,10 +155,78 @@ def gpt2(device: str, large: bool) -> Family:
     return Family(
         "gpt2",
         f"{size}, vocabulary {GPT:,}, {size.batch}x{size.tokens}",
-        {"dougong": dougong, "transformers": transformers, "x-transformers": x_transformers},
+        {
+            "dougong": dougong,
+            "transformers": transformers,
+            "plain": plain,
+            "x-transformers": x_transformers,
+        },
         maps={"transformers": "transformers_gpt2"},
-        near={"x-transformers": "no bias in attention, exact GELU"},
+        near={"x-transformers": "no bias in attention, exact GELU", "plain": "47 more tokens"},
         flops=lambda: 6 * size.batch * macs("gpt2", size.overrides, facts),
+        items=(tokens.numel(), "tokens"),
+        memory=lambda: memory("gpt2", size.overrides, facts, size.batch),
+    )
+
+
+def llama(device: str, large: bool) -> Family:
+    """Llama 3.2 of 1 billion parameters; on a CPU a small one."""
+    size = LARGE_LLAMA if large else LLAMA
+    vocab, hidden, kv_heads = 128256 if large else 8000, 4 * size.dim, size.heads // 2
+    if large:
+        kv_heads = 8
+    words = [
+        f"params.{name}={value}"
+        for name, value in {
+            "dim": size.dim,
+            "depth": size.depth,
+            "heads": size.heads,
+            "kv_heads": kv_heads,
+            "hidden": hidden,
+            "vocab": vocab,
+            "length": size.tokens,
+        }.items()
+    ]
+    tokens = texts(vocab, size).to(device)
+
+    def dougong() -> Contender:
+        return ours(words, "llama32_1b", {}, {"tokens": tokens}, following(tokens))
+
+    def transformers() -> Contender:
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        rotary: dict[str, Any] = {
+            "rope_type": "llama3",
+            "rope_theta": 5e5,
+            "factor": 32.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 8192,
+        }
+        config = LlamaConfig(
+            hidden_size=size.dim,
+            num_hidden_layers=size.depth,
+            num_attention_heads=size.heads,
+            num_key_value_heads=kv_heads,
+            intermediate_size=hidden,
+            vocab_size=vocab,
+            max_position_embeddings=max(size.tokens, 16384),
+            rms_norm_eps=1e-5,
+            rope_parameters=rotary,
+            tie_word_embeddings=True,
+            use_cache=False,
+        )
+        return of_transformers(LlamaForCausalLM(config), tokens, input_ids=tokens)
+
+    return Family(
+        "llama",
+        f"{size}, vocabulary {vocab:,}, {size.batch}x{size.tokens}",
+        {"dougong": dougong, "transformers": transformers},
+        maps={"transformers": "transformers_llama"},
+        flops=lambda: 6 * size.batch * macs("llama32_1b", words, {}),
+        items=(tokens.numel(), "tokens"),
+        memory=lambda: memory("llama32_1b", words, {}, size.batch),
+        only_gpu=True,
     )
 
 
@@ -181,8 +263,10 @@ def bert(device: str, large: bool) -> Family:
         {"dougong": dougong, "transformers": transformers},
         maps={"transformers": "bench/families/bert_masked.yaml"},
         flops=lambda: 6 * size.batch * macs("bert_base", words, {}),
+        items=(tokens.numel(), "tokens"),
+        memory=lambda: memory("bert_base", words, {}, size.batch),
     )
 
 
 def families(device: str, large: bool) -> list[Family]:
-    return [gpt2(device, large), bert(device, large)]
+    return [gpt2(device, large), llama(device, large), bert(device, large)]

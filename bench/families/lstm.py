@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bench.compare.contender import Contender, Family
 from bench.families.language import IGNORED, following
-from bench.families.ours import built, macs
+from bench.families.ours import built, macs, memory
 from tasks.learn.losses.chunked_loss import VocabularyLoss
 
 DIM, DEPTH, VOCAB, BATCH, TOKENS = 512, 2, 8000, 16, 64
@@ -59,4 +59,6 @@ def family(device: str, large: bool) -> Family:
         {"dougong": dougong, "torch.nn": plain},
         maps={"torch.nn": "bench/families/lstm.yaml"},
         flops=lambda: 6 * batch * macs("lstm_language", WORDS, FACTS),
+        items=(tokens.numel(), "tokens"),
+        memory=lambda: memory("lstm_language", WORDS, FACTS, batch),
     )

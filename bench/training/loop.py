@@ -2,6 +2,7 @@
 optimiser.
 
 python -m bench.training.loop [--rounds N] [words of train.py: model.params.dim=192 ...]
+python -m bench.training.loop trainer=gpu ...    on a GPU, in bfloat16
 
 The two take turns of some epochs in one process. Those of `train.py` have all callbacks and loggers
 of the default and end with a checkpoint; neither validates. The first epoch does not count. A
@@ -61,6 +62,8 @@ class Turns(pl.Callback):
     def _turn(self, trainer: pl.Trainer) -> None:
         if trainer.checkpoint_callback is not None:
             trainer.checkpoint_callback.writer.wait()  # type: ignore[attr-defined]
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         between = time.perf_counter(), time.process_time()
         asked = torch.are_deterministic_algorithms_enabled()
         torch.use_deterministic_algorithms(False)  # trainer=cpu asks for them, a bare loop does not
@@ -89,24 +92,28 @@ def parts(composed: Any) -> tuple[Any, Any]:
 
 
 def by_hand(composed: Any) -> Callable[[int], None]:
-    """An epoch without Lightning."""
+    """An epoch without Lightning, on the device and in the precision of the trainer."""
     task, data = parts(composed)
-    network, inputs, most = (
-        task.network.train(),
-        task.input_names,
-        composed.config["trainer"]["gradient_clip_val"],
-    )
+    options = composed.config["trainer"]
+    device = "cuda" if options["accelerator"] == "gpu" else "cpu"
+    network, inputs = task.network.train().to(device), task.input_names
     optimizer, loader = build_optimizer(network, task.make_optimizer), data.train_dataloader()
     parameters = list(network.parameters())
+    mixed = torch.autocast(device, torch.bfloat16, enabled=options["precision"] == "bf16-mixed")
 
     def epoch(number: int) -> None:
         loader.sampler.set_epoch(number)
         for batch in loader:
+            batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
             optimizer.zero_grad()
-            logits = network(**{name: batch[name] for name in inputs})["logits"]
-            task.loss(logits, batch["label"]).backward()
-            torch.nn.utils.clip_grad_norm_(parameters, most)
+            with mixed:
+                logits = network(**{name: batch[name] for name in inputs})["logits"]
+                loss = task.loss(logits, batch["label"])
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, options["gradient_clip_val"])
             optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
 
     return epoch
 

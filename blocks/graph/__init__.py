@@ -16,7 +16,7 @@ from blocks.graph.record.module import Graph, locate
 from blocks.graph.record.objective import BuiltObjective
 from blocks.graph.record.record import Built
 from blocks.graph.run.activation_checkpoint import find_repeats, use_activation_checkpointing
-from blocks.graph.run.compile_regions import compile_network
+from blocks.graph.run.compile_regions import compile_network, is_compiled
 from blocks.graph.run.entry import cut_at_node, open_cuts, open_entry, plan_entry
 from blocks.graph.run.incremental import IncrementalModel
 from blocks.graph.run.inplace import use_inplace
@@ -64,6 +64,7 @@ __all__ = [
     "freeze",
     "here",
     "inspect_attention",
+    "is_compiled",
     "learning_rates",
     "linear",
     "load_weights",

@@ -76,6 +76,11 @@ TOKENS = Range(is_count_or_null, "is a number of tokens", "1 or more; null: see 
 SWITCH = Range(
     lambda value: value is None or isinstance(value, bool), "must be true or false", "true, false"
 )
+COMPILE = Range(
+    lambda value: value is None or isinstance(value, bool) or value == "whole",
+    "must be true, false or whole",
+    "true, false, whole",
+)
 SHARES = Range(
     lambda value: (
         not isinstance(value, list) or all(is_number(each) and 0 <= each < 1 for each in value)
@@ -113,7 +118,8 @@ RANGES: dict[str, dict[str, Range]] = {
         "max_time": DURATION,
         "time": BUDGET,
         "accumulate_tokens": TOKENS,
-        **dict.fromkeys(("compile", "checkpoint_activations", "channels_last", "find_lr"), SWITCH),
+        **dict.fromkeys(("checkpoint_activations", "channels_last", "find_lr"), SWITCH),
+        "compile": COMPILE,
         "tensor_parallel_size": DEVICES,
         "threads": THREADS,
     },

@@ -43,7 +43,8 @@ ABOUT = {
     "defaults": "Files of the same folder that this one starts from; _self_ is the place of its "
     "own values.",
     "facts": "Facts of the data that are known before reading, to explain a model without them.",
-    "compile": "Compile the network with torch.compile; a repeated body is compiled once.",
+    "compile": "Compile the network with torch.compile; a repeated body is compiled once. "
+    "whole: the network as one, which takes longer and joins more.",
     "checkpoint_activations": "Recompute each repeat of the graph in the backward pass: less "
     "memory, more time.",
     "tensor_parallel_size": "Number of devices that split each layer; null: all of a machine. For "
@@ -124,6 +125,8 @@ def own_options() -> Schema:
         kind = KINDS[bool]
         if name in ("tensor_parallel_size", "threads", "accumulate_tokens"):
             kind = {"anyOf": [{**KINDS[int], "minimum": 1}, KINDS[NoneType]]}
+        if name == "compile":
+            kind = {"anyOf": [kind, {"const": "whole"}]}
         if name == "time":
             kind = {"anyOf": [{**KINDS[str], "pattern": f"^{WHOLE.pattern}$"}, KINDS[NoneType]]}
         found[name] = {**kind, "description": ABOUT[name]}

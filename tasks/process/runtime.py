@@ -71,7 +71,7 @@ def prepare_network(network: nn.Module, options: Mapping[str, Any]) -> None:
     if options.get("channels_last"):
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if options.get("compile"):
-        compile_network(network)
+        compile_network(network, whole=options["compile"] == "whole")
 
 
 def count_cores() -> int:

@@ -2,7 +2,13 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounter, CompileCounterWithBackend
 
-from blocks.graph import build, compile_network, find_repeats, use_activation_checkpointing
+from blocks.graph import (
+    build,
+    compile_network,
+    find_repeats,
+    is_compiled,
+    use_activation_checkpointing,
+)
 from blocks.graph.run.compile_regions import share_code
 
 FACTS = {"image": {"channels": 3, "height": 32, "width": 32}, "classes": 5}
@@ -88,3 +94,19 @@ def test_repeats_that_recompute_are_compiled_once_and_give_the_same_gradients():
     assert counter.frame_count == 1
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.grad, expected[name], rtol=0, atol=1e-6, msg=name)
+
+
+def test_a_network_that_is_compiled_whole_is_one_graph_with_equal_gradients():
+    model, tokens = build("gpt2", GPT), torch.randint(53, (2, 7))
+    before = model(tokens)["logits"]
+    wanted = torch.autograd.grad(before.square().mean(), list(model.parameters()))
+    counter = CompileCounterWithBackend("aot_eager")
+    assert not is_compiled(model)
+    assert compile_network(model, whole=True, backend=counter) == 0
+    assert is_compiled(model)
+    after = model(tokens)["logits"]
+    found = torch.autograd.grad(after.square().mean(), list(model.parameters()))
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-6)
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+    assert counter.frame_count == 1

@@ -1,4 +1,5 @@
-"""Regional compilation: torch.compile compiles a repeated body once, not once for each repeat.
+"""Compilation by torch.compile: of each repeated body once, not once for each repeat, or of the
+whole network at once.
 
 Every graph has a class of its own with its own generated `forward`, so that each layer of a network
 would be new to the compiler. Graphs that run the same code are of one class first.
@@ -15,11 +16,13 @@ from blocks.graph.run.replace import convert, replace_modules
 MAX_VARIANTS = 64  # of one body: sizes, shifts, training or not. The default of torch is 8.
 
 
-def compile_network(network: nn.Module, **options: Any) -> int:
+def compile_network(network: nn.Module, whole: bool = False, **options: Any) -> int:
     """Compile every innermost repeated body in place; the whole network where nothing repeats.
 
     Args:
         network: the network.
+        whole: the whole network in any case. It takes longer, and joins what lies between the
+            bodies: the stem of a ResNet, the norms at the ends of layers.
         options: those of `torch.compile`.
 
     Returns:
@@ -29,10 +32,15 @@ def compile_network(network: nn.Module, **options: Any) -> int:
 
     config.recompile_limit = max(config.recompile_limit, MAX_VARIANTS)
     share_code(network)
-    found = list(find_repeats(network).values())
+    found = [] if whole else list(find_repeats(network).values())
     for body in found or [network]:
         body.compile(dynamic=False, **options)
     return len(found)
+
+
+def is_compiled(network: nn.Module) -> bool:
+    """Return whether `compile_network` has compiled a network or a part of it."""
+    return any(module._compiled_call_impl is not None for module in network.modules())
 
 
 def share_code(network: nn.Module) -> None:
