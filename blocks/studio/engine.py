@@ -4,7 +4,6 @@ A question is a dictionary with `ask`, the name of a method of `Studio`, and its
 answer is one that JSON can hold. Nothing here knows the page.
 """
 
-import os
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -13,32 +12,31 @@ from typing import Any
 
 from blocks.catalog import catalog
 from blocks.commands import Planner
-from blocks.graph import Built, Composed, ConfigError, Problem
+from blocks.graph import Composed, ConfigError, Problem
 from blocks.graph.compose.combinations import combinations
-from blocks.graph.describe.cost import Cost
 from blocks.graph.describe.diff import side
 from blocks.graph.describe.diff_text import text as difference_text
 from blocks.graph.describe.draw import Picture, picture, unfold, write_part
 from blocks.graph.describe.emit import CannotEmit, emit
 from blocks.graph.describe.fit import fit
 from blocks.graph.describe.schema import schemas
-from blocks.graph.describe.why import why
 from blocks.graph.errors import show
 from blocks.graph.read.loader import CachedLoader
 from blocks.graph.record.record import Node, count_parameters
-from blocks.graph.record.value import Value, show_shape
 from blocks.studio.compare.beside import light
 from blocks.studio.compare.code import find_lines
 from blocks.studio.drafts import DRAFT, FOLDER, DraftError, Drafts
 from blocks.studio.mistaken import place_mistakes
+from blocks.studio.node import describe_node, find_argument
 from blocks.studio.run.sweeps import MOST_JOBS
 from blocks.studio.share.figure import draw_figure
+from blocks.studio.text.arguments import remove_value, set_value
 from blocks.studio.text.edits import EditError, read_changes, set_param, set_slot
 from blocks.studio.text.fixes import propose
 from blocks.studio.text.vocabulary import shorten
 from blocks.studio.totals import sum_up
 from blocks.support.answers import error_entries, error_entry
-from blocks.support.conf_folders import conf_folder, conf_folders, option_files
+from blocks.support.conf_folders import conf_folders, option_files
 from blocks.support.files import read_file
 from blocks.watch.engine import Engine, Explained
 
@@ -218,24 +216,7 @@ class Studio:
             return {}
         if not self.last.costs:
             self.last = replace(self.last, costs=self.engine.measure(self.last.built))
-        cost = self.last.costs.get(path, Cost())
-        field = None
-        if cost.field is not None:
-            field = str(cost.field)
-        return {
-            "path": path,
-            "block": node.label,
-            "where": _without_program(node.origin),
-            "inputs": [_describe_input(name, value) for name, value in node.flow.items()],
-            "outputs": [f"{name} {show_shape(shape)}" for name, shape in node.shapes.items()],
-            "arguments": _describe_arguments(node),
-            "parameters": node.parameters,
-            "macs": cost.macs,
-            "memory": cost.memory,
-            "field": field,
-            "why": why(self.last.built, path),
-            **_describe_block(self.last.built, path),
-        }
+        return describe_node(self.last, node, self.text)
 
     def ask_fit(self, param: str, budget: float, measure: str = "parameters") -> Answer:
         """Find the value of a param for a budget.
@@ -337,14 +318,22 @@ class Studio:
 
     # Edits ----------------------------------------------------------------------------------------
 
-    def ask_edit(self, text: str, kind: str, name: str, value: str) -> Answer:
+    def ask_edit(self, text: str, kind: str, name: str, value: str, node: str = "") -> Answer:
         """Edit the text of a model.
 
         Args:
-            kind: "slot" or "param".
+            kind: "slot", "param" or "argument".
+            value: "" leaves an argument out.
+            node: whose argument it is.
         """
-        edit = {"slot": set_slot, "param": set_param}[kind]
-        return {"text": edit(text, name, value)}
+        if kind != "argument":
+            edit = {"slot": set_slot, "param": set_param}[kind]
+            return {"text": edit(text, name, value)}
+        model = {} if self.last is None else self.last.composed.config["model"]
+        keys = find_argument(model, node, name)
+        if value:
+            return {"text": set_value(text, keys, value)}
+        return {"text": remove_value(text, keys)}
 
     def ask_fixes(self, model: str, text: str, words: Sequence[str]) -> Answer:
         """Find texts without one of the mistakes.
@@ -457,36 +446,3 @@ def _read_summary(file: Path) -> str:
         if line.startswith("#") and not line.startswith("# @"):
             return line.lstrip("# ").strip()
     return ""
-
-
-def _without_program(where: str) -> str:
-    """Return a place in the program's own YAML as "conf/model/vit.yaml:7:3"."""
-    return where.removeprefix(f"{conf_folder().parent}{os.sep}")
-
-
-def _describe_input(name: str, value: Value) -> str:
-    """Return an input with its shape, and its name where it has one."""
-    shape = show_shape(value.shape)
-    return shape if name.isdecimal() else f"{name} {shape}"
-
-
-def _describe_arguments(node: Node) -> list[dict[str, str]]:
-    """Return name, value and origin of each argument of a node."""
-    found = []
-    for name, argument in node.arguments.items():
-        value, written, origin = "", "", argument.how
-        if name in node.values:
-            value = show(node.values[name])
-        if argument.text is not None:
-            written = show(argument.text.raw)
-            origin = _without_program(str(argument.text.origin))
-        found.append({"name": name, "value": value, "written": written, "origin": origin})
-    return found
-
-
-def _describe_block(built: Built, path: str) -> dict[str, str]:
-    """Return summary, formula and source of the block of a node."""
-    for node in picture(built).nodes():
-        if path == node.id or path in node.paths:
-            return {"summary": node.summary, "formula": node.formula, "source": node.source}
-    return {"summary": "", "formula": "", "source": ""}

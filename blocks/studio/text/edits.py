@@ -67,9 +67,8 @@ def add_key(text: str, mapping: yaml.MappingNode, name: str, value: str) -> str:
         comma = ", " if mapping.value else ""
         return f"{text[:end].rstrip()}{comma}{name}: {value}{text[end:]}"
     indent = " " * mapping.start_mark.column
-    end = mapping.value[-1][1].end_mark.index
-    head = text[:end].rstrip()
-    return f"{head}\n{indent}{name}: {value}{text[len(head) :]}"
+    end = line_end(text, end_of(text, mapping.value[-1][1]))  # behind a comment
+    return f"{text[:end]}\n{indent}{name}: {value}{text[end:]}"
 
 
 # Params and slots ---------------------------------------------------------------------------------

@@ -62,6 +62,20 @@ def arguments_of(signature: Signature, is_layer: bool) -> dict[str, Schema]:
     """Key in YAML -> what it takes, with the text of the docstring.
 
     Args:
+        is_layer: whether torch wrote the docstring.
+    """
+    found = {}
+    for key, text in texts_of(signature, is_layer).items():
+        parameter = signature.parameters[key]
+        description = _describe_argument(text, parameter, signature)
+        found[key] = {"description": description, **wrap(describe_type(parameter.annotation))}
+    return found
+
+
+def texts_of(signature: Signature, is_layer: bool) -> dict[str, str]:
+    """Key in YAML -> what the docstring says about it.
+
+    Args:
         is_layer: whether torch wrote the docstring, in reStructuredText and at length: its first
             sentence is taken.
     """
@@ -73,8 +87,7 @@ def arguments_of(signature: Signature, is_layer: bool) -> dict[str, Schema]:
         text = texts.get(parameter.name, "")
         if is_layer:
             text = re.split(r"(?<=[.!?]) | Default:", without_roles(text))[0]
-        description = _describe_argument(text, parameter, signature)
-        found[key] = {"description": description, **wrap(describe_type(parameter.annotation))}
+        found[key] = text
     return found
 
 
