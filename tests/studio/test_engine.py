@@ -140,10 +140,31 @@ def test_a_node_tells_where_its_arguments_come_from(studio):
     arguments = {each["name"]: each for each in node["arguments"]}
     assert arguments["heads"]["value"] == "4"
     assert arguments["heads"]["origin"] == "conf/model/attention/full.yaml:3:1"
-    assert arguments["dim"] == {"name": "dim", "value": "64", "written": "", "origin": "inferred"}
+    dim = {"value": "64", "written": "", "origin": "inferred", "kind": "a whole number"}
+    assert dim.items() <= arguments["dim"].items()
     assert "inferred  from" in node["why"]
     assert node["macs"] > 0
     assert "path" not in ask(studio, "node", path="../../etc/passwd")
+
+
+def test_an_argument_of_a_node_is_edited_in_the_text(studio):
+    draw(studio, VIT)
+    path = "layers.1.mlp.inner.expand"  # in the file of an option
+    entry = {each["name"]: each for each in ask(studio, "node", path=path)["arguments"]}["bias"]
+    assert (entry["choices"], entry["default"], entry["is_here"]) == (
+        ["true", "false"],
+        "true",
+        False,
+    )
+    edit = {"kind": "argument", "name": "bias", "node": path}
+    text = ask(studio, "edit", text=VIT, value="false", **edit)["text"]
+    assert text == VIT.replace("params:", "mlp: {body: {expand: {bias: false}}}\nparams:", 1)
+    assert draw(studio, text)["parameters"] == 202186 - 4 * 256
+    entry = {each["name"]: each for each in ask(studio, "node", path=path)["arguments"]}["bias"]
+    assert (entry["written"], entry["is_here"]) == ("false", True)
+    assert ask(studio, "edit", text=text, value="", **edit)["text"] == VIT
+    assert ask(studio, "edit", text=VIT, value="", **edit)["errors"]
+    assert ask(studio, "edit", text="[", value="1", **edit)["errors"]
 
 
 def test_the_budget_is_met_and_the_difference_told(studio):

@@ -14,11 +14,13 @@ from blocks.studio.compare.variants import Variants
 from blocks.studio.drafts import Drafts
 from blocks.studio.page.history import History
 from blocks.studio.page.language.phrases import Phrases
+from blocks.studio.page.panels.arguments import Arguments
 from blocks.studio.page.panels.edit import Described, EditPanel
 from blocks.studio.page.panels.errors import Errors
 from blocks.studio.page.run.train import TrainPanel
 from blocks.studio.run.runs import START_TIME, Started
 from blocks.studio.server import read_begin, write_draft
+from blocks.support.answers import error_entry
 
 
 def form(norm: str, depth: str) -> dict[str, Any]:
@@ -38,10 +40,10 @@ class Asked:
 
     def __init__(self) -> None:
         self.text = ""
-        self.say, self.edits = Phrases("en"), list[tuple[str, str, str]]()
+        self.say, self.edits = Phrases("en"), list[tuple[str, ...]]()
 
-    async def edit(self, kind: str, name: str, value: str) -> None:
-        self.edits.append((kind, name, value))
+    async def edit(self, kind: str, name: str, value: str, node: str = "") -> None:
+        self.edits.append((kind, name, value, node) if node else (kind, name, value))
 
 
 def run(steps: Any) -> None:
@@ -73,6 +75,66 @@ def test_a_field_that_is_filled_asks_for_no_edit():
         panel.fields["slot", "norm"].value = "layernorm"
         await settle()
         assert page.edits == [("slot", "norm", "layernorm")]
+
+    run(steps)
+
+
+def describe(heads: str, **more: Any) -> dict[str, Any]:
+    """Return what is known of a node with two arguments."""
+    beside = {"origin": "", "text": "", "is_here": True, "is_fixed": False, "value": ""}
+    number = {"kind": "a whole number", "choices": [], "default": "", **beside}
+    switch = {"kind": "true or false", "choices": ["true", "false"], "default": "true", **beside}
+    dim = {**number, "name": "dim", "written": "", "default": "inferred", "value": "64"}
+    return {
+        "path": "attention",
+        "block": "SelfAttention",
+        "target": "graph.attention",
+        "arguments": [
+            {**number, "name": "heads", "written": heads, **more},
+            {**switch, "name": "bias", "written": ""},
+            dim,
+        ],
+    }
+
+
+def test_arguments_are_edited_and_their_fields_stay():
+    async def steps() -> None:
+        page = Asked()
+        panel = Arguments(page)
+        panel.fill(describe("4", value="4"))
+        heads, bias = panel.fields["heads"], panel.fields["bias"]
+        assert (heads.value, bias.value, panel.fields["dim"].value) == ("4", None, "64")
+        panel.fill(describe("2 * 4", value="8"))
+        assert panel.fields["heads"] is heads  # with its focus
+        assert panel.notes["heads"].text == "= 8 · a whole number"
+        assert panel.notes["bias"].text == "true or false · left out: true"
+        await settle()
+        assert page.edits == []
+        heads.value, bias.value = "8", "false"
+        await settle()
+        assert page.edits == [
+            ("argument", "heads", "8", "attention"),
+            ("argument", "bias", "false", "attention"),
+        ]
+        error = error_entry("heads must divide dim", code="bad-argument")
+        panel.blame([error | {"path": "graph.attention", "got": "heads=7, dim=64"}])
+        assert panel.mistakes["heads"].text == "heads must divide dim"
+        panel.fill(describe("8"))
+        assert not panel.mistakes["heads"].visible
+
+    run(steps)
+
+
+def test_what_another_file_writes_is_not_left_out_here():
+    async def steps() -> None:
+        page = Asked()
+        panel = Arguments(page)
+        panel.fill(describe("4", is_here=False))
+        panel.fields["heads"].value = ""
+        panel._restore("heads")
+        await settle()
+        assert page.edits == []
+        assert panel.fields["heads"].value == "4"
 
     run(steps)
 

@@ -340,12 +340,13 @@ class Page:
             self.history.add(text)
         await self._refresh()
 
-    async def edit(self, kind: str, name: str, value: str) -> None:
-        """Change a slot or a param in the text."""
+    async def edit(self, kind: str, name: str, value: str, node: str = "") -> None:
+        """Change a slot, a param or an argument of a node in the text."""
         before, found = "", dict[str, Any]()
         while before != self.text:  # what was typed meanwhile is edited too
             before = self.text
-            found = await self.ask("edit", text=before, kind=kind, name=name, value=value)
+            change = {"kind": kind, "name": name, "value": value, "node": node}
+            found = await self.ask("edit", text=before, **change)
         if found["errors"]:
             text = self.say.problem(found["errors"][0])
             ui.notify(text, type="warning", position="bottom-left")
@@ -390,6 +391,7 @@ class Page:
             self.command = found.get("command", self.command)
             self.command_bar.show(self.command)
             self.errors.show(found["errors"])
+            self.node_panel.blame(found["errors"])
             if arguments["text"] != self.text:
                 self.errors.wait()
             if found["errors"]:

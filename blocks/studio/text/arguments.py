@@ -58,7 +58,8 @@ def find_site(model: Mapping[str, Any], path: str) -> Site | None:
         model: its composed section.
         path: of the node, "layers.0.attention.inner".
     """
-    around, keys = model.get("graph"), ("graph",)
+    around: Any = model.get("graph")
+    keys: Keys = ("graph",)
     holes: Mapping[str, Site] = {}
     names = [name for name in path.split(".") if not name.isdigit()]
     for number, name in enumerate(names, start=1):

@@ -142,6 +142,15 @@ SENTENCES = {  # messages, `{}` for what they quote; the first that matches
     "`params` is no mapping": "`params` 不是映射",
     "{} is no value of YAML": "{} 不是 YAML 的值",
     "the file has no `defaults`": "文件中没有 `defaults`",
+    "an expression chooses what {} is: write it in the text": (
+        "{} 是什么由表达式决定，请在文本中改"
+    ),
+    "`{}` is no mapping": "`{}` 不是映射",
+    "`{}` is not written in this text": "本文本中没有写 `{}`",
+    "no argument is named": "没有指明参数",
+    "this place of the text cannot be edited from here: write it in the text": (
+        "文本的这一处不能从这里修改，请直接改文本"
+    ),
     "no key {} in line {}": "第 {1} 行没有键 {0}",
     "the text is not YAML at the moment": "文本目前不是合法的 YAML，请先改正",
     "{} is not written as a node of this file": "{} 不是写在本文件中的节点",

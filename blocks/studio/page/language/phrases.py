@@ -70,7 +70,9 @@ CHINESE = {
     "written at": "写在",
     "inputs": "输入",
     "outputs": "输出",
-    "arguments": "参数及来源",
+    "arguments": "参数",
+    "a change is written to": "修改会写入",
+    "left out": "不写时为",
     "inferred": "推断得出",
     "receptive field": "感受野",
     "where each value comes from": "每个值从何而来",
@@ -182,6 +184,19 @@ CHINESE = {
     "it trains in its own process; this page may be closed": "训练另起进程，关闭本页也不会停",
 }
 
+KINDS = {  # what an argument takes; the longer first
+    "true or false": "true／false",
+    "a whole number": "整数",
+    "a number": "数字",
+    "a text": "文字",
+    "a list": "列表",
+    "any value": "任意值",
+    "one of ": "任选其一：",
+    " values [": " 个值 [",
+    "Module": "模块",
+    " or ": " 或 ",
+}
+
 
 class Phrases:
     """The texts in one language.
@@ -208,6 +223,13 @@ class Phrases:
     def message(self, text: str) -> str:
         """Return a message of the assembler or of the page; as it is where it is not known."""
         return (translate(text) or text) if self.language == "zh" else text
+
+    def kind(self, english: str) -> str:
+        """Return what an argument takes, "a whole number or null", in this language."""
+        if self.language == "zh":
+            for part, chinese in KINDS.items():
+                english = english.replace(part, chinese)
+        return english
 
     def in_one_line(self, entry: Mapping[str, Any], *parts: str) -> str:
         """Return what is wrong, and some of its other parts, where it has them."""

@@ -21,7 +21,7 @@ class Owner(Protocol):
     async def ask(self, ask: str, **arguments: Any) -> dict[str, Any]:
         """Ask about the model."""
 
-    async def edit(self, kind: str, name: str, value: str) -> None:
+    async def edit(self, kind: str, name: str, value: str, node: str = "") -> None:
         """Change a slot or a param in the text."""
 
 

@@ -68,9 +68,11 @@ class Errors:
         ui.label(say.problem(entry)).classes("studio-problem")
         if entry["where"]:
             place = " ".join(filter(None, (entry["where"], entry["path"])))
-            where = ui.label(place).classes("studio-soft studio-where")
-            if entry["line"]:
-                line = int(entry["line"])
+            where = ui.label(place).classes("studio-soft")
+            found = self._find(entry)
+            if found is not None:
+                line = self.page.text.count("\n", 0, found[0]) + 1
+                where.classes("studio-where")
                 where.on("click", js_handler=f"() => studio.select({line})")
         for part, name in (("got", "given"), ("fits", "fits"), ("fix", "fix")):
             if entry[part]:
@@ -83,6 +85,12 @@ class Errors:
                     ui.label(say("in English"))
                 ui.label(self._write(entry, Phrases("en"))).classes("studio-original")
 
+    def _find(self, entry: Mapping[str, Any]) -> tuple[int, int] | None:
+        """Return where the text has a mistake; None for one in another file."""
+        if "studio/" not in f"{entry['file']} {entry['from']}":
+            return None
+        return find_mistake(self.page.text, dict(entry))
+
     def _write(self, entry: Mapping[str, Any], say: Phrases) -> str:
         """Return what is wrong, what fits and what to change, each in a line."""
         parts = [say.message(entry[part]) for part in ("fits", "fix") if entry[part]]
@@ -92,9 +100,8 @@ class Errors:
         """Return the decorations of the editor: the line of each mistake, and its word."""
         text, marks = self.page.text, []
         for entry in errors:
-            place = find_mistake(text, entry)
-            is_here = "studio/" in f"{entry['file']} {entry['from']}"
-            if place is None or not is_here:
+            place = self._find(entry)
+            if place is None:
                 continue
             start, end = place
             line = text.count("\n", 0, start) + 1

@@ -1,12 +1,13 @@
 """What is known of one node."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from nicegui import ui
 
 from blocks.graph.describe.table import short
 from blocks.studio.page.language.phrases import Phrases
+from blocks.studio.page.panels.arguments import Arguments
 
 
 class Owner(Protocol):
@@ -14,25 +15,37 @@ class Owner(Protocol):
 
     say: Phrases
 
+    async def edit(self, kind: str, name: str, value: str, node: str = "") -> None:
+        """Change a slot, a param or an argument in the text."""
+
 
 class NodePanel:
-    """What is known of one node."""
+    """What is known of one node, and its arguments as fields."""
 
     def __init__(self, page: Owner):
         self.page = page
-        self.column = ui.element("div").classes("studio-node")
+        self.head = ui.element("div").classes("studio-node")
+        self.arguments = Arguments(page)
+        self.tail = ui.element("div").classes("studio-node")
+        fold = ui.expansion(page.say("where each value comes from")).classes("studio-why")
+        with fold, ui.element("pre").classes("studio-code").props("tabindex=0"):
+            self.why = ui.label("")
+        self.fold = fold
         self.clear()
 
     def clear(self) -> None:
         """Describe no node."""
-        self.column.clear()
-        with self.column:
+        self.head.clear()
+        self.arguments.clear()
+        self.tail.clear()
+        self.fold.visible = False
+        with self.head:
             ui.label(self.page.say("choose a node, or a line of the file"))
 
     def fill(self, found: Mapping[str, Any]) -> None:
         """Describe a node."""
         say = self.page.say
-        self.column.clear()
+        self.head.clear()
         rows = [
             (say("written at"), found["where"]),
             (say("inputs"), "\n".join(found["inputs"])),
@@ -41,26 +54,31 @@ class NodePanel:
             (say("multiply-adds"), short(found["macs"]) or "0"),
             (say("memory for training"), short(found["memory"], "B") or "0"),
             (say("receptive field"), found["field"]),
-            (say("formula"), found["formula"]),
-            (say("source"), found["source"]),
         ]
-        with self.column:
+        with self.head:
             ui.label(found["path"]).classes("studio-heading studio-path")
             ui.label(found["block"]).classes("studio-block")
             if found["summary"]:
                 ui.label(found["summary"]).classes("studio-soft")
-            with ui.element("div").classes("studio-table"):
-                for name, text in rows:
-                    if text:
-                        ui.label(name).classes("studio-soft")
-                        ui.label(text)
-            if found["arguments"]:
-                ui.label(say("arguments")).classes("studio-heading")
-            for argument in found["arguments"]:
-                self._show_argument(argument)
-            fold = ui.expansion(say("where each value comes from")).classes("studio-why")
-            with fold, ui.element("pre").classes("studio-code"):
-                ui.label(found["why"])
+            self._list(rows)
+        self.arguments.fill(found)
+        self.tail.clear()
+        with self.tail:
+            self._list([(say(name), found[name]) for name in ("formula", "source")])
+        self.why.text = found["why"]
+        self.fold.visible = True
+
+    def blame(self, errors: Sequence[Mapping[str, Any]]) -> None:
+        """Say at a field what is wrong with its value."""
+        self.arguments.blame(errors)
+
+    def _list(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Show texts with their names; those that are empty are left out."""
+        with ui.element("div").classes("studio-table"):
+            for name, text in rows:
+                if text:
+                    ui.label(name).classes("studio-soft")
+                    ui.label(text)
 
     def _count(self, found: Mapping[str, Any]) -> str:
         """Return the parameters; a node that is repeated has a box with those of all repeats."""
@@ -68,15 +86,3 @@ class NodePanel:
         if any(part.isdecimal() for part in found["path"].split(".")):
             count += f" ({self.page.say('of this repeat; its box counts all of them')})"
         return count
-
-    def _show_argument(self, argument: Mapping[str, str]) -> None:
-        with ui.element("div").classes("studio-argument"):
-            ui.label(argument["name"]).classes("studio-name")
-            value = argument["value"]
-            if argument["written"] not in ("", value):
-                value = f"{argument['written']} = {value}" if value else argument["written"]
-            ui.label(value)
-            origin = argument["origin"]
-            if origin == "inferred":
-                origin = self.page.say(origin)
-            ui.label(origin).classes("studio-soft")
