@@ -34,6 +34,7 @@ from blocks.support.conf_folders import option_files
 
 PATIENCE = 0.3  # seconds without an answer, after which the page says that it checks
 QUIET = 0.2  # seconds without a keystroke, after which numbers and fixes are asked for
+PAINT = 0.1  # seconds within which a browser paints a graph
 THEMES = {"": "as the system", "light": "light", "dark": "dark"}
 DARK = {"": None, "light": False, "dark": True}
 TABS = ("edit", "node", "difference", "PyTorch", "train", "sweep", "look", "runs")
@@ -115,6 +116,7 @@ class Page:
         self.history, self.steps = History(""), dict[int, ui.button]()
         self.is_busy, self.is_setting = False, False
         self.newer = asyncio.Event()  # something is wanted that is not shown
+        self.painted = asyncio.Event()  # the browser has painted the last graph
         self.errors_now: list[dict[str, Any]] = []
         self.names: dict[str, Any] = {}  # that completion offers
 
@@ -150,12 +152,13 @@ class Page:
             self._show_graph()
             self._show_panels()
         ui.on("studio-node", self._choose_node)
+        ui.on("studio-painted", self.painted.set)
         ui.run_javascript(f"document.documentElement.lang = {json.dumps(self.say.language)}")
         self.client.on_connect(self._begin)
 
     async def _begin(self) -> None:
         """Show the first answer in the theme of the browser."""
-        self.client.run_javascript("studio.extend(); studio.follow()")
+        self.client.run_javascript("studio.extend(); studio.follow(); studio.keepTheme()")
         await self._refresh()
         await open_link(self, self.client)
         await self.assist.prepare()
@@ -381,18 +384,21 @@ class Page:
 
     async def _show_answer(self) -> None:
         depth = None if self.depth < 0 else self.depth
-        arguments = {"model": self.model, "text": self.text, "words": self.words}
-        found = await self.ask("graph", depth=depth, **arguments)
+        text = self.text
+        found = await self.ask("graph", depth=depth, model=self.model, text=text, words=self.words)
         self.errors_now = found["errors"]
         if self.late is not None:
             self.late.cancel()
         self.late = None
+        if "svg" in found:
+            # first and alone: any other update makes the browser compute all of the page again
+            await self._draw(found)
         with self.client:
             self.command = found.get("command", self.command)
             self.command_bar.show(self.command)
             self.errors.show(found["errors"])
             self.node_panel.blame(found["errors"])
-            if arguments["text"] != self.text:
+            if text != self.text:
                 self.errors.wait()
             if found["errors"]:
                 self.stage.classes(add="studio-stale")
@@ -400,18 +406,24 @@ class Page:
                 self.stage.classes(remove="studio-stale")
             if "svg" in found:
                 self._show_model(found)
-            if found.get("wrong"):
-                places = json.dumps(found["wrong"]), json.dumps(found["behind"])
+            if found["errors"]:
+                places = json.dumps(found.get("wrong", [])), json.dumps(found.get("behind", []))
                 self.client.run_javascript(f"studio.blame({places[0]}, {places[1]})")
-            elif found["errors"]:
-                self.client.run_javascript("studio.blame([], [])")
 
-    def _show_model(self, found: dict[str, Any]) -> None:
-        """Show the graph of a model, and what is known with it."""
+    async def _draw(self, found: dict[str, Any]) -> None:
+        """Show the graph of a model, and wait until it is painted or something newer is wanted."""
         self.names = found["names"]
-        self.note.text = " · ".join(found["notes"])
+        self.painted.clear()
         shown = json.dumps(found["svg"]), json.dumps(found["lines"])
         self.client.run_javascript(f"studio.show({shown[0]}, {shown[1]})")
+        events = [asyncio.ensure_future(each.wait()) for each in (self.painted, self.newer)]
+        await asyncio.wait(events, timeout=PAINT, return_when=asyncio.FIRST_COMPLETED)
+        for event in events:
+            event.cancel()
+
+    def _show_model(self, found: dict[str, Any]) -> None:
+        """Show what is known with the graph of a model."""
+        self.note.text = " · ".join(found["notes"])
         self.edit_panel.fill(found["form"])
         self.numbers.show_parameters(found["parameters"])
 

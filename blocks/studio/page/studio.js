@@ -42,7 +42,18 @@ window.studio = (() => {
     requestAnimationFrame(() => {
       window.studioPainted = (window.studioPainted || 0) + 1;
       window.studioPaintedAt = performance.now();
+      setTimeout(() => emitEvent("studio-painted"));
     });
+  }
+
+  /* NiceGUI sets the theme with every update, whereupon the style of each element is computed. */
+  function keepTheme() {
+    const set = window.setDark;
+    let theme;
+    window.setDark = (next) => {
+      if (next !== theme) set?.(next);
+      theme = next;
+    };
   }
 
   const listPaths = () => [...stage().querySelectorAll("[data-node]")].map((each) => each.dataset.node);
@@ -276,5 +287,5 @@ window.studio = (() => {
     event.preventDefault();
     zoom(scale * (event.deltaY < 0 ? 1.1 : 0.9));
   }, { passive: false });
-  return { editor, blame, chooseNext, keep, takeLink, copyLink, savePng, show, choose, select, compare, code, mark, paint, fit, zoom: (factor) => zoom(scale * factor) };
+  return { editor, blame, chooseNext, keep, keepTheme, takeLink, copyLink, savePng, show, choose, select, compare, code, mark, paint, fit, zoom: (factor) => zoom(scale * factor) };
 })();
