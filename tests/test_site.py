@@ -146,7 +146,7 @@ def test_the_parts_are_used_by_the_keyboard_and_keep_their_state_in_the_address(
     page.get_by_label("位置", exact=True).focus()
     page.keyboard.press("End")
     told = page.locator(".widget [aria-live]")
-    assert told.inner_text() == "位置 31 与 31: 1.00, 30: 0.97, 0: 0.58."
+    assert told.inner_text() == "位置 31 与 31：1.00，30：0.97，0：0.58。"
     page = open_page("decoders")
     told = page.locator(".widget [aria-live]")
     assert told.inner_text().startswith("Place 2 of 12 sees 2; 0 % of its weight")

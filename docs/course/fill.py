@@ -44,7 +44,7 @@ WORDS = {
         "torch {torch}.",
         "test/accuracy": "Test accuracy",
         "test/linear_accuracy": "Test accuracy of a linear classifier on the frozen features",
-        "start": "The start is `{start}`.",
+        "start": " The start is `{start}`.",
         "hint": "Hint",
         "answer": "Answer",
         "studio": "`{command}` opens this model in [Studio](../../studio.md): a line that is "
@@ -146,7 +146,7 @@ def exercise_text(exercise: Exercise, language: str) -> str:
         start = " ".join(exercise.start)
         command = f"dougong train {start} {answer}\ndougong exercise {exercise.number} RUN"
     return (
-        f"**{exercise.number}** {exercise.question[language]} {begin}\n\n"
+        f"**{exercise.number}** {exercise.question[language]}{begin}\n\n"
         f"<details markdown><summary>{words['hint']}</summary>\n\n{exercise.hint[language]}\n\n"
         f"</details>\n<details markdown><summary>{words['answer']}</summary>\n\n"
         f"```bash\n{command}\n```\n\n{exercise.reason[language]}\n\n</details>"

@@ -173,9 +173,9 @@
         button.setAttribute("aria-label", `${say("patch", "图块")} ${patch + 1}: ${Math.round(100 * weight)} %`);
       });
       const name = query === 0 ? say("the class token", "类别词元") : `${say("patch", "图块")} ${query}`;
-      text.textContent = `${say("query", "查询")}: ${name}. `
+      text.textContent = `${say("query: ", "查询：")}${name}${say(". ", "。")}`
         + `${say("The weights sum to", "权重之和为")} ${weights.reduce((a, b) => a + b, 0).toFixed(2)}`
-        + `${say("; the class token receives", "；其中类别词元得到")} ${Math.round(100 * weights[0])} %.`;
+        + `${say("; the class token receives", "；其中类别词元得到")} ${Math.round(100 * weights[0])} %${say(".", "。")}`;
     }
     show();
   }
@@ -376,8 +376,8 @@
       });
       const far = position < count / 2 ? count - 1 : 0;
       const near = position < count - 1 ? position + 1 : position - 1;
-      const at = (place) => `${place}: ${rows[position][place].toFixed(2)}`;
-      text.textContent = `${say("position", "位置")} ${position} ${say("with", "与")} ${at(position)}, ${at(near)}, ${at(far)}.`;
+      const at = (place) => `${place}${say(": ", "：")}${rows[position][place].toFixed(2)}`;
+      text.textContent = `${say("position", "位置")} ${position} ${say("with", "与")} ${[position, near, far].map(at).join(say(", ", "，"))}${say(".", "。")}`;
     }
     show();
   }
