@@ -20,6 +20,7 @@ class Claim:
         may_fail: whether a run that fails, e.g. at too high a learning rate, counts as a result.
         look: settings of the run whose attention the page shows.
         parts: instead of one table of all runs: the arms of each table, by its title.
+        places: whether the loss at each place of a text is measured after the training.
         timed: whether it compares times, so that its runs must be alone.
     """
 
@@ -31,6 +32,7 @@ class Claim:
     may_fail: bool = False
     look: Mapping[str, str] | None = None
     parts: Mapping[str, tuple[str, ...]] | None = None
+    places: bool = False
     timed: bool = False
 
 
@@ -76,6 +78,7 @@ CLAIMS = [
         readings.causal,
         "the intervals of both differences, of the training loss and of the right texts, are above "
         "0; with the mask a tenth of the texts is right",
+        places=True,
     ),
     Claim(
         "search",

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from claims import CLAIMS, Claim
+from places import describe_places, draw_places, measure_places
 from properties import PROPERTIES
 from readings import SEEDS, UNDECIDED, Figures
 
@@ -95,6 +96,10 @@ def record(name: str) -> bool:
         "day": one.get("ended", "")[:10],
         "rows": recorded(rows, study),
     }
+    if claim.places:
+        for row, run_row in zip(found["rows"], rows, strict=True):
+            measured = measure_places(place / run_row["folder"])
+            row["places"] = {way: [*map(rounded, line)] for way, line in measured.items()}
     if study:
         seconds = sum(row.get("cpu seconds", 0) for row in tried)
         found["study"] = {"choose": study.choose, "by": study.by, "seeds": study.seeds}
@@ -104,6 +109,9 @@ def record(name: str) -> bool:
     (FIGURES / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     drawn = (place / figure.NAME).read_text(encoding="utf-8")
     (PICTURES / f"{name}.svg").write_text(drawn, encoding="utf-8")
+    if claim.places:
+        lines = draw_places(Figures(found["rows"]))
+        (PICTURES / f"{name}_places.svg").write_text(lines, encoding="utf-8")
     if claim.look is not None:
         from tasks.sweep.results import value_of
 
@@ -204,6 +212,7 @@ def section(number: int, claim: Claim) -> list[str]:
         f"![{alt}](pictures/results/{claim.name}.svg)",
         "",
         *inside(claim),
+        *placed(claim, figures),
         *tables(claim, found["rows"]),
         *([PROPERTIES[claim.name](), ""] if claim.name in PROPERTIES else []),
         f"Confirmed means: {claim.threshold}. {design(claim, found)}: {provenance(found)}.",
@@ -224,6 +233,33 @@ def inside(claim: Claim) -> list[str]:
     ]
 
 
+def placed(claim: Claim, figures: Figures) -> list[str]:
+    """Return the picture and the figures of the loss at each place, where it was measured."""
+    if not any("places" in row for row in figures.rows):
+        return []
+    return [
+        f"![loss at each place of the texts](pictures/results/{claim.name}_places.svg)",
+        "",
+        *describe_places(figures),
+        "",
+    ]
+
+
+def edges(found: dict[str, Any]) -> str:
+    """Return which rows have the first or last value of a grid, where the best may lie beyond."""
+    met = []
+    for key, values in found["study"]["choose"].items():
+        ends = {str(values[0]), str(values[-1])}
+        for row in found["rows"]:
+            settings = row["settings"]
+            if settings[key] in ends:
+                rest = [value for name, value in settings.items() if name not in (key, "seed")]
+                met.append(f"{' '.join(rest)} ({settings[key]})")
+    if not met:
+        return "No row has a value at an edge of its grid"
+    return f"At an edge of its grid: {', '.join(dict.fromkeys(met))}"
+
+
 def design(claim: Claim, found: dict[str, Any]) -> str:
     """Return how the rates were chosen, and the command."""
     command = f"python train.py -m experiment={claim.name}"
@@ -237,7 +273,8 @@ def design(claim: Claim, found: dict[str, Any]) -> str:
     seeds = ", ".join(map(str, study["seeds"]))
     return (
         f"{'; '.join(ways)} by `{study['by']}` with seed {seeds} ({found['tried']['runs']} runs, "
-        f"{found['tried']['cpu seconds']} s of CPU time). `{command} hydra/sweeper=study`"
+        f"{found['tried']['cpu seconds']} s of CPU time). {edges(found)}. "
+        f"`{command} hydra/sweeper=study`"
     )
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from blocks.graph import compose
 from blocks.graph.compose.combinations import combinations
@@ -26,7 +27,7 @@ experiments = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(experiments)
 CLAIMS = {claim.name: claim for claim in experiments.CLAIMS}
 Figures = experiments.Figures
-readings = sys.modules["readings"]
+readings, places, properties = (sys.modules[name] for name in ("readings", "places", "properties"))
 share_of_a_set, joint_verdict = readings.share_of_a_set, readings.joint_verdict
 
 
@@ -258,3 +259,62 @@ def test_other_runs_have_another_folder(monkeypatch):
     before = experiments.place_of("shift")
     monkeypatch.setattr(combinations, "swept_by_files", lambda _: ["seed=0,1,2"])
     assert experiments.place_of("shift") != before
+
+
+@pytest.mark.parametrize("mask", ["true", "false"])
+def test_the_loss_at_a_place_is_that_of_what_comes_before(mask):
+    model = properties.network(
+        "transformer",
+        [
+            "model.params.dim=32",
+            "model.params.depth=1",
+            f"model.graph.decoder.body.attention.inner.causal={mask}",
+        ],
+        {"source": properties.WORDS, "target": properties.WORDS, "vocab": 16},
+    )
+    tokens = torch.randint(16, (3, 7), generator=torch.Generator().manual_seed(0))
+    label = tokens.roll(-1, 1)
+    label[0, 5:] = places.IGNORED
+    real = torch.ones_like(tokens, dtype=torch.bool)
+    batch = {"source": tokens, "target": tokens, "source_mask": real, "target_mask": real}
+    with torch.no_grad():
+        found = places.losses_of(model, {**batch, "label": label})
+        logits = model(source=tokens, source_mask=real, target=tokens[:, :4])["logits"]
+    expected = torch.nn.functional.cross_entropy(logits[:, 3], label[:, 3], reduction="none")
+    assert torch.allclose(found["before"][:, 3], expected)
+    assert torch.allclose(found["before"], found["whole"]) == (mask == "true")
+    for losses in found.values():
+        assert losses[0, 5:].eq(0).all()
+
+
+def test_places_that_a_run_has_not_are_left_out():
+    rows = [
+        {
+            "settings": {"decoder.causal": mask, "seed": str(seed)},
+            "places": {"whole": whole[: 3 - seed], "before": before[: 3 - seed]},
+        }
+        for mask, whole, before in (
+            ("True", [0.3, 0.2, 0.1], [0.3, 0.2, 0.1]),
+            ("False", [0.0, 0.0, 0.0], [2.0, 3.0, 4.0]),
+        )
+        for seed in range(2)
+    ]
+    head, _, *table = places.describe_places(Figures(rows))
+    assert head.endswith("but for 0 at most.")
+    assert table == [
+        "| place | mask | no mask, whole text given | no mask, beginning given |",
+        "|---:|---:|---:|---:|",
+        "| 1 | 0.300 ± 0.000 | 0.000 ± 0.000 | 2.000 ± 0.000 |",
+        "| 2 | 0.200 ± 0.000 | 0.000 ± 0.000 | 3.000 ± 0.000 |",
+    ]
+
+
+def test_a_rate_at_the_edge_of_its_grid_is_named():
+    def found(*rates):
+        settings = [{"study.arm": f"arm{n}", "optimizer.lr": x} for n, x in enumerate(rates)]
+        rows = [{"settings": {**each, "seed": seed}} for each in settings for seed in "01"]
+        return {"rows": rows, "study": {"choose": {"optimizer.lr": [0.01, 0.03, 0.1]}}}
+
+    assert experiments.edges(found("0.03")) == "No row has a value at an edge of its grid"
+    named = "At an edge of its grid: arm1 (0.01), arm2 (0.1)"
+    assert experiments.edges(found("0.03", "0.01", "0.1")) == named
