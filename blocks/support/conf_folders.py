@@ -71,7 +71,7 @@ def option_files(group: str) -> dict[str, Path]:
     """Return option -> file of a group such as `model` or `model/norm`; the first folder wins."""
     found: dict[str, Path] = {}
     for folder in conf_folders():
-        for file in sorted((folder / group).glob("*.yaml")):
+        for file in sorted((folder / group).glob("*.yaml"), key=str):
             found.setdefault(file.stem, file)
     return dict(sorted(found.items()))
 

@@ -21,6 +21,8 @@ TOP = "defaults: [own, _self_]\nparams: {rate: 0.2, sizes: [3], extra: {dim: 3}}
 EDITS = {  # what is edited -> the file, before, after, whether the files are merged again
     "a whole number": ("own", "dim: 24", "dim: 48", False),
     "the type of a number": ("own", "dim: 24", "dim: 24.0", False),
+    "a number with a mark": ("own", "dim: 24", "dim: 1_000", False),
+    "a power of ten": ("top", "rate: 0.2", "rate: 2e-1", False),
     "a truth value": ("own", "flag: true", "flag: 1", False),
     "a word": ("own", "name: a", "name: bc", False),
     "a number as a word": ("own", "dim: 24", "dim: '24'", False),

@@ -35,6 +35,7 @@ from blocks.graph.compose.policy import (
 from blocks.graph.compose.provenance import Provenance, mark_adopted, remove_nulls
 from blocks.graph.compose.shared import check_chooser, find_shared, name_models, use_weights
 from blocks.graph.errors import ConfigError, Origin, Problem
+from blocks.graph.read.edits import read_content
 from blocks.graph.read.loader import SEARCH_PATH, Loader, open_loader, parse_override
 from blocks.graph.read.probes import Stamp, take_stamp
 from blocks.support.conf_folders import conf_folder, option_files
@@ -133,11 +134,12 @@ def compose(
         provenance.add_overrides(listed.defaults, listed.config_overrides)
     origins = mark_adopted(provenance.origins, adopted, giver)
     problems += provenance.problems
-    problems += check_origins(config, origins)
-    environment, forbidden = check_environment(config, origins)
+    written = read_content(config)
+    problems += check_origins(written, origins)
+    environment, forbidden = check_environment(written, origins)
     problems += forbidden
     if is_confined():
-        problems += check_confined_values(config, origins, environment)
+        problems += check_confined_values(written, origins, environment)
     plain: dict[str, Any] = {}
     if not forbidden:
         if environment:

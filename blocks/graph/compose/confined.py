@@ -3,12 +3,11 @@ outside its folder, and the environment.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, QuotedString
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
 
 from blocks.graph.compose.overrides import parse_overrides
 from blocks.graph.compose.policy import (
@@ -70,17 +69,17 @@ def _check_override(text: str) -> Problem | None:
 
 
 def check_confined_values(
-    config: DictConfig, origins: Origins, environment: Iterable[KeyPath]
+    plain: Mapping[str, Any], origins: Origins, environment: Iterable[KeyPath]
 ) -> Iterator[Problem]:
     """Yield a problem for each value that names a place outside the folder, or the environment.
 
     Args:
+        plain: the configuration, with each `${...}` as it is written.
         environment: paths of the values that read the environment.
     """
     for path in environment:
         where, shown = find_origin(origins, path), ".".join(map(str, path))
         yield Problem("files do not read the environment here", where, shown, code="not-allowed")
-    plain = OmegaConf.to_container(config, resolve=False)
     for path, text in _walk_texts(plain):
         if path[0] != "hydra" and _leads_outside(text):
             yield _refuse_path(text, find_origin(origins, path), ".".join(map(str, path)))

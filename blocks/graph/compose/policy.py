@@ -95,9 +95,12 @@ def check_adopted(overrides: Sequence[str], giver: str = RUN_FOLDER) -> Iterator
             )
 
 
-def check_origins(config: DictConfig, origins: Origins) -> Iterator[Problem]:
-    """Yield a problem for each key that only the command line and `conf/train.yaml` may set."""
-    plain: Any = OmegaConf.to_container(config, resolve=False)
+def check_origins(plain: Mapping[str, Any], origins: Origins) -> Iterator[Problem]:
+    """Yield a problem for each key that only the command line and `conf/train.yaml` may set.
+
+    Args:
+        plain: the configuration, with each `${...}` as it is written.
+    """
     for name in WHY:
         if not plain.get(name):
             continue
@@ -124,18 +127,20 @@ def stays_inside(path: str) -> bool:
 
 
 def check_environment(
-    config: DictConfig, origins: Origins
+    plain: Mapping[str, Any], origins: Origins
 ) -> tuple[frozenset[KeyPath], list[Problem]]:
     """Check every `${...}`: it names another key, or reads the environment where that is allowed.
 
     A file reads the environment only for the data, which are files on this machine: elsewhere it
     could send the value to somebody. The command line may read it wherever objects are made.
 
+    Args:
+        plain: the configuration, with each `${...}` as it is written.
+
     Returns:
         The paths of the values that may and do read the environment, and the problems of all
         others.
     """
-    plain = OmegaConf.to_container(config, resolve=False)
     reads: set[KeyPath] = set()
     problems: list[Problem] = []
     sizes = _ResolvedSizes(plain)

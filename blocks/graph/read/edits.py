@@ -6,13 +6,17 @@ changes where the last file that writes a value changed it, and nowhere else.
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
+from omegaconf._utils import get_yaml_loader
 
 KeyPath = tuple[Any, ...]
 Edits = dict[KeyPath, Any]  # path -> value
 SCALARS = (int, float, bool)
+PLAIN = re.compile(r"[\w.+-]*", re.ASCII)  # a word that all parsers of YAML read alike
 NESTED = re.compile(r"\$\{[^}]*\$\{")
 
 
@@ -41,6 +45,28 @@ def _is_scalar(value: Any) -> bool:
     if isinstance(value, str):
         return "${" not in value and value != "???"
     return type(value) in SCALARS
+
+
+def is_plain(value: Any) -> bool:
+    """Return whether a value is a number, or a word without signs of YAML."""
+    return PLAIN.fullmatch(str(value)) is not None
+
+
+@lru_cache(maxsize=1)
+def make_quick_loader() -> Any:
+    """Return OmegaConf's loader of YAML, with the parser written in C where there is one."""
+    loader = get_yaml_loader()
+    if not yaml.__with_libyaml__:
+        return loader
+    parser: Any = vars(yaml.cyaml)["CParser"]
+
+    class QuickLoader(parser, loader):  # type: ignore[misc]
+        def __init__(self, stream: Any):
+            parser.__init__(self, stream)
+            yaml.constructor.SafeConstructor.__init__(self)
+            yaml.resolver.Resolver.__init__(self)
+
+    return QuickLoader
 
 
 def _writes(content: Any, path: KeyPath) -> bool:

@@ -6,13 +6,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
+from hydra._internal.config_repository import (
+    CachingConfigRepository,
+    ConfigRepository,
+    IConfigRepository,
+)
 from hydra._internal.defaults_list import DefaultsList, _has_config_content
 from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.types import Override
-from hydra.plugins.config_source import ConfigResult
-from omegaconf import DictConfig
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from omegaconf import DictConfig, OmegaConf
 
 from blocks.graph.errors import Origin, Problem
 from blocks.graph.read.edits import (
@@ -21,13 +26,15 @@ from blocks.graph.read.edits import (
     find_edits,
     follows_values,
     is_last,
+    is_plain,
+    make_quick_loader,
     move,
     read_content,
 )
 from blocks.graph.read.loader import CachedLoader, compose_files, parse_override
 from blocks.graph.read.probes import Probes
 from blocks.support.share.folder import locate_config, shared_option
-from blocks.support.yaml_rules import Refused
+from blocks.support.yaml_rules import Refused, check
 
 MOST = 64  # compositions that are kept
 
@@ -97,14 +104,16 @@ class LiveLoader(CachedLoader):
                 if before is None or _locate(before, name) != path:
                     continue
                 is_known = True
-                repository.cache.pop(f"config_path={name}")
-                try:
-                    after = repository.load_config(name)
-                except Exception:  # the next composition reports it with its place
-                    return False
-                if after is None or _listing_of(after) != _listing_of(before):
-                    return False
-                edits = find_edits(read_content(before.config), read_content(after.config))
+                edits = _find_values(repository, name, path, before)
+                if edits is None:
+                    repository.cache.pop(f"config_path={name}")
+                    try:
+                        after = repository.load_config(name)
+                    except Exception:  # the next composition reports it with its place
+                        return False
+                    if after is None or _listing_of(after) != _listing_of(before):
+                        return False
+                    edits = find_edits(read_content(before.config), read_content(after.config))
                 self._change_content(search_path, name, edits)
                 self._change(search_path, name, edits)
         return is_known
@@ -249,6 +258,32 @@ class _KeptFiles(ConfigLoaderImpl):
             self.embedded[key] = pickle.dumps(found)
         kept: ConfigResult = pickle.loads(self.embedded[key])
         return kept
+
+
+def _find_values(
+    repository: CachingConfigRepository, name: str, path: Path, before: ConfigResult
+) -> Edits | None:
+    """Change the values of a file in what Hydra read of it, which takes a fifth of the time of
+    reading it again; return them. None where it must be read again.
+    """
+    if not isinstance(repository.delegate, ConfigRepository):
+        return None
+    try:
+        text = check(path, Path(before.path.removeprefix("file://")))
+        after = yaml.load(text, Loader=make_quick_loader())
+        listed = OmegaConf.create({"defaults": after.pop("defaults", [])})
+        defaults = repository.delegate._extract_defaults_list(name, listed)
+        listing = repository.delegate._create_defaults_list(name, defaults)
+    except Exception:  # what is wrong is reported where the file is read again
+        return None
+    header = ConfigSource._get_header_dict(text[:512])
+    if header != before.header or listing != before.defaults_list:
+        return None
+    edits = find_edits(read_content(before.config), after)
+    if edits is None or not all(map(is_plain, edits.values())):
+        return None
+    apply_edits(before.config, edits)
+    return edits
 
 
 def _locate(result: ConfigResult, name: str) -> Path:
