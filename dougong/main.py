@@ -150,7 +150,9 @@ def run_own(command: str, words: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.add_arguments(parser)
-    arguments = parser.parse_args(words)
+    # an answer may stand on both sides of an option: exercise 1.1 --language zh KEY=VALUE
+    parse = parser.parse_intermixed_args if command == "exercise" else parser.parse_args
+    arguments = parse(words)
     try:
         return run_quietly(partial(module.run, arguments))
     except Exception as error:

@@ -57,7 +57,8 @@ def test_what_is_printed_for_an_answer(capsys):
         "yes  blocks of WindowAttention: exactly 4; found 4\n"
         "not yet; --hint helps\n"
     )
-    assert dougong.main([*words, "model/attention=window_unshifted"]) == 0
+    behind = [*words, "--language", "zh", "model/attention=window_unshifted"]  # of an option
+    assert dougong.main(behind) == 0
     assert capsys.readouterr().out.endswith("solved\n")
 
 
