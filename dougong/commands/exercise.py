@@ -13,6 +13,34 @@ from dougong.exercises.check import Finding, check_model, check_run
 from dougong.exercises.read import LANGUAGES, Exercise, read_exercises
 
 SOLVED, NOT_YET = 0, 1
+WORDS = {
+    "en": {
+        "start": "start   ",
+        "reach": "reach   ",
+        "train": "train   ",
+        "check": "check   ",
+        "value": "KEY=VALUE",
+        True: "yes ",
+        False: "no  ",
+        "found": "; found ",
+        "bound": ", the bound is ",
+        "solved": "solved",
+        "not yet": "not yet; --hint helps",
+    },
+    "zh": {
+        "start": "起点",
+        "reach": "条件",
+        "train": "训练",
+        "check": "检查",
+        "value": "键=值",
+        True: "对  ",
+        False: "不对",
+        "found": "；得到 ",
+        "bound": "，界限是 ",
+        "solved": "完成",
+        "not yet": "还不对；--hint 给出提示",
+    },
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(" ".join(["dougong", "exercise", exercise.number, *exercise.answer]))
         print(exercise.reason[arguments.language])
     if arguments.given:
-        return print_findings(check_answer(exercise, arguments.given))
+        return print_findings(check_answer(exercise, arguments.given), arguments.language)
     if not arguments.hint and not arguments.answer:
         print_question(exercise, arguments.language)
     return SOLVED
@@ -70,30 +98,32 @@ def check_answer(exercise: Exercise, given: Sequence[str]) -> list[Finding]:
 
 def print_question(exercise: Exercise, language: str) -> None:
     """Print the question, where an answer starts from, and the conditions."""
+    words = WORDS[language]
     print(exercise.question[language])
-    print(f"  start    {' '.join(exercise.start)}")
+    print(f"  {words['start']} {' '.join(exercise.start)}")
     for condition in exercise.conditions:
-        print(f"  reach    {condition}")
+        print(f"  {words['reach']} {condition.describe(language)}")
     line = f"dougong exercise {exercise.number}"
     if exercise.needs_run:
-        print(f"  train    dougong train {' '.join(exercise.start)} ...")
-        print(f"  check    {line} RUN")
+        print(f"  {words['train']} dougong train {' '.join(exercise.start)} ...")
+        print(f"  {words['check']} {line} RUN")
     else:
-        print(f"  check    {line} KEY=VALUE ...")
+        print(f"  {words['check']} {line} {words['value']} ...")
 
 
-def print_findings(findings: Sequence[Finding]) -> int:
+def print_findings(findings: Sequence[Finding], language: str) -> int:
     """Print a line for each condition and return the exit status."""
+    words = WORDS[language]
     for finding in findings:
-        mark = "yes" if finding.holds else "no"
-        bound = ""
+        line = f"{words[finding.holds]} {finding.condition.describe(language)}"
+        line += f"{words['found']}{show_number(finding.found)}"
         if finding.bound is not None:
-            bound = f", the bound is {finding.bound:,.0f}"
-        print(f"{mark:<4} {finding.condition}; found {show_number(finding.found)}{bound}")
+            line += f"{words['bound']}{finding.bound:,.0f}"
+        print(line)
     if all(finding.holds for finding in findings):
-        print("solved")
+        print(words["solved"])
         return SOLVED
-    print("not yet; --hint helps")
+    print(words["not yet"])
     return NOT_YET
 
 

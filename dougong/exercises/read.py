@@ -10,11 +10,20 @@ import yaml
 FOLDER = Path(__file__).resolve().parent
 LANGUAGES = ("en", "zh")
 RELATIONS = {
-    "at_least": "at least",
-    "at_most": "at most",
-    "equals": "exactly",
-    "at_least_times": "at least, times the start,",
-    "at_most_times": "at most, times the start,",
+    "at_least": {"en": "at least {}", "zh": "至少 {}"},
+    "at_most": {"en": "at most {}", "zh": "至多 {}"},
+    "equals": {"en": "exactly {}", "zh": "等于 {}"},
+    "at_least_times": {"en": "at least, times the start, {}", "zh": "至少是起点的 {} 倍"},
+    "at_most_times": {"en": "at most, times the start, {}", "zh": "至多是起点的 {} 倍"},
+}
+MEASURES = {  # in Chinese; a metric keeps its name
+    "parameters": "参数量",
+    "macs": "乘加次数",
+    "field": "感受野",
+    "shape": "形状",
+    "argument": "取值",
+    "blocks": "个数",
+    "setting": "设置",
 }
 SCORES = ("test/", "val/", "train/")  # how the metrics of a run begin
 
@@ -37,10 +46,16 @@ class Condition:
     relation: str
     value: Any
 
-    def __str__(self) -> str:
-        subject = f"{self.measure} of {self.of}" if self.of else self.measure
+    def describe(self, language: str) -> str:
+        """Return the condition in a language."""
         value = f"{self.value:,}" if isinstance(self.value, int) else str(self.value)
-        return f"{subject}: {RELATIONS[self.relation]} {value}"
+        reached = RELATIONS[self.relation][language].format(value)
+        if language == "zh":
+            measure = MEASURES.get(self.measure, self.measure)
+            subject = f"{self.of} 的{measure}" if self.of else measure
+            return f"{subject}：{reached}"
+        subject = f"{self.measure} of {self.of}" if self.of else self.measure
+        return f"{subject}: {reached}"
 
     @property
     def is_score(self) -> bool:

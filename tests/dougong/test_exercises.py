@@ -59,7 +59,12 @@ def test_what_is_printed_for_an_answer(capsys):
     )
     behind = [*words, "--language", "zh", "model/attention=window_unshifted"]  # of an option
     assert dougong.main(behind) == 0
-    assert capsys.readouterr().out.endswith("solved\n")
+    assert capsys.readouterr().out == (
+        "对   stages.0.layers.1.attention.inner.shift 的取值：等于 0；得到 0\n"
+        "对   参数量：至少是起点的 1 倍；得到 135,318，界限是 135,318\n"
+        "对   WindowAttention 的个数：等于 4；得到 4\n"
+        "完成\n"
+    )
 
 
 def test_a_training_is_asked_for_and_a_folder_without_one_refused(capsys, tmp_path):
