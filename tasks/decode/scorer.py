@@ -1,7 +1,7 @@
 """Scores of the next token from a network, with a cache where it provably changes nothing."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from blocks.graph import Graph, IncrementalModel, StepError, verify_incremental
 from blocks.graph.run.incremental import IncrementalSession
+from tasks.decode.screened_head import ScreenedHeads
+from tasks.decode.search import find_largest, mask_forbidden
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ class NextTokenScorer:
         self.has_told = False  # that a prefix is longer than the window
         self.verified = 0  # number of tokens up to which the cache is verified
         self.stepper: IncrementalModel | None = None
+        self.heads = ScreenedHeads()
 
     def score(
         self, fixed: Mapping[str, Tensor], limit: int, *, history: int = 0
@@ -143,17 +146,47 @@ class ScoringSession:
         if self.stepper is None or prefix.shape[1] > self.limit:
             self._tell_length(prefix.shape[1])
             return self._score_whole(prefix)[:, -count:]
+        hidden, head = self._step(prefix, count)
+        if head is None:
+            return select_logits(hidden)[:, -count:]
+        return head(hidden[:, -count:])
+
+    def choose_largest(self, prefix: Tensor, forbidden: Collection[int] = ()) -> Tensor:
+        """Return the most likely next token of each row, (rows,).
+
+        Args:
+            prefix: (rows, tokens).
+            forbidden: tokens that are never chosen.
+        """
+        if self.stepper is None or prefix.shape[1] > self.limit:
+            return find_largest(mask_forbidden(self(prefix), forbidden))
+        hidden, head = self._step(prefix, 1)
+        if head is None:
+            return find_largest(mask_forbidden(select_logits(hidden)[:, -1], forbidden))
+        return self.scorer.heads.choose(head, hidden[:, -1], forbidden)
+
+    def _step(self, prefix: Tensor, count: int) -> tuple[Any, nn.Linear | None]:
+        """Run the network over what is new of a prefix, at least its last `count` tokens.
+
+        Returns:
+            What the head takes, and the head; where there is none, what the network returns.
+        """
         past = self._keep_common(prefix, prefix.shape[1] - count)
-        new = prefix[:, past:]
-        logits = self.steps.step(**self.scorer.growing_inputs(new))
+        inputs = self.scorer.growing_inputs(prefix[:, past:])
+        result: tuple[Any, nn.Linear | None] | None = self.steps.step_to_head(**inputs)
+        if result is None:
+            result = self.steps.step(**inputs), None
         self.prefix = prefix
-        return select_logits(logits)[:, -count:]
+        return result
 
     def _keep_common(self, prefix: Tensor, most: int) -> int:
         """Let the cache have the first tokens that it shares with the prefix, at most `most`;
         return their number.
         """
         if self.prefix is not None and len(prefix) == len(self.prefix):
+            seen = self.prefix.shape[1]
+            if seen <= most and torch.equal(prefix[:, :seen], self.prefix):
+                return self.steps.rewind(seen)
             length = min(most, self.prefix.shape[1])
             common = count_equal(prefix[:, :length], self.prefix[:, :length])
             if common:

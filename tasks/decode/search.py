@@ -2,7 +2,8 @@
 
 A score returns the logits of the next token, (rows, vocab), for prefixes (rows, tokens); the
 search knows nothing else of the network. A score with a state for each row may have a method
-`reorder(rows)`: row i of the next prefixes continues row `rows[i]` of the last ones.
+`reorder(rows)`: row i of the next prefixes continues row `rows[i]` of the last ones. One that finds
+the most likely token without all logits may have `choose_largest(prefix, forbidden)`.
 """
 
 import math
@@ -163,8 +164,11 @@ def stream_tokens(
     lengths = must_be_lengths(lengths, start)
     must_be_positive("limit", limit)
     sampler = Sampler(temperature, top_k, top_p, generator, forbidden)
+    choose_largest = getattr(score, "choose_largest", None)
 
     def choose(prefix: Tensor) -> Tensor:
+        if temperature == 0 and choose_largest is not None:
+            return choose_largest(prefix, forbidden)
         return sampler.choose(score(prefix))
 
     ends = [*stop]

@@ -17,8 +17,9 @@ from torch import Tensor, fx, nn
 from blocks.graph.record.module import Graph, Scan
 from blocks.graph.record.part import copy_calls
 from blocks.graph.run.flatten import FlatGraph
-from blocks.graph.run.onednn import prepare_linear
+from blocks.graph.run.onednn import PACKED_ROWS, PackedLinear, prepare_linear
 from blocks.graph.run.replace import convert
+from blocks.graph.run.split_head import split_head
 from blocks.support.decode_cache import DecodeCache, StepError, in_order
 
 MAX_COPIED = 2**31  # bytes of weights that a session may copy into the layout for few rows
@@ -52,6 +53,11 @@ class IncrementalModel:
         part, _ = copy_calls(network.graph, [network.graph.output_node()], cuts)
         self.growing_part = Graph(network, part)
         self.flat = FlatGraph(self.growing_part)
+        self.parts = split_head(self.growing_part)
+        self.flat_body: FlatGraph | None = None
+        if self.parts is not None:
+            self.flat_body = FlatGraph(self.parts.body)
+        self.prepared = PreparedLayers()
         self.classes: dict[nn.Module, type[nn.Module]] = {}
         for path, block, step in _find_steps(self.growing_part):
             self.classes[block] = _make_incremental_class(block, path, step)
@@ -63,7 +69,11 @@ class IncrementalModel:
             rows: the expected number of rows.
             copied: whether linear layers copy their weights into the layout for few rows.
         """
-        return _Maker(self.classes, caches, rows, copied).make(self.growing_part)
+        return self.make_maker(caches, rows, copied).make(self.growing_part)
+
+    def make_maker(self, caches: "Caches", rows: int, copied: bool) -> "_Maker":
+        """Return what makes the modules of a session. Arguments: those of `make_network`."""
+        return _Maker(self.classes, caches, self.prepared, rows, copied)
 
     def start(
         self,
@@ -101,7 +111,9 @@ class IncrementalSession:
     def __init__(self, model: IncrementalModel, fixed: dict[str, Any], caches: "Caches"):
         self.model, self.fixed, self.caches = model, fixed, caches
         self.sources: Tensor | None = None  # row of tokens -> row of the fixed inputs
+        self.maker: _Maker | None = None
         self.run: Callable[..., Any] | None = None
+        self.run_body: Callable[..., Any] | None = None
 
     @torch.no_grad()
     def step(self, **new: Tensor) -> Any:
@@ -113,16 +125,35 @@ class IncrementalSession:
         Raises:
             StepError: a block cannot process tokens in pieces, or more tokens than `limit`.
         """
+        if self.run is None:
+            self.run = self._make_run(new)
+        return self._step(self.run, new)
+
+    @torch.no_grad()
+    def step_to_head(self, **new: Tensor) -> tuple[Tensor, nn.Linear] | None:
+        """Return what the head takes for the new tokens, and the head; None, with no step taken,
+        where the logits do not come from a linear layer, or a hook waits for calls.
+
+        Arguments and errors are those of `step`.
+        """
+        if self.run_body is None:
+            maker = self._prepare(new)
+            if self.model.flat_body is None or _has_hooks(self.model.growing_part):
+                return None
+            self.run_body = self.model.flat_body.bind(maker.made)
+        assert self.maker is not None and self.model.parts is not None
+        head: Any = self.maker.made[self.model.parts.head]
+        return self._step(self.run_body, new), head
+
+    def _step(self, run: Callable[..., Any], new: Mapping[str, Tensor]) -> Any:
         first = next(iter(new.values()))
         rows, tokens = first.shape[:2]
-        if self.run is None:
-            self.run = self._make_run(rows)
         if self.sources is None:
             several = self.caches.several
             self.sources = torch.arange(rows // several, device=first.device)
             self._select(self.sources.repeat_interleave(several))
         self.caches.begin()
-        result = self.run(**self.fixed, **new)
+        result = run(**self.fixed, **new)
         self.caches.advance(tokens)
         return result
 
@@ -160,15 +191,22 @@ class IncrementalSession:
             if isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == before:
                 self.fixed[name] = value.index_select(0, rows)
 
-    def _make_run(self, rows: int) -> Callable[..., Any]:
+    def _prepare(self, new: Mapping[str, Tensor]) -> "_Maker":
+        """Make the modules of the incremental network, for as many rows as these inputs have."""
+        if self.maker is None:
+            growing_part = self.model.growing_part
+            modules = list(growing_part.modules())
+            weights = sum(layer.weight.nbytes for layer in modules if isinstance(layer, nn.Linear))
+            rows = len(next(iter(new.values())))
+            self.maker = self.model.make_maker(self.caches, rows, copied=weights <= MAX_COPIED)
+            self.maker.make(growing_part)
+        return self.maker
+
+    def _make_run(self, new: Mapping[str, Tensor]) -> Callable[..., Any]:
         """Make the incremental network: flat, unless a hook waits for calls of bodies or blocks."""
-        growing_part = self.model.growing_part
-        modules = list(growing_part.modules())
-        weights = sum(module.weight.nbytes for module in modules if isinstance(module, nn.Linear))
-        maker = _Maker(self.model.classes, self.caches, rows, copied=weights <= MAX_COPIED)
-        network = maker.make(growing_part)
-        if any(module._forward_hooks or module._forward_pre_hooks for module in modules):
-            return network
+        maker, growing_part = self._prepare(new), self.model.growing_part
+        if _has_hooks(growing_part):
+            return maker.make(growing_part)
         return self.model.flat.bind(maker.made)
 
 
@@ -239,6 +277,27 @@ class Caches:
             cache.several = 1
 
 
+class PreparedLayers:
+    """Linear layers for few rows, kept from one session to the next as long as nothing changes
+    their weights.
+    """
+
+    def __init__(self) -> None:
+        self.layers: dict[nn.Linear, tuple[tuple[Any, ...], PackedLinear | None]] = {}
+
+    def prepare(self, layer: nn.Linear, rows: int, copied: bool) -> PackedLinear | None:
+        """Return `prepare_linear` of a layer."""
+        weight = layer.weight
+        if weight.is_inference():  # it does not count its changes
+            return prepare_linear(layer, rows, copied)
+        state = (weight.data_ptr(), weight._version, max(rows, PACKED_ROWS), copied)
+        known = self.layers.get(layer)
+        if known is None or known[0] != state:
+            known = state, prepare_linear(layer, rows, copied)
+            self.layers[layer] = known
+        return known[1]
+
+
 class _Maker:
     """Makes the modules of a session. What they share with the network stays shared; a module that
     contains nothing incremental is taken as it is.
@@ -246,6 +305,7 @@ class _Maker:
     Args:
         classes: block -> its class whose `forward` is `step`.
         caches: of the session.
+        prepared: linear layers for few rows.
         rows: the expected number of rows.
         copied: whether linear layers copy their weights into the layout for few rows.
     """
@@ -254,10 +314,12 @@ class _Maker:
         self,
         classes: Mapping[nn.Module, type[nn.Module]],
         caches: Caches,
+        prepared: PreparedLayers,
         rows: int,
         copied: bool,
     ):
-        self.classes, self.caches, self.rows, self.copied = classes, caches, rows, copied
+        self.classes, self.caches, self.prepared = classes, caches, prepared
+        self.rows, self.copied = rows, copied
         self.made: dict[nn.Module, nn.Module] = {}
 
     def make(self, module: nn.Module) -> nn.Module:
@@ -268,7 +330,7 @@ class _Maker:
 
     def _make(self, module: nn.Module) -> nn.Module:
         if isinstance(module, nn.Linear):
-            prepared = prepare_linear(module, self.rows, self.copied)
+            prepared = self.prepared.prepare(module, self.rows, self.copied)
             if prepared is not None:
                 return prepared
         children = dict(module._modules)
@@ -295,6 +357,11 @@ def _make_incremental_class(
 
     kind = type(block)
     return type(f"Incremental{kind.__name__}", (kind,), {"forward": forward})
+
+
+def _has_hooks(network: nn.Module) -> bool:
+    """Return whether any module waits for its calls."""
+    return any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
 
 
 def _find_growing(network: Graph, grows: Collection[str]) -> set[fx.Node]:
