@@ -379,13 +379,41 @@ def rank_candidates(logits: Tensor, total: Tensor) -> tuple[Tensor, Tensor, Tens
         Log probability, beam and token of each, (rows, candidates).
     """
     rows, beams = total.shape
-    vocab = logits.shape[-1]
-    values = (total[:, :, None] + logits.log_softmax(-1).view(rows, beams, vocab)).flatten(1)
+    shares = logits.log_softmax(-1)
     if beams == 1:
-        number = find_largest(logits)[:, None]
-    else:
-        number = values.topk(min(2 * beams, beams * vocab), dim=1).indices
-    return values.gather(1, number), number // vocab, number % vocab
+        token = find_largest(logits)[:, None]
+        return total + shares.gather(1, token), torch.zeros_like(token), token
+    # the best of each beam, then the best of these
+    value, token = find_top(shares, min(2 * beams, logits.shape[-1]))
+    count = value.shape[1]
+    value = (total.flatten()[:, None] + value).view(rows, beams * count)
+    value, number = value.topk(min(2 * beams, value.shape[1]), dim=1)
+    return value, number // count, token.view(rows, beams * count).gather(1, number)
+
+
+def find_top(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return `values.topk(count)`: the pieces with the largest maxima have the largest values.
+
+    Args:
+        values: (rows, vocab).
+        count: at most `vocab`.
+
+    Returns:
+        The values and their places, (rows, count); of equal ones any.
+    """
+    vocab = values.shape[-1]
+    if vocab < max(MIN_PIECES, 4 * count) * PIECE or values.device.type != "cpu":
+        top = values.topk(count, dim=-1)
+        return top.values, top.indices
+    whole = vocab // PIECE * PIECE
+    pieces = values[:, :whole].unflatten(-1, (-1, PIECE))
+    chosen = pieces.amax(-1).topk(count, dim=-1).indices
+    places = (chosen[:, :, None] * PIECE + torch.arange(PIECE)).flatten(1)
+    if whole < vocab:
+        rest = torch.arange(whole, vocab).expand(len(values), -1)
+        places = torch.cat([places, rest], dim=1)
+    top = values.gather(1, places).topk(count, dim=-1)
+    return top.values, places.gather(1, top.indices)
 
 
 def must_be_prefixes(start: Tensor) -> None:
