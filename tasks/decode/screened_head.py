@@ -33,7 +33,7 @@ AVAILABLE = (
 
 
 class ScreenedHeads:
-    """The head of a network, whichever it is, with its weights in 8 bits while they stay the same."""
+    """The head of a network, with its weights in 8 bits as long as they stay the same."""
 
     def __init__(self) -> None:
         self.weight: tuple[Any, ...] = ()  # what the screened head was made of

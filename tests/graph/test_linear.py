@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from blocks.graph import build
+from blocks.graph.run import onednn
 from blocks.graph.run.onednn import (
     AVAILABLE,
     MIN_PRODUCT,
@@ -79,7 +80,12 @@ def test_gradients_have_gradients():
 @pytest.mark.parametrize("rows", [1, 2, 17])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("copied", [True, False])
-def test_a_layer_at_hand_says_the_same_for_any_number_of_rows(rows, bias, copied, threads):
+@pytest.mark.parametrize("short", [True, False])
+def test_a_layer_at_hand_says_the_same_for_any_number_of_rows(
+    rows, bias, copied, short, threads, monkeypatch
+):
+    monkeypatch.setattr(onednn, "SHORT_VECTORS", short)
+    monkeypatch.setattr(onednn, "MIN_PACKED_SHORT", 2**16)
     dim, out_dim = 257, 263  # as large as is worth a call of oneDNN
     layer = nn.Linear(dim, out_dim, bias)
     forward = prepare_linear(layer, rows, copied)

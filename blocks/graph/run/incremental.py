@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from blocks.graph.record.module import Graph, Scan
 from blocks.graph.record.part import copy_calls
 from blocks.graph.run.flatten import FlatGraph
-from blocks.graph.run.onednn import PACKED_ROWS, PackedLinear, prepare_linear
+from blocks.graph.run.onednn import prepare_linear
 from blocks.graph.run.replace import convert
 from blocks.graph.run.split_head import split_head
 from blocks.support.decode_cache import DecodeCache, StepError, in_order
@@ -141,7 +141,8 @@ class IncrementalSession:
             if self.model.flat_body is None or _has_hooks(self.model.growing_part):
                 return None
             self.run_body = self.model.flat_body.bind(maker.made)
-        assert self.maker is not None and self.model.parts is not None
+        assert self.maker is not None
+        assert self.model.parts is not None
         head: Any = self.maker.made[self.model.parts.head]
         return self._step(self.run_body, new), head
 
@@ -283,14 +284,14 @@ class PreparedLayers:
     """
 
     def __init__(self) -> None:
-        self.layers: dict[nn.Linear, tuple[tuple[Any, ...], PackedLinear | None]] = {}
+        self.layers: dict[nn.Linear, tuple[tuple[Any, ...], nn.Linear | None]] = {}
 
-    def prepare(self, layer: nn.Linear, rows: int, copied: bool) -> PackedLinear | None:
+    def prepare(self, layer: nn.Linear, rows: int, copied: bool) -> nn.Linear | None:
         """Return `prepare_linear` of a layer."""
         weight = layer.weight
         if weight.is_inference():  # it does not count its changes
             return prepare_linear(layer, rows, copied)
-        state = (weight.data_ptr(), weight._version, max(rows, PACKED_ROWS), copied)
+        state = (weight.data_ptr(), weight._version, rows, copied)
         known = self.layers.get(layer)
         if known is None or known[0] != state:
             known = state, prepare_linear(layer, rows, copied)
