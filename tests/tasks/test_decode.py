@@ -11,7 +11,6 @@ from tasks.decode.search import (
     beam_search,
     filter_logits,
     find_largest,
-    find_top,
     greedy_search,
     length_penalty_factor,
     mask_forbidden,
@@ -133,17 +132,6 @@ def test_the_largest_by_pieces_is_the_first_of_the_largest(vocab):
     logits[1] = -torch.inf
     logits[2, vocab - 1] = 50.0
     assert torch.equal(find_largest(logits), logits.argmax(-1))
-
-
-@pytest.mark.parametrize(("vocab", "count"), [(7, 7), (2048, 8), (2053, 8), (4999, 16)])
-def test_the_best_by_pieces_are_the_best(vocab, count):
-    values = torch.randn(11, vocab, generator=torch.Generator().manual_seed(0))
-    values[0, -3:] = 50.0
-    values[1, : vocab - 2] = -torch.inf
-    found, places = find_top(values, count)
-    assert torch.equal(found, values.topk(count).values)
-    assert torch.equal(values.gather(1, places), found)
-    assert all(len(set(row)) == count for row in places.tolist())
 
 
 def test_a_beam_of_one_takes_what_greedy_takes_of_equals():

@@ -1,4 +1,4 @@
-"""The most likely token by a product in 8 bits first: the token that all logits in float32 give."""
+"""The most likely tokens without a look at all logits in float32: the same as with it."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from blocks.graph import build
 from tasks.decode import screened_head
 from tasks.decode.scorer import NextTokenScorer
 from tasks.decode.screened_head import AVAILABLE, ScreenedHead, ScreenedHeads
-from tasks.decode.search import find_largest, greedy_search, mask_forbidden
+from tasks.decode.search import find_largest, find_top, greedy_search, mask_forbidden
 
 VOCAB, DIM, ROWS = 4999, 37, 7
 needs_integers = pytest.mark.skipif(not AVAILABLE, reason="a CPU with products of integers")
@@ -110,3 +110,14 @@ def test_a_network_decodes_the_same_tokens(monkeypatch, limit):
     assert torch.equal(*tokens)
     assert len(used) == limit
     assert all(token is not None for token in used)
+
+
+@pytest.mark.parametrize(("vocab", "count"), [(7, 7), (2048, 8), (2053, 8), (4999, 16)])
+def test_the_best_by_pieces_are_the_best(vocab, count):
+    values = torch.randn(11, vocab, generator=torch.Generator().manual_seed(0))
+    values[0, -3:] = 50.0
+    values[1, : vocab - 2] = -torch.inf
+    found, places = find_top(values, count)
+    assert torch.equal(found, values.topk(count).values)
+    assert torch.equal(values.gather(1, places), found)
+    assert all(len(set(row)) == count for row in places.tolist())
