@@ -20,6 +20,7 @@ from blocks.graph.describe.draw import write_page_style
 from blocks.studio.compare.variants import Variants
 from blocks.studio.drafts import DRAFT, DraftError, Drafts
 from blocks.studio.guard import LARGEST, Guard
+from blocks.studio.page.history import Histories
 from blocks.studio.page.page import Begin, Page
 from blocks.studio.process import Answers
 from blocks.studio.run.runs import Runs
@@ -148,7 +149,7 @@ def write_draft(project: Path, begin: Begin) -> Begin:
 def make_app(service: Service, port: int) -> Guard:
     """Return the application: the page and the reports, behind the guard."""
     answers, runs = Answers(service.project), Runs(service.project)
-    looks = Answers(service.project, "runs")
+    looks, histories = Answers(service.project, "runs"), Histories()
     app = FastAPI(openapi_url=None)
 
     @app.get("/report")
@@ -170,7 +171,8 @@ def make_app(service: Service, port: int) -> Guard:
         scripts = "".join(f"<script>{_read(name)}</script>" for name in SCRIPTS)
         ui.add_head_html(f"<style>{page_style()}</style>{scripts}")
         begin = service.begin.with_query(model, data, levels, tab)
-        Page(answers, looks, runs, begin, lang or service.begin.language, theme).show()
+        language = lang or service.begin.language
+        Page(answers, looks, runs, begin, histories, language, theme).show()
 
     async def draw_first() -> None:
         """Draw what a page shows first before one asks, so that it need only be drawn again."""

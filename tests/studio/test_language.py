@@ -37,6 +37,10 @@ def test_a_mistake_is_told_in_the_language_of_the_page(message, code):
 def test_what_fits_is_told_in_the_language_of_the_page():
     say = Phrases("zh").message
     assert say("did you mean ClassToken or LastToken?") == "是不是想写 ClassToken 或 LastToken？"
+    assert say("data has image, classes") == "数据有 image, classes"
+    assert say("'：' is U+FF1A FULLWIDTH COLON: write ':'") == (
+        "'：' 是 U+FF1A FULLWIDTH COLON：请改写为 ':'"
+    )
     assert say("features: a whole number") == "features：整数"
     assert say("heads in 1, 2, 4") == "heads in 1, 2, 4"
 

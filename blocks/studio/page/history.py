@@ -34,3 +34,18 @@ class History:
         self.place = min(max(self.place + by, 0), len(self.texts) - 1)
         self.changed = 0.0
         return self.texts[self.place]
+
+
+class Histories:
+    """The latest history of each model, which the page in another language continues."""
+
+    def __init__(self) -> None:
+        self.latest: dict[str, History] = {}
+
+    def open(self, model: str, text: str) -> History:
+        """Return a history of a model that ends with a text."""
+        found, before = History(text), self.latest.get(model)
+        if before is not None and before.texts[before.place] == text:
+            found.texts, found.place = list(before.texts), before.place
+        self.latest[model] = found
+        return found

@@ -13,7 +13,7 @@ from nicegui import events, ui
 from blocks.studio.drafts import NAME, DraftError, Drafts
 from blocks.studio.page.assist import Assist
 from blocks.studio.page.command import CommandBar
-from blocks.studio.page.history import History
+from blocks.studio.page.history import Histories, History
 from blocks.studio.page.language.phrases import LANGUAGES, Phrases
 from blocks.studio.page.panels.code import CodePanel
 from blocks.studio.page.panels.compare import ComparePanel
@@ -90,6 +90,7 @@ class Page:
         looks: the one that looks into runs.
         runs: the runs of the project.
         begin: what is shown first.
+        histories: of the models, for undo.
         language: "en" or "zh".
         theme: "light", "dark" or "" for that of the system.
     """
@@ -100,11 +101,12 @@ class Page:
         looks: Answers,
         runs: Runs,
         begin: Begin,
+        histories: Histories,
         language: str,
         theme: str,
     ):
         self.answers, self.looks, self.runs, self.begin = answers, looks, runs, begin
-        self.sweeps = Sweeps(answers.project)
+        self.sweeps, self.drafts = Sweeps(answers.project), Drafts(answers.project)
         self.say = Phrases(language)
         self.theme = theme if theme in THEMES else ""
         self.key = uuid.uuid4().hex
@@ -113,6 +115,7 @@ class Page:
         self.command: list[str] = []
         self.chosen = ""  # node
         self.late: asyncio.TimerHandle | None = None  # says that an answer is awaited
+        self.histories = histories
         self.history, self.steps = History(""), dict[int, ui.button]()
         self.is_busy, self.is_setting = False, False
         self.newer = asyncio.Event()  # something is wanted that is not shown
@@ -134,14 +137,14 @@ class Page:
 
     def show(self) -> None:
         """Build the page."""
-        drafts = Drafts(self.answers.project)
+        drafts = self.drafts
         try:
             self.text, _ = drafts.read(self.model)
         except DraftError as error:
             ui.label(self.say.message(str(error))).classes("studio-problem")
             ui.link("→", "/?model=vit")
             return
-        self.history = History(self.text)
+        self.history = self.histories.open(self.model, self.text)
         self.client = ui.context.client
         ui.dark_mode(DARK[self.theme])
         ui.colors(primary="#0B63CE")
@@ -301,6 +304,10 @@ class Page:
             return
         if "model" in changes:
             state["data"] = ""
+        elif self.depth >= 0:
+            state["levels"] = str(self.depth)
+        with suppress(DraftError):  # the process that answers may be busy with an earlier text
+            self.drafts.write(self.model, self.text)
         query = "&".join(f"{name}={value}" for name, value in state.items() if value)
         ui.navigate.to(f"/?{query}")
 

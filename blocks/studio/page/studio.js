@@ -10,6 +10,7 @@ window.studio = (() => {
   let lit = {};
   let codeLines = [];
   let before = null;
+  let chosen = "";
   const stage = () => document.querySelector(".studio-graph");
   const find = (path) => stage()?.querySelector(`[data-node="${CSS.escape(path)}"]`);
   const component = () => {
@@ -29,8 +30,8 @@ window.studio = (() => {
     before = null;
     if (isFirst) fit();
     else zoom(scale);
-    isFirst = false;
     place.scrollTo(left, top);
+    find(chosen)?.classList.add("chosen");
     nameEditors();
     lightKinds(place, lit);
     studioLook.paintHeat();
@@ -39,6 +40,8 @@ window.studio = (() => {
       studio.pickOne(fresh);
       choose(fresh, false);
     }
+    if (isFirst) recall();
+    isFirst = false;
     requestAnimationFrame(() => {
       window.studioPainted = (window.studioPainted || 0) + 1;
       window.studioPaintedAt = performance.now();
@@ -90,6 +93,7 @@ window.studio = (() => {
     const group = find(path);
     if (!group) return;
     group.classList.add("chosen");
+    chosen = path;
     if (fromEditor) {
       reveal(group);
       studio.pickOne(path);
@@ -222,6 +226,44 @@ window.studio = (() => {
     }
     history.replaceState(history.state, "", address);
   }
+
+  /* What was chosen and seen when the page was left: the page in another language shows the same. */
+  const SCROLLED = [".studio-graph", ".studio-editor .cm-scroller", ".studio-panels .q-panel"];
+  const modelOf = () => new URLSearchParams(location.search).get("model") || "";
+  function remember() {
+    if (!stage() || isFirst) return;
+    const scrolls = SCROLLED.map((name) => document.querySelector(name)).map((each) => [each?.scrollLeft || 0, each?.scrollTop || 0]);
+    const cursor = editor()?.state.selection.main.head || 0;
+    const seen = { model: modelOf(), node: find(chosen) ? chosen : "", cursor, scale, scrolls, top: scrollY };
+    sessionStorage.setItem("studio", JSON.stringify(seen));
+  }
+
+  function recall() {
+    const seen = JSON.parse(sessionStorage.getItem("studio") || "{}");
+    sessionStorage.removeItem("studio");
+    if (!seen.model || seen.model !== modelOf()) return;
+    zoom(seen.scale);
+    const view = editor();
+    if (view && seen.cursor <= view.state.doc.length) view.dispatch({ selection: { anchor: seen.cursor } });
+    if (find(seen.node)) {
+      chosen = seen.node;
+      find(chosen).classList.add("chosen");
+      studio.pickOne(chosen);
+      emitEvent("studio-node", chosen, true);
+    }
+    let tries = 12; // the panels are filled later
+    const stop = () => { tries = 0; };
+    for (const kind of ["wheel", "keydown", "pointerdown"]) addEventListener(kind, stop, { once: true, capture: true });
+    const scroll = () => {
+      if (tries <= 0) return;
+      tries -= 1;
+      SCROLLED.forEach((name, index) => document.querySelector(name)?.scrollTo(...seen.scrolls[index]));
+      scrollTo(0, seen.top);
+      setTimeout(scroll, 250);
+    };
+    scroll();
+  }
+  addEventListener("pagehide", remember);
 
   function takeLink() {
     const text = new URLSearchParams(location.hash.slice(1)).get("text") || "";

@@ -26,7 +26,7 @@ class NodePanel:
         self.page = page
         self.head = ui.element("div").classes("studio-node")
         self.arguments = Arguments(page)
-        self.tail = ui.element("div").classes("studio-node")
+        self.tail = ui.element("div")
         fold = ui.expansion(page.say("where each value comes from")).classes("studio-why")
         with fold, ui.element("pre").classes("studio-code").props("tabindex=0"):
             self.why = ui.label("")
