@@ -4,7 +4,7 @@ python -m bench.gpu                              all parts, within nine minutes 
 python -m bench.gpu --parts tests steps          some of them: tests steps llama loop decode start
 python -m bench.gpu --parts steps --words --only gpt2 --rounds 3    with words for the part
 
-Without a GPU the same runs on the CPU, at small sizes and with fewer families, to show that it works.
+Without a GPU the same runs on the CPU, with fewer families at small sizes, to show that it works.
 
 Each part is a process of its own, as each can be started alone; its output is also a file of the
 folder. A part that fails, or outlasts its time, does not keep the others from running.

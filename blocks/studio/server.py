@@ -20,8 +20,9 @@ from blocks.graph.describe.draw import write_page_style
 from blocks.studio.compare.variants import Variants
 from blocks.studio.drafts import DRAFT, DraftError, Drafts
 from blocks.studio.guard import LARGEST, Guard
+from blocks.studio.page.begin import Begin
 from blocks.studio.page.history import Histories
-from blocks.studio.page.page import Begin, Page
+from blocks.studio.page.page import Page
 from blocks.studio.process import Answers
 from blocks.studio.run.runs import Runs
 from blocks.studio.text.edits import EditError, write_overrides

@@ -5,13 +5,13 @@ import json
 import uuid
 from collections.abc import Awaitable
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import Any
 
 from nicegui import events, ui
 
 from blocks.studio.drafts import NAME, DraftError, Drafts
 from blocks.studio.page.assist import Assist
+from blocks.studio.page.begin import LEVELS, TABS, Begin
 from blocks.studio.page.command import CommandBar
 from blocks.studio.page.history import Histories, History
 from blocks.studio.page.language.phrases import LANGUAGES, Phrases
@@ -37,49 +37,11 @@ QUIET = 0.2  # seconds without a keystroke, after which numbers and fixes are as
 PAINT = 0.1  # seconds within which a browser paints a graph
 THEMES = {"": "as the system", "light": "light", "dark": "dark"}
 DARK = {"": None, "light": False, "dark": True}
-TABS = ("edit", "node", "difference", "PyTorch", "train", "sweep", "look", "runs")
 ZOOMS = (
     ("zoom_out", "zoom out", "studio.zoom(0.8)"),
     ("zoom_in", "zoom in", "studio.zoom(1.25)"),
     ("fit_screen", "fit the width", "studio.fit()"),
 )
-LEVELS = {-1: "automatic", 0: "0", 1: "1", 2: "2", 3: "3", 99: "all"}
-
-
-@dataclass(frozen=True)
-class Begin:
-    """What a page shows first.
-
-    Args:
-        model: its name.
-        data: the data set; "" for the example of the model.
-        words: further overrides.
-    """
-
-    model: str
-    data: str = ""
-    words: tuple[str, ...] = ()
-    language: str = "en"
-    depth: int = -1
-    tab: str = TABS[0]
-
-    @property
-    def all_words(self) -> list[str]:
-        """The overrides beside the model."""
-        chosen = [f"data={self.data}"] if self.data else []
-        return [*chosen, *self.words]
-
-    def with_query(self, model: str, data: str, depth: int, tab: str) -> "Begin":
-        """Return the same with what the address names, where it can be meant."""
-        found = self
-        if NAME.fullmatch(model) and NAME.fullmatch(data or "x"):
-            words = self.words if (model, data) == (self.model, self.data) else ()
-            found = replace(found, model=model, data=data, words=words)
-        if depth in LEVELS:
-            found = replace(found, depth=depth)
-        if tab in TABS:
-            found = replace(found, tab=tab)
-        return found
 
 
 class Page:
