@@ -17,6 +17,11 @@ from torch import Tensor, nn
 from blocks.errors import BlockError, must_be_positive, must_be_share
 from blocks.support.decode_cache import DecodeCache, StepError
 
+# Of oneDNN on this processor; AVX2 alone has none, and an LSTM under autocast would raise.
+HAS_BFLOAT16_KERNELS = (
+    torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+)
+
 
 class _Recurrence(nn.Module):
     """The common part of all three. `states` are the hidden state and, for an LSTM, the cell."""
@@ -447,6 +452,20 @@ class LSTM(_Recurrence):
             # torch 2.13 traces the inference kernel for an input without gradient, and then cannot
             # go back through it.
             x = x + 0 * weights[3][:1]
+        if torch.is_autocast_enabled("cpu") and x.device.type == "cpu" and not HAS_BFLOAT16_KERNELS:
+            x, states = x.float(), tuple(state.float() for state in states)
+            with torch.autocast("cpu", enabled=False):
+                return torch.lstm(
+                    x,
+                    states,
+                    weights,
+                    True,
+                    layers,
+                    self.dropout,
+                    self.training,
+                    bidirectional,
+                    True,
+                )
         return torch.lstm(
             x, states, weights, True, layers, self.dropout, self.training, bidirectional, True
         )

@@ -16,7 +16,7 @@ WRONG = {
     (
         "compile",
         "fast",
-    ): "compile must be true or false\n  got       compile='fast'\n  fits      true, false",
+    ): "compile must be true, false or whole\n  got       compile='fast'\n  fits      true, false",
     ("channels_last", 1): "channels_last must be true or false\n  got       channels_last=1",
     ("checkpoint_activations", "yes"): "checkpoint_activations must be true or false",
     ("find_lr", "often"): "find_lr must be true or false",
