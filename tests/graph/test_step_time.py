@@ -92,3 +92,18 @@ def test_no_option_is_ignored(words, problem, capsys):
         status = error.code
     assert status == 2
     assert problem in capsys.readouterr().err
+
+
+def test_a_slow_product_is_measured_with_small_matrices(monkeypatch):
+    """Without kernels for bfloat16 one product of 2048 x 2048 takes minutes."""
+    sides = []
+
+    def best(work, seconds):
+        sides.append(len(work.args[0]))
+        return 2 * sides[-1] ** 3 / speed
+
+    monkeypatch.setattr(ceiling, "best", best)
+    for speed, wanted in ((2e9, [256, 512]), (1e11, [256, 512, 1024, 2048])):
+        sides.clear()
+        assert ceiling.measure_product(torch.bfloat16) == pytest.approx(speed)
+        assert sides == wanted

@@ -13,7 +13,7 @@ import torch
 
 from blocks.support.files import read_file, replace_file
 
-SIDE, BYTES, SECONDS = 2048, 256 * 2**20, 1.0
+SIDES, BYTES, SECONDS = (256, 512, 1024, 2048), 256 * 2**20, 1.0
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,24 @@ def best(work: Callable[[], object], seconds: float = SECONDS) -> float:
     return found
 
 
+def measure_product(dtype: torch.dtype) -> float:
+    """Operations a second of the largest product that runs several times in `SECONDS`.
+
+    A processor without kernels for bfloat16 needs minutes for one of 2048 x 2048.
+    """
+    speed = 0.0
+    for side in SIDES:
+        if speed and 4 * 2 * side**3 / speed > SECONDS:
+            break
+        a, b = torch.randn(2, side, side, dtype=dtype)
+        seconds = SECONDS if side == SIDES[-1] else SECONDS / 10
+        speed = 2 * side**3 / best(partial(torch.matmul, a, b), seconds)
+    return speed
+
+
 def measure() -> Ceiling:
     """Measure the CPU now: the ceiling depends on threads and on what else runs."""
-    products = []
-    for dtype in (torch.float32, torch.bfloat16):
-        a, b = torch.randn(2, SIDE, SIDE, dtype=dtype)
-        products.append(2 * SIDE**3 / best(partial(torch.matmul, a, b)))
+    products = [measure_product(dtype) for dtype in (torch.float32, torch.bfloat16)]
     source = torch.zeros(BYTES, dtype=torch.uint8)
     target = torch.empty_like(source)
     bandwidth = 2 * BYTES / best(lambda: target.copy_(source))
