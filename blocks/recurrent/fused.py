@@ -452,20 +452,11 @@ class LSTM(_Recurrence):
             # torch 2.13 traces the inference kernel for an input without gradient, and then cannot
             # go back through it.
             x = x + 0 * weights[3][:1]
-        if torch.is_autocast_enabled("cpu") and x.device.type == "cpu" and not HAS_BFLOAT16_KERNELS:
-            x, states = x.float(), tuple(state.float() for state in states)
+        autocast = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        if autocast and not HAS_BFLOAT16_KERNELS:
             with torch.autocast("cpu", enabled=False):
-                return torch.lstm(
-                    x,
-                    states,
-                    weights,
-                    True,
-                    layers,
-                    self.dropout,
-                    self.training,
-                    bidirectional,
-                    True,
-                )
+                states = tuple(state.float() for state in states)
+                return self._kernel(x.float(), states, weights, layers, bidirectional)
         return torch.lstm(
             x, states, weights, True, layers, self.dropout, self.training, bidirectional, True
         )

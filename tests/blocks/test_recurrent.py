@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from blocks.errors import BlockError
+from blocks.recurrent import fused
 from blocks.recurrent.fused import GRU, LSTM, RNN, _one_piece
 
 B, N, D, H = 3, 7, 5, 11
@@ -186,6 +187,16 @@ def test_dropout_acts_between_layers_in_training_only(family, masked):
     assert torch.equal(one(x, mask)[0], one(x, mask)[0])
     block.eval()
     assert torch.equal(block(x, mask)[0], block(x, mask)[0])
+
+
+def test_an_lstm_is_float32_where_a_processor_has_no_bfloat16(monkeypatch):
+    block, x = LSTM(D, hidden=H), torch.randn(B, N, D)
+    wanted = block(x)
+    monkeypatch.setattr(fused, "HAS_BFLOAT16_KERNELS", False)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = block(x)
+    assert [each.dtype for each in found] == [torch.float32] * 3
+    assert all(map(torch.equal, found, wanted))
 
 
 def test_weights_in_one_piece_are_the_same_weights():

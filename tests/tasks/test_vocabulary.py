@@ -66,6 +66,24 @@ def test_loss_and_gradients_are_those_of_cross_entropy_over_all_logits(smoothing
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("bias", [True, False])
+def test_what_is_compiled_for_a_gpu_gives_the_same_loss_and_gradients(monkeypatch, smoothing, bias):
+    monkeypatch.setattr(chunked_loss, "compile_once", lambda function: function)
+    monkeypatch.setattr(chunked_loss.CompiledChunks, "largest", V * 64)
+    tensors, label = head(bias), labels((B, T), V, 0.6)
+    hidden, weight, *rest = tensors
+    table = Table(weight)
+    found = loss_in_chunks(hidden, table, rest[0] if rest else None, label, smoothing, True)
+    wanted = loss_of_logits(F.linear(*tensors), label, smoothing)
+    torch.testing.assert_close(found.loss, wanted.loss, rtol=0, atol=1e-12)
+    assert torch.equal(found.correct, wanted.correct)
+    for ours, theirs in zip(
+        *(torch.autograd.grad(each.loss, tensors) for each in (found, wanted)), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
