@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.compare.contender import Contender, Family
+from bench.families.language import Size
 from bench.families.ours import built, macs, memory
 from tasks.learn.losses.chunked_loss import VocabularyLoss
 
@@ -19,31 +20,19 @@ TOKENS = 64
 
 
 @dataclass(frozen=True)
-class Size:
-    """Of a model, and of its batch."""
+class PairSize(Size):
+    """Of an encoder and a decoder, and of their batch."""
 
-    dim: int = 256
-    depth: int = 3
-    heads: int = 4
     hidden: int = 1024
     vocab: int = 8000
-    batch: int = 16
 
     @property
     def overrides(self) -> list[str]:
-        """The size as overrides of the model."""
-        return [
-            f"params.dim={self.dim}",
-            f"params.depth={self.depth}",
-            f"params.heads={self.heads}",
-            f"params.hidden={self.hidden}",
-            f"params.vocab={self.vocab}",
-            f"params.length={TOKENS}",
-            "params.dropout=0.0",
-        ]
+        return [*super().overrides, f"params.hidden={self.hidden}", f"params.vocab={self.vocab}"]
 
 
-SMALL, BASE = Size(), Size(512, 6, 8, 2048, 37000, 256)
+SMALL = PairSize(256, 3, 4, 16, TOKENS)
+BASE = PairSize(512, 6, 8, 256, TOKENS, 2048, 37000)
 VOCAB, WORDS = SMALL.vocab, SMALL.overrides
 
 
@@ -57,7 +46,7 @@ class Plain(nn.Module):
     the paper.
     """
 
-    def __init__(self, size: Size) -> None:
+    def __init__(self, size: PairSize) -> None:
         super().__init__()
         dim, heads, depth = size.dim, size.heads, size.depth
         options: dict[str, Any] = {
@@ -87,7 +76,7 @@ class Plain(nn.Module):
         return self.head(self.decoder(target, memory, tgt_mask=self.past, tgt_is_causal=True))
 
 
-def make_marian(tokens: int, size: Size = SMALL, **options: Any) -> nn.Module:
+def make_marian(tokens: int, size: PairSize = SMALL, **options: Any) -> nn.Module:
     """The network of transformers, of the same sizes, for as many tokens."""
     from transformers import MarianConfig, MarianMTModel
 
