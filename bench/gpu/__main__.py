@@ -1,10 +1,10 @@
 """All figures of a GPU by one command: correctness first, then speed and memory.
 
-python -m bench.gpu                              all parts, within nine minutes on one H100
+python -m bench.gpu                              all parts
 python -m bench.gpu --parts tests steps          some of them: tests steps llama loop decode start
 python -m bench.gpu --parts steps --words --only gpt2 --rounds 3    with words for the part
 
-Without a GPU the same runs on the CPU, with fewer families at small sizes, to show that it works.
+Without a GPU the same runs on the CPU, at small sizes and with fewer families, to show it works.
 
 Each part is a process of its own, as each can be started alone; its output is also a file of the
 folder. A part that fails, or outlasts its time, does not keep the others from running.
@@ -20,14 +20,12 @@ from pathlib import Path
 import torch
 
 from bench.gpu.device import HAS_GPU, name_device
+from bench.gpu.steps import FAMILIES
 from bench.start.around import ROOT
 
 STEPS = ["bench.gpu.steps", "--rounds", "5" if HAS_GPU else "1"]
-ALL = (
-    []
-    if HAS_GPU
-    else ["--only", "encoder_decoder", "vit_s", "--peers", "timm", "torch.nn.Transformer"]
-)
+BESIDE = [name for name in FAMILIES if name != "llama"]  # it is too large to lie beside others
+ONLY = BESIDE if HAS_GPU else ["encoder_decoder", "--peers", "torch.nn.Transformer"]
 KIND = "compiled" if HAS_GPU else "eager"
 # A step of about 50 ms on an H100: 64 images of 1,024 patches.
 WIDE = ["data.size=64", "model.params.patch=2", "model.params.dim=384", "model.params.heads=6"]
@@ -45,7 +43,7 @@ class Part:
 
 PARTS = {
     "tests": Part(["pytest", "-m", "gpu", "-n", "4" if HAS_GPU else "1", "-rs"], 150),
-    "steps": Part([*STEPS, *ALL, "--infer", "--patience", "150"], 330),
+    "steps": Part([*STEPS, "--only", *ONLY, "--infer", "--patience", "150"], 330),
     "llama": Part([*STEPS, "--only", "llama", "--kinds", KIND, "--patience", "100"], 140),
     "loop": Part(["bench.training.loop", "--rounds", "5", *LOOP], 90),
     "decode": Part(["bench.decode", "--batch", "1", "16", "--rounds", "3", *DECODE], 90),

@@ -69,10 +69,10 @@ def serve(connection: Connection, seat: Seat) -> None:
         compile_network(made.model, whole=True)
     elif seat.compiled:
         made.model.compile(dynamic=False)
-    step = made.trainer(bfloat16=True)
+    step = made.trainer(bfloat16=HAS_GPU)
     warm_up(step)
     if seat.infers:
-        warm_up(made.asker(bfloat16=True))
+        warm_up(made.asker(bfloat16=HAS_GPU))
     connection.send(True)
     while True:
         try:
@@ -80,7 +80,7 @@ def serve(connection: Connection, seat: Seat) -> None:
         except EOFError:
             return
         if question == "infer":
-            answer: Any = time_steps(made.asker(bfloat16=True))
+            answer: Any = time_steps(made.asker(bfloat16=HAS_GPU))
         else:
             made.model.train()
             answer = time_steps(step) if question == "train" else list_kernels(step)

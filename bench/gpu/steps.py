@@ -4,7 +4,7 @@ python -m bench.gpu.steps                                 every family
 python -m bench.gpu.steps --only vit_s gpt2 --rounds 5    some of them
 python -m bench.gpu.steps --only llama --kinds compiled   a model too large to lie beside others
 
-Without a GPU the same runs on the CPU, at the small sizes, to show that it works.
+Without a GPU the same runs on the CPU, in float32 at the small sizes, to show that it works.
 
 Each contender runs in a process of its own, and all get the same options. All are built, compiled
 and warmed up first. Then, while nothing else runs, every round asks each contender of a family for
@@ -14,6 +14,7 @@ some steps and waits for the GPU once. The language models have the sizes of the
 import argparse
 import json
 import statistics
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ import torch
 from bench import peers, table
 from bench.choose import choose
 from bench.compare.contender import Family
-from bench.gpu.device import HAS_GPU, measure_ceiling, name_device
+from bench.gpu.device import HAS_GPU, PRECISION, measure_ceiling, name_device
 from bench.gpu.server import OURS, Seat, Server, is_attention
 from bench.measure import Times, interleave
 from tasks.process.peaks import peak_operations
@@ -153,6 +154,7 @@ def name_attention(kernels: list[tuple[str, int, float]]) -> str:
 def compare(family: Family, servers: list[Server], given: argparse.Namespace, limit: float) -> Any:
     """Measure one family, print its tables, and return the rows."""
     peak = peak_operations(name_device(), "bf16-mixed")
+    precision = str(PRECISION).removeprefix("torch.")
     results = []
     for question, passes in (("train", 3), ("infer", 1)):
         if question == "infer" and not given.infer:
@@ -162,7 +164,7 @@ def compare(family: Family, servers: list[Server], given: argparse.Namespace, li
             for row, server in zip(rows, servers, strict=True):
                 row["kernels"] = server.ask("kernels")
                 row["attention"] = name_attention(row["kernels"])
-        print(f"\n{family.name}: {family.size}; {question}, bfloat16")
+        print(f"\n{family.name}: {family.size}; {question}, {precision}")
         print(table.table(HEAD, [format_row(row) for row in rows]), flush=True)
         results += [
             {"family": family.name, "size": family.size, "work": question, **row} for row in rows
@@ -210,6 +212,8 @@ def main() -> None:
     if given.json:
         found = {"device": name_device(), "ceiling": limit, "results": results}
         given.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    if missing := [family.name for family in chosen if not ready[family.name]]:
+        sys.exit(f"nothing was ready of {', '.join(missing)}; --patience gives more time")
 
 
 if __name__ == "__main__":
