@@ -4,7 +4,6 @@ somewhere; slow: each command gives its figures, and Studio opens each model.
 
 import importlib.util
 import json
-import os
 import re
 import shlex
 import statistics
@@ -182,15 +181,11 @@ def test_the_attention_that_is_shown_sums_to_one():
 @pytest.mark.slow
 @pytest.mark.parametrize("lesson", fill.read_figures())
 def test_a_command_gives_its_figures_again(lesson, tmp_path):
-    """The mean over the seeds, within the spread that the table shows; and the time, where no other
-    programs crowd the machine: with eight for a core the CPU time was 3.5 times the stated one.
-    """
+    """The mean over the seeds, within the spread that the table shows."""
     (name,) = [name for name in NAMES if int(name.partition("_")[0]) == int(lesson)]
     sweep = tmp_path / "sweep"  # a folder that exists would not be used again
     words = [*command_of(name), f"hydra.sweep.dir={sweep}", "callbacks.progress.style=none"]
-    load = os.getloadavg()[0]
     subprocess.run([sys.executable, "-m", "dougong", *words], cwd=ROOT, check=True)
-    crowded = max(load, os.getloadavg()[0]) > 2 * (os.cpu_count() or 1)
     found, spent = {}, 0.0
     for folder in sorted(sweep.glob("*/run.json")):
         run = json.loads(folder.read_text(encoding="utf-8"))
@@ -205,4 +200,4 @@ def test_a_command_gives_its_figures_again(lesson, tmp_path):
         mean = statistics.fmean(found[label])
         assert min(shown) - 0.01 <= mean <= max(shown) + 0.01, label
     stated = [run["cpu"] for row in recorded.values() for run in row["runs"].values()]
-    assert crowded or spent < 2.5 * sum(stated)  # of CPU time
+    assert spent < 2.5 * sum(stated)  # of CPU time, which a busy machine lengthens
