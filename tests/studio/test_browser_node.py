@@ -80,3 +80,21 @@ def test_another_language_shows_the_same_text_node_levels_and_place(page):
     assert "depth: 3" in read_editor(page)
     page.get_by_label("撤销").click()
     expect_command(page, "dougong train model=vit data=digits")
+
+
+@pytest.mark.parametrize(("width", "motion"), [(1280, "reduce"), (400, "no-preference")])
+def test_where_each_value_comes_from_comes_into_view(page, width, motion):
+    page.set_viewport_size({"width": width, "height": 600})
+    page.emulate_media(reduced_motion=motion)
+    page.locator('[data-node="layers.0.attention.inner"] > .box').click()
+    driver.expect(page.locator(".studio-path")).to_have_text("layers.0.attention.inner")
+    head = page.get_by_role("button", name="where each value comes from")
+    text = page.get_by_role("group", name="where each value comes from")
+    head.scroll_into_view_if_needed()
+    for unfold in (head.click, lambda: head.press("Enter")):
+        unfold()
+        driver.expect(text).to_be_focused()
+        driver.expect(text).to_be_in_viewport(ratio=0.9)
+        driver.expect(head).to_be_in_viewport()
+        head.click()
+        driver.expect(text).to_be_hidden()

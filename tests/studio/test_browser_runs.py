@@ -15,6 +15,11 @@ pytest.importorskip("nicegui")
 driver = pytest.importorskip("playwright.sync_api")
 pytestmark = JOURNEY
 RUN = Path(__file__).resolve().parents[1] / "data" / "run_of_0_1_0"
+CURVES = """() => {
+  const chart = document.querySelector(".studio-chart");
+  const series = getElement(Number(chart.id.slice(1))).chart.getOption().series;
+  return series.map((each) => each.data.length);
+}"""  # points of each curve
 VIT = (conf_folder() / "model" / "vit.yaml").read_text(encoding="utf-8")
 UNET = """inputs: {image: data.image}
 graph:
@@ -75,6 +80,41 @@ def test_two_runs_stand_in_one_chart_with_what_differs(page, project):
     driver.expect(table).to_contain_text("seed=02")
     driver.expect(table).not_to_contain_text("model=vit")
     driver.expect(page.locator(".studio-compared canvas")).to_be_visible()
+
+
+def test_another_language_shows_the_same_training_with_its_curve(page, project):
+    run = "runs/2026-01-02/00-00-03"
+    shutil.copytree(RUN, project / run)
+    folder = project / "studio" / "runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("2026-01-02_00-00-03-0", "2026-01-02_00-00-04-1"):  # the later one printed nothing
+        words = ["model=vit", "trainer.max_epochs=2", f"seed={name[-1]}"]
+        content = {"name": name, "process": 2**30, "words": words}
+        (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+        (folder / f"{name}.log").write_text("", encoding="utf-8")
+    page.reload()
+    page.get_by_role("tab", name="train").click()
+    status = page.locator(".studio-status")
+    driver.expect(status).to_contain_text("seed=1")
+    driver.expect(page.locator(".studio-chart")).to_be_hidden()
+    (folder / "2026-01-02_00-00-04-1.log").write_text(f"run folder {run}\n", encoding="utf-8")
+    driver.expect(page.locator(".studio-chart canvas")).to_be_visible()
+    page.get_by_label("epochs").fill("8")
+    page.get_by_label("more overrides").fill("seed=5")
+    (folder / "2026-01-02_00-00-05-2.json").write_text(  # of another page, later
+        json.dumps({"name": "2026-01-02_00-00-05-2", "process": 2**30, "words": ["seed=2"]}),
+        encoding="utf-8",
+    )
+    drawn = page.evaluate(CURVES)
+    assert drawn[0] > 0
+    page.get_by_label("language", exact=True).first.click()
+    page.get_by_role("option").get_by_text("中文", exact=True).click()
+    driver.expect(page.locator(".studio-errors")).to_contain_text("没有错误")
+    driver.expect(page.locator(".studio-chart canvas")).to_be_visible()
+    driver.expect(status).to_contain_text("seed=1")
+    assert page.evaluate(CURVES) == drawn
+    driver.expect(page.get_by_label("轮数")).to_have_value("8")
+    driver.expect(page.get_by_label("其他命令行选项")).to_have_value("seed=5")
 
 
 def test_a_draft_is_named_and_a_node_that_is_gone_is_not_described(page):

@@ -239,3 +239,28 @@ def test_a_training_shows_how_far_it_is_from_its_first_second():
         assert not panel.progress.visible
 
     run(steps)
+
+
+def test_a_tab_shows_the_training_of_the_page_before_with_its_whole_curve():
+    async def steps() -> None:
+        page = Asked()
+        page.runs = runs = Training()
+        rows = [{"epoch": float(epoch), "train/loss": 1.0 / epoch} for epoch in (1, 2, 3)]
+        runs.found |= {"status": "finished", "rows": rows}
+        later = Started(time.strftime(START_TIME) + "-1", 2, ["model=cnn"])
+        runs.list_started = lambda: [later, runs.started]
+        kept: dict[str, Any] = {"training": runs.started.name, "epochs": 7, "more": "seed=3"}
+        panel = TrainPanel(page)
+        assert panel.started is later
+        panel.recall(kept)
+        assert panel.started is runs.started
+        assert panel.chart.visible
+        points = panel.chart.options["series"][0]["data"]
+        assert points == [[1.0, 1.0], [2.0, 0.5], [3.0, 1.0 / 3]]
+        assert (panel.epochs.value, panel.more.value) == (7, "seed=3")
+        panel.epochs.value = 9
+        runs.start = lambda words: later
+        panel.begin([])
+        assert kept == {"training": later.name, "epochs": 9, "more": "seed=3"}
+
+    run(steps)

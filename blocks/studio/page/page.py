@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any
 
-from nicegui import events, ui
+from nicegui import app, events, ui
 
 from blocks.studio.drafts import NAME, DraftError, Drafts
 from blocks.studio.page.assist import Assist
@@ -124,6 +124,8 @@ class Page:
     async def _begin(self) -> None:
         """Show the first answer in the theme of the browser."""
         self.client.run_javascript("studio.extend(); studio.follow(); studio.keepTheme()")
+        with self.client:
+            self.train_panel.recall(app.storage.tab)
         await self._refresh()
         await open_link(self, self.client)
         await self.assist.prepare()

@@ -113,6 +113,14 @@ window.studio = (() => {
     place.scrollLeft += off(box.left, box.right, frame.left, frame.right);
   }
 
+  /* What was unfolded below the edge comes into view, and the keyboard scrolls it. */
+  function bring(id) {
+    const fold = document.getElementById(`c${id}`);
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    fold?.querySelector("pre")?.focus({ preventScroll: true });
+    fold?.scrollIntoView({ block: "nearest", behavior: still ? "instant" : "smooth" });
+  }
+
   /* The line of a node, or of the nearest node around it that is written in this file. */
   function lineOf(path) {
     for (let name = path; name; name = name.replace(/\.?[^.]*$/, "")) {
@@ -329,5 +337,5 @@ window.studio = (() => {
     event.preventDefault();
     zoom(scale * (event.deltaY < 0 ? 1.1 : 0.9));
   }, { passive: false });
-  return { editor, blame, chooseNext, keep, keepTheme, takeLink, copyLink, savePng, show, choose, select, compare, code, mark, paint, fit, zoom: (factor) => zoom(scale * factor) };
+  return { editor, blame, bring, chooseNext, keep, keepTheme, takeLink, copyLink, savePng, show, choose, select, compare, code, mark, paint, fit, zoom: (factor) => zoom(scale * factor) };
 })();

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from nicegui import ui
 
 from blocks.graph.describe.table import short
+from blocks.studio.page.fold import add_fold
 from blocks.studio.page.language.phrases import Phrases
 from blocks.studio.page.panels.arguments import Arguments
 
@@ -27,10 +28,7 @@ class NodePanel:
         self.head = ui.element("div").classes("studio-node")
         self.arguments = Arguments(page)
         self.tail = ui.element("div")
-        fold = ui.expansion(page.say("where each value comes from")).classes("studio-why")
-        with fold, ui.element("pre").classes("studio-code").props("tabindex=0"):
-            self.why = ui.label("")
-        self.fold = fold
+        self.fold, self.why = add_fold(page.say("where each value comes from"))
         self.clear()
 
     def clear(self) -> None:

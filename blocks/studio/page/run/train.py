@@ -2,12 +2,13 @@
 
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import quote
 
 from nicegui import ui
 
+from blocks.studio.page.fold import add_fold
 from blocks.studio.page.language.phrases import Phrases
 from blocks.studio.run.runs import START_TIME, Runs, Started
 from blocks.support.program import train_command
@@ -37,16 +38,16 @@ class TrainPanel:
     def __init__(self, page: Owner):
         self.page = page
         say = page.say
-        self.started: Started | None = None
-        started = page.runs.list_started()
-        if started and page.runs.is_running(started[0]):
-            self.started = started[0]
+        self.kept: MutableMapping[str, Any] = {}  # what the page in another language shows again
+        self.started: Started | None = next(iter(page.runs.list_started()), None)
         note = say("it trains in its own process; this page may be closed")
         ui.label(note).classes("studio-soft")
         with ui.element("div").classes("studio-row"):
             self.epochs = ui.number(say("epochs"), value=EPOCHS, min=1, step=1).props(FIELD)
             self.more = ui.input(say("more overrides"), placeholder="optimizer.lr=3e-4")
             self.more.props(FIELD)
+            self.epochs.on_value_change(lambda event: self._keep("epochs", event.value))
+            self.more.on_value_change(lambda event: self._keep("more", event.value))
             self.starts = ui.button(say("start"), icon="play_arrow", on_click=self._start)
             self.starts.mark("start")
             self.stops = ui.button(say("stop"), icon="stop", on_click=self._stop).props("outline")
@@ -60,13 +61,31 @@ class TrainPanel:
             copy.props(f'flat round dense size=sm aria-label="{name}"').tooltip(name)
         self.chart = ui.echart(_chart([], say)).classes("studio-chart")
         self.links = ui.element("div")
-        fold = ui.expansion(say("output")).classes("studio-why")
-        with fold, ui.element("pre").classes("studio-code studio-wrapped"):
-            self.output = ui.label("")
+        _, self.output = add_fold(say("output"), "studio-wrapped")
         self.shown: tuple[Any, ...] = ()
         self.line.visible = self.chart.visible = False
         self._show_progress(None)
         ui.timer(SECONDS, self._look)
+
+    def recall(self, kept: MutableMapping[str, Any]) -> None:
+        """Show at once what this tab of the browser showed before, with the whole curve.
+
+        Args:
+            kept: of the tab; the training that is shown and the fields are noted in it.
+        """
+        training = kept.get("training")
+        found = [each for each in self.page.runs.list_started() if each.name == training]
+        if found:
+            self.started = found[0]
+        self.epochs.value = kept.get("epochs", self.epochs.value)
+        self.more.value = kept.get("more", self.more.value)
+        self.kept = kept
+        if self.started is not None:
+            self._keep("training", self.started.name)
+        self._look()
+
+    def _keep(self, name: str, value: Any) -> None:
+        self.kept[name] = value
 
     def _start(self) -> None:
         page = self.page
@@ -86,6 +105,7 @@ class TrainPanel:
     def begin(self, words: Sequence[str]) -> None:
         """Start a training, and show how it goes."""
         self.started = self.page.runs.start(words)
+        self._keep("training", self.started.name)
         self._look()
 
     def resume(self, run: str, options: Sequence[str], is_finished: bool) -> None:
