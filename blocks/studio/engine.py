@@ -26,13 +26,14 @@ from blocks.graph.record.record import Node, count_parameters
 from blocks.studio.compare.beside import light
 from blocks.studio.compare.code import find_lines
 from blocks.studio.drafts import DRAFT, FOLDER, DraftError, Drafts
+from blocks.studio.mend import Mender
 from blocks.studio.mistaken import place_mistakes
 from blocks.studio.node import describe_node, find_argument
 from blocks.studio.run.sweeps import MOST_JOBS
 from blocks.studio.share.figure import draw_figure
 from blocks.studio.text.arguments import remove_value, set_value
 from blocks.studio.text.edits import EditError, read_changes, set_param, set_slot
-from blocks.studio.text.fixes import propose
+from blocks.studio.text.fixes import move_here
 from blocks.studio.text.vocabulary import shorten
 from blocks.studio.totals import sum_up
 from blocks.support.answers import error_entries, error_entry
@@ -41,7 +42,6 @@ from blocks.support.files import read_file
 from blocks.watch.engine import Engine, Explained
 
 Answer = dict[str, Any]
-TRIED = 6  # fixes of one mistake that are built
 CLAIMS_NOTHING = "++model.expect=null"  # a changed model is not the one whose parameters are known
 KEPT = 8  # models that others are compared with
 
@@ -343,14 +343,14 @@ class Studio:
         """
         errors = self._errors_of(model, text, words)
         fixes, own = [], self._own_files()
+        built = {} if self.last is None else self.last.composed.config["model"]
+        mender = Mender(text, lambda after: self._errors_of(model, after, words), built, self.nodes)
         for index, entry in enumerate(errors):
-            if entry["file"] is None or _line_in(own, entry["where"]) is None:
-                continue
-            for label, after in list(propose(text, entry))[:TRIED]:
-                left = self._errors_of(model, after, words)
-                if len(left) < len(errors) or not left:
-                    fixes.append({"error": index, "label": label, "text": after})
-                    break
+            here = move_here(entry, own.__contains__)
+            if here is None:  # a number of the text may still lead to it
+                here = {**entry, "file": None, "line": None}
+            for label, after in mender.mend(errors, here):
+                fixes.append({"error": index, "label": label, "text": after})
         return {"fixes": fixes}
 
     def _errors_of(self, model: str, text: str, words: Sequence[str]) -> list[Answer]:

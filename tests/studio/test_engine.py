@@ -104,6 +104,90 @@ def test_a_fix_that_is_offered_mends_the_mistake(right, studio):
     assert better in fixes[0]["text"]
 
 
+IMAGE = """inputs: {image: data.image}
+graph:
+  wide:    {block: Conv2d, features: 12, kernel: 1}
+  conv:    {block: Conv2d, features: 24, groups: 2, kernel: 1}
+  norm:    {block: GroupNorm, groups: 3}
+  excite:  {block: SqueezeExcite, reduction: 4}
+  shuffle: {block: PixelShuffle, factor: 2}
+  pool:    {block: MaxPool2d, kernel: 4}
+  parts:   {block: Rearrange, pattern: "b (c p) h w -> b c p h w", sizes: {p: 3}}
+outputs: {logits: parts}
+"""
+DIVIDED = [  # the text, what stands there, what is written instead, and the fixes
+    (VIT, "heads: 4", "heads: 7", "heads: 8|heads: 4"),
+    (VIT, "dim: 64", "dim: 66", "dim: 64|dim: 68|heads: 3|heads: 2"),
+    (VIT, "heads: 4", "heads: 4, kv_heads: 3", "kv_heads: 2|kv_heads: 4"),
+    (VIT, "inner: {use: attention}", "inner: {use: attention, heads: 7}", "heads: 8|heads: 4"),
+    (VIT, "patch: 2", "patch: 3", "patch: 2|patch: 4"),
+    (VIT, "index: 0", "index: 40", "index: 16"),
+    (VIT.replace("heads: 4, ", ""), "dim: 64", "dim: 200", "dim: 201|dim: 198|heads: 2|heads: 4"),
+    (IMAGE, "groups: 2", "groups: 5", "groups: 4|groups: 6"),
+    (IMAGE, "groups: 3", "groups: 5", "groups: 4|groups: 6"),
+    (IMAGE, "reduction: 4", "reduction: 5", "reduction: 4|reduction: 6"),
+    (IMAGE, "factor: 2", "factor: 5", "factor: 2"),
+    (IMAGE, "kernel: 4", "kernel: 19", "kernel: 16|kernel: 8"),
+    (IMAGE, "p: 3", "p: 4", "p: 3|p: 2"),
+]
+
+
+@pytest.mark.parametrize(("text", "right", "wrong", "labels"), DIVIDED)
+def test_a_number_that_does_not_divide_is_replaced_by_the_nearest(
+    text, right, wrong, labels, studio
+):
+    assert not draw(studio, text)["errors"]
+    errors = draw(studio, text.replace(right, wrong, 1))["errors"]
+    found = ask(studio, "fixes", model="vit", text=text.replace(right, wrong, 1), words=WORDS)
+    assert "|".join(fix["label"] for fix in found["fixes"]) == labels, errors
+    for fix in found["fixes"]:
+        assert not draw(studio, fix["text"])["errors"]
+
+
+def test_heads_of_a_small_vit_are_those_that_divide_192(studio):
+    text = VIT.replace("dim: 64", "dim: 192")
+    draw(studio, text)
+    text = text.replace("heads: 4", "heads: 7")
+    entry = draw(studio, text)["errors"][0]
+    assert translate(entry["problem"]) == "SelfAttention：heads 必须整除 dim"
+    fixes = ask(studio, "fixes", model="vit", text=text, words=WORDS)["fixes"]
+    assert [fix["label"] for fix in fixes] == ["heads: 6", "heads: 8"]
+    assert fixes[0]["text"] == text.replace("heads: 7", "heads: 6")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "label", "after"),
+    [
+        ("SelectToken, index: 0", "MeanTokens, index: 0", "− index", "{block: MeanTokens}"),
+        ("SelectToken, index: 0", "MeanTokens, skp: 1", "skp → skip", "MeanTokens, skip: 1"),
+        ("{use: norm}\n", "\n    use: norm\n    index: 3\n", "− index", "    use: norm\n  pool:"),
+        ("{use: attention}", "{use: attention, hedas: 2}", "hedas → heads", "heads: 2}"),
+        ("{use: attention}", "{use: attention, zzz: 2}", "− zzz", "{use: attention}"),
+        ("params: {dim", "norm: {index: 0}\nparams: {dim", "− index", "\nparams: {dim"),
+    ],
+)
+def test_an_argument_that_a_block_lacks_is_renamed_or_left_out(right, wrong, label, after, studio):
+    draw(studio, VIT)
+    text = VIT.replace(right, wrong, 1)
+    assert draw(studio, text)["errors"][0]["code"] == "unknown-argument"
+    fixes = ask(studio, "fixes", model="vit", text=text, words=WORDS)["fixes"]
+    assert [fix["label"] for fix in fixes] == [label]
+    assert after in fixes[0]["text"]
+    assert not draw(studio, fixes[0]["text"])["errors"]
+
+
+def test_a_mistake_that_hides_another_is_mended_first(studio):
+    draw(studio, VIT)
+    text = VIT.replace("SelectToken, index: 0", "MeanTokens, index: 0")
+    text = text.replace("patch: 2", "patch: 3")  # pool is not built before patch is
+    assert len(draw(studio, text)["errors"]) == 1
+    for label in ("patch: 2", "− index"):
+        fixes = ask(studio, "fixes", model="vit", text=text, words=WORDS)["fixes"]
+        assert fixes[0]["label"] == label
+        text = fixes[0]["text"]
+    assert not draw(studio, text)["errors"]
+
+
 def test_a_mistake_keeps_the_model_that_was_right(studio):
     draw(studio, VIT)
     assert draw(studio, VIT.replace("use: norm", "use: norn"))["errors"]

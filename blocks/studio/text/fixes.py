@@ -9,12 +9,25 @@ from blocks.studio.text.edits import EditError, insert_before, remove_key
 
 Entry = dict[str, Any]  # a problem as JSON states it: file, line, column, problem, got, fits, fix
 PLACE = re.compile(r":(\d+):(\d+)$")
+PLACES = re.compile(r"(\S+):(\d+):(\d+)\b")
 USED_AT = re.compile(r"used at studio/\S+?:(\d+):(\d+)")  # in a template that the text uses
 MEANT = re.compile(r"did you mean ([^?]+)\?")
 SETTING = re.compile(r"([A-Za-z_]\w*): ([^,;]+)")
 BETWEEN = re.compile(r"put between: (\{.*\})")
 LEAVE_OUT = re.compile(r"leave ['`]?([A-Za-z_]\w*)['`]? out\b")
 LOOK_ALIKE = re.compile(r"'(.)' is U\+[0-9A-F]+ .*: write (?:'(.)'|(a space))")
+
+
+def move_here(entry: Entry, is_own: Callable[[str], bool]) -> Entry | None:
+    """Return a mistake with its place in the text at hand: that of the node, or of what was given
+    to a node of another file. None where it has no such place.
+    """
+    if is_own(entry["file"] or ""):
+        return entry
+    for file, line, column in PLACES.findall(entry["from"] or ""):
+        if is_own(file):
+            return {**entry, "file": file, "line": int(line), "column": int(column)}
+    return None
 
 
 def propose(text: str, entry: Entry) -> Iterator[tuple[str, str]]:
@@ -40,7 +53,9 @@ def propose(text: str, entry: Entry) -> Iterator[tuple[str, str]]:
 def _replace_meant(text: str, entry: Entry) -> Iterator[tuple[str, str]]:
     """Replace a word by the one that was meant."""
     fits = entry["fits"] or ""
-    meant = MEANT.search(fits) or re.fullmatch(r"([A-Za-z_]\w*)", fits)
+    meant = MEANT.search(fits)
+    if meant is None and entry["code"] != "unknown-argument":  # the only one need not be near
+        meant = re.fullmatch(r"([A-Za-z_]\w*)", fits)
     if meant is None:
         return
     for better in meant[1].split(" or "):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from blocks.errors import BlockError
 from blocks.graph.assemble.assembly import Assembly
 from blocks.graph.assemble.body_builder import Input
-from blocks.graph.assemble.kinds.block_errors import failed_block, refused_by_block
+from blocks.graph.assemble.kinds.block_errors import failed_block, read_divisor, refused_by_block
 from blocks.graph.assemble.kinds.block_ports import Names, assign_ports, bind_shapes
 from blocks.graph.assemble.kinds.block_recipe import (
     ReachedError,
@@ -87,6 +87,10 @@ def build_block(
         problem = refused_by_block(signature, error, own, arguments, around.known, wired)
         raise NodeError(problem) from error
     except Exception as error:  # a constructor may raise anything; the user needs it with its place
+        refused = read_divisor(signature, error, arguments)
+        if refused is not None:
+            problem = refused_by_block(signature, refused, own, arguments, around.known, wired)
+            raise NodeError(problem) from error
         arguments = {**arguments, **recipe.parts}
         raise NodeError(failed_block(signature, error, own, arguments, wired)) from error
     outputs = _name_outputs(signature, module, results, bound.stars)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from blocks.errors import BlockError
+from blocks.errors import BlockError, must_divide
 from blocks.graph.errors import Origin, Problem, show
 from blocks.graph.language.scope import Text
 from blocks.graph.language.signature import ArgumentSpec, Port, Signature
@@ -16,6 +16,7 @@ from blocks.graph.record.record import MakeBody, Recipe
 from blocks.graph.record.value import Value, show_size
 
 LONGEST = 100  # characters of a message
+DIVISIBLE = re.compile(r"(\w+)(?: \(\d+\))? must be divisible by (\w+)(?: \(\d+\))?")  # of torch
 Wired = Sequence[tuple[Port, Value]]
 
 
@@ -87,6 +88,7 @@ def refused_by_block(
     """A BlockError, with the origin of each argument that it mentions."""
     mentioned = re.findall(r"(\w+)=", error.got or "")
     values = [value for _, value in wired]
+    known = {**known, **signature.infer}
     return Problem(
         f"{signature.name}: {name_batch(error.problem)}",
         got=name_batch(error.got),
@@ -125,6 +127,26 @@ def _written(name: str, text: Text) -> list[str]:
 
 def _show_sources(values: Sequence[Value]) -> str:
     return ", ".join(f"{value.made_by} {value}" for value in values)
+
+
+def read_divisor(
+    signature: Signature, error: Exception, arguments: Mapping[str, Any]
+) -> BlockError | None:
+    """Return what a layer of torch says of numbers that do not divide, in the words of YAML; None
+    for another error.
+    """
+    found = DIVISIBLE.fullmatch(str(error).strip())
+    if found is None:
+        return None
+    words = {each.name: word for word, each in signature.parameters.items()}
+    whole, part = (words.get(name, name) for name in found.groups())
+    if not all(isinstance(arguments.get(word), int) for word in (whole, part)):
+        return None
+    try:
+        must_divide(part, arguments[part], whole, arguments[whole])
+    except BlockError as better:
+        return better
+    return None
 
 
 def failed_block(

@@ -6,8 +6,11 @@ from typing import Any, Protocol
 
 from nicegui import ui
 
+from blocks.studio.drafts import FOLDER
 from blocks.studio.page.language.phrases import Phrases
-from blocks.studio.text.fixes import find_mistake
+from blocks.studio.text.fixes import find_mistake, move_here
+
+DRAFTS = f"{FOLDER}/"  # where the text of the page lies
 
 
 class Owner(Protocol):
@@ -87,9 +90,8 @@ class Errors:
 
     def _find(self, entry: Mapping[str, Any]) -> tuple[int, int] | None:
         """Return where the text has a mistake; None for one in another file."""
-        if "studio/" not in f"{entry['file']} {entry['from']}":
-            return None
-        return find_mistake(self.page.text, dict(entry))
+        here = move_here(dict(entry), lambda file: file.startswith(DRAFTS))
+        return None if here is None else find_mistake(self.page.text, here)
 
     def _write(self, entry: Mapping[str, Any], say: Phrases) -> str:
         """Return what is wrong, what fits and what to change, each in a line."""
