@@ -11,7 +11,6 @@ from blocks.graph.run import onednn
 from blocks.graph.run.onednn import (
     AVAILABLE,
     MIN_PRODUCT,
-    MIN_ROWS,
     Linear,
     linear,
     prepare_linear,
@@ -22,9 +21,22 @@ B, T, I, O = 7, 227, 257, 211  # noqa: E741
 needs_onednn = pytest.mark.skipif(not AVAILABLE, reason="no oneDNN in this torch")
 
 
+MANY = 2**62
+
+
 @pytest.fixture(autouse=True)
 def seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, params=["AMD", "Intel"])
+def vendor(request, monkeypatch):
+    """The rules of both, whatever the processor: which products each library computes."""
+    is_intel = request.param == "Intel"
+    monkeypatch.setattr(onednn, "INTEL", is_intel)
+    monkeypatch.setattr(onednn, "MAX_SHORT_SIDE", I if is_intel else MANY)
+    monkeypatch.setattr(onednn, "MIN_ROWS", MANY if is_intel else 1536)
+    return request.param
 
 
 def tensors(bias=True, dtype=torch.float32):
@@ -45,7 +57,7 @@ def threads(request):
 def test_values_and_gradients_are_those_of_torch(bias, threads):
     given = tensors(bias)
     assert given[0].numel() * O >= MIN_PRODUCT
-    assert B * T >= MIN_ROWS
+    assert B * T >= 1536
     ours, theirs = linear(*given), F.linear(*given)
     assert "Linear" in type(ours.grad_fn).__name__
     direction = torch.randn_like(ours)
@@ -80,19 +92,16 @@ def test_gradients_have_gradients():
 @pytest.mark.parametrize("rows", [1, 2, 17])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("copied", [True, False])
-@pytest.mark.parametrize(
-    ("intel", "short"), [(False, False), (False, True), (True, False), (True, True)]
-)
+@pytest.mark.parametrize("short", [True, False])
 def test_a_layer_at_hand_says_the_same_for_any_number_of_rows(
-    rows, bias, copied, intel, short, threads, monkeypatch
+    rows, bias, copied, short, threads, vendor, monkeypatch
 ):
-    monkeypatch.setattr(onednn, "INTEL", intel)
     monkeypatch.setattr(onednn, "SHORT_VECTORS", short)
     monkeypatch.setattr(onednn, "MIN_PACKED_SHORT", 2**16)
     dim, out_dim = 257, 263  # as large as is worth a call of oneDNN
     layer = nn.Linear(dim, out_dim, bias)
     prepared = prepare_linear(layer, rows, copied)
-    if intel and not copied:  # torch's own product of the weight as it is
+    if vendor == "Intel" and not copied:  # torch's own product of the weight as it is
         assert prepared is None
         return
     assert prepared is not None
@@ -109,6 +118,12 @@ def test_a_layer_at_hand_says_the_same_for_any_number_of_rows(
             )
         with torch.autocast("cpu", torch.bfloat16):
             assert forward(x).dtype == torch.bfloat16
+
+
+def test_a_wide_weight_is_left_to_mkl(monkeypatch):
+    monkeypatch.setattr(onednn, "MAX_SHORT_SIDE", min(I, O) - 1)
+    x, weight, bias = tensors()
+    assert torch.equal(linear(x, weight, bias), F.linear(x, weight, bias))
 
 
 def test_the_processor_has_a_vendor(tmp_path, monkeypatch):

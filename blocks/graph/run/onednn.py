@@ -5,7 +5,9 @@ is 8 to 10 % faster for the forward product of a linear layer, and 8 to 34 % for
 input (AMD Zen 4, one core: 101 against 93 GFLOP/s for 1576 x 384 x 1536, 92 against 68 for 25088 x
 384 x 96). For the gradient of the weight, the kernel of its convolutions is faster on several
 threads (two cores: 198 against 189 GFLOP/s for 1576 x 384 x 1536, 189 against 141 for 25088 x 384 x
-96). The results differ only by the order of summation.
+96). On a processor of Intel MKL is faster but where a side of the weight is short (two cores: the
+gradients of 1576 x 384 x 1536 take 4.6 and 5.0 ms, 5.3 and 6.4 by oneDNN; the gradient of the input
+of 25088 x 96 x 384 takes 6.2 ms, 4.6 by oneDNN). The results differ only by the order of summation.
 """
 
 import platform
@@ -20,25 +22,6 @@ from torch.autograd import forward_ad
 
 from blocks.graph.run.replace import convert, replace_modules
 
-# Multiply-adds. Below, the overhead of Python (0.1 ms forward and backward) exceeds the gain.
-MIN_PRODUCT = 2**26
-# Rows. With fewer, the sum over the rows is too short to be split among threads.
-MIN_ROWS = 1536
-# Numbers of a weight. Below, a call of oneDNN (11 us) takes longer than the product.
-MIN_PACKED = 2**16
-# For fewer rows oneDNN would keep the weight as it is, which is slower for one row, too.
-PACKED_ROWS = 16
-AVAILABLE = (
-    platform.machine() in ("x86_64", "AMD64")
-    and torch.backends.mkldnn.is_available()
-    and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-)
-# Numbers of a weight from which its blocks are faster for several rows where vectors are short: MKL
-# takes 201 us for 16 rows through 768 x 256, oneDNN 252 us; 3.9 and 2.4 ms through 8000 x 256.
-MIN_PACKED_SHORT = 2**20
-SHORT_VECTORS = "AVX512" not in torch.backends.cpu.get_cpu_capability()
-
-
 CPUINFO = Path("/proc/cpuinfo")  # Linux: there `platform.processor()` is often empty
 
 
@@ -51,6 +34,25 @@ def is_intel() -> bool:
 
 
 INTEL = is_intel()
+# Multiply-adds. Below, the overhead of Python (0.1 ms forward and backward) exceeds the gain.
+MIN_PRODUCT = 2**26
+# Numbers of the shorter side of a weight, above which MKL is the faster one.
+MAX_SHORT_SIDE = 96 if INTEL else 2**62
+# Rows. With fewer, the sum over the rows is too short to be split among threads.
+MIN_ROWS = 2**62 if INTEL else 1536
+# Numbers of a weight. Below, a call of oneDNN (11 us) takes longer than the product.
+MIN_PACKED = 2**16
+# For fewer rows oneDNN would keep the weight as it is, which is slower for one row, too.
+PACKED_ROWS = 16
+# Numbers of a weight from which its blocks are faster for several rows where vectors are short: MKL
+# takes 201 us for 16 rows through 768 x 256, oneDNN 252 us; 3.9 and 2.4 ms through 8000 x 256.
+MIN_PACKED_SHORT = 2**20
+SHORT_VECTORS = "AVX512" not in torch.backends.cpu.get_cpu_capability()
+AVAILABLE = (
+    platform.machine() in ("x86_64", "AMD64")
+    and torch.backends.mkldnn.is_available()
+    and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+)
 POINTWISE: Any = torch.ops.mkldnn._linear_pointwise.default if AVAILABLE else None
 
 
@@ -115,7 +117,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     # During export, sizes are symbolic and must not be compared.
     if torch.compiler.is_compiling() or x.numel() * weight.shape[0] < MIN_PRODUCT:
         return F.linear(x, weight, bias)
-    if not _is_plain(x, weight):
+    if min(weight.shape) > MAX_SHORT_SIDE or not _is_plain(x, weight):
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
         return _Linear.apply(x, weight, bias)
