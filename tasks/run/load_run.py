@@ -126,6 +126,7 @@ def open_run(
         lines = str(error).splitlines() or [type(error).__name__]
         problem = f"{file} cannot be read: {yaml.safe_dump(lines[0]).strip()}"
         raise ArgumentError("run", problem, fix="take another run") from error
+    config["model"].pop("expect", None)  # of the file, which the command line may have changed
     network = build(config["model"], facts=facts, library=library)
     try:
         network.load_state_dict(select(state, PREFIX))

@@ -154,3 +154,17 @@ def test_a_task_and_data_that_do_not_go_together_are_told(tmp_path):
     assert result.returncode == 2
     assert "Language needs data.vocab, which these data do not have" in result.stderr
     assert "got       data.image, data.classes" in result.stderr
+
+
+def test_a_model_that_was_changed_is_opened_although_its_file_states_a_count(tmp_path):
+    """`expect` of lenet5.yaml is about the file, which the command line changed."""
+    words = ["model=lenet5", "model.graph.hidden1.features=8", "trainer.max_epochs=1"]
+    few = [f"trainer.limit_{part}_batches=1" for part in ("train", "val", "test")]
+    made = python(
+        str(ROOT / "train.py"), *words, *few, f"hydra.run.dir={tmp_path}/run", folder=tmp_path
+    )
+    assert made.returncode == 0, made.stderr
+    assert "expect" in (tmp_path / "run" / "config.yaml").read_text(encoding="utf-8")
+    result = python("-m", "tasks", "evaluate", "run", folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "test accuracy" in result.stdout
