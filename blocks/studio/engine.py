@@ -5,39 +5,39 @@ answer is one that JSON can hold. Nothing here knows the page.
 """
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import replace
-from functools import lru_cache
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from blocks.catalog import catalog
 from blocks.commands import Planner
-from blocks.graph import Composed, ConfigError, Problem
+from blocks.graph import ConfigError, Problem
 from blocks.graph.compose.combinations import combinations
-from blocks.graph.describe.diff import side
+from blocks.graph.describe.diff import difference, side
+from blocks.graph.describe.diff_text import heading
 from blocks.graph.describe.diff_text import text as difference_text
 from blocks.graph.describe.draw import Picture, picture, unfold, write_part
 from blocks.graph.describe.emit import CannotEmit, emit
 from blocks.graph.describe.fit import fit
 from blocks.graph.describe.schema import schemas
-from blocks.graph.errors import show
 from blocks.graph.read.loader import CachedLoader
 from blocks.graph.record.record import Node, count_parameters
 from blocks.studio.compare.beside import light
 from blocks.studio.compare.code import find_lines
 from blocks.studio.drafts import DRAFT, FOLDER, DraftError, Drafts
+from blocks.studio.form import describe_form, list_names, read_options
 from blocks.studio.mend import Mender
 from blocks.studio.mistaken import place_mistakes
 from blocks.studio.node import describe_node, find_argument
 from blocks.studio.run.sweeps import MOST_JOBS
 from blocks.studio.share.figure import draw_figure
 from blocks.studio.text.arguments import remove_value, set_value
-from blocks.studio.text.edits import EditError, read_changes, set_param, set_slot
+from blocks.studio.text.edits import EditError, read_changes, read_params, set_param, set_slot
 from blocks.studio.text.fixes import move_here
 from blocks.studio.text.vocabulary import shorten
 from blocks.studio.totals import sum_up
 from blocks.support.answers import error_entries, error_entry
-from blocks.support.conf_folders import conf_folders, option_files
+from blocks.support.conf_folders import conf_folders
 from blocks.support.files import read_file
 from blocks.watch.engine import Engine, Explained
 
@@ -96,25 +96,41 @@ class Studio:
             if self.drawn is not None:
                 found |= place_mistakes(self.drawn, found["errors"])
             if self.last is not None or base is None:
-                return found
+                return found | self._read_form(text)
             planned = base  # a draft with a mistake was opened: there is no other graph to show
         self.last = planned
         self.nodes = {node.path: node for node in planned.built.walk()}
         drawn = self.drawn = picture(planned.built, model)
         if depth is not None:
             unfold(drawn, depth)
-        form = _describe_form(planned.composed)
+        form = describe_form(planned.composed)
+        names = list_names(planned, form)
         if "errors" in found:
             found |= place_mistakes(drawn, found["errors"])
+            form = self._read_form(text).get("form", form)
         return {
             **found,
             "svg": write_part(drawn),
             "lines": self._lines(drawn),
             "form": form,
-            "names": _list_names(planned, form),
+            "names": names,
             "notes": list(planned.notes),
             "parameters": count_parameters(planned.built.model),
         }
+
+    def _read_form(self, text: str) -> Answer:
+        """Return the fields for a text with a mistake: the slots of the last model without one,
+        the params as they are written.
+        """
+        base = self._base(self.model, self.words)
+        try:
+            own = read_params(text)
+        except EditError:
+            return {}
+        if self.last is None or base is None:
+            return {}
+        params = {**(base.composed.config["model"].get("params") or {}), **own}
+        return {"form": describe_form(self.last.composed, params)}
 
     def ask_vocabulary(self) -> Answer:
         """Return the schema of model files, which completion reads."""
@@ -265,12 +281,13 @@ class Studio:
             depth: levels to unfold in its drawing.
 
         Returns:
-            text, the drawing of the other, and the kind of difference by node in both.
+            text, the same in rows, the drawing of the other, and the kind of difference by node in
+            both.
         """
         name = other or self.model
         base = self._other(name, text)
         if base is None or self.last is None:
-            return {"text": "", "old": {}, "new": {}}
+            return {"text": "", "heading": [], "lines": [], "old": {}, "new": {}}
         old, new = side(name, base.built), side(" ".join(self._command()), self.last.built)
         drawn = picture(base.built, name)
         if depth is not None:
@@ -279,6 +296,8 @@ class Studio:
         lit = light(old, new, {node.id for node in drawn.nodes()}, here)
         return {
             "text": difference_text(old, new),
+            "heading": heading(old, new),
+            "lines": [asdict(line) for line in difference(old, new)],
             "svg": write_part(drawn),
             "old": lit.old,
             "new": lit.new,
@@ -343,8 +362,13 @@ class Studio:
         """
         errors = self._errors_of(model, text, words)
         fixes, own = [], self._own_files()
-        built = {} if self.last is None else self.last.composed.config["model"]
-        mender = Mender(text, lambda after: self._errors_of(model, after, words), built, self.nodes)
+        mender = Mender(
+            text=text,
+            check=lambda after: self._errors_of(model, after, words),
+            model={} if self.last is None else self.last.composed.config["model"],
+            slots={} if self.last is None else read_options(self.last.composed),
+            nodes=self.nodes,
+        )
         for index, entry in enumerate(errors):
             here = move_here(entry, own.__contains__)
             if here is None:  # a number of the text may still lead to it
@@ -401,48 +425,3 @@ def _shorten(file: Path) -> str:
     if file.is_relative_to(here):
         return file.relative_to(here).as_posix()
     return str(file)
-
-
-def _describe_form(composed: Composed) -> dict[str, Any]:
-    """Return what can be chosen without writing YAML: the slots, and the params."""
-    slots = []
-    for group, option in composed.choices.items():
-        folder, _, slot = group.partition("/")
-        if folder == "model" and slot and "@" not in slot:
-            options = {name: _read_summary(file) for name, file in option_files(group).items()}
-            slots.append({"name": slot, "option": option, "options": options})
-    params = []
-    for name, value in (composed.config["model"].get("params") or {}).items():
-        kind = "text"
-        if isinstance(value, bool):
-            kind = "switch"
-        elif isinstance(value, int | float):
-            kind = "number"
-        params.append({"name": name, "value": show(value), "kind": kind})
-    return {"slots": slots, "params": params}
-
-
-def _list_names(planned: Explained, form: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the names that completion offers in a text that goes with this model."""
-    model = planned.composed.config["model"]
-    data = planned.composed.config.get("data") or {}
-    ports = {}
-    for node in planned.built.walk():
-        if len(node.shapes) > 1:
-            ports[node.path.rpartition(".")[2]] = list(node.shapes)
-    facts = data.get("facts") or model.get("example") or {}
-    return {
-        "model": model,
-        "ports": ports,
-        "facts": {name: show(value) for name, value in facts.items()},
-        "slots": {slot["name"]: slot["options"] for slot in form["slots"]},
-    }
-
-
-@lru_cache(maxsize=1024)
-def _read_summary(file: Path) -> str:
-    """Return the first comment of a YAML file."""
-    for line in read_file(file).decode("utf-8", errors="replace").splitlines():
-        if line.startswith("#") and not line.startswith("# @"):
-            return line.lstrip("# ").strip()
-    return ""

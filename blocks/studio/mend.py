@@ -10,7 +10,7 @@ from blocks.graph.record.record import Node
 from blocks.studio.mistaken import PREFIX
 from blocks.studio.node import find_argument
 from blocks.studio.text.arguments import set_value
-from blocks.studio.text.edits import EditError
+from blocks.studio.text.edits import EditError, read_slots, set_slot
 from blocks.studio.text.fixes import Entry, propose
 from blocks.studio.text.numbers import Proposal, propose_numbers
 
@@ -26,12 +26,14 @@ class Mender:
         text: of a model file.
         check: returns the mistakes of another text.
         model: the composed section of the last model without a mistake.
+        slots: the options of that model.
         nodes: of that model, by their paths.
     """
 
     text: str
     check: Callable[[str], Sequence[Entry]]
     model: Mapping[str, Any]
+    slots: Mapping[str, str]
     nodes: Mapping[str, Node]
 
     def mend(self, errors: Sequence[Entry], entry: Entry) -> list[tuple[str, str]]:
@@ -74,6 +76,14 @@ class Mender:
 
         with suppress(EditError):
             yield from propose_numbers(self.text, entry, before, set_argument)
+            yield from self._choose_again()
+
+    def _choose_again(self) -> Iterator[Proposal]:
+        """Yield the option that a slot had in the last model without a mistake."""
+        for slot, option in read_slots(self.text).items():
+            before = self.slots.get(slot, option)
+            if before != option:
+                yield Proposal("", f"{slot}: {before}", set_slot(self.text, slot, before))
 
 
 def _is_enough(found: Sequence[Proposal], proposal: Proposal) -> bool:

@@ -1,6 +1,5 @@
 """What is known of one node: its shapes, what it costs, and its arguments, which can be edited."""
 
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
@@ -21,7 +20,7 @@ from blocks.graph.record.record import Argument, Node
 from blocks.graph.record.value import Value, show_shape
 from blocks.studio.text.arguments import Keys, Site, find_site, has_value, open_site, write_raw
 from blocks.studio.text.edits import EditError, read_root
-from blocks.support.conf_folders import conf_folder
+from blocks.support.conf_folders import without_program
 from blocks.watch.engine import Explained
 
 Answer = dict[str, Any]
@@ -61,11 +60,6 @@ def find_argument(model: Mapping[str, Any], path: str, name: str) -> Keys:
     if site is None:
         raise EditError(f"an expression chooses what {path} is: write it in the text")
     return site.argument(name)
-
-
-def without_program(where: object) -> str:
-    """Return a place in the program's own YAML as "conf/model/vit.yaml:7:3"."""
-    return str(where).removeprefix(f"{conf_folder().parent}{os.sep}")
 
 
 class _Arguments:

@@ -1,6 +1,7 @@
 """The folders of YAML that `model=NAME` and the other choices are looked up in."""
 
 import importlib.util
+import os
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.metadata import entry_points
@@ -16,6 +17,11 @@ def conf_folder() -> Path:
     """
     package = Path(__file__).resolve().parents[1]
     return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
+
+
+def without_program(where: object) -> str:
+    """Return a place in the program's own YAML as "conf/model/vit.yaml:7:3"."""
+    return str(where).removeprefix(f"{conf_folder().parent}{os.sep}")
 
 
 def project_folder() -> Path | None:

@@ -33,6 +33,25 @@ def test_a_mistake_keeps_the_graph_and_is_mended_by_a_click(page):
     driver.expect(page.locator(".studio-stale")).to_have_count(0)
 
 
+def test_heads_that_do_not_divide_the_width_are_mended_in_chinese(page, address):
+    page.goto(address.partition("?")[0] + "?model=vit&data=digits&lang=zh")
+    page.wait_for_selector(".studio-graph svg")
+    type_over(page, "heads: 4", "heads: 7")
+    driver.expect(page.locator(".studio-problem").first).to_have_text(
+        "SelfAttention：heads 必须整除 dim"
+    )
+    driver.expect(page.locator(".studio-underlined").first).to_have_text("heads")
+    driver.expect(page.get_by_label("heads", exact=True)).to_have_value("7")
+    fixes = page.locator(".studio-fix")
+    driver.expect(fixes).to_have_count(2)
+    driver.expect(fixes.first).to_contain_text("一键修正: heads: 8")
+    fixes.last.click()
+    driver.expect(page.locator(".studio-errors")).to_contain_text("没有错误")
+    expect_command(page, "dougong train model=vit data=digits")
+    page.get_by_label("撤销").click()
+    driver.expect(fixes).to_have_count(2)
+
+
 def test_a_block_is_completed_and_explained_while_it_is_typed(page):
     type_over(page, "SelectToken", "MeanTo")
     options = page.locator(".cm-tooltip-autocomplete li")

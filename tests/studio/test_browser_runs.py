@@ -80,6 +80,14 @@ def test_two_runs_stand_in_one_chart_with_what_differs(page, project):
     driver.expect(table).to_contain_text("seed=02")
     driver.expect(table).not_to_contain_text("model=vit")
     driver.expect(page.locator(".studio-compared canvas")).to_be_visible()
+    page.get_by_label("measure").click()
+    page.get_by_role("option").get_by_text("train/loss", exact=True).click()
+    page.get_by_label("language", exact=True).first.click()
+    page.get_by_role("option").get_by_text("中文", exact=True).click()
+    driver.expect(page.locator(".studio-errors")).to_contain_text("没有错误")
+    driver.expect(table).to_contain_text("seed=02")
+    driver.expect(page.locator(".studio-compared canvas")).to_be_visible()
+    driver.expect(page.get_by_label("指标")).to_have_value("train/loss")
 
 
 def test_another_language_shows_the_same_training_with_its_curve(page, project):

@@ -176,6 +176,28 @@ def test_an_argument_that_a_block_lacks_is_renamed_or_left_out(right, wrong, lab
     assert not draw(studio, fixes[0]["text"])["errors"]
 
 
+@pytest.mark.parametrize(
+    ("model", "words", "slot", "option", "label"),
+    [
+        ("vit", WORDS, "norm: layernorm", "norm: batchnorm", "norm: layernorm"),
+        ("vit", WORDS, "attention: full", "attention: window", "attention: full"),
+        ("llama", ["data=text"], "attention: full", "attention: mamba", "position: none"),
+    ],
+)
+def test_an_option_that_does_not_fit_is_changed_or_chosen_again(
+    model, words, slot, option, label, studio
+):
+    text = (conf_folder() / "model" / f"{model}.yaml").read_text(encoding="utf-8")
+    question = {"model": model, "words": words}
+    assert not ask(studio, "graph", text=text, **question)["errors"]
+    text = text.replace(slot, option, 1)
+    assert option in text
+    assert ask(studio, "graph", text=text, **question)["errors"]
+    fixes = ask(studio, "fixes", text=text, **question)["fixes"]
+    assert [fix["label"] for fix in fixes] == [label]
+    assert not ask(studio, "graph", text=fixes[0]["text"], **question)["errors"]
+
+
 def test_a_mistake_that_hides_another_is_mended_first(studio):
     draw(studio, VIT)
     text = VIT.replace("SelectToken, index: 0", "MeanTokens, index: 0")
@@ -219,6 +241,32 @@ def test_a_mistake_stands_in_the_last_graph(right, wrong, node, behind, before, 
     assert not {*before.split(), node} & set(found["behind"])
 
 
+def test_the_fields_show_the_params_of_a_text_with_a_mistake(studio):
+    def read_form(text: str) -> dict[str, str]:
+        form = draw(studio, text)["form"]
+        assert {each["name"]: each["option"] for each in form["slots"]}["norm"] == "layernorm"
+        return {each["name"]: each["value"] for each in form["params"]}
+
+    params = read_form(VIT)
+    assert params["heads"] == "4"
+    assert read_form(VIT.replace("heads: 4", "heads: 7")) == {**params, "heads": "7"}
+    read_form(VIT.replace("heads: 4", "h"))  # half a word is a param
+    assert read_form(VIT.replace("heads: 4", "heads: 7")) == {**params, "heads": "7"}
+    assert "form" not in draw(studio, "params: [")
+    huge = draw(studio, VIT.replace("heads: 4", f"heads: {10**80}"))["form"]["params"]
+    assert [each["kind"] for each in huge if each["name"] == "heads"] == ["text"]
+
+
+def test_the_palette_offers_slots_that_are_nodes(studio):
+    nodes = draw(studio, VIT)["names"]["nodes"]
+    assert list(nodes) == ["patch", "position", "attention", "norm", "mlp"]
+    assert nodes["norm"] == "layernorm: Ba et al. 2016, arXiv:1607.06450."
+    for name in nodes:
+        if name != "patch":  # which reads an image
+            added = VIT.replace("  layers:\n", f"  extra:    {{use: {name}}}\n  layers:\n")
+            assert not draw(studio, added)["errors"], name
+
+
 def test_a_node_tells_where_its_arguments_come_from(studio):
     draw(studio, VIT)
     node = ask(studio, "node", path="layers.0.attention.inner")
@@ -259,7 +307,12 @@ def test_the_budget_is_met_and_the_difference_told(studio):
     text = ask(studio, "edit", text=VIT, kind="param", name="dim", value=str(found["value"]))
     assert draw(studio, text["text"])["parameters"] == found["count"]
     assert abs(found["count"] / 1e6 - 1) < 0.05
-    assert "patch" in ask(studio, "diff")["new"]
+    found = ask(studio, "diff")
+    assert "patch" in found["new"]
+    names = [row[0] for row in found["heading"]]
+    assert names == ["", "parameters", "multiply-adds", "outputs"]
+    first = found["lines"][0]
+    assert (first["kind"], first["depth"], first["name"]) == ("changed", 0, "patch")
     assert "class " in ask(studio, "emit")["text"]
 
 

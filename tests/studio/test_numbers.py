@@ -5,6 +5,7 @@ import pytest
 from blocks.studio.text.edits import EditError
 from blocks.studio.text.numbers import (
     find_literal,
+    find_number,
     list_divisors,
     list_multiples,
     propose_numbers,
@@ -81,3 +82,12 @@ def test_a_number_that_is_the_value_of_no_such_key_stays():
     assert literal is not None
     assert TEXT[literal.value.start_mark.index :].startswith("5}")
     assert find_literal(TEXT, entry, "groups", 14) is None
+
+
+def test_the_wrong_number_is_underlined_where_it_stands():
+    source = f"heads  conf/model/attention/full.yaml:3:1  (heads)\n  heads=7  {FILE}:1:20"
+    said = {"code": "bad-argument", "where": f"{FILE}:3:3", "source": source}
+    begin, end = find_number(TEXT, error_entry("x", got="heads=7, dim=192", **said))
+    assert TEXT[begin:end] == "heads: 7"
+    assert find_number(TEXT, error_entry("x", got="block: Cnov", **said)) is None
+    assert find_number("[", error_entry("x", got="heads=7", **said)) is None

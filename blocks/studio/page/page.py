@@ -126,6 +126,7 @@ class Page:
         self.client.run_javascript("studio.extend(); studio.follow(); studio.keepTheme()")
         with self.client:
             self.train_panel.recall(app.storage.tab)
+            self.runs_panel.recall(app.storage.tab)
         await self._refresh()
         await open_link(self, self.client)
         await self.assist.prepare()
@@ -377,6 +378,8 @@ class Page:
                 self.stage.classes(remove="studio-stale")
             if "svg" in found:
                 self._show_model(found)
+            elif "form" in found:
+                self.edit_panel.fill(found["form"])
             if found["errors"]:
                 places = json.dumps(found.get("wrong", [])), json.dumps(found.get("behind", []))
                 self.client.run_javascript(f"studio.blame({places[0]}, {places[1]})")

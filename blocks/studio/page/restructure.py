@@ -107,9 +107,8 @@ class Restructure:
             await self.page.set_text(text)
 
     async def _insert(self) -> None:
-        found = await self.palette.choose(
-            f"{self.page.say('insert a node behind')}: {self.label.text}"
-        )
+        name = "insert a node behind" if self.edge is None else "insert a node between"
+        found = await self.palette.choose(f"{self.page.say(name)}: {self.label.text}")
         if found is None:
             return
         node, name = found
@@ -192,7 +191,7 @@ class Palette:
     def _options(self) -> Iterator[tuple[str, str, str]]:
         """Yield kind, name and summary of what fits the search."""
         search = (self.search.value or "").casefold().split()
-        found = [("use", slot, "") for slot in self.page.names.get("slots", {})]
+        found = [("use", slot, text) for slot, text in self.page.names.get("nodes", {}).items()]
         if Assist.known is not None:
             found += [("block", name, text) for name, text in Assist.known.blocks().items()]
         start = "".join(search)

@@ -233,6 +233,27 @@ def insert_before(text: str, line: int, name: str, node: str) -> str:
     return "\n".join(lines)
 
 
+def read_slots(text: str) -> dict[str, Any]:
+    """Return the options of the slots that a text chooses; raises EditError where it is no YAML."""
+    defaults = find_key(read_root(text), "defaults")
+    if defaults is None:
+        return {}
+    found = _read_defaults(_load(text)["defaults"])
+    return {} if found is None else found[1]
+
+
+def read_params(text: str) -> dict[str, Any]:
+    """Return the params that a text writes; raises EditError where it is no model."""
+    try:
+        found = _load(text)
+    except (Refused, yaml.YAMLError, RecursionError, ValueError) as error:
+        raise EditError("the text is not YAML at the moment") from error
+    params = found.get("params") if isinstance(found, dict) else None
+    if not isinstance(params, dict):
+        return {}
+    return {str(name): value for name, value in params.items()}
+
+
 # What changed -------------------------------------------------------------------------------------
 
 

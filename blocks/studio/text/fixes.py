@@ -5,8 +5,9 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from blocks.studio.text.edits import EditError, insert_before, remove_key
+from blocks.studio.text.edits import EditError, insert_before, remove_key, set_slot
 
+NEAR = 0.7  # from 0 to 1, how like each other two words are of which one is meant
 Entry = dict[str, Any]  # a problem as JSON states it: file, line, column, problem, got, fits, fix
 PLACE = re.compile(r":(\d+):(\d+)$")
 PLACES = re.compile(r"(\S+):(\d+):(\d+)\b")
@@ -14,6 +15,7 @@ USED_AT = re.compile(r"used at studio/\S+?:(\d+):(\d+)")  # in a template that t
 MEANT = re.compile(r"did you mean ([^?]+)\?")
 SETTING = re.compile(r"([A-Za-z_]\w*): ([^,;]+)")
 BETWEEN = re.compile(r"put between: (\{.*\})")
+OPTION = re.compile(r"^\+?model/(\w+)=(?!OPTION\b)(\w+)(?: or (\w+))?", re.MULTILINE)
 LEAVE_OUT = re.compile(r"leave ['`]?([A-Za-z_]\w*)['`]? out\b")
 LOOK_ALIKE = re.compile(r"'(.)' is U\+[0-9A-F]+ .*: write (?:'(.)'|(a space))")
 
@@ -36,10 +38,9 @@ def propose(text: str, entry: Entry) -> Iterator[tuple[str, str]]:
     Args:
         text: of the file that the mistake is in.
     """
-    if not entry["line"] or entry["line"] > text.count("\n") + 1:
-        return
+    has_place = entry["line"] and entry["line"] <= text.count("\n") + 1
     seen = {text}
-    for read in RULES:
+    for read in RULES if has_place else ANYWHERE:
         try:
             found = list(read(text, entry))
         except EditError:
@@ -60,6 +61,8 @@ def _replace_meant(text: str, entry: Entry) -> Iterator[tuple[str, str]]:
         return
     for better in meant[1].split(" or "):
         for word in _words_of(entry):
+            if entry["code"] == "unknown-argument" and not _is_near(word, better):
+                continue
             after = _replace_near(text, entry, word, better)
             if after is not None:
                 yield f"{word} → {better}", after
@@ -70,10 +73,14 @@ def _replace_nearest(text: str, entry: Entry) -> Iterator[tuple[str, str]]:
     """Replace a word by the nearest of those that fit."""
     known = re.findall(r"[A-Za-z_]\w*", entry["fits"] or "")
     for word in _words_of(entry):
-        for better in difflib.get_close_matches(word, known, n=1, cutoff=0.6):
+        for better in difflib.get_close_matches(word, known, n=1, cutoff=NEAR):
             after = _replace_near(text, entry, word, better)
             if after is not None:
                 yield f"{word} → {better}", after
+
+
+def _is_near(word: str, better: str) -> bool:
+    return difflib.SequenceMatcher(None, word, better).ratio() >= NEAR
 
 
 def _words_of(entry: Entry) -> list[str]:
@@ -151,7 +158,19 @@ def _indent(text: str, entry: Entry) -> Iterator[tuple[str, str]]:
     yield "⇥ → ␣␣", "\n".join(lines)
 
 
-RULES: tuple[Callable[[str, Entry], Iterator[tuple[str, str]]], ...] = (
+def _choose_option(text: str, entry: Entry) -> Iterator[tuple[str, str]]:
+    """Choose an option of a slot that the message names."""
+    found = OPTION.search(entry["fix"] or "")
+    if found is None:
+        return
+    for option in filter(None, found.groups()[1:]):
+        yield f"{found[1]}: {option}", set_slot(text, found[1], option)
+
+
+Rule = Callable[[str, Entry], Iterator[tuple[str, str]]]
+ANYWHERE: tuple[Rule, ...] = (_choose_option,)  # also for a mistake of another file
+RULES: tuple[Rule, ...] = (
+    *ANYWHERE,
     _write_ascii,
     _indent,
     _replace_meant,

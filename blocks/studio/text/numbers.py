@@ -184,6 +184,22 @@ def find_literal(text: str, entry: Entry, name: str, number: int) -> Literal | N
     return named[0] if len(named) == 1 else None
 
 
+def find_number(text: str, entry: Entry) -> tuple[int, int] | None:
+    """Return where the key and the first number begin and end that do not fit; None where the
+    message names no number of the text, or all arguments of a block that failed.
+    """
+    if entry["code"] == "block-failed":
+        return None
+    try:
+        for name, number in GIVEN.findall(entry["got"] or ""):
+            found = find_literal(text, entry, name, int(number))
+            if found is not None and isinstance(found.value, yaml.ScalarNode):
+                return found.key.start_mark.index, found.value.end_mark.index
+    except EditError:
+        pass
+    return None
+
+
 def _walk(root: yaml.Node) -> Iterator[Literal]:
     """Yield each scalar of a text that a key has, or its list."""
     stack: list[tuple[yaml.Node | None, yaml.Node]] = [(None, root)]

@@ -41,7 +41,7 @@ class Budget:
             self.param = ui.select(params, value=first, label=say("param")).props(FIELD)
             names = {"parameters": say("parameters"), "macs": say("multiply-adds")}
             self.measure = ui.select(names, value="parameters", label=say("budget")).props(FIELD)
-            self.count = ui.number(say("value"), value=1e6, format="%.3g").props(FIELD)
+            self.count = ui.number(say("value"), value=1e6, format="%.0f").props(FIELD)
             ui.button(say("find"), on_click=self._find)
         self.middle = 6.0
         self.slider = ui.slider(min=-FACTOR, max=FACTOR, step=2 * FACTOR / STEPS, value=0.0)

@@ -2,17 +2,20 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from nicegui import ui
 
+from blocks.graph.describe.diff_text import MARKS
 from blocks.graph.describe.table import short
 from blocks.studio.compare.variants import Variant, Variants
 from blocks.studio.page.language.phrases import Phrases
 
 STILL = 1.5  # seconds without a change, after which a text is a variant
 KINDS = ("added", "removed", "replaced", "moved", "changed")  # of a node, each with a colour
+MOST = 150  # nodes of a difference that are listed
 FIELD = "dense outlined options-dense"
 
 
@@ -45,6 +48,7 @@ class ComparePanel:
         self.page, self.variants = page, Variants(project, page.model)
         self.waiting: asyncio.Task[None] | None = None
         self.variant: Variant | None = None  # that is compared with
+        self.shown: list[Any] = []  # in the difference
         say = page.say
         with ui.element("div").classes("studio-row"):
             names = {"": say("the model of the file")}
@@ -53,8 +57,7 @@ class ComparePanel:
                 names, value="", label=say("compare with"), with_input=True, on_change=self._choose
             ).props(FIELD)
             self.beside = ui.switch(say("side by side"), on_change=self.fill)
-        with ui.element("pre").classes("studio-code").props("tabindex=0"):
-            self.text = ui.label("")
+        self.difference = ui.element("div").classes("studio-code studio-difference")
         with ui.element("div").classes("studio-kinds"):
             for kind in KINDS:
                 ui.label(say(kind)).classes(f"studio-kind-{kind}")
@@ -77,16 +80,50 @@ class ComparePanel:
         found = await page.ask("diff", **arguments)
         with page.client:
             if found["errors"]:
-                self.text.text = say.problem(found["errors"][0])
+                self.difference.clear()
+                self.shown = []
+                with self.difference:
+                    ui.label(say.problem(found["errors"][0]))
                 return
-            same = not found["new"] and not found["old"]
-            note = say("nothing differs from the model of the file")
-            self.text.text = found["text"]
-            if same and not self.other.value and self.variant is None:
-                self.text.text = f"{note}\n\n{found['text']}"
+            self._show_difference(found)
             svg = found["svg"] if self.beside.value else ""
             shown = json.dumps(svg), json.dumps(found["old"]), json.dumps(found["new"])
             page.client.run_javascript(f"studio.compare({', '.join(shown)})")
+
+    def _show_difference(self, found: Mapping[str, Any]) -> None:
+        """Show both models as a whole, and a line for each node that differs."""
+        say = self.page.say
+        shown = [found["heading"], found["lines"], self.other.value, self.variant]
+        if shown == self.shown:
+            return
+        self.shown = shown
+        self.difference.clear()
+        with self.difference:
+            models, *rows = found["heading"] or [("", "", "", "")]
+            ui.label(f"{models[1]} → {models[2]}").classes("studio-name")
+            with ui.element("div").classes("studio-table"):
+                for name, old, new, change in rows:
+                    ui.label(say(name)).classes("studio-soft")
+                    ui.label(old if old == new else f"{old} → {new}  {change}")
+            if not found["lines"]:
+                is_own = not self.other.value and self.variant is None
+                same = "nothing differs from the model of the file"
+                ui.label(say(same if is_own else "the graphs are the same"))
+            for line in found["lines"][:MOST]:
+                self._show_line(line)
+            if len(found["lines"]) > MOST:
+                ui.label(f"… +{len(found['lines']) - MOST}")
+
+    def _show_line(self, line: Mapping[str, Any]) -> None:
+        """Show a node that differs; one that only follows from another is soft."""
+        block, *details = (each.replace(" -> ", " → ") for each in line["details"])
+        row = ui.element("div").classes(f"studio-differs studio-kind-{line['kind']}")
+        with row.style(f"margin-left: {12 * line['depth']}px"):
+            if line["kind"] in KINDS:
+                row.props(f'title="{self.page.say(line["kind"])}"')
+            ui.label(f"{MARKS[line['kind']]} {line['name']}").classes("studio-name")
+            ui.label(block)
+            ui.label("; ".join(details)).classes("studio-soft")
 
     def leave(self) -> None:
         """Show one graph again, without lights."""

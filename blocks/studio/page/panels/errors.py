@@ -9,6 +9,8 @@ from nicegui import ui
 from blocks.studio.drafts import FOLDER
 from blocks.studio.page.language.phrases import Phrases
 from blocks.studio.text.fixes import find_mistake, move_here
+from blocks.studio.text.numbers import find_number
+from blocks.support.conf_folders import without_program
 
 DRAFTS = f"{FOLDER}/"  # where the text of the page lies
 
@@ -30,7 +32,7 @@ class Errors:
         self.page = page
         self.column = ui.element("div").classes("studio-errors").props("role=status")
         self.rows: list[ui.element] = []
-        self.buttons: list[ui.button] = []
+        self.fixes: list[ui.element] = []
         self.shown: list[dict[str, Any]] | None = None
         self.state: ui.label | None = None  # that there is no mistake
         self.show([])
@@ -43,9 +45,9 @@ class Errors:
 
     def show(self, errors: list[dict[str, Any]]) -> None:
         """List mistakes, and mark their places in the text; fixes of an earlier text go."""
-        for button in self.buttons:
-            button.delete()
-        self.buttons = []
+        for row in self.fixes:
+            row.delete()
+        self.fixes = []
         if self.state is not None:
             self.state.text = f"✓ {self.page.say('no mistakes')}"
             self.state.classes(remove="studio-soft", add="studio-good")
@@ -70,7 +72,7 @@ class Errors:
         say = self.page.say
         ui.label(say.problem(entry)).classes("studio-problem")
         if entry["where"]:
-            place = " ".join(filter(None, (entry["where"], entry["path"])))
+            place = " ".join(filter(None, (without_program(entry["where"]), entry["path"])))
             where = ui.label(place).classes("studio-soft")
             found = self._find(entry)
             if found is not None:
@@ -91,7 +93,9 @@ class Errors:
     def _find(self, entry: Mapping[str, Any]) -> tuple[int, int] | None:
         """Return where the text has a mistake; None for one in another file."""
         here = move_here(dict(entry), lambda file: file.startswith(DRAFTS))
-        return None if here is None else find_mistake(self.page.text, here)
+        if here is None:
+            return None
+        return find_number(self.page.text, here) or find_mistake(self.page.text, here)
 
     def _write(self, entry: Mapping[str, Any], say: Phrases) -> str:
         """Return what is wrong, what fits and what to change, each in a line."""
@@ -116,12 +120,17 @@ class Errors:
 
     def offer(self, fixes: list[dict[str, Any]]) -> None:
         """Add a button to each mistake that a text without it was found for."""
-        for fix in fixes:
-            if fix["error"] >= len(self.rows):
+        for index, row in enumerate(self.rows):
+            own = [fix for fix in fixes if fix["error"] == index]
+            if not own:
                 continue
-            with self.rows[fix["error"]]:
-                label = f"{self.page.say('apply the fix')}:  {fix['label']}"
-                button = ui.button(label, icon="auto_fix_high")
-                button.props("dense unelevated no-caps size=sm").classes("studio-fix")
-                button.on_click(lambda fix=fix: self.page.set_text(fix["text"]))
-                self.buttons.append(button)
+            with row, ui.element("div").classes("studio-fixes") as buttons:
+                for fix in own:
+                    self._add_fix(fix)
+            self.fixes.append(buttons)
+
+    def _add_fix(self, fix: Mapping[str, Any]) -> None:
+        label = f"{self.page.say('apply the fix')}:  {fix['label']}"
+        button = ui.button(label, icon="auto_fix_high")
+        button.props("dense unelevated size=sm").classes("studio-fix")
+        button.on_click(lambda: self.page.set_text(fix["text"]))

@@ -1,6 +1,6 @@
 """The part of the page that lists the runs of the project: compares, resumes, opens reports."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, Protocol
 
 from nicegui import ui
@@ -37,17 +37,29 @@ class RunsPanel:
     def __init__(self, page: Owner):
         self.page = page
         self.chosen: list[str] = []
+        self.kept: MutableMapping[str, Any] = {}  # what the page in another language shows again
         self.listed: list[dict[str, Any]] | None = None
         say = page.say
         ui.label(say("choose two runs or more to compare them")).classes("studio-soft")
         self.compared = ui.element("div").classes("studio-compared")
         with self.compared:
             self.measure = ui.select(list(MEASURES), value=MEASURES[1], label=say("measure"))
-            self.measure.props("dense outlined options-dense").on_value_change(self._compare)
+            self.measure.props("dense outlined options-dense")
+            self.measure.on_value_change(self._choose_measure)
             self.chart = ui.echart(draw_runs({}, MEASURES[1], say)).classes("studio-chart")
             self.table = ui.element("div").classes("studio-outputs").props("tabindex=0")
         self.compared.visible = False
         self.column = ui.element("div").classes("studio-runs")
+
+    def recall(self, kept: MutableMapping[str, Any]) -> None:
+        """Choose the runs again that this tab of the browser compared before.
+
+        Args:
+            kept: of the tab; the choice is noted in it.
+        """
+        self.chosen = list(kept.get("runs", self.chosen))
+        self.measure.value = kept.get("measure", self.measure.value)
+        self.kept = kept
 
     def fill(self) -> None:
         """List the runs as they are now."""
@@ -94,6 +106,11 @@ class RunsPanel:
         self.chosen = [each for each in self.chosen if each != name]
         if is_chosen:
             self.chosen = [*self.chosen, name][-MOST:]
+        self.kept["runs"] = self.chosen
+        self._compare()
+
+    def _choose_measure(self) -> None:
+        self.kept["measure"] = self.measure.value
         self._compare()
 
     def _compare(self) -> None:

@@ -151,7 +151,8 @@ class TrainPanel:
         self.links.clear()
         with self.links:
             if found["test"]:
-                ui.label(f"{say('test')}: {list_scores(found['test'])}")
+                scores = {name.removeprefix("test/"): each for name, each in found["test"].items()}
+                ui.label(f"{say('test')}: {list_scores(scores)}")
             if found["run"] and found["status"] != "running":
                 link_report(say, found["run"])
 
