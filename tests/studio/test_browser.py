@@ -40,7 +40,7 @@ def test_heads_that_do_not_divide_the_width_are_mended_in_chinese(page, address)
     driver.expect(page.locator(".studio-problem").first).to_have_text(
         "SelfAttention：heads 必须整除 dim"
     )
-    driver.expect(page.locator(".studio-underlined").first).to_have_text("heads")
+    driver.expect(page.locator(".studio-underlined")).to_have_text("heads: 7")
     driver.expect(page.get_by_label("heads", exact=True)).to_have_value("7")
     fixes = page.locator(".studio-fix")
     driver.expect(fixes).to_have_count(2)

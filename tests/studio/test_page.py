@@ -125,6 +125,31 @@ def test_arguments_are_edited_and_their_fields_stay():
     run(steps)
 
 
+def test_an_undo_that_comes_before_an_edit_has_ended_is_shown():
+    async def steps() -> None:
+        page, ended = Asked(), asyncio.Event()
+
+        async def edit(*change: str, node: str = "") -> None:
+            await ended.wait()
+
+        page.edit = edit
+        for is_wrong in (False, True):
+            ended.clear()
+            panel = Arguments(page)
+            panel.fill(describe("4"))
+            panel.fields["heads"].value = "8"
+            await settle()
+            panel.fill(describe("4"))  # undone
+            assert panel.fields["heads"].value == "8"
+            if is_wrong:  # the text has what was typed, and the arguments are those before it
+                panel.blame([error_entry("x", code="bad-argument")])
+            ended.set()
+            await settle()
+            assert panel.fields["heads"].value == ("8" if is_wrong else "4")
+
+    run(steps)
+
+
 def test_what_another_file_writes_is_not_left_out_here():
     async def steps() -> None:
         page = Asked()

@@ -40,6 +40,7 @@ class Arguments:
         self.mistakes: dict[str, ui.label] = {}
         self.known: dict[str, Argument] = {}
         self.is_filling, self.edits = False, 0
+        self.is_late, self.is_wrong = False, False  # filled while a field was edited; has mistakes
         self.column = ui.element("div").classes("studio-arguments")
 
     def fill(self, found: Mapping[str, Any]) -> None:
@@ -51,9 +52,8 @@ class Arguments:
         if outline != self.outline:
             self.node, self.outline = found["path"], outline
             self._build(found)
-        for argument in arguments:
-            self._show(argument)
-        self.is_filling = False
+        self.is_late = self.edits > 0
+        self._show_all()
         self.blame([])
 
     def clear(self) -> None:
@@ -65,6 +65,7 @@ class Arguments:
     def blame(self, errors: Sequence[Mapping[str, Any]]) -> None:
         """Say at a field what is wrong with its value."""
         said: dict[str, str] = {}
+        self.is_wrong = bool(errors)
         for entry in errors:
             given = GIVEN.match(entry["got"] or "")
             path = (entry["path"] or "").removeprefix("graph.")
@@ -105,6 +106,13 @@ class Arguments:
         self.fields[name] = field.classes("full-width").mark(f"argument-{name}")
         self.mistakes[name] = ui.label("").classes("studio-problem").props("role=status")
         self.notes[name] = ui.label("").classes("studio-soft")
+
+    def _show_all(self) -> None:
+        """Show the arguments as they are; what is typed while an edit runs stays."""
+        self.is_filling = True
+        for argument in self.known.values():
+            self._show(argument)
+        self.is_filling = False
 
     def _show(self, argument: Argument) -> None:
         field, written = self.fields[argument["name"]], argument["written"]
@@ -151,6 +159,9 @@ class Arguments:
             await self.page.edit("argument", name, value, node=self.node)
         finally:
             self.edits -= 1
+        if self.is_late and not self.edits and not self.is_wrong:
+            self.is_late = False  # an undo came before the edit had ended
+            self._show_all()
 
     def _restore(self, name: str) -> None:
         """Show again what another file writes, which cannot be left out here."""
