@@ -49,7 +49,7 @@ def describe_node(shown: Explained, node: Node, text: str) -> Answer:
         "macs": cost.macs,
         "memory": cost.memory,
         "field": None if cost.field is None else str(cost.field),
-        "why": why(shown.built, node.path),
+        "why": without_program(why(shown.built, node.path)),
         **_describe_block(shown.built, node.path),
     }
 

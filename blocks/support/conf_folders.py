@@ -19,9 +19,9 @@ def conf_folder() -> Path:
     return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
 
 
-def without_program(where: object) -> str:
-    """Return a place in the program's own YAML as "conf/model/vit.yaml:7:3"."""
-    return str(where).removeprefix(f"{conf_folder().parent}{os.sep}")
+def without_program(text: object) -> str:
+    """Return a text with places in the program's own YAML as "conf/model/vit.yaml:7:3"."""
+    return str(text).replace(f"{conf_folder()}{os.sep}", f"{conf_folder().name}{os.sep}")
 
 
 def project_folder() -> Path | None:

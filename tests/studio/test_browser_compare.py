@@ -58,6 +58,19 @@ def test_a_line_of_the_code_lights_its_node_and_back(page):
     )
 
 
+def test_the_code_is_as_dark_as_the_system(page):
+    ground = "(name) => getComputedStyle(document.querySelector(name)).backgroundColor"
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.reload()
+        page.get_by_role("tab", name="PyTorch").click()
+        driver.expect(page.locator(".studio-emit .cm-line").first).to_be_visible()
+        page.wait_for_timeout(2500)
+        text = page.evaluate(ground, ".studio-editor .cm-editor")
+        assert page.evaluate(ground, ".studio-emit .cm-editor") == text
+        assert (max(map(int, text.strip("rgb()").split(","))) < 60) is (scheme == "dark")
+
+
 def test_all_tabs_are_seen_and_variants_do_not_squeeze_the_difference(page, project):
     page.set_viewport_size({"width": 1280, "height": 900})
     for depth in (2, 3, 5, 6, 7):

@@ -276,6 +276,8 @@ def test_a_node_tells_where_its_arguments_come_from(studio):
     dim = {"value": "64", "written": "", "origin": "inferred", "kind": "a whole number"}
     assert dim.items() <= arguments["dim"].items()
     assert "inferred  from" in node["why"]
+    assert "  conf/model/attention/full.yaml:3:1" in node["why"]
+    assert str(conf_folder()) not in node["why"]
     assert node["macs"] > 0
     assert "path" not in ask(studio, "node", path="../../etc/passwd")
 

@@ -196,8 +196,15 @@ window.studio = (() => {
   function code(next) {
     codeLines = next;
     nameEditors(20);
+    paintReader(20);
     const chosen = stage()?.querySelector(".chosen");
     if (chosen) setTimeout(() => showCode(chosen.dataset.node), 200);
+  }
+
+  /* As dark as the page, which may follow the system. */
+  function paintReader(tries) {
+    if (reader()?.editor) reader().setTheme(document.body.matches(".body--dark") ? "githubDark" : "githubLight");
+    else if (tries) setTimeout(() => paintReader(tries - 1), 100);  // it is mounted late
   }
 
   function showCode(path) {

@@ -28,7 +28,7 @@ class NodePanel:
         self.head = ui.element("div").classes("studio-node")
         self.arguments = Arguments(page)
         self.tail = ui.element("div")
-        self.fold, self.why = add_fold(page.say("where each value comes from"))
+        self.fold, self.why = add_fold(page.say("where each value comes from"), "studio-wrapped")
         self.clear()
 
     def clear(self) -> None:
