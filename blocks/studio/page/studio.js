@@ -203,7 +203,7 @@ window.studio = (() => {
 
   /* As dark as the page, which may follow the system. */
   function paintReader(tries) {
-    if (reader()?.editor) reader().setTheme(document.body.matches(".body--dark") ? "githubDark" : "githubLight");
+    if (reader()?.editor) reader().setTheme(document.body.matches(".body--dark") ? "githubDark" : "vscodeLight");
     else if (tries) setTimeout(() => paintReader(tries - 1), 100);  // it is mounted late
   }
 
