@@ -9,7 +9,7 @@ import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -54,10 +54,11 @@ class Guard:
         if refused:
             await _answer(scope, send, 403, refused)
             return
-        given = self._token_of(scope)
-        if scope["type"] == "http" and given and scope["path"] == "/":
+        query = _query_of(scope)
+        if scope["type"] == "http" and query.pop("token", None) and scope["path"] == "/":
+            place = f"/?{urlencode(query, doseq=True)}" if query else "/"
             cookie = f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict"
-            more = [(b"location", b"/"), (b"set-cookie", cookie.encode())]
+            more = [(b"location", place.encode()), (b"set-cookie", cookie.encode())]
             await _answer(scope, send, 303, "", more)
             return
         await self.app(scope, receive, self._adding(send, headers["host"]))
@@ -83,8 +84,7 @@ class Guard:
         return ""
 
     def _token_of(self, scope: Scope) -> str:
-        query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-        return query.get("token", [""])[0]
+        return _query_of(scope).get("token", [""])[0]
 
     def _cookie_of(self, headers: dict[str, str]) -> str:
         try:
@@ -127,3 +127,7 @@ async def _answer(
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def _query_of(scope: Scope) -> dict[str, list[str]]:
+    return parse_qs(scope.get("query_string", b"").decode("latin-1"))

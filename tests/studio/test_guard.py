@@ -75,10 +75,16 @@ def test_a_web_socket_without_an_origin_is_refused():
 
 
 def test_the_address_gives_a_cookie_that_other_sites_cannot_use():
-    status, headers, reached = send({"host": HOST}, query=f"token={TOKEN}&model=vit")
+    status, headers, reached = send({"host": HOST}, query=f"token={TOKEN}")
     assert (status, headers["location"], reached) == (303, "/", False)
     assert headers["set-cookie"] == f"{COOKIE}; Path=/; HttpOnly; SameSite=Strict"
     assert "token" not in headers["location"]
+
+
+def test_the_address_keeps_what_else_it_asks_for():
+    query = f"model=vit&token={TOKEN}&lang=zh%0d%0aset-cookie:a"
+    _, headers, _ = send({"host": HOST}, query=query)
+    assert headers["location"] == "/?model=vit&lang=zh%0D%0Aset-cookie%3Aa"
 
 
 def test_the_page_itself_is_let_through_and_cannot_be_framed():
