@@ -19,7 +19,7 @@ from blocks.attention.dot_product import attend
 from tasks.process import runtime
 
 BATCH, HEADS, WIDTH = 2, 6, 64
-SIZES = [(256, 16), (1024, 32), (1024, 128), (1024, 256), (4096, 128)]
+SIZES = [(256, 16), (512, 64), (1024, 128), (1024, 256), (2048, 256), (4096, 128), (4096, 1024)]
 
 
 def make_step(tokens: int, window: int, train: bool, pairs: bool) -> Callable[[], Tensor]:

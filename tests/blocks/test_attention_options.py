@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from blocks.attention import CrossAttention, FirstValues, SelfAttention
+from blocks.attention import CrossAttention, FirstValues, SelfAttention, dot_product
 from blocks.attention.dot_product import attend
 from blocks.errors import BlockError
 from blocks.norm import QKNorm
@@ -64,8 +64,9 @@ def one_by_one(q, k, v, *, causal=False, real=None, window=None, soft_cap=None, 
 
 @pytest.mark.parametrize("parts", [{}, {"soft_cap": 1.5}, {"sinks": PARTS["sinks"]["sinks"]}])
 @pytest.mark.parametrize("real", [None, torch.arange(263) >= torch.tensor([[0], [140]])])
-def test_bands_of_a_window_equal_all_pairs_with_a_mask(parts, real):
+def test_bands_of_a_window_equal_all_pairs_with_a_mask(parts, real, monkeypatch):
     """A mask of nothing keeps the pairs together. 140 tokens of padding are more than two bands."""
+    monkeypatch.setattr(dot_product, "INTEL", False)
     given = [torch.randn(B, h, 263, K, dtype=torch.float64).requires_grad_() for h in (H, 2, 2)]
     named = {"causal": True, "window": 29, "grouped": True, "padding_mask": real, **parts}
     found, wanted = (
@@ -75,6 +76,32 @@ def test_bands_of_a_window_equal_all_pairs_with_a_mask(parts, real):
     gradients = (torch.autograd.grad(out.sin().sum(), given) for out in (found, wanted))
     for mine, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("intel", "tokens", "window", "cut"),
+    [
+        (False, 255, 8, False),
+        (False, 256, 65, False),
+        (False, 256, 64, True),
+        (True, 511, 8, False),
+        (True, 512, 65, False),
+        (True, 512, 64, True),
+    ],
+)
+def test_a_window_is_cut_into_bands_where_that_is_faster(intel, tokens, window, cut, monkeypatch):
+    monkeypatch.setattr(dot_product, "INTEL", intel)
+    calls = []
+
+    def cut_bands(*given):
+        calls.append(given)
+        return real_cut(*given)
+
+    real_cut = dot_product.cut_bands
+    monkeypatch.setattr(dot_product, "cut_bands", cut_bands)
+    q = torch.randn(1, 1, tokens, 4)
+    attend(q, q, q, causal=True, window=window)
+    assert bool(calls) == cut
 
 
 @pytest.mark.parametrize("weights", [False, True])
