@@ -33,9 +33,9 @@ from blocks.support.decode_cache import (
 from blocks.support.processor import INTEL
 from blocks.support.tensor_parallel import divide_heads
 
-# Tokens, and windows in them, from which bands are worth their copies: (tokens, windows). MKL is
-# faster with long queries, as all pairs have them: on an Intel Xeon four windows of 256 take 1.6
-# times the time of all pairs, eight 0.9; on an AMD EPYC four take 0.9.
+# Tokens, and windows in them, from which bands are worth their copies: (tokens, windows). The fused
+# kernel is faster with MKL where queries are long, as all pairs have them: on an Intel Xeon four
+# windows of 256 take 1.6 times the time of all pairs, eight 0.9; on an AMD EPYC four take 0.9.
 BANDED = (256, 4)
 BANDED_ON_INTEL = (512, 8)
 
@@ -82,7 +82,8 @@ def attend(
     alone = causal and mask is None and bias is None and not weights
     if window is not None:
         whole = (q.shape[0], q.shape[2])
-        fewest, windows = BANDED_ON_INTEL if INTEL and q.device.type == "cpu" else BANDED
+        is_slow = INTEL and fused and q.device.type == "cpu"
+        fewest, windows = BANDED_ON_INTEL if is_slow else BANDED
         if alone and scores[1] == scores[2] >= max(windows * window, fewest):
             q, k, v, padding_mask = cut_bands(q, k, v, padding_mask, window)
             scores = (scores[0], window, 2 * window)

@@ -79,17 +79,21 @@ def test_bands_of_a_window_equal_all_pairs_with_a_mask(parts, real, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("intel", "tokens", "window", "cut"),
+    ("intel", "cap", "tokens", "window", "cut"),
     [
-        (False, 255, 8, False),
-        (False, 256, 65, False),
-        (False, 256, 64, True),
-        (True, 511, 8, False),
-        (True, 512, 65, False),
-        (True, 512, 64, True),
+        (False, None, 255, 8, False),
+        (False, None, 256, 65, False),
+        (False, None, 256, 64, True),
+        (True, None, 511, 8, False),
+        (True, None, 512, 65, False),
+        (True, None, 512, 64, True),
+        (True, 2.0, 256, 65, False),
+        (True, 2.0, 256, 64, True),  # not by the fused kernel
     ],
 )
-def test_a_window_is_cut_into_bands_where_that_is_faster(intel, tokens, window, cut, monkeypatch):
+def test_a_window_is_cut_into_bands_where_that_is_faster(
+    intel, cap, tokens, window, cut, monkeypatch
+):
     monkeypatch.setattr(dot_product, "INTEL", intel)
     calls = []
 
@@ -100,7 +104,7 @@ def test_a_window_is_cut_into_bands_where_that_is_faster(intel, tokens, window, 
     real_cut = dot_product.cut_bands
     monkeypatch.setattr(dot_product, "cut_bands", cut_bands)
     q = torch.randn(1, 1, tokens, 4)
-    attend(q, q, q, causal=True, window=window)
+    attend(q, q, q, causal=True, window=window, soft_cap=cap)
     assert bool(calls) == cut
 
 
