@@ -30,14 +30,13 @@ from blocks.support.decode_cache import (
     must_be_causal,
     must_not_mask_pairs,
 )
-from blocks.support.processor import INTEL
 from blocks.support.tensor_parallel import divide_heads
 
 # Tokens, and windows in them, from which bands are worth their copies: (tokens, windows). The fused
-# kernel is faster with MKL where queries are long, as all pairs have them: on an Intel Xeon four
-# windows of 256 take 1.6 times the time of all pairs, eight 0.9; on an AMD EPYC four take 0.9.
+# kernel is faster where queries are long, as all pairs have them: on an Intel Xeon four windows of
+# 256 take 1.6 times the time of all pairs, eight 0.9.
 BANDED = (256, 4)
-BANDED_ON_INTEL = (512, 8)
+BANDED_AND_FUSED = (512, 8)
 
 
 def attend(
@@ -82,9 +81,7 @@ def attend(
     alone = causal and mask is None and bias is None and not weights
     if window is not None:
         whole = (q.shape[0], q.shape[2])
-        is_slow = INTEL and fused and q.device.type == "cpu"
-        fewest, windows = BANDED_ON_INTEL if is_slow else BANDED
-        if alone and scores[1] == scores[2] >= max(windows * window, fewest):
+        if alone and scores[1] == scores[2] and is_faster_in_bands(scores[1], window, fused):
             q, k, v, padding_mask = cut_bands(q, k, v, padding_mask, window)
             scores = (scores[0], window, 2 * window)
     # The kernels can be causal, but not together with a mask, and count from the first key.
@@ -127,6 +124,12 @@ def attend(
     if window is not None:
         heads = join_bands(heads, *whole)
     return heads, seen[..., : scores[2]] if weights else None
+
+
+def is_faster_in_bands(tokens: int, window: int, fused: bool) -> bool:
+    """Whether a causal window is computed by bands in less time than under a mask of all pairs."""
+    fewest, windows = BANDED_AND_FUSED if fused else BANDED
+    return tokens >= max(windows * window, fewest)
 
 
 def cut_bands(

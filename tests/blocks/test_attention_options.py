@@ -66,7 +66,7 @@ def one_by_one(q, k, v, *, causal=False, real=None, window=None, soft_cap=None, 
 @pytest.mark.parametrize("real", [None, torch.arange(263) >= torch.tensor([[0], [140]])])
 def test_bands_of_a_window_equal_all_pairs_with_a_mask(parts, real, monkeypatch):
     """A mask of nothing keeps the pairs together. 140 tokens of padding are more than two bands."""
-    monkeypatch.setattr(dot_product, "INTEL", False)
+    monkeypatch.setattr(dot_product, "BANDED_AND_FUSED", dot_product.BANDED)
     given = [torch.randn(B, h, 263, K, dtype=torch.float64).requires_grad_() for h in (H, 2, 2)]
     named = {"causal": True, "window": 29, "grouped": True, "padding_mask": real, **parts}
     found, wanted = (
@@ -79,22 +79,17 @@ def test_bands_of_a_window_equal_all_pairs_with_a_mask(parts, real, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("intel", "cap", "tokens", "window", "cut"),
+    ("cap", "tokens", "window", "cut"),
     [
-        (False, None, 255, 8, False),
-        (False, None, 256, 65, False),
-        (False, None, 256, 64, True),
-        (True, None, 511, 8, False),
-        (True, None, 512, 65, False),
-        (True, None, 512, 64, True),
-        (True, 2.0, 256, 65, False),
-        (True, 2.0, 256, 64, True),  # not by the fused kernel
+        (None, 511, 8, False),
+        (None, 512, 65, False),
+        (None, 512, 64, True),
+        (2.0, 255, 8, False),  # not by the fused kernel
+        (2.0, 256, 65, False),
+        (2.0, 256, 64, True),
     ],
 )
-def test_a_window_is_cut_into_bands_where_that_is_faster(
-    intel, cap, tokens, window, cut, monkeypatch
-):
-    monkeypatch.setattr(dot_product, "INTEL", intel)
+def test_a_window_is_cut_into_bands_where_that_is_faster(cap, tokens, window, cut, monkeypatch):
     calls = []
 
     def cut_bands(*given):

@@ -126,6 +126,18 @@ def test_a_wide_weight_is_left_to_mkl(monkeypatch):
     assert torch.equal(linear(x, weight, bias), F.linear(x, weight, bias))
 
 
+def test_the_processor_has_a_vendor(tmp_path, monkeypatch):
+    """The layout of weights depends on it; the model of a virtual machine may hide it."""
+    cpuinfo = tmp_path / "cpuinfo"
+    monkeypatch.setattr(onednn, "CPUINFO", cpuinfo)
+    monkeypatch.setattr(onednn.platform, "processor", lambda: "Intel64 Family 6, GenuineIntel")
+    assert onednn.is_intel()
+    cpuinfo.write_text("processor : 0\nvendor_id : AuthenticAMD\nflags : fpu\n", encoding="utf-8")
+    assert not onednn.is_intel()
+    cpuinfo.write_text("vendor_id\t: GenuineIntel\nmodel name\t: Intel(R)\n", encoding="utf-8")
+    assert onednn.is_intel()
+
+
 def test_a_layer_of_another_kind_is_not_at_hand():
     class Mine(nn.Linear):
         pass

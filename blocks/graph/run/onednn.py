@@ -12,6 +12,7 @@ of 25088 x 96 x 384 takes 6.2 ms, 4.6 by oneDNN). The results differ only by the
 
 import platform
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,8 +21,19 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from blocks.graph.run.replace import convert, replace_modules
-from blocks.support.processor import INTEL
 
+CPUINFO = Path("/proc/cpuinfo")  # Linux: there `platform.processor()` is often empty
+
+
+def is_intel() -> bool:
+    """Return whether the processor is made by Intel, the vendor of MKL."""
+    vendor = platform.processor()
+    if CPUINFO.is_file():
+        vendor = CPUINFO.read_text(encoding="utf-8", errors="replace").partition("flags")[0]
+    return "GenuineIntel" in vendor
+
+
+INTEL = is_intel()
 # Multiply-adds. Below, the overhead of Python (0.1 ms forward and backward) exceeds the gain.
 MIN_PRODUCT = 2**26
 # Numbers of the shorter side of a weight, above which MKL is the faster one.
