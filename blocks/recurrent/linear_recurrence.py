@@ -51,7 +51,7 @@ class LinearRecurrence(nn.Module):
         projection_dropout: share of the outputs zeroed in training, in [0, 1).
         bias: the fused projection to q, k, v has a bias.
         project_bias: the output projection has a bias.
-        chunk: tokens that are compared pair by pair; the result does not depend on it. It is 16
+        chunk: tokens that are compared pair by pair; the result does not depend on it. It is 32
             where each channel has a decay (`ChannelDecay`).
         form: `chunked`, `parallel` or `steps`, with equal results: see `recur`.
 

@@ -23,6 +23,7 @@ from torch import Tensor
 
 Form = Literal["chunked", "parallel", "steps"]
 LEAF = 8  # tokens whose pairs have their decays for each channel measured from one token
+LEAVES = 4  # of a chunk with a decay for each channel
 
 
 def recur(
@@ -53,7 +54,7 @@ def recur(
         form: `chunked` compares the tokens of a chunk as matrices and carries the state from chunk
             to chunk; `parallel` compares all tokens, which is quadratic; `steps` is the definition.
         chunk: tokens of a chunk; the result does not depend on it. With a decay for each channel it
-            is 16, for `parallel` as well: more have no common factor in the range of float32.
+            is 32, for `parallel` as well.
     """
     heads, tokens = v.shape[1], v.shape[2]
     dtype = torch.promote_types(v.dtype, torch.float32)
@@ -114,7 +115,7 @@ def recur_by_chunks(
     """Pairs of tokens inside each chunk; the state from chunk to chunk."""
     tokens = v.shape[2]
     channels = decay.shape[-1] > 1
-    chunk = 2 * LEAF if channels else min(chunk, tokens)
+    chunk = LEAF * LEAVES if channels else min(chunk, tokens)
     if decay.shape[2] == 1:  # one row for all chunks, but not for one that ends early
         decay = decay.expand(-1, -1, chunk if tokens % chunk == 0 else tokens, -1)
     q, k, v, decay = (cut_chunks(part, chunk) for part in (q, k, v, decay))
@@ -173,43 +174,69 @@ class LeftOfHeads:
 
 
 class LeftOfChannels:
-    """What is left of a token after later ones, where each channel of a head has a decay: chunks of
-    two leaves.
+    """What is left of a token after later ones, where each channel of a head has a decay.
 
-    Sums are measured from the middle of each leaf, which `limit_decay` keeps in range; everything
-    else is a product of factors that are at most 1.
+    Sums are measured from the middle of each leaf, which `limit_decay` keeps in range: more tokens
+    have no common factor in the range of float32. Everything else is a product of factors that are
+    at most 1.
 
     Args:
-        decay: its logarithm at each token, (batch or 1, heads, chunks or 1, 2 LEAF, width).
+        decay: its logarithm at each token, (batch or 1, heads, chunks or 1, LEAVES LEAF, width).
     """
 
     def __init__(self, decay: Tensor):
-        apart, before, after = sum_leaves(limit_decay(decay).unflatten(-2, (2, LEAF)))
+        apart, before, after = sum_leaves(limit_decay(decay).unflatten(-2, (-1, LEAF)))
         self.turn, self.back = apart.exp(), None
         if apart.requires_grad:  # the gradient of a division by `turn` would overflow
             self.back = (-apart).exp()
-        first, second = (before + after).unbind(-2)
-        since = torch.stack((before[..., 0, :], first + before[..., 1, :]), dim=-2)
-        until = torch.stack((after[..., 0, :] + second, after[..., 1, :]), dim=-2)
-        factors = before[..., 1, :], after[..., 0, :], since, until
-        self.from_border, self.to_border, self.since_start, self.until_end = (
-            factor.exp().unsqueeze(-2) for factor in factors
-        )
-        self.kept = (first + second).exp().unsqueeze(-1)
+        self.from_start, self.to_end = (part.exp().unsqueeze(-2) for part in (before, after))
+        self.of_leaves = (before + after).exp().unsqueeze(-2)
+        self.kept = (before + after).sum(-2).exp().unsqueeze(-1)
 
     def compare(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As that of `LeftOfHeads`."""
         heads = self.turn.shape[1]
-        q, k = (share_heads(part, heads).unflatten(-2, (2, LEAF)) for part in (q, k))
+        q, k = (share_heads(part, heads).unflatten(-2, (-1, LEAF)) for part in (q, k))
         q, k = q * self.turn, k / self.turn if self.back is None else k * self.back
-        inside = (q @ k.transpose(-2, -1)).tril()
-        later, earlier = q[..., 1, :, :] * self.from_border, k[..., 0, :, :] * self.to_border
-        across = later @ earlier.transpose(-2, -1)
-        first = F.pad(inside[..., 0, :, :], (0, LEAF))
-        second = torch.cat((across, inside[..., 1, :, :]), dim=-1)
-        pairs = torch.cat((first, second), dim=-2)
-        q, k = q * self.since_start, k * self.until_end
-        return pairs, q.flatten(-3, -2), k.flatten(-3, -2)
+        pairs = (q @ k.transpose(-2, -1)).tril()
+        q, k, kept = q * self.from_start, k * self.to_end, self.of_leaves
+        while kept.shape[-3] > 1:
+            pairs, q, k, kept = join_neighbours(pairs, q, k, kept)
+        return pairs.squeeze(-3), q.squeeze(-3), k.squeeze(-3)
+
+
+def join_neighbours(
+    pairs: Float[Tensor, "... pieces piece piece"],
+    q: Float[Tensor, "... pieces piece width"],
+    k: Float[Tensor, "... pieces piece width"],
+    kept: Float[Tensor, "... pieces 1 width"],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of pieces of a chunk, each with the results of `compare` and what it leaves of a state, make
+    half as many of twice the length. Without gradients `q` and `k` are overwritten.
+    """
+    earlier, later = split_neighbours(pairs)
+    first, last = split_neighbours(kept)
+    across = split_neighbours(q)[1] @ split_neighbours(k)[0].transpose(-2, -1)
+    upper = F.pad(earlier, (0, later.shape[-1]))
+    pairs = torch.cat((upper, torch.cat((across, later), dim=-1)), dim=-2)
+    return pairs, weigh_neighbour(q, first, 1), weigh_neighbour(k, last, 0), first * last
+
+
+def split_neighbours(pieces: Float[Tensor, "... pieces _ _"]) -> tuple[Tensor, ...]:
+    """The first and the second of each two pieces."""
+    return pieces.unflatten(-3, (-1, 2)).unbind(-3)
+
+
+def weigh_neighbour(
+    pieces: Float[Tensor, "... pieces piece width"], weight: Tensor, which: int
+) -> Float[Tensor, "... halves twice width"]:
+    """Each two pieces as one, the first (0) or the second (1) times a weight."""
+    if pieces.requires_grad:
+        both = list(split_neighbours(pieces))
+        both[which] = both[which] * weight
+        return torch.cat(both, dim=-2)
+    split_neighbours(pieces)[which].mul_(weight)
+    return pieces.unflatten(-3, (-1, 2)).flatten(-3, -2)
 
 
 def sum_leaves(decay: Float[Tensor, "... leaf width"]) -> tuple[Tensor, Tensor, Tensor]:

@@ -64,6 +64,18 @@ def test_the_forms_are_equal_with_their_gradients(rule, channels, groups, streng
             torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("rule", ["add", "delta"])
+def test_without_gradients_the_values_are_the_same_and_inputs_stay(rule):
+    given, named = draw(tokens=71, channels=D, rule=rule)
+    wanted = recur(*given, **named)
+    with torch.no_grad():
+        values = [value.detach() for value in given]
+        before = [value.clone() for value in values]
+        found = recur(*values, **named)
+    for mine, theirs in zip((*found, *values), (*wanted, *before), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("form", ["steps", "chunked", "parallel"])
 @pytest.mark.parametrize(("channels", "rule"), [(1, "add"), (D, "add"), (1, "delta")])
 def test_gradients_are_right(form, channels, rule):
