@@ -133,20 +133,23 @@ class DecodeCache:
             self.recent[name] = max(held - (self.seen - tokens), 0)
         self.seen, self.states = tokens, dict(states)
 
-    def reorder(self, rows: Tensor, begin: int = 0) -> None:
-        """Let row i continue row `rows[i]`; what `once` made belongs to its tensors, and stays.
+    def move(self, rows: Tensor, sources: Tensor, begin: int = 0) -> None:
+        """Let row `rows[i]` continue row `sources[i]`, and the others themselves; what `once` made
+        belongs to its tensors, and stays.
 
         Args:
-            rows: (rows,).
-            begin: the tokens before this one are the same in row i and in row `rows[i]`.
+            rows: (moved rows,), each once.
+            sources: (moved rows,).
+            begin: the tokens before this one are the same in a row and in its source.
         """
         for name, (storage, axis) in self.grown.items():
             if name in self.recent:
                 past = storage.narrow(axis, 0, self.recent[name])
             else:
                 past = storage.narrow(axis, begin, self.seen - begin)
-            past.copy_(past.index_select(0, rows))
-        self.states = {name: state.index_select(0, rows) for name, state in self.states.items()}
+            past.index_copy_(0, rows, past.index_select(0, sources))
+        for name, state in self.states.items():
+            self.states[name] = state.index_copy(0, rows, state.index_select(0, sources))
 
 
 def must_be_causal(causal: bool) -> None:

@@ -126,7 +126,7 @@ def in_steps(block, x, *others, memory=None, **growing):
     back = turned.argsort()
     for number, (begin, end) in enumerate(PIECES):
         if number == 2:
-            memory.reorder(turned)
+            memory.move(torch.arange(B), turned)
         rows = turned if number >= 2 else torch.arange(B)
         named = {name: value[rows, begin:end] for name, value in growing.items()}
         moved = [value[rows] for value in others] if number >= 2 else others

@@ -93,11 +93,13 @@ def test_gradients_have_gradients():
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("copied", [True, False])
 @pytest.mark.parametrize("short", [True, False])
+@pytest.mark.parametrize("large", [True, False])
 def test_a_layer_at_hand_says_the_same_for_any_number_of_rows(
-    rows, bias, copied, short, threads, vendor, monkeypatch
+    rows, bias, copied, short, large, threads, vendor, monkeypatch
 ):
     monkeypatch.setattr(onednn, "SHORT_VECTORS", short)
     monkeypatch.setattr(onednn, "MIN_PACKED_SHORT", 2**16)
+    monkeypatch.setattr(onednn, "MIN_PACKED_INTEL", 2**16 if large else MANY)
     dim, out_dim = 257, 263  # as large as is worth a call of oneDNN
     layer = nn.Linear(dim, out_dim, bias)
     prepared = prepare_linear(layer, rows, copied)

@@ -267,9 +267,12 @@ class Caches:
         return tokens
 
     def reorder(self, rows: Tensor, begin: int) -> None:
+        """Let row i continue row `rows[i]`, whose tokens before `begin` are the same."""
         self.history.clear()
+        moved = (rows != torch.arange(len(rows), device=rows.device)).nonzero()[:, 0]
+        sources = rows[moved]
         for cache in self.caches.values():
-            cache.reorder(rows, begin)
+            cache.move(moved, sources, begin)
 
     def separate(self) -> None:
         """Let no rows share the inputs that do not grow."""

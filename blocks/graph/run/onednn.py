@@ -47,6 +47,11 @@ PACKED_ROWS = 16
 # Numbers of a weight from which its blocks are faster for several rows where vectors are short: MKL
 # takes 201 us for 16 rows through 768 x 256, oneDNN 252 us; 3.9 and 2.4 ms through 8000 x 256.
 MIN_PACKED_SHORT = 2**20
+# Numbers of a weight and rows from which its blocks are faster on a processor of Intel: 4 rows take
+# 440 us through 8000 x 256 and 6.4 ms through 50257 x 384, by columns 404 us and 9.3 ms; one row
+# takes 5.9 and 4.8 ms through the latter, 64 rows 19.9 and 16.1 ms.
+MIN_PACKED_INTEL = 2**22
+PACKED_ROWS_INTEL = range(2, 64)
 SHORT_VECTORS = "AVX512" not in torch.backends.cpu.get_cpu_capability()
 AVAILABLE = (
     platform.machine() in ("x86_64", "AMD64")
@@ -133,9 +138,9 @@ def prepare_linear(layer: nn.Linear, rows: int, copied: bool) -> nn.Linear | Non
     346 us with the weight in the blocks that oneDNN uses for `PACKED_ROWS` rows; 16 rows take
     1304 us by torch and 613 us in blocks. With vectors of 256 bits only (AVX2, one thread), a
     weight by columns is the fastest for one row: 631 us, 1170 us by torch, 1245 us in blocks. On a
-    processor of Intel it is so for any number of rows, and a call of oneDNN takes 12 us: 16 rows
-    through weights of 768 x 256 that are not in the cache take torch 72 us, 62 us in blocks and
-    48 us by columns, one row 31, 42 and 31 us.
+    processor of Intel it is so for any number of rows but through large weights, and a call of
+    oneDNN takes 12 us: 16 rows through weights of 768 x 256 that are not in the cache take torch
+    72 us, 62 us in blocks and 48 us by columns, one row 31, 42 and 31 us.
 
     Args:
         rows: the expected number of rows; any other number works, too.
@@ -148,7 +153,7 @@ def prepare_linear(layer: nn.Linear, rows: int, copied: bool) -> nn.Linear | Non
         return None
     if INTEL and not copied:
         return None
-    if INTEL or (SHORT_VECTORS and copied and rows == 1):
+    if copied and _prefers_columns(weight, rows):
         by_columns = convert(layer, ColumnLinear)
         vars(by_columns)["columns"] = weight.detach().t().contiguous().t()
         return by_columns
@@ -160,6 +165,13 @@ def prepare_linear(layer: nn.Linear, rows: int, copied: bool) -> nn.Linear | Non
         packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), max(rows, PACKED_ROWS))
     vars(prepared)["packed"] = packed
     return prepared
+
+
+def _prefers_columns(weight: Tensor, rows: int) -> bool:
+    """Return whether a product of so many rows is faster with the weight by columns."""
+    if INTEL:
+        return weight.numel() < MIN_PACKED_INTEL or rows not in PACKED_ROWS_INTEL
+    return SHORT_VECTORS and rows == 1
 
 
 def _needs_torch(x: Tensor) -> bool:
