@@ -8,14 +8,15 @@ from blocks.graph.describe.cost import multiply_adds
 from blocks.graph.describe.memory_budget import RECOMPUTED, Setting, budget
 from blocks.graph.record.module import Graph
 from blocks.graph.record.record import Built
-from tasks.process import runtime
+from tasks.process import attention_gradients, runtime
 
 
 def built(model: str, overrides: list[str], facts: Mapping[str, Any]) -> Graph:
-    """The model as `train.py` builds it, in a process that keeps freed memory as that of
-    `train.py`.
+    """The model as `train.py` builds it, in a process that keeps freed memory and computes the
+    gradients of attention as that of `train.py`.
     """
     runtime.keep_memory()
+    attention_gradients.use_products()
     network = build(model, overrides, facts)
     runtime.prepare_network(network, {})
     return network

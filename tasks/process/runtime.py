@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from blocks.graph import compile_network, use_inplace, use_onednn
+from tasks.process import attention_gradients
 
 # Options of the section `trainer` that are no arguments of Lightning's Trainer.
 OWN_OPTIONS = (
@@ -39,7 +40,8 @@ TRIM_THRESHOLD = -1
 
 
 def configure_process(options: Mapping[str, Any]) -> None:
-    """Set the number of threads and the memory allocator of this process.
+    """Set the number of threads, the memory allocator and the gradients of attention of this
+    process.
 
     Args:
         options: the section `trainer`; without `threads` there is one for each usable core.
@@ -51,6 +53,7 @@ def configure_process(options: Mapping[str, Any]) -> None:
         torch.set_num_threads(threads)
     if options.get("accelerator") == "cpu":
         keep_memory()
+        attention_gradients.use_products()
     # `deterministic` would fill all new memory with NaN first, to reveal programs that read
     # uninitialised memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
