@@ -95,4 +95,12 @@ def multiply_back(
     by_weights = upstream @ v.transpose(-2, -1)
     by_scores = torch._softmax_backward_data(by_weights, weights, -1, weights.dtype)
     by_scores *= scale
-    return by_scores @ k, by_scores.transpose(-2, -1) @ q, by_v
+    by_q, by_k = by_scores @ k, by_scores.transpose(-2, -1) @ q
+    return put_tokens_first(by_q), put_tokens_first(by_k), put_tokens_first(by_v)
+
+
+def put_tokens_first(gradient: Tensor) -> Tensor:
+    """Return (batch, heads, tokens, dim) with the tokens before the heads in memory, as the kernel
+    does: compiled code relies on it.
+    """
+    return gradient.transpose(1, 2).contiguous().transpose(1, 2)
