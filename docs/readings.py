@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, NamedTuple
 
+import numpy as np
 from scipy import stats
 
 from tasks.sweep.intervals import mean_interval
@@ -221,13 +222,15 @@ def share_of_a_set(length: int, symbols: int) -> float:
 
     def at_most(number: int, times: int) -> float:
         """Return the probability that no symbol occurs more often than `times`."""
-        ways = [1.0] + [0.0] * number  # number of sequences of each length, over its factorial
-        for _ in range(symbols):
-            ways = [
-                sum(ways[n - k] / math.factorial(k) for k in range(min(n, times) + 1))
-                for n in range(number + 1)
-            ]
-        return ways[number] * math.factorial(number) / symbols**number
+        # of one symbol, then of all: number of sequences of each length, over its factorial
+        one = np.zeros(number + 1)
+        one[: times + 1] = [1 / math.factorial(k) for k in range(min(number, times) + 1)]
+        ways, left = np.eye(1, number + 1)[0], symbols
+        while left:  # the power of a polynomial, by squares
+            if left % 2:
+                ways = np.convolve(ways, one)[: number + 1]
+            one, left = np.convolve(one, one)[: number + 1], left // 2
+        return float(ways[number]) * math.factorial(number) / symbols**number
 
     return statistics.fmean(most(n) / n for n in range(1, length + 1))
 
