@@ -257,6 +257,26 @@ def test_prefixes_that_do_not_go_on_begin_anew():
             assert torch.allclose(cached, plain, rtol=0, atol=1e-10 * float(plain.abs().max()))
 
 
+def test_mixed_precision_keeps_the_cache(caplog):
+    """Rounding in bfloat16 differs from token to token, which is no fault of the cache."""
+    sizes = [f"params.{name}" for name in ("dim=64", "hidden=128", "depth=2", "length=32")]
+    torch.manual_seed(0)
+    made = build("transformer_base", [*sizes, f"params.vocab={VOCAB}"], {}).eval()
+    fixed, target = {"source": sources()["source"]}, starts(30)
+    kept, whole = (
+        NextTokenScorer(made, {"target": {"vocab": VOCAB}}, "target", cache=cached)
+        for cached in (True, False)
+    )
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        scores = [one.score(fixed, 30) for one in (kept, whole)]
+        for length in range(2, 31, 7):
+            cached, plain = (score(target[:, :length]).float() for score in scores)
+            assert torch.allclose(cached, plain, rtol=0, atol=0.02 * float(plain.abs().max()))
+    assert kept.cache
+    assert kept.verified == 30
+    assert not caplog.text
+
+
 @pytest.mark.parametrize("several", [1, 2])
 def test_rows_go_to_other_sources_with_all_they_know(several):
     made, rows = network("transformer"), torch.tensor([2, 0, 2, 1, 1, 0])[: ROWS * several]

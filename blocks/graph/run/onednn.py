@@ -91,6 +91,8 @@ class ColumnLinear(nn.Linear):
     columns: Tensor  # (out_features, in_features), the second axis with the larger stride
 
     def forward(self, input: Tensor) -> Tensor:
+        if _needs_torch(input):
+            return F.linear(input, self.weight, self.bias)
         return F.linear(input, self.columns, self.bias)
 
 
