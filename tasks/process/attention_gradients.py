@@ -19,6 +19,8 @@ ARGUMENTS = (
     *("attn_mask", "scale"),
 )
 MAX_KEYS = 256  # with more, the kernel of torch is faster
+# Whether oneDNN multiplies in bfloat16 on this processor, which takes AVX-512.
+MULTIPLIED = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 @functools.cache
@@ -57,7 +59,9 @@ def use_products() -> torch.library.Library | None:
 
 def is_faster(q: Tensor, k: Tensor) -> bool:
     """Return whether products take less time than the kernel."""
-    return q.dtype is torch.bfloat16 and k.shape[2] <= MAX_KEYS and q.shape[1] == k.shape[1]
+    if not MULTIPLIED or q.dtype is not torch.bfloat16:
+        return False
+    return k.shape[2] <= MAX_KEYS and q.shape[1] == k.shape[1]
 
 
 def multiply_back(

@@ -11,7 +11,9 @@ MOST = 1.5  # a scale that is no power of two is one rounding more
 
 
 @pytest.fixture(autouse=True)
-def installed():
+def installed(monkeypatch):
+    """On any processor, also where the kernel would be left alone."""
+    monkeypatch.setattr(attention_gradients, "MULTIPLIED", True)
     assert attention_gradients.use_products() is not None, "torch has another operator"
 
 
@@ -91,10 +93,19 @@ def test_a_query_that_attends_to_nothing_gives_no_gradient():
     assert all(part.isfinite().all() for part in others)
 
 
-def test_float32_and_long_texts_are_left_to_the_kernel(counted, monkeypatch):
-    attend(torch.float32)
-    monkeypatch.setattr(attention_gradients, "MAX_KEYS", N - 1)
-    attend(torch.bfloat16)
+@pytest.mark.parametrize(
+    ("dtype", "rule", "value"),
+    [
+        (torch.float32, "MAX_KEYS", N),
+        (torch.bfloat16, "MAX_KEYS", N - 1),
+        (torch.bfloat16, "MULTIPLIED", False),
+    ],
+)
+def test_what_products_do_not_speed_up_is_left_to_the_kernel(
+    dtype, rule, value, counted, monkeypatch
+):
+    monkeypatch.setattr(attention_gradients, rule, value)
+    attend(dtype)
     assert not counted
 
 
